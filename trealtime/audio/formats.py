@@ -1,0 +1,95 @@
+"""The audio formats of the Realtime API, by every name people use for them.
+
+The wire knows three (protocol reference, section 4): PCM, 16 bit little-endian mono at 24 kHz, and the two G.711 codecs,
+one byte per sample at 8 kHz. Everything is mono.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from trealtime.errors import AudioFormatError
+
+__all__ = ["G711_ALAW", "G711_ULAW", "PCM16_24K", "AudioFormat", "parse_audio_format"]
+
+FormatName = Literal["pcm16", "g711_ulaw", "g711_alaw"]
+WireType = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
+
+
+@attrs.frozen(kw_only=True)
+class AudioFormat:
+    """One audio format. Use the three constants of this module, or `parse_audio_format`; there are no others."""
+
+    name: FormatName
+    rate: int
+    bytes_per_sample: int
+    wire_type: WireType
+
+    def to_wire(self) -> dict[str, object]:
+        """The ``format`` object of a session: ``{"type": "audio/pcm", "rate": 24000}``, ``{"type": "audio/pcmu"}``..."""
+        if self.name == "pcm16":
+            return {"type": self.wire_type, "rate": self.rate}
+        return {"type": self.wire_type}
+
+    def duration_ms(self, n_bytes: int) -> float:
+        """How long `n_bytes` of audio last."""
+        return n_bytes * 1000 / (self.rate * self.bytes_per_sample)
+
+    def bytes_for_ms(self, ms: float) -> int:
+        """The bytes of `ms` of audio, rounded down to whole samples.
+
+        Rounding down never claims more audio than was there, which is what a truncation needs.
+        """
+        # The nudge undoes float error: bytes_for_ms(duration_ms(n)) is n for whole samples.
+        return int(ms * self.rate / 1000 + 1e-6) * self.bytes_per_sample
+
+    def __str__(self) -> str:
+        return self.name
+
+
+PCM16_24K = AudioFormat(name="pcm16", rate=24_000, bytes_per_sample=2, wire_type="audio/pcm")
+G711_ULAW = AudioFormat(name="g711_ulaw", rate=8_000, bytes_per_sample=1, wire_type="audio/pcmu")
+G711_ALAW = AudioFormat(name="g711_alaw", rate=8_000, bytes_per_sample=1, wire_type="audio/pcma")
+
+_SPELLINGS: Mapping[str, AudioFormat] = {
+    "pcm16": PCM16_24K,
+    "pcm": PCM16_24K,
+    "audio/pcm": PCM16_24K,
+    "g711_ulaw": G711_ULAW,
+    "pcmu": G711_ULAW,
+    "audio/pcmu": G711_ULAW,
+    "g711_alaw": G711_ALAW,
+    "pcma": G711_ALAW,
+    "audio/pcma": G711_ALAW,
+}
+
+
+def parse_audio_format(value: object) -> AudioFormat:
+    """The format that `value` names.
+
+    `value` is a name in any case (``"pcm16"``, ``"pcm"``, ``"audio/pcm"``, ``"g711_ulaw"``, ``"pcmu"``, ``"audio/pcmu"``,
+    ``"g711_alaw"``, ``"pcma"``, ``"audio/pcma"``), a mapping with ``type`` and maybe ``rate``, an object with such
+    attributes, or an `AudioFormat`. A rate may be left out or None; one that the API does not have is refused, since
+    audio sent at it would be heard at the wrong speed.
+
+    Raises `AudioFormatError`, which names what is allowed.
+    """
+    if isinstance(value, AudioFormat):
+        return value
+    name: object
+    rate: object
+    if isinstance(value, str):
+        name, rate = value, None
+    elif isinstance(value, Mapping):
+        name, rate = value.get("type"), value.get("rate")
+    else:
+        name, rate = getattr(value, "type", None), getattr(value, "rate", None)
+    found = _SPELLINGS.get(name.strip().lower()) if isinstance(name, str) else None
+    if found is None:
+        raise AudioFormatError(f"unknown audio format {value!r}; allowed: {', '.join(_SPELLINGS)}, or a mapping with such a 'type'")
+    if rate is not None and rate != found.rate:
+        raise AudioFormatError(f"audio format {found}: rate {rate!r} is not possible, the Realtime API has only {found.rate}")
+    return found
