@@ -1,0 +1,401 @@
+"""Frames are read leniently and never raise; what is written is valid by the schema."""
+
+import base64
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import MappingProxyType
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trealtime.protocol.client_events import (
+    CLIENT_EVENT_TYPES,
+    ConversationItemCreate,
+    ConversationItemTruncate,
+    InputAudioBufferAppend,
+    RawClientEvent,
+    ResponseCancel,
+    ResponseCreate,
+    SessionUpdate,
+)
+from trealtime.protocol.codec import (
+    decode_client_event,
+    decode_server_event,
+    encode,
+    encode_append,
+    read_server_event,
+    to_wire,
+)
+from trealtime.protocol.server_events import (
+    SERVER_EVENT_TYPES,
+    ConversationItemInputAudioTranscriptionDelta,
+    ErrorEvent,
+    InputAudioBufferSpeechStarted,
+    RawServerEvent,
+    ResponseFunctionCallArgumentsDone,
+    ResponseOutputAudioDelta,
+    ResponseOutputItemAdded,
+    ResponseOutputTextDelta,
+)
+
+PROTOCOL = Path(__file__).resolve().parents[2].parent / "shared" / "protocol"
+needs_reference = pytest.mark.skipif(not PROTOCOL.is_dir(), reason="the protocol reference is not beside this checkout")
+
+
+@pytest.fixture(scope="module")
+def schema():
+    if not PROTOCOL.is_dir():
+        pytest.skip("the protocol reference is not beside this checkout")
+    spec = importlib.util.spec_from_file_location("check_schema", PROTOCOL / "check_schema.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("check_schema", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def example(value_of: str) -> object:
+    """A value for a field of an event class, by its annotation."""
+    return {
+        "str": "text",
+        "int": 7,
+        "float": 1.5,
+        "bytes": b"\x01\x02",
+        "Mapping[str, Any]": {"id": "x", "new": [1, None]},
+        "Sequence[Mapping[str, Any]]": ({"name": "tokens"},),
+    }[value_of.removesuffix(" | None")]
+
+
+def filled(cls):
+    return cls(**{f.name: example(f.type) for f in attrs.fields(cls) if f.name != "type"})
+
+
+EVERY_SERVER_TYPE = pytest.mark.parametrize("cls", SERVER_EVENT_TYPES.values(), ids=list(SERVER_EVENT_TYPES))
+EVERY_CLIENT_TYPE = pytest.mark.parametrize("cls", CLIENT_EVENT_TYPES.values(), ids=list(CLIENT_EVENT_TYPES))
+
+
+def audio_frame(**changes) -> dict[str, object]:
+    frame = {
+        "type": "response.output_audio.delta",
+        "event_id": "event_1",
+        "response_id": "resp_1",
+        "item_id": "item_1",
+        "output_index": 2,
+        "content_index": 3,
+        "delta": base64.b64encode(b"\x00\x01\x02\x03").decode(),
+    }
+    return {key: value for key, value in {**frame, **changes}.items() if value is not ...}
+
+
+# ---- every event ----------------------------------------------------------------------------------------------------
+
+
+def test_there_is_a_class_for_every_event_of_the_schema_and_no_other(schema):
+    assert set(SERVER_EVENT_TYPES) == set(schema.event_types("server"))
+    assert set(CLIENT_EVENT_TYPES) == set(schema.event_types("client"))
+
+
+@needs_reference
+@pytest.mark.parametrize("direction", ["server", "client"])
+def test_official_examples_are_read_as_their_own_class(schema, direction):
+    classes = {"server": SERVER_EVENT_TYPES, "client": CLIENT_EVENT_TYPES}[direction]
+    seen = set()
+    for path in sorted((PROTOCOL / "examples" / direction).glob("*.json")):
+        if f"{direction}/{path.name}" in schema.KNOWN_BAD_EXAMPLES:
+            continue
+        text = path.read_text(encoding="utf-8")
+        if json.loads(text).get("delta") == "Base64EncodedAudioDelta":  # a placeholder, no base64
+            text = text.replace("Base64EncodedAudioDelta", "AAAA")
+        if json.loads(text).get("audio") == "Base64EncodedAudioData":
+            text = text.replace("Base64EncodedAudioData", "AAAA")
+        event = decode_server_event(text)[0] if direction == "server" else decode_client_event(text)
+        assert type(event) is classes[path.stem], getattr(event, "problem", "")
+        seen.add(path.stem)
+    assert len(seen) >= {"server": 43, "client": 11}[direction]
+
+
+@EVERY_SERVER_TYPE
+def test_a_server_event_survives_the_way_to_the_wire_and_back(cls):
+    event = filled(cls)
+    back, _ = decode_server_event(encode(to_wire(event)))
+    assert back == event
+
+
+@EVERY_CLIENT_TYPE
+def test_a_client_event_survives_the_way_to_the_wire_and_back(cls):
+    event = filled(cls)
+    assert decode_client_event(encode(to_wire(event))) == event
+
+
+@EVERY_SERVER_TYPE
+def test_a_missing_or_null_event_id_and_unknown_fields_do_no_harm(cls):
+    wire = to_wire(filled(cls))
+    del wire["event_id"]
+    for extra in ({}, {"event_id": None}, {"brand_new": {"x": 1}}):
+        event, _ = decode_server_event(encode({**wire, **extra}))
+        assert type(event) is cls
+        assert event.event_id is None
+
+
+@EVERY_SERVER_TYPE
+def test_an_event_without_what_it_is_about_becomes_raw_and_names_the_field(cls):
+    wire = to_wire(filled(cls))
+    for field in attrs.fields(cls):
+        if field.default is attrs.NOTHING:
+            for changed in ({**wire, field.name: None}, {k: v for k, v in wire.items() if k != field.name}):
+                event, data = decode_server_event(encode(changed))
+                assert isinstance(event, RawServerEvent)
+                assert event.type == wire["type"]
+                assert field.name in event.problem
+                assert data == event.data == json.loads(encode(changed))
+
+
+@EVERY_SERVER_TYPE
+def test_a_null_in_a_field_that_has_a_default_counts_as_absent(cls):
+    optional = {f.name: None for f in attrs.fields(cls) if f.default is not attrs.NOTHING and f.name != "type"}
+    event, _ = decode_server_event(encode({**to_wire(filled(cls)), **optional}))
+    assert type(event) is cls
+    assert event == cls(**{f.name: example(f.type) for f in attrs.fields(cls) if f.default is attrs.NOTHING})
+
+
+@EVERY_SERVER_TYPE
+def test_a_field_of_the_wrong_type_makes_the_event_raw(cls):
+    wire = to_wire(filled(cls))
+    for name in wire.keys() - {"type"}:
+        event, _ = decode_server_event(encode({**wire, name: True}))
+        assert isinstance(event, RawServerEvent)
+        assert event.problem.startswith(f"field '{name}' must be ")
+        assert event.problem.endswith("is a boolean")
+
+
+def test_what_a_server_may_leave_out_has_a_default():
+    assert read_server_event(
+        {"type": "conversation.item.input_audio_transcription.delta", "item_id": "i"}
+    ) == ConversationItemInputAudioTranscriptionDelta(item_id="i", delta="", content_index=0)
+    done = read_server_event(
+        {"type": "response.function_call_arguments.done", "response_id": "r", "item_id": "i", "arguments": "{}"}
+    )
+    assert done == ResponseFunctionCallArgumentsDone(response_id="r", item_id="i", arguments="{}", name=None)
+    added = read_server_event({"type": "response.output_item.added", "response_id": "r", "item": {}})
+    assert added == ResponseOutputItemAdded(response_id="r", item={}, output_index=0)
+    assert read_server_event({"type": "input_audio_buffer.speech_started"}) == InputAudioBufferSpeechStarted()
+
+
+def test_milliseconds_written_as_a_fraction_are_whole_ones():
+    event = read_server_event({"type": "input_audio_buffer.speech_started", "audio_start_ms": 1234.5, "item_id": "i"})
+    assert event == InputAudioBufferSpeechStarted(item_id="i", audio_start_ms=1234)
+
+
+def test_an_unknown_type_becomes_raw_and_keeps_everything():
+    frame = {"type": "response.telepathy.delta", "event_id": "e", "thought": {"deep": [1]}}
+    event, data = decode_server_event(json.dumps(frame))
+    assert event == RawServerEvent("response.telepathy.delta", frame, problem="unknown type")
+    assert isinstance(event, RawServerEvent)
+    assert event.event_id == "e"
+    assert data == frame
+
+
+def test_the_decoded_object_comes_with_the_event():
+    frame = {"type": "error", "error": {"message": "no"}, "extra": 1}
+    event, data = decode_server_event(json.dumps(frame))
+    assert event == ErrorEvent(error={"message": "no"})
+    assert data == frame
+
+
+# ---- frames that are no events --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["", "{", "nonsense", '{"type": "error"', b"\xff\xfe\x00", b"", "\ud800", '{"a": "\ud800"}', "[" * 100_000, "NaN"],
+)
+def test_what_is_not_json_becomes_a_raw_event_without_a_type(frame):
+    event, data = decode_server_event(frame)
+    assert isinstance(event, RawServerEvent)
+    assert (event.type, event.data, data) == ("", {}, {})
+    assert event.problem.startswith("not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind"), [("null", "null"), ("[]", "an array"), ("3", "a number"), ('"error"', "a string")]
+)
+def test_json_that_is_no_object_becomes_a_raw_event_without_a_type(frame, kind):
+    event, _ = decode_server_event(frame)
+    assert event == RawServerEvent("", {}, problem=f"not a JSON object but {kind}")
+
+
+@pytest.mark.parametrize("frame", ["{}", '{"type": null}', '{"type": 7}', '{"type": ["error"]}'])
+def test_an_object_without_a_type_becomes_raw(frame):
+    event, data = decode_server_event(frame)
+    assert event == RawServerEvent("", json.loads(frame), problem="it has no type")
+    assert data == json.loads(frame)
+    assert decode_client_event(frame) == RawClientEvent("", json.loads(frame), problem="it has no type")
+
+
+def test_a_binary_frame_with_an_event_in_it_is_read():
+    assert decode_server_event(b'{"type":"input_audio_buffer.cleared"}')[0].type == "input_audio_buffer.cleared"
+
+
+# ---- audio deltas ---------------------------------------------------------------------------------------------------
+
+AUDIO = ResponseOutputAudioDelta(
+    response_id="resp_1",
+    item_id="item_1",
+    output_index=2,
+    content_index=3,
+    delta=b"\x00\x01\x02\x03",
+    event_id="event_1",
+)
+
+
+def test_an_audio_delta_arrives_as_bytes():
+    event, data = decode_server_event(json.dumps(audio_frame()))
+    assert event == AUDIO
+    assert event.type == "response.output_audio.delta"
+    assert hash(event) == hash(AUDIO)
+    assert repr(event) == repr(AUDIO)
+    assert data == {}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_an_audio_delta_reads_the_same_by_the_fast_and_the_general_path(order, kind):
+    silence = bytes(4800)
+    frame = audio_frame(delta=base64.b64encode(silence).decode())
+    text = json.dumps(dict(list(frame.items())[::order]))
+    event, data = decode_server_event(text if kind is str else text.encode())
+    assert event == attrs.evolve(AUDIO, delta=silence)
+    assert data == {}
+
+
+@pytest.mark.parametrize("name", ["output_index", "content_index", "event_id"])
+@pytest.mark.parametrize("value", [None, ...])
+def test_an_audio_delta_does_without_indexes_and_id(name, value):
+    event, _ = decode_server_event(json.dumps(audio_frame(**{name: value})))
+    assert event == attrs.evolve(AUDIO, **{name: None if name == "event_id" else 0})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"delta": "!!!!"},
+        {"delta": "AAA"},
+        {"delta": "AA AA"},
+        {"delta": "AAé="},
+        {"delta": None},
+        {"delta": ...},
+        {"delta": 4},
+        {"response_id": None},
+        {"item_id": ...},
+        {"content_index": "0"},
+    ],
+)
+def test_an_audio_delta_that_cannot_be_read_becomes_raw(changes):
+    frame = audio_frame(**changes)
+    event, data = decode_server_event(json.dumps(frame))
+    assert isinstance(event, RawServerEvent)
+    assert event.type == "response.output_audio.delta"
+    assert next(iter(changes)) in event.problem
+    assert event.data == data == frame
+
+
+def test_a_text_that_mentions_audio_deltas_is_still_a_text():
+    frame = {
+        "type": "response.output_text.delta",
+        "response_id": "r",
+        "item_id": "i",
+        "delta": '"response.output_audio.delta"',
+    }
+    event, _ = decode_server_event(json.dumps(frame))
+    assert event == ResponseOutputTextDelta(response_id="r", item_id="i", delta='"response.output_audio.delta"')
+
+
+# ---- whatever comes -------------------------------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(list(SERVER_EVENT_TYPES)), st.data())
+def test_any_mutation_of_an_event_is_typed_or_raw_and_never_raises(kind, data):
+    cls = SERVER_EVENT_TYPES[kind]
+    wire = to_wire(filled(cls))
+    for name in data.draw(st.lists(st.sampled_from(sorted(wire)), max_size=3)):
+        if data.draw(st.booleans()):
+            wire.pop(name, None)
+        else:
+            wire[name] = data.draw(anything)
+    wire.update(data.draw(st.dictionaries(st.text(max_size=8), anything, max_size=2)))
+    event, decoded = decode_server_event(json.dumps(wire))
+    if isinstance(event, RawServerEvent):
+        assert event.problem
+        assert event.data == decoded == json.loads(json.dumps(wire))
+    else:
+        assert event.type == wire["type"]
+        for field in attrs.fields(type(event)):  # nothing in a typed event has a type that its class does not promise
+            value = getattr(event, field.name)
+            if field.type in ("str", "int", "float", "bytes"):
+                assert type(value).__name__ == field.type
+
+
+@given(st.text() | st.binary() | anything.map(json.dumps))
+def test_any_frame_gives_an_event_and_never_raises(frame):
+    event, data = decode_server_event(frame)
+    assert isinstance(event, RawServerEvent) or event.type in SERVER_EVENT_TYPES
+    assert isinstance(data, (dict, MappingProxyType))
+    decode_client_event(frame)
+
+
+@given(anything)
+def test_any_client_frame_gives_an_event_and_never_raises(value):
+    for kind in CLIENT_EVENT_TYPES:
+        event = decode_client_event(json.dumps({"type": kind, "session": value, "item": value, "audio": value}))
+        assert event.type == kind
+
+
+# ---- out ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.binary(max_size=200), st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_an_append_is_json_with_the_audio_in_base64(audio, event_id):
+    frame = json.loads(encode_append(audio, event_id))
+    assert base64.b64decode(frame.pop("audio")) == audio
+    assert frame == {"type": "input_audio_buffer.append"} | ({"event_id": event_id} if event_id is not None else {})
+
+
+def test_an_append_takes_any_buffer():
+    assert encode_append(memoryview(b"\1\2")) == encode_append(bytearray(b"\1\2")) == encode_append(b"\1\2")
+
+
+def test_what_is_none_is_left_out_of_the_wire_form():
+    assert to_wire(ResponseCancel()) == {"type": "response.cancel"}
+    assert to_wire(ResponseCreate(event_id="e")) == {"type": "response.create", "event_id": "e"}
+    assert to_wire(ConversationItemCreate({"type": "message"}, "root")) == {
+        "type": "conversation.item.create",
+        "item": {"type": "message"},
+        "previous_item_id": "root",
+    }
+    assert to_wire(InputAudioBufferAppend(b"\0\0")) == {"type": "input_audio_buffer.append", "audio": "AAA="}
+    assert to_wire(ConversationItemTruncate("item_1", audio_end_ms=0)) == {
+        "type": "conversation.item.truncate",
+        "item_id": "item_1",
+        "content_index": 0,
+        "audio_end_ms": 0,
+    }
+
+
+def test_nulls_inside_an_object_are_kept():
+    session = {"audio": {"input": {"turn_detection": None}}}
+    assert json.loads(encode(to_wire(SessionUpdate(session))))["session"] == session
+
+
+def test_mappings_of_any_class_are_objects_and_not_a_number_is_null():
+    assert encode(MappingProxyType({"a": MappingProxyType({"b": float("nan")})})) == '{"a":{"b":null}}'
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        encode({"a": object()})
