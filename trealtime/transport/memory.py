@@ -1,0 +1,109 @@
+"""Two wires joined in memory: the contract of a real connection, no socket, virtual time.
+
+What a real connection does to a session can be done to this one: close with a code, vanish without a close frame
+(`MemoryWire.drop`), or stop reading until the other side's `MemoryWire.send` blocks (simply do not receive).
+"""
+
+from __future__ import annotations
+
+import attrs
+import trio
+
+from trealtime.transport.ending import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd
+from trealtime.transport.wire import WireStatistics
+
+__all__ = ["MemoryWire", "memory_wire_pair"]
+
+
+def memory_wire_pair(*, capacity: int = 64) -> tuple[MemoryWire, MemoryWire]:
+    """Two joined wires, the client's and the server's.
+
+    `capacity` is the number of messages that wait unread in each direction before `MemoryWire.send` blocks, as the
+    socket buffers of a peer that does not read do.
+    """
+    if capacity < 1:
+        raise ValueError(f"capacity must be at least 1 message, got {capacity!r}")
+    to_server, from_client = trio.open_memory_channel[str | bytes](capacity)
+    to_client, from_server = trio.open_memory_channel[str | bytes](capacity)
+    client = MemoryWire("client", to_server, from_server)
+    server = MemoryWire("server", to_client, from_client)
+    client._peer, server._peer = server, client
+    return client, server
+
+
+@attrs.define(eq=False)
+class MemoryWire:
+    """One end of `memory_wire_pair`: a `Wire`, with `drop` and `send_binary` on top."""
+
+    side: Side
+    _outgoing: trio.MemorySendChannel[str | bytes] = attrs.field(repr=False)
+    _incoming: trio.MemoryReceiveChannel[str | bytes] = attrs.field(repr=False)
+    _peer: MemoryWire = attrs.field(init=False, repr=False)
+    _end: WireEnd | None = attrs.field(init=False, default=None)
+    _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
+
+    async def send(self, message: str) -> None:
+        """Send one text message; blocks while `capacity` messages wait unread at the other end.
+
+        Cancelled while blocked, it breaks the wire as a torn frame breaks a real one: the peer sees 1006. Cancelled
+        before that, it has sent nothing and the wire is whole. Raises `WireClosed` when the connection has ended.
+        """
+        if not isinstance(message, str):
+            raise TypeError(f"a wire sends str, got {type(message).__name__}")
+        await self._send(message)
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send what no Realtime peer should: a binary message, which arrives as bytes."""
+        await self._send(message)
+
+    async def receive(self) -> str | bytes:
+        """The next message; cancelled, it loses none. Raises `WireClosed` after the last one before the end."""
+        try:
+            message = await self._incoming.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError) as exc:
+            raise self._ending().error() from exc
+        self._traffic.count_received(message)
+        return message
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close with `code` and `reason`. The peer answers by itself, so there is nothing to wait for. Idempotent."""
+        self._finish(WireEnd(code, reason, self.side), WireEnd(code, reason, self.side))
+        await trio.lowlevel.checkpoint()
+
+    def drop(self) -> None:
+        """Lose the connection without a close frame, as a cut cable does: 1006 at both ends."""
+        self._finish(NETWORK_LOSS, NETWORK_LOSS)
+
+    def statistics(self) -> WireStatistics:
+        """Messages and payload bytes so far."""
+        return self._traffic.snapshot()
+
+    async def _send(self, message: str | bytes) -> None:
+        # After this line only a send that has to wait can be cancelled, and that one may have begun its frame.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            await self._outgoing.send(message)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise self._ending().error() from exc
+        except trio.Cancelled:
+            self._finish(WireEnd(1006, TORN_SEND, self.side), NETWORK_LOSS)
+            raise
+        self._traffic.count_sent(message)
+
+    def _finish(self, own: WireEnd, seen_by_peer: WireEnd) -> None:
+        if self._end is not None:
+            return
+        self._end = own
+        if self._peer._end is None:
+            self._peer._end = seen_by_peer
+        self._outgoing.close()
+        self._peer._outgoing.close()
+        # Whoever ends a connection has no use for what it has not read; the peer still reads what was sent before.
+        # A lost network takes nothing that had arrived, at either end.
+        if own is not NETWORK_LOSS:
+            self._incoming.close()
+
+    def _ending(self) -> WireEnd:
+        # A channel of ours ends only through _finish, at one end or the other, which leaves a record at both.
+        assert self._end is not None
+        return self._end
