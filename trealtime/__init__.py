@@ -1,0 +1,1 @@
+"""Realtime voice agents for Trio."""

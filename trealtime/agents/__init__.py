@@ -1,0 +1,1 @@
+"""What users declare: agents, their tools, and the context that reaches both."""

@@ -1,0 +1,133 @@
+"""The agent: who answers, with which instructions and tools."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, TypedDict, Unpack
+
+import attrs
+
+from trealtime.agents.context import ContextT, RunContext
+from trealtime.agents.tools import FunctionTool
+from trealtime.errors import SettingsError, SettingsProblem
+
+__all__ = ["AgentChanges", "Instructions", "RealtimeAgent"]
+
+Instructions = str | Callable[[RunContext[ContextT], "RealtimeAgent[ContextT]"], str | Awaitable[str | None] | None]
+"""A system prompt, or a sync or async callable that makes one from the run context and the agent."""
+
+_PROMPT_KEYS = ("id", "version", "variables")
+
+
+class AgentChanges(TypedDict, total=False):
+    """What `RealtimeAgent.clone` changes; the fields are those of `RealtimeAgent`."""
+
+    name: str
+    instructions: Instructions[Any] | None
+    prompt: Mapping[str, object] | None
+    tools: Sequence[FunctionTool]
+    handoff_description: str | None
+
+
+@attrs.frozen(eq=False)
+class RealtimeAgent(Generic[ContextT]):
+    """Who answers in a session. A value: `clone` makes a changed copy, and an agent is equal only to itself.
+
+    `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one
+    (``{"id": ..., "version": ..., "variables": {...}}``). `tools` are what the model may call, each name once.
+    `handoff_description` tells other agents what this one is for.
+
+    Building one raises TypeError for a field of the wrong type and `SettingsError` for a wrong value, each naming the
+    field, the value and what is allowed.
+    """
+
+    name: str
+    instructions: Instructions[ContextT] | None = attrs.field(default=None, kw_only=True)
+    prompt: Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
+    # Converted in __attrs_post_init__, after the check: tuple("text") would succeed.
+    tools: Sequence[FunctionTool] = attrs.field(default=(), kw_only=True)
+    handoff_description: str | None = attrs.field(default=None, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        _require(isinstance(self.name, str), "name", self.name, "a str")
+        described = self.handoff_description is None or isinstance(self.handoff_description, str)
+        _require(described, "handoff_description", self.handoff_description, "a str or None")
+        _check_instructions(self.instructions)
+        _check_prompt(self.prompt, self.name)
+        _check_tools(self.tools, self.name)
+        object.__setattr__(self, "tools", tuple(self.tools))
+
+    def clone(self, **changes: Unpack[AgentChanges]) -> RealtimeAgent[ContextT]:
+        """A copy with `changes`, checked like a new agent. What is not named is shared with this one."""
+        return attrs.evolve(self, **changes)
+
+    async def get_system_prompt(self, context: RunContext[ContextT]) -> str | None:
+        """The instructions for `context`: the text as it is, or what the callable returns, called once.
+
+        Waits for an async callable and for nothing else. Raises what the callable raises, and TypeError when it returns
+        neither a str nor None.
+        """
+        if self.instructions is None or isinstance(self.instructions, str):
+            return self.instructions
+        text = self.instructions(context, self)
+        if inspect.isawaitable(text):
+            text = await text
+        _require(text is None or isinstance(text, str), "instructions", text, "a callable that returns a str or None")
+        return text
+
+
+def _require(fits: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001  (a condition, not an option)
+    if not fits:
+        raise TypeError(f"RealtimeAgent.{field}: got {value!r}, allowed: {allowed}")
+
+
+def _check_instructions(instructions: object) -> None:
+    allowed = "a str, None, or a callable of two parameters, the run context and the agent"
+    _require(
+        instructions is None or isinstance(instructions, str) or callable(instructions),
+        "instructions",
+        instructions,
+        allowed,
+    )
+    if callable(instructions):
+        try:
+            signature = inspect.signature(instructions)
+        except (TypeError, ValueError):  # a builtin without a signature: only the call can tell
+            return
+        try:
+            signature.bind(None, None)
+        except TypeError:
+            _require(fits=False, field="instructions", value=instructions, allowed=allowed)
+
+
+def _check_prompt(prompt: object, agent_name: str) -> None:
+    if prompt is None:
+        return
+    if not isinstance(prompt, Mapping):
+        raise TypeError(
+            f"RealtimeAgent.prompt: got {prompt!r}, allowed: a mapping of {', '.join(_PROMPT_KEYS)}, or None"
+        )
+    allowed = f"the keys {', '.join(_PROMPT_KEYS)}"
+    problems = [SettingsProblem(f"prompt.{key}", prompt[key], allowed) for key in prompt if key not in _PROMPT_KEYS]
+    if not isinstance(prompt.get("id"), str):
+        problems.insert(0, SettingsProblem("prompt.id", prompt.get("id"), "the id of a stored prompt, a str"))
+    if problems:
+        raise SettingsError(problems, what=f"RealtimeAgent {agent_name!r}")
+
+
+def _check_tools(tools: object, agent_name: str) -> None:
+    _require(isinstance(tools, list | tuple), "tools", tools, "a list or tuple of FunctionTool")
+    assert isinstance(tools, list | tuple)
+    problems: list[SettingsProblem] = []
+    names: set[str] = set()
+    for index, tool in enumerate(tools):
+        hint = "a FunctionTool; decorate a function with @function_tool"
+        _require(isinstance(tool, FunctionTool), f"tools[{index}]", tool, hint)
+        if tool.name in names:
+            problems.append(
+                SettingsProblem(f"tools[{index}].name", tool.name, "a name that no other tool of the agent has")
+            )
+        names.add(tool.name)
+    if problems:
+        raise SettingsError(problems, what=f"RealtimeAgent {agent_name!r}")

@@ -1,0 +1,44 @@
+"""The run context: one object of the user's own that reaches every callable of an agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+if TYPE_CHECKING:
+    import trio
+
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.conversation.effects import Usage
+
+__all__ = ["ContextT", "RunContext", "RunContextWrapper", "ToolContext"]
+
+ContextT = TypeVar("ContextT")
+
+
+@attrs.define
+class RunContext(Generic[ContextT]):
+    """What ``runner.run(context=...)`` was given, as `context`, with the token usage of the session so far."""
+
+    context: ContextT
+    usage: Usage | None = None
+
+
+RunContextWrapper = RunContext
+"""The name under which the OpenAI Agents SDK has it."""
+
+
+@attrs.define
+class ToolContext(RunContext[ContextT]):
+    """The run context of one tool call: `tool_arguments` is the JSON text as the model wrote it.
+
+    `agent` is the one that was in charge when the model made the call. `thread_limiter` bounds how many synchronous
+    tools of a session run at a time; None means Trio's own limiter, which the whole process shares.
+    """
+
+    tool_name: str = attrs.field(kw_only=True)
+    tool_call_id: str = attrs.field(kw_only=True)
+    tool_arguments: str = attrs.field(default="", kw_only=True)
+    agent: RealtimeAgent[Any] | None = attrs.field(default=None, kw_only=True)
+    thread_limiter: trio.CapacityLimiter | None = attrs.field(default=None, kw_only=True)

@@ -1,0 +1,195 @@
+"""Every exception that trealtime raises, in one tree.
+
+`TrealtimeError` is the root: ``except TrealtimeError`` catches whatever the library raises on purpose. Misuse of an API
+(entering a session twice, a wrong argument type) stays a plain `RuntimeError`, `TypeError` or `ValueError` in addition,
+so that code which knows nothing of trealtime reads it correctly.
+
+The name of the root is not ``RealtimeError`` because that is the name of a session *event* (``event.type == "error"``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+__all__ = [
+    "AudioFormatError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "MissingDependency",
+    "ProtocolError",
+    "ServerRefused",
+    "SessionClosed",
+    "SessionNotOpen",
+    "SettingsError",
+    "SettingsProblem",
+    "SettingsRefused",
+    "SlowConsumer",
+    "ToolArgumentsError",
+    "TrealtimeError",
+]
+
+
+class TrealtimeError(Exception):
+    """Root of every exception raised by trealtime."""
+
+
+# ---- before a connection exists -------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class SettingsProblem:
+    """One thing wrong with a settings mapping.
+
+    `path` is dotted, from the root of what the user passed (``audio.input.turn_detection.threshold``); `value` is what
+    was found there; `allowed` says in words what may stand there; `suggestion` is the nearest known key or value.
+    """
+
+    path: str
+    value: object
+    allowed: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
+        return f"{self.path}: got {_short(self.value)}, allowed: {self.allowed}{hint}"
+
+
+class SettingsError(TrealtimeError, ValueError):
+    """A settings mapping was wrong; `problems` holds every problem found in it, not only the first."""
+
+    problems: tuple[SettingsProblem, ...]
+
+    def __init__(self, problems: Sequence[SettingsProblem], *, what: str = "settings") -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = f"{what}: {count} problem{'s' if count != 1 else ''}"
+        super().__init__("\n  - ".join([head, *map(str, self.problems)]))
+
+
+class AudioFormatError(TrealtimeError, ValueError):
+    """Audio was not in the shape asked for: odd-length PCM16, a wrong dtype, an unknown format name."""
+
+
+class MissingDependency(TrealtimeError, ImportError):
+    """A feature of an extra was used without that extra; the message names ``pip install "trealtime[EXTRA]"``."""
+
+    def __init__(self, feature: str, *, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f'{feature} needs an optional dependency: pip install "trealtime[{extra}]"')
+
+
+class ConnectFailed(TrealtimeError):
+    """No connection came to be: name resolution, TCP, TLS, proxy, a refused or late WebSocket handshake.
+
+    `status`, `headers` and `body` are those of the HTTP answer when there was one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str | None = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: str = "",
+    ) -> None:
+        self.url = url
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = body
+        super().__init__(message)
+
+
+# ---- while a session lives ------------------------------------------------------------------------------------------
+
+
+class ConnectionLost(TrealtimeError):
+    """The connection ended in a way that nobody asked for.
+
+    `code` and `reason` are those of the WebSocket close frame (1006 and an empty reason when none came, RFC 6455 section
+    7.1.5), `closed_by` says which side ended it, `response_cut` whether an answer was being made at that moment.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: int = 1006,
+        reason: str = "",
+        closed_by: Literal["server", "client", "network"] = "network",
+        response_cut: bool = False,
+    ) -> None:
+        self.code = code
+        self.reason = reason
+        self.closed_by = closed_by
+        self.response_cut = response_cut
+        super().__init__(message or f"connection lost: code {code}{f', {reason}' if reason else ''}")
+
+
+class ProtocolError(TrealtimeError):
+    """The other side broke the wire format in a way that cannot be read past (never raised for one bad event)."""
+
+
+class ServerRefused(TrealtimeError):
+    """The server answered a request of ours with an ``error`` event.
+
+    `code`, `type`, `param` and `event_id` are the fields of that event; `request` names what we had asked for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        type: str | None = None,  # named after the wire field
+        param: str | None = None,
+        event_id: str | None = None,
+        request: str = "",
+    ) -> None:
+        self.code = code
+        self.type = type
+        self.param = param
+        self.event_id = event_id
+        self.request = request
+        where = f" (param {param})" if param else ""
+        super().__init__(f"{request or 'request'} refused: {code or type or 'error'}: {message}{where}")
+
+
+class SettingsRefused(ServerRefused):
+    """The server refused a ``session.update``; `param` names the setting when the server did."""
+
+
+class SlowConsumer(TrealtimeError):
+    """A feed with the overflow policy ``"fail"`` ran past its bound; `statistics` shows what it held."""
+
+    def __init__(self, message: str, *, statistics: object = None) -> None:
+        self.statistics = statistics
+        super().__init__(message)
+
+
+class ToolArgumentsError(TrealtimeError, ValueError):
+    """The model called a tool with arguments that are not JSON or do not fit the tool's schema.
+
+    The message says what is wrong and where; `tool_name` is the tool, `arguments` the text as the model wrote it.
+    """
+
+    def __init__(self, message: str, *, tool_name: str, arguments: str) -> None:
+        self.tool_name = tool_name
+        self.arguments = arguments
+        super().__init__(message)
+
+
+class SessionNotOpen(TrealtimeError, RuntimeError):
+    """A session was used before ``async with session`` entered it."""
+
+
+class SessionClosed(TrealtimeError, RuntimeError):
+    """A session was used after it ended."""
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
