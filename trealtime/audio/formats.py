@@ -1,7 +1,7 @@
 """The audio formats of the Realtime API, by every name people use for them.
 
-The wire knows three (protocol reference, section 4): PCM, 16 bit little-endian mono at 24 kHz, and the two G.711 codecs,
-one byte per sample at 8 kHz. Everything is mono.
+The wire knows three (protocol reference, section 4): PCM, 16 bit little-endian mono at 24 kHz, and the two G.711
+codecs, one byte per sample at 8 kHz. Everything is mono.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AudioFormat:
     wire_type: WireType
 
     def to_wire(self) -> dict[str, object]:
-        """The ``format`` object of a session: ``{"type": "audio/pcm", "rate": 24000}``, ``{"type": "audio/pcmu"}``..."""
+        """The ``format`` object of a session, such as ``{"type": "audio/pcm", "rate": 24000}``."""
         if self.name == "pcm16":
             return {"type": self.wire_type, "rate": self.rate}
         return {"type": self.wire_type}
@@ -70,10 +70,10 @@ _SPELLINGS: Mapping[str, AudioFormat] = {
 def parse_audio_format(value: object) -> AudioFormat:
     """The format that `value` names.
 
-    `value` is a name in any case (``"pcm16"``, ``"pcm"``, ``"audio/pcm"``, ``"g711_ulaw"``, ``"pcmu"``, ``"audio/pcmu"``,
-    ``"g711_alaw"``, ``"pcma"``, ``"audio/pcma"``), a mapping with ``type`` and maybe ``rate``, an object with such
-    attributes, or an `AudioFormat`. A rate may be left out or None; one that the API does not have is refused, since
-    audio sent at it would be heard at the wrong speed.
+    `value` is a name in any case (``"pcm16"``, ``"pcm"``, ``"audio/pcm"``, ``"g711_ulaw"``, ``"pcmu"``,
+    ``"audio/pcmu"``, ``"g711_alaw"``, ``"pcma"``, ``"audio/pcma"``), a mapping with ``type`` and maybe ``rate``, an
+    object with such attributes, or an `AudioFormat`. A rate may be left out or None; one that the API does not have is
+    refused, since audio sent at it would be heard at the wrong speed.
 
     Raises `AudioFormatError`, which names what is allowed.
     """
@@ -89,7 +89,11 @@ def parse_audio_format(value: object) -> AudioFormat:
         name, rate = getattr(value, "type", None), getattr(value, "rate", None)
     found = _SPELLINGS.get(name.strip().lower()) if isinstance(name, str) else None
     if found is None:
-        raise AudioFormatError(f"unknown audio format {value!r}; allowed: {', '.join(_SPELLINGS)}, or a mapping with such a 'type'")
+        raise AudioFormatError(
+            f"unknown audio format {value!r}; allowed: {', '.join(_SPELLINGS)}, or a mapping with such a 'type'"
+        )
     if rate is not None and rate != found.rate:
-        raise AudioFormatError(f"audio format {found}: rate {rate!r} is not possible, the Realtime API has only {found.rate}")
+        raise AudioFormatError(
+            f"audio format {found}: rate {rate!r} is not possible, the Realtime API has only {found.rate}"
+        )
     return found

@@ -43,9 +43,9 @@ class BrainReply:
 class BrainRequest:
     """All that a model would see: the session's settings merged with those of ``response.create``, and the context.
 
-    `items` are conversation items in their wire shape (protocol reference, section 5), oldest first, input audio with its
-    `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too. There is no clock in it: the same
-    request gets the same reply.
+    `items` are conversation items in their wire shape (protocol reference, section 5), oldest first, input audio with
+    its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too. There is no clock in it: the
+    same request gets the same reply.
     """
 
     instructions: str = ""

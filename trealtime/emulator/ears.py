@@ -1,14 +1,15 @@
 """The emulator's ears: when somebody speaks, and what they said.
 
-`TurnDetector` and `Transcriber` are the seams for engines. The defaults need numpy alone and know **energy, not speech**:
-any sound that is loud enough, for long enough, above the noise around it, counts as somebody speaking.
+`TurnDetector` and `Transcriber` are the seams for engines. The defaults need numpy alone and know **energy, not
+speech**: any sound that is loud enough, for long enough, above the noise around it, counts as somebody speaking.
 
-How the detectors decide. Audio is cut into frames of 20 ms. A frame's level is its power without its mean, in dBFS (0 is a
-full-scale square wave). A frame is *loud* when its level is over a fixed minimum and over the noise floor by a margin, both set
-by `threshold`; a turn under way needs 3 dB less, so that it does not flicker. Three loud frames in a row begin a turn; enough
-quiet time after the last loud frame ends it. The noise floor is the 10th percentile of the last two seconds; while
-somebody speaks it may rise by 3 dB a second only, so a long vowel does not become noise but a fan that was switched on does.
-Decisions depend on frames alone, so the sizes of the chunks that audio comes in change nothing.
+How the detectors decide. Audio is cut into frames of 20 ms. A frame's level is its power without its mean, in dBFS (0
+is a full-scale square wave). A frame is *loud* when its level is over a fixed minimum and over the noise floor by a
+margin, both set by `threshold`; a turn under way needs 3 dB less, so that it does not flicker. Three loud frames in a
+row begin a turn; enough quiet time after the last loud frame ends it. The noise floor is the 10th percentile of the
+last two seconds; while somebody speaks it may rise by 3 dB a second only, so a long vowel does not become noise but a
+fan that was switched on does. Decisions depend on frames alone, so the sizes of the chunks that audio comes in change
+nothing.
 """
 
 from __future__ import annotations
@@ -252,12 +253,12 @@ _PATIENCE_MS: Mapping[str, tuple[int, int]] = {
 
 
 class SemanticVad(_EnergyDetector):
-    """``semantic_vad`` by ear alone: it cannot understand words, so it guesses from the sound whether a thought is over.
+    """``semantic_vad`` by ear alone: it understands no words, it guesses from the sound whether a thought is over.
 
-    An utterance of 1.2 s or more, or one whose last 100 ms fell by 6 dB or more, counts as finished and ends after a short
-    silence (`eagerness` high 0.4 s, medium and auto 0.8 s, low 1.6 s); the shorter and the more abrupt it was, the
-    longer the wait, up to the API's maximum of 2, 4 and 8 s. Expect wrong guesses: a long pause in the middle of a sentence ends the
-    turn. `start_ms` is how much audio the session had been written before this detector.
+    An utterance of 1.2 s or more, or one whose last 100 ms fell by 6 dB or more, counts as finished and ends after a
+    short silence (`eagerness` high 0.4 s, medium and auto 0.8 s, low 1.6 s); the shorter and the more abrupt it was,
+    the longer the wait, up to the API's maximum of 2, 4 and 8 s. Expect wrong guesses: a long pause in the middle of a
+    sentence ends the turn. `start_ms` is how much audio the session had been written before this detector.
     """
 
     def __init__(self, *, eagerness: Eagerness = "auto", start_ms: float = 0) -> None:
@@ -275,7 +276,8 @@ class SemanticVad(_EnergyDetector):
 def make_turn_detector(settings: Mapping[str, Any] | None, *, start_ms: float = 0) -> TurnDetector | None:
     """The detector for a wire-shaped ``turn_detection`` object; None when it is null (turns are the client's).
 
-    Fields that are absent or null take the API's defaults. Raises `ValueError` for an unknown type or a value out of range.
+    Fields that are absent or null take the API's defaults. Raises `ValueError` for an unknown type or a value out of
+    range.
     """
     if settings is None:
         return None
@@ -332,7 +334,7 @@ class PlaceholderTranscriber:
 
 
 class ScriptedTranscriber:
-    """Hears the given lines in order, whatever was said; after the last one what `then` hears (default: placeholders)."""
+    """Hears the given lines in order, whatever was said; then what `then` hears (default: placeholders)."""
 
     def __init__(self, lines: Sequence[str], *, then: Transcriber | None = None) -> None:
         self._lines = deque(lines)

@@ -1,8 +1,8 @@
 """The emulator's voice: text in, 24 kHz audio out, word by word.
 
-`Voice` is the seam for speech engines. The default, `ToneVoice`, needs numpy alone and is **a signal, not speech**: one
-vowel-like tone per syllable with the length, loudness and rhythm of talk, so that durations, truncation and the position of
-each word can be relied on, and nobody mistakes it for a person.
+`Voice` is the seam for speech engines. The default, `ToneVoice`, needs numpy alone and is **a signal, not speech**:
+one vowel-like tone per syllable with the length, loudness and rhythm of talk, so that durations, truncation and the
+position of each word can be relied on, and nobody mistakes it for a person.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Voice(Protocol):
 # First two resonances of a vowel, in Hz (after Peterson and Barney, 1952, male means, rounded).
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870), "y": (390, 1990)}
 _PERIOD = 2048
-_LEVEL = 10 ** (-19 / 20) * 32768  # RMS of a syllable's middle; ramps and pauses bring talk as a whole to about -20 dBFS
+_LEVEL = 10 ** (-19 / 20) * 32768  # RMS amid a syllable; its soft edges bring talk to about -20 dBFS
 _SYLLABLE_S = 0.205
 _RISE_S, _FALL_S = 0.015, 0.045
 _GAP_S = 0.05
 _PAUSES_S = {",": 0.15, ";": 0.2, ":": 0.2, ".": 0.3, "!": 0.3, "?": 0.3, "。": 0.3, "、": 0.15, "…": 0.3}
 
-_ONE_SYLLABLE_EACH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # kana, Han, Hangul: written without spaces between words
+_ONE_SYLLABLE_EACH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # kana, Han, Hangul: no spaces between words
 _WORDS = re.compile(rf"\s*(?:[{_ONE_SYLLABLE_EACH}][^\w\s]*|[^\s{_ONE_SYLLABLE_EACH}]+)\s*|\s+")
 _SYLLABLES = re.compile(rf"[aeiouy]+|\d|[{_ONE_SYLLABLE_EACH}]")
 
@@ -59,8 +59,8 @@ _SYLLABLES = re.compile(rf"[aeiouy]+|\d|[{_ONE_SYLLABLE_EACH}]")
 class ToneVoice:
     """A deterministic, syllable-like signal at about 2.6 words a second and -20 dBFS: not speech.
 
-    The pitch (95 to 225 Hz) comes from the name of the voice, the colour of a syllable from its vowel; a sentence falls in
-    pitch, a question rises. Each syllable starts and ends at zero, so a cut between chunks makes no click.
+    The pitch (95 to 225 Hz) comes from the name of the voice, the colour of a syllable from its vowel; a sentence
+    falls in pitch, a question rises. Each syllable starts and ends at zero, so a cut between chunks makes no click.
     """
 
     def speak(self, text: str, *, voice: str, speed: float) -> Iterator[SpokenChunk]:
