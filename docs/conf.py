@@ -1,0 +1,27 @@
+"""Sphinx configuration. Build: python -m sphinx -W -b html docs docs/_build"""
+
+from __future__ import annotations
+
+from trealtime import __version__
+
+project = "trealtime"
+author = "trealtime contributors"
+copyright = "2026, trealtime contributors"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"trealtime {release}"
+exclude_patterns = ["_build"]
+
+# Docstrings write `Name` for a name of this library: resolved where it is one, code-styled where it is not.
+default_role = "any"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+
+# Inventories come over the network; a build without it must not fail, so nothing depends on them.
+intersphinx_mapping: dict[str, tuple[str, str | None]] = {}

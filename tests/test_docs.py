@@ -1,0 +1,236 @@
+"""The code in README.md and docs/ runs, against an emulator. How to write a block: docs/contributing.md."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import functools
+import inspect
+import re
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK_TIMEOUT_S = 30
+REAL_RUN = trio.run
+
+FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)$")
+NOT_RUN = re.compile(r"^<!-- not run: *(?P<reason>.*?) *-->$")
+PYTHON = frozenset({"python", "{code-block} python"})
+DISGUISED = frozenset({"py", "python3", "pycon", "{code-block} pycon", "{code-block} python3", "{code} python"})
+
+
+@attrs.frozen
+class Block:
+    page: Path
+    line: int
+    source: str
+    info: str
+    not_run: str | None = None
+    """The reason why it is not run."""
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path, text: str | None = None) -> list[Block]:
+    """Every fenced block of a page; a fence inside a longer fence is text of the longer one."""
+    lines = (page.read_text(encoding="utf-8") if text is None else text).splitlines()
+    found: list[Block] = []
+    remark = ""
+    number = 0
+    while number < len(lines):
+        opening = FENCE.match(lines[number])
+        if opening is None:
+            remark = lines[number].strip() or remark
+            number += 1
+            continue
+        closing = re.compile(rf"^ *{opening['ticks']}`* *$")
+        end = next((at for at in range(number + 1, len(lines)) if closing.match(lines[at])), len(lines))
+        indent = len(opening["indent"])
+        source = "\n".join(line[indent:] for line in lines[number + 1 : end]) + "\n"
+        excuse = NOT_RUN.match(remark)
+        found.append(Block(page, number + 2, source, opening["info"].strip(), excuse["reason"] if excuse else None))
+        remark = ""
+        number = end + 1
+    return found
+
+
+def python_blocks(page: Path) -> list[Block]:
+    return [block for block in blocks_of(page) if block.info in PYTHON]
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def emulator_in_a_thread() -> Iterator[str]:
+    """The URL of a fresh emulator. In a thread of its own, because a block may call `trio.run` itself."""
+    from trealtime.emulator import open_emulator
+
+    url = ""
+    scope = trio.CancelScope()
+    token: trio.lowlevel.TrioToken | None = None
+    ready = threading.Event()
+    failure: list[Exception] = []
+
+    async def serve() -> None:
+        nonlocal url, token
+        with scope:
+            async with open_emulator() as emulator:
+                url, token = emulator.url, trio.lowlevel.current_trio_token()
+                ready.set()
+                await trio.sleep_forever()
+
+    def run() -> None:
+        try:
+            REAL_RUN(serve)
+        except Exception as error:
+            failure.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="emulator")
+    thread.start()
+    ready.wait()
+    try:
+        if not failure:
+            yield url
+    finally:
+        if token is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(scope.cancel)
+        thread.join()
+    if failure:
+        raise failure[0]
+
+
+def compile_block(block: Block) -> CodeType:
+    # Line numbers of the page, so that a traceback points into the document.
+    source = "\n" * (block.line - 1) + block.source
+    code: CodeType = compile(source, str(block.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return code
+
+
+def names_taken_from_outside(source: str) -> set[str]:
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    made = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return {node.id for node in names} - made
+
+
+@contextlib.asynccontextmanager
+async def provided(wanted: set[str], namespace: dict[str, Any]) -> AsyncIterator[None]:
+    """What a block uses and nobody made: an agent, its runner, an open session, a nursery."""
+    from trealtime import RealtimeAgent, RealtimeRunner
+
+    missing = wanted - namespace.keys()
+    added = {name: None for name in ("session", "nursery") if name in missing}
+    if missing & {"agent", "runner", "session"}:
+        namespace.setdefault("agent", RealtimeAgent(name="Assistant", instructions="Be brief."))
+        namespace.setdefault("runner", RealtimeRunner(namespace["agent"]))
+    async with contextlib.AsyncExitStack() as stack:
+        if "nursery" in missing:
+            namespace["nursery"] = nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+        if "session" in missing:
+            namespace["session"] = await stack.enter_async_context(namespace["runner"].session())
+        try:
+            yield
+        finally:
+            for name in added:
+                del namespace[name]
+
+
+def bounded_run(async_fn: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+    """`trio.run`, ended after `BLOCK_TIMEOUT_S` of real time (a block with a clock of its own keeps its own time)."""
+
+    async def bounded() -> Any:
+        with trio.fail_after(BLOCK_TIMEOUT_S):
+            return await async_fn(*args)
+
+    return REAL_RUN(functools.partial(async_fn, *args) if options.get("clock") else bounded, **options)
+
+
+def run_block(block: Block, namespace: dict[str, Any]) -> None:
+    code = compile_block(block)
+    namespace.pop("main", None)
+    if code.co_flags & inspect.CO_COROUTINE:
+
+        async def with_what_it_needs() -> None:
+            async with provided(names_taken_from_outside(block.source), namespace):
+                # Code with a top-level await evaluates to a coroutine.
+                await eval(code, namespace)
+
+        bounded_run(with_what_it_needs)
+    else:
+        exec(code, namespace)
+        if "main" in namespace and not re.search(r"^\s*trio\.run\(main\b", block.source, re.MULTILINE):
+            bounded_run(namespace["main"])
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trio, "run", bounded_run)
+    namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins, "trio": trio}
+    with emulator_in_a_thread() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "emulator")
+        for block in python_blocks(page):
+            if block.not_run is None:
+                try:
+                    run_block(block, namespace)
+                except BaseException as error:
+                    error.add_note(f"in the block at {block}")
+                    raise
+
+
+# ---- what may not be run, and why -----------------------------------------------------------------------------------
+
+
+def test_no_page_hides_python_from_this_test() -> None:
+    hidden = [str(block) for page in PAGES for block in blocks_of(page) if block.info in DISGUISED]
+    assert hidden == [], "use a plain ```python block"
+
+
+def test_blocks_that_are_not_run_give_a_reason_and_are_few() -> None:
+    blocks = [block for page in PAGES for block in python_blocks(page)]
+    exempt = [block for block in blocks if block.not_run is not None]
+    assert [str(block) for block in exempt if not block.not_run] == [], "a reason is missing"
+    assert len(exempt) <= len(blocks) / 5, f"not run: {[f'{block}: {block.not_run}' for block in exempt]}"
+
+
+def test_blocks_that_are_not_run_are_still_python() -> None:
+    for page in PAGES:
+        for block in python_blocks(page):
+            compile_block(block)
+
+
+def test_fences_inside_a_longer_fence_are_not_blocks() -> None:
+    page = "````markdown\n```python\nraise\n```\n````\n<!-- not run: because -->\n\n```python\nx\n```\n"
+    outer, inner = blocks_of(ROOT / "README.md", page)
+    assert (outer.info, outer.not_run) == ("markdown", None)
+    assert (inner.info, inner.source, inner.line, inner.not_run) == ("python", "x\n", 9, "because")
+
+
+@pytest.mark.parametrize(
+    "source, names",
+    [
+        ("await session.ask('x')", {"session"}),
+        ("async with f() as session: session", {"f"}),
+        ("def f(agent): agent", set()),
+    ],
+)
+def test_names_that_a_block_does_not_make_are_found(source, names) -> None:
+    assert names_taken_from_outside(source) == names
