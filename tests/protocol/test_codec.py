@@ -220,7 +220,7 @@ def test_what_is_not_json_becomes_a_raw_event_without_a_type(frame):
 
 
 @pytest.mark.parametrize(
-    ("frame", "kind"), [("null", "null"), ("[]", "an array"), ("3", "a number"), ('"error"', "a string")]
+    "frame, kind", [("null", "null"), ("[]", "an array"), ("3", "a number"), ('"error"', "a string")]
 )
 def test_json_that_is_no_object_becomes_a_raw_event_without_a_type(frame, kind):
     event, _ = decode_server_event(frame)
