@@ -6,12 +6,18 @@ language model: it greets, counts, adds, repeats, and calls the functions that t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 
-__all__ = ["Brain", "BrainReply", "BrainRequest", "CallFunction", "Say", "ScriptedBrain"]
+from trealtime.emulator.brain_tools import Call, call_for, calls_for, functions_of
+from trealtime.emulator.brain_words import NUMBER, plain_number, with_digits
+
+__all__ = ["Brain", "BrainReply", "BrainRequest", "CallFunction", "Part", "RuleBrain", "Say", "ScriptedBrain"]
 
 
 @attrs.frozen
@@ -44,8 +50,7 @@ class BrainRequest:
     """All that a model would see: the session's settings merged with those of ``response.create``, and the context.
 
     `items` are conversation items in their wire shape (protocol reference, section 5), oldest first, input audio with
-    its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too. There is no clock in it: the
-    same request gets the same reply.
+    its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too. There is no clock in it.
     """
 
     instructions: str = ""
@@ -58,7 +63,7 @@ class BrainRequest:
 
 
 class Brain(Protocol):
-    """Answers conversations. One brain may serve several sessions at a time: it keeps no state of a conversation."""
+    """Answers conversations. One brain may serve several sessions: the conversation is all in the request."""
 
     async def reply(self, request: BrainRequest) -> BrainReply:
         """The answer to `request`.
@@ -90,3 +95,223 @@ def _as_reply(reply: str | Part | Sequence[Part]) -> BrainReply:
     if isinstance(reply, Say | CallFunction):
         return BrainReply((reply,))
     return BrainReply(tuple(reply))
+
+
+class RuleBrain:
+    """Answers by rules. Not a language model, and it does not pretend to be one.
+
+    First the functions: those that `tool_choice` demands (with ``required``, the one that fits best) or that the last
+    user message points at (see `brain_tools`). Once their outputs are there it says them, also under ``required``:
+    else a session with that setting would never get to an answer. Then the first rule of the table that fits the
+    words; `rng` varies the wording of greetings only.
+    """
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self._rng = rng if rng is not None else random.Random(0)
+
+    async def reply(self, request: BrainRequest) -> BrainReply:
+        """The answer, without delay."""
+        talk = _Talk.of(request)
+        if talk.outputs:
+            return BrainReply((Say(" ".join(f"{name} says: {output}." for name, output in talk.outputs)),))
+        calls = _calls(talk.text, request)
+        if calls:
+            return BrainReply(tuple(CallFunction(name, json.dumps(arguments)) for name, arguments in calls))
+        return BrainReply((Say(self._words(talk)),))
+
+    def _words(self, talk: _Talk) -> str:
+        seen = ""
+        if talk.images:
+            seen = "I see your image." if talk.images == 1 else f"I see your {talk.images} images."
+            if not talk.text:
+                return seen
+        for pattern, answer in _RULES:
+            match = pattern.search(talk.text)
+            words = answer(match, talk, self._rng) if match else None
+            if words is not None:
+                return f"{seen} {words}".strip()
+        raise AssertionError("the last rule answers everything")
+
+
+def _calls(text: str, request: BrainRequest) -> list[Call]:
+    functions = functions_of(request.tools)
+    choice = request.tool_choice
+    if not functions or choice == "none":
+        return []
+    if isinstance(choice, Mapping):
+        return [call_for(text, function) for function in functions if function["name"] == choice.get("name")]
+    calls = calls_for(text, functions)
+    if choice == "required" and not calls:
+        calls = [call_for(text, functions[0])]
+    return calls if request.parallel_tool_calls else calls[:1]
+
+
+@attrs.frozen(kw_only=True)
+class _Talk:
+    """What the rules look at."""
+
+    instructions: str
+    text: str
+    """The last user message; what the instructions say when there is none (a response asked for out of the blue)."""
+    images: int
+    last_answer: str
+    outputs: tuple[tuple[str, str], ...]
+    """Name and output of the functions that ran since the last user message."""
+
+    @classmethod
+    def of(cls, request: BrainRequest) -> _Talk:
+        items = request.items
+        last_user = max((n for n, item in enumerate(items) if item.get("role") == "user"), default=-1)
+        asked = items[last_user] if last_user >= 0 else {}
+        answers = [_text(item) for item in items if item.get("role") == "assistant"]
+        return cls(
+            instructions=request.instructions,
+            text=_text(asked) if asked else request.instructions,
+            images=sum(part.get("type") == "input_image" for part in _content(asked)),
+            last_answer=answers[-1] if answers else "",
+            outputs=_untold_outputs(items, since=last_user + 1),
+        )
+
+
+def _untold_outputs(items: Sequence[Mapping[str, Any]], *, since: int) -> tuple[tuple[str, str], ...]:
+    names = {item.get("call_id"): item.get("name") for item in items if item.get("type") == "function_call"}
+    outputs: list[tuple[str, str]] = []
+    for item in items[since:]:
+        if item.get("type") == "function_call_output":
+            name = names.get(item.get("call_id")) or "The function"
+            outputs.append((name, str(item.get("output", "")).rstrip(".")))
+        elif item.get("role") == "assistant":
+            outputs.clear()  # an answer behind an output has told it
+    return tuple(outputs)
+
+
+def _content(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return item.get("content") or []
+
+
+def _text(item: Mapping[str, Any]) -> str:
+    parts = (part.get("text") or part.get("transcript") or "" for part in _content(item))
+    return " ".join(part.strip() for part in parts if part.strip())
+
+
+# ---- the table of rules ---------------------------------------------------------------------------------------------
+
+_Answer = Callable[[re.Match[str], _Talk, random.Random], str | None]
+
+_GREETINGS = ("Hello! How can I help you?", "Hello! It is good to hear from you.", "Hello! What can I do for you?")
+_MOST_COUNTED = 1000
+_STORY = (
+    "Once upon a time there was a small lighthouse at the end of a long road.",
+    "Every evening its keeper climbed the hundred and ten steps, lit the lamp, and wrote down the weather.",
+    "One night a storm came up that was louder than all the storms in the book.",
+    "The lamp went out, and far away a ship began to turn towards the rocks.",
+    "The keeper had no more oil, but she had a mirror, a candle, and very steady hands.",
+    "She held the candle to the mirror, and the little light went out over the water, once every ten seconds.",
+    "On the ship, a boy who could not sleep was counting the seconds between the flashes.",
+    "He woke the captain, the captain turned the wheel, and the rocks went by on the left, close and quiet.",
+    "In the morning the sea was flat, and the ship sent over a barrel of oil and a basket of oranges.",
+    "The keeper wrote in the book: wind from the west, some clouds, and a very good breakfast.",
+    "And if the candle has not burnt down, she is still holding it today.",
+)
+
+
+def _who(talk: _Talk) -> str:
+    found = re.search(r"\b(?:you are|you're|your name is)\s+(?:called |named )?([^.,;:!?\n]+)", talk.instructions, re.I)
+    return f"I am {found[1].strip()}." if found else "I am a small brain made of rules, and I have no name."
+
+
+def _greet(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+    return rng.choice(_GREETINGS)
+
+
+def _introduce(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+    return _who(talk)
+
+
+def _count(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+    target = re.search(r"\d+", with_digits(match["upto"]))
+    if target is None:
+        return None
+    return ", ".join(str(n) for n in range(1, min(int(target[0]), _MOST_COUNTED) + 1)) + "."
+
+
+_OPERATORS: Mapping[str, tuple[str, Callable[[float, float], float]]] = {
+    "plus": ("plus", lambda a, b: a + b),
+    "+": ("plus", lambda a, b: a + b),
+    "minus": ("minus", lambda a, b: a - b),
+    "-": ("minus", lambda a, b: a - b),
+    "times": ("times", lambda a, b: a * b),
+    "multiplied by": ("times", lambda a, b: a * b),
+    "*": ("times", lambda a, b: a * b),
+    "x": ("times", lambda a, b: a * b),
+    "divided by": ("divided by", lambda a, b: a / b),
+    "/": ("divided by", lambda a, b: a / b),
+}
+_SUM = re.compile(rf"(?<![\w.])({NUMBER})\s*({'|'.join(map(re.escape, _OPERATORS))})\s*({NUMBER})(?!\w)", re.IGNORECASE)
+
+
+def _calculate(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+    found = _SUM.search(with_digits(talk.text))
+    if found is None:
+        return None
+    name, operation = _OPERATORS[found[2].lower()]
+    left, right = float(found[1]), float(found[3])
+    if name == "divided by" and right == 0:
+        return "Nobody can divide by zero."
+    return f"{plain_number(left)} {name} {plain_number(right)} is {plain_number(operation(left, right))}."
+
+
+def _count_words(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+    quoted = re.search(r"[\"“](.+)[\"”]|:\s*(.+)", talk.text)
+    text = (quoted[1] or quoted[2]) if quoted else talk.text
+    words = len(text.split())
+    return f"That is {words} word{'s' if words != 1 else ''}."
+
+
+def _repeat(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+    return match["words"].strip()
+
+
+def _again(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+    return talk.last_answer or None
+
+
+def _noise(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+    if match["kind"] == "silence":
+        return f"I heard nothing for {match['length']} seconds. Are you still there?"
+    return f"I heard you speak for {match['length']} seconds, but I cannot make out words."
+
+
+def _echo(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+    if not talk.text:
+        return "Hello! I am listening."
+    verb = "asked" if talk.text.endswith("?") else "said"
+    return f"You {verb}: {talk.text}"
+
+
+def _always(words: str) -> _Answer:
+    return lambda match, talk, rng: words
+
+
+def _rule(pattern: str, answer: _Answer) -> tuple[re.Pattern[str], _Answer]:
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL), answer
+
+
+# The first rule whose pattern is in the text and whose answer is not None wins.
+_RULES: Sequence[tuple[re.Pattern[str], _Answer]] = (
+    _rule(r"^\((?P<kind>speech|silence), (?P<length>[\d.]+) s\)$", _noise),
+    _rule(r"\bhow many words\b|\bcount the words\b", _count_words),
+    _rule(r"\bcount (?:up )?(?:from \w+ )?(?:up )?to (?P<upto>[\w -]+)", _count),
+    _rule(r"\b(?:say|repeat|read)\b[^\"“]*[\"“](?P<words>[^\"”]+)[\"”]", _repeat),
+    _rule(r"\b(?:repeat after me|repeat|say exactly|say the words?)[:,]\s*(?P<words>.+)", _repeat),
+    _rule(r"\brepeat (?:that|it|yourself|please)\b|\bsay (?:that|it) again\b", _again),
+    _rule(r"\b(?:story|long (?:answer|text|speech))\b", _always(" ".join(_STORY))),
+    _rule(r"", _calculate),
+    _rule(r"\bwho are you\b|\byour name\b|\bwhat are you\b|\bintroduce yourself\b", _introduce),
+    _rule(r"\b(?:say|greet)\b.*\b(?:hello|hi|caller|user|customer)\b", _greet),
+    _rule(r"\bhow are you\b", _always("I am fine, thank you. How are you?")),
+    _rule(r"^(?:oh,? )?(?:hello|hi|hey|good (?:morning|afternoon|evening|day))\b[^.?!]{0,30}[.?!]*$", _greet),
+    _rule(r"\b(?:thanks|thank you)\b", _always("You are welcome.")),
+    _rule(r"\b(?:good ?bye|bye)\b", _always("Goodbye!")),
+    _rule(r"", _echo),
+)

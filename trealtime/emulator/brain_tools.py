@@ -1,0 +1,66 @@
+"""Which functions the user's words point at.
+
+Tools are wire-shaped (``{"type": "function", "name", "description", "parameters"}``). A function is *named* when its
+name, or every meaningful word of it, is in the text. When none is, the one whose name and description share most words
+with the text is meant, if they share at least two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trealtime.emulator.brain_arguments import fill_arguments
+from trealtime.emulator.brain_words import content_words
+
+__all__ = ["Call", "call_for", "calls_for", "functions_of"]
+
+_SHARED_WORDS = 2
+
+Call = tuple[str, dict[str, object]]
+"""The name of a function, and the arguments."""
+
+
+def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The function tools among `tools`: those of MCP servers are not the client's to run."""
+    return [tool for tool in tools if tool.get("type", "function") == "function" and tool.get("name")]
+
+
+def calls_for(text: str, functions: Sequence[Mapping[str, Any]]) -> list[Call]:
+    """The calls that `text` asks for, in the order in which it names the functions."""
+    named = sorted(
+        ((where, tool) for tool in functions if (where := _where_named(tool, text)) is not None),
+        key=lambda found: found[0],
+    )
+    if not named:
+        described = _best_described(text, functions)
+        return [] if described is None else [call_for(text, described)]
+    # Of several, each finds its arguments between its own name and the next one's.
+    borders = [0, *(where for where, _ in named[1:]), len(text)]
+    return [call_for(text[borders[n] : borders[n + 1]], tool) for n, (_, tool) in enumerate(named)]
+
+
+def call_for(text: str, function: Mapping[str, Any]) -> Call:
+    """A call of `function` with what `text` has for its arguments."""
+    return function["name"], fill_arguments(text, function.get("parameters") or {})
+
+
+def _where_named(function: Mapping[str, Any], text: str) -> int | None:
+    exact = re.search(rf"(?<!\w){re.escape(function['name'])}(?!\w)", text, re.IGNORECASE)
+    if exact is not None:
+        return exact.start()
+    words = content_words(function["name"])
+    if not words or not set(words) <= set(content_words(text)):
+        return None
+    return min(text.lower().index(word) for word in words)
+
+
+def _best_described(text: str, functions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    said = set(content_words(text))
+
+    def shared(function: Mapping[str, Any]) -> int:
+        return len(said & {*content_words(function["name"]), *content_words(function.get("description") or "")})
+
+    best = max(functions, key=shared, default=None)
+    return best if best is not None and shared(best) >= _SHARED_WORDS else None
