@@ -28,6 +28,7 @@ __all__ = [
     "SettingsRefused",
     "SlowConsumer",
     "ToolArgumentsError",
+    "ToolFailed",
     "TrealtimeError",
 ]
 
@@ -109,8 +110,9 @@ class ConnectFailed(TrealtimeError):
 class ConnectionLost(TrealtimeError):
     """The connection ended in a way that nobody asked for.
 
-    `code` and `reason` are those of the WebSocket close frame (1006 and an empty reason when none came, RFC 6455 section
-    7.1.5), `closed_by` says which side ended it, `response_cut` whether an answer was being made at that moment.
+    `code` and `reason` are those of the WebSocket close frame (1006 and an empty reason when none came, RFC 6455
+    section 7.1.5), `closed_by` says which side ended it, `response_cut` whether an answer was being made at that
+    moment.
     """
 
     def __init__(
@@ -179,6 +181,18 @@ class ToolArgumentsError(TrealtimeError, ValueError):
     def __init__(self, message: str, *, tool_name: str, arguments: str) -> None:
         self.tool_name = tool_name
         self.arguments = arguments
+        super().__init__(message)
+
+
+class ToolFailed(TrealtimeError):
+    """A call of the model could not be carried out: the tool raised (``__cause__`` says what), or there is no such tool.
+
+    Never raised: the model gets an output that says so, and the app an ``error`` event with this in it.
+    """
+
+    def __init__(self, message: str, *, tool_name: str, call_id: str) -> None:
+        self.tool_name = tool_name
+        self.call_id = call_id
         super().__init__(message)
 
 

@@ -1,0 +1,199 @@
+"""The conversation: the sans-IO core of a session. It decides; tasks carry.
+
+`receive` takes what the server sent, `command` what the app wants, `tick` the passing of a deadline; each answers with
+`Effects` to apply in one synchronous step. No clock, no IO, no task: `now` is any monotonic time in seconds.
+
+Where the rules are: what a server event does in `reception`, what a command does in `requesting`, one response at a
+time in `gate`, the life of a response in `responses`, barge-in and truncation in `interrupts`, what was heard in
+`ledger`, the item graph in `history`, errors by event id in `requests` and `server_errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.commands import Command
+from trealtime.conversation.effects import Effects, Usage
+from trealtime.conversation.events import EventInfo, RealtimeRawModelEvent
+from trealtime.conversation.ids import IdSource
+from trealtime.conversation.items import RealtimeItem
+from trealtime.conversation.ledger import PlaybackLedger, PlaybackPosition
+from trealtime.conversation.raw import model_events
+from trealtime.conversation.reception import RECEPTION, receive_audio
+from trealtime.conversation.requesting import REQUESTING
+from trealtime.conversation.responses import end_response, fail_request, pump
+from trealtime.conversation.state import BargeIn, State
+from trealtime.errors import ServerRefused
+from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudioDelta
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+
+__all__ = ["Conversation", "ConversationCounters"]
+
+
+@attrs.frozen(kw_only=True)
+class ConversationCounters:
+    """What a conversation has seen so far, and what it holds now."""
+
+    responses: int
+    interrupts: int
+    late_deltas_dropped: int
+    """Deltas of interrupted or finished responses that the app never saw."""
+
+    collisions_retried: int
+    """Requests for a response that met one of the server's own and were sent again."""
+
+    harmless_errors: int
+    """Refused cancels and truncations that came too late to matter."""
+
+    unknown_events: int
+    unanswered_requests: int
+    items: int
+    live_responses: int
+    queued_requests: int
+    parts_playing: int
+    last_heard_ms: int | None
+    """Where the last interrupt cut the audio."""
+
+
+class Conversation:
+    """One conversation over one connection. `agent` speaks; `info` goes into every event.
+
+    `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` ``"off"``
+    leaves interrupting to the app. After an interrupt the ``response.done`` of the interrupted response is awaited
+    for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: RealtimeAgent[Any],
+        info: EventInfo,
+        ids: IdSource | None = None,
+        position: Callable[[], PlaybackPosition | None] | None = None,
+        barge_in: BargeIn = "immediate",
+        raw_events: bool = True,
+        cancel_grace_s: float = 5.0,
+        response_timeout_s: float = 30.0,
+    ) -> None:
+        self._raw_events = raw_events
+        self._state = State(
+            agent=agent,
+            info=info,
+            ids=ids if ids is not None else IdSource(),
+            ledger=PlaybackLedger(position),
+            barge_in=barge_in,
+            cancel_grace_s=cancel_grace_s,
+            response_timeout_s=response_timeout_s,
+        )
+
+    # ---- what happens ----------------------------------------------------------------------------------------------
+
+    def receive(self, event: AnyServerEvent, now: float, data: Mapping[str, Any] | None = None) -> Effects:
+        """The server sent `event`, read from the frame `data`."""
+        fx = Effects()
+        state = self._state
+        if type(event) is ResponseOutputAudioDelta:  # the hot path: it asks for nothing and opens no gate
+            receive_audio(state, event, now, fx)
+            return fx
+        if self._raw_events and data is not None:
+            fx.emit += [RealtimeRawModelEvent(data=each, info=state.info) for each in model_events(event, data)]
+        handler = RECEPTION.get(type(event))
+        if handler is not None:
+            handler(state, event, now, fx)
+        pump(state, now, fx)
+        return fx
+
+    def command(self, command: Command, now: float) -> Effects:
+        """The app wants something."""
+        fx = Effects()
+        REQUESTING[type(command)](self._state, command, now, fx)
+        pump(self._state, now, fx)
+        return fx
+
+    def tick(self, now: float) -> Effects:
+        """Time has passed: give up what is overdue, send what was held back until now."""
+        fx = Effects()
+        state = self._state
+        for request in state.gate.expire(now - state.response_timeout_s):
+            state.counters.unanswered_requests += 1
+            message = f"no answer within {state.response_timeout_s:g} s"
+            fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"), fx)
+        for response in state.live():
+            if response.forget_at is not None and response.forget_at <= now:
+                overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
+                end_response(state, overdue, now, fx)
+        pump(state, now, fx)
+        return fx
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When to call `tick`, unless something else happens first."""
+        state = self._state
+        sent_at = state.gate.oldest_sent_at
+        times = [
+            state.gate.blocked_until,
+            None if sent_at is None else sent_at + state.response_timeout_s,
+            *(response.forget_at for response in state.responses.values()),
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    # ---- questions -------------------------------------------------------------------------------------------------
+
+    def history(self) -> list[RealtimeItem]:
+        """The items in order, in a list of the caller's own."""
+        return self._state.history.snapshot()
+
+    def playback_remaining(self, now: float) -> float:
+        """Seconds until everything that the agent has said is heard: 0 when nothing is pending, infinite where only a
+        report, a consumer or more audio can tell."""
+        if self._state.gate.busy or any(each.dead is None for each in self._state.responses.values()):
+            return float("inf")
+        return self._state.ledger.remaining_s(now)
+
+    @property
+    def agent(self) -> RealtimeAgent[Any]:
+        """The agent that speaks now."""
+        return self._state.agent
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all responses so far."""
+        return self._state.usage
+
+    @property
+    def response_active(self) -> bool:
+        """Whether a response is being made in the default conversation."""
+        return bool(self._state.live(in_conversation=True))
+
+    @property
+    def acknowledged(self) -> Mapping[str, Any] | None:
+        """The session as the server last showed it; None before ``session.created``."""
+        return self._state.acknowledged
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """The format of audio to the server, as acknowledged."""
+        return self._state.input_format
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """The format of audio from the server, as acknowledged."""
+        return self._state.output_format
+
+    def counters(self) -> ConversationCounters:
+        """Numbers for `session.statistics()`."""
+        state = self._state
+        return ConversationCounters(
+            **attrs.asdict(state.counters),
+            items=len(state.history),
+            live_responses=len(state.responses),
+            queued_requests=state.gate.waiting,
+            parts_playing=len(state.ledger),
+            last_heard_ms=state.last_heard_ms,
+        )

@@ -1,0 +1,332 @@
+"""Session events: what ``async for event in session`` yields.
+
+Type strings, class names and fields follow the realtime layer of the OpenAI Agents SDK; fields and events that it does
+not have are marked "ours". The union is closed, so ``event.type == "audio"`` and ``match event:`` narrow for type
+checkers. Every event carries `info`, whose `context` is the run context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from trealtime.conversation.items import RealtimeItem
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.context import RunContext
+    from trealtime.agents.tools import FunctionTool
+
+__all__ = [
+    "AudioChunk",
+    "EventInfo",
+    "RealtimeAgentEndEvent",
+    "RealtimeAgentStartEvent",
+    "RealtimeAudio",
+    "RealtimeAudioDropped",
+    "RealtimeAudioEnd",
+    "RealtimeAudioInterrupted",
+    "RealtimeError",
+    "RealtimeHistoryAdded",
+    "RealtimeHistoryUpdated",
+    "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeRawModelEvent",
+    "RealtimeSessionEvent",
+    "RealtimeSettingsMismatch",
+    "RealtimeSpeechStarted",
+    "RealtimeSpeechStopped",
+    "RealtimeTextDelta",
+    "RealtimeToolEnd",
+    "RealtimeToolStart",
+    "RealtimeTranscriptDelta",
+    "ResponseStatus",
+    "ServerErrorInfo",
+    "SettingsDifference",
+]
+
+ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
+
+
+@attrs.frozen
+class EventInfo:
+    """What all events of one session share; `context` is the run context given to ``runner.run(context=...)``."""
+
+    context: RunContext[Any]
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeRawModelEvent:
+    """One server event as it came, before the events derived from it; audio deltas are left out (see `RealtimeAudio`).
+
+    `data` is a model event: its `type` is ``"raw_server_event"`` with the decoded frame in `data.data`, or one of the
+    derived kinds listed in `trealtime.conversation.raw`.
+    """
+
+    data: Any
+    info: EventInfo
+    type: Literal["raw_model_event"] = "raw_model_event"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAgentStartEvent:
+    """A response has begun (``response.created``). `response_id` is ours."""
+
+    agent: RealtimeAgent[Any]
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["agent_start"] = "agent_start"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAgentEndEvent:
+    """A response is over (``response.done``), whatever its outcome.
+
+    Ours: `response_id`, `status`, and `reason` (``turn_detected``, ``client_cancelled``, ``max_output_tokens``,
+    ``content_filter``, an error code, or None).
+    """
+
+    agent: RealtimeAgent[Any]
+    info: EventInfo
+    response_id: str | None = None
+    status: ResponseStatus = "completed"
+    reason: str | None = None
+    type: Literal["agent_end"] = "agent_end"
+
+
+@attrs.frozen
+class AudioChunk:
+    """A piece of the agent's audio: `data` in the output format that the server acknowledged (PCM16 mono
+    little-endian at 24 kHz, or G.711 at 8 kHz). `start_ms` (ours) is its offset in the content part."""
+
+    data: bytes
+    response_id: str
+    item_id: str
+    content_index: int
+    start_ms: float = 0.0
+    type: Literal["audio"] = attrs.field(default="audio", kw_only=True)
+
+
+@attrs.frozen
+class RealtimeAudio:
+    """A chunk of the agent's speech. Never comes after the `RealtimeAudioInterrupted` of its response."""
+
+    audio: AudioChunk
+    item_id: str
+    content_index: int
+    info: EventInfo
+    type: Literal["audio"] = attrs.field(default="audio", kw_only=True)
+
+    @property
+    def response_id(self) -> str:
+        """The response that this audio belongs to."""
+        return self.audio.response_id
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAudioEnd:
+    """All audio of one content part has arrived. `response_id` is ours."""
+
+    item_id: str
+    content_index: int
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["audio_end"] = "audio_end"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAudioInterrupted:
+    """Stop playing this item now: no audio of it follows.
+
+    Ours: `heard_ms`, the position that the server is told; `response_id`; `cause`: ``"speech"`` (barge-in),
+    ``"app"`` (`session.interrupt`, leaving a `respond` scope, `cancel_response`) or ``"guardrail"``.
+    """
+
+    item_id: str
+    content_index: int
+    info: EventInfo
+    heard_ms: int = 0
+    response_id: str | None = None
+    cause: Literal["speech", "app", "guardrail"] = "app"
+    type: Literal["audio_interrupted"] = "audio_interrupted"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAudioDropped:
+    """Ours: a feed with the policy ``"drop_oldest_audio"`` was full and shed `dropped_ms` of audio of this item."""
+
+    item_id: str
+    content_index: int
+    dropped_ms: float
+    info: EventInfo
+    type: Literal["audio_dropped"] = "audio_dropped"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeTranscriptDelta:
+    """Ours: a piece of what the agent says (`role` assistant) or of what the user said (`role` user)."""
+
+    item_id: str
+    content_index: int
+    delta: str
+    role: Literal["assistant", "user"]
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["transcript_delta"] = "transcript_delta"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeTextDelta:
+    """Ours: a piece of text that the agent writes (output modality ``text``)."""
+
+    item_id: str
+    content_index: int
+    delta: str
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["text_delta"] = "text_delta"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSpeechStarted:
+    """Ours: the server's voice detection heard the user begin; `audio_start_ms` counts input audio of this session."""
+
+    item_id: str
+    audio_start_ms: int
+    info: EventInfo
+    type: Literal["speech_started"] = "speech_started"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSpeechStopped:
+    """Ours: the server's voice detection heard the user end; `audio_end_ms` counts input audio of this session."""
+
+    item_id: str
+    audio_end_ms: int
+    info: EventInfo
+    type: Literal["speech_stopped"] = "speech_stopped"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeHistoryUpdated:
+    """History changed; `history` is the whole of it as it is now (a list of its own, later changes do not alter it)."""
+
+    history: list[RealtimeItem]
+    info: EventInfo
+    type: Literal["history_updated"] = "history_updated"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeHistoryAdded:
+    """A new item entered history."""
+
+    item: RealtimeItem
+    info: EventInfo
+    type: Literal["history_added"] = "history_added"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolStart:
+    """A tool is about to run. `arguments` is the raw JSON text; `call_id` is ours."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool
+    arguments: str
+    info: EventInfo
+    call_id: str = ""
+    type: Literal["tool_start"] = "tool_start"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolEnd:
+    """A tool's output has been queued for the server; `output` is the value that the tool returned. `call_id` is
+    ours."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool
+    arguments: str
+    output: Any
+    info: EventInfo
+    call_id: str = ""
+    type: Literal["tool_end"] = "tool_end"
+
+
+@attrs.frozen(kw_only=True)
+class ServerErrorInfo:
+    """The server's account of an error (the ``error`` object of its event). `request` (ours) says what we had asked for
+    when the error carries the id of one of our events; `fatal` (ours) that the session cannot go on after it."""
+
+    message: str
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+    event_id: str | None = None
+    request: str | None = None
+    fatal: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeError:
+    """Something went wrong and the session goes on. `error` is a `ServerErrorInfo` for an ``error`` of the server, an
+    exception for one of ours."""
+
+    error: ServerErrorInfo | Exception
+    info: EventInfo
+    type: Literal["error"] = "error"
+
+
+@attrs.frozen
+class SettingsDifference:
+    """One setting that the server acknowledged with another value than the one asked for; `path` is dotted."""
+
+    path: str
+    requested: object
+    acknowledged: object
+
+    def __str__(self) -> str:
+        return f"{self.path}: asked for {self.requested!r}, the server uses {self.acknowledged!r}"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSettingsMismatch:
+    """Ours: the server accepted our ``session.update`` and answered with other values than we asked for."""
+
+    differences: tuple[SettingsDifference, ...]
+    info: EventInfo
+    type: Literal["settings_mismatch"] = "settings_mismatch"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInputAudioTimeoutTriggered:
+    """The user was silent for ``idle_timeout_ms``. Ours: the item and its span of input audio."""
+
+    info: EventInfo
+    item_id: str | None = None
+    audio_start_ms: int | None = None
+    audio_end_ms: int | None = None
+    type: Literal["input_audio_timeout_triggered"] = "input_audio_timeout_triggered"
+
+
+RealtimeSessionEvent = (
+    RealtimeRawModelEvent
+    | RealtimeAgentStartEvent
+    | RealtimeAgentEndEvent
+    | RealtimeAudio
+    | RealtimeAudioEnd
+    | RealtimeAudioInterrupted
+    | RealtimeAudioDropped
+    | RealtimeTranscriptDelta
+    | RealtimeTextDelta
+    | RealtimeSpeechStarted
+    | RealtimeSpeechStopped
+    | RealtimeHistoryUpdated
+    | RealtimeHistoryAdded
+    | RealtimeToolStart
+    | RealtimeToolEnd
+    | RealtimeError
+    | RealtimeSettingsMismatch
+    | RealtimeInputAudioTimeoutTriggered
+)
+
+JSONMapping = Mapping[str, Any]

@@ -1,0 +1,248 @@
+"""The response gate: one response at a time in the default conversation, and no request for one ever lost.
+
+Theory of operation
+1. A request is *queued*, then *sent* (``response.create`` is on its way), then *answered* (``response.created`` has
+   come).
+2. In the default conversation a request is sent only when no response lives there and no other request is on its way.
+3. Automatic requests that wait next to each other go as one; every other request keeps to itself and its place.
+4. Out-of-band requests (``conversation: "none"``) wait for nothing.
+5. Whose response was created? The one whose key its metadata carries. A server that has echoed our key once always
+   does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
+   is taken to answer the request on its way, unless a turn of the user is due an answer of the server's own.
+6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
+   that response is done, or, where none is known, after a pause that doubles each time.
+7. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["METADATA_KEY", "Request", "ResponseGate"]
+
+METADATA_KEY: Final = "trealtime_request"
+"""Our ``response.create`` carries its request's key here; servers echo metadata in every response object."""
+
+_RETRY_FIRST_S: Final = 0.2
+_RETRY_LIMIT: Final = 8
+
+
+@attrs.define(eq=False)
+class Request:
+    """One wish for a response. `tickets` are the callers who wait for it."""
+
+    key: str
+    params: Mapping[str, Any] | None = None
+    automatic: bool = False
+    tickets: list[str] = attrs.Factory(list)
+    event_id: str | None = None
+    dead: bool = False
+    sent_at: float | None = None
+    collisions: int = 0
+
+    @property
+    def out_of_band(self) -> bool:
+        """Whether the response stays outside the default conversation."""
+        return self.params is not None and self.params.get("conversation") == "none"
+
+
+@attrs.define
+class ResponseGate:
+    """See the module's theory of operation. It decides; the conversation sends what `next` gives."""
+
+    _queue: deque[Request] = attrs.field(factory=deque, init=False)
+    _sent: Request | None = attrs.field(default=None, init=False)
+    _sent_out_of_band: dict[str, Request] = attrs.field(factory=dict, init=False)
+    _live: set[str] = attrs.field(factory=set, init=False)
+    """Responses in the default conversation that have been created and are not done."""
+
+    _echoes: bool = attrs.field(default=False, init=False)
+    _turns_due: int = attrs.field(default=0, init=False)
+    """Turns of the user that the server has promised to answer by itself."""
+
+    _blocked_until: float | None = attrs.field(default=None, init=False)
+
+    # ---- asking ----------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> None:
+        """Take a request in; `next` says when to send it."""
+        self._queue.append(request)
+
+    def next(self, now: float) -> Request | None:
+        """The request to send now, marked as sent; None when there is none or it has to wait. Ask until None."""
+        for request in self._queue:
+            if request.out_of_band:
+                self._queue.remove(request)
+                request.sent_at = now
+                self._sent_out_of_band[request.key] = request
+                return request
+        if not self._queue or self._live or self._sent is not None:
+            return None
+        if self._blocked_until is not None and now < self._blocked_until:
+            return None
+        self._blocked_until = None
+        request = self._queue.popleft()
+        while request.automatic and self._queue and self._queue[0].automatic:
+            request.tickets += self._queue.popleft().tickets
+        request.sent_at = now
+        self._sent = request
+        return request
+
+    # ---- answers ---------------------------------------------------------------------------------------------------
+
+    def created(
+        self, response_id: str, metadata: Mapping[str, Any] | None, *, out_of_band: bool, now: float
+    ) -> Request | None:
+        """A response has begun; the request it answers, None for one that the server made by itself."""
+        key = metadata.get(METADATA_KEY) if metadata is not None else None
+        request = self._take(key, out_of_band=out_of_band)
+        if not out_of_band and (request is None or not request.out_of_band):
+            self._live.add(response_id)
+        return request
+
+    def _take(self, key: object, *, out_of_band: bool) -> Request | None:
+        if isinstance(key, str):
+            self._echoes = True
+            if key in self._sent_out_of_band:
+                return self._sent_out_of_band.pop(key)
+            if self._sent is not None and self._sent.key == key:
+                request, self._sent = self._sent, None
+                return request
+            return None
+        if self._echoes:
+            self._turns_due = max(0, self._turns_due - 1)
+            return None
+        if out_of_band and self._sent_out_of_band:
+            return self._sent_out_of_band.pop(next(iter(self._sent_out_of_band)))
+        if self._turns_due:
+            self._turns_due -= 1
+            return None
+        taken, self._sent = self._sent, None
+        return taken
+
+    def adopt(self, response_id: str) -> None:
+        """Output of a response came before its ``response.created``: it lives."""
+        self._live.add(response_id)
+
+    def turn_due(self) -> None:
+        """The user's turn has been committed and the server said that it answers those."""
+        self._turns_due += 1
+
+    def done(self, response_id: str) -> Request | None:
+        """A response is over. The answer is a request that this response must have answered: on a server that shows
+        no metadata it took its place, so nothing else can be coming for it."""
+        if response_id not in self._live:
+            return None
+        self._live.discard(response_id)
+        if self._sent is not None and self._sent.collisions == 0 and not self._echoes and not self._live:
+            request, self._sent = self._sent, None
+            return request
+        self._blocked_until = None
+        return None
+
+    def refused(self, event_id: str | None, *, collision: bool, now: float) -> tuple[Request, bool] | None:
+        """The server refused a ``response.create``: the request and whether it will be sent again.
+
+        Without an `event_id` it must be the only one on its way (design section 4). None: no such request.
+        """
+        on_its_way = [*([self._sent] if self._sent is not None else []), *self._sent_out_of_band.values()]
+        if event_id is None:
+            request = on_its_way[0] if len(on_its_way) == 1 else None
+        else:
+            request = next((each for each in on_its_way if each.event_id == event_id), None)
+        if request is None:
+            return None
+        self._drop_sent(request)
+        if collision and not request.dead and not request.out_of_band and request.collisions < _RETRY_LIMIT:
+            if not self._live:
+                self._blocked_until = now + _RETRY_FIRST_S * 2**request.collisions
+            request.collisions += 1
+            request.sent_at = None
+            self._queue.appendleft(request)
+            return request, True
+        return request, False
+
+    # ---- giving up -------------------------------------------------------------------------------------------------
+
+    def kill_sent(self) -> Request | None:
+        """Mark the request on its way in the default conversation dead; None if there is none alive."""
+        if self._sent is None or self._sent.dead:
+            return None
+        self._sent.dead = True
+        return self._sent
+
+    def kill_ticket(self, ticket: str) -> Request | None:
+        """Mark the request of this ticket dead, or take it out of the queue if it was not sent (then `sent_at` is
+        None).
+
+        A request that others wait for too only loses the ticket; None then, and where there is no such request.
+        """
+        for request in [*self._queue, *([self._sent] if self._sent else []), *self._sent_out_of_band.values()]:
+            if ticket not in request.tickets or request.dead:
+                continue
+            if len(request.tickets) > 1:
+                request.tickets.remove(ticket)
+                return None
+            request.dead = True
+            if request in self._queue:
+                self._queue.remove(request)
+            return request
+        return None
+
+    def expire(self, sent_before: float) -> list[Request]:
+        """Requests on their way for too long: the server will not answer them any more."""
+        late = [
+            request
+            for request in [*([self._sent] if self._sent else []), *self._sent_out_of_band.values()]
+            if request.sent_at is not None and request.sent_at <= sent_before
+        ]
+        for request in late:
+            self._drop_sent(request)
+        return late
+
+    def drain(self) -> list[Request]:
+        """The connection has ended: every request that has no response yet, and a gate as new."""
+        waiting = [*([self._sent] if self._sent else []), *self._sent_out_of_band.values(), *self._queue]
+        self._queue.clear()
+        self._sent = None
+        self._sent_out_of_band.clear()
+        self._live.clear()
+        self._turns_due = 0
+        self._blocked_until = None
+        return waiting
+
+    def _drop_sent(self, request: Request) -> None:
+        if request is self._sent:
+            self._sent = None
+        self._sent_out_of_band.pop(request.key, None)
+
+    # ---- questions -------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a response lives in the default conversation or anything is asked for."""
+        return bool(self._live or self._sent or self._sent_out_of_band or self._queue)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    @property
+    def blocked_until(self) -> float | None:
+        """When to ask `next` again although nothing will have happened."""
+        return self._blocked_until if self._queue and not self._live and self._sent is None else None
+
+    @property
+    def oldest_sent_at(self) -> float | None:
+        """When the request that has been on its way longest was sent."""
+        times = [
+            request.sent_at
+            for request in [*([self._sent] if self._sent else []), *self._sent_out_of_band.values()]
+            if request.sent_at is not None
+        ]
+        return min(times, default=None)

@@ -1,0 +1,92 @@
+"""The interrupt: one path for the user who speaks, the app that calls, and the guardrail that trips.
+
+Theory of operation
+1. What is interrupted: every response that lives in the default conversation, the request for one that is on its way,
+   every part of audio that has not been heard to its end, and out-of-band responses that can be heard. Requests that
+   still queue are not: they are answers to come. If none of these is there, nothing happens at all.
+2. A live response becomes *dead*: what still comes of it is dropped until its ``response.done``, which the next request
+   waits for. It is cancelled on the server, unless the server does that by itself.
+3. Each unheard part is cut where its playback stands: the app is told, history is trimmed, and the server is told to
+   truncate. Parts that have not begun to play are cut at 0. Out-of-band audio is not in the conversation, so there is
+   nothing to truncate.
+4. A request on its way dies too: its response is cancelled as soon as it is created.
+
+Cancel and truncate go on the urgent lane, cancel first: it stops the generation, and no delta races the truncation.
+"""
+
+from __future__ import annotations
+
+from trealtime.conversation.effects import Effects
+from trealtime.conversation.events import RealtimeAudioInterrupted
+from trealtime.conversation.requests import Sent
+from trealtime.conversation.state import Cause, Response, State
+
+__all__ = ["interrupt", "kill"]
+
+
+def interrupt(
+    state: State,
+    cause: Cause,
+    now: float,
+    fx: Effects,
+    *,
+    response: Response | None = None,
+    response_id: str | None = None,
+    server_cancels: bool = False,
+) -> bool:
+    """Interrupt everything, or only one response (`response` while it lives, `response_id` also when it is done and
+    still plays). Whether there was anything to interrupt."""
+    state.ledger.sweep(now)
+    only = response.id if response is not None else response_id
+    victims = [
+        each
+        for each in state.live()
+        if each.dead is None and (each.id == only if only is not None else each.in_conversation or each.heard_of)
+    ]
+    unheard = state.ledger.unheard(now, response_id=only)
+    request = state.gate.kill_sent() if only is None else None
+    if not victims and not unheard and request is None:
+        return False
+    state.counters.interrupts += 1
+    for victim in victims:
+        kill(state, victim, cause, now, fx, server_cancels=server_cancels and victim.in_conversation)
+    for part in unheard:
+        if part.response_id is not None and part.response_id not in fx.purge:
+            fx.purge.append(part.response_id)
+        state.emit(
+            fx,
+            RealtimeAudioInterrupted(
+                item_id=part.item_id,
+                content_index=part.content_index,
+                heard_ms=part.heard_ms,
+                response_id=part.response_id,
+                cause=cause,
+                info=state.info,
+            ),
+        )
+        if part.item_id not in state.outside_items:
+            truncation = {
+                "type": "conversation.item.truncate",
+                "item_id": part.item_id,
+                "content_index": part.content_index,
+                "audio_end_ms": part.heard_ms,
+            }
+            state.send(fx, truncation, Sent("conversation.item.truncate", own=True), urgent=True)
+    trimmed = [state.history.cut(part.item_id, part.content_index, part.heard_ms, part.received_ms) for part in unheard]
+    if any(trimmed):
+        state.emit_history(fx, "updated", unheard[0].item_id)
+    if unheard:
+        state.ledger.cut(unheard, now)
+        state.last_heard_ms = unheard[0].heard_ms
+        fx.playback_reset = True
+    return True
+
+
+def kill(state: State, victim: Response, cause: Cause, now: float, fx: Effects, *, server_cancels: bool) -> None:
+    """Let nothing of a live response reach the app any more, and have the server stop making it."""
+    victim.dead = cause
+    victim.forget_at = now + state.cancel_grace_s
+    fx.purge.append(victim.id)
+    if not server_cancels:
+        event = {"type": "response.cancel", "response_id": victim.id}
+        state.send(fx, event, Sent("response.cancel", own=True), urgent=True)

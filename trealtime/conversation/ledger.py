@@ -1,0 +1,249 @@
+"""The playback ledger: what was received, handed out and heard of each piece of the agent's audio.
+
+Theory of operation
+1. A *part* is one content part of one item. Parts play one after another, in the order in which their audio first came.
+2. Received counts bytes from the server. Handed out is the furthest offset that a consumer has taken.
+3. Heard comes from the best source there is: a report of an endpoint or a tracker; else the assumption that playback is
+   in real time and begins when audio is handed to the app (not when it arrives), so that a slow consumer is never
+   charged with audio it has not taken.
+4. A part leaves the ledger when all of it has arrived and has been heard or will never be heard (cut, shed).
+
+Positions are milliseconds from the start of the part. The wire gets them rounded down (`Unheard.heard_ms`): never more
+than was heard, never more than was received.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import attrs
+
+__all__ = ["PlaybackLedger", "PlaybackPosition", "Unheard"]
+
+MAX_PARTS = 256
+"""A tracker that never reports must not make the ledger grow: older parts are then taken as heard."""
+
+_TOLERANCE_MS = 0.5
+"""Positions travel as floats and reports as whole milliseconds: closer than this to the end is the end."""
+
+
+@attrs.frozen
+class PlaybackPosition:
+    """Where a player is: `elapsed_ms` into one content part; everything before it has been heard."""
+
+    item_id: str
+    content_index: int
+    elapsed_ms: float
+
+
+@attrs.frozen
+class Unheard:
+    """A part that has not been heard to its end: `heard_ms` is whole milliseconds within [0, `received_ms`].
+
+    `received_ms` is None for a part that only the tracker knows.
+    """
+
+    item_id: str
+    content_index: int
+    heard_ms: int
+    received_ms: float | None
+    response_id: str | None
+
+
+@attrs.define
+class _Span:
+    """A stretch of one part that is assumed to play from `begins_at` on."""
+
+    begins_at: float
+    start_ms: float
+    end_ms: float
+
+    @property
+    def ends_at(self) -> float:
+        return self.begins_at + (self.end_ms - self.start_ms) / 1000
+
+    def position_ms(self, now: float) -> float:
+        return min(self.end_ms, self.start_ms + max(0.0, now - self.begins_at) * 1000)
+
+
+@attrs.define(eq=False)
+class _Part:
+    response_id: str
+    item_id: str
+    content_index: int
+    received_ms: float = 0.0
+    handed_ms: float = 0.0
+    shed_ms: float = 0.0
+    reported_ms: float | None = None
+    complete: bool = False
+    spans: list[_Span] = attrs.Factory(list)
+
+    def assumed_ms(self, now: float) -> float:
+        while len(self.spans) > 1 and self.spans[1].begins_at <= now:
+            del self.spans[0]
+        return self.spans[0].position_ms(now) if self.spans else 0.0
+
+
+@attrs.define
+class PlaybackLedger:
+    """See the module's theory of operation. `now` is any monotonic clock in seconds; one clock per ledger."""
+
+    _position: Callable[[], PlaybackPosition | None] | None = None
+    """A tracker to ask; where it is given, nothing is assumed."""
+
+    _parts: dict[tuple[str, int], _Part] = attrs.field(factory=dict, init=False)
+    _over: dict[tuple[str, int], None] = attrs.field(factory=dict, init=False)
+    """Parts that were here lately: a tracker may still stand at the end of one."""
+
+    _plays_until: float = attrs.field(default=-math.inf, init=False)
+    _reporting: bool = attrs.field(default=False, init=False)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    # ---- what happens to audio -----------------------------------------------------------------------------------
+
+    def receive(self, response_id: str, item_id: str, content_index: int, duration_ms: float) -> float:
+        """Count audio from the server; the answer is its offset in the part."""
+        part = self._parts.get((item_id, content_index))
+        if part is None:
+            part = self._parts[item_id, content_index] = _Part(response_id, item_id, content_index)
+            if len(self._parts) > MAX_PARTS:
+                self._forget(next(iter(self._parts)))
+        start_ms = part.received_ms
+        part.received_ms = start_ms + duration_ms
+        return start_ms
+
+    def hand_out(self, item_id: str, content_index: int, start_ms: float, end_ms: float, now: float) -> None:
+        """A consumer has taken this stretch. Only what goes beyond the furthest consumer so far counts."""
+        part = self._parts.get((item_id, content_index))
+        if part is None or end_ms <= part.handed_ms:
+            return
+        start_ms = max(start_ms, part.handed_ms)
+        part.handed_ms = end_ms
+        begins_at = max(now, self._plays_until)
+        last = part.spans[-1] if part.spans else None
+        if last is not None and last.end_ms == start_ms and last.ends_at >= begins_at:
+            last.end_ms = end_ms
+            self._plays_until = last.ends_at
+        else:
+            part.spans.append(_Span(begins_at, start_ms, end_ms))
+            self._plays_until = part.spans[-1].ends_at
+
+    def shed(self, item_id: str, content_index: int, end_ms: float) -> None:
+        """Audio up to here was dropped by a feed that nobody read."""
+        part = self._parts.get((item_id, content_index))
+        if part is not None:
+            part.shed_ms = max(part.shed_ms, end_ms)
+
+    def report(self, item_id: str, content_index: int, heard_ms: float) -> None:
+        """An endpoint knows how far this part has been heard; from now on nothing is assumed."""
+        self._reporting = True
+        part = self._parts.get((item_id, content_index))
+        if part is not None:
+            part.reported_ms = max(part.reported_ms or 0.0, heard_ms)
+
+    def complete(self, response_id: str) -> None:
+        """No more audio of this response will come."""
+        for part in self._parts.values():
+            if part.response_id == response_id:
+                part.complete = True
+
+    def complete_part(self, item_id: str, content_index: int) -> None:
+        """No more audio of this part will come."""
+        part = self._parts.get((item_id, content_index))
+        if part is not None:
+            part.complete = True
+
+    def cut(self, unheard: list[Unheard], now: float) -> None:
+        """Playback of these parts has been stopped: forget them."""
+        for entry in unheard:
+            self._forget((entry.item_id, entry.content_index))
+        self._plays_until = min(self._plays_until, now)
+
+    def sweep(self, now: float) -> None:
+        """Forget the parts that are over."""
+        for part, heard_ms in list(self._heard(now)):
+            if part.complete and max(heard_ms, part.shed_ms) >= part.received_ms - _TOLERANCE_MS:
+                self._forget((part.item_id, part.content_index))
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        self._parts.pop(key, None)
+        self._over[key] = None
+        if len(self._over) > MAX_PARTS:
+            del self._over[next(iter(self._over))]
+
+    # ---- questions -----------------------------------------------------------------------------------------------
+
+    def unheard(self, now: float, *, response_id: str | None = None) -> list[Unheard]:
+        """The parts that an interrupt would cut, in playing order; of one response if named."""
+        known = [
+            Unheard(
+                part.item_id,
+                part.content_index,
+                math.floor(min(max(heard_ms, 0.0), part.received_ms) + 1e-6),
+                part.received_ms,
+                part.response_id,
+            )
+            for part, heard_ms in self._heard(now)
+            if response_id in (None, part.response_id)
+            and not (part.complete and heard_ms >= part.received_ms - _TOLERANCE_MS)
+        ]
+        position = self._ask()
+        if (
+            position is not None
+            and response_id is None
+            and (position.item_id, position.content_index) not in self._parts
+            and (position.item_id, position.content_index) not in self._over
+        ):
+            # An item that only the tracker knows is taken from it as it is (peer behaviour B097).
+            known.insert(
+                0,
+                Unheard(position.item_id, position.content_index, math.floor(max(position.elapsed_ms, 0)), None, None),
+            )
+        return known
+
+    def received_ms(self, item_id: str, content_index: int) -> float | None:
+        """How much of a part has been received; None once it is over."""
+        part = self._parts.get((item_id, content_index))
+        return part.received_ms if part is not None else None
+
+    def remaining_s(self, now: float) -> float:
+        """Seconds until everything received has been heard; infinite where only time or a report can tell."""
+        self.sweep(now)
+        if not self._parts:
+            return 0.0
+        taken = (max(part.handed_ms, part.shed_ms) >= part.received_ms for part in self._parts.values())
+        if self._assumes and all(taken):
+            return max(0.0, self._plays_until - now)
+        return math.inf
+
+    @property
+    def _assumes(self) -> bool:
+        return self._position is None and not self._reporting
+
+    def _ask(self) -> PlaybackPosition | None:
+        return self._position() if self._position is not None else None
+
+    def _find(self, position: PlaybackPosition) -> _Part | None:
+        return self._parts.get((position.item_id, position.content_index))
+
+    def _heard(self, now: float) -> Iterator[tuple[_Part, float]]:
+        """Each part with its heard position, by the best source there is."""
+        parts = list(self._parts.values())
+        if self._assumes:
+            for part in parts:
+                yield part, part.assumed_ms(now)
+            return
+        reported = [part.reported_ms for part in parts]
+        position = self._ask()
+        playing = self._find(position) if position is not None else None
+        if playing is not None and position is not None:
+            reported[parts.index(playing)] = position.elapsed_ms
+        furthest = max((index for index, heard_ms in enumerate(reported) if heard_ms is not None), default=-1)
+        for index, part in enumerate(parts):
+            if index < furthest:  # parts play in order: what comes before the one that plays has been heard
+                yield part, part.received_ms
+            else:
+                yield part, reported[index] or 0.0

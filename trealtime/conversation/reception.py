@@ -1,0 +1,437 @@
+"""What each server event does to a conversation: one function an event, found by a table.
+
+Receipt is lenient: an event about something we do not know is taken for what it says or left alone, never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime.conversation.effects import Effects
+from trealtime.conversation.events import (
+    AudioChunk,
+    RealtimeAudio,
+    RealtimeAudioEnd,
+    RealtimeError,
+    RealtimeInputAudioTimeoutTriggered,
+    RealtimeSettingsMismatch,
+    RealtimeSpeechStarted,
+    RealtimeSpeechStopped,
+    RealtimeTextDelta,
+    RealtimeTranscriptDelta,
+    ServerErrorInfo,
+    SettingsDifference,
+)
+from trealtime.conversation.interrupts import interrupt
+from trealtime.conversation.items import ItemStatus
+from trealtime.conversation.responses import begin_call, begin_response, end_response, fail_request, find_response
+from trealtime.conversation.server_errors import is_collision, is_harmless, is_refused_create, read_error
+from trealtime.conversation.state import State
+from trealtime.errors import AudioFormatError, ProtocolError, ServerRefused, SettingsRefused
+from trealtime.protocol import server_events as wire
+from trealtime.protocol.acknowledgement import session_differences
+
+__all__ = ["RECEPTION", "receive_audio", "receive_raw"]
+
+
+# ---- session --------------------------------------------------------------------------------------------------------
+
+
+def session_created(state: State, event: wire.SessionCreated, now: float, fx: Effects) -> None:
+    acknowledge(state, event.session)
+    _advance_opening(state, fx)
+
+
+def session_updated(state: State, event: wire.SessionUpdated, now: float, fx: Effects) -> None:
+    acknowledge(state, event.session)
+    update = state.requests.acknowledged()
+    if update is not None:
+        differences = session_differences(update.session, event.session)
+        if differences:
+            state.emit(
+                fx,
+                RealtimeSettingsMismatch(
+                    differences=tuple(SettingsDifference(*difference) for difference in differences), info=state.info
+                ),
+            )
+        if state.opening is not None and update.ticket == state.opening.ticket:
+            state.opening.acknowledged = True
+        else:
+            state.settle(fx, update.ticket, event.session)
+    _advance_opening(state, fx)
+
+
+def acknowledge(state: State, session: Mapping[str, Any]) -> None:
+    """The session as the server has it."""
+    state.acknowledged = session
+    audio = session.get("audio")
+    sides = audio if isinstance(audio, Mapping) else {}
+    state.input_format = _format(sides.get("input"), state.input_format)
+    state.output_format = _format(sides.get("output"), state.output_format)
+
+
+def _format(side: object, current: AudioFormat) -> AudioFormat:
+    value = side.get("format") if isinstance(side, Mapping) else None
+    if value is None:
+        return current
+    try:
+        return parse_audio_format(value)
+    except AudioFormatError:
+        return PCM16_24K  # what peers assume of a format that nobody knows (B080)
+
+
+def _advance_opening(state: State, fx: Effects) -> None:
+    opening = state.opening
+    if opening is None:
+        return
+    opening.created = True  # an acknowledged update says as much as session.created does
+    if opening.acknowledged:
+        state.opening = None
+        state.settle(fx, opening.ticket, state.acknowledged)
+
+
+def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None:
+    """Find out what was refused; whoever waits for it gets the error, else everybody."""
+    info = read_error(event.error)
+    if (update := state.requests.refused_update(info.event_id, param=info.param)) is not None:
+        refusal = SettingsRefused(**_refusal(info, "session.update"))
+        state.requests.refused(update.event_id)
+        if state.opening is not None and update.ticket == state.opening.ticket:
+            state.opening = None
+        if update.ticket is not None:
+            state.settle(fx, update.ticket, error=refusal)
+        else:
+            _emit_error(state, event, "session.update", fx)
+        return
+    if info.event_id is not None or is_refused_create(info):
+        refused = state.gate.refused(info.event_id, collision=is_collision(info), now=now)
+        if refused is not None:
+            request, again = refused
+            state.requests.refused(info.event_id)
+            if again:
+                state.counters.collisions_retried += 1
+            else:
+                fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
+            return
+    sent = state.requests.refused(info.event_id)
+    if sent is not None and sent.own and is_harmless(info, sent.type):
+        state.counters.harmless_errors += 1
+        return
+    if sent is not None and sent.ticket is not None:
+        state.settle(fx, sent.ticket, error=ServerRefused(**_refusal(info, sent.type)))
+        return
+    if info.fatal and state.opening is not None:
+        opening, state.opening = state.opening, None
+        state.settle(fx, opening.ticket, error=ServerRefused(**_refusal(info, "connecting")))
+        return
+    _emit_error(state, event, sent.type if sent is not None else None, fx)
+
+
+def _emit_error(state: State, event: wire.ErrorEvent, request: str | None, fx: Effects) -> None:
+    state.emit(fx, RealtimeError(error=read_error(event.error, request=request), info=state.info))
+
+
+def _refusal(info: ServerErrorInfo, request: str) -> dict[str, Any]:
+    return {
+        "message": info.message,
+        "code": info.code,
+        "type": info.type,
+        "param": info.param,
+        "event_id": info.event_id,
+        "request": request,
+    }
+
+
+# ---- items ----------------------------------------------------------------------------------------------------------
+
+
+def item_added(state: State, event: wire.ConversationItemAdded, now: float, fx: Effects) -> None:
+    _put_item(state, event.item, event.previous_item_id, fx, final=False)
+
+
+def item_done(state: State, event: wire.ConversationItemDone, now: float, fx: Effects) -> None:
+    _put_item(state, event.item, event.previous_item_id, fx, final=True)
+
+
+def item_created(state: State, event: wire.ConversationItemCreated, now: float, fx: Effects) -> None:
+    """The beta's one event for added and done: an item of the agent is only beginning."""
+    _put_item(state, event.item, event.previous_item_id, fx, final=event.item.get("role") != "assistant")
+
+
+def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: float, fx: Effects) -> None:
+    _put_item(state, event.item, None, fx, final=False)
+    item_id = _text(event.item.get("id"))
+    ticket = state.requests.answered("conversation.item.retrieve", item_id)
+    if ticket is not None:
+        known = state.history.item(item_id) if item_id in state.history else None
+        state.settle(fx, ticket, known)
+
+
+def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float, fx: Effects) -> None:
+    if state.history.remove(event.item_id):
+        state.emit_history(fx, "updated", event.item_id)
+    state.settle(fx, state.requests.answered("conversation.item.delete", event.item_id))
+
+
+def item_truncated(state: State, event: wire.ConversationItemTruncated, now: float, fx: Effects) -> None:
+    """Ours have been cut when we sent them; this is news where somebody else truncates (a telephone call's server)."""
+    received_ms = state.ledger.received_ms(event.item_id, event.content_index)
+    if state.history.cut(event.item_id, event.content_index, event.audio_end_ms, received_ms):
+        state.emit_history(fx, "updated", event.item_id)
+    state.settle(fx, state.requests.answered("conversation.item.truncate", event.item_id))
+
+
+def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, fx: Effects, *, final: bool) -> None:
+    item_id = _text(item.get("id"))
+    first = previous_item_id is None and state.first_items.take(item_id)
+    sent = state.sent_content.pop(item_id, None)
+    if sent is not None:
+        item = {**item, "content": _with_images(item.get("content"), sent)}
+    change = state.history.put(
+        item, previous_item_id=previous_item_id, first=first, status="completed" if final else "in_progress"
+    )
+    state.emit_history(fx, change, item_id)
+
+
+def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The content that the server echoes, with the images that it leaves out put back in their places (B161)."""
+    rest = [part for part in echoed if isinstance(part, Mapping)] if isinstance(echoed, list) else []
+    if any(part.get("type") == "input_image" and part.get("image_url") for part in rest):
+        return rest
+    texts = iter([part for part in rest if part.get("type") != "input_image"])
+    return [part if part.get("type") == "input_image" else next(texts, part) for part in sent]
+
+
+# ---- what the user says ---------------------------------------------------------------------------------------------
+
+
+def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float, fx: Effects) -> None:
+    """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
+    state.emit(fx, RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
+    if state.barge_in == "immediate":
+        interrupt(state, "speech", now, fx, server_cancels=state.server_interrupts)
+
+
+def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float, fx: Effects) -> None:
+    state.spoken_items.add(event.item_id)
+    state.emit(fx, RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
+
+
+def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float, fx: Effects) -> None:
+    if state.spoken_items.take(event.item_id) and state.server_answers:
+        state.gate.turn_due()
+
+
+def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float, fx: Effects) -> None:
+    if event.item_id is not None:
+        state.spoken_items.add(event.item_id)
+    state.emit(
+        fx,
+        RealtimeInputAudioTimeoutTriggered(
+            item_id=event.item_id,
+            audio_start_ms=event.audio_start_ms,
+            audio_end_ms=event.audio_end_ms,
+            info=state.info,
+        ),
+    )
+
+
+def transcription_delta(
+    state: State, event: wire.ConversationItemInputAudioTranscriptionDelta, now: float, fx: Effects
+) -> None:
+    state.history.add_user_transcript(event.item_id, event.content_index, event.delta)
+    state.emit(
+        fx,
+        RealtimeTranscriptDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            role="user",
+            info=state.info,
+        ),
+    )
+
+
+def transcription_completed(
+    state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float, fx: Effects
+) -> None:
+    change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
+    state.emit_history(fx, change, event.item_id)
+
+
+def transcription_failed(
+    state: State, event: wire.ConversationItemInputAudioTranscriptionFailed, now: float, fx: Effects
+) -> None:
+    info = read_error(event.error, request=f"transcription of {event.item_id}")
+    state.emit(fx, RealtimeError(error=info, info=state.info))
+
+
+# ---- what the agent says --------------------------------------------------------------------------------------------
+
+
+def response_created(state: State, event: wire.ResponseCreated, now: float, fx: Effects) -> None:
+    begin_response(state, event.response, now, fx)
+
+
+def response_done(state: State, event: wire.ResponseDone, now: float, fx: Effects) -> None:
+    end_response(state, event.response, now, fx)
+
+
+def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float, fx: Effects) -> None:
+    _output_item(state, event, fx, final=False)
+
+
+def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float, fx: Effects) -> None:
+    _output_item(state, event, fx, final=True)
+
+
+def _output_item(
+    state: State,
+    event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
+    fx: Effects,
+    *,
+    final: bool,
+) -> None:
+    response = find_response(state, event.response_id, fx)
+    if response is None:
+        return
+    if response.in_conversation:
+        item_id = _text(event.item.get("id"))
+        ended: ItemStatus = "incomplete" if response.dead is not None else "completed"
+        change = state.history.put(event.item, status=ended if final else "in_progress")
+        if item_id not in response.items:
+            response.items.append(item_id)
+        state.emit_history(fx, change, item_id)
+    if final and event.item.get("type") == "function_call":
+        begin_call(state, response, event.item, fx)
+
+
+def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float, fx: Effects) -> None:
+    state.history.put_part(event.item_id, event.content_index, event.part)
+
+
+def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float, fx: Effects) -> None:
+    response = find_response(state, event.response_id, fx)
+    if response is None or response.dead is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_text(event.item_id, event.content_index, event.delta)
+    state.emit(
+        fx,
+        RealtimeTextDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+
+
+def text_done(state: State, event: wire.ResponseOutputTextDone, now: float, fx: Effects) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
+
+
+def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float, fx: Effects) -> None:
+    response = find_response(state, event.response_id, fx)
+    if response is None or response.dead is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_transcript(event.item_id, event.content_index, event.delta)
+    state.emit(
+        fx,
+        RealtimeTranscriptDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            role="assistant",
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+
+
+def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float, fx: Effects) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
+
+
+def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float, fx: Effects) -> None:
+    """The hot path: a chunk of the agent's audio."""
+    response = state.responses.get(event.response_id) or find_response(state, event.response_id, fx)
+    if response is None or response.dead is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    if not response.heard_of:
+        response.heard_of = True
+    if not response.in_conversation:
+        state.outside_items.add(event.item_id)
+    item_id, content_index, data = event.item_id, event.content_index, event.delta
+    duration_ms = state.output_format.duration_ms(len(data))
+    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
+    chunk = AudioChunk(data, response.id, item_id, content_index, start_ms)
+    fx.emit.append(RealtimeAudio(chunk, item_id, content_index, state.info))
+
+
+def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:
+    state.ledger.complete_part(event.item_id, event.content_index)
+    state.emit(
+        fx,
+        RealtimeAudioEnd(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+
+
+# ---- what is not an event we know -----------------------------------------------------------------------------------
+
+
+def receive_raw(state: State, event: wire.RawServerEvent, now: float, fx: Effects) -> None:
+    """An event newer than us is shown raw and otherwise left alone; a frame that is no event at all is an error."""
+    state.counters.unknown_events += 1
+    if not event.type:
+        state.emit(fx, RealtimeError(error=ProtocolError(event.problem or "unreadable frame"), info=state.info))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+Handler = Callable[[State, Any, float, Effects], None]
+
+RECEPTION: Final[Mapping[type, Handler]] = {
+    wire.SessionCreated: session_created,
+    wire.SessionUpdated: session_updated,
+    wire.ErrorEvent: error,
+    wire.ConversationItemAdded: item_added,
+    wire.ConversationItemDone: item_done,
+    wire.ConversationItemCreated: item_created,
+    wire.ConversationItemRetrieved: item_retrieved,
+    wire.ConversationItemDeleted: item_deleted,
+    wire.ConversationItemTruncated: item_truncated,
+    wire.InputAudioBufferSpeechStarted: speech_started,
+    wire.InputAudioBufferSpeechStopped: speech_stopped,
+    wire.InputAudioBufferCommitted: audio_committed,
+    wire.InputAudioBufferTimeoutTriggered: silence_timed_out,
+    wire.ConversationItemInputAudioTranscriptionDelta: transcription_delta,
+    wire.ConversationItemInputAudioTranscriptionCompleted: transcription_completed,
+    wire.ConversationItemInputAudioTranscriptionFailed: transcription_failed,
+    wire.ResponseCreated: response_created,
+    wire.ResponseDone: response_done,
+    wire.ResponseOutputItemAdded: output_item_added,
+    wire.ResponseOutputItemDone: output_item_done,
+    wire.ResponseContentPartDone: content_part_done,
+    wire.ResponseOutputTextDelta: text_delta,
+    wire.ResponseOutputTextDone: text_done,
+    wire.ResponseOutputAudioTranscriptDelta: transcript_delta,
+    wire.ResponseOutputAudioTranscriptDone: transcript_done,
+    wire.ResponseOutputAudioDelta: receive_audio,
+    wire.ResponseOutputAudioDone: audio_done,
+    wire.RawServerEvent: receive_raw,
+}
+"""Events that are not here are shown raw and change nothing: committed audio that was cleared, rate limits, MCP calls
+(their items come as items), output buffers of telephone calls."""

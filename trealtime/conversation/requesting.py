@@ -1,0 +1,225 @@
+"""What each command does: one function a command, found by a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from trealtime.conversation import commands as cmd
+from trealtime.conversation.effects import Effects, ResponseResult
+from trealtime.conversation.events import RealtimeHistoryUpdated
+from trealtime.conversation.interrupts import interrupt
+from trealtime.conversation.requests import Sent, SettingsUpdate
+from trealtime.conversation.responses import end_call, submit
+from trealtime.conversation.state import Opening, State
+
+__all__ = ["REQUESTING"]
+
+
+def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects) -> None:
+    state.emit(fx, RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
+    state.opening = Opening(command.ticket, acknowledged=command.session is None)
+    if command.session is not None:
+        _send_update(state, command.session, command.ticket, fx)
+
+
+def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Effects) -> None:
+    _send_update(state, command.session, command.ticket, fx)
+
+
+def _send_update(
+    state: State, session: Mapping[str, Any], ticket: str | None, fx: Effects, event_id: str | None = None
+) -> None:
+    event: dict[str, Any] = {"type": "session.update", "session": session}
+    if event_id is not None:
+        event["event_id"] = event_id
+    event_id = state.send(fx, event, Sent("session.update"))
+    state.requests.updates.append(SettingsUpdate(event_id, session, ticket))
+
+
+# ---- items ----------------------------------------------------------------------------------------------------------
+
+
+def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) -> None:
+    item = dict(command.item)
+    item_id = item.setdefault("id", state.ids.new("item"))
+    event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
+    if command.previous_item_id is not None:
+        event["previous_item_id"] = command.previous_item_id
+        if command.previous_item_id == "root":
+            state.first_items.add(item_id)
+    content = item.get("content")
+    if isinstance(content, list) and any(part.get("type") == "input_image" for part in content):
+        state.sent_content[item_id] = content
+        if len(state.sent_content) > 16:  # items that were refused must not add up
+            del state.sent_content[next(iter(state.sent_content))]
+    state.send(fx, event, Sent("conversation.item.create", command.ticket))
+    if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
+        # The app answers a call by itself; whether it wants a response it says by itself too.
+        end_call(state, item["call_id"], respond=False, fx=fx)
+
+
+def delete_item(state: State, command: cmd.DeleteItem, now: float, fx: Effects) -> None:
+    event = {"type": "conversation.item.delete", "item_id": command.item_id}
+    state.send(fx, event, Sent("conversation.item.delete", command.ticket, command.item_id))
+
+
+def retrieve_item(state: State, command: cmd.RetrieveItem, now: float, fx: Effects) -> None:
+    event = {"type": "conversation.item.retrieve", "item_id": command.item_id}
+    state.send(fx, event, Sent("conversation.item.retrieve", command.ticket, command.item_id))
+
+
+def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effects) -> None:
+    received_ms = state.ledger.received_ms(command.item_id, command.content_index)
+    end_ms = max(0, command.audio_end_ms)
+    event = {
+        "type": "conversation.item.truncate",
+        "item_id": command.item_id,
+        "content_index": command.content_index,
+        "audio_end_ms": end_ms if received_ms is None else min(end_ms, math.floor(received_ms)),
+    }
+    state.send(fx, event, Sent("conversation.item.truncate", command.ticket, command.item_id))
+
+
+def send_tool_output(state: State, command: cmd.SendToolOutput, now: float, fx: Effects) -> None:
+    item = {
+        "id": state.ids.new("item"),
+        "type": "function_call_output",
+        "call_id": command.call_id,
+        "output": command.output,
+    }
+    event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
+    state.send(fx, event, Sent("conversation.item.create"))
+    end_call(state, command.call_id, respond=command.respond, fx=fx)
+
+
+# ---- input audio ----------------------------------------------------------------------------------------------------
+
+
+def commit_audio(state: State, command: cmd.CommitAudio, now: float, fx: Effects) -> None:
+    state.send(fx, {"type": "input_audio_buffer.commit"}, Sent("input_audio_buffer.commit"))
+
+
+def clear_audio(state: State, command: cmd.ClearAudio, now: float, fx: Effects) -> None:
+    state.send(fx, {"type": "input_audio_buffer.clear"}, Sent("input_audio_buffer.clear"))
+
+
+# ---- responses ------------------------------------------------------------------------------------------------------
+
+
+def create_response(state: State, command: cmd.CreateResponse, now: float, fx: Effects) -> None:
+    tickets = [command.ticket] if command.ticket is not None else []
+    submit(state, params=command.params, automatic=command.automatic, tickets=tickets, event_id=command.event_id)
+
+
+def cancel_response(state: State, command: cmd.CancelResponse, now: float, fx: Effects) -> None:
+    if command.response_id is not None:
+        known = command.response_id in state.responses or command.response_id in state.finished
+        if known:
+            interrupt(state, "app", now, fx, response_id=command.response_id)
+        else:  # somebody else's, in a session that several clients share: the server knows
+            event = {"type": "response.cancel", "response_id": command.response_id}
+            state.send(fx, event, Sent("response.cancel"), urgent=True)
+        return
+    living = [each for each in state.live(in_conversation=True) if each.dead is None]
+    for response in living:
+        interrupt(state, "app", now, fx, response=response)
+    if not living:
+        state.gate.kill_sent()
+
+
+def interrupt_all(state: State, command: cmd.Interrupt, now: float, fx: Effects) -> None:
+    if command.ticket is None and command.response_id is None:
+        interrupt(state, command.cause, now, fx)
+        return
+    if command.response_id is not None:
+        interrupt(state, command.cause, now, fx, response_id=command.response_id)
+    if command.ticket is not None:
+        _abandon(state, command.ticket, fx)
+
+
+def _abandon(state: State, ticket: str, fx: Effects) -> None:
+    """Whoever holds this ticket has left: what it asked for and has not got is not wanted any more."""
+    request = state.gate.kill_ticket(ticket)
+    if request is not None and request.sent_at is None:
+        state.settle(fx, ticket, ResponseResult(response_id=None, status="cancelled", reason="client_cancelled"))
+    for response in [*state.responses.values(), *state.calls.values()]:
+        if response.tickets == [ticket]:
+            response.abandoned = True
+
+
+# ---- raw ------------------------------------------------------------------------------------------------------------
+
+
+def send_raw(state: State, command: cmd.SendRaw, now: float, fx: Effects) -> None:
+    """As it is, except for the two kinds that the conversation must know of to keep its promises."""
+    event = command.event
+    given = event.get("event_id")
+    event_id = given if isinstance(given, str) and given else None
+    kind = event.get("type")
+    if kind == "response.create":
+        params = event.get("response")
+        submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
+    elif kind == "session.update" and isinstance(event.get("session"), Mapping):
+        _send_update(state, event["session"], None, fx, event_id)
+    else:
+        state.send(fx, event, Sent(str(kind)))
+
+
+# ---- playback -------------------------------------------------------------------------------------------------------
+
+
+def hand_out(state: State, command: cmd.HandOut, now: float, fx: Effects) -> None:
+    state.ledger.hand_out(command.item_id, command.content_index, command.start_ms, command.end_ms, now)
+
+
+def shed(state: State, command: cmd.Shed, now: float, fx: Effects) -> None:
+    state.ledger.shed(command.item_id, command.content_index, command.end_ms)
+
+
+def report_heard(state: State, command: cmd.ReportHeard, now: float, fx: Effects) -> None:
+    state.ledger.report(command.item_id, command.content_index, command.heard_ms)
+    state.ledger.sweep(now)
+
+
+# ---- the end --------------------------------------------------------------------------------------------------------
+
+
+def disconnect(state: State, command: cmd.Disconnect, now: float, fx: Effects) -> None:
+    """Everybody who waits learns that nothing will come."""
+    tickets = state.requests.drain()
+    if state.opening is not None:
+        tickets.append(state.opening.ticket)
+        state.opening = None
+    for request in state.gate.drain():
+        tickets += request.tickets
+    for response in [*state.responses.values(), *state.calls.values()]:
+        tickets += response.tickets
+    state.responses.clear()
+    state.calls.clear()
+    for ticket in dict.fromkeys(tickets):
+        state.settle(fx, ticket, error=command.error)
+
+
+Handler = Callable[[State, Any, float, Effects], None]
+
+REQUESTING: Final[Mapping[type, Handler]] = {
+    cmd.OpenSession: open_session,
+    cmd.UpdateSession: update_session,
+    cmd.CreateItem: create_item,
+    cmd.DeleteItem: delete_item,
+    cmd.RetrieveItem: retrieve_item,
+    cmd.TruncateItem: truncate_item,
+    cmd.SendToolOutput: send_tool_output,
+    cmd.CommitAudio: commit_audio,
+    cmd.ClearAudio: clear_audio,
+    cmd.CreateResponse: create_response,
+    cmd.CancelResponse: cancel_response,
+    cmd.Interrupt: interrupt_all,
+    cmd.SendRaw: send_raw,
+    cmd.HandOut: hand_out,
+    cmd.Shed: shed,
+    cmd.ReportHeard: report_heard,
+    cmd.Disconnect: disconnect,
+}

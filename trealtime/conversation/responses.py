@@ -1,0 +1,246 @@
+"""The life of a response: asked for, created, done, and what follows from its function calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from trealtime.conversation.effects import Effects, FunctionCall, ResponseResult
+from trealtime.conversation.events import (
+    RealtimeAgentEndEvent,
+    RealtimeAgentStartEvent,
+    RealtimeError,
+    ResponseStatus,
+)
+from trealtime.conversation.gate import METADATA_KEY, Request
+from trealtime.conversation.interrupts import kill
+from trealtime.conversation.requests import Sent
+from trealtime.conversation.server_errors import read_error
+from trealtime.conversation.state import Response, State
+from trealtime.conversation.usage import add_usage, parse_usage
+
+__all__ = [
+    "begin_call",
+    "begin_response",
+    "end_call",
+    "end_response",
+    "fail_request",
+    "find_response",
+    "pump",
+    "submit",
+]
+
+_STATUSES = ("completed", "cancelled", "failed", "incomplete")
+
+
+# ---- asked for ------------------------------------------------------------------------------------------------------
+
+
+def submit(
+    state: State,
+    *,
+    params: Mapping[str, Any] | None = None,
+    automatic: bool = False,
+    tickets: list[str] | None = None,
+    event_id: str | None = None,
+) -> None:
+    """Wish for a response; `pump` sends it when its time has come."""
+    key = state.ids.next("req")
+    state.gate.submit(Request(key, params, automatic=automatic, tickets=tickets or [], event_id=event_id))
+
+
+def pump(state: State, now: float, fx: Effects) -> None:
+    """Send what the gate lets through."""
+    while (request := state.gate.next(now)) is not None:
+        params = dict(request.params or {})
+        given = params.get("metadata")
+        params["metadata"] = {**(given if isinstance(given, Mapping) else {}), METADATA_KEY: request.key}
+        event: dict[str, Any] = {"type": "response.create", "response": params}
+        if request.event_id is not None and request.collisions == 0:
+            event["event_id"] = request.event_id
+        request.event_id = state.send(fx, event, Sent("response.create"))
+
+
+def fail_request(state: State, request: Request, error: Exception, fx: Effects) -> None:
+    """A request gets no response: tell those who wait, or everybody when nobody does."""
+    if request.dead:
+        result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
+    else:
+        result = ResponseResult(response_id=None, status="failed", reason=getattr(error, "code", None), error=error)
+        if not request.tickets:
+            state.emit(fx, RealtimeError(error=error, info=state.info))
+    for ticket in request.tickets:
+        state.settle(fx, ticket, result)
+
+
+# ---- created --------------------------------------------------------------------------------------------------------
+
+
+def find_response(state: State, response_id: str, fx: Effects) -> Response | None:
+    """The live response of an output event; None when it is over. Output may come before ``response.created`` (B169):
+    then the response begins with it."""
+    response = state.responses.get(response_id)
+    if response is None and response_id not in state.finished:
+        response = _open(state, response_id, fx, in_conversation=True)
+        state.gate.adopt(response_id)
+    return response
+
+
+def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Effects) -> None:
+    """``response.created``."""
+    response_id = _id(created)
+    if response_id in state.finished:
+        return
+    metadata = created.get("metadata")
+    if isinstance(created.get("conversation_id"), str):
+        state.names_conversations = True
+    outside = state.names_conversations and "conversation_id" in created and created["conversation_id"] is None
+    request = state.gate.created(
+        response_id, metadata if isinstance(metadata, Mapping) else None, out_of_band=outside, now=now
+    )
+    if request is not None:
+        outside = request.out_of_band
+    response = state.responses.get(response_id)
+    if response is None:
+        response = _open(state, response_id, fx, in_conversation=not outside)
+    if request is None:
+        return
+    response.request = request
+    response.tickets = [*request.tickets]
+    fx.started += [(ticket, response_id) for ticket in request.tickets]
+    if request.dead:
+        kill(state, response, "app", now, fx, server_cancels=False)
+
+
+def _open(state: State, response_id: str, fx: Effects, *, in_conversation: bool) -> Response:
+    response = Response(response_id, state.agent, in_conversation=in_conversation)
+    state.responses[response_id] = response
+    state.counters.responses += 1
+    state.emit(fx, RealtimeAgentStartEvent(agent=state.agent, info=state.info, response_id=response_id))
+    return response
+
+
+# ---- done -----------------------------------------------------------------------------------------------------------
+
+
+def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects) -> None:
+    """``response.done``: the only sure end of a response, whatever its outcome."""
+    response_id = _id(done)
+    if response_id in state.finished:
+        return
+    response = find_response(state, response_id, fx)
+    if response is None:
+        return
+    del state.responses[response_id]
+    state.finished.add(response_id)
+    served = state.gate.done(response_id)
+    if served is not None:
+        response.tickets += served.tickets
+        fx.started += [(ticket, response_id) for ticket in served.tickets]
+    state.ledger.complete(response_id)
+    state.ledger.sweep(now)
+
+    usage = parse_usage(done.get("usage"))
+    if usage is not None:
+        state.usage = add_usage(state.usage, usage)
+        state.info.context.usage = state.usage
+    status, reason = _outcome(done)
+    metadata = done.get("metadata")
+    output = done.get("output")
+    response.result = ResponseResult(
+        response_id=response_id,
+        status=status,
+        reason=reason,
+        usage=usage,
+        metadata={str(key): str(value) for key, value in metadata.items() if key != METADATA_KEY}
+        if isinstance(metadata, Mapping)
+        else None,
+        output=tuple(item for item in output if isinstance(item, Mapping)) if isinstance(output, list) else (),
+    )
+    changed = [
+        state.history.finish(item_id, "completed" if status == "completed" else "incomplete")
+        for item_id in response.items
+    ]
+    if any(changed):
+        state.emit_history(fx, "updated", response.items[0])
+    if status == "failed":
+        details = done.get("status_details")
+        error = details.get("error") if isinstance(details, Mapping) else None
+        described = {"message": "the response failed", **(error if isinstance(error, Mapping) else {})}
+        state.emit(fx, RealtimeError(error=read_error(described, request="response.create"), info=state.info))
+    state.emit(
+        fx,
+        RealtimeAgentEndEvent(
+            agent=state.agent, info=state.info, response_id=response_id, status=status, reason=reason
+        ),
+    )
+    _follow_up(state, response, fx)
+
+
+def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
+    status = done.get("status")
+    details = done.get("status_details")
+    reason: object = None
+    if isinstance(details, Mapping):
+        error = details.get("error")
+        reason = details.get("reason") or (
+            error.get("code") or error.get("type") if isinstance(error, Mapping) else None
+        )
+    known = cast("ResponseStatus", status) if status in _STATUSES else "completed"
+    return known, reason if isinstance(reason, str) else None
+
+
+# ---- function calls -------------------------------------------------------------------------------------------------
+
+
+def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Effects) -> None:
+    """The model has finished writing a function call. A call of an out-of-band response belongs to whoever asked for
+    it (its result carries it): its output would have no place in the conversation."""
+    call_id, name = item.get("call_id"), item.get("name")
+    if not response.in_conversation or not isinstance(call_id, str) or not isinstance(name, str):
+        return
+    if item.get("status") not in (None, "completed") or call_id in state.calls or call_id in state.finished_calls:
+        return
+    arguments = item.get("arguments")
+    response.open_calls.add(call_id)
+    state.calls[call_id] = response
+    item_id = item.get("id")
+    fx.calls.append(
+        FunctionCall(
+            call_id=call_id,
+            name=name,
+            arguments=arguments if isinstance(arguments, str) else "",
+            item_id=item_id if isinstance(item_id, str) else "",
+            response_id=response.id,
+        )
+    )
+
+
+def end_call(state: State, call_id: str, *, respond: bool, fx: Effects) -> None:
+    """A function call has its output. When the last one of a response has it, one request for an answer follows."""
+    response = state.calls.pop(call_id, None)
+    if response is None:
+        if respond:
+            submit(state, automatic=True)
+        return
+    state.finished_calls.add(call_id)
+    response.open_calls.discard(call_id)
+    response.answer_calls = response.answer_calls or respond
+    _follow_up(state, response, fx)
+
+
+def _follow_up(state: State, response: Response, fx: Effects) -> None:
+    """Once a response is done and its calls have outputs: ask for the answer to them, which those who waited for this
+    response go on to wait for; or tell them the result."""
+    if response.result is None or response.open_calls:
+        return
+    if response.answer_calls and not response.abandoned:
+        submit(state, automatic=True, tickets=response.tickets)
+        return
+    for ticket in response.tickets:
+        state.settle(fx, ticket, response.result)
+
+
+def _id(response: Mapping[str, Any]) -> str:
+    value = response.get("id")
+    return value if isinstance(value, str) else ""

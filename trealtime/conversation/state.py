@@ -1,0 +1,197 @@
+"""What a conversation knows, in one place, and the few moves that every rule makes: send, emit, settle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.conversation.effects import Effects, Outgoing, ResponseResult, Settled, Usage
+from trealtime.conversation.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
+from trealtime.conversation.gate import Request, ResponseGate
+from trealtime.conversation.history import Change, History
+from trealtime.conversation.ids import IdSource
+from trealtime.conversation.ledger import PlaybackLedger
+from trealtime.conversation.requests import OpenRequests, Sent
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+
+__all__ = ["BargeIn", "Cause", "Counters", "Opening", "Recent", "Response", "State"]
+
+Cause = Literal["speech", "app", "guardrail"]
+BargeIn = Literal["immediate", "off"]
+
+
+@attrs.define
+class Counters:
+    """What happened so far; `Conversation.counters` hands out a frozen copy."""
+
+    responses: int = 0
+    interrupts: int = 0
+    late_deltas_dropped: int = 0
+    collisions_retried: int = 0
+    harmless_errors: int = 0
+    unknown_events: int = 0
+    unanswered_requests: int = 0
+
+
+@attrs.define(eq=False)
+class Response:
+    """A response from its creation until it is done and its function calls have their outputs."""
+
+    id: str
+    agent: RealtimeAgent[Any]
+    in_conversation: bool = True
+    request: Request | None = None
+    tickets: list[str] = attrs.Factory(list)
+    dead: Cause | None = None
+    """Set when it was interrupted: nothing of it reaches the app any more."""
+
+    forget_at: float | None = None
+    """When to stop waiting for the ``response.done`` of a dead response."""
+
+    items: list[str] = attrs.Factory(list)
+    heard_of: bool = False
+    """Whether audio of it has come."""
+
+    open_calls: set[str] = attrs.Factory(set)
+    answer_calls: bool = False
+    """Whether an output of its calls asked for an answer."""
+
+    abandoned: bool = False
+    """Whoever asked for it has left: its calls get no answer."""
+
+    result: ResponseResult | None = None
+    """Set when it is done."""
+
+
+@attrs.define
+class Opening:
+    """The wait for a session that is ready: created, and our settings acknowledged."""
+
+    ticket: str
+    created: bool = False
+    acknowledged: bool = False
+
+
+@attrs.define
+class Recent:
+    """The last few ids of something: enough to know a latecomer, never more."""
+
+    limit: int = 64
+    _ids: dict[str, None] = attrs.field(factory=dict, init=False)
+
+    def add(self, id: str) -> None:  # named after the wire field
+        self._ids[id] = None
+        if len(self._ids) > self.limit:
+            del self._ids[next(iter(self._ids))]
+
+    def take(self, id: str) -> bool:
+        """Whether it was there; it is not any more."""
+        return id in self._ids and self._ids.pop(id) is None
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._ids
+
+
+@attrs.define
+class State:
+    """Everything a conversation knows. The rules live in the modules that work on it, not here."""
+
+    agent: RealtimeAgent[Any]
+    info: EventInfo
+    ids: IdSource
+    ledger: PlaybackLedger
+    barge_in: BargeIn
+    cancel_grace_s: float
+    response_timeout_s: float
+
+    history: History = attrs.field(factory=History, init=False)
+    gate: ResponseGate = attrs.field(factory=ResponseGate, init=False)
+    requests: OpenRequests = attrs.field(factory=OpenRequests, init=False)
+    counters: Counters = attrs.field(factory=Counters, init=False)
+    usage: Usage = attrs.field(factory=Usage, init=False)
+
+    responses: dict[str, Response] = attrs.field(factory=dict, init=False)
+    """Live ones, by id."""
+
+    calls: dict[str, Response] = attrs.field(factory=dict, init=False)
+    """Open function calls by call id; their response may be done already."""
+
+    finished: Recent = attrs.field(factory=Recent, init=False)
+    """Responses that are over: what still comes of them is late."""
+
+    finished_calls: Recent = attrs.field(factory=Recent, init=False)
+    spoken_items: Recent = attrs.field(factory=Recent, init=False)
+    """Items announced by the server's voice detection and not committed yet."""
+
+    outside_items: Recent = attrs.field(factory=Recent, init=False)
+    """Audio items of out-of-band responses: the server's conversation does not have them."""
+
+    first_items: Recent = attrs.field(factory=Recent, init=False)
+    """Items that we asked to be put at the start of the conversation."""
+
+    sent_content: dict[str, list[Mapping[str, Any]]] = attrs.field(factory=dict, init=False)
+    """Content with images that servers echo without them, until the echo."""
+
+    opening: Opening | None = attrs.field(default=None, init=False)
+    acknowledged: Mapping[str, Any] | None = attrs.field(default=None, init=False)
+    input_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
+    output_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
+    names_conversations: bool = attrs.field(default=False, init=False)
+    """Whether this server tells the conversation of a response: only then does a null say that it has none."""
+
+    last_heard_ms: int | None = attrs.field(default=None, init=False)
+
+    # ---- the moves -----------------------------------------------------------------------------------------------
+
+    def send(self, fx: Effects, event: Mapping[str, Any], entry: Sent, *, urgent: bool = False) -> str:
+        """Queue a client event under an ``event_id``, so that an error about it finds its way back."""
+        given = event.get("event_id")
+        event_id = given if isinstance(given, str) and given else self.ids.next("evt")
+        fx.send.append(Outgoing({**event, "event_id": event_id}, urgent))
+        self.requests.sent(event_id, entry)
+        return event_id
+
+    def settle(self, fx: Effects, ticket: str | None, value: object = None, error: Exception | None = None) -> None:
+        """Answer whoever waits."""
+        if ticket is not None:
+            fx.settled.append(Settled(ticket, value, error))
+
+    def emit(self, fx: Effects, event: RealtimeSessionEvent) -> None:
+        fx.emit.append(event)
+
+    def emit_history(self, fx: Effects, change: Change, item_id: str) -> None:
+        """The events of a changed item."""
+        if change == "added" and self.history.visible(item_id):
+            fx.emit.append(RealtimeHistoryAdded(item=self.history.item(item_id), info=self.info))
+        elif change != "unchanged":
+            fx.emit.append(RealtimeHistoryUpdated(history=self.history.snapshot(), info=self.info))
+
+    # ---- questions -----------------------------------------------------------------------------------------------
+
+    @property
+    def turn_detection(self) -> Mapping[str, Any]:
+        """The acknowledged turn detection; empty when it is off or unknown."""
+        node: object = self.acknowledged
+        for key in ("audio", "input", "turn_detection"):
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return node if isinstance(node, Mapping) else {}
+
+    @property
+    def server_interrupts(self) -> bool:
+        """Whether the server cancels its response by itself when the user speaks (B053)."""
+        return self.turn_detection.get("interrupt_response") is True
+
+    @property
+    def server_answers(self) -> bool:
+        """Whether the server answers a turn of the user by itself."""
+        detection = self.turn_detection
+        return bool(detection) and detection.get("create_response", True) is True
+
+    def live(self, *, in_conversation: bool | None = None) -> list[Response]:
+        """Responses that are not done, oldest first."""
+        return [each for each in self.responses.values() if in_conversation in (None, each.in_conversation)]
