@@ -1,0 +1,130 @@
+"""How a connection is opened, kept alive and closed."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import ssl
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import attrs
+
+from trealtime.errors import SettingsError, SettingsProblem
+
+__all__ = ["TransportConfig"]
+
+
+def _hide_credentials(proxy: object) -> str:
+    if not isinstance(proxy, str) or "@" not in proxy:
+        return repr(proxy)
+    scheme, _, rest = proxy.rpartition("://")
+    return repr(f"{scheme}://...@{rest.rpartition('@')[2]}" if scheme else f"...@{rest.rpartition('@')[2]}")
+
+
+@attrs.frozen(kw_only=True)
+class TransportConfig:
+    """Settings of one connection. Times are in seconds.
+
+    Every bad value of one construction is reported in one `SettingsError`.
+    """
+
+    ping_interval: float | None = 20.0
+    """A ping goes out this long after the last one was answered; None sends none."""
+
+    ping_timeout: float | None = 20.0
+    """A connection whose ping has had no pong for this long is lost (close code 1006); None waits for ever."""
+
+    handshake_timeout: float = 10.0
+    """Everything up to an open WebSocket together: name, TCP, proxy, TLS and upgrade."""
+
+    close_timeout: float = 2.0
+    """How long `Wire.aclose` waits for the peer's close frame before it drops the connection."""
+
+    max_size: int | None = 32 * 2**20
+    """The longest message taken, in characters of text or bytes of binary, or None; a longer one closes with 1009.
+
+    The default holds the longest audio that the service returns in one `conversation.item.retrieved`, and bounds what a
+    broken server can make us hold.
+    """
+
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
+    """For ``wss://``; None uses `ssl.create_default_context`."""
+
+    proxy: str | None = attrs.field(default=None, repr=_hide_credentials)
+    """``http://[user:password@]host:port``: reach the server through this HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
+
+    The proxy variables of the environment are not read: which way a call's audio goes is written where it can be seen.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        values = attrs.asdict(self, recurse=False)
+        problems = [problem for name, value in values.items() if (problem := _check(name, value)) is not None]
+        if problems:
+            raise SettingsError(problems, what="transport_config")
+
+    @classmethod
+    def from_value(cls, value: TransportConfig | Mapping[str, object] | None) -> TransportConfig:
+        """A config from what users write: None (the defaults), a mapping with some of the keys, or a config.
+
+        Raises `SettingsError` with every unknown key and wrong value.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, TransportConfig):
+            return value
+        if not isinstance(value, Mapping):
+            problem = SettingsProblem("transport_config", value, "a mapping or TransportConfig")
+            raise SettingsError([problem], what="transport_config")
+        problems = [_unknown_key(key, item) for key, item in value.items() if key not in _CHECKS]
+        known = {key: item for key, item in value.items() if key in _CHECKS}
+        problems += [problem for key, item in known.items() if (problem := _check(key, item)) is not None]
+        if problems:
+            raise SettingsError(problems, what="transport_config")
+        return cls(**known)  # type: ignore[arg-type]  # each value has just passed the check of its own field
+
+
+def _unknown_key(key: object, value: object) -> SettingsProblem:
+    near = difflib.get_close_matches(str(key), _CHECKS, n=1)
+    allowed = f"one of the keys {', '.join(_CHECKS)}"
+    return SettingsProblem(str(key), value, allowed, suggestion=near[0] if near else None)
+
+
+def _check(name: str, value: object) -> SettingsProblem | None:
+    accepts, allowed = _CHECKS[name]
+    if accepts(value):
+        return None
+    # A proxy's URL may hold a password, and a bad one is the likeliest to be printed.
+    shown = "a value that is not shown" if name == "proxy" and isinstance(value, str) and "@" in value else value
+    return SettingsProblem(name, shown, allowed)
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_proxy_url(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme == "http" and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        return False
+
+
+_SECONDS = "a positive, finite number of seconds"
+
+_CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
+    "ping_interval": (lambda value: value is None or _is_duration(value), f"{_SECONDS}, or None (no pings)"),
+    "ping_timeout": (lambda value: value is None or _is_duration(value), f"{_SECONDS}, or None (no limit)"),
+    "handshake_timeout": (_is_duration, _SECONDS),
+    "close_timeout": (_is_duration, _SECONDS),
+    "max_size": (lambda value: value is None or _is_size(value), "a positive number of bytes, or None (no limit)"),
+    "ssl_context": (lambda value: value is None or isinstance(value, ssl.SSLContext), "an ssl.SSLContext, or None"),
+    "proxy": (lambda value: value is None or _is_proxy_url(value), '"http://[user:password@]host:port", or None'),
+}

@@ -1,0 +1,149 @@
+"""Why a connection did not come to be: one table from what the layers below raise to what `ConnectFailed` says."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import trio
+from trio_websocket import ConnectionRejected, HandshakeError
+
+from trealtime.errors import ConnectFailed
+
+__all__ = ["explained_failures", "redacted_url", "refusal"]
+
+_SHOWN_BODY_CHARS = 4000
+
+# Query parameters whose values help to understand a failure. The value of any other may be a secret (Azure takes its
+# key as one) and is not shown.
+_SHOWN_PARAMETERS = frozenset({"model", "call_id", "intent", "deployment", "api-version"})
+
+_STATUS_HINTS = {
+    400: "the server understood the request and refuses it: look at the model name and the URL",
+    401: "the key was not accepted: check OPENAI_API_KEY, or api_key in model_config",
+    403: "the key is known but may not do this: check its project and its access to the model",
+    404: "no such model, deployment or call id at this URL (a call may be gone, or not be ready yet)",
+    429: "too many requests, or the quota is used up",
+}
+
+
+@contextmanager
+def explained_failures(
+    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float | None = None
+) -> Iterator[None]:
+    """Turn what goes wrong while connecting to `url` into `ConnectFailed`, whose cause is the original error.
+
+    Secrets in `url` and `headers` are kept out of it. Errors that are not about connecting pass through.
+    """
+    try:
+        yield
+    except tuple(_EXPLANATIONS) as exc:
+        shown = redacted_url(url)
+        if isinstance(exc, ConnectionRejected):
+            names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in exc.headers}
+            body = (exc.body or b"").decode(errors="replace")
+            raise refusal(shown, exc.status_code, names, _without_secrets(body, headers)) from exc
+        explain = next(explain for kind, explain in _EXPLANATIONS.items() if isinstance(exc, kind))
+        limit = f" within {timeout_s:g} s" if timeout_s is not None else ""
+        raise ConnectFailed(f"cannot connect to {shown}: {explain(exc)}{limit}", url=shown) from exc
+
+
+def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hint: str | None = None) -> ConnectFailed:
+    """The error for an HTTP answer that is not the hoped-for one, with the server's own words and what to try."""
+    hint = hint or _STATUS_HINTS.get(status)
+    if hint is None and 300 <= status < 400:
+        hint = f"redirects are not followed: use {headers.get('location', 'the new address')} as the url"
+    if hint is None and status >= 500:
+        hint = "the server is in trouble: try again later"
+    said = _error_message(body)
+    parts = [f"{url} answered HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]
+    return ConnectFailed("; ".join(parts), url=url, status=status, headers=headers, body=body[:_SHOWN_BODY_CHARS])
+
+
+def redacted_url(url: str) -> str:
+    """`url` without user, password and the values of parameters that may be secret."""
+    try:
+        parts = urlsplit(url)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return "an unreadable URL"
+    query = "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '...'}" for name, value in pairs)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def _explain_name(exc: Exception) -> str:
+    return f"the host name cannot be resolved ({exc.args[-1] if exc.args else exc})"
+
+
+def _explain_timeout(exc: Exception) -> str:
+    return "no open WebSocket"
+
+
+def _explain_broken_stream(exc: Exception) -> str:
+    cause = exc.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its TLS certificate is not accepted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        wrong = " (does the server speak plain ws:// here?)" if "WRONG_VERSION" in str(cause.reason) else ""
+        return f"TLS failed: {cause.reason or cause}{wrong}"
+    return "the connection was closed before the handshake was over"
+
+
+def _explain_handshake(exc: Exception) -> str:
+    if exc.__cause__ is None:
+        return str(exc)
+    return "its answer is not that of a WebSocket server"
+
+
+def _explain_os_error(exc: Exception) -> str:
+    # trio tries every address of a host and raises one error with the attempts as its cause.
+    leaves = _leaves(exc.__cause__) if isinstance(exc.__cause__, BaseExceptionGroup | OSError) else [exc]
+    texts = [leaf.strerror or str(leaf) if isinstance(leaf, OSError) else str(leaf) for leaf in leaves]
+    return ", ".join(dict.fromkeys(texts))
+
+
+def _leaves(exc: BaseException) -> list[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        return [leaf for inner in exc.exceptions for leaf in _leaves(inner)]
+    return [exc]
+
+
+# In this order: the first kind that fits explains. ConnectionRejected is a HandshakeError, with a status to tell.
+_EXPLANATIONS: dict[type[Exception], Callable[[Exception], str]] = {
+    trio.TooSlowError: _explain_timeout,
+    HandshakeError: _explain_handshake,
+    trio.BrokenResourceError: _explain_broken_stream,
+    trio.ClosedResourceError: _explain_broken_stream,
+    ssl.SSLError: _explain_broken_stream,
+    socket.gaierror: _explain_name,
+    OSError: _explain_os_error,
+}
+
+
+def _error_message(body: str) -> str:
+    """What the body says in the form of the API's errors, or its beginning where it has none."""
+    try:
+        parsed: Any = json.loads(body)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict):
+        error = parsed.get("error", parsed)
+        message = error.get("message") if isinstance(error, dict) else error
+        if isinstance(message, str):
+            return message
+    text = " ".join(body.split())
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _without_secrets(text: str, headers: Mapping[str, str] | None) -> str:
+    """`text` without what we sent in headers, which some servers and gateways repeat in their error pages."""
+    for value in (headers or {}).values():
+        for secret in (value, value.rpartition(" ")[2]):
+            if len(secret) >= 8:
+                text = text.replace(secret, "...")
+    return text
