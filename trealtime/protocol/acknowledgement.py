@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
@@ -20,7 +21,8 @@ def session_differences(
     """``(path, requested, acknowledged)`` for every setting that the server acknowledged with another value.
 
     `requested` is the session object we sent, `acknowledged` that of the server's answer. Spelling is no difference:
-    formats are compared by meaning, a voice by its id, numbers by value, tools by name and parameters. What the server
+    formats are compared by meaning, a voice by its id, a model without its date, numbers by value, tools by name and
+    parameters. What the server
     does not echo at all is no difference, nor are the fields it adds. Paths are dotted, from the session object.
     """
     differences: list[tuple[str, object, object]] = []
@@ -30,9 +32,14 @@ def session_differences(
 
 def _compare(path: str, requested: Any, acknowledged: Any, differences: list[tuple[str, object, object]]) -> None:
     key = path.rpartition(".")[2]
-    if key == "format" and _same_format(requested, acknowledged):
-        return
-    if key == "voice":
+    if key == "format":
+        same = requested == acknowledged or _same_format(requested, acknowledged)
+    elif key == "model":
+        same = requested == acknowledged or requested == _without_date(acknowledged)
+    elif key == "tracing" and acknowledged is None:
+        # A server that keeps no traces answers null; nothing in the conversation changes by it.
+        same = True
+    elif key == "voice":
         same = _voice(requested) == _voice(acknowledged)
     elif key == "tools" and _is_list(requested) and _is_list(acknowledged):
         same = _tools(requested) == _tools(acknowledged)
@@ -53,6 +60,11 @@ def _same_format(requested: Any, acknowledged: Any) -> bool:
         return parse_audio_format(requested) == parse_audio_format(acknowledged)
     except AudioFormatError:
         return False
+
+
+def _without_date(model: Any) -> Any:
+    """A server answers with the snapshot that a model name stands for: ``gpt-realtime-2025-08-28``."""
+    return re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model) if isinstance(model, str) else model
 
 
 def _same_value(requested: Any, acknowledged: Any) -> bool:

@@ -55,8 +55,8 @@ def initial_session_payload(
     """The whole session object of the first update of a connection.
 
     `model_name` is sent when `settings` names no model; None: then no model is sent (attached calls and URLs of one's
-    own, where the server has picked one). `formats_defaulted` False leaves formats out that were not given, for calls, whose
-    formats belong to the telephone side. `tracing_disabled` sends null whatever the settings say.
+    own, where the server has picked one). `formats_defaulted` False leaves formats out that were not given, for calls,
+    whose formats belong to the telephone side. `tracing_disabled` sends null whatever the settings say.
 
     `settings` must be checked (`session_settings`, `merge_settings`); its tools and handoffs must be wire mappings by
     now, else `TypeError`.
@@ -81,7 +81,7 @@ def update_session_payload(settings: SessionSettings) -> dict[str, Any]:
 
 
 def _filled(given: Any, defaults: Any) -> Any:
-    """`given` with unset fields from `defaults`, going into the audio objects only: a setting is never half a default."""
+    """`given` with unset fields from `defaults`, inside the audio objects too; else no setting is half a default."""
     changes: dict[str, object] = {}
     for field in attrs.fields(type(given)):
         mine, default = getattr(given, field.name), getattr(defaults, field.name)

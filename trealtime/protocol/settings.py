@@ -162,8 +162,8 @@ class TurnDetectionSettings:
 
     ``server_vad`` goes by loudness: `threshold` 0 to 1, `prefix_padding_ms`, `silence_duration_ms`, `idle_timeout_ms`
     (5000 to 30000, or None: off). ``semantic_vad`` goes by meaning: `eagerness`. Both: whether the end of a turn
-    creates a response, whether the begin of one interrupts. Without `type` it is ``server_vad`` when a field of that type is
-    given, else ``semantic_vad``.
+    creates a response, whether the begin of one interrupts. Without `type` it is ``server_vad`` when a field of that
+    type is given, else ``semantic_vad``.
     """
 
     type: Literal["server_vad", "semantic_vad"] | NotSet = setting()
@@ -214,7 +214,8 @@ class SessionSettings:
 
     Flat spellings, older and weaker than those under `audio`: `voice`, `speed`, `input_audio_format`,
     `output_audio_format`, `input_audio_transcription`, `input_audio_noise_reduction`, `turn_detection`; and
-    `modalities` for `output_modalities`. `tools` and `handoffs` are kept as they are given; on the wire they must be mappings.
+    `modalities` for `output_modalities`. `tools` and `handoffs` are kept as they are given; on the wire they must be
+    mappings.
     """
 
     model_name: str | NotSet = setting(at_least=1)

@@ -307,7 +307,7 @@ def _describe(hint: Any) -> str:
     if origin is Literal:
         return ", ".join(map(repr, arguments))
     if origin in (list, tuple, collections.abc.Sequence):
-        return f"a list of {_describe(arguments[0])}" if arguments and arguments[0] is not Any else "a list"
+        return f"a list, each entry {_describe(arguments[0])}" if arguments and arguments[0] is not Any else "a list"
     if origin in (dict, collections.abc.Mapping):
         return "a mapping with string keys"
     if only is collections.abc.Callable or origin is collections.abc.Callable:
