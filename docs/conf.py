@@ -17,8 +17,8 @@ html_theme = "furo"
 html_title = f"trealtime {release}"
 exclude_patterns = ["_build"]
 
-# Docstrings write `Name` for a name of this library: resolved where it is one, code-styled where it is not.
-default_role = "any"
+# Docstrings write `Name` for names of this library and for parameters: a link where there is one, else code.
+default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

@@ -94,7 +94,7 @@ def emulator_in_a_thread() -> Iterator[str]:
     def run() -> None:
         try:
             REAL_RUN(serve)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (raised in the thread of the test)
             failure.append(error)
         finally:
             ready.set()

@@ -1,1 +1,306 @@
-"""Realtime voice agents for Trio."""
+"""Realtime voice agents for Trio, over the OpenAI Realtime protocol.
+
+Every public name is here, and is imported from its module when it is first used: ``import trealtime`` alone costs next
+to nothing, and a program that runs no emulator does not load one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from trealtime._version import __version__
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.context import RunContext, RunContextWrapper, ToolContext
+    from trealtime.agents.tools import FunctionTool, ToolErrorFunction, default_tool_error, function_tool
+    from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat
+    from trealtime.conversation.effects import ResponseResult, Usage
+    from trealtime.conversation.events import (
+        AudioChunk,
+        EventInfo,
+        RealtimeAgentEndEvent,
+        RealtimeAgentStartEvent,
+        RealtimeAudio,
+        RealtimeAudioDropped,
+        RealtimeAudioEnd,
+        RealtimeAudioInterrupted,
+        RealtimeError,
+        RealtimeHistoryAdded,
+        RealtimeHistoryUpdated,
+        RealtimeInputAudioTimeoutTriggered,
+        RealtimeRawModelEvent,
+        RealtimeSessionEvent,
+        RealtimeSettingsMismatch,
+        RealtimeSpeechStarted,
+        RealtimeSpeechStopped,
+        RealtimeTextDelta,
+        RealtimeToolEnd,
+        RealtimeToolStart,
+        RealtimeTranscriptDelta,
+        ResponseStatus,
+        ServerErrorInfo,
+        SettingsDifference,
+    )
+    from trealtime.conversation.items import (
+        AssistantAudio,
+        AssistantMessageItem,
+        AssistantText,
+        InputAudio,
+        InputImage,
+        InputText,
+        ItemStatus,
+        OtherItem,
+        RealtimeItem,
+        RealtimeToolCallItem,
+        SystemMessageItem,
+        UserMessageItem,
+    )
+    from trealtime.errors import (
+        AudioFormatError,
+        ConnectFailed,
+        ConnectionLost,
+        MissingDependency,
+        ProtocolError,
+        ServerRefused,
+        SessionClosed,
+        SessionNotOpen,
+        SettingsError,
+        SettingsProblem,
+        SettingsRefused,
+        SlowConsumer,
+        ToolArgumentsError,
+        ToolFailed,
+        TrealtimeError,
+    )
+    from trealtime.protocol.settings import (
+        AudioInputSettings,
+        AudioOutputSettings,
+        AudioSettings,
+        CustomVoice,
+        NoiseReductionSettings,
+        PromptSettings,
+        ReasoningSettings,
+        SessionSettings,
+        TokenLimits,
+        TracingSettings,
+        TranscriptionSettings,
+        TruncationSettings,
+        TurnDetectionSettings,
+    )
+    from trealtime.protocol.validation import NOT_SET
+    from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+    from trealtime.session.mailbox import FeedStatistics
+    from trealtime.session.outcome import CloseOutcome
+    from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+    from trealtime.session.response import SessionResponse
+    from trealtime.session.statistics import SessionStatistics
+    from trealtime.session.turn import Turn
+    from trealtime.transport.config import TransportConfig
+
+__all__ = [
+    # Agents and tools
+    "FunctionTool",
+    "RealtimeAgent",
+    "RunContext",
+    "RunContextWrapper",
+    "ToolContext",
+    "ToolErrorFunction",
+    "default_tool_error",
+    "function_tool",
+    # Sessions
+    "CloseOutcome",
+    "FeedStatistics",
+    "RealtimeModelConfig",
+    "RealtimePlaybackState",
+    "RealtimePlaybackTracker",
+    "RealtimeRunConfig",
+    "ResponseResult",
+    "SessionResponse",
+    "SessionStatistics",
+    "Turn",
+    "Usage",
+    # Events
+    "AudioChunk",
+    "EventInfo",
+    "RealtimeAgentEndEvent",
+    "RealtimeAgentStartEvent",
+    "RealtimeAudio",
+    "RealtimeAudioDropped",
+    "RealtimeAudioEnd",
+    "RealtimeAudioInterrupted",
+    "RealtimeError",
+    "RealtimeHistoryAdded",
+    "RealtimeHistoryUpdated",
+    "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeRawModelEvent",
+    "RealtimeSessionEvent",
+    "RealtimeSettingsMismatch",
+    "RealtimeSpeechStarted",
+    "RealtimeSpeechStopped",
+    "RealtimeTextDelta",
+    "RealtimeToolEnd",
+    "RealtimeToolStart",
+    "RealtimeTranscriptDelta",
+    "ResponseStatus",
+    "ServerErrorInfo",
+    "SettingsDifference",
+    # History
+    "AssistantAudio",
+    "AssistantMessageItem",
+    "AssistantText",
+    "InputAudio",
+    "InputImage",
+    "InputText",
+    "ItemStatus",
+    "OtherItem",
+    "RealtimeItem",
+    "RealtimeToolCallItem",
+    "SystemMessageItem",
+    "UserMessageItem",
+    # Connections
+    "TransportConfig",
+    # Settings
+    "AudioInputSettings",
+    "AudioOutputSettings",
+    "AudioSettings",
+    "CustomVoice",
+    "NOT_SET",
+    "NoiseReductionSettings",
+    "PromptSettings",
+    "ReasoningSettings",
+    "SessionSettings",
+    "TokenLimits",
+    "TracingSettings",
+    "TranscriptionSettings",
+    "TruncationSettings",
+    "TurnDetectionSettings",
+    # Audio formats
+    "AudioFormat",
+    "G711_ALAW",
+    "G711_ULAW",
+    "PCM16_24K",
+    # Errors
+    "AudioFormatError",
+    "ConnectFailed",
+    "ConnectionLost",
+    "MissingDependency",
+    "ProtocolError",
+    "ServerRefused",
+    "SessionClosed",
+    "SessionNotOpen",
+    "SettingsError",
+    "SettingsProblem",
+    "SettingsRefused",
+    "SlowConsumer",
+    "ToolArgumentsError",
+    "ToolFailed",
+    "TrealtimeError",
+    "__version__",
+]
+
+# Type checkers read the imports above, the interpreter reads this table; a test keeps the two the same.
+_NAMES = {
+    "trealtime.agents.agent": ("RealtimeAgent",),
+    "trealtime.agents.context": ("RunContext", "RunContextWrapper", "ToolContext"),
+    "trealtime.agents.tools": ("FunctionTool", "ToolErrorFunction", "default_tool_error", "function_tool"),
+    "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K"),
+    "trealtime.conversation.effects": ("ResponseResult", "Usage"),
+    "trealtime.conversation.events": (
+        "AudioChunk",
+        "EventInfo",
+        "RealtimeAgentEndEvent",
+        "RealtimeAgentStartEvent",
+        "RealtimeAudio",
+        "RealtimeAudioDropped",
+        "RealtimeAudioEnd",
+        "RealtimeAudioInterrupted",
+        "RealtimeError",
+        "RealtimeHistoryAdded",
+        "RealtimeHistoryUpdated",
+        "RealtimeInputAudioTimeoutTriggered",
+        "RealtimeRawModelEvent",
+        "RealtimeSessionEvent",
+        "RealtimeSettingsMismatch",
+        "RealtimeSpeechStarted",
+        "RealtimeSpeechStopped",
+        "RealtimeTextDelta",
+        "RealtimeToolEnd",
+        "RealtimeToolStart",
+        "RealtimeTranscriptDelta",
+        "ResponseStatus",
+        "ServerErrorInfo",
+        "SettingsDifference",
+    ),
+    "trealtime.conversation.items": (
+        "AssistantAudio",
+        "AssistantMessageItem",
+        "AssistantText",
+        "InputAudio",
+        "InputImage",
+        "InputText",
+        "ItemStatus",
+        "OtherItem",
+        "RealtimeItem",
+        "RealtimeToolCallItem",
+        "SystemMessageItem",
+        "UserMessageItem",
+    ),
+    "trealtime.errors": (
+        "AudioFormatError",
+        "ConnectFailed",
+        "ConnectionLost",
+        "MissingDependency",
+        "ProtocolError",
+        "ServerRefused",
+        "SessionClosed",
+        "SessionNotOpen",
+        "SettingsError",
+        "SettingsProblem",
+        "SettingsRefused",
+        "SlowConsumer",
+        "ToolArgumentsError",
+        "ToolFailed",
+        "TrealtimeError",
+    ),
+    "trealtime.protocol.settings": (
+        "AudioInputSettings",
+        "AudioOutputSettings",
+        "AudioSettings",
+        "CustomVoice",
+        "NoiseReductionSettings",
+        "PromptSettings",
+        "ReasoningSettings",
+        "SessionSettings",
+        "TokenLimits",
+        "TracingSettings",
+        "TranscriptionSettings",
+        "TruncationSettings",
+        "TurnDetectionSettings",
+    ),
+    "trealtime.protocol.validation": ("NOT_SET",),
+    "trealtime.session.config": ("RealtimeModelConfig", "RealtimeRunConfig"),
+    "trealtime.session.mailbox": ("FeedStatistics",),
+    "trealtime.session.outcome": ("CloseOutcome",),
+    "trealtime.session.playback_tracker": ("RealtimePlaybackState", "RealtimePlaybackTracker"),
+    "trealtime.session.response": ("SessionResponse",),
+    "trealtime.session.statistics": ("SessionStatistics",),
+    "trealtime.session.turn": ("Turn",),
+    "trealtime.transport.config": ("TransportConfig",),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use (PEP 562) and keep it, so that the second use costs nothing."""
+    module = _HOMES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
