@@ -187,6 +187,22 @@ def test_the_decoded_object_comes_with_the_event():
     assert data == frame
 
 
+def test_events_compare_hash_and_show_by_value():
+    one, same = (filled(SERVER_EVENT_TYPES["response.output_audio.delta"]) for _ in range(2))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != attrs.evolve(one, item_id="other")
+    assert one != attrs.evolve(one, event_id=None)
+    assert one != "one"
+    assert read_server_event({"type": "input_audio_buffer.cleared"}) != ErrorEvent(error={})
+    assert repr(one) == (
+        "ResponseOutputAudioDelta(event_id='text', response_id='text', item_id='text', output_index=7, "
+        "content_index=7, delta=<2 bytes>)"
+    )
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        one.delta = b""
+
+
 # ---- frames that are no events --------------------------------------------------------------------------------------
 
 
