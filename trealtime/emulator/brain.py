@@ -114,12 +114,14 @@ class RuleBrain:
         talk = _Talk.of(request)
         if talk.outputs:
             return BrainReply((Say(" ".join(f"{name} says: {output}." for name, output in talk.outputs)),))
-        calls = _calls(talk.text, request)
+        calls = _calls(talk, request)
         if calls:
             return BrainReply(tuple(CallFunction(name, json.dumps(arguments)) for name, arguments in calls))
         return BrainReply((Say(self._words(talk)),))
 
     def _words(self, talk: _Talk) -> str:
+        if talk.unprompted:
+            return _open(talk)
         seen = ""
         if talk.images:
             seen = "I see your image." if talk.images == 1 else f"I see your {talk.images} images."
@@ -133,7 +135,8 @@ class RuleBrain:
         raise AssertionError("the last rule answers everything")
 
 
-def _calls(text: str, request: BrainRequest) -> list[Call]:
+def _calls(talk: _Talk, request: BrainRequest) -> list[Call]:
+    text = talk.text
     functions = functions_of(request.tools)
     choice = request.tool_choice
     if not functions or choice == "none":
@@ -151,8 +154,10 @@ class _Talk:
     """What the rules look at."""
 
     instructions: str
+    unprompted: bool
+    """There is no user message: a response was asked for out of the blue."""
     text: str
-    """The last user message; what the instructions say when there is none (a response asked for out of the blue)."""
+    """The words of the last user message."""
     images: int
     last_answer: str
     outputs: tuple[tuple[str, str], ...]
@@ -166,7 +171,8 @@ class _Talk:
         answers = [_text(item) for item in items if item.get("role") == "assistant"]
         return cls(
             instructions=request.instructions,
-            text=_text(asked) if asked else request.instructions,
+            unprompted=not asked,
+            text=_text(asked),
             images=sum(part.get("type") == "input_image" for part in _content(asked)),
             last_answer=answers[-1] if answers else "",
             outputs=_untold_outputs(items, since=last_user + 1),
@@ -215,9 +221,18 @@ _STORY = (
 )
 
 
+_IDENTITY = re.compile(r"\b(?:you are|you're|your name is)\s+(?:called |named )?([^.,;:!?\n]+)", re.IGNORECASE)
+_TO_BE_SAID = re.compile(r"\bsay\b[^\"“]*[\"“]([^\"”]+)[\"”]", re.IGNORECASE)
+
+
 def _who(talk: _Talk) -> str:
-    found = re.search(r"\b(?:you are|you're|your name is)\s+(?:called |named )?([^.,;:!?\n]+)", talk.instructions, re.I)
+    found = _IDENTITY.search(talk.instructions)
     return f"I am {found[1].strip()}." if found else "I am a small brain made of rules, and I have no name."
+
+
+def _open(talk: _Talk) -> str:
+    wanted = _TO_BE_SAID.search(talk.instructions)
+    return wanted[1] if wanted else f"Hello! {_who(talk)}"
 
 
 def _greet(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
@@ -284,7 +299,7 @@ def _noise(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
 
 def _echo(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
     if not talk.text:
-        return "Hello! I am listening."
+        return "I heard you, but I could not make out any words."
     verb = "asked" if talk.text.endswith("?") else "said"
     return f"You {verb}: {talk.text}"
 
@@ -306,11 +321,12 @@ _RULES: Sequence[tuple[re.Pattern[str], _Answer]] = (
     _rule(r"\b(?:repeat after me|repeat|say exactly|say the words?)[:,]\s*(?P<words>.+)", _repeat),
     _rule(r"\brepeat (?:that|it|yourself|please)\b|\bsay (?:that|it) again\b", _again),
     _rule(r"\b(?:story|long (?:answer|text|speech))\b", _always(" ".join(_STORY))),
-    _rule(r"", _calculate),
+    _rule(r"\bwhat(?:'s| is)\b|\bhow much\b|\b(?:calculate|compute|plus|minus|times|divided|multiplied)\b", _calculate),
+    _rule(r"^[\s\d.x+*/-]+=?[\s?]*$", _calculate),
     _rule(r"\bwho are you\b|\byour name\b|\bwhat are you\b|\bintroduce yourself\b", _introduce),
-    _rule(r"\b(?:say|greet)\b.*\b(?:hello|hi|caller|user|customer)\b", _greet),
+    _rule(r"\bsay (?:hello|hi)\b|\bgreet\b", _greet),
     _rule(r"\bhow are you\b", _always("I am fine, thank you. How are you?")),
-    _rule(r"^(?:oh,? )?(?:hello|hi|hey|good (?:morning|afternoon|evening|day))\b[^.?!]{0,30}[.?!]*$", _greet),
+    _rule(r"^(?:oh,? )?(?:hello|hi|hey|good (?:morning|afternoon|evening|day))(?:,? \w+){0,2}[.?!]*$", _greet),
     _rule(r"\b(?:thanks|thank you)\b", _always("You are welcome.")),
     _rule(r"\b(?:good ?bye|bye)\b", _always("Goodbye!")),
     _rule(r"", _echo),

@@ -14,7 +14,7 @@ import attrs
 
 from trealtime.emulator.brain_words import NUMBER, with_digits
 
-__all__ = ["fill_arguments"]
+__all__ = ["fill_arguments", "has_all_required"]
 
 _DEEPEST = 8  # schemas may refer to themselves
 
@@ -41,6 +41,13 @@ def fill_arguments(text: str, schema: Mapping[str, Any]) -> dict[str, object]:
     enum value, or the plainest value of its type (a string: all of `text`). Others are left out.
     """
     return _Form(with_digits(text), root=schema).fill_object(schema, depth=0)
+
+
+def has_all_required(text: str, schema: Mapping[str, Any]) -> bool:
+    """Whether `schema` requires anything, and `text` has a value for all that it requires."""
+    required = schema.get("required") or ()
+    found = _Form(with_digits(text), root=schema).fill_object({**schema, "required": ()}, depth=0)
+    return bool(required) and all(name in found for name in required)
 
 
 @attrs.define

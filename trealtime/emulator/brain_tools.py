@@ -2,7 +2,7 @@
 
 Tools are wire-shaped (``{"type": "function", "name", "description", "parameters"}``). A function is *named* when its
 name, or every meaningful word of it, is in the text. When none is, the one whose name and description share most words
-with the text is meant, if they share at least two.
+with the text is meant, if they share at least two, or one and the text has all arguments that the function requires.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trealtime.emulator.brain_arguments import fill_arguments
+from trealtime.emulator.brain_arguments import fill_arguments, has_all_required
 from trealtime.emulator.brain_words import content_words
 
 __all__ = ["Call", "call_for", "calls_for", "functions_of"]
-
-_SHARED_WORDS = 2
 
 Call = tuple[str, dict[str, object]]
 """The name of a function, and the arguments."""
@@ -63,4 +61,6 @@ def _best_described(text: str, functions: Sequence[Mapping[str, Any]]) -> Mappin
         return len(said & {*content_words(function["name"]), *content_words(function.get("description") or "")})
 
     best = max(functions, key=shared, default=None)
-    return best if best is not None and shared(best) >= _SHARED_WORDS else None
+    if best is None or shared(best) == 0:
+        return None
+    return best if shared(best) > 1 or has_all_required(text, best.get("parameters") or {}) else None

@@ -7,8 +7,8 @@ How the detectors decide. Audio is cut into frames of 20 ms. A frame's level is 
 is a full-scale square wave). A frame is *loud* when its level is over a fixed minimum and over the noise floor by a
 margin, both set by `threshold`; a turn under way needs 3 dB less, so that it does not flicker. Three loud frames in a
 row begin a turn; enough quiet time after the last loud frame ends it. The noise floor is the 10th percentile of the
-last two seconds; while somebody speaks it may rise by 3 dB a second only, so a long vowel does not become noise but a
-fan that was switched on does. Decisions depend on frames alone, so the sizes of the chunks that audio comes in change
+last two seconds; while somebody speaks it rises by no more than 10 dB a second, so a vowel of three seconds does not
+become noise, but a fan that was switched on soon does (after one false turn of about two seconds). Decisions depend on frames alone, so the sizes of the chunks that audio comes in change
 nothing.
 """
 
@@ -86,8 +86,9 @@ class TurnDetector(Protocol):
 _FRAME_MS = 20
 _ONSET_FRAMES = 3
 _FLOOR_FRAMES = 100
-_QUIETEST_DB = -90.0
-_FLOOR_RISE_DB = 3.0 * _FRAME_MS / 1000
+_SILENCE_DB = -90.0
+_LOWEST_FLOOR_DB = -65.0
+_FLOOR_RISE_DB = 10.0 * _FRAME_MS / 1000
 _HYSTERESIS_DB = 3.0
 
 
@@ -99,8 +100,8 @@ class _EnergyDetector:
             raise ValueError(f"threshold must be from 0 to 1, got {threshold!r}")
         if prefix_padding_ms < 0:
             raise ValueError(f"prefix_padding_ms must not be negative, got {prefix_padding_ms!r}")
-        self._minimum_db = -70 + 46 * threshold  # 0.5: -47 dBFS
-        self._margin_db = 3 + 10 * threshold  # 0.5: 8 dB
+        self._minimum_db = -60 + 26 * threshold
+        self._margin_db = 3 + 10 * threshold
         self._prefix_padding_ms = prefix_padding_ms
         self._rate = 0
         self._partial = np.zeros(0, dtype=np.int16)
@@ -138,8 +139,8 @@ class _EnergyDetector:
         self._not_before_ms = self._position_ms
 
     def _change_rate(self, rate: int) -> None:
-        if rate < 1000:
-            raise ValueError(f"rate must be at least 1000 samples per second, got {rate!r}")
+        if rate <= 0 or rate * _FRAME_MS % 1000:
+            raise ValueError(f"rate must be a multiple of {1000 // _FRAME_MS} samples per second, got {rate!r}")
         if self._rate:
             self._position_ms += len(self._partial) * 1000 / self._rate
         self._partial = self._partial[:0]
@@ -199,7 +200,7 @@ class _NoiseFloor:
     """The level that is there when nobody speaks."""
 
     def __init__(self) -> None:
-        self.level_db = _QUIETEST_DB
+        self.level_db = _LOWEST_FLOOR_DB
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
 
@@ -209,17 +210,17 @@ class _NoiseFloor:
         self._recent.append(level_db)
         insort(self._sorted, level_db)
         observed_db = self._sorted[len(self._sorted) // 10]
-        # Before there is a full window nothing can be told from a beginning that is loud: stay as if speaking.
+        # Until the window is full, what was there from the beginning may be speech.
         if speaking or len(self._recent) < _FLOOR_FRAMES:
             observed_db = min(observed_db, self.level_db + _FLOOR_RISE_DB)
-        self.level_db = observed_db
+        self.level_db = max(observed_db, _LOWEST_FLOOR_DB)
 
 
 class ServerVad(_EnergyDetector):
     """``server_vad`` on energy: a turn ends after a fixed silence (protocol reference, section 4).
 
-    `threshold` from 0 (anything over -70 dBFS) over 0.5 (over -47 dBFS and 8 dB over the noise) to 1 (over -24 dBFS and
-    13 dB over the noise). `start_ms` is how much audio the session had been written before this detector.
+    `threshold` goes from 0 (speech is what is over -60 dBFS and 3 dB over the noise) over 0.5 (-47 dBFS, 8 dB) to 1
+    (-34 dBFS, 13 dB). `start_ms` is how much audio the session had been written before this detector.
     Raises `ValueError` for settings out of range.
     """
 
@@ -302,7 +303,7 @@ def _levels_db(frames: NDArray[np.int16]) -> list[float]:
     # n * sum(x^2) - sum(x)^2 is n^2 times the variance: the mean goes without a division.
     variances: list[int] = (size * np.sum(wide * wide, axis=1) - np.sum(wide, axis=1) ** 2).tolist()
     full_scale = (size * 32768) ** 2
-    return [max(10 * math.log10(v / full_scale), _QUIETEST_DB) if v > 0 else _QUIETEST_DB for v in variances]
+    return [max(10 * math.log10(v / full_scale), _SILENCE_DB) if v > 0 else _SILENCE_DB for v in variances]
 
 
 # ---- what was said --------------------------------------------------------------------------------------------------
@@ -329,7 +330,7 @@ class PlaceholderTranscriber:
         self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
     ) -> str:
         """The kind and the length of `samples`, in place of words."""
-        level_db = max(_levels_db(samples.reshape(1, -1))) if len(samples) else _QUIETEST_DB
+        level_db = max(_levels_db(samples.reshape(1, -1))) if len(samples) else _SILENCE_DB
         return f"({'speech' if level_db > -60 else 'silence'}, {len(samples) / rate:.1f} s)"
 
 

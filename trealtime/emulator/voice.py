@@ -45,10 +45,10 @@ class Voice(Protocol):
 # First two resonances of a vowel, in Hz (after Peterson and Barney, 1952, male means, rounded).
 _FORMANTS = {"a": (730, 1090), "e": (530, 1840), "i": (270, 2290), "o": (570, 840), "u": (300, 870), "y": (390, 1990)}
 _PERIOD = 2048
-_LEVEL = 10 ** (-19 / 20) * 32768  # RMS amid a syllable; its soft edges bring talk to about -20 dBFS
-_SYLLABLE_S = 0.205
+_LEVEL = 10 ** (-18 / 20) * 32768  # RMS amid a syllable; its soft edges bring talk to about -20 dBFS
+_SYLLABLE_S = 0.23
 _RISE_S, _FALL_S = 0.015, 0.045
-_GAP_S = 0.05
+_GAP_S = 0.08
 _PAUSES_S = {",": 0.15, ";": 0.2, ":": 0.2, ".": 0.3, "!": 0.3, "?": 0.3, "。": 0.3, "、": 0.15, "…": 0.3}
 
 _ONE_SYLLABLE_EACH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # kana, Han, Hangul: no spaces between words
