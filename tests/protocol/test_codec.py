@@ -178,6 +178,7 @@ def test_an_unknown_type_becomes_raw_and_keeps_everything():
     assert isinstance(event, RawServerEvent)
     assert event.event_id == "e"
     assert data == frame
+    assert decode_client_event(json.dumps(frame)) == RawClientEvent(event.type, frame, problem="unknown type")
 
 
 def test_the_decoded_object_comes_with_the_event():

@@ -3,10 +3,14 @@
 Numbers like B025 are behaviours of the peer catalogue, section 4.2.
 """
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K
 from trealtime.errors import SettingsError
+from trealtime.protocol.codec import encode
 from trealtime.protocol.session_payload import initial_session_payload, update_session_payload
 from trealtime.protocol.settings import (
     NOT_SET,
@@ -622,3 +626,30 @@ def test_a_wrong_value_is_refused_with_its_path_and_what_is_allowed(settings, pa
 def test_an_instance_is_checked_like_a_mapping():
     found = problems(SessionSettings(turn_detection=TurnDetectionSettings(threshold=7, type="server-vad")))
     assert set(found) == {"turn_detection.threshold", "turn_detection.type"}
+
+
+wild = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["auto", "pcm16"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "id", "input", "output", "format", "extra"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+KEYS = [field.name for field in attrs.fields(SessionSettings)]
+
+
+@given(st.dictionaries(st.sampled_from([*KEYS, "typo"]), wild, max_size=4))
+def test_any_mapping_is_either_a_session_that_has_a_json_form_or_one_error(value):
+    found = []
+    try:
+        settings = session_settings(value)
+    except SettingsError as error:
+        found = error.problems
+    if found:
+        assert all(problem.path.split(".")[0].split("[")[0] in value for problem in found)
+        return
+    settings = attrs.evolve(settings, tools=NOT_SET, handoffs=NOT_SET)  # their contents are the caller's
+    encode(initial_session_payload(settings, model_name=None))
+    assert merge_settings(merge_settings(settings)) == merge_settings(settings)
+    assert session_settings(settings) == settings

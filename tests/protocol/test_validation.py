@@ -30,6 +30,7 @@ class Kept:
 @attrs.frozen(kw_only=True)
 class Inner:
     count: int = setting(100, at_least=1)
+    label: str = setting("", at_most=3)
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +84,11 @@ def test_an_instance_of_a_class_without_rules_is_kept_and_a_mapping_for_it_is_re
     assert structure(Config, {"kept": {"n": 6}}).kept == Kept(6)
 
 
+def test_not_set_is_false_and_says_so():
+    assert not NOT_SET
+    assert repr(Config()).startswith("Config(inner=NOT_SET, ")
+
+
 def test_none_is_not_given_where_the_annotation_has_no_none():
     assert structure(Config, {"timeout_s": None, "inner": None, "guards": None, "headers": None}) == Config()
 
@@ -101,6 +107,7 @@ def test_paths_begin_where_the_caller_says_and_the_error_says_what_it_is_about()
 @pytest.mark.parametrize(
     "value, path, allowed",
     [
+        ({"inner": {"label": "long"}}, "inner.label", "a string, at most 3 characters"),
         ({"formatter": 3}, "formatter", "a callable or None"),
         ({"key": 3}, "key", "a string or a callable or None"),
         ({"headers": {"a": 1}}, "headers", "a mapping with string keys or None"),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import collections.abc
 import difflib
 import enum
+import functools
 import math
 import numbers
 import types
@@ -113,7 +114,7 @@ def _read_class(cls: type[Any], value: object, path: str, problems: list[Setting
         return NOT_SET
 
     fields = [field for field in attrs.fields(cls) if field.init]
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # classes are hashable; mypy doubts it of type[Any]
     rules = {field.name: field.metadata.get(_RULE, _NO_RULE) for field in fields}
     known = {field.name for field in fields} | {rule.alias for rule in rules.values() if rule.alias is not None}
     problems.extend(_unknown_key(key, found[key], known, fields, path) for key in found if key not in known)
@@ -133,6 +134,10 @@ def _read_class(cls: type[Any], value: object, path: str, problems: list[Setting
             problems.append(SettingsProblem(where, given, f"{_describe(hint)} (required)"))
     # With a problem the result is thrown away, and a missing required field would raise.
     return NOT_SET if problems else cls(**values)
+
+
+# Evaluating annotations is nearly all of the cost of reading settings, and the answer never changes.
+_hints: Final = functools.cache(typing.get_type_hints)
 
 
 def _unknown_key(
