@@ -1,0 +1,35 @@
+"""A server that speaks the OpenAI Realtime protocol: it hears, thinks a little, and speaks, with no key and no internet.
+
+`open_emulator` runs one on a loopback socket or in memory. The engine (`core`) is the same for both and knows neither; ears,
+brain and voice are plug-ins. What the defaults give is a signal, not speech, and placeholders, not words.
+"""
+
+from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, RuleBrain, Say, ScriptedBrain
+from trealtime.emulator.ears import PlaceholderTranscriber, ScriptedTranscriber, Transcriber
+from trealtime.emulator.live import EmulatedSession, LoggedEvent
+from trealtime.emulator.options import EmulatorLimits
+from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
+from trealtime.emulator.voice import SpokenChunk, ToneVoice, Voice
+
+__all__ = [
+    "Brain",
+    "BrainReply",
+    "BrainRequest",
+    "CallFunction",
+    "EmulatedSession",
+    "Emulator",
+    "EmulatorLimits",
+    "EmulatorStatistics",
+    "LoggedEvent",
+    "MemoryModel",
+    "PlaceholderTranscriber",
+    "RuleBrain",
+    "Say",
+    "ScriptedBrain",
+    "ScriptedTranscriber",
+    "SpokenChunk",
+    "ToneVoice",
+    "Transcriber",
+    "Voice",
+    "open_emulator",
+]

@@ -1,0 +1,308 @@
+"""One session's engine: client messages and time in, server events and work out. No Trio in here.
+
+How it is driven. The carrier calls `open` once, then `receive` for each message and `tick` when `deadline` has come. After
+every call, and after every step of a response that it makes, it takes
+
+* `outlet.take`: events to send, in order;
+* `desk.started`: responses to make (the methods of `Response` write the events, `desk.end` ends it);
+* `input.committed`: items of user audio to listen to (`transcribed`, `transcription_failed`);
+* `expired`: whether to close the connection.
+
+A message that cannot be obeyed changes nothing and is answered with an ``error`` event; the session lives on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from trealtime.audio.formats import parse_audio_format
+from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.ids import Ids
+from trealtime.emulator.input_audio import InputAudio
+from trealtime.emulator.items import Item
+from trealtime.emulator.outlet import Outlet
+from trealtime.emulator.refusals import Refusal, invalid_value, json_kind
+from trealtime.emulator.response import Response
+from trealtime.emulator.responses import ResponseDesk
+from trealtime.emulator.settings import SessionSettings, SessionType, merge
+from trealtime.emulator.usage import USER_MS_PER_TOKEN, text_tokens
+from trealtime.protocol.wire_defaults import MAX_EVENT_ID_CHARS
+
+__all__ = ["SessionCore"]
+
+_UPDATE = record({"type": text(), "event_id": nullable(text()), "session": lambda value, path: value}, required=("session",))
+_PLAIN = record({"type": text(), "event_id": nullable(text())})
+_event_id = nullable(text(max_length=MAX_EVENT_ID_CHARS))
+_BILLED_BY_TIME = frozenset({"whisper-1", "gpt-realtime-whisper"})
+
+
+class SessionCore:
+    """The state of one session, and every rule of it.
+
+    `model` is what the client asked for when it connected, None when it did not say; `call_id` marks a session attached to
+    a call. `clock` is monotonic and in seconds; `expires_at` is the Unix time told to the client.
+    """
+
+    def __init__(
+        self,
+        ids: Ids,
+        *,
+        kind: SessionType,
+        model: str | None,
+        default_model: str,
+        call_id: str | None,
+        clock: Callable[[], float],
+        max_session_s: float,
+        expires_at: int,
+        max_items: int,
+        max_audio_bytes: int,
+        max_out_of_band: int,
+    ) -> None:
+        self.id = ids.new("sess")
+        self.settings = SessionSettings.default(kind, model=model or default_model)
+        self.outlet = Outlet(ids)
+        self.conversation = Conversation(self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes)
+        self.desk = ResponseDesk(
+            self.outlet,
+            ids,
+            self.conversation,
+            clock=clock,
+            ended=self._response_ended,
+            max_out_of_band=max_out_of_band,
+        )
+        self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings)
+        self.expired = False
+        self._ids = ids
+        self._model_fixed = model is not None
+        self._call_id = call_id
+        self._clock = clock
+        self._expires_at = expires_at
+        self._ends_at = clock() + max_session_s
+        self._idle_since: float | None = None
+        self._idle_from_ms = 0.0
+        self._mcp_labels: set[str] = set()
+        self._handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
+            "session.update": self._update,
+            "input_audio_buffer.append": self.input.append,
+            "input_audio_buffer.commit": self.input.commit,
+            "input_audio_buffer.clear": self.input.clear,
+            "conversation.item.create": self._create_item,
+            "conversation.item.retrieve": self.conversation.retrieve,
+            "conversation.item.delete": self.conversation.delete,
+            "conversation.item.truncate": self.conversation.truncate,
+            "response.create": self._create_response,
+            "response.cancel": self._cancel_response,
+            "output_audio_buffer.clear": self._clear_output,
+        }
+
+    # ---- messages ----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """``session.created``."""
+        self.outlet.emit("session.created", {"session": self._session()})
+
+    def receive(self, message: str | bytes) -> dict[str, Any] | None:
+        """One message of the client; returns the event that it was, if it was one.
+
+        Never raises for anything that a client can send.
+        """
+        event: dict[str, Any] | None = None
+        event_id: str | None = None
+        try:
+            event = _read(message)
+            if "event_id" in event:
+                event_id = _event_id(event["event_id"], "event_id")
+            if "type" not in event:
+                raise Refusal("The 'type' field is missing.", code="invalid_event")
+            handler = self._handlers.get(event["type"]) if isinstance(event["type"], str) else None
+            if handler is None:
+                raise invalid_value("type", event["type"], ", ".join(f"'{kind}'" for kind in self._handlers))
+            handler(event)
+        except Refusal as refusal:
+            self.outlet.emit("error", {"error": refusal.as_error(event_id)})
+        return event
+
+    def _update(self, event: dict[str, Any]) -> None:
+        update = _UPDATE(event, "")["session"]
+        settings = merge(
+            self.settings, update, voice_locked=self.desk.spoken, model_fixed=self._model_fixed
+        )
+        self._model_fixed = self._model_fixed or "model" in update
+        self.settings = settings
+        self.input.configure(settings)
+        self.outlet.emit("session.updated", {"session": self._session()})
+        self._list_mcp_tools()
+
+    def _create_item(self, event: dict[str, Any]) -> None:
+        self.conversation.create(event, input_format=parse_audio_format(self.settings.input_format))
+
+    def _create_response(self, event: dict[str, Any]) -> None:
+        self._refuse_in_transcription("response.create")
+        self.desk.create(event, self.settings)
+
+    def _cancel_response(self, event: dict[str, Any]) -> None:
+        self._refuse_in_transcription("response.cancel")
+        self.desk.cancel(event)
+
+    def _clear_output(self, event: dict[str, Any]) -> None:
+        _PLAIN(event, "")
+        response_id = self.desk.active.id if self.desk.active is not None else self.desk.last_ended_id
+        if self._call_id is None or response_id is None:
+            raise Refusal(
+                "output_audio_buffer.clear is for WebRTC and SIP calls, where the server plays the audio; on a WebSocket, "
+                "stop playing and send conversation.item.truncate.",
+                code="invalid_value",
+                param="type",
+            )
+        self.outlet.emit("output_audio_buffer.cleared", {"response_id": response_id})
+
+    def _refuse_in_transcription(self, kind: str) -> None:
+        if self.settings.type == "transcription":
+            raise Refusal(f"A transcription session makes no responses: no {kind}.", code="invalid_value", param="type")
+
+    # ---- turns -------------------------------------------------------------------------------------------------
+
+    def user_began(self) -> None:
+        """The detector heard the user begin; see `TurnListener`."""
+        self._idle_since = None
+        detection = self.settings.turn_detection
+        if detection is not None and detection["interrupt_response"]:
+            self.desk.interrupt()
+
+    def user_ended(self) -> None:
+        """The detector heard the user end; see `TurnListener`."""
+        detection = self.settings.turn_detection
+        if detection is not None and detection["create_response"] and self.settings.type == "realtime":
+            self.desk.answer_turn(self.settings)
+
+    def _response_ended(self, response: Response) -> None:
+        if response.in_conversation:
+            self._idle_since = max(self._clock(), response.playback_ends_at)
+            self._idle_from_ms = self.input.position_ms
+            self.desk.next_turn(self.settings)
+
+    # ---- time --------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do, if nothing happens before."""
+        return min(self._ends_at, self._idle_deadline)
+
+    def tick(self) -> None:
+        """Do what is due."""
+        now = self._clock()
+        if now >= self._ends_at:
+            self.expired = True
+        elif now >= self._idle_deadline:
+            idle_ms = (self.settings.turn_detection or {})["idle_timeout_ms"]
+            self._idle_since = None
+            self.input.time_out(since_ms=max(self._idle_from_ms, self.input.position_ms - idle_ms))
+            self.desk.answer_turn(self.settings)
+
+    @property
+    def _idle_deadline(self) -> float:
+        idle_ms = (self.settings.turn_detection or {}).get("idle_timeout_ms")
+        if idle_ms is None or self._idle_since is None or self.desk.active is not None or self.input.user_speaks:
+            return math.inf
+        return float(self._idle_since + idle_ms / 1000)
+
+    # ---- transcription -----------------------------------------------------------------------------------------
+
+    def transcribed(self, item: Item, index: int, words: str) -> None:
+        """`words` were heard in part `index` of `item`: keep them for the brain, and tell them if the client asked for transcription.
+
+        Only what came through the input audio buffer is told.
+        """
+        item.heard[index] = words
+        transcription = self.settings.transcription
+        if transcription is None or not item.from_buffer:
+            return
+        item.body["content"][index]["transcript"] = words
+        place = {"item_id": item.id, "content_index": index}
+        # whisper-1 gives its result in one piece (protocol reference 3); the others as they go.
+        pieces = [words] if transcription["model"] == "whisper-1" else _pieces(words)
+        logprobs = [_logprob(piece) for piece in pieces] if self.settings.wants_logprobs else None
+        for number, piece in enumerate(pieces):
+            extra = {} if logprobs is None else {"logprobs": [logprobs[number]]}
+            self.outlet.emit(
+                "conversation.item.input_audio_transcription.delta", place | {"delta": piece} | extra
+            )
+        extra = {} if logprobs is None else {"logprobs": logprobs}
+        usage = _transcription_usage(transcription["model"], item.clips[index].duration_ms, words)
+        self.outlet.emit(
+            "conversation.item.input_audio_transcription.completed",
+            place | {"transcript": words, "usage": usage} | extra,
+        )
+
+    def transcription_failed(self, item: Item, index: int, message: str) -> None:
+        """Nothing could be understood in part `index` of `item`."""
+        item.heard[index] = ""
+        if self.settings.transcription is not None and item.from_buffer:
+            error = {"type": "transcription_error", "code": "audio_unintelligible", "message": message, "param": None}
+            self.outlet.emit(
+                "conversation.item.input_audio_transcription.failed",
+                {"item_id": item.id, "content_index": index, "error": error},
+            )
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    def _session(self) -> dict[str, Any]:
+        kind = self.settings.type
+        return {
+            "type": kind,
+            "object": "realtime.session" if kind == "realtime" else "realtime.transcription_session",
+            "id": self.id,
+            "expires_at": self._expires_at,
+            **self.settings.data,
+        }
+
+    def _list_mcp_tools(self) -> None:
+        # An emulator reaches no MCP server, so it says what the service says when it cannot either.
+        for tool in self.settings.data.get("tools", ()):
+            label = tool.get("server_label")
+            if tool["type"] == "mcp" and label not in self._mcp_labels:
+                self._mcp_labels.add(label)
+                item_id = self._ids.new("mcpl")
+                self.outlet.emit("mcp_list_tools.in_progress", {"item_id": item_id})
+                self.outlet.emit("mcp_list_tools.failed", {"item_id": item_id})
+
+
+def _read(message: str | bytes) -> dict[str, Any]:
+    if isinstance(message, bytes):
+        raise Refusal("Events are JSON in text frames; this was a binary frame.", code="invalid_event")
+    try:
+        event = msgspec.json.decode(message)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Refusal(f"This message is not JSON: {error}", code="invalid_event") from None
+    if not isinstance(event, dict):
+        raise Refusal(f"An event is a JSON object; this message is {json_kind(event)}.", code="invalid_event")
+    return event
+
+
+def _pieces(words: str) -> list[str]:
+    """`words` cut before each space, so that the pieces joined are the whole."""
+    first, *rest = words.split(" ")
+    return [first, *(f" {word}" for word in rest)]
+
+
+def _logprob(token: str) -> dict[str, Any]:
+    # Nothing was estimated: zero is the logarithm of certainty.
+    return {"token": token, "logprob": 0.0, "bytes": list(token.encode())}
+
+
+def _transcription_usage(model: str, duration_ms: float, words: str) -> dict[str, Any]:
+    if model in _BILLED_BY_TIME:
+        return {"type": "duration", "seconds": math.ceil(duration_ms / 1000)}
+    audio, made = math.ceil(duration_ms / USER_MS_PER_TOKEN), text_tokens(words)
+    return {
+        "type": "tokens",
+        "total_tokens": audio + made,
+        "input_tokens": audio,
+        "input_token_details": {"text_tokens": 0, "audio_tokens": audio},
+        "output_tokens": made,
+    }

@@ -1,0 +1,181 @@
+"""The input audio buffer and the user's turns in it (protocol reference 7.2, 7.3, 7.8).
+
+Positions are milliseconds of audio written in the session, whatever was committed or cleared meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from trealtime.audio.formats import AudioFormat, parse_audio_format
+from trealtime.audio.pcm import from_int16, to_int16
+from trealtime.audio.resample import resample
+from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.ears import SpeechStarted, TurnDetector, make_turn_detector
+from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.ids import Ids
+from trealtime.emulator.items import Clip, Item, decode_audio, new_message
+from trealtime.emulator.outlet import Outlet
+from trealtime.emulator.refusals import Refusal
+from trealtime.emulator.settings import SessionSettings
+
+__all__ = ["InputAudio", "TurnListener"]
+
+_MIN_COMMIT_MS = 100
+_KEPT_MS = 600_000
+_KEPT_IN_SILENCE_MS = 30_000
+
+_PLAIN = record({"type": text(), "event_id": nullable(text())})
+_APPEND = record({"type": text(), "event_id": nullable(text()), "audio": lambda value, path: value}, required=("audio",))
+
+
+class TurnListener(Protocol):
+    """Who is told of the turns that the detector finds."""
+
+    def user_began(self) -> None:
+        """The user speaks; ``speech_started`` is out."""
+        ...
+
+    def user_ended(self) -> None:
+        """The user's turn is an item of the conversation."""
+        ...
+
+
+class InputAudio:
+    """What the client has appended and not yet committed.
+
+    Bounded: it keeps the last ten minutes, or, while a detector hears nobody, the last 30 seconds. `committed` holds the
+    items that wait to be listened to.
+    """
+
+    def __init__(
+        self, outlet: Outlet, ids: Ids, conversation: Conversation, listener: TurnListener, settings: SessionSettings
+    ) -> None:
+        self.committed: deque[Item] = deque()
+        self._outlet = outlet
+        self._ids = ids
+        self._conversation = conversation
+        self._listener = listener
+        self._format: AudioFormat = parse_audio_format(settings.input_format)
+        self._data = bytearray()
+        self._begin_ms = 0.0
+        self._detection: Mapping[str, Any] | None = settings.turn_detection
+        self._detector: TurnDetector | None = make_turn_detector(settings.turn_detection)
+        self._turn: tuple[str, int] | None = None  # id announced and start of the turn under way
+
+    @property
+    def position_ms(self) -> float:
+        """How much audio has been written in this session."""
+        return self._begin_ms + self._format.duration_ms(len(self._data))
+
+    @property
+    def user_speaks(self) -> bool:
+        """Whether a turn is under way."""
+        return self._turn is not None
+
+    def configure(self, settings: SessionSettings) -> None:
+        """Follow a change of the session's settings; audio in the buffer stays."""
+        fmt = parse_audio_format(settings.input_format)
+        if fmt != self._format:
+            samples = to_int16(self._data, self._format)
+            if fmt.rate != self._format.rate:
+                samples = resample(samples, self._format.rate, fmt.rate)
+            self._data, self._format = bytearray(from_int16(samples, fmt)), fmt
+        if settings.turn_detection != self._detection:
+            self._detection = settings.turn_detection
+            self._detector = make_turn_detector(settings.turn_detection, start_ms=self.position_ms)
+            self._turn = None
+
+    # ---- what clients ask for ----------------------------------------------------------------------------------
+
+    def append(self, event: dict[str, Any]) -> None:
+        """``input_audio_buffer.append``; turns that it completes are committed and told."""
+        audio = decode_audio(_APPEND(event, "")["audio"], "audio", self._format)
+        self._data += audio
+        if self._detector is not None:
+            # One append may hold several turns; the listener may not touch the detector.
+            for heard in self._detector.feed(to_int16(audio, self._format), self._format.rate):
+                if isinstance(heard, SpeechStarted):
+                    self._begin_turn(heard.audio_start_ms)
+                else:
+                    self._end_turn(heard.audio_end_ms)
+        silent = self._detector is not None and self._turn is None
+        self._drop_before(self.position_ms - (_KEPT_IN_SILENCE_MS if silent else _KEPT_MS))
+
+    def commit(self, event: dict[str, Any]) -> None:
+        """``input_audio_buffer.commit``: all that is in the buffer, whether or not a turn is under way."""
+        _PLAIN(event, "")
+        buffered_ms = self._format.duration_ms(len(self._data))
+        if buffered_ms < _MIN_COMMIT_MS:
+            raise Refusal(
+                f"Error committing input audio buffer: it is too small. At least {_MIN_COMMIT_MS}ms of audio are needed, it "
+                f"has {buffered_ms:.2f}ms.",
+                code="input_audio_buffer_commit_empty",
+            )
+        item_id = self._ids.new("item") if self._turn is None else self._turn[0]
+        self._commit(item_id, self._begin_ms, self.position_ms)
+        self._forget_turn()
+
+    def clear(self, event: dict[str, Any]) -> None:
+        """``input_audio_buffer.clear``; an announced turn comes to nothing."""
+        _PLAIN(event, "")
+        self._drop_before(self.position_ms)
+        self._forget_turn()
+        self._outlet.emit("input_audio_buffer.cleared", {})
+
+    def time_out(self, *, since_ms: float) -> None:
+        """Nobody has said anything since `since_ms`: commit that silence."""
+        item_id, start_ms, end_ms = self._ids.new("item"), max(since_ms, self._begin_ms), self.position_ms
+        self._outlet.emit(
+            "input_audio_buffer.timeout_triggered",
+            {"audio_start_ms": round(start_ms), "audio_end_ms": round(end_ms), "item_id": item_id},
+        )
+        self._commit(item_id, start_ms, end_ms)
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    def _begin_turn(self, start_ms: int) -> None:
+        item_id = self._ids.new("item")
+        self._turn = (item_id, start_ms)
+        self._outlet.emit("input_audio_buffer.speech_started", {"audio_start_ms": start_ms, "item_id": item_id})
+        self._listener.user_began()
+
+    def _end_turn(self, end_ms: int) -> None:
+        if self._turn is None:
+            return
+        item_id, start_ms = self._turn
+        self._turn = None
+        self._outlet.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": item_id})
+        self._commit(item_id, start_ms, end_ms)
+        self._listener.user_ended()
+
+    def _forget_turn(self) -> None:
+        self._turn = None
+        if self._detector is not None:
+            self._detector.reset()
+
+    def _commit(self, item_id: str, start_ms: float, end_ms: float) -> None:
+        self._drop_before(start_ms)
+        n_bytes = min(self._format.bytes_for_ms(end_ms - self._begin_ms), len(self._data))
+        audio = self._data[:n_bytes]
+        self._drop(n_bytes)
+        self._outlet.emit(
+            "input_audio_buffer.committed",
+            {"previous_item_id": self._conversation.last_item_id, "item_id": item_id},
+        )
+        content = [{"type": "input_audio", "transcript": None}]
+        body = new_message(item_id, "user", status="completed", content=content)
+        item = Item(body, clips={0: Clip(self._format, audio)}, from_buffer=True)
+        self._conversation.add(item)
+        self._conversation.finish(item)
+        self.committed.append(item)
+
+    def _drop_before(self, position_ms: float) -> None:
+        if position_ms > self._begin_ms:
+            self._drop(min(self._format.bytes_for_ms(position_ms - self._begin_ms), len(self._data)))
+
+    def _drop(self, n_bytes: int) -> None:
+        self._begin_ms += self._format.duration_ms(n_bytes)
+        del self._data[:n_bytes]

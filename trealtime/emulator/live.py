@@ -1,0 +1,227 @@
+"""One session on one wire: the tasks that carry what `SessionCore` decides, and time what it times.
+
+A reader feeds the client's messages to the core, a writer sends its events, a timekeeper tells it when something is due,
+a listener gives user audio its words, and each response is made by a task of its own. None of them holds a rule.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import attrs
+import trio
+
+from trealtime.audio.pcm import to_int16
+from trealtime.emulator.brain import Brain
+from trealtime.emulator.core import SessionCore
+from trealtime.emulator.ears import Transcriber
+from trealtime.emulator.items import Item
+from trealtime.emulator.making import ResponseMaker
+from trealtime.emulator.options import EmulatorOptions
+from trealtime.emulator.outgoing import Outgoing
+from trealtime.emulator.response import Response
+from trealtime.emulator.voice import Voice
+from trealtime.protocol.codec import encode
+from trealtime.transport.wire import Wire, WireClosed
+
+__all__ = ["Direction", "EmulatedSession", "Engines", "LoggedEvent"]
+
+logger = logging.getLogger(__name__)
+
+Direction = Literal["client", "server"]
+
+
+@attrs.frozen
+class LoggedEvent:
+    """An event that passed: by whom it was sent, when on Trio's clock, and what it was ({} for what was not JSON)."""
+
+    direction: Direction
+    event: Mapping[str, Any]
+    at: float = attrs.field(kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class Engines:
+    """Ears, brain and voice."""
+
+    brain: Brain
+    voice: Voice
+    transcriber: Transcriber
+
+
+class EmulatedSession:
+    """A session of the emulator, from the server's side.
+
+    `log` has its latest events, both ways and in order. Made by the emulator only.
+    """
+
+    def __init__(
+        self,
+        core: SessionCore,
+        wire: Wire,
+        engines: Engines,
+        options: EmulatorOptions,
+        *,
+        on_event: Callable[[EmulatedSession, LoggedEvent], None] | None,
+    ) -> None:
+        self.log: deque[LoggedEvent] = deque(maxlen=options.limits.log_events)
+        self._core = core
+        self._wire = wire
+        self._engines = engines
+        self._options = options
+        self._on_event = on_event
+        self._outgoing = Outgoing()
+        self._hearing = trio.Lock()
+        self._committed, self._unheard = trio.open_memory_channel[Item](options.limits.unheard_items)
+        self._serving = trio.CancelScope()
+        self._timer = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+        self._ending: tuple[int, str] | None = None
+        self._maker = ResponseMaker(
+            brain=engines.brain,
+            voice=engines.voice,
+            options=options,
+            desk=core.desk,
+            hear=self._hear,
+            let_out=self._let_out,
+        )
+
+    @property
+    def id(self) -> str:
+        """The session's id, as the client knows it."""
+        return self._core.id
+
+    def close(self, code: int = 1001, reason: str = "") -> None:
+        """End the session with that close frame, after what is queued has been sent. Does not wait."""
+        if self._ending is None:
+            self._ending = (code, reason)
+        self._serving.cancel()
+
+    async def run(self) -> None:
+        """Serve the client until it leaves, the session expires, or `close`.
+
+        Whatever happens, the wire is closed when this returns; that takes at most twice the close timeout. If cancelled,
+        what is queued is not sent.
+        """
+        try:
+            async with trio.open_nursery() as carrying:
+                carrying.start_soon(self._write)
+                with self._serving:
+                    async with trio.open_nursery() as self._nursery:
+                        self._nursery.start_soon(self._keep_time)
+                        self._nursery.start_soon(self._listen)
+                        self._core.open()
+                        self._flush()
+                        await self._read()
+                        self._nursery.cancel_scope.cancel()
+                if self._ending is not None:
+                    with trio.move_on_after(self._options.close_timeout_s):
+                        await self._outgoing.drained()
+                carrying.cancel_scope.cancel()
+        finally:
+            code, reason = self._ending or (1001, "The emulator is shutting down.")
+            with trio.move_on_after(self._options.close_timeout_s, shield=True):
+                await self._wire.aclose(code, reason)
+
+    # ---- tasks -------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            await self._outgoing.wait_for_room(self._options.limits.queued_events)
+            try:
+                message = await self._wire.receive()
+            except WireClosed:
+                return
+            self._note("client", self._core.receive(message) or {})
+            self._flush()
+
+    async def _write(self) -> None:
+        while True:
+            event = await self._outgoing.next()
+            try:
+                await self._wire.send(encode(event))
+            except WireClosed:
+                self._serving.cancel()
+                return
+
+    async def _keep_time(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self._core.deadline) as self._timer:
+                await trio.sleep_forever()
+            self._core.tick()
+            self._flush()
+            if self._core.expired:
+                minutes = self._options.max_session_s / 60
+                self.close(1001, f"Your session hit the maximum duration of {minutes:g} minutes.")
+                return
+
+    async def _listen(self) -> None:
+        async for item in self._unheard:
+            await self._hear(item)
+
+    async def _make(self, response: Response) -> None:
+        with trio.CancelScope() as scope:
+            response.on_over = scope.cancel
+            if response.over:
+                return
+            try:
+                await self._maker.make(response)
+            except Exception:  # an engine is a plug-in: its failure is that of one response
+                logger.exception("making response %s failed", response.id)
+                error = {"type": "server_error", "code": "engine_failed"}
+                self._core.desk.end(response, "failed", error=error)
+        self._flush()
+
+    # ---- steps -------------------------------------------------------------------------------------------------
+
+    async def _hear(self, item: Item) -> None:
+        """See that the user audio in `item` has words. Whoever needs them first pays; a cancelled one loses nothing."""
+        if item.body.get("role") != "user" or item.clips.keys() <= item.heard.keys():
+            return
+        transcription = self._core.settings.transcription or {}
+        language = transcription.get("language") or next(iter(transcription.get("languages", ())), None)
+        async with self._hearing:
+            for index in sorted(item.clips.keys() - item.heard.keys()):
+                clip = item.clips[index]
+                samples = to_int16(clip.data, clip.format)
+                try:
+                    words = await self._engines.transcriber.transcribe(
+                        samples, clip.format.rate, language=language, prompt=transcription.get("prompt")
+                    )
+                except Exception as error:  # as in _make
+                    logger.exception("transcribing item %s failed", item.id)
+                    self._core.transcription_failed(item, index, f"The audio could not be transcribed: {error}")
+                else:
+                    self._core.transcribed(item, index, words)
+                self._flush()
+
+    async def _let_out(self) -> None:
+        self._flush()
+        await self._outgoing.wait_for_room(self._options.limits.queued_deltas)
+
+    def _flush(self) -> None:
+        """Take what the core has decided to where it is done. Synchronous, so the order is that of the decisions."""
+        core = self._core
+        while core.input.committed:
+            item = core.input.committed.popleft()
+            try:
+                self._committed.send_nowait(item)
+            except trio.WouldBlock:
+                core.transcription_failed(item, 0, "Too many turns are waiting to be transcribed.")
+        events = core.outlet.take()
+        for event in events:
+            self._note("server", event)
+        self._outgoing.add(events)
+        self._timer.deadline = core.deadline
+        assert self._nursery is not None  # every step runs inside it
+        while core.desk.started:
+            self._nursery.start_soon(self._make, core.desk.started.popleft())
+
+    def _note(self, direction: Direction, event: Mapping[str, Any]) -> None:
+        entry = LoggedEvent(direction, event, at=trio.current_time())
+        self.log.append(entry)
+        if self._on_event is not None:
+            self._on_event(self, entry)

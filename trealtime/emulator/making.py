@@ -1,0 +1,161 @@
+"""Making one response: ask the brain, speak its words, and let them out at the pace of a fast model."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import attrs
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from trealtime.audio.pcm import from_int16
+from trealtime.audio.resample import Resampler
+from trealtime.emulator.brain import Brain, CallFunction, Say
+from trealtime.emulator.items import Item
+from trealtime.emulator.options import EmulatorOptions
+from trealtime.emulator.response import Response
+from trealtime.emulator.responses import ResponseDesk
+from trealtime.emulator.voice import VOICE_RATE, Voice
+
+__all__ = ["ResponseMaker"]
+
+_WORD_S = 0.3
+_ARGUMENT_CHARACTERS = 16
+
+
+class _OutOfTokens(Exception):
+    """The response has said all that ``max_output_tokens`` allows."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ResponseMaker:
+    """Makes the responses of one session.
+
+    `hear` makes sure that an item's audio has words; `let_out` sends what has been written and waits while the client is
+    slow, so a response never runs further ahead than its queue.
+    """
+
+    brain: Brain
+    voice: Voice
+    options: EmulatorOptions
+    desk: ResponseDesk
+    hear: Callable[[Item], Awaitable[None]]
+    let_out: Callable[[], Awaitable[None]]
+
+    async def make(self, response: Response) -> None:
+        """Write `response` to its end. Cancelled, it leaves the ending to whoever cancels; an engine's error comes out."""
+        for item in response.context:
+            await self.hear(item)
+        reply = await self.brain.reply(
+            attrs.evolve(response.request, items=tuple(item.as_heard() for item in response.context))
+        )
+        await trio.sleep(self.options.first_delta_delay_s)
+        pace = _Pace(self.options.realtime_factor)
+        try:
+            for part in reply.parts:
+                match part:
+                    case Say(text) if response.modality == "text":
+                        await self._write(response, text, pace)
+                    case Say(text):
+                        await self._speak(response, text, pace)
+                    case CallFunction(name, arguments):
+                        await self._call(response, name, arguments)
+        except _OutOfTokens:
+            self.desk.end(response, "incomplete", reason="max_output_tokens")
+        else:
+            self.desk.end(response, "completed")
+
+    async def _write(self, response: Response, words: str, pace: _Pace) -> None:
+        response.open_message()
+        for word in _words(words):
+            await pace.wait(_WORD_S)
+            _need(response.has_room(characters=len(word)))
+            response.add_text(word)
+            await self.let_out()
+        response.close_item()
+
+    async def _speak(self, response: Response, words: str, pace: _Pace) -> None:
+        response.open_message()
+        speech = _Speech(response, self.options.delta_ms)
+        for chunk in self.voice.speak(words, voice=response.voice, speed=response.speed):
+            _need(response.has_room(characters=len(chunk.text)))
+            response.add_text(chunk.text)
+            for audio in speech.add(chunk.samples):
+                await self._add_audio(response, audio, pace)
+        for audio in speech.rest():
+            await self._add_audio(response, audio, pace)
+        response.close_item()
+
+    async def _add_audio(self, response: Response, audio: bytes, pace: _Pace) -> None:
+        duration_ms = response.audio_format.duration_ms(len(audio))
+        await pace.wait(duration_ms / 1000)
+        _need(response.has_room(audio_ms=duration_ms))
+        if response.speech_began_at is None and not response.over:
+            self.desk.note_speech(response)
+        response.add_audio(audio)
+        await self.let_out()
+
+    async def _call(self, response: Response, name: str, arguments: str) -> None:
+        response.open_call(name)
+        for start in range(0, len(arguments), _ARGUMENT_CHARACTERS):
+            delta = arguments[start : start + _ARGUMENT_CHARACTERS]
+            _need(response.has_room(characters=len(delta)))
+            response.add_arguments(delta)
+            await self.let_out()
+        response.close_item()
+
+
+def _need(room: bool) -> None:  # noqa: FBT001  # reads as a sentence where it is used
+    if not room:
+        raise _OutOfTokens
+
+
+def _words(text: str) -> Iterator[str]:
+    """`text` cut before each space, so that the pieces joined are the whole."""
+    start = 0
+    while start < len(text):
+        end = text.find(" ", start + 1)
+        end = len(text) if end < 0 else end
+        yield text[start:end]
+        start = end
+
+
+class _Pace:
+    """Lets content out `factor` times faster than it will be played, without catching up after a wait."""
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._next_at = trio.current_time()
+
+    async def wait(self, duration_s: float) -> None:
+        """Wait until content of `duration_s` may go."""
+        await trio.sleep_until(self._next_at)
+        self._next_at = max(self._next_at, trio.current_time()) + duration_s / self._factor
+
+
+class _Speech:
+    """Cuts a voice's samples into deltas in the format of a response."""
+
+    def __init__(self, response: Response, delta_ms: int) -> None:
+        self._format = response.audio_format
+        self._resampler = Resampler(VOICE_RATE, self._format.rate)
+        self._size = self._format.bytes_for_ms(delta_ms)
+        self._waiting = bytearray()
+
+    def add(self, samples: NDArray[np.int16]) -> Iterator[bytes]:
+        """The deltas that `samples` complete."""
+        return self._deltas(self._resampler.process(samples))
+
+    def rest(self) -> Iterator[bytes]:
+        """What is left at the end."""
+        yield from self._deltas(self._resampler.flush())
+        if self._waiting:
+            yield bytes(self._waiting)
+
+    def _deltas(self, samples: NDArray[np.int16]) -> Iterator[bytes]:
+        self._waiting += from_int16(samples, self._format)
+        while len(self._waiting) >= self._size:
+            delta = bytes(self._waiting[: self._size])
+            del self._waiting[: self._size]
+            yield delta

@@ -1,0 +1,61 @@
+"""What can be set about an emulator, and its bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+__all__ = ["EmulatorLimits", "EmulatorOptions"]
+
+
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
+
+
+def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name} must not be negative, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class EmulatorLimits:
+    """How much an emulator holds. Each has a policy, told where it applies."""
+
+    max_sessions: int = attrs.field(default=256, validator=_positive)
+    """Open sessions; one more is refused with HTTP status 503."""
+
+    max_items: int = attrs.field(default=5_000, validator=_positive)
+    """Items of a conversation; the oldest is forgotten, as when it drops out of a model's context."""
+
+    max_audio_bytes: int = attrs.field(default=64 * 2**20, validator=_positive)
+    """Audio kept in the items of one session; the oldest can no longer be retrieved, its length stays known."""
+
+    max_out_of_band: int = attrs.field(default=16, validator=_positive)
+    """Responses outside the conversation at a time; one more is refused with an ``error``."""
+
+    queued_deltas: int = attrs.field(default=32, validator=_positive)
+    """Events waiting for a slow client before the making of responses waits too."""
+
+    queued_events: int = attrs.field(default=1_024, validator=_positive)
+    """Events waiting for a slow client before its own messages are no longer read."""
+
+    unheard_items: int = attrs.field(default=64, validator=_positive)
+    """Turns waiting to be transcribed; one more fails to be."""
+
+    log_events: int = attrs.field(default=500, validator=_positive)
+    """Events kept in `EmulatedSession.log`; the oldest goes."""
+
+
+@attrs.frozen(kw_only=True)
+class EmulatorOptions:
+    """The parameters of `open_emulator` that are values; they are explained there."""
+
+    default_model: str = "gpt-realtime"
+    realtime_factor: float = attrs.field(default=8.0, validator=_positive)
+    delta_ms: int = attrs.field(default=150, validator=_positive)
+    first_delta_delay_s: float = attrs.field(default=0.1, validator=_not_negative)
+    max_session_s: float = attrs.field(default=3_600.0, validator=_positive)
+    close_timeout_s: float = attrs.field(default=2.0, validator=_not_negative)
+    limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)

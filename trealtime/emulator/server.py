@@ -1,0 +1,325 @@
+"""The emulator: sessions on loopback sockets or in memory, in one nursery, with everything that they share."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from urllib.parse import urlencode
+
+import attrs
+import trio
+
+from trealtime.emulator.brain import Brain, RuleBrain
+from trealtime.emulator.core import SessionCore
+from trealtime.emulator.ears import PlaceholderTranscriber, Transcriber
+from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request
+from trealtime.emulator.ids import Ids
+from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
+from trealtime.emulator.options import EmulatorLimits, EmulatorOptions
+from trealtime.emulator.voice import ToneVoice, Voice
+from trealtime.errors import ConnectFailed
+from trealtime.transport.background import background_nursery
+from trealtime.transport.config import TransportConfig
+from trealtime.transport.memory import MemoryWire, memory_wire_pair
+from trealtime.transport.websocket import accept_websocket_stream
+from trealtime.transport.wire import Wire, WireClosed
+
+__all__ = ["Emulator", "EmulatorStatistics", "MemoryModel", "open_emulator"]
+
+logger = logging.getLogger(__name__)
+
+_PATH = "/v1/realtime"
+
+OnEvent = Callable[[EmulatedSession, LoggedEvent], None]
+
+
+@attrs.frozen(kw_only=True)
+class EmulatorStatistics:
+    """Counts since the emulator opened."""
+
+    sessions_open: int = 0
+    sessions_opened: int = 0
+    handshakes_refused: int = 0
+    events_received: int = 0
+    events_sent: int = 0
+    errors_sent: int = 0
+    responses_done: int = 0
+
+
+@attrs.define
+class _Counters:
+    sessions_opened: int = 0
+    handshakes_refused: int = 0
+    events_received: int = 0
+    events_sent: int = 0
+    errors_sent: int = 0
+    responses_done: int = 0
+
+    def note(self, entry: LoggedEvent) -> None:
+        if entry.direction == "client":
+            self.events_received += 1
+            return
+        self.events_sent += 1
+        kind = entry.event["type"]
+        self.errors_sent += kind == "error"
+        self.responses_done += kind == "response.done"
+
+
+class Emulator:
+    """A running emulator; get one from `open_emulator`."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        options: EmulatorOptions,
+        *,
+        brain: Brain | None,
+        voice: Voice,
+        transcriber: Transcriber,
+        api_key: str | None,
+        seed: int,
+        unix_time_s: float,
+        on_event: OnEvent | None,
+    ) -> None:
+        self._nursery = nursery
+        self._options = options
+        self._brain = brain
+        self._voice = voice
+        self._transcriber = transcriber
+        self._api_key = api_key
+        self._seed = seed
+        self._opened_at = trio.current_time()
+        self._unix_time_s = unix_time_s
+        self._on_event = on_event
+        self._url: str | None = None
+        self._sessions: list[EmulatedSession] = []
+        self._session_ended = trio.lowlevel.ParkingLot()
+        self._counters = _Counters()
+        self._closing = False
+
+    @property
+    def url(self) -> str:
+        """Where clients connect: ``ws://127.0.0.1:PORT/v1/realtime``. Raises `RuntimeError` when it does not listen."""
+        if self._url is None:
+            raise RuntimeError("this emulator has no socket (listen=False): use connect() or memory_model()")
+        return self._url
+
+    @property
+    def sessions(self) -> tuple[EmulatedSession, ...]:
+        """The open sessions, oldest first."""
+        return tuple(self._sessions)
+
+    def statistics(self) -> EmulatorStatistics:
+        """Counts so far."""
+        return EmulatorStatistics(sessions_open=len(self._sessions), **attrs.asdict(self._counters))
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        *,
+        model: str | None = None,
+        intent: str | None = None,
+        call_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[MemoryWire]:
+        """A client's wire to a new session, without a socket: works under Trio's mock clock.
+
+        The same rules hold as over HTTP: it raises `ConnectFailed` where a handshake would be refused, and where the
+        emulator has an API key, `headers` must give it. Leaving closes the connection with code 1000.
+        """
+        asked = {"model": model, "intent": intent, "call_id": call_id}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        lowered = {name.lower(): value for name, value in (headers or {}).items()}
+        try:
+            request = self._admit(f"{_PATH}?{query}", headers=lowered, subprotocols=())
+        except HandshakeRefused as refused:
+            raise ConnectFailed(
+                f"the emulator refused the connection: HTTP status {refused.status}",
+                url=f"memory:{_PATH}",
+                status=refused.status,
+                body=refused.body,
+            ) from None
+        client, server = memory_wire_pair()
+        session = self._new_session(request, server)
+        self._nursery.start_soon(self._run, session)
+        try:
+            yield client
+        finally:
+            with trio.CancelScope(deadline=-math.inf, shield=True):
+                await client.aclose()
+
+    def memory_model(self, *, model: str | None = None) -> MemoryModel:
+        """A model for `RealtimeRunner` whose sessions are this emulator's, without a socket."""
+        return MemoryModel(self, model)
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    async def _serve(self, stream: trio.abc.Stream, config: TransportConfig) -> None:
+        """One TCP connection. Nothing that a client does comes out of here."""
+        try:
+            async with accept_websocket_stream(stream, config=config) as upgrade:
+                try:
+                    request = self._admit(
+                        upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols
+                    )
+                except HandshakeRefused as refused:
+                    json_type = {"Content-Type": "application/json"}
+                    await upgrade.reject(refused.status, headers=json_type, body=refused.body)
+                    return
+                wire = await upgrade.accept(subprotocol=request.subprotocol)
+                await self._run(self._new_session(request, wire))
+        except (ConnectFailed, WireClosed) as error:
+            logger.debug("a client did not become a session: %s", error)
+
+    def _admit(self, resource: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]) -> SessionRequest:
+        try:
+            request = read_request(resource, headers=headers, subprotocols=subprotocols, api_key=self._api_key)
+            if self._closing or len(self._sessions) >= self._options.limits.max_sessions:
+                raise busy(self._options.limits.max_sessions)
+        except HandshakeRefused:
+            self._counters.handshakes_refused += 1
+            raise
+        return request
+
+    def _new_session(self, request: SessionRequest, wire: Wire) -> EmulatedSession:
+        self._counters.sessions_opened += 1
+        # Sessions draw from sources of their own, so that what one does cannot change the ids of another.
+        source = random.Random(f"{self._seed}:{self._counters.sessions_opened}")  # noqa: S311  # ids, not secrets
+        options, limits = self._options, self._options.limits
+        now_unix_s = self._unix_time_s + trio.current_time() - self._opened_at
+        core = SessionCore(
+            Ids(source),
+            kind=request.kind,
+            model=request.model,
+            default_model=options.default_model,
+            call_id=request.call_id,
+            clock=trio.current_time,
+            max_session_s=options.max_session_s,
+            expires_at=math.floor(now_unix_s + options.max_session_s),
+            max_items=limits.max_items,
+            max_audio_bytes=limits.max_audio_bytes,
+            max_out_of_band=limits.max_out_of_band,
+        )
+        brain = self._brain or RuleBrain(random.Random(source.random()))  # noqa: S311  # small talk, not secrets
+        engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
+        session = EmulatedSession(core, wire, engines, options, on_event=self._note)
+        self._sessions.append(session)
+        return session
+
+    async def _run(self, session: EmulatedSession) -> None:
+        try:
+            await session.run()
+        except Exception:  # a bug here must not end the other sessions
+            logger.exception("session %s failed", session.id)
+        finally:
+            self._sessions.remove(session)
+            self._session_ended.unpark_all()
+
+    def _note(self, session: EmulatedSession, entry: LoggedEvent) -> None:
+        self._counters.note(entry)
+        if self._on_event is not None:
+            self._on_event(session, entry)
+
+    async def _close(self) -> None:
+        """End every session with a close frame; what has not ended in time is cut by the nursery."""
+        self._closing = True
+        for session in self.sessions:
+            session.close(1001, "The emulator is shutting down.")
+        with trio.move_on_after(self._options.close_timeout_s):
+            while self._sessions:
+                await self._session_ended.park()
+
+
+@attrs.frozen
+class MemoryModel:
+    """Dials sessions of an emulator in memory: what `RealtimeRunner` takes as ``model``."""
+
+    _emulator: Emulator = attrs.field(repr=False)
+    _model: str | None = None
+
+    def connect(self, target: object = None) -> AbstractAsyncContextManager[Wire]:
+        """A wire to a new session, whatever `target` says about addresses and keys."""
+        return self._emulator.connect(model=self._model)
+
+
+@asynccontextmanager
+async def open_emulator(
+    *,
+    brain: Brain | None = None,
+    voice: Voice | None = None,
+    transcriber: Transcriber | None = None,
+    listen: bool = True,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    api_key: str | None = None,
+    seed: int | None = None,
+    default_model: str = "gpt-realtime",
+    realtime_factor: float = 8.0,
+    delta_ms: int = 150,
+    first_delta_delay_s: float = 0.1,
+    max_session_s: float = 3_600.0,
+    close_timeout_s: float = 2.0,
+    unix_time_s: float | None = None,
+    limits: EmulatorLimits | None = None,
+    on_event: OnEvent | None = None,
+) -> AsyncIterator[Emulator]:
+    """A server that speaks the Realtime protocol, for as long as the context is open.
+
+    ``async with open_emulator() as emulator:`` listens at `emulator.url`; with ``listen=False`` there is no socket, only
+    `Emulator.connect`, which works in both cases. Leaving closes every session with code 1001, within twice `close_timeout_s`.
+    Raises `OSError` when `host` and `port` cannot be bound, `ValueError` for an option out of range.
+
+    Engines: `brain` answers (default: a few rules, for each session its own), `voice` speaks (default: tones, a signal and
+    not speech), `transcriber` hears (default: placeholders, since it understands nothing).
+
+    Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random: with the same
+    seed, `unix_time_s` and input, sessions under Trio's mock clock are the same byte for byte. `default_model` is the
+    model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor` times faster than it plays
+    (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A session ends after `max_session_s`.
+    `unix_time_s` is the Unix time at which the emulator opens (default: the real one); expiry times count from it on
+    Trio's clock. `on_event` is called with every event that passes, synchronously: it must not block, and not raise.
+    """
+    options = EmulatorOptions(
+        default_model=default_model,
+        realtime_factor=realtime_factor,
+        delta_ms=delta_ms,
+        first_delta_delay_s=first_delta_delay_s,
+        max_session_s=max_session_s,
+        close_timeout_s=close_timeout_s,
+        limits=limits or EmulatorLimits(),
+    )
+    async with background_nursery() as nursery:
+        emulator = Emulator(
+            nursery,
+            options,
+            brain=brain,
+            voice=voice or ToneVoice(),
+            transcriber=transcriber or PlaceholderTranscriber(),
+            api_key=api_key,
+            seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
+            unix_time_s=time.time() if unix_time_s is None else unix_time_s,
+            on_event=on_event,
+        )
+        if listen:
+            emulator._url = await _listen(nursery, emulator, host, port)
+        try:
+            yield emulator
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 2 * close_timeout_s):
+                await emulator._close()
+
+
+async def _listen(nursery: trio.Nursery, emulator: Emulator, host: str, port: int) -> str:
+    # A client that is silent for a minute is no fault in a test server: no pings, whose pongs could come too late.
+    config = TransportConfig(ping_interval=None, close_timeout=emulator._options.close_timeout_s or 0.001)
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    serve = partial(trio.serve_listeners, partial(emulator._serve, config=config), listeners)
+    await nursery.start(serve)
+    bound_host, bound_port = listeners[0].socket.getsockname()[:2]
+    shown = f"[{bound_host}]" if ":" in bound_host else bound_host
+    return f"ws://{shown}:{bound_port}{_PATH}"
