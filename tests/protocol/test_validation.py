@@ -110,7 +110,7 @@ def test_paths_begin_where_the_caller_says_and_the_error_says_what_it_is_about()
         ({"inner": {"label": "long"}}, "inner.label", "a string, at most 3 characters"),
         ({"formatter": 3}, "formatter", "a callable or None"),
         ({"key": 3}, "key", "a string or a callable or None"),
-        ({"headers": {"a": 1}}, "headers", "a mapping with string keys or None"),
+        ({"headers": {"Authorization": "secret", "a": 1}}, "headers.a", "a string"),
         ({"headers": []}, "headers", "a mapping with string keys or None"),
         ({"mode": True}, "mode", "'a', 1"),
         ({"pair": ["x"]}, "pair[0]", "a whole number"),

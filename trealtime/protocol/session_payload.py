@@ -73,8 +73,7 @@ def initial_session_payload(
 def update_session_payload(settings: SessionSettings) -> dict[str, Any]:
     """The session object of a later update: ``type`` and what `settings` give, nothing else.
 
-    Never the model: it is fixed for the life of a session (protocol reference 4), so `model_name` is passed over. The
-    server keeps what is not sent, except that a turn detection or transcription replaces the one before it.
+    Never the model: it is fixed for the life of a session (protocol reference 4), so `model_name` is passed over.
     """
     given = merge_settings(settings)
     return _with_extra(_session(given), given)

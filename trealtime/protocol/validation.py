@@ -248,12 +248,10 @@ def _read_union(hint: Any, value: object, path: str, problems: list[SettingsProb
         if not found:
             return result
         failures.append((member, found))
-    # A mapping was meant for the class, so what is wrong inside it says more than "neither this nor that".
+    # What is wrong inside a container says more than "neither this nor that", and shows less: headers hold secrets.
     for member, found in failures:
-        if _is_attrs(member) and isinstance(value, (Mapping, member)):
-            problems.extend(found)
-            return NOT_SET
-        if typing.get_origin(member) in (list, tuple, collections.abc.Sequence) and found[0].path != path:
+        inside = _is_attrs(member) and isinstance(value, (Mapping, member))
+        if inside or found[0].path != path:
             problems.extend(found)
             return NOT_SET
     problems.append(SettingsProblem(path, value, _describe(hint), _nearest(hint, value)))
