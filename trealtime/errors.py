@@ -18,6 +18,7 @@ __all__ = [
     "AudioFormatError",
     "ConnectFailed",
     "ConnectionLost",
+    "MissingApiKey",
     "MissingDependency",
     "ProtocolError",
     "ServerRefused",
@@ -102,6 +103,10 @@ class ConnectFailed(TrealtimeError):
         self.headers = dict(headers or {})
         self.body = body
         super().__init__(message)
+
+
+class MissingApiKey(ConnectFailed):
+    """There was no key to connect with; no socket was opened."""
 
 
 # ---- while a session lives ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import attrs
 
 from trealtime.errors import SettingsError, SettingsProblem
 
-__all__ = ["TransportConfig"]
+__all__ = ["TransportConfig", "transport_config"]
 
 
 def _hide_credentials(proxy: object) -> str:
@@ -82,6 +82,11 @@ class TransportConfig:
         if problems:
             raise SettingsError(problems, what="transport_config")
         return cls(**known)  # type: ignore[arg-type]  # each value has just passed the check of its own field
+
+
+def transport_config(value: TransportConfig | Mapping[str, object] | None) -> TransportConfig:
+    """`TransportConfig.from_value`, in the form that attrs takes as a converter."""
+    return TransportConfig.from_value(value)
 
 
 def _unknown_key(key: object, value: object) -> SettingsProblem:

@@ -8,20 +8,16 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import trio
 from trio_websocket import ConnectionRejected, HandshakeError
 
 from trealtime.errors import ConnectFailed
+from trealtime.transport.request import redacted_url
 
-__all__ = ["explained_failures", "redacted_url", "refusal"]
+__all__ = ["explained_failures", "refusal"]
 
 _SHOWN_BODY_CHARS = 4000
-
-# Query parameters whose values help to understand a failure. The value of any other may be a secret (Azure takes its
-# key as one) and is not shown.
-_SHOWN_PARAMETERS = frozenset({"model", "call_id", "intent", "deployment", "api-version"})
 
 _STATUS_HINTS = {
     400: "the server understood the request and refuses it: look at the model name and the URL",
@@ -63,17 +59,6 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hin
     said = _error_message(body)
     parts = [f"{url} answered HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]
     return ConnectFailed("; ".join(parts), url=url, status=status, headers=headers, body=body[:_SHOWN_BODY_CHARS])
-
-
-def redacted_url(url: str) -> str:
-    """`url` without user, password and the values of parameters that may be secret."""
-    try:
-        parts = urlsplit(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return "an unreadable URL"
-    query = "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '...'}" for name, value in pairs)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
 def _explain_name(exc: Exception) -> str:

@@ -9,7 +9,8 @@ import h11
 import trio
 
 from trealtime.errors import ConnectFailed
-from trealtime.transport.failures import redacted_url, refusal
+from trealtime.transport.failures import refusal
+from trealtime.transport.request import redacted_url
 
 __all__ = ["open_tunnel"]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import attrs
 
 from trealtime.errors import SettingsError, SettingsProblem
-from trealtime.transport.failures import redacted_url
 
-__all__ = ["Address", "check_headers", "is_loopback"]
+__all__ = ["Address", "check_headers", "is_loopback", "realtime_url", "redacted_url"]
 
 
 @attrs.frozen
@@ -50,6 +49,15 @@ class Address:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
+def realtime_url(base_url: str, *, model: str, call_id: str | None) -> str:
+    """The WebSocket address under the base URL of a REST API; a call id takes the place of the model."""
+    parts = urlsplit(base_url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    wanted = f"call_id={quote(call_id, safe='')}" if call_id is not None else f"model={quote(model, safe='')}"
+    query = f"{parts.query}&{wanted}" if parts.query else wanted
+    return urlunsplit((scheme, parts.netloc, f"{parts.path.rstrip('/')}/realtime", query, ""))
+
+
 def check_headers(headers: Mapping[str, object]) -> None:
     """Raise `SettingsError` for headers that cannot be sent; values are not shown, since keys travel in them."""
     problems = []
@@ -76,6 +84,21 @@ def is_loopback(url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
+
+def redacted_url(url: str) -> str:
+    """`url` without user, password and the values of parameters that may be secret."""
+    try:
+        parts = urlsplit(url)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return "an unreadable URL"
+    query = "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '...'}" for name, value in pairs)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+# Query parameters whose values help to understand a failure. The value of any other may be a secret (Azure takes its
+# key as one) and is not shown.
+_SHOWN_PARAMETERS = frozenset({"model", "call_id", "intent", "deployment", "api-version"})
 
 # RFC 9110 sections 5.1 and 5.5, without obsolete line folding.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -1,0 +1,143 @@
+"""Realtime models: values that know how to reach a service. They hold no connection, so one serves many sessions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from trealtime.errors import MissingApiKey, SettingsError, SettingsProblem
+from trealtime.transport.config import TransportConfig, transport_config
+from trealtime.transport.credentials import ApiKey, get_api_key, refuse_cleartext, with_user_agent
+from trealtime.transport.request import check_headers, realtime_url, redacted_url
+from trealtime.transport.wire import Wire
+
+__all__ = [
+    "DEFAULT_MODEL_NAME",
+    "ConnectionTarget",
+    "Handshake",
+    "OpenAIRealtimeModel",
+    "OpenAIRealtimeSIPModel",
+    "OpenAIRealtimeWebSocketModel",
+    "RealtimeModel",
+]
+
+DEFAULT_MODEL_NAME = "gpt-realtime-2.1"
+
+_OPENAI_BASE_URL = "https://api.openai.com/v1"
+
+
+def _names_only(headers: Mapping[str, str] | None) -> str:
+    return "None" if headers is None else f"<{', '.join(headers) or 'none'}; values not shown>"
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionTarget:
+    """What one session asks of its model: the keys of ``model_config`` about connecting, and the model's name."""
+
+    model_name: str | None = None
+    """The name that the session's settings give, or None where they give none."""
+
+    api_key: ApiKey | None = attrs.field(default=None, repr=False)
+    url: str | None = attrs.field(default=None, repr=lambda url: repr(url and redacted_url(url)))
+    headers: Mapping[str, str] | None = attrs.field(default=None, repr=_names_only)
+    call_id: str | None = None
+
+
+@attrs.frozen
+class Handshake:
+    """Where a model connects to and which headers it sends."""
+
+    url: str = attrs.field(repr=redacted_url)
+    headers: Mapping[str, str] = attrs.field(repr=_names_only)
+
+
+@runtime_checkable
+class RealtimeModel(Protocol):
+    """Something that a session can connect through. It keeps nothing of a connection, so that it can make many."""
+
+    def connect(self, target: ConnectionTarget) -> AbstractAsyncContextManager[Wire]:
+        """Connect on entering, drop what is left of the connection on leaving.
+
+        Entering raises `SettingsError` for a target that makes no sense and `ConnectFailed` for anything that goes
+        wrong on the way; if cancelled, it leaves nothing behind.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class OpenAIRealtimeWebSocketModel:
+    """The OpenAI Realtime service over its WebSocket, or anything that speaks like it.
+
+    The address is the target's ``url``, byte for byte; else `base_url`, or OPENAI_BASE_URL, or the service's own, with
+    ``/realtime`` and the model or call id added. `organization` and `project` default to OPENAI_ORG_ID and
+    OPENAI_PROJECT_ID.
+
+    A key is never sent in the clear by itself: over ``ws://`` to another machine, say what to send in ``headers``.
+    """
+
+    transport_config: TransportConfig = attrs.field(default=None, converter=transport_config)
+    organization: str | None = None
+    project: str | None = None
+    safety_identifier: str | None = None
+    """Identifies the end user to the service's abuse checks, as a hash that names nobody."""
+
+    base_url: str | None = None
+
+    @asynccontextmanager
+    async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
+        """A wire to what `target` asks for; see `RealtimeModel.connect`. Without any key: `MissingApiKey`."""
+        from trealtime.transport.dial import open_websocket_wire
+
+        handshake = await self.handshake(target)
+        async with open_websocket_wire(handshake.url, headers=handshake.headers, config=self.transport_config) as wire:
+            yield wire
+
+    async def handshake(self, target: ConnectionTarget) -> Handshake:
+        """What `connect` would ask for, without connecting. Calls the target's key callable, if it has to."""
+        url = self._url(target)
+        if target.headers is not None:
+            return Handshake(url, with_user_agent(target.headers))
+        refuse_cleartext(url)
+        key = await get_api_key(target.api_key)
+        if key is None:
+            raise MissingApiKey(_NO_KEY, url=redacted_url(url))
+        optional = {
+            "OpenAI-Organization": self.organization or os.environ.get("OPENAI_ORG_ID"),
+            "OpenAI-Project": self.project or os.environ.get("OPENAI_PROJECT_ID"),
+            "OpenAI-Safety-Identifier": self.safety_identifier,
+        }
+        headers = {"Authorization": f"Bearer {key}", **{name: value for name, value in optional.items() if value}}
+        check_headers(headers)
+        return Handshake(url, with_user_agent(headers))
+
+    def _url(self, target: ConnectionTarget) -> str:
+        if target.call_id is not None and target.model_name is not None:
+            allowed = "a call id without model_name: the call has the model that it was accepted with"
+            raise SettingsError([SettingsProblem("call_id", target.call_id, allowed)], what="model_config")
+        if target.url is not None:
+            return target.url
+        base = self.base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_BASE_URL
+        return realtime_url(base, model=target.model_name or DEFAULT_MODEL_NAME, call_id=target.call_id)
+
+
+OpenAIRealtimeModel = OpenAIRealtimeWebSocketModel
+
+
+class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
+    """A phone call that the service has accepted: attaches to it by the target's ``call_id``, which must be given."""
+
+    def _url(self, target: ConnectionTarget) -> str:
+        if target.call_id is None:
+            allowed = "the call id from the realtime.call.incoming webhook"
+            raise SettingsError([SettingsProblem("call_id", None, allowed)], what="model_config")
+        return super()._url(target)
+
+
+_NO_KEY = (
+    "no API key: set the environment variable OPENAI_API_KEY, or pass api_key in model_config. "
+    "To try things out without one, run the emulator: `python -m trealtime emulate`, or open_emulator() in a program"
+)
