@@ -8,8 +8,8 @@ is a full-scale square wave). A frame is *loud* when its level is over a fixed m
 margin, both set by `threshold`; a turn under way needs 3 dB less, so that it does not flicker. Three loud frames in a
 row begin a turn; enough quiet time after the last loud frame ends it. The noise floor is the 10th percentile of the
 last two seconds; while somebody speaks it rises by no more than 10 dB a second, so a vowel of three seconds does not
-become noise, but a fan that was switched on soon does (after one false turn of about two seconds). Decisions depend on frames alone, so the sizes of the chunks that audio comes in change
-nothing.
+become noise, but a fan that was switched on does, after one false turn of some seconds. Decisions depend on frames
+alone, so the sizes of the chunks that audio comes in change nothing.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _EnergyDetector:
         self._minimum_db = -60 + 26 * threshold
         self._margin_db = 3 + 10 * threshold
         self._prefix_padding_ms = prefix_padding_ms
-        self._rate = 0
+        self._rate: int | None = None
         self._partial = np.zeros(0, dtype=np.int16)
         self._position_ms = start_ms  # of the end of the last whole frame
         self._not_before_ms = start_ms
@@ -117,7 +117,7 @@ class _EnergyDetector:
         return self._turn is not None
 
     def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
-        """Take the next `samples`; see `TurnDetector.feed`. About 6 us per 20 ms of audio."""
+        """Take the next `samples`; see `TurnDetector.feed`. Costs some 5 us per 20 ms of audio."""
         if rate != self._rate:
             self._change_rate(rate)
         audio = np.concatenate((self._partial, samples))
@@ -136,15 +136,18 @@ class _EnergyDetector:
         """Forget the turn under way; see `TurnDetector.reset`."""
         self._turn = None
         self._loud_in_row = 0
-        self._not_before_ms = self._position_ms
+        self._not_before_ms = self._position_ms + self._partial_ms
 
     def _change_rate(self, rate: int) -> None:
         if rate <= 0 or rate * _FRAME_MS % 1000:
             raise ValueError(f"rate must be a multiple of {1000 // _FRAME_MS} samples per second, got {rate!r}")
-        if self._rate:
-            self._position_ms += len(self._partial) * 1000 / self._rate
+        self._position_ms += self._partial_ms
         self._partial = self._partial[:0]
         self._rate = rate
+
+    @property
+    def _partial_ms(self) -> float:
+        return len(self._partial) * 1000 / self._rate if self._rate else 0.0
 
     def _hear(self, level_db: float) -> TurnEvent | None:
         self._floor.add(level_db, speaking=self.is_speaking)
@@ -153,7 +156,8 @@ class _EnergyDetector:
             self._loud_in_row = self._loud_in_row + 1 if level_db > needed_db else 0
             return self._start() if self._loud_in_row == _ONSET_FRAMES else None
         self._turn.add(level_db, loud=level_db > needed_db - _HYSTERESIS_DB)
-        return self._stop() if self._turn.silence_ms >= self._patience_ms(self._turn) else None
+        silence_ms = self._turn.silence_ms
+        return self._stop() if silence_ms and silence_ms >= self._patience_ms(self._turn) else None
 
     def _start(self) -> SpeechStarted:
         self._turn = _Turn(speech_ms=_ONSET_FRAMES * _FRAME_MS)
@@ -235,8 +239,7 @@ class ServerVad(_EnergyDetector):
         super().__init__(threshold=threshold, prefix_padding_ms=prefix_padding_ms, start_ms=start_ms)
         if silence_duration_ms < 0:
             raise ValueError(f"silence_duration_ms must not be negative, got {silence_duration_ms!r}")
-        # A turn cannot end in the frame that was loud: at least one quiet frame.
-        self._silence_ms = max(silence_duration_ms, _FRAME_MS)
+        self._silence_ms = silence_duration_ms
 
     def _patience_ms(self, turn: _Turn) -> float:
         return self._silence_ms
@@ -298,10 +301,11 @@ def make_turn_detector(settings: Mapping[str, Any] | None, *, start_ms: float = 
 
 def _levels_db(frames: NDArray[np.int16]) -> list[float]:
     """The level of each row. The sums are of integers, so a row's level is the same in whatever batch it comes."""
-    wide = frames.astype(np.int64)
     size = frames.shape[1]
-    # n * sum(x^2) - sum(x)^2 is n^2 times the variance: the mean goes without a division.
-    variances: list[int] = (size * np.sum(wide * wide, axis=1) - np.sum(wide, axis=1) ** 2).tolist()
+    sums = np.sum(frames, axis=1, dtype=np.int64)
+    squares = np.einsum("ij,ij->i", frames, frames, dtype=np.int64)
+    # This is the variance times size^2: the mean goes without a division.
+    variances: list[int] = (size * squares - sums**2).tolist()
     full_scale = (size * 32768) ** 2
     return [max(10 * math.log10(v / full_scale), _SILENCE_DB) if v > 0 else _SILENCE_DB for v in variances]
 
