@@ -1,7 +1,9 @@
-"""A server that speaks the OpenAI Realtime protocol: it hears, thinks a little, and speaks, with no key and no internet.
+"""A server that speaks the OpenAI Realtime protocol: it hears, thinks a little, and speaks, with no key and no
+internet.
 
-`open_emulator` runs one on a loopback socket or in memory. The engine (`core`) is the same for both and knows neither; ears,
-brain and voice are plug-ins. What the defaults give is a signal, not speech, and placeholders, not words.
+`open_emulator` runs one on a loopback socket or in memory. The engine (`core`) is the same for both and knows
+neither; ears, brain and voice are plug-ins. What the defaults give is a signal, not speech, and placeholders, not
+words.
 """
 
 from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, RuleBrain, Say, ScriptedBrain

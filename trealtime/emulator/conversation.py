@@ -29,8 +29,8 @@ _TRUNCATE = record(
 class Conversation:
     """The items of one session.
 
-    Bounded: past `max_items` the oldest item is forgotten, past `max_audio_bytes` the oldest audio; as on the service, where
-    what no longer fits the model's context drops out of it, no event says so (protocol reference 7.7).
+    Bounded: past `max_items` the oldest item is forgotten, past `max_audio_bytes` the oldest audio; as on the
+    service, where what no longer fits the model's context drops out of it, no event says so (protocol reference 7.7).
     """
 
     def __init__(self, outlet: Outlet, ids: Ids, *, max_items: int, max_audio_bytes: int) -> None:
@@ -63,9 +63,7 @@ class Conversation:
         """Put `item` at `index` (None: the end) and say so."""
         self._items[item.id] = item
         self._order.insert(len(self._order) if index is None else index, item.id)
-        self._outlet.emit(
-            "conversation.item.added", {"previous_item_id": self._previous(item.id), "item": item.wire()}
-        )
+        self._outlet.emit("conversation.item.added", {"previous_item_id": self._previous(item.id), "item": item.wire()})
         self.keep_audio(sum(len(clip.data) for clip in item.clips.values()))
         if len(self._order) > self._max_items:
             self._forget(self._order[0])
@@ -154,9 +152,7 @@ class Conversation:
     def _model_audio(self, item: Item, index: int) -> Clip:
         if item.body.get("role") != "assistant" or not item.clips:
             # An answer that has not made a sound yet counts as one without audio (protocol reference 7.7).
-            raise Refusal(
-                "Only model output audio messages can be truncated", code="invalid_value", param="item_id"
-            )
+            raise Refusal("Only model output audio messages can be truncated", code="invalid_value", param="item_id")
         if index not in item.clips:
             indexes = ", ".join(map(str, item.clips))
             raise invalid_value("content_index", index, f"the index of an audio part of this item: {indexes}")
@@ -174,6 +170,4 @@ class Conversation:
 
 def _no_such_item(item_id: str, doing: str, *, code: str) -> Refusal:
     param = "previous_item_id" if doing == "creating" else "item_id"
-    return Refusal(
-        f"Error {doing} item: the conversation has no item with id '{item_id}'.", code=code, param=param
-    )
+    return Refusal(f"Error {doing} item: the conversation has no item with id '{item_id}'.", code=code, param=param)

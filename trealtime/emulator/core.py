@@ -1,7 +1,7 @@
 """One session's engine: client messages and time in, server events and work out. No Trio in here.
 
-How it is driven. The carrier calls `open` once, then `receive` for each message and `tick` when `deadline` has come. After
-every call, and after every step of a response that it makes, it takes
+How it is driven. The carrier calls `open` once, then `receive` for each message and `tick` when `deadline` has come.
+After every call, and after every step of a response that it makes, it takes
 
 * `outlet.take`: events to send, in order;
 * `desk.started`: responses to make (the methods of `Response` write the events, `desk.end` ends it);
@@ -35,7 +35,9 @@ from trealtime.protocol.wire_defaults import MAX_EVENT_ID_CHARS
 
 __all__ = ["SessionCore"]
 
-_UPDATE = record({"type": text(), "event_id": nullable(text()), "session": lambda value, path: value}, required=("session",))
+_UPDATE = record(
+    {"type": text(), "event_id": nullable(text()), "session": lambda value, path: value}, required=("session",)
+)
 _PLAIN = record({"type": text(), "event_id": nullable(text())})
 _event_id = nullable(text(max_length=MAX_EVENT_ID_CHARS))
 _BILLED_BY_TIME = frozenset({"whisper-1", "gpt-realtime-whisper"})
@@ -44,8 +46,8 @@ _BILLED_BY_TIME = frozenset({"whisper-1", "gpt-realtime-whisper"})
 class SessionCore:
     """The state of one session, and every rule of it.
 
-    `model` is what the client asked for when it connected, None when it did not say; `call_id` marks a session attached to
-    a call. `clock` is monotonic and in seconds; `expires_at` is the Unix time told to the client.
+    `model` is what the client asked for when it connected, None when it did not say; `call_id` marks a session
+    attached to a call. `clock` is monotonic and in seconds; `expires_at` is the Unix time told to the client.
     """
 
     def __init__(
@@ -129,9 +131,7 @@ class SessionCore:
 
     def _update(self, event: dict[str, Any]) -> None:
         update = _UPDATE(event, "")["session"]
-        settings = merge(
-            self.settings, update, voice_locked=self.desk.spoken, model_fixed=self._model_fixed
-        )
+        settings = merge(self.settings, update, voice_locked=self.desk.spoken, model_fixed=self._model_fixed)
         self._model_fixed = self._model_fixed or "model" in update
         self.settings = settings
         self.input.configure(settings)
@@ -154,8 +154,8 @@ class SessionCore:
         response_id = self.desk.active.id if self.desk.active is not None else self.desk.last_ended_id
         if self._call_id is None or response_id is None:
             raise Refusal(
-                "output_audio_buffer.clear is for WebRTC and SIP calls, where the server plays the audio; on a WebSocket, "
-                "stop playing and send conversation.item.truncate.",
+                "output_audio_buffer.clear is for WebRTC and SIP calls, where the server plays the audio; on a "
+                "WebSocket, stop playing and send conversation.item.truncate.",
                 code="invalid_value",
                 param="type",
             )
@@ -214,7 +214,8 @@ class SessionCore:
     # ---- transcription -----------------------------------------------------------------------------------------
 
     def transcribed(self, item: Item, index: int, words: str) -> None:
-        """`words` were heard in part `index` of `item`: keep them for the brain, and tell them if the client asked for transcription.
+        """`words` were heard in part `index` of `item`: keep them for the brain, and tell them if the client asked
+        for transcription.
 
         Only what came through the input audio buffer is told.
         """
@@ -229,9 +230,7 @@ class SessionCore:
         logprobs = [_logprob(piece) for piece in pieces] if self.settings.wants_logprobs else None
         for number, piece in enumerate(pieces):
             extra = {} if logprobs is None else {"logprobs": [logprobs[number]]}
-            self.outlet.emit(
-                "conversation.item.input_audio_transcription.delta", place | {"delta": piece} | extra
-            )
+            self.outlet.emit("conversation.item.input_audio_transcription.delta", place | {"delta": piece} | extra)
         extra = {} if logprobs is None else {"logprobs": logprobs}
         usage = _transcription_usage(transcription["model"], item.clips[index].duration_ms, words)
         self.outlet.emit(

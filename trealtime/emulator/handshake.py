@@ -40,13 +40,15 @@ def read_request(
 ) -> SessionRequest:
     """The session that a client asks for. `headers` have lower-case names. Raises `HandshakeRefused`.
 
-    Where the emulator has an `api_key`, the client gives it in any of the ways that the service and Azure know: a bearer
-    token, the header ``api-key``, the query argument of that name, or a subprotocol.
+    Where the emulator has an `api_key`, the client gives it in any of the ways that the service and Azure know: a
+    bearer token, the header ``api-key``, the query argument of that name, or a subprotocol.
     """
     url = urlsplit(resource)
     query = {name: values[-1] for name, values in parse_qs(url.query).items()}
     if not url.path.rstrip("/").endswith("/realtime"):
-        raise _refused(404, f"Nothing is here. The Realtime API is at /v1/realtime, not at {url.path}.", code="not_found")
+        raise _refused(
+            404, f"Nothing is here. The Realtime API is at /v1/realtime, not at {url.path}.", code="not_found"
+        )
     if api_key is not None:
         keys = _offered_keys(headers, query, subprotocols)
         if not any(hmac.compare_digest(key.encode(), api_key.encode()) for key in keys):
@@ -65,9 +67,7 @@ def busy(max_sessions: int) -> HandshakeRefused:
     return _refused(503, f"This emulator serves {max_sessions} sessions at a time.", code="server_overloaded")
 
 
-def _offered_keys(
-    headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str]
-) -> list[str]:
+def _offered_keys(headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str]) -> list[str]:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     keys = [token.strip()] if scheme.lower() == "bearer" else []
     keys += [source["api-key"] for source in (headers, query) if "api-key" in source]

@@ -28,7 +28,9 @@ _KEPT_MS = 600_000
 _KEPT_IN_SILENCE_MS = 30_000
 
 _PLAIN = record({"type": text(), "event_id": nullable(text())})
-_APPEND = record({"type": text(), "event_id": nullable(text()), "audio": lambda value, path: value}, required=("audio",))
+_APPEND = record(
+    {"type": text(), "event_id": nullable(text()), "audio": lambda value, path: value}, required=("audio",)
+)
 
 
 class TurnListener(Protocol):
@@ -46,8 +48,8 @@ class TurnListener(Protocol):
 class InputAudio:
     """What the client has appended and not yet committed.
 
-    Bounded: it keeps the last ten minutes, or, while a detector hears nobody, the last 30 seconds. `committed` holds the
-    items that wait to be listened to.
+    Bounded: it keeps the last ten minutes, or, while a detector hears nobody, the last 30 seconds. `committed` holds
+    the items that wait to be listened to.
     """
 
     def __init__(
@@ -110,8 +112,8 @@ class InputAudio:
         buffered_ms = self._format.duration_ms(len(self._data))
         if buffered_ms < _MIN_COMMIT_MS:
             raise Refusal(
-                f"Error committing input audio buffer: it is too small. At least {_MIN_COMMIT_MS}ms of audio are needed, it "
-                f"has {buffered_ms:.2f}ms.",
+                f"Error committing input audio buffer: it is too small. It has {buffered_ms:.2f}ms of audio, at least "
+                f"{_MIN_COMMIT_MS}ms are needed.",
                 code="input_audio_buffer_commit_empty",
             )
         item_id = self._ids.new("item") if self._turn is None else self._turn[0]

@@ -10,7 +10,18 @@ import attrs
 import pybase64
 
 from trealtime.audio.formats import AudioFormat
-from trealtime.emulator.fields import Check, array, boolean, choice, integer, mapping, nullable, one_of_types, record, text
+from trealtime.emulator.fields import (
+    Check,
+    array,
+    boolean,
+    choice,
+    integer,
+    mapping,
+    nullable,
+    one_of_types,
+    record,
+    text,
+)
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.refusals import Refusal, invalid_type, invalid_value, missing
 from trealtime.protocol.wire_defaults import MAX_APPEND_BYTES
@@ -149,9 +160,7 @@ _LISTED_TOOL = record(
     {"name": text(), "input_schema": mapping(), "description": nullable(text()), "annotations": nullable(mapping())},
     required=("name", "input_schema"),
 )
-_NUMBERED_ERROR = record(
-    {"type": text(), "code": integer(), "message": text()}, required=("code", "message")
-)
+_NUMBERED_ERROR = record({"type": text(), "code": integer(), "message": text()}, required=("code", "message"))
 _MCP_ERROR = one_of_types(
     {
         "protocol_error": _NUMBERED_ERROR,
@@ -229,9 +238,7 @@ def decode_audio(value: object, path: str, fmt: AudioFormat) -> bytes:
 
 
 def _too_large(path: str) -> Refusal:
-    return Refusal(
-        f"'{path}' is too large: at most 15 MiB of audio in one event.", code="invalid_value", param=path
-    )
+    return Refusal(f"'{path}' is too large: at most 15 MiB of audio in one event.", code="invalid_value", param=path)
 
 
 Role = Literal["user", "assistant"]

@@ -1,7 +1,7 @@
 """One session on one wire: the tasks that carry what `SessionCore` decides, and time what it times.
 
-A reader feeds the client's messages to the core, a writer sends its events, a timekeeper tells it when something is due,
-a listener gives user audio its words, and each response is made by a task of its own. None of them holds a rule.
+A reader feeds the client's messages to the core, a writer sends its events, a timekeeper tells it when something is
+due, a listener gives user audio its words, and each response is made by a task of its own. None of them holds a rule.
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ class EmulatedSession:
     async def run(self) -> None:
         """Serve the client until it leaves, the session expires, or `close`.
 
-        Whatever happens, the wire is closed when this returns; that takes at most twice the close timeout. If cancelled,
-        what is queued is not sent.
+        Whatever happens, the wire is closed when this returns; that takes at most twice the close timeout. If
+        cancelled, what is queued is not sent.
         """
         try:
             async with trio.open_nursery() as carrying:

@@ -32,8 +32,8 @@ class _OutOfTokens(Exception):
 class ResponseMaker:
     """Makes the responses of one session.
 
-    `hear` makes sure that an item's audio has words; `let_out` sends what has been written and waits while the client is
-    slow, so a response never runs further ahead than its queue.
+    `hear` makes sure that an item's audio has words; `let_out` sends what has been written and waits while the client
+    is slow, so a response never runs further ahead than its queue.
     """
 
     brain: Brain
@@ -44,7 +44,10 @@ class ResponseMaker:
     let_out: Callable[[], Awaitable[None]]
 
     async def make(self, response: Response) -> None:
-        """Write `response` to its end. Cancelled, it leaves the ending to whoever cancels; an engine's error comes out."""
+        """Write `response` to its end.
+
+        Cancelled, it leaves the ending to whoever cancels; what an engine raises comes out.
+        """
         for item in response.context:
             await self.hear(item)
         reply = await self.brain.reply(

@@ -1,4 +1,7 @@
-"""How the emulator says no: a `Refusal` becomes one ``error`` event, and the session lives on (protocol reference 7.9)."""
+"""How the emulator says no: a `Refusal` becomes one ``error`` event, and the session lives on.
+
+The codes are those of protocol reference 7.9, and some that clients of the service are seen to handle.
+"""
 
 from __future__ import annotations
 

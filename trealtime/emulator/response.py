@@ -25,8 +25,9 @@ ItemStatus = Literal["completed", "incomplete"]
 class Response:
     """A response and its open item.
 
-    The methods that add to it do nothing once it is `over`: whoever makes it may have been woken in the very step in which
-    it was cancelled. `conversation` is None out of band; no ``conversation.item`` events then (protocol reference 7.6).
+    The methods that add to it do nothing once it is `over`: whoever makes it may have been woken in the very step in
+    which it was cancelled. `conversation` is None out of band; no ``conversation.item`` events then (protocol
+    reference 7.6).
     """
 
     id: str

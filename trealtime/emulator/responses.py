@@ -1,7 +1,8 @@
 """Responses: who may start one, what it looks like on the wire, how it ends (protocol reference 6, 7.1, 7.6).
 
-`ResponseDesk` keeps the rule of one response at a time in the default conversation, and the ones outside it. A `Response`
-writes its own events while the engine makes it; the desk ends it. Neither waits nor knows a clock of its own.
+`ResponseDesk` keeps the rule of one response at a time in the default conversation, and the ones outside it. A
+`Response` writes its own events while the engine makes it; the desk ends it. Neither waits nor knows a clock of its
+own.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _CANCEL = record({"type": text(), "event_id": nullable(text()), "response_id": t
 class ResponseDesk:
     """All responses of one session.
 
-    `started` holds the responses that wait for somebody to make them, `spoken` says whether the voice is locked, and `ended` is
-    called with each response after its ``response.done``.
+    `started` holds the responses that wait for somebody to make them, `spoken` says whether the voice is locked, and
+    `ended` is called with each response after its ``response.done``.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class ResponseDesk:
         self._start(settings, {}, in_conversation=True, context=self._conversation.items)
 
     def interrupt(self) -> None:
-        """The user speaks: cancel the response in the default conversation; the others go on (protocol reference 7.6)."""
+        """The user speaks: cancel the response in the default conversation, no other (protocol reference 7.6)."""
         if self.active is not None:
             self.end(self.active, "cancelled", reason="turn_detected")
 
@@ -204,5 +205,3 @@ class ResponseDesk:
             self._out_of_band[response.id] = response
         response.announce()
         self.started.append(response)
-
-

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import attrs
@@ -28,6 +29,9 @@ from trealtime.transport.config import TransportConfig
 from trealtime.transport.memory import MemoryWire, memory_wire_pair
 from trealtime.transport.websocket import accept_websocket_stream
 from trealtime.transport.wire import Wire, WireClosed
+
+if TYPE_CHECKING:
+    from trealtime.transport.models import ConnectionTarget
 
 __all__ = ["Emulator", "EmulatorStatistics", "MemoryModel", "open_emulator"]
 
@@ -164,9 +168,7 @@ class Emulator:
         try:
             async with accept_websocket_stream(stream, config=config) as upgrade:
                 try:
-                    request = self._admit(
-                        upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols
-                    )
+                    request = self._admit(upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols)
                 except HandshakeRefused as refused:
                     json_type = {"Content-Type": "application/json"}
                     await upgrade.reject(refused.status, headers=json_type, body=refused.body)
@@ -189,7 +191,7 @@ class Emulator:
     def _new_session(self, request: SessionRequest, wire: Wire) -> EmulatedSession:
         self._counters.sessions_opened += 1
         # Sessions draw from sources of their own, so that what one does cannot change the ids of another.
-        source = random.Random(f"{self._seed}:{self._counters.sessions_opened}")  # noqa: S311  # ids, not secrets
+        source = random.Random(f"{self._seed}:{self._counters.sessions_opened}")  # ids, not secrets
         options, limits = self._options, self._options.limits
         now_unix_s = self._unix_time_s + trio.current_time() - self._opened_at
         core = SessionCore(
@@ -205,7 +207,7 @@ class Emulator:
             max_audio_bytes=limits.max_audio_bytes,
             max_out_of_band=limits.max_out_of_band,
         )
-        brain = self._brain or RuleBrain(random.Random(source.random()))  # noqa: S311  # small talk, not secrets
+        brain = self._brain or RuleBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
         session = EmulatedSession(core, wire, engines, options, on_event=self._note)
         self._sessions.append(session)
@@ -237,14 +239,20 @@ class Emulator:
 
 @attrs.frozen
 class MemoryModel:
-    """Dials sessions of an emulator in memory: what `RealtimeRunner` takes as ``model``."""
+    """Dials sessions of an emulator in memory: a `RealtimeModel`, for `RealtimeRunner`."""
 
     _emulator: Emulator = attrs.field(repr=False)
     _model: str | None = None
 
-    def connect(self, target: object = None) -> AbstractAsyncContextManager[Wire]:
-        """A wire to a new session, whatever `target` says about addresses and keys."""
-        return self._emulator.connect(model=self._model)
+    def connect(self, target: ConnectionTarget) -> AbstractAsyncContextManager[Wire]:
+        """A wire to a new session.
+
+        Of `target` the model's name, the call id, the headers and a key that is a string count; an address does not.
+        """
+        headers = dict(target.headers or {})
+        if target.headers is None and isinstance(target.api_key, str):
+            headers["Authorization"] = f"Bearer {target.api_key}"
+        return self._emulator.connect(model=self._model or target.model_name, call_id=target.call_id, headers=headers)
 
 
 @asynccontextmanager
@@ -270,19 +278,21 @@ async def open_emulator(
 ) -> AsyncIterator[Emulator]:
     """A server that speaks the Realtime protocol, for as long as the context is open.
 
-    ``async with open_emulator() as emulator:`` listens at `emulator.url`; with ``listen=False`` there is no socket, only
-    `Emulator.connect`, which works in both cases. Leaving closes every session with code 1001, within twice `close_timeout_s`.
-    Raises `OSError` when `host` and `port` cannot be bound, `ValueError` for an option out of range.
+    ``async with open_emulator() as emulator:`` listens at `emulator.url`; with ``listen=False`` there is no socket,
+    only `Emulator.connect`, which works in both cases. Leaving closes every session with code 1001, within twice
+    `close_timeout_s`. Raises `OSError` when `host` and `port` cannot be bound, `ValueError` for an option out of
+    range.
 
-    Engines: `brain` answers (default: a few rules, for each session its own), `voice` speaks (default: tones, a signal and
-    not speech), `transcriber` hears (default: placeholders, since it understands nothing).
+    Engines: `brain` answers (default: a few rules, for each session its own), `voice` speaks (default: tones, a
+    signal and not speech), `transcriber` hears (default: placeholders, since it understands nothing).
 
-    Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random: with the same
-    seed, `unix_time_s` and input, sessions under Trio's mock clock are the same byte for byte. `default_model` is the
-    model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor` times faster than it plays
-    (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A session ends after `max_session_s`.
-    `unix_time_s` is the Unix time at which the emulator opens (default: the real one); expiry times count from it on
-    Trio's clock. `on_event` is called with every event that passes, synchronously: it must not block, and not raise.
+    Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random: with
+    the same seed, `unix_time_s` and input, sessions under Trio's mock clock are the same byte for byte.
+    `default_model` is the model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor`
+    times faster than it plays (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A
+    session ends after `max_session_s`. `unix_time_s` is the Unix time at which the emulator opens (default: the real
+    one); expiry times count from it on Trio's clock. `on_event` is called with every event that passes,
+    synchronously: it must not block, and not raise.
     """
     options = EmulatorOptions(
         default_model=default_model,

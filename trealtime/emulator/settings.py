@@ -1,8 +1,8 @@
 """The session's settings: their defaults, the rules for each field, and how an update merges (protocol reference 4).
 
-An update names only what changes. Objects below ``audio`` merge; everything else is replaced whole, and what an object such
-as ``turn_detection`` leaves out takes its default. A null clears what can be cleared. Nothing is changed unless all of an
-update can be.
+An update names only what changes. Objects below ``audio`` merge; everything else is replaced whole, and what an
+object such as ``turn_detection`` leaves out takes its default. A null clears what can be cleared. Nothing is changed
+unless all of an update can be.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ __all__ = [
 SessionType = Literal["realtime", "transcription"]
 
 DEFAULT_INSTRUCTIONS = (
-    "You are the voice of a test server. Be friendly and brief, answer in the language you are spoken to in, and call a "
-    "function whenever one fits."
+    "You are the voice of a test server. Be friendly and brief, answer in the language you are spoken to in, and "
+    "call a function whenever one fits."
 )
 _DEFAULT_VOICE = "marin"
 _LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -406,9 +406,7 @@ def merge(current: SessionSettings, update: object, *, voice_locked: bool, model
     if voice_locked and after.voice != current.voice:
         raise cannot_update_voice("session.audio.output.voice")
     if current.data.get("tracing") is not None and merged["tracing"] != current.data["tracing"]:
-        raise Refusal(
-            "Tracing cannot be changed once it is on.", code="cannot_update_tracing", param="session.tracing"
-        )
+        raise Refusal("Tracing cannot be changed once it is on.", code="cannot_update_tracing", param="session.tracing")
     return after
 
 

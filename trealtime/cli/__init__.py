@@ -1,0 +1,28 @@
+"""The ``trealtime`` command: ``trealtime emulate`` runs the emulator in a shell.
+
+Nothing heavy is imported before a command has been chosen, so ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from trealtime._version import __version__
+from trealtime.cli import emulate
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: that of the process) and return the exit status.
+
+    Wrong arguments, ``--help`` and ``--version`` raise `SystemExit`, as argparse does.
+    """
+    parser = argparse.ArgumentParser(prog="trealtime", description="Realtime voice agents for Trio.")
+    parser.add_argument("--version", action="version", version=f"trealtime {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    emulate.add_parser(commands)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status

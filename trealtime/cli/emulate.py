@@ -1,0 +1,137 @@
+"""``trealtime emulate``: a Realtime server in a shell, with a line for each session and turn."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trealtime.emulator import EmulatedSession, LoggedEvent
+
+__all__ = ["add_parser"]
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to those of `trealtime`."""
+    parser = commands.add_parser(
+        "emulate",
+        help="run a server that speaks the OpenAI Realtime protocol",
+        description="Run a server that speaks the OpenAI Realtime protocol, with no key and no internet, until Ctrl-C.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8765, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--api-key", help="ask this key of every client (default: any or none will do)")
+    parser.add_argument("--seed", type=int, help="make ids and small talk the same in each run")
+    parser.add_argument(
+        "--model", default="gpt-realtime", help="model of clients that name none (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--realtime-factor",
+        type=_positive,
+        default=8.0,
+        help="how much faster than it plays speech is sent (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-session",
+        type=_positive,
+        default=3_600.0,
+        metavar="SECONDS",
+        help="end a session after that long (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(f"{port} is not a port: 0 to 65535")
+    return port
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import trio
+
+    try:
+        trio.run(_serve, arguments)
+    except OSError as error:
+        print(f"trealtime emulate: cannot listen on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    import trio
+
+    from trealtime.emulator import open_emulator
+
+    # Before the socket is open: whoever reads the address may end us at once.
+    with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
+        async with open_emulator(
+            host=arguments.host,
+            port=arguments.port,
+            api_key=arguments.api_key,
+            seed=arguments.seed,
+            default_model=arguments.model,
+            realtime_factor=arguments.realtime_factor,
+            max_session_s=arguments.max_session,
+            on_event=_tell,
+        ) as emulator:
+            _say(f"Listening at {emulator.url} (Ctrl-C ends it)")
+            _say(
+                "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
+            )
+            async for _ in signals:
+                break
+            statistics = emulator.statistics()
+    _say(f"{statistics.sessions_opened} session(s), {statistics.responses_done} response(s)")
+
+
+def _tell(session: EmulatedSession, entry: LoggedEvent) -> None:
+    line = _line(entry)
+    if line is not None:
+        _say(f"{session.id}: {line}")
+
+
+def _line(entry: LoggedEvent) -> str | None:
+    """What is worth a line in a shell; None for the rest."""
+    event = entry.event
+    if entry.direction == "client":
+        return None
+    match event["type"]:
+        case "session.created":
+            return f"opened, {event['session'].get('model', event['session']['type'])}"
+        case "conversation.item.done" if event["item"].get("role") == "user":
+            return f"user: {_words(event['item']) or '(audio)'}"
+        case "conversation.item.input_audio_transcription.completed":
+            return f"heard: {event['transcript']}"
+        case "response.done":
+            response = event["response"]
+            said = " ".join(filter(None, map(_words, response["output"])))
+            return f"agent ({response['status']}): {said}"
+        case "error":
+            return f"error: {event['error']['message']}"
+        case _:
+            return None
+
+
+def _words(item: dict[str, Any]) -> str:
+    if item["type"] == "function_call":
+        return f"{item['name']}({item['arguments']})"
+    parts = item.get("content", ())
+    return " ".join(part.get("text") or part.get("transcript") or "" for part in parts).strip()
+
+
+def _say(line: str) -> None:
+    # Flushed, because what starts us may wait for the address in a pipe.
+    print(line, flush=True)
