@@ -74,7 +74,7 @@ def python_blocks(page: Path) -> list[Block]:
 
 @contextlib.contextmanager
 def emulator_in_a_thread() -> Iterator[str]:
-    """The URL of a fresh emulator. In a thread of its own, because a block may call `trio.run` itself."""
+    """The base URL of a fresh emulator. In a thread of its own, because a block may call `trio.run` itself."""
     from trealtime.emulator import open_emulator
 
     url = ""
@@ -87,7 +87,7 @@ def emulator_in_a_thread() -> Iterator[str]:
         nonlocal url, token
         with scope:
             async with open_emulator() as emulator:
-                url, token = emulator.url, trio.lowlevel.current_trio_token()
+                url, token = emulator.url.removesuffix("/realtime"), trio.lowlevel.current_trio_token()
                 ready.set()
                 await trio.sleep_forever()
 
@@ -129,26 +129,28 @@ def names_taken_from_outside(source: str) -> set[str]:
     return {node.id for node in names} - made
 
 
-@contextlib.asynccontextmanager
-async def provided(wanted: set[str], namespace: dict[str, Any]) -> AsyncIterator[None]:
-    """What a block uses and nobody made: an agent, its runner, an open session, a nursery."""
+def provide_declarations(wanted: set[str], namespace: dict[str, Any]) -> None:
+    """An agent and its runner, for a block that uses them where nobody made them."""
     from trealtime import RealtimeAgent, RealtimeRunner
 
-    missing = wanted - namespace.keys()
-    added = {name: None for name in ("session", "nursery") if name in missing}
-    if missing & {"agent", "runner", "session"}:
+    if wanted & {"agent", "runner", "session"}:
         namespace.setdefault("agent", RealtimeAgent(name="Assistant", instructions="Be brief."))
         namespace.setdefault("runner", RealtimeRunner(namespace["agent"]))
+
+
+@contextlib.asynccontextmanager
+async def provided(wanted: set[str], namespace: dict[str, Any]) -> AsyncIterator[None]:
+    """An open session and a nursery, for the time of one block."""
     async with contextlib.AsyncExitStack() as stack:
-        if "nursery" in missing:
+        if "nursery" in wanted:
             namespace["nursery"] = nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(nursery.cancel_scope.cancel)
-        if "session" in missing:
+        if "session" in wanted:
             namespace["session"] = await stack.enter_async_context(namespace["runner"].session())
         try:
             yield
         finally:
-            for name in added:
+            for name in {"nursery", "session"} & wanted:
                 del namespace[name]
 
 
@@ -164,13 +166,16 @@ def bounded_run(async_fn: Callable[..., Awaitable[Any]], *args: Any, **options: 
 
 def run_block(block: Block, namespace: dict[str, Any]) -> None:
     code = compile_block(block)
+    wanted = names_taken_from_outside(block.source) - namespace.keys()
+    provide_declarations(wanted, namespace)
     namespace.pop("main", None)
-    if code.co_flags & inspect.CO_COROUTINE:
+    if code.co_flags & inspect.CO_COROUTINE or wanted & {"nursery", "session"}:
 
         async def with_what_it_needs() -> None:
-            async with provided(names_taken_from_outside(block.source), namespace):
-                # Code with a top-level await evaluates to a coroutine.
-                await eval(code, namespace)
+            async with provided(wanted, namespace):
+                coroutine = eval(code, namespace)  # None for a block without an await of its own
+                if coroutine is not None:
+                    await coroutine
 
         bounded_run(with_what_it_needs)
     else:

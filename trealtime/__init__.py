@@ -57,10 +57,12 @@ if TYPE_CHECKING:
         SystemMessageItem,
         UserMessageItem,
     )
+    from trealtime.emulator.server import open_emulator
     from trealtime.errors import (
         AudioFormatError,
         ConnectFailed,
         ConnectionLost,
+        MissingApiKey,
         MissingDependency,
         ProtocolError,
         ServerRefused,
@@ -91,13 +93,22 @@ if TYPE_CHECKING:
     )
     from trealtime.protocol.validation import NOT_SET
     from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
-    from trealtime.session.mailbox import FeedStatistics
+    from trealtime.session.mailbox import Feed, FeedStatistics
     from trealtime.session.outcome import CloseOutcome
     from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
     from trealtime.session.response import SessionResponse
+    from trealtime.session.runner import RealtimeRunner, serve_realtime_session
+    from trealtime.session.session import RealtimeSession
     from trealtime.session.statistics import SessionStatistics
     from trealtime.session.turn import Turn
+    from trealtime.transport.azure import AzureRealtimeModel
     from trealtime.transport.config import TransportConfig
+    from trealtime.transport.models import (
+        OpenAIRealtimeModel,
+        OpenAIRealtimeSIPModel,
+        OpenAIRealtimeWebSocketModel,
+        RealtimeModel,
+    )
 
 __all__ = [
     # Agents and tools
@@ -111,16 +122,20 @@ __all__ = [
     "function_tool",
     # Sessions
     "CloseOutcome",
+    "Feed",
     "FeedStatistics",
     "RealtimeModelConfig",
     "RealtimePlaybackState",
     "RealtimePlaybackTracker",
     "RealtimeRunConfig",
+    "RealtimeRunner",
+    "RealtimeSession",
     "ResponseResult",
     "SessionResponse",
     "SessionStatistics",
     "Turn",
     "Usage",
+    "serve_realtime_session",
     # Events
     "AudioChunk",
     "EventInfo",
@@ -160,6 +175,11 @@ __all__ = [
     "SystemMessageItem",
     "UserMessageItem",
     # Connections
+    "AzureRealtimeModel",
+    "OpenAIRealtimeModel",
+    "OpenAIRealtimeSIPModel",
+    "OpenAIRealtimeWebSocketModel",
+    "RealtimeModel",
     "TransportConfig",
     # Settings
     "AudioInputSettings",
@@ -181,10 +201,13 @@ __all__ = [
     "G711_ALAW",
     "G711_ULAW",
     "PCM16_24K",
+    # The emulator
+    "open_emulator",
     # Errors
     "AudioFormatError",
     "ConnectFailed",
     "ConnectionLost",
+    "MissingApiKey",
     "MissingDependency",
     "ProtocolError",
     "ServerRefused",
@@ -247,10 +270,12 @@ _NAMES = {
         "SystemMessageItem",
         "UserMessageItem",
     ),
+    "trealtime.emulator.server": ("open_emulator",),
     "trealtime.errors": (
         "AudioFormatError",
         "ConnectFailed",
         "ConnectionLost",
+        "MissingApiKey",
         "MissingDependency",
         "ProtocolError",
         "ServerRefused",
@@ -281,13 +306,22 @@ _NAMES = {
     ),
     "trealtime.protocol.validation": ("NOT_SET",),
     "trealtime.session.config": ("RealtimeModelConfig", "RealtimeRunConfig"),
-    "trealtime.session.mailbox": ("FeedStatistics",),
+    "trealtime.session.mailbox": ("Feed", "FeedStatistics"),
     "trealtime.session.outcome": ("CloseOutcome",),
     "trealtime.session.playback_tracker": ("RealtimePlaybackState", "RealtimePlaybackTracker"),
     "trealtime.session.response": ("SessionResponse",),
+    "trealtime.session.runner": ("RealtimeRunner", "serve_realtime_session"),
+    "trealtime.session.session": ("RealtimeSession",),
     "trealtime.session.statistics": ("SessionStatistics",),
     "trealtime.session.turn": ("Turn",),
+    "trealtime.transport.azure": ("AzureRealtimeModel",),
     "trealtime.transport.config": ("TransportConfig",),
+    "trealtime.transport.models": (
+        "OpenAIRealtimeModel",
+        "OpenAIRealtimeSIPModel",
+        "OpenAIRealtimeWebSocketModel",
+        "RealtimeModel",
+    ),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
