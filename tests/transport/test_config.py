@@ -37,7 +37,7 @@ def test_every_problem_of_a_mapping_is_in_one_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    "key, value",
     [
         ("ping_interval", -1),
         ("ping_interval", True),

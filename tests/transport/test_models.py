@@ -31,7 +31,7 @@ def _no_organisation_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "url"),
+    "target, url",
     [
         ({}, "wss://api.openai.com/v1/realtime?model=gpt-realtime-2.1"),
         ({"model_name": "gpt-realtime-2"}, "wss://api.openai.com/v1/realtime?model=gpt-realtime-2"),
@@ -46,7 +46,7 @@ async def test_the_address_follows_url_then_call_id_then_model_name(target: dict
 
 
 @pytest.mark.parametrize(
-    ("base", "url"),
+    "base, url",
     [
         ("https://gateway.example/v1", "wss://gateway.example/v1/realtime?model=m"),
         ("https://gateway.example/v1/", "wss://gateway.example/v1/realtime?model=m"),
@@ -133,7 +133,7 @@ async def test_no_key_at_all_is_an_error_that_names_variable_parameter_and_emula
 
 
 @pytest.mark.parametrize(
-    ("key", "words"),
+    "key, words",
     [
         ("", "api_key is an empty string"),
         ("  ", "api_key is an empty string"),
@@ -194,7 +194,7 @@ async def test_a_key_with_a_line_break_inside_is_refused_without_being_shown() -
 
 
 @pytest.mark.parametrize(
-    ("url", "suggestion"),
+    "url, suggestion",
     [
         ("https://api.openai.com/v1/realtime?model=m&key=s3cret", "wss://api.openai.com/v1/realtime?model=m&key=..."),
         ("ftp://host/", None),
@@ -215,7 +215,8 @@ async def test_a_url_that_is_no_websocket_url_is_refused_before_any_socket(url: 
 
 
 @pytest.mark.parametrize(
-    "headers", [{"bad name": "x"}, {"X": "a\r\nInjected: 1"}, {"X": 1}, {"Host": "x"}, {"Sec-WebSocket-Key": "x"}, {"X": "漢"}]
+    "headers",
+    [{"bad name": "x"}, {"X": "a\r\nInjected: 1"}, {"X": 1}, {"X": "漢"}, {"Host": "x"}, {"Sec-WebSocket-Key": "x"}],
 )
 async def test_headers_that_cannot_be_sent_are_refused_before_any_socket(headers: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=f"headers.{next(iter(headers))}") as caught:
