@@ -55,5 +55,5 @@ def with_digits(text: str) -> str:
 def content_words(text: str) -> list[str]:
     """The words of `text` or of an identifier that carry meaning, lower case, without a plural s, in order."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text).replace("_", " ").lower()
-    words = (re.sub(r"(?:'s|(?<=[^s])s)$", "", word) for word in re.findall(r"[^\W_]+(?:'s)?", spaced))
+    words = (re.sub(r"(?:'s|(?<=[^sui])s)$", "", word) for word in re.findall(r"[^\W_]+(?:'s)?", spaced))
     return [word for word in words if word not in _STOP_WORDS and len(word) > 1]
