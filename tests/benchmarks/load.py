@@ -1,0 +1,59 @@
+"""What all scenarios share: how much to do, a session of the library, the CPU time of this process."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession
+
+__all__ = ["CpuTime", "Load", "session_to"]
+
+
+@attrs.frozen(kw_only=True)
+class Load:
+    """How much each scenario does."""
+
+    rounds: int = 15
+    """Rounds of each side, by turns."""
+
+    deltas: int = 2000
+    chunks: int = 4000
+    sessions: int = 50
+    seconds: float = 10.0
+    interrupts: int = 300
+    imports: int = 9
+
+
+QUICK = Load(rounds=2, deltas=100, chunks=100, sessions=5, seconds=1.0, interrupts=10, imports=1)
+"""Only shows that everything runs."""
+
+
+@asynccontextmanager
+async def session_to(url: str) -> AsyncIterator[RealtimeSession[Any]]:
+    """A session with default settings."""
+    runner = RealtimeRunner(RealtimeAgent(name="Measured"))
+    async with runner.session(model_config={"url": url, "api_key": "none"}) as session:
+        yield session
+
+
+class CpuTime:
+    """CPU seconds that this process spends in a block, all threads, in user and system mode."""
+
+    seconds: float
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        self._began = time.process_time()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.seconds = time.process_time() - self._began

@@ -1,0 +1,61 @@
+"""Microphone audio to the server: CPU time for 1000 chunks of 20 ms, from the app's call to the socket."""
+
+from __future__ import annotations
+
+import trio
+
+from trealtime import RealtimeSessionEvent
+
+from . import bare
+from .load import CpuTime, Load, session_to
+from .report import Result
+from .server import running_server
+
+__all__ = ["CHUNK", "run"]
+
+CHUNK = bytes(960)
+"""20 ms of PCM16 at 24 kHz."""
+
+
+def run(load: Load) -> list[Result]:
+    with running_server() as server:
+        url = f"{server}/sink"
+        for side in (_library, _bare):
+            trio.run(side, url, load.chunks)
+        library, yardstick = [], []
+        for _ in range(load.rounds):
+            library.append(trio.run(_library, url, load.chunks))
+            yardstick.append(trio.run(_bare, url, load.chunks))
+    return [Result.of_rounds("audio up, 1000 chunks of 960 B", "CPU ms", library, yardstick)]
+
+
+async def _library(url: str, chunks: int) -> float:
+    async with session_to(url) as session, session.subscribe("raw_model_event") as feed:
+        with CpuTime() as cpu:
+            for _ in range(chunks):
+                await session.send_audio(CHUNK)
+            await session.commit_audio()
+            async for event in feed:
+                if _is_commit(event):
+                    break
+    return cpu.seconds * 1e6 / chunks
+
+
+async def _bare(url: str, chunks: int) -> float:
+    async with bare.connected(url) as socket:
+        with CpuTime() as cpu:
+            for _ in range(chunks):
+                await socket.send_message(bare.append(CHUNK))
+            await bare.send(socket, {"type": "input_audio_buffer.commit"})
+            while (await bare.next_event(socket))["type"] != "input_audio_buffer.committed":
+                pass
+    return cpu.seconds * 1e6 / chunks
+
+
+def _is_commit(event: RealtimeSessionEvent) -> bool:
+    """Whether the server has got to the end of the audio."""
+    return (
+        event.type == "raw_model_event"
+        and event.data.type == "raw_server_event"
+        and event.data.data["type"] == "input_audio_buffer.committed"
+    )
