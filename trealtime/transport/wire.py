@@ -26,7 +26,7 @@ class WireClosed(TrealtimeError):
     def __init__(self, code: int, reason: str = "", *, closed_by: Literal["server", "client", "network"]) -> None:
         self.code = code
         self.reason = reason
-        self.closed_by = closed_by
+        self.closed_by: Literal["server", "client", "network"] = closed_by
         super().__init__(f"connection closed by {closed_by}: {code}{f' {reason}' if reason else ''}")
 
 

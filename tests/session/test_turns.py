@@ -1,0 +1,167 @@
+"""Turns over a session: messages, events, `respond`, `ask`."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from trealtime.errors import ServerRefused
+
+
+async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_the_turn(service, runner) -> None:
+    session = await runner.run()
+    assert not service.connections
+    async with session, trio.open_nursery() as nursery:
+        nursery.start_soon(service.last.reply)
+        await session.send_message("Say hello.")
+        seen = []
+        async for event in session:
+            seen.append(event.type)
+            if len(seen) == 1:
+                assert event.history == []
+            if event.type == "agent_end":
+                break
+    assert seen[0] == "history_updated"
+    for kind in ("agent_start", "audio", "transcript_delta", "history_added", "agent_end"):
+        assert kind in seen
+    assert service.last.closed.code == 1000
+    assert session.outcome.closed_by == "client"
+
+
+async def test_ask_returns_the_whole_turn(service, runner) -> None:
+    async with runner.session() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(service.last.reply)
+        turn = await session.ask("And tomorrow?")
+    assert turn.text == "Hello there."
+    assert len(turn.audio) == 48_000
+    assert turn.status == "completed"
+    assert [item.item_id for item in turn.items] == ["item_resp_1"]
+    assert turn.usage.total_tokens == 15
+
+
+async def test_respond_gives_its_own_audio_and_leaves_the_session_iterable(service, runner) -> None:
+    async with runner.session() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(service.last.reply)
+        async with session.respond("What is the weather?") as response:
+            chunks = [chunk async for chunk in response.audio]
+            assert await response.transcript() == "Hello there."
+            assert (await response.result()).status == "completed"
+        assert sum(len(chunk.data) for chunk in chunks) == 48_000
+        assert not service.last.of("response.cancel", "conversation.item.truncate")
+
+
+async def test_response_text_is_its_transcript_as_it_comes(service, runner) -> None:
+    async with runner.session() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(service.last.reply)
+        async with session.respond("Hi") as response:
+            assert [piece async for piece in response.text] == ["Hello there."]
+
+
+async def test_breaking_out_of_a_response_interrupts_it_at_what_was_heard(service, runner) -> None:
+    async with runner.session() as session:
+        async with session.respond("Tell me a story.") as response:
+            request = await service.last.expect("response.create")
+            await service.last.begin(request)
+            await service.last.begin_item()
+            await service.last.audio(3)
+            began = trio.current_time()
+            async for _chunk in response.audio:
+                await trio.sleep(0.2)
+                if trio.current_time() - began > 0.5:
+                    break
+        cancel = await service.last.expect("response.cancel")
+        truncate = await service.last.expect("conversation.item.truncate")
+    assert cancel["response_id"] == "resp_1"
+    assert truncate["audio_end_ms"] == 600
+    assert [e["type"] for e in service.last.received[-2:]] == ["response.cancel", "conversation.item.truncate"]
+
+
+async def test_breaking_off_audio_that_has_all_been_made_still_interrupts(service, runner) -> None:
+    async with runner.session() as session:
+        async with session.respond("Hi") as response:
+            await service.last.reply(seconds=3)
+            async for _chunk in response.audio:
+                break
+        truncate = await service.last.expect("conversation.item.truncate")
+    assert truncate["audio_end_ms"] == 0
+    assert not service.last.of("response.cancel")
+
+
+async def test_a_timeout_around_a_turn_ends_it_on_the_server_too(service, runner) -> None:
+    async with runner.session() as session:
+        with trio.move_on_after(2) as scope:
+            async with session.respond("Hi") as response:
+                await service.last.begin(await service.last.expect("response.create"))
+                async for _event in response:
+                    pass
+        assert scope.cancelled_caught
+        await service.last.expect("response.cancel")
+
+
+async def test_a_cancelled_ask_cancels_the_answer(service, runner) -> None:
+    async with runner.session() as session:
+        with trio.move_on_after(1):
+            await session.ask("Hi")
+        await service.last.begin(await service.last.expect("response.create"))
+        await service.last.expect("response.cancel")
+
+
+async def test_leaving_before_the_request_was_sent_takes_it_back(service, runner) -> None:
+    async with runner.session() as session:
+        await session.create_response()
+        await service.last.begin(await service.last.expect("response.create"))
+        with trio.move_on_after(1):
+            await session.ask("Hi")
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(service.last.of("response.create")) == 1
+
+
+async def test_a_refused_response_raises_where_it_was_asked_for(service, runner) -> None:
+    async with runner.session() as session, trio.open_nursery() as nursery:
+
+        async def refuse() -> None:
+            await service.last.error(code="rate_limit_exceeded", about=await service.last.expect("response.create"))
+
+        nursery.start_soon(refuse)
+        with pytest.raises(ServerRefused) as caught:
+            await session.ask("Hi")
+    assert caught.value.code == "rate_limit_exceeded"
+
+
+async def test_an_out_of_band_question_stays_out_of_the_conversation(service, runner) -> None:
+    async with runner.session() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(service.last.reply)
+        await session.ask("Was that polite?", out_of_band=True, output_modalities=["text"], metadata={"k": "v"})
+        params = service.last.of("response.create")[0]["response"]
+    assert params["conversation"] == "none"
+    assert params["input"][0]["content"] == [{"type": "input_text", "text": "Was that polite?"}]
+    assert params["output_modalities"] == ["text"]
+    assert params["metadata"]["k"] == "v"
+    assert not service.last.of("conversation.item.create")
+
+
+async def test_messages_while_the_agent_answers_get_one_answer_afterwards(service, runner) -> None:
+    async with runner.session() as session:
+        await session.send_message("One")
+        await service.last.begin(await service.last.expect("response.create"))
+        await session.send_message("Two")
+        await session.send_message("Three")
+        await service.last.expect("conversation.item.create", count=3)
+        assert len(service.last.of("response.create")) == 1
+        await service.last.done()
+        await service.last.expect("response.create", count=2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(service.last.of("response.create")) == 2
+
+
+async def test_wait_for_playback_takes_the_time_of_the_audio(service, runner) -> None:
+    async with runner.session() as session:
+        async with session.respond("Hi") as response:
+            await service.last.reply(seconds=5)
+            async for _chunk in response.audio:
+                pass
+            began = trio.current_time()
+            await session.wait_for_playback()
+            assert trio.current_time() - began == pytest.approx(5, abs=0.01)
+        assert not service.last.of("conversation.item.truncate")

@@ -1,0 +1,152 @@
+"""The carrier: brings events and commands to the core, and its effects to where they belong.
+
+It decides nothing, and nothing in it waits: between the question to the core and the last of its effects no other task
+runs, so state, purge and queue change together without a lock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from trealtime.conversation.commands import Command, HandOut, Shed
+from trealtime.conversation.conversation import Conversation
+from trealtime.conversation.effects import Effects, FunctionCall
+from trealtime.conversation.events import RealtimeAudio, RealtimeSessionEvent
+from trealtime.protocol.codec import decode_server_event
+from trealtime.session.mailbox import Feed
+from trealtime.session.outbox import Outbox
+from trealtime.session.waiters import Tickets
+
+__all__ = ["Carrier"]
+
+
+def _no_call(call: FunctionCall) -> None:
+    raise AssertionError(f"{call.name} was called before the tool workers were there")
+
+
+@attrs.define(eq=False)
+class Carrier:
+    """One conversation with everything that its effects touch. All tasks of a session share it."""
+
+    core: Conversation
+    outbox: Outbox
+    tickets: Tickets
+    feeds: list[Feed] = attrs.field(factory=list, init=False)
+    followers: dict[str, Feed] = attrs.field(factory=dict, init=False)
+    """Feeds that follow the response of one ticket."""
+
+    on_call: Callable[[FunctionCall], None] = attrs.field(default=_no_call, init=False)
+    on_cancel_call: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
+    on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    expired: bool = attrs.field(default=False, init=False)
+    """The server has said that the session's time is over."""
+
+    _alarm: trio.CancelScope | None = attrs.field(default=None, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    # ---- to the core ---------------------------------------------------------------------------------------------
+
+    def receive(self, frame: str | bytes) -> None:
+        """A message came from the server."""
+        event, data = decode_server_event(frame)
+        self.apply(self.core.receive(event, trio.current_time(), data))
+
+    def command(self, command: Command) -> None:
+        """The app, an endpoint or a tool asks for something."""
+        self.apply(self.core.command(command, trio.current_time()))
+
+    def tick(self) -> None:
+        """A deadline of the core has passed."""
+        self.apply(self.core.tick(trio.current_time()))
+
+    # ---- from the core -------------------------------------------------------------------------------------------
+
+    def apply(self, effects: Effects) -> None:
+        """Carry out effects, in the order that `Effects` documents."""
+        for response_id in effects.purge:
+            for feed in self.feeds:
+                feed.purge(response_id)
+        if effects.playback_reset:
+            self.on_playback_reset()
+        # A response's first event comes with the news whose response it is: tell its feed before it is filtered out.
+        for ticket, response_id in effects.started:
+            follower = self.followers.get(ticket)
+            if follower is not None and follower.responses is not None:
+                follower.responses.append(response_id)
+        for event in effects.emit:
+            self.emit(event)
+        for outgoing in effects.send:
+            self.outbox.put(outgoing.event, urgent=outgoing.urgent)
+        for answer in effects.settled:
+            follower = self.followers.pop(answer.ticket, None)
+            if follower is not None:
+                follower.end()
+            self.tickets.settle(answer)
+        for call in effects.calls:
+            self.on_call(call)
+        for call_id in effects.cancel_calls:
+            self.on_cancel_call(call_id)
+        self._follow_formats()
+        self._set_alarm()
+        if self._changed:
+            self._changed.unpark_all()
+
+    def emit(self, event: RealtimeSessionEvent) -> None:
+        """Queue an event for all who listen."""
+        if event.type == "error" and getattr(event.error, "code", None) == "session_expired":
+            self.expired = True
+        for feed in self.feeds:
+            feed.put(event)
+
+    def drop_feed(self, feed: Feed) -> None:
+        """A consumer has closed its feed."""
+        if feed in self.feeds:
+            self.feeds.remove(feed)
+        for ticket, follower in list(self.followers.items()):
+            if follower is feed:
+                del self.followers[ticket]
+
+    # ---- playback ------------------------------------------------------------------------------------------------
+
+    def handed_out(self, event: RealtimeAudio) -> None:
+        """A consumer has taken this audio: from now on the user is assumed to hear it."""
+        chunk = event.audio
+        end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
+        self.command(HandOut(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms))
+
+    def shed(self, event: RealtimeAudio) -> None:
+        """A consumer's feed has dropped this audio: nobody will hear it."""
+        chunk = event.audio
+        end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
+        self.command(Shed(chunk.item_id, chunk.content_index, end_ms))
+
+    # ---- waiting -------------------------------------------------------------------------------------------------
+
+    async def wait_for_change(self) -> None:
+        """Wait until effects have been applied."""
+        await self._changed.park()
+
+    async def keep_deadlines(self) -> None:
+        """Tick the core whenever its deadline has passed; runs until cancelled."""
+        while True:
+            with trio.CancelScope() as self._alarm:
+                self._set_alarm()
+                await trio.sleep_forever()
+            self.tick()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            deadline = self.core.next_deadline
+            at = math.inf if deadline is None else deadline
+            if self._alarm.deadline != at:
+                self._alarm.deadline = at
+
+    def _follow_formats(self) -> None:
+        self.outbox.audio_format = self.core.input_format
+        for feed in self.feeds:
+            if feed.audio_format is not self.core.output_format:
+                feed.use_format(self.core.output_format)

@@ -1,0 +1,111 @@
+"""What a runner and a run may be told: ``RealtimeRunner(config=...)`` and ``runner.run(model_config=...)``.
+
+Both are taken as mappings or as instances; every problem of one is reported in one `SettingsError`.
+"""
+
+# ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import attrs
+
+from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.protocol.settings import SessionSettings
+from trealtime.protocol.validation import NotSet, setting, structure
+from trealtime.session.mailbox import Overflow
+from trealtime.session.playback_tracker import RealtimePlaybackTracker
+from trealtime.transport.credentials import ApiKey
+
+__all__ = ["RealtimeModelConfig", "RealtimeRunConfig", "model_config", "run_config"]
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeRunConfig:
+    """How sessions of a runner behave. Times are seconds."""
+
+    model_settings: SessionSettings | NotSet = setting()
+    """Settings of the model and its audio; the agent's and those of ``model_config`` go over them."""
+
+    tracing_disabled: bool = setting(default=False)
+    async_tool_calls: bool = setting(default=True)
+    """False: one tool at a time. Neither way does a tool hold up the reader."""
+
+    tool_concurrency: int = setting(default=8, at_least=1)
+    """How many tools of one session run at a time."""
+
+    barge_in: Literal["immediate", "off"] = setting(default="immediate")
+    """``"immediate"``: the user's speech interrupts the agent as soon as the server hears it. ``"off"``: only the app
+    does."""
+
+    raw_events: bool = setting(default=True)
+    """Whether ``raw_model_event`` is emitted; off saves its cost when nobody looks at it."""
+
+    feed_buffer_s: float = setting(default=600.0, at_least=0)
+    """Audio that a feed holds for its consumer. Models speak faster than real time; 600 s are about three of the
+    longest answers that one response can have, and 28.8 MB of PCM16."""
+
+    feed_buffer_events: int = setting(default=10_000, at_least=1)
+    """Events other than audio that a feed holds."""
+
+    feed_overflow: Overflow = setting(default="fail")
+    """What happens past these bounds: `SlowConsumer` at the consumer, or the oldest audio is dropped."""
+
+    unread_buffer_s: float = setting(default=60.0, at_least=0)
+    """Audio that the session's own feed keeps while nobody iterates the session: enough to begin late and lose
+    nothing, and 2.9 MB for a program that never does."""
+
+    input_buffer_s: float = setting(default=2.0, at_least=0)
+    """Microphone audio that may wait to be sent before `send_audio` waits."""
+
+    outbox_events: int = setting(default=256, at_least=1)
+    """Other events that may wait to be sent before calls wait."""
+
+    ready_timeout_s: float = setting(default=10.0, at_least=0)
+    """How long the server may take, once connected, to create the session and to answer our settings."""
+
+    close_timeout_s: float = setting(default=3.0, at_least=0)
+    """How long leaving the session may take before the connection is dropped."""
+
+    cancel_grace_s: float = setting(default=5.0, at_least=0)
+    """How long an interrupted response may take to end before the next one is asked for all the same."""
+
+    response_timeout_s: float = setting(default=30.0, at_least=0)
+    """How long the server may take to begin a response."""
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeModelConfig:
+    """How one session connects. `headers`, when given, are the only ones sent: no Authorization of ours."""
+
+    api_key: ApiKey | NotSet = setting()
+    url: str | NotSet = setting(at_least=1)
+    headers: Mapping[str, str] | NotSet = setting()
+    call_id: str | NotSet = setting(at_least=1)
+    initial_model_settings: SessionSettings | NotSet = setting()
+    """Settings for this session; they go over everything else."""
+
+    playback_tracker: RealtimePlaybackTracker | NotSet = setting()
+    """What the app's player has played; without it playback is assumed to be in real time."""
+
+
+_NEXT: Final = ("output_guardrails", "guardrails_settings", "tool_execution", "tool_error_formatter")
+"""Keys of the OpenAI Agents SDK that are known and do nothing here yet."""
+
+
+def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeRunConfig:
+    """`value` checked. Raises `SettingsError` with every problem in it."""
+    if isinstance(value, Mapping):
+        early = [
+            SettingsProblem(key, value[key], "nothing, it is not supported yet") for key in _NEXT if value.get(key)
+        ]
+        if early:
+            raise SettingsError(early, what="config")
+        value = {key: each for key, each in value.items() if key not in _NEXT}
+    return structure(RealtimeRunConfig, {} if value is None else value, what="config")
+
+
+def model_config(value: RealtimeModelConfig | Mapping[str, Any] | None) -> RealtimeModelConfig:
+    """`value` checked. Raises `SettingsError` with every problem in it."""
+    return structure(RealtimeModelConfig, {} if value is None else value, what="model_config")

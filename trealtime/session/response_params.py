@@ -1,0 +1,55 @@
+"""The settings of one response, as they go on the wire; and the check that what goes there is JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from trealtime.agents.tools import FunctionTool, to_wire
+from trealtime.protocol.codec import encode
+from trealtime.protocol.user_input import UserInput, input_items
+
+__all__ = ["Modality", "check_sendable", "response_params"]
+
+Modality = Literal["text", "audio"]
+
+
+def response_params(
+    *,
+    instructions: str | None,
+    output_modalities: Sequence[Modality] | None,
+    metadata: Mapping[str, str] | None,
+    tools: Sequence[FunctionTool | Mapping[str, Any]] | None,
+    tool_choice: str | Mapping[str, Any] | None,
+    max_output_tokens: int | Literal["inf"] | None,
+    out_of_band: bool,
+    context: Sequence[UserInput] | None,
+) -> dict[str, Any]:
+    """The ``response`` object of a ``response.create``: what was given, and nothing else."""
+    params: dict[str, Any] = {}
+    if instructions is not None:
+        params["instructions"] = instructions
+    if output_modalities is not None:
+        params["output_modalities"] = list(output_modalities)
+    if metadata is not None:
+        params["metadata"] = dict(metadata)
+    if tools is not None:
+        params["tools"] = [to_wire(tool) if isinstance(tool, FunctionTool) else tool for tool in tools]
+    if tool_choice is not None:
+        params["tool_choice"] = tool_choice
+    if max_output_tokens is not None:
+        params["max_output_tokens"] = max_output_tokens
+    if out_of_band:
+        params["conversation"] = "none"
+    if context is not None:
+        params["input"] = input_items(context)
+    check_sendable(params, "response")
+    return params
+
+
+def check_sendable(wire: Mapping[str, Any], what: str) -> None:
+    """Raise TypeError if `wire` has no JSON form: here at the caller, not later in the writer."""
+    try:
+        encode(wire)
+    except TypeError as error:
+        raise TypeError(f"{what} cannot be sent: {error}") from error

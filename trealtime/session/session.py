@@ -1,0 +1,608 @@
+"""The session: one realtime conversation, from ``async with session`` to its end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Generic, Literal
+
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.context import ContextT, RunContext
+from trealtime.agents.tools import FunctionTool
+from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.commands import (
+    CancelResponse,
+    ClearAudio,
+    Command,
+    CommitAudio,
+    CreateItem,
+    CreateResponse,
+    DeleteItem,
+    Interrupt,
+    OpenSession,
+    RetrieveItem,
+    SendRaw,
+    TruncateItem,
+    UpdateSession,
+)
+from trealtime.conversation.conversation import Conversation
+from trealtime.conversation.effects import Usage
+from trealtime.conversation.events import EventInfo, RealtimeSessionEvent
+from trealtime.conversation.ids import IdSource
+from trealtime.conversation.items import RealtimeItem
+from trealtime.errors import ConnectFailed, SessionNotOpen, SettingsError, SettingsProblem
+from trealtime.protocol.user_input import UserInput, message_item
+from trealtime.protocol.validation import NOT_SET
+from trealtime.session import config
+from trealtime.session.audio_input import AudioData, audio_bytes
+from trealtime.session.carrier import Carrier
+from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.session.lifetime import Lifetime
+from trealtime.session.listening import Listening
+from trealtime.session.mailbox import Feed, Overflow, check_event_types
+from trealtime.session.opening import SettingsInput, connection_target, default_model_name, opening, settings_update
+from trealtime.session.outbox import MicrophoneAudio, Outbox
+from trealtime.session.outcome import CloseOutcome
+from trealtime.session.response import SessionResponse
+from trealtime.session.response_params import Modality, check_sendable, response_params
+from trealtime.session.statistics import SessionStatistics
+from trealtime.session.tool_workers import ToolWorkers
+from trealtime.session.turn import Turn, collect
+from trealtime.session.waiters import Ticket, Tickets
+from trealtime.transport.models import RealtimeModel
+
+__all__ = ["RealtimeSession"]
+
+MAX_PIECE: Final = 8 * 2**20
+"""The longest audio sent in one event: its base64 stays below the 15 MiB that the server takes."""
+
+
+class RealtimeSession(Generic[ContextT]):
+    """One conversation of one agent with one user; made by `RealtimeRunner.run` or `RealtimeRunner.session`.
+
+    Enter it once (``async with session:``) and iterate it. Inside the block every method may be called from any task
+    of the same Trio run. Sending methods wait for room in the outbox, never for the network; a cancelled call has
+    queued all of what it sends or nothing.
+
+    Every method raises `SessionNotOpen` before entry, `SessionClosed` after the end, and `ConnectionLost` when the
+    connection was lost.
+    """
+
+    def __init__(
+        self,
+        model: RealtimeModel,
+        agent: RealtimeAgent[ContextT],
+        context: ContextT | None = None,
+        *,
+        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+        run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._model = model
+        self._run = config.run_config(run_config)
+        self._config = config.model_config(model_config)
+        self._context: RunContext[Any] = RunContext(context)
+        self._info = EventInfo(self._context)
+        self._ids = IdSource(rng) if rng is not None else IdSource()
+        tracker = None if self._config.playback_tracker is NOT_SET else self._config.playback_tracker
+        core = Conversation(
+            agent=agent,
+            info=self._info,
+            ids=self._ids,
+            position=tracker.position if tracker is not None else None,
+            barge_in=self._run.barge_in,
+            raw_events=self._run.raw_events,
+            cancel_grace_s=self._run.cancel_grace_s,
+            response_timeout_s=self._run.response_timeout_s,
+        )
+        outbox = Outbox(audio_bound_s=self._run.input_buffer_s, event_bound=self._run.outbox_events)
+        self._carrier = Carrier(core, outbox, Tickets(lambda: self._ids.next("ticket")))
+        self._lifetime = Lifetime(self._carrier, self._run.close_timeout_s)
+        self._tools = ToolWorkers(
+            self._carrier,
+            self._lifetime,
+            self._info,
+            concurrency=self._run.tool_concurrency if self._run.async_tool_calls else 1,
+        )
+        self._carrier.on_call = self._tools.start
+        self._carrier.on_cancel_call = self._tools.cancel
+        if tracker is not None:
+            self._carrier.on_playback_reset = tracker.on_interrupted
+        own = self._new_feed("the session's feed", unread_s=self._run.unread_buffer_s)
+        self._listening = Listening(own, lambda: self._new_feed("another loop over the session"))
+        self._scope: AbstractAsyncContextManager[None] | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    # ---- lifetime ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> RealtimeSession[ContextT]:
+        """Connect and wait until the session is ready: created, and our settings acknowledged.
+
+        If cancelled, the connection is dropped and nothing is left. Raises `ConnectFailed` when there is no
+        connection or the server stays silent, `SettingsRefused` naming the setting that the server does not take,
+        `ConnectionLost` when the server hangs up instead, RuntimeError when the session was entered before.
+        """
+        if self._scope is not None:
+            raise RuntimeError("this session has been entered before: a session is entered once, build another")
+        self._task = trio.lowlevel.current_task()
+        self._scope = self._open()
+        await self._scope.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """End the session within ``close_timeout_s``, whether or not this is cancelled.
+
+        The body's exception comes out as it is. Without one, raises `ConnectionLost` if the connection was lost and
+        nobody has been told, and whatever went wrong in a task of the session.
+        """
+        if self._scope is None or trio.lowlevel.current_task() is not self._task:
+            raise RuntimeError("a session is left by the task that entered it")
+        return await self._scope.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        begin = await opening(
+            self.current_agent,
+            self._context,
+            self._run,
+            self._config,
+            model_name=default_model_name(self._model, self._config),
+        )
+        self._tools.offered = begin.tools
+        ticket = self._carrier.tickets.open()
+
+        async def become_ready() -> None:
+            with trio.move_on_after(self._run.ready_timeout_s) as waiting:
+                await self._answer(ticket)
+            if waiting.cancelled_caught:
+                raise ConnectFailed(
+                    "the server took the connection and did not make the session ready within "
+                    f"{self._run.ready_timeout_s:g} s"
+                )
+
+        connection = self._model.connect(connection_target(self._config, begin.settings))
+        async with self._lifetime.run(connection, OpenSession(begin.payload, ticket.id), become_ready):
+            yield
+
+    async def enter(self) -> RealtimeSession[ContextT]:
+        """Not here: a session's tasks live in a nursery, which has to end somewhere. Raises RuntimeError.
+
+        Write ``async with session:``, or ``session = await nursery.start(serve_realtime_session, runner)`` for a
+        session that lives in a nursery of yours.
+        """
+        raise RuntimeError(
+            "enter() would leave tasks without an owner: use `async with session:`, or "
+            "`session = await nursery.start(serve_realtime_session, runner)`"
+        )
+
+    async def close(self) -> None:
+        """End the session now, in order, and wait until it has ended: iteration ends, further calls raise
+        `SessionClosed`.
+
+        The ``async with`` block goes on. May be called from any task, a tool's included (which it cancels), and
+        again. If cancelled, the session ends all the same.
+        """
+        self._lifetime.stop()
+        if self._scope is None:
+            raise SessionNotOpen("this session was never entered, there is nothing to close")
+        await self._lifetime.wait_finished()
+
+    async def wait_closed(self) -> CloseOutcome:
+        """Wait until the session has ended, whoever ends it; how it did."""
+        await self._lifetime.wait_finished()
+        assert self.outcome is not None
+        return self.outcome
+
+    @property
+    def outcome(self) -> CloseOutcome | None:
+        """How the connection ended; None while it has not."""
+        return self._lifetime.outcome
+
+    # ---- what comes ----------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[RealtimeSessionEvent]:
+        """All events from entry on, the first a ``history_updated`` with nothing in it.
+
+        Iteration ends when the session ends, and raises `ConnectionLost` if that was a loss and nobody has been told.
+        A second task that iterates meanwhile gets its own events from then on; loops of one task share theirs. Audio
+        taken here counts as being played from then on. Raises `SlowConsumer` past the feed's bounds.
+        """
+        return self._listening.begin()
+
+    def subscribe(
+        self,
+        *types: str,
+        buffer_s: float | None = None,
+        overflow: Overflow | None = None,
+        playback: bool = True,
+    ) -> Feed:
+        """A feed of events of these types (all, when none is named) from now on: ``async with session.subscribe(...) as
+        feed``. It is a `trio.abc.ReceiveChannel`, bounded on its own: `buffer_s` seconds of audio, `overflow` past it.
+
+        `playback` False says that whoever reads it does not play it (a logger, a meter): audio taken from it does not
+        count as heard. With ``"drop_oldest_audio"``, dropped audio leaves an ``audio_dropped`` event where the filter
+        lets it in. Raises ValueError for an unknown type.
+        """
+        allowed = check_event_types(types)
+        self._lifetime.check_open()
+        return self._new_feed(
+            f"subscribe({', '.join(map(repr, types))})",
+            types=allowed,
+            buffer_s=buffer_s,
+            overflow=overflow,
+            playback=playback,
+        )
+
+    @property
+    def history(self) -> list[RealtimeItem]:
+        """The conversation so far, in a list of your own."""
+        return self._carrier.core.history()
+
+    @property
+    def current_agent(self) -> RealtimeAgent[Any]:
+        """The agent that speaks now."""
+        return self._carrier.core.agent
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all responses so far."""
+        return self._carrier.core.usage
+
+    @property
+    def context(self) -> RunContext[Any]:
+        """The run context."""
+        return self._context
+
+    @property
+    def settings(self) -> Mapping[str, Any] | None:
+        """The session object as the server last acknowledged it; None before it has."""
+        return self._carrier.core.acknowledged
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """The format in which the server takes audio, as acknowledged."""
+        return self._carrier.core.input_format
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """The format in which the server's audio comes, as acknowledged."""
+        return self._carrier.core.output_format
+
+    def statistics(self) -> SessionStatistics:
+        """Numbers about this session; at any time."""
+        carrier = self._carrier
+        return SessionStatistics(
+            conversation=carrier.core.counters(),
+            outbox=carrier.outbox.statistics(),
+            feeds=tuple(feed.statistics() for feed in carrier.feeds),
+            wire=self._lifetime.wire_statistics(),
+            tools_active=self._tools.active,
+            questions_open=len(carrier.tickets),
+        )
+
+    async def wait_for_playback(self) -> None:
+        """Wait until the user has heard everything that the agent has said, an answer in the making included.
+
+        By what an endpoint or a playback tracker reports; else playback is taken to be in real time from the moment
+        when the audio was taken from a feed, so somebody has to take it.
+        """
+        core = self._carrier.core
+        while True:
+            self._lifetime.check_open()
+            remaining_s = core.playback_remaining(trio.current_time())
+            if remaining_s == 0:
+                await trio.lowlevel.checkpoint()
+                return
+            with trio.move_on_after(remaining_s):
+                await self._carrier.wait_for_change()
+
+    # ---- a turn --------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def respond(
+        self,
+        input: UserInput | None = None,
+        *,
+        instructions: str | None = None,
+        output_modalities: Sequence[Modality] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        tools: Sequence[FunctionTool | Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        max_output_tokens: int | Literal["inf"] | None = None,
+        out_of_band: bool = False,
+        input_items: Sequence[UserInput] | None = None,
+    ) -> AsyncIterator[SessionResponse]:
+        """Ask for a response that belongs to a scope: ``async with session.respond("...") as response``.
+
+        Leaving before it has come to its end, by break, exception or cancellation, interrupts it: the server stops
+        and is told what was heard. A response that has been made, and whose audio nobody began to take here, is left
+        alone.
+
+        `input` is said first, as in `send_message`. The settings are for this response only. `out_of_band` keeps
+        input and answer out of the conversation: the model then sees only `input_items`, if given, and `input`.
+        `input_items` replaces what the model sees of the conversation.
+        """
+        params = response_params(
+            instructions=instructions,
+            output_modalities=output_modalities,
+            metadata=metadata,
+            tools=tools,
+            tool_choice=tool_choice,
+            max_output_tokens=max_output_tokens,
+            out_of_band=out_of_band,
+            context=input_items,
+        )
+        item = None if input is None else message_item(input, item_id=self._ids.new("item"))
+        if item is not None and out_of_band:
+            params["input"] = [*params.get("input", ()), item]
+            item = None
+        await self._room()
+        ticket = self._carrier.tickets.open()
+        feed = self._new_feed("a response", responses=[], playback=False)
+        self._carrier.followers[ticket.id] = feed
+        response = SessionResponse(self._carrier, self._lifetime, ticket, feed)
+        if item is not None:
+            self._carrier.command(CreateItem(item))
+        self._carrier.command(CreateResponse(params or None, ticket=ticket.id))
+        try:
+            yield response
+        except BaseException:
+            response.leave(failed=True)
+            raise
+        response.leave(failed=False)
+
+    async def ask(
+        self,
+        input: UserInput | None = None,
+        *,
+        instructions: str | None = None,
+        output_modalities: Sequence[Modality] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        tools: Sequence[FunctionTool | Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        max_output_tokens: int | Literal["inf"] | None = None,
+        out_of_band: bool = False,
+        input_items: Sequence[UserInput] | None = None,
+    ) -> Turn:
+        """Say `input` and wait for the whole answer, tool calls included. Arguments as in `respond`.
+
+        If cancelled, the answer is cancelled on the server too. Its audio counts as handed out when this returns.
+        Raises `ServerRefused` when the server makes no response; a response that fails or is cut is a `Turn` that
+        says so.
+        """
+        async with self.respond(
+            input,
+            instructions=instructions,
+            output_modalities=output_modalities,
+            metadata=metadata,
+            tools=tools,
+            tool_choice=tool_choice,
+            max_output_tokens=max_output_tokens,
+            out_of_band=out_of_band,
+            input_items=input_items,
+        ) as response:
+            return await collect(response, self.history_of)
+
+    def history_of(self, item_ids: Collection[str]) -> tuple[RealtimeItem, ...]:
+        """The items of history with these ids, in the order of history."""
+        return tuple(item for item in self.history if item.item_id in item_ids)
+
+    # ---- what we say ---------------------------------------------------------------------------------------------
+
+    async def send_message(self, message: UserInput) -> None:
+        """Say something as the user (text, images, recorded speech) and have it answered.
+
+        `message` is a str, a `UserMessage`, or a mapping such as ``{"type": "message", "role": "user", "content":
+        [...]}``. The answer follows a response that is running; messages sent meanwhile are answered together. Raises
+        `SettingsError` naming every part that cannot be sent.
+        """
+        item = message_item(message, item_id=self._ids.new("item"))
+        await self._room()
+        self._carrier.command(CreateItem(item))
+        self._carrier.command(CreateResponse(automatic=True))
+
+    async def send_audio(self, audio: AudioData, *, commit: bool = False) -> None:
+        """Send a piece of microphone audio: bytes in the input format, or an int16 array of PCM16 samples.
+
+        `commit` ends the turn with it (for manual turns; then `create_response`). Waits while more than
+        `input_buffer_s` of audio are queued. If cancelled, all of this piece is queued or nothing. Raises
+        `AudioFormatError` for PCM16 of odd length and for arrays of another type or shape.
+        """
+        data = self._audio(audio)
+        await self._room(audio=True)
+        self._queue_audio(data, commit=commit)
+
+    def send_audio_nowait(self, audio: AudioData, *, commit: bool = False) -> bool:
+        """As `send_audio`, without waiting: False says that the piece was dropped because too much is queued."""
+        data = self._audio(audio)
+        self._lifetime.check_open()
+        if not self._carrier.outbox.has_room(audio=True):
+            self._carrier.outbox.refuse_audio()
+            return False
+        self._queue_audio(data, commit=commit)
+        return True
+
+    async def commit_audio(self) -> None:
+        """End the user's turn here (manual turns): what was sent becomes an item. It asks for no answer."""
+        await self._send(CommitAudio())
+
+    async def clear_audio(self) -> None:
+        """Throw away the microphone audio that is not committed yet."""
+        await self._send(ClearAudio())
+
+    # ---- responses -----------------------------------------------------------------------------------------------
+
+    async def create_response(
+        self,
+        *,
+        instructions: str | None = None,
+        output_modalities: Sequence[Modality] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        tools: Sequence[FunctionTool | Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        max_output_tokens: int | Literal["inf"] | None = None,
+        out_of_band: bool = False,
+        input_items: Sequence[UserInput] | None = None,
+    ) -> None:
+        """Ask for a response, which comes as events. Arguments as in `respond`, which is the form that can wait for it.
+
+        It is sent when no other response of the conversation is running; requests keep their order.
+        """
+        params = response_params(
+            instructions=instructions,
+            output_modalities=output_modalities,
+            metadata=metadata,
+            tools=tools,
+            tool_choice=tool_choice,
+            max_output_tokens=max_output_tokens,
+            out_of_band=out_of_band,
+            context=input_items,
+        )
+        await self._send(CreateResponse(params or None))
+
+    async def interrupt(self) -> None:
+        """Stop the agent now: its queued audio is dropped, the server stops and is told what was heard.
+
+        It takes effect before this waits for anything, so cancelling it undoes nothing. With nothing to interrupt it
+        does nothing.
+        """
+        self._lifetime.check_open()
+        self._carrier.command(Interrupt("app"))
+        await trio.lowlevel.checkpoint()
+
+    async def cancel_response(self, response_id: str | None = None) -> None:
+        """Cancel one response and its audio: the one named, else the one that the conversation is in. As
+        `interrupt`."""
+        self._lifetime.check_open()
+        self._carrier.command(CancelResponse(response_id))
+        await trio.lowlevel.checkpoint()
+
+    # ---- items ---------------------------------------------------------------------------------------------------
+
+    async def create_item(self, item: UserInput, *, previous_item_id: str | None = None) -> str:
+        """Add an item to the conversation without asking for an answer, and wait for the server to take it; its id.
+
+        A str or `UserMessage` is a message of the user; a mapping may be an item of any type. `previous_item_id` is
+        the item it comes after (None: at the end, ``"root"``: first). If cancelled while it waits, the item may be
+        there. Raises `ServerRefused`.
+        """
+        item_id = self._ids.new("item")
+        if isinstance(item, Mapping) and item.get("type", "message") != "message":
+            wire = {"id": item_id, **item}
+        else:
+            wire = message_item(item, item_id=item_id)
+        check_sendable(wire, "item")
+        await self._request(lambda ticket: CreateItem(wire, previous_item_id, ticket))
+        return str(wire["id"])
+
+    async def delete_item(self, item_id: str) -> None:
+        """Take an item out of the conversation and wait for the server to do so. Raises `ServerRefused`."""
+        await self._request(lambda ticket: DeleteItem(item_id, ticket))
+
+    async def truncate_item(self, item_id: str, *, content_index: int = 0, audio_end_ms: int) -> None:
+        """Cut what the agent said at `audio_end_ms`, for the model's memory; wait for the server. Raises
+        `ServerRefused`."""
+        await self._request(lambda ticket: TruncateItem(item_id, content_index, audio_end_ms, ticket))
+
+    async def retrieve_item(self, item_id: str) -> RealtimeItem:
+        """An item as the server has it, with its audio. Raises `ServerRefused`."""
+        item: RealtimeItem = await self._request(lambda ticket: RetrieveItem(item_id, ticket))
+        return item
+
+    # ---- the session itself --------------------------------------------------------------------------------------
+
+    async def update_settings(self, settings: SettingsInput) -> Mapping[str, Any]:
+        """Change settings and wait for the server: the session object as it is then.
+
+        What is not in `settings` stays. If cancelled while it waits, the change may be made. Raises `SettingsError`
+        for what cannot be sent, `SettingsRefused` for what the server does not take.
+        """
+        payload, tools = settings_update(settings)
+        acknowledged: Mapping[str, Any] = await self._request(lambda ticket: UpdateSession(payload, ticket))
+        if tools is not None:
+            self._tools.offered = tools
+        return acknowledged
+
+    async def send_raw(self, event: Mapping[str, Any]) -> None:
+        """Send a client event as it is: ``{"type": ..., ...}``, or the SDK's ``{"type": ..., "other_data": {...}}``.
+
+        A ``response.create`` takes its turn like any other. Raises `SettingsError` for an event without a type,
+        TypeError for what has no JSON form.
+        """
+        kind, other = event.get("type"), event.get("other_data")
+        if not isinstance(kind, str) or not kind:
+            raise SettingsError([SettingsProblem("type", kind, "the type of a client event, a string")], what="event")
+        wire = {"type": kind, **other} if isinstance(other, Mapping) and len(event) == 2 else dict(event)
+        check_sendable(wire, "event")
+        await self._send(SendRaw(wire))
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _new_feed(
+        self,
+        name: str,
+        *,
+        types: frozenset[str] | None = None,
+        buffer_s: float | None = None,
+        overflow: Overflow | None = None,
+        unread_s: float | None = None,
+        responses: list[str] | None = None,
+        playback: bool = True,
+    ) -> Feed:
+        feed = Feed(
+            name=name,
+            types=types,
+            buffer_s=self._run.feed_buffer_s if buffer_s is None else buffer_s,
+            buffer_events=self._run.feed_buffer_events,
+            overflow=self._run.feed_overflow if overflow is None else overflow,
+            unread_s=unread_s,
+            responses=responses,
+            audio_format=self._carrier.core.output_format,
+            on_taken=self._carrier.handed_out if playback else None,
+            on_shed=self._carrier.shed if playback else None,
+            on_end=self._lifetime.end_of_feed,
+            on_close=self._carrier.drop_feed,
+        )
+        self._carrier.feeds.append(feed)
+        return feed
+
+    async def _room(self, *, audio: bool = False) -> None:
+        """Wait for room in the outbox; on return nothing else runs until the caller waits again."""
+        self._lifetime.check_open()
+        try:
+            await self._carrier.outbox.wait_for_room(audio=audio)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass  # the session is ending: what to raise is the lifetime's to say
+        self._lifetime.check_open()
+
+    async def _send(self, command: Command) -> None:
+        await self._room()
+        self._carrier.command(command)
+
+    async def _request(self, command: Callable[[str], Command]) -> Any:
+        """Send a command that the server answers, and wait for the answer."""
+        await self._room()
+        ticket = self._carrier.tickets.open()
+        self._carrier.command(command(ticket.id))
+        return await self._answer(ticket)
+
+    async def _answer(self, ticket: Ticket) -> Any:
+        try:
+            return await ticket.wait()
+        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
+            raise self._lifetime.own(error) from None
+
+    def _audio(self, audio: AudioData) -> bytes:
+        return audio_bytes(audio, self._carrier.core.input_format)
+
+    def _queue_audio(self, data: bytes, *, commit: bool) -> None:
+        for start in range(0, len(data), MAX_PIECE):
+            self._carrier.outbox.put(MicrophoneAudio(data[start : start + MAX_PIECE]))
+        if commit:
+            self._carrier.command(CommitAudio())

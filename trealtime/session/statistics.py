@@ -1,0 +1,25 @@
+"""Numbers about one session."""
+
+from __future__ import annotations
+
+import attrs
+
+from trealtime.conversation.conversation import ConversationCounters
+from trealtime.session.mailbox import FeedStatistics
+from trealtime.session.outbox import OutboxStatistics
+from trealtime.transport.wire import WireStatistics
+
+__all__ = ["SessionStatistics"]
+
+
+@attrs.frozen(kw_only=True)
+class SessionStatistics:
+    """What a session has done and holds now; see the parts. `feeds` are those open now, the session's own first."""
+
+    conversation: ConversationCounters
+    outbox: OutboxStatistics
+    feeds: tuple[FeedStatistics, ...]
+    wire: WireStatistics
+    tools_active: int
+    questions_open: int
+    """Calls that wait for an answer of the server."""
