@@ -29,7 +29,9 @@ async def cancel_at_each_checkpoint(scenario: Callable[[CancelHere], Awaitable[o
 
     The first run is cancelled on entry to the block, the next after one step of any task, and so on up to the run whose
     block ends first. Steps of all tasks count, so the block is cancelled at each of its own checkpoints and, while it
-    waits, at each stage of the work that it waits for. Under the mock clock a run takes no time.
+    waits, at each stage of the work that it waits for. (Which of two runnable tasks goes first is up to Trio, so with
+    several tasks at work two runs of one test may meet different interleavings.) Under the mock clock a run takes no
+    time.
 
     Returns the number of runs that were cancelled. Raises what a scenario raises, with a note that says which run it
     was, and `RuntimeError` when the block has still not ended by itself after `limit` runs.

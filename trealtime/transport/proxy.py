@@ -31,13 +31,14 @@ async def open_tunnel(stream: trio.abc.Stream, proxy: str, host: str, port: int)
     await stream.send_all(http.send(request) or b"")
     try:
         response = await _next_event(http, stream)
-        if not isinstance(response, h11.Response):
-            raise ConnectFailed(f"{shown} closed the connection when asked for {authority}", url=redacted_url(proxy))
+        assert isinstance(response, h11.Response)  # nothing else comes first; at the end of the stream h11 raises
         if 200 <= response.status_code < 300:
             return
         body = await _read_body(http, stream)
     except h11.RemoteProtocolError as exc:
-        raise ConnectFailed(f"{shown} did not answer as an HTTP proxy does: {exc}", url=redacted_url(proxy)) from exc
+        _, ended = http.trailing_data
+        how = "closed the connection in place of an answer" if ended else f"did not answer as an HTTP proxy does: {exc}"
+        raise ConnectFailed(f"{shown} {how}", url=redacted_url(proxy)) from exc
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
     hint = 'the proxy wants a user and password: proxy="http://user:password@host:port"'
     raise refusal(shown, response.status_code, headers, body, hint=hint if response.status_code == 407 else None)
