@@ -19,7 +19,14 @@ import trustme
 from trealtime.errors import ConnectFailed
 from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.wires import check_wire
-from trealtime.transport import ConnectionTarget, OpenAIRealtimeModel, TransportConfig, Wire, WireClosed
+from trealtime.transport import (
+    AzureRealtimeModel,
+    ConnectionTarget,
+    OpenAIRealtimeModel,
+    TransportConfig,
+    Wire,
+    WireClosed,
+)
 from trealtime.transport.background import background_nursery
 from trealtime.transport.dial import open_websocket_wire
 from trealtime.transport.websocket import WebSocketUpgrade, accept_websocket_stream, wire_from_connection
@@ -127,6 +134,27 @@ async def test_the_service_sees_the_resource_and_the_headers_of_the_model() -> N
     assert upgrade.headers["authorization"] == "Bearer sk-1"
     assert upgrade.headers["openai-safety-identifier"] == "user-7"
     assert "openai-beta" not in upgrade.headers
+
+
+async def test_an_azure_deployment_is_dialled_with_its_key(authority: trustme.CA) -> None:
+    seen: list[WebSocketUpgrade] = []
+
+    async def look(upgrade: WebSocketUpgrade) -> None:
+        seen.append(upgrade)
+        await echo(upgrade)
+
+    async with websocket_server(look, server_tls(authority)) as port:
+        model = AzureRealtimeModel(
+            deployment="voice",
+            endpoint=f"https://localhost:{port}",
+            api_key="azure-key",
+            transport_config={"ssl_context": client_tls(authority)},
+        )
+        async with model.connect(ConnectionTarget()) as wire:
+            await wire.aclose()
+    (upgrade,) = seen
+    assert upgrade.resource == "/openai/v1/realtime?model=voice"
+    assert upgrade.headers["api-key"] == "azure-key"
 
 
 async def test_a_refused_tcp_connection_says_so() -> None:

@@ -546,3 +546,22 @@ async def test_a_client_that_asks_for_nothing_is_dropped_after_the_handshake_tim
             pytest.fail("accepted")
     assert trio.current_time() == 3
     assert await client_stream.receive_some() == b""
+
+
+async def test_a_client_that_has_gone_before_the_answer_is_a_lost_connection(autojump_clock: MockClock) -> None:
+    for answer in ("accept", "reject"):
+        client_stream, server_stream = trio.testing.memory_stream_pair()
+        async with background_nursery() as nursery:
+            nursery.start_soon(_ask_and_go, client_stream)
+            async with accept_websocket_stream(server_stream) as upgrade:
+                await trio.sleep(2)
+                if answer == "reject":
+                    await upgrade.reject(503)
+                else:
+                    assert await closed(upgrade.accept) == (1006, "", "network")
+
+
+async def _ask_and_go(stream: trio.abc.Stream) -> None:
+    with trio.move_on_after(1):
+        async with wrap_websocket_stream(stream):
+            pytest.fail("accepted")
