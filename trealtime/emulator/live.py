@@ -144,6 +144,7 @@ class EmulatedSession:
             try:
                 await self._wire.send(encode(event))
             except WireClosed:
+                self._outgoing.give_up()
                 self._serving.cancel()
                 return
 

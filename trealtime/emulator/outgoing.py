@@ -22,6 +22,7 @@ class Outgoing:
     def __init__(self) -> None:
         self._events: deque[dict[str, Any]] = deque()
         self._sending = False
+        self._given_up = False
         self._changed = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
@@ -49,8 +50,13 @@ class Outgoing:
         while len(self._events) >= bound:
             await self._changed.park()
 
+    def give_up(self) -> None:
+        """Nothing can be sent any more."""
+        self._given_up = True
+        self._changed.unpark_all()
+
     async def drained(self) -> None:
-        """Wait until everything has been sent."""
+        """Wait until everything has been sent, or nothing can be."""
         await trio.lowlevel.checkpoint()
-        while self._events or self._sending:
+        while (self._events or self._sending) and not self._given_up:
             await self._changed.park()

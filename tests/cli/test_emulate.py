@@ -1,0 +1,97 @@
+"""``python -m trealtime emulate`` as a process, and what its lines say."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+import pytest
+import trio
+
+from trealtime._version import __version__
+from trealtime.cli import main
+from trealtime.emulator import open_emulator
+from trealtime.transport import WireClosed
+from trealtime.transport.dial import open_websocket_wire
+
+
+def test_version_and_help_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, word in ((["--version"], __version__), (["--help"], "emulate"), (["emulate", "--help"], "--port")):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 0
+        assert word in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["dance"], ["emulate", "--port", "70000"], ["emulate", "--realtime-factor", "0"]]
+)
+def test_wrong_arguments_are_told_and_exit_2(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = "import sys, trealtime.cli; print(*sorted({'trio', 'numpy', 'msgspec', 'attrs'} & sys.modules.keys()))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.strip() == ""
+
+
+async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
+    command = [sys.executable, "-m", "trealtime", "emulate", "--port", "0", "--seed", "1", "--realtime-factor", "50"]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+            output = Lines(process.stdout)
+            assert (address := await output.next()).startswith("Listening at ws://127.0.0.1:")
+            assert "not speech" in await output.next()
+            async with open_websocket_wire(address.split()[2]) as wire:
+                item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}
+                await wire.send(json.dumps({"type": "conversation.item.create", "item": item}))
+                await wire.send(json.dumps({"type": "response.create"}))
+                while '"response.done"' not in str(await wire.receive()):
+                    pass
+                told = [await output.next() for _ in range(3)]
+                process.send_signal(signal.SIGINT)
+                with pytest.raises(WireClosed) as caught:
+                    while True:
+                        await wire.receive()
+            assert caught.value.code == 1001
+            assert "opened, gpt-realtime" in told[0]
+            assert told[1].endswith("user: Hello!")
+            assert "agent (completed): " in told[2]
+            assert await output.next() == "1 session(s), 1 response(s)"
+    assert process.returncode == 0
+
+
+async def test_a_port_in_use_is_told_and_exits_1() -> None:
+    async with open_emulator() as emulator:
+        port = emulator.url.split(":")[2].split("/")[0]
+        command = [sys.executable, "-m", "trealtime", "emulate", "--port", port]
+        with trio.fail_after(60):
+            done = await trio.run_process(command, capture_stderr=True, check=False)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr.decode()
+
+
+class Lines:
+    """The lines of a stream."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream | None) -> None:
+        assert stream is not None
+        self._stream = stream
+        self._buffer = b""
+
+    async def next(self) -> str:
+        while b"\n" not in self._buffer:
+            data = await self._stream.receive_some()
+            assert data, "the output ended"
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode().strip()

@@ -1,0 +1,92 @@
+"""Who may open which session: paths, queries, keys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from trealtime.emulator import open_emulator
+from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, read_request
+from trealtime.errors import ConnectFailed
+
+
+def read(resource: str, **given: Any) -> SessionRequest:
+    return read_request(resource, **({"headers": {}, "subprotocols": (), "api_key": None} | given))
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ("/v1/realtime", SessionRequest()),
+        ("/v1/realtime/", SessionRequest()),
+        ("/openai/v1/realtime?model=my%20deployment", SessionRequest(model="my deployment")),
+        ("/realtime?model=a&model=b&api-version=1&other", SessionRequest(model="b")),
+        ("/v1/realtime?intent=transcription", SessionRequest(kind="transcription")),
+        ("/v1/realtime?intent=conversation", SessionRequest()),
+        ("/v1/realtime?call_id=rtc_1", SessionRequest(call_id="rtc_1")),
+    ],
+)
+def test_the_url_says_which_session(resource: str, expected: SessionRequest) -> None:
+    assert read(resource, headers={"openai-beta": "realtime=v1", "x-own": "y"}) == expected
+
+
+@pytest.mark.parametrize("resource", ["/", "/v1/realtime/translations", "/v1/chat/completions", "/v1/realtimes"])
+def test_nothing_else_is_served(resource: str) -> None:
+    with pytest.raises(HandshakeRefused) as caught:
+        read(resource)
+    assert caught.value.status == 404
+    assert json.loads(caught.value.body)["error"]["code"] == "not_found"
+
+
+def test_the_subprotocol_realtime_is_taken_when_it_is_offered() -> None:
+    assert read("/v1/realtime", subprotocols=("openai-organization.o", "realtime")).subprotocol == "realtime"
+    assert read("/v1/realtime", subprotocols=("other",)).subprotocol is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"headers": {"authorization": "Bearer right"}},
+        {"headers": {"authorization": "bearer right"}},
+        {"headers": {"api-key": "right"}},
+        {"subprotocols": ("realtime", "openai-insecure-api-key.right")},
+        {"headers": {"authorization": "Bearer wrong", "api-key": "right"}},
+    ],
+)
+def test_the_key_may_come_in_any_of_the_known_ways(given: dict[str, Any]) -> None:
+    assert read("/v1/realtime", api_key="right", **given).kind == "realtime"
+    assert read("/v1/realtime?api-key=right", api_key="right").kind == "realtime"
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({}, "No API key"),
+        ({"authorization": "Basic right"}, "No API key"),
+        ({"authorization": "Bearer wrong"}, "Incorrect API key"),
+        ({"api-key": "é"}, "Incorrect API key"),
+    ],
+)
+def test_without_the_key_there_is_a_401_that_shows_no_key(headers: dict[str, str], message: str) -> None:
+    with pytest.raises(HandshakeRefused) as caught:
+        read("/v1/realtime", api_key="right", headers=headers)
+    assert caught.value.status == 401
+    error = json.loads(caught.value.body)["error"]
+    assert error["code"] == "invalid_api_key"
+    assert message in error["message"]
+    assert "right" not in caught.value.body
+    assert "wrong" not in caught.value.body
+
+
+async def test_the_same_rules_hold_in_memory(kit: Any, autojump_clock: MockClock) -> None:
+    async with open_emulator(listen=False, api_key="right", default_model="house-model") as emulator:
+        with pytest.raises(ConnectFailed) as caught:
+            async with emulator.connect():
+                pytest.fail("it connected")
+        assert (caught.value.status, "invalid_api_key" in caught.value.body) == (401, True)
+        async with emulator.connect(headers={"Authorization": "Bearer right"}) as wire:
+            created = await kit.client_of(wire).next()
+        assert created["session"]["model"] == "house-model"
