@@ -20,6 +20,7 @@ import trio
 from trealtime.emulator import open_emulator
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.ids import Ids
+from trealtime.protocol.codec import encode
 from trealtime.transport import Wire
 
 _VALIDATOR = Path(__file__).resolve().parents[2].parent / "shared" / "protocol" / "check_schema.py"
@@ -141,6 +142,7 @@ class Engine:
         events = self.core.outlet.take()
         for event in events:
             assert validate("server", event) == [], event
+            encode(event)
         return events
 
     def refused(self, kind: str, fields: Event | None = None) -> Event:

@@ -89,7 +89,12 @@ def messages(kit: Any) -> st.SearchStrategy[dict[str, Any]]:
     tone, silence = kit.b64(kit.pcm(300, loud=True)), kit.b64(kit.pcm(700))
     audio = st.sampled_from([tone, tone, silence, silence, "", "AA==", "?"])
     content = st.sampled_from(
-        [[{"type": "input_text", "text": "Hi"}], [{"type": "input_audio", "audio": tone}], [], [{"type": "output_text", "text": "Hi"}]]
+        [
+            [{"type": "input_text", "text": "Hi"}],
+            [{"type": "input_audio", "audio": tone}],
+            [],
+            [{"type": "output_text", "text": "Hi"}],
+        ]
     )
     roles = st.sampled_from(["user", "system", "assistant"])
     item = st.fixed_dictionaries(
@@ -110,9 +115,7 @@ def messages(kit: Any) -> st.SearchStrategy[dict[str, Any]]:
         "response.cancel": st.just({}),
         "output_audio_buffer.clear": st.just({}),
     }
-    return st.one_of(
-        [fields.map(lambda given, kind=kind: {"type": kind} | given) for kind, fields in legal.items()]
-    )
+    return st.one_of([fields.map(lambda given, kind=kind: {"type": kind} | given) for kind, fields in legal.items()])
 
 
 def spoil(event: dict[str, Any], path: list[int], value: Any) -> dict[str, Any]:

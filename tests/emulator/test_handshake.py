@@ -18,7 +18,7 @@ def read(resource: str, **given: Any) -> SessionRequest:
 
 
 @pytest.mark.parametrize(
-    ("resource", "expected"),
+    "resource, expected",
     [
         ("/v1/realtime", SessionRequest()),
         ("/v1/realtime/", SessionRequest()),
@@ -62,7 +62,7 @@ def test_the_key_may_come_in_any_of_the_known_ways(given: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("headers", "message"),
+    "headers, message",
     [
         ({}, "No API key"),
         ({"authorization": "Basic right"}, "No API key"),

@@ -73,8 +73,14 @@ def test_clear_empties_the_buffer(kit: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("audio", "code"),
-    [(3, "invalid_type"), (None, "invalid_type"), ("not base64!", "invalid_value"), ("é", "invalid_value"), ("AA==", "invalid_value")],
+    "audio, code",
+    [
+        (3, "invalid_type"),
+        (None, "invalid_type"),
+        ("not base64!", "invalid_value"),
+        ("é", "invalid_value"),
+        ("AA==", "invalid_value"),
+    ],
 )
 def test_audio_that_is_not_whole_samples_in_base64_is_refused(kit: Any, audio: object, code: str) -> None:
     engine = kit.engine()
@@ -136,7 +142,11 @@ def test_the_size_of_the_appends_changes_nothing(kit: Any) -> None:
     audio = (kit.pcm(700) + kit.pcm(500, loud=True) + kit.pcm(900)) * 2
     runs = [append(kit.engine(), kit, audio, size=size) for size in (320, 9600, len(audio))]
     times = [
-        [(event["type"], event.get("audio_start_ms"), event.get("audio_end_ms")) for event in events if "audio" in event["type"]]
+        [
+            (event["type"], event.get("audio_start_ms"), event.get("audio_end_ms"))
+            for event in events
+            if "audio" in event["type"]
+        ]
         for events in runs
     ]
     assert times[0] == times[1] == times[2]

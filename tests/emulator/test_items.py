@@ -38,14 +38,18 @@ def test_an_item_is_added_and_done_with_the_one_before_it(kit: Any) -> None:
     engine = kit.engine()
     added, done = engine("conversation.item.create", message("system", text("Be brief."), id="first"))
     assert kit.types([added, done]) == ["conversation.item.added", "conversation.item.done"]
-    assert added["item"] == done["item"] == {
-        "id": "first",
-        "object": "realtime.item",
-        "type": "message",
-        "status": "completed",
-        "role": "system",
-        "content": [{"type": "input_text", "text": "Be brief."}],
-    }
+    assert (
+        added["item"]
+        == done["item"]
+        == {
+            "id": "first",
+            "object": "realtime.item",
+            "type": "message",
+            "status": "completed",
+            "role": "system",
+            "content": [{"type": "input_text", "text": "Be brief."}],
+        }
+    )
     assert added["previous_item_id"] is done["previous_item_id"] is None
     added, _ = engine("conversation.item.create", message("user", text("Hi")))
     assert added["previous_item_id"] == "first"
@@ -112,7 +116,7 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
 
 
 @pytest.mark.parametrize(
-    ("event", "code", "param"),
+    "event, code, param",
     [
         ({}, "missing_required_parameter", "item"),
         ({"item": "hello"}, "invalid_type", "item"),
@@ -222,7 +226,9 @@ def test_truncating_past_the_end_says_how_long_the_audio_is(kit: Any) -> None:
     assert error["message"] == "Audio content of 100ms is already shorter than 200ms"
 
 
-@pytest.mark.parametrize(("fields", "param"), [({"audio_end_ms": -1}, "audio_end_ms"), ({"content_index": 1}, "content_index")])
+@pytest.mark.parametrize(
+    "fields, param", [({"audio_end_ms": -1}, "audio_end_ms"), ({"content_index": 1}, "content_index")]
+)
 def test_a_truncation_out_of_range_is_refused(kit: Any, fields: dict[str, Any], param: str) -> None:
     engine = kit.engine()
     item_id = speak(engine, kit.pcm(300))
@@ -232,7 +238,9 @@ def test_a_truncation_out_of_range_is_refused(kit: Any, fields: dict[str, Any], 
 def test_only_model_output_audio_can_be_truncated(kit: Any) -> None:
     engine = kit.engine()
     engine("conversation.item.create", message("user", text("x"), id="typed"))
-    engine("conversation.item.create", message("user", {"type": "input_audio", "audio": kit.b64(kit.pcm(99))}, id="said"))
+    engine(
+        "conversation.item.create", message("user", {"type": "input_audio", "audio": kit.b64(kit.pcm(99))}, id="said")
+    )
     engine("conversation.item.create", message("assistant", text("x", "output_text"), id="written"))
     engine("response.create")
     response = engine.core.desk.started.popleft()

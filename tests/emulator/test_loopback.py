@@ -34,9 +34,10 @@ async def test_a_turn_over_a_socket(kit: Any) -> None:
 
 async def test_another_websocket_client_with_a_subprotocol_can_talk_to_it() -> None:
     with trio.fail_after(20):
-        async with open_emulator() as emulator, open_websocket_url(
-            emulator.url, subprotocols=["realtime", "openai-insecure-api-key.any"]
-        ) as socket:
+        async with (
+            open_emulator() as emulator,
+            open_websocket_url(emulator.url, subprotocols=["realtime", "openai-insecure-api-key.any"]) as socket,
+        ):
             assert socket.subprotocol == "realtime"
             assert json.loads(await socket.get_message())["type"] == "session.created"
             await socket.send_message(b"\x00")
@@ -115,6 +116,6 @@ async def test_leaving_closes_the_sockets_with_1001(kit: Any) -> None:
 async def test_a_port_in_use_is_an_os_error() -> None:
     async with open_emulator() as emulator:
         port = int(emulator.url.split(":")[2].split("/")[0])
-        with pytest.raises(OSError, match="(?i)address"):
+        with pytest.raises(OSError, match=r"(?i)address"):
             async with open_emulator(port=port):
                 pytest.fail("it bound the port twice")

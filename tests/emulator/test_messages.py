@@ -10,7 +10,20 @@ import pytest
 
 @pytest.mark.parametrize(
     "message",
-    ["", "{", "nonsense", "[]", "null", "3", '"text"', '{"event_id": "e"}', "{}", b"\x00\x01", '{"a":' * 5000, '"\\ud800"'],
+    [
+        "",
+        "{",
+        "nonsense",
+        "[]",
+        "null",
+        "3",
+        '"text"',
+        '{"event_id": "e"}',
+        "{}",
+        b"\x00\x01",
+        '{"a":' * 5000,
+        '"\\ud800"',
+    ],
 )
 def test_a_message_that_is_no_event_is_answered_with_invalid_event(kit: Any, message: str | bytes) -> None:
     engine = kit.engine()
@@ -28,7 +41,7 @@ def test_an_unknown_type_is_an_invalid_value_of_type(kit: Any, kind: object) -> 
     assert "'session.update'" in event["error"]["message"]
 
 
-@pytest.mark.parametrize(("event_id", "code"), [(3, "invalid_type"), ("x" * 513, "invalid_value")])
+@pytest.mark.parametrize("event_id, code", [(3, "invalid_type"), ("x" * 513, "invalid_value")])
 def test_a_bad_event_id_is_refused_and_not_echoed(kit: Any, event_id: object, code: str) -> None:
     (event,) = kit.engine()("input_audio_buffer.clear", {"event_id": event_id})
     assert (event["error"]["code"], event["error"]["param"], event["error"]["event_id"]) == (code, "event_id", None)
@@ -67,3 +80,19 @@ def test_the_output_buffer_can_be_cleared_only_in_a_call_that_has_spoken(kit: An
     (created,) = engine("response.create")
     (cleared,) = engine("output_audio_buffer.clear")
     assert cleared["response_id"] == created["response"]["id"]
+
+
+@pytest.mark.parametrize("depth", [90, 200, 500, 900])
+def test_deep_nesting_is_taken_and_given_back_or_refused(kit: Any, depth: int) -> None:
+    nested = json.loads('{"a":' * depth + "1" + "}" * depth)
+    tool = {"type": "function", "name": "deep", "parameters": nested}
+    (event,) = kit.engine()("session.update", {"session": {"type": "realtime", "tools": [tool]}})
+    assert event["type"] == ("session.updated" if depth == 90 else "error")
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', "1e400", "123456789012345678901234567890"])
+def test_odd_json_values_in_free_places_hurt_nobody(kit: Any, value: str) -> None:
+    tool = f'{{"type":"function","name":"f","parameters":{{"default":{value}}}}}'
+    message = f'{{"type":"session.update","session":{{"type":"realtime","tools":[{tool}]}}}}'
+    (event,) = kit.engine().raw(message)
+    assert event["type"] in {"session.updated", "error"}

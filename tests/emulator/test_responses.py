@@ -124,7 +124,7 @@ async def test_an_audio_turn_has_its_events_in_order_and_its_words_with_the_soun
     ]
 
 
-@pytest.mark.parametrize(("factor", "low", "high"), [(1.0, 0.85, 1.0), (8.0, 0.1, 0.13), (math.inf, 0, 0.001)])
+@pytest.mark.parametrize("factor, low, high", [(1.0, 0.85, 1.0), (8.0, 0.1, 0.13), (math.inf, 0, 0.001)])
 async def test_speech_leaves_faster_than_it_plays(
     kit: Any, autojump_clock: MockClock, factor: float, low: float, high: float
 ) -> None:
@@ -133,7 +133,9 @@ async def test_speech_leaves_faster_than_it_plays(
         began = trio.current_time()
         await client.send("response.create")
         events = await client.until("response.done")
-        played_s = sum(len(base64.b64decode(e["delta"])) for e in events if e["type"] == "response.output_audio.delta") / 48e3
+        played_s = (
+            sum(len(base64.b64decode(e["delta"])) for e in events if e["type"] == "response.output_audio.delta") / 48e3
+        )
         assert low <= (trio.current_time() - began) / played_s <= high
 
 
@@ -192,7 +194,12 @@ async def test_the_brain_sees_the_session_the_response_and_the_conversation(
         await client.send("response.create", {"response": {"instructions": "Be brief.", "tools": [], "input": []}})
         await client.until("response.done")
     first, second = brain.requests
-    assert (first.instructions, list(first.tools), first.tool_choice, first.metadata) == ("Be kind.", [LOOK], "required", {"a": "b"})
+    assert (first.instructions, list(first.tools), first.tool_choice, first.metadata) == (
+        "Be kind.",
+        [LOOK],
+        "required",
+        {"a": "b"},
+    )
     assert [item["content"][0] for item in first.items] == [
         {"type": "input_text", "text": "Hi"},
         {"type": "input_audio", "transcript": "what I said"},
@@ -318,7 +325,10 @@ async def test_max_output_tokens_ends_a_response_as_incomplete(
     assert response["usage"]["output_tokens"] <= limit
 
 
-@pytest.mark.parametrize(("engines", "n_items"), [({"brain": BrokenBrain()}, 0), ({"brain": ScriptedBrain(["Hi"]), "voice": BrokenVoice()}, 1)])
+@pytest.mark.parametrize(
+    "engines, n_items",
+    [({"brain": BrokenBrain()}, 0), ({"brain": ScriptedBrain(["Hi"]), "voice": BrokenVoice()}, 1)],
+)
 async def test_an_engine_that_fails_fails_its_response_and_not_the_session(
     kit: Any, autojump_clock: MockClock, engines: dict[str, Any], n_items: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -343,7 +353,9 @@ async def test_usage_counts_what_was_read_and_made(kit: Any, autojump_clock: Moc
         await client.send("response.create")
         second = (await client.get("response.done"))["response"]["usage"]
     usage, limits = events[-2]["response"]["usage"], events[-1]["rate_limits"]
-    played_ms = sum(len(base64.b64decode(e["delta"])) for e in events if e["type"] == "response.output_audio.delta") / 48
+    played_ms = (
+        sum(len(base64.b64decode(e["delta"])) for e in events if e["type"] == "response.output_audio.delta") / 48
+    )
     assert usage["input_token_details"]["text_tokens"] == 100
     assert usage["input_token_details"]["audio_tokens"] == 10
     assert usage["output_token_details"] == {"text_tokens": 4, "audio_tokens": math.ceil(played_ms / 50)}
@@ -374,7 +386,7 @@ async def test_the_voice_is_locked_once_the_session_has_spoken(kit: Any, autojum
 
 
 @pytest.mark.parametrize(
-    ("params", "code", "param"),
+    "params, code, param",
     [
         ({"colour": 1}, "unknown_parameter", "response.colour"),
         ({"conversation": "conv_1"}, "invalid_value", "response.conversation"),

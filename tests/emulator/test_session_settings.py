@@ -35,8 +35,20 @@ def test_a_session_is_created_with_every_setting_shown(kit: Any) -> None:
             "interrupt_response": True,
         },
     }
-    assert session["audio"]["output"] == {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin", "speed": 1.0}
-    assert {"tools", "tool_choice", "max_output_tokens", "tracing", "prompt", "include", "instructions"} <= session.keys()
+    assert session["audio"]["output"] == {
+        "format": {"type": "audio/pcm", "rate": 24000},
+        "voice": "marin",
+        "speed": 1.0,
+    }
+    assert {
+        "tools",
+        "tool_choice",
+        "max_output_tokens",
+        "tracing",
+        "prompt",
+        "include",
+        "instructions",
+    } <= session.keys()
 
 
 def test_an_update_changes_what_it_names_and_shows_all(kit: Any) -> None:
@@ -110,7 +122,7 @@ def test_a_custom_voice_is_shown_by_its_id(kit: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("session", "code", "param"),
+    "session, code, param",
     [
         ({"colour": "red"}, "unknown_parameter", "session.colour"),
         ({"audio": {"input": {"formt": {}}}}, "unknown_parameter", "session.audio.input.formt"),
@@ -148,7 +160,11 @@ def test_a_custom_voice_is_shown_by_its_id(kit: Any) -> None:
             "unknown_parameter",
             "session.audio.input.turn_detection.threshold",
         ),
-        ({"audio": {"input": {"transcription": {"model": 1}}}}, "invalid_type", "session.audio.input.transcription.model"),
+        (
+            {"audio": {"input": {"transcription": {"model": 1}}}},
+            "invalid_type",
+            "session.audio.input.transcription.model",
+        ),
         (
             {"audio": {"input": {"noise_reduction": {}}}},
             "missing_required_parameter",
@@ -159,7 +175,11 @@ def test_a_custom_voice_is_shown_by_its_id(kit: Any) -> None:
         ({"output_modalities": ["video"]}, "invalid_value", "session.output_modalities[0]"),
         ({"tools": [{"type": "function"}]}, "missing_required_parameter", "session.tools[0].name"),
         ({"tools": [{"type": "function", "name": "a b"}]}, "invalid_value", "session.tools[0].name"),
-        ({"tools": [{"type": "function", "name": "a", "strict": True}]}, "unknown_parameter", "session.tools[0].strict"),
+        (
+            {"tools": [{"type": "function", "name": "a", "strict": True}]},
+            "unknown_parameter",
+            "session.tools[0].strict",
+        ),
         ({"tool_choice": "sometimes"}, "invalid_value", "session.tool_choice"),
         ({"max_output_tokens": 0}, "invalid_value", "session.max_output_tokens"),
         ({"max_output_tokens": "all"}, "invalid_value", "session.max_output_tokens"),

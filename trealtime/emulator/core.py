@@ -40,6 +40,7 @@ _UPDATE = record(
 )
 _PLAIN = record({"type": text(), "event_id": nullable(text())})
 _event_id = nullable(text(max_length=MAX_EVENT_ID_CHARS))
+_MAX_DEPTH = 100  # what is read must also be written back, within the recursion limit
 _BILLED_BY_TIME = frozenset({"whisper-1", "gpt-realtime-whisper"})
 
 
@@ -280,7 +281,17 @@ def _read(message: str | bytes) -> dict[str, Any]:
         raise Refusal(f"This message is not JSON: {error}", code="invalid_event") from None
     if not isinstance(event, dict):
         raise Refusal(f"An event is a JSON object; this message is {json_kind(event)}.", code="invalid_event")
+    if _deeper_than(_MAX_DEPTH, event):
+        raise Refusal(f"This event is nested more than {_MAX_DEPTH} levels deep.", code="invalid_event")
     return event
+
+
+def _deeper_than(levels: int, value: object) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    return levels == 0 or any(
+        _deeper_than(levels - 1, inner) for inner in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _pieces(words: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, Literal
 
@@ -90,11 +89,15 @@ class Item:
         return str(self.body["id"])
 
     def wire(self) -> dict[str, Any]:
-        """A copy of the wire form, no audio bytes in it."""
-        return copy.deepcopy(self.body)
+        """The wire form as it is now, no audio bytes in it."""
+        body = dict(self.body)
+        # Nothing below the parts ever changes.
+        if "content" in body:
+            body["content"] = [dict(part) for part in body["content"]]
+        return body
 
     def wire_with_audio(self) -> dict[str, Any]:
-        """A copy of the wire form with the audio that is still stored, in the format it was sent in."""
+        """The wire form with the audio that is still stored, in the format it was sent in."""
         body = self.wire()
         for index, clip in self.clips.items():
             if not clip.released:
@@ -102,7 +105,7 @@ class Item:
         return body
 
     def as_heard(self) -> dict[str, Any]:
-        """A copy of the wire form as the brain gets it: user audio with its words."""
+        """The wire form as the brain gets it: user audio with its words."""
         body = self.wire()
         for index, words in self.heard.items():
             body["content"][index]["transcript"] = words

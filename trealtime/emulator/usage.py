@@ -6,7 +6,6 @@ four characters a token, an image at 85 tokens.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import attrs
 
 from trealtime.emulator.items import Item
+from trealtime.protocol.codec import encode
 
 __all__ = ["InputTokens", "OutputTokens", "RateLimits", "input_tokens", "text_tokens", "usage_object"]
 
@@ -61,7 +61,7 @@ class OutputTokens:
 
 def input_tokens(instructions: str, tools: Iterable[Mapping[str, Any]], items: Iterable[Item]) -> InputTokens:
     """What a model would read before it answers."""
-    text = text_tokens(instructions) + sum(text_tokens(json.dumps(tool)) for tool in tools)
+    text = text_tokens(instructions) + sum(text_tokens(encode(tool)) for tool in tools)
     audio = image = 0
     for item in items:
         text += sum(text_tokens(item.body.get(key) or "") for key in ("name", "arguments", "output"))
