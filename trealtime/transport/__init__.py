@@ -17,14 +17,13 @@ from trealtime.transport.models import (
     OpenAIRealtimeWebSocketModel,
     RealtimeModel,
 )
-from trealtime.transport.wire import Dialer, Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
 __all__ = [
     "DEFAULT_MODEL_NAME",
     "ApiKey",
     "AzureRealtimeModel",
     "ConnectionTarget",
-    "Dialer",
     "Handshake",
     "MemoryWire",
     "OpenAIRealtimeModel",

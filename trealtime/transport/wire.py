@@ -6,14 +6,13 @@ trio-websocket, on an in-memory pair under the mock clock, or on a wire of the u
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
 from trealtime.errors import TrealtimeError
 
-__all__ = ["Dialer", "Wire", "WireClosed", "WireStatistics"]
+__all__ = ["Wire", "WireClosed", "WireStatistics"]
 
 
 class WireClosed(TrealtimeError):
@@ -73,13 +72,3 @@ class Wire(Protocol):
     def statistics(self) -> WireStatistics:
         """Counters so far."""
         ...
-
-
-class Dialer(Protocol):
-    """Something that opens a wire: ``async with dialer.dial() as wire``.
-
-    Entering connects (raises `ConnectFailed`); leaving drops whatever is left of the connection. The wire's background
-    tasks live inside the context.
-    """
-
-    def dial(self) -> AbstractAsyncContextManager[Wire]: ...
