@@ -33,23 +33,27 @@ class Connection:
     received: list[dict[str, Any]] = attrs.Factory(list)
     closed: WireClosed | None = None
     session: dict[str, Any] = attrs.Factory(dict)
+    reading: trio.CancelScope = attrs.Factory(trio.CancelScope)
+    """Cancel it, and the server reads no more."""
+
     _news: trio.Event = attrs.Factory(trio.Event)
     _count: int = 0
 
     async def run(self, greet: Callable[[Connection], Mapping[str, Any] | None]) -> None:
-        try:
-            greeting = greet(self)
-            if greeting is not None:
-                await self.send(greeting)
-            while True:
-                event = json.loads(await self.wire.receive())
-                self.received.append(event)
-                if self.answers:
-                    await self.answer(event)
+        with self.reading:
+            try:
+                greeting = greet(self)
+                if greeting is not None:
+                    await self.send(greeting)
+                while True:
+                    event = json.loads(await self.wire.receive())
+                    self.received.append(event)
+                    if self.answers:
+                        await self.answer(event)
+                    self.tell()
+            except WireClosed as closed:
+                self.closed = closed
                 self.tell()
-        except WireClosed as closed:
-            self.closed = closed
-            self.tell()
 
     def tell(self) -> None:
         self._news.set()
@@ -171,7 +175,6 @@ class Service:
         self.connections: list[Connection] = []
         self.greet: Callable[[Connection], Mapping[str, Any] | None] = greeting
         self.answers = True
-        self.reads = True
         self.capacity = 64
         self.left = 0
 
@@ -185,8 +188,7 @@ class Service:
         client, server = memory_wire_pair(capacity=self.capacity)
         connection = Connection(server, target, answers=self.answers)
         self.connections.append(connection)
-        if self.reads:
-            self._nursery.start_soon(connection.run, self.greet)
+        self._nursery.start_soon(connection.run, self.greet)
         try:
             yield client
         finally:
@@ -195,7 +197,7 @@ class Service:
 
 
 @pytest.fixture
-def service(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> Service:
+def service(nursery: trio.Nursery) -> Service:
     return Service(nursery)
 
 
@@ -213,3 +215,4 @@ def make_runner(service: Service) -> Callable[..., RealtimeRunner[Any]]:
 @pytest.fixture
 def runner(make_runner: Callable[..., RealtimeRunner[Any]]) -> RealtimeRunner[Any]:
     return make_runner()
+

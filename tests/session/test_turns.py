@@ -8,7 +8,7 @@ import trio
 from trealtime.errors import ServerRefused
 
 
-async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_the_turn(service, runner) -> None:
+async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_the_turn(autojump_clock, service, runner) -> None:
     session = await runner.run()
     assert not service.connections
     async with session, trio.open_nursery() as nursery:
@@ -28,7 +28,7 @@ async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_
     assert session.outcome.closed_by == "client"
 
 
-async def test_ask_returns_the_whole_turn(service, runner) -> None:
+async def test_ask_returns_the_whole_turn(autojump_clock, service, runner) -> None:
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
         turn = await session.ask("And tomorrow?")
@@ -39,7 +39,7 @@ async def test_ask_returns_the_whole_turn(service, runner) -> None:
     assert turn.usage.total_tokens == 15
 
 
-async def test_respond_gives_its_own_audio_and_leaves_the_session_iterable(service, runner) -> None:
+async def test_respond_gives_its_own_audio_and_leaves_the_session_iterable(autojump_clock, service, runner) -> None:
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
         async with session.respond("What is the weather?") as response:
@@ -50,14 +50,14 @@ async def test_respond_gives_its_own_audio_and_leaves_the_session_iterable(servi
         assert not service.last.of("response.cancel", "conversation.item.truncate")
 
 
-async def test_response_text_is_its_transcript_as_it_comes(service, runner) -> None:
+async def test_response_text_is_its_transcript_as_it_comes(autojump_clock, service, runner) -> None:
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
         async with session.respond("Hi") as response:
             assert [piece async for piece in response.text] == ["Hello there."]
 
 
-async def test_breaking_out_of_a_response_interrupts_it_at_what_was_heard(service, runner) -> None:
+async def test_breaking_out_of_a_response_interrupts_it_at_what_was_heard(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         async with session.respond("Tell me a story.") as response:
             request = await service.last.expect("response.create")
@@ -76,7 +76,7 @@ async def test_breaking_out_of_a_response_interrupts_it_at_what_was_heard(servic
     assert [e["type"] for e in service.last.received[-2:]] == ["response.cancel", "conversation.item.truncate"]
 
 
-async def test_breaking_off_audio_that_has_all_been_made_still_interrupts(service, runner) -> None:
+async def test_breaking_off_audio_that_has_all_been_made_still_interrupts(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         async with session.respond("Hi") as response:
             await service.last.reply(seconds=3)
@@ -87,7 +87,7 @@ async def test_breaking_off_audio_that_has_all_been_made_still_interrupts(servic
     assert not service.last.of("response.cancel")
 
 
-async def test_a_timeout_around_a_turn_ends_it_on_the_server_too(service, runner) -> None:
+async def test_a_timeout_around_a_turn_ends_it_on_the_server_too(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         with trio.move_on_after(2) as scope:
             async with session.respond("Hi") as response:
@@ -98,7 +98,7 @@ async def test_a_timeout_around_a_turn_ends_it_on_the_server_too(service, runner
         await service.last.expect("response.cancel")
 
 
-async def test_a_cancelled_ask_cancels_the_answer(service, runner) -> None:
+async def test_a_cancelled_ask_cancels_the_answer(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         with trio.move_on_after(1):
             await session.ask("Hi")
@@ -106,7 +106,7 @@ async def test_a_cancelled_ask_cancels_the_answer(service, runner) -> None:
         await service.last.expect("response.cancel")
 
 
-async def test_leaving_before_the_request_was_sent_takes_it_back(service, runner) -> None:
+async def test_leaving_before_the_request_was_sent_takes_it_back(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         await session.create_response()
         await service.last.begin(await service.last.expect("response.create"))
@@ -117,7 +117,7 @@ async def test_leaving_before_the_request_was_sent_takes_it_back(service, runner
         assert len(service.last.of("response.create")) == 1
 
 
-async def test_a_refused_response_raises_where_it_was_asked_for(service, runner) -> None:
+async def test_a_refused_response_raises_where_it_was_asked_for(autojump_clock, service, runner) -> None:
     async with runner.session() as session, trio.open_nursery() as nursery:
 
         async def refuse() -> None:
@@ -129,7 +129,7 @@ async def test_a_refused_response_raises_where_it_was_asked_for(service, runner)
     assert caught.value.code == "rate_limit_exceeded"
 
 
-async def test_an_out_of_band_question_stays_out_of_the_conversation(service, runner) -> None:
+async def test_an_out_of_band_question_stays_out_of_the_conversation(autojump_clock, service, runner) -> None:
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
         await session.ask("Was that polite?", out_of_band=True, output_modalities=["text"], metadata={"k": "v"})
@@ -141,7 +141,7 @@ async def test_an_out_of_band_question_stays_out_of_the_conversation(service, ru
     assert not service.last.of("conversation.item.create")
 
 
-async def test_messages_while_the_agent_answers_get_one_answer_afterwards(service, runner) -> None:
+async def test_messages_while_the_agent_answers_get_one_answer_afterwards(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         await session.send_message("One")
         await service.last.begin(await service.last.expect("response.create"))
@@ -155,7 +155,7 @@ async def test_messages_while_the_agent_answers_get_one_answer_afterwards(servic
         assert len(service.last.of("response.create")) == 2
 
 
-async def test_wait_for_playback_takes_the_time_of_the_audio(service, runner) -> None:
+async def test_wait_for_playback_takes_the_time_of_the_audio(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         async with session.respond("Hi") as response:
             await service.last.reply(seconds=5)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from trealtime.conversation.commands import Command, HandOut, Shed
+from trealtime.conversation.commands import Command, Shed
 from trealtime.conversation.conversation import Conversation
 from trealtime.conversation.effects import Effects, FunctionCall
 from trealtime.conversation.events import RealtimeAudio, RealtimeSessionEvent
@@ -114,9 +114,9 @@ class Carrier:
 
     def handed_out(self, event: RealtimeAudio) -> None:
         """A consumer has taken this audio: from now on the user is assumed to hear it."""
-        chunk = event.audio
-        end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
-        self.command(HandOut(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms))
+        self.core.hand_out(event.audio, trio.current_time())
+        if self._changed:
+            self._changed.unpark_all()
 
     def shed(self, event: RealtimeAudio) -> None:
         """A consumer's feed has dropped this audio: nobody will hear it."""
