@@ -18,7 +18,7 @@ import attrs
 from trealtime.audio.formats import AudioFormat
 from trealtime.conversation.commands import Command
 from trealtime.conversation.effects import Effects, Usage
-from trealtime.conversation.events import EventInfo, RealtimeRawModelEvent
+from trealtime.conversation.events import AudioChunk, EventInfo, RealtimeRawModelEvent
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import RealtimeItem
 from trealtime.conversation.ledger import PlaybackLedger, PlaybackPosition
@@ -91,6 +91,7 @@ class Conversation:
             cancel_grace_s=cancel_grace_s,
             response_timeout_s=response_timeout_s,
         )
+        self._next_deadline: float | None = None
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
@@ -106,21 +107,30 @@ class Conversation:
         handler = RECEPTION.get(type(event))
         if handler is not None:
             handler(state, event, now, fx)
-        pump(state, now, fx)
+        self._proceed(now, fx)
         return fx
 
     def command(self, command: Command, now: float) -> Effects:
         """The app wants something."""
         fx = Effects()
         REQUESTING[type(command)](self._state, command, now, fx)
-        pump(self._state, now, fx)
+        self._proceed(now, fx)
         return fx
+
+    def hand_out(self, chunk: AudioChunk, now: float) -> None:
+        """The app has taken this audio: playback is assumed to begin now, or when what was handed out before is over.
+
+        Handing out the same chunk twice (two feeds) counts once. Nothing follows from it but positions.
+        """
+        state = self._state
+        end_ms = chunk.start_ms + state.output_format.duration_ms(len(chunk.data))
+        state.ledger.hand_out(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms, now)
 
     def tick(self, now: float) -> Effects:
         """Time has passed: give up what is overdue, send what was held back until now."""
         fx = Effects()
         state = self._state
-        for request in state.gate.expire(now - state.response_timeout_s):
+        for request in state.gate.expire(now, state.response_timeout_s):
             state.counters.unanswered_requests += 1
             message = f"no answer within {state.response_timeout_s:g} s"
             fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"), fx)
@@ -128,20 +138,25 @@ class Conversation:
             if response.forget_at is not None and response.forget_at <= now:
                 overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
                 end_response(state, overdue, now, fx)
-        pump(state, now, fx)
+        self._proceed(now, fx)
         return fx
 
-    @property
-    def next_deadline(self) -> float | None:
-        """When to call `tick`, unless something else happens first."""
+    def _proceed(self, now: float, fx: Effects) -> None:
+        """Send what may be sent now, and find out when to look again."""
         state = self._state
+        pump(state, now, fx)
         sent_at = state.gate.oldest_sent_at
         times = [
             state.gate.blocked_until,
             None if sent_at is None else sent_at + state.response_timeout_s,
             *(response.forget_at for response in state.responses.values()),
         ]
-        return min((time for time in times if time is not None), default=None)
+        self._next_deadline = min((time for time in times if time is not None), default=None)
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When to call `tick`, unless something else happens first. Audio brings it no nearer."""
+        return self._next_deadline
 
     # ---- questions -------------------------------------------------------------------------------------------------
 

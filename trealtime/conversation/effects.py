@@ -86,7 +86,7 @@ class Effects:
     calls: list[FunctionCall] = attrs.Factory(list)
     cancel_calls: list[str] = attrs.Factory(list)
     playback_reset: bool = False
-    """An interrupt has happened: whatever tracks playback starts afresh."""
+    """An interrupt has stopped what was playing: whatever tracks playback starts afresh."""
 
     def __bool__(self) -> bool:
         return bool(

@@ -4,13 +4,15 @@ Theory of operation
 1. A request is *queued*, then *sent* (``response.create`` is on its way), then *answered* (``response.created`` has
    come).
 2. In the default conversation a request is sent only when no response lives there and no other request is on its way.
-3. Automatic requests that wait next to each other go as one; every other request keeps to itself and its place.
+3. Automatic requests for the same thing that wait next to each other go as one; every other request keeps to itself
+   and its place.
 4. Out-of-band requests (``conversation: "none"``) wait for nothing.
 5. Whose response was created? The one whose key its metadata carries. A server that has echoed our key once always
    does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
-   is taken to answer the request on its way, unless a turn of the user is due an answer of the server's own.
+   is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own.
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
-   that response is done, or, where none is known, after a pause that doubles each time.
+   that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
+   refusal comes late and shows that rule 5 had guessed wrong.
 7. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead.
 """
 
@@ -41,6 +43,9 @@ class Request:
     tickets: list[str] = attrs.Factory(list)
     event_id: str | None = None
     dead: bool = False
+    answered: bool = False
+    """A response has been taken for its answer."""
+
     sent_at: float | None = None
     collisions: int = 0
 
@@ -48,6 +53,10 @@ class Request:
     def out_of_band(self) -> bool:
         """Whether the response stays outside the default conversation."""
         return self.params is not None and self.params.get("conversation") == "none"
+
+    def goes_with(self, other: Request) -> bool:
+        """Whether one response answers both."""
+        return self.automatic and other.automatic and self.params == other.params
 
 
 @attrs.define
@@ -61,6 +70,9 @@ class ResponseGate:
     """Responses in the default conversation that have been created and are not done."""
 
     _echoes: bool = attrs.field(default=False, init=False)
+    _guessed: Request | None = attrs.field(default=None, init=False)
+    """The last request that was taken as answered without its key."""
+
     _turns_due: int = attrs.field(default=0, init=False)
     """Turns of the user that the server has promised to answer by itself."""
 
@@ -86,7 +98,7 @@ class ResponseGate:
             return None
         self._blocked_until = None
         request = self._queue.popleft()
-        while request.automatic and self._queue and self._queue[0].automatic:
+        while self._queue and request.goes_with(self._queue[0]):
             request.tickets += self._queue.popleft().tickets
         request.sent_at = now
         self._sent = request
@@ -95,34 +107,43 @@ class ResponseGate:
     # ---- answers ---------------------------------------------------------------------------------------------------
 
     def created(
-        self, response_id: str, metadata: Mapping[str, Any] | None, *, out_of_band: bool, now: float
+        self, response_id: str, metadata: Mapping[str, Any] | None, *, out_of_band: bool | None
     ) -> Request | None:
-        """A response has begun; the request it answers, None for one that the server made by itself."""
+        """A response has begun; the request it answers, None for one that the server made by itself.
+
+        `out_of_band` is None where the server does not tell.
+        """
         key = metadata.get(METADATA_KEY) if metadata is not None else None
-        request = self._take(key, out_of_band=out_of_band)
-        if not out_of_band and (request is None or not request.out_of_band):
+        request = self._take_by_key(key) if isinstance(key, str) else self._guess(out_of_band=out_of_band)
+        if out_of_band if request is None else request.out_of_band:
+            self._live.discard(response_id)  # it may have been taken for one of the default conversation
+        else:
             self._live.add(response_id)
         return request
 
-    def _take(self, key: object, *, out_of_band: bool) -> Request | None:
-        if isinstance(key, str):
-            self._echoes = True
-            if key in self._sent_out_of_band:
-                return self._sent_out_of_band.pop(key)
-            if self._sent is not None and self._sent.key == key:
-                request, self._sent = self._sent, None
+    def _take_by_key(self, key: str) -> Request | None:
+        self._echoes = True
+        for request in self._on_its_way():
+            if request.key == key:
+                self._drop_sent(request)
                 return request
-            return None
-        if self._echoes:
-            self._turns_due = max(0, self._turns_due - 1)
-            return None
-        if out_of_band and self._sent_out_of_band:
-            return self._sent_out_of_band.pop(next(iter(self._sent_out_of_band)))
-        if self._turns_due:
+        return None
+
+    def _guess(self, *, out_of_band: bool | None) -> Request | None:
+        if self._turns_due and not out_of_band:
             self._turns_due -= 1
             return None
-        taken, self._sent = self._sent, None
-        return taken
+        if self._echoes:
+            return None
+        likely = [request for request in self._on_its_way() if out_of_band in (None, request.out_of_band)]
+        if not likely:
+            return None
+        return self._take_guess(min(likely, key=lambda request: request.sent_at or 0.0))
+
+    def _take_guess(self, request: Request) -> Request:
+        self._drop_sent(request)
+        self._guessed = request
+        return request
 
     def adopt(self, response_id: str) -> None:
         """Output of a response came before its ``response.created``: it lives."""
@@ -132,30 +153,37 @@ class ResponseGate:
         """The user's turn has been committed and the server said that it answers those."""
         self._turns_due += 1
 
-    def done(self, response_id: str) -> Request | None:
-        """A response is over. The answer is a request that this response must have answered: on a server that shows
-        no metadata it took its place, so nothing else can be coming for it."""
+    def done(self, response_id: str, metadata: Mapping[str, Any] | None = None) -> Request | None:
+        """A response is over. The answer is a request that is still on its way and that this response must have
+        answered: its key says so, or, on a server that shows no keys, it took the request's place."""
+        key = metadata.get(METADATA_KEY) if metadata is not None else None
+        request = self._take_by_key(key) if isinstance(key, str) else None
         if response_id not in self._live:
-            return None
-        self._live.discard(response_id)
-        if self._sent is not None and self._sent.collisions == 0 and not self._echoes and not self._live:
-            request, self._sent = self._sent, None
             return request
+        self._live.discard(response_id)
         self._blocked_until = None
-        return None
+        took_its_place = not self._echoes and not self._live
+        if request is None and took_its_place and self._sent is not None and self._sent.collisions == 0:
+            request = self._take_guess(self._sent)
+        return request
 
     def refused(self, event_id: str | None, *, collision: bool, now: float) -> tuple[Request, bool] | None:
         """The server refused a ``response.create``: the request and whether it will be sent again.
 
         Without an `event_id` it must be the only one on its way (design section 4). None: no such request.
         """
-        on_its_way = [*([self._sent] if self._sent is not None else []), *self._sent_out_of_band.values()]
+        on_its_way = self._on_its_way()
         if event_id is None:
             request = on_its_way[0] if len(on_its_way) == 1 else None
         else:
             request = next((each for each in on_its_way if each.event_id == event_id), None)
+        guessed = self._guessed
+        if request is None and collision and guessed is not None and guessed.event_id == event_id and not guessed.dead:
+            request = guessed
         if request is None:
             return None
+        if request is guessed:
+            self._guessed = None
         self._drop_sent(request)
         if collision and not request.dead and not request.out_of_band and request.collisions < _RETRY_LIMIT:
             if not self._live:
@@ -175,30 +203,32 @@ class ResponseGate:
         self._sent.dead = True
         return self._sent
 
-    def kill_ticket(self, ticket: str) -> Request | None:
-        """Mark the request of this ticket dead, or take it out of the queue if it was not sent (then `sent_at` is
-        None).
+    def kill_ticket(self, ticket: str) -> bool:
+        """Whoever holds this ticket has left. Whether the ticket is free: its request was still in the queue (and is
+        not any more), or others wait for it too.
 
-        A request that others wait for too only loses the ticket; None then, and where there is no such request.
+        Not free: its request is on its way and dead now, or there is none.
         """
-        for request in [*self._queue, *([self._sent] if self._sent else []), *self._sent_out_of_band.values()]:
+        for request in [*self._queue, *self._on_its_way()]:
             if ticket not in request.tickets or request.dead:
                 continue
             if len(request.tickets) > 1:
                 request.tickets.remove(ticket)
-                return None
+                return True
             request.dead = True
             if request in self._queue:
                 self._queue.remove(request)
-            return request
-        return None
+                return True
+            return False
+        return False
 
-    def expire(self, sent_before: float) -> list[Request]:
+    def expire(self, now: float, timeout_s: float) -> list[Request]:
         """Requests on their way for too long: the server will not answer them any more."""
+        # The same sum as whoever waits for the deadline makes: a difference may round the other way and never be due.
         late = [
             request
-            for request in [*([self._sent] if self._sent else []), *self._sent_out_of_band.values()]
-            if request.sent_at is not None and request.sent_at <= sent_before
+            for request in self._on_its_way()
+            if request.sent_at is not None and request.sent_at + timeout_s <= now
         ]
         for request in late:
             self._drop_sent(request)
@@ -206,14 +236,18 @@ class ResponseGate:
 
     def drain(self) -> list[Request]:
         """The connection has ended: every request that has no response yet, and a gate as new."""
-        waiting = [*([self._sent] if self._sent else []), *self._sent_out_of_band.values(), *self._queue]
+        waiting = [*self._on_its_way(), *self._queue]
         self._queue.clear()
         self._sent = None
         self._sent_out_of_band.clear()
         self._live.clear()
+        self._guessed = None
         self._turns_due = 0
         self._blocked_until = None
         return waiting
+
+    def _on_its_way(self) -> list[Request]:
+        return [*self._sent_out_of_band.values(), *([self._sent] if self._sent is not None else [])]
 
     def _drop_sent(self, request: Request) -> None:
         if request is self._sent:
@@ -240,9 +274,5 @@ class ResponseGate:
     @property
     def oldest_sent_at(self) -> float | None:
         """When the request that has been on its way longest was sent."""
-        times = [
-            request.sent_at
-            for request in [*([self._sent] if self._sent else []), *self._sent_out_of_band.values()]
-            if request.sent_at is not None
-        ]
+        times = [request.sent_at for request in self._on_its_way() if request.sent_at is not None]
         return min(times, default=None)

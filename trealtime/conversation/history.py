@@ -12,7 +12,8 @@ Snapshots are values, made once per change of an item, so a list of them costs o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Final, Literal, cast
 
 import attrs
@@ -124,10 +125,10 @@ class History:
         node = self._nodes.get(item_id)
         return node is not None and not node.hidden
 
-    def role(self, item_id: str) -> str | None:
-        """The role of a message, or None."""
+    def audio_parts(self, item_id: str) -> list[int]:
+        """Content indexes of the agent's audio in an item."""
         node = self._nodes.get(item_id)
-        return node.role if node is not None else None
+        return [index for index, part in enumerate(node.parts) if part.type == "audio"] if node is not None else []
 
     # ---- the server's items ----------------------------------------------------------------------------------------
 
@@ -164,6 +165,7 @@ class History:
         if node is None:
             return False
         self._order.remove(item_id)
+        self._stop_waiting(node)
         call_id = node.data.get("call_id")
         if node.type == "function_call" and isinstance(call_id, str):
             self._calls.pop(call_id, None)
@@ -248,7 +250,7 @@ class History:
     def _place(self, node: _Node, previous_item_id: str | None, *, first: bool) -> None:
         node.previous_item_id = previous_item_id
         order = self._order
-        if first:
+        if first or previous_item_id == "root":
             order.insert(0, node.item_id)
         elif previous_item_id is None or (order and order[-1] == previous_item_id):
             order.append(node.item_id)
@@ -262,41 +264,49 @@ class History:
         """A later sight names the predecessor: put the item there unless it is there already."""
         if previous_item_id is None or previous_item_id == node.previous_item_id or previous_item_id == node.item_id:
             return False
+        self._stop_waiting(node)
         node.previous_item_id, node.seen = previous_item_id, None
-        if previous_item_id not in self._nodes:
+        if previous_item_id in self._nodes:
+            self._follow(node, previous_item_id)
+        else:
             self._waiting.setdefault(previous_item_id, []).append(node.item_id)
-            return True
-        self._order.remove(node.item_id)
-        self._order.insert(self._order.index(previous_item_id) + 1, node.item_id)
         return True
 
     def _settle_waiting(self, node: _Node) -> None:
-        """Items that came before their predecessor `node` follow it now, each with those that follow it."""
-        order = self._order
+        """Items that came before their predecessor `node` follow it now."""
         for item_id in reversed(self._waiting.pop(node.item_id, [])):
-            waiting = self._nodes.get(item_id)
-            if waiting is None or waiting.previous_item_id != node.item_id:  # deleted, or told otherwise since
-                continue
-            begin = order.index(waiting.item_id)
-            end = begin + 1
-            while end < len(order) and self._nodes[order[end]].previous_item_id == order[end - 1]:
-                end += 1
-            run = order[begin:end]
-            if node.item_id in run:  # the server's links form a circle: leave them as they came
-                continue
-            del order[begin:end]
-            position = order.index(node.item_id) + 1
-            order[position:position] = run
+            self._follow(self._nodes[item_id], node.item_id)
+
+    def _stop_waiting(self, node: _Node) -> None:
+        previous = node.previous_item_id or ""
+        if node.item_id in (waiting := self._waiting.get(previous, [])):
+            waiting.remove(node.item_id)
+            if not waiting:
+                del self._waiting[previous]
+
+    def _follow(self, node: _Node, previous_item_id: str) -> None:
+        """Put an item behind its predecessor, with those that follow it."""
+        order = self._order
+        begin = order.index(node.item_id)
+        end = begin + 1
+        while end < len(order) and self._nodes[order[end]].previous_item_id == order[end - 1]:
+            end += 1
+        run = order[begin:end]
+        if previous_item_id in run:  # the server's links form a circle: leave them as they came
+            return
+        del order[begin:end]
+        position = order.index(previous_item_id) + 1
+        order[position:position] = run
 
     # ---- merging ---------------------------------------------------------------------------------------------------
 
     def _merge(self, node: _Node, item: Mapping[str, Any], status: ItemStatus | None) -> None:
         node.seen = None
         node.type = item["type"] if isinstance(item.get("type"), str) else node.type
-        role = item.get("role")
-        if node.role is not None and role is not None and role != node.role:
+        role = _text(item.get("role")) or node.role
+        if node.role is not None and role != node.role:
             node.parts = []  # another message under the same id: nothing of the old one applies (B163)
-        node.role = role if isinstance(role, str) else node.role
+        node.role = role
         keep = {key: value for key, value in item.items() if value is not None}
         if node.type == "message":
             keep.pop("content", None)  # lives in the parts; retrieved audio is large
@@ -309,15 +319,25 @@ class History:
             node.status = new_status
         content = item.get("content")
         if isinstance(content, Sequence) and not isinstance(content, str):
-            for index, part in enumerate(content):
-                if isinstance(part, Mapping):
-                    self._merge_part(node, index, part)
+            parts = [part for part in content if isinstance(part, Mapping)]
+            for index, part in zip(self._places(node, parts), parts, strict=False):
+                self._merge_part(node, index, part)
         early = self._early_transcripts.pop(node.item_id, None)
         if early is not None and (target := self._part(node.item_id, 0, "input_audio")) is not None:
             target.transcript = target.transcript or early
         call_id = node.data.get("call_id")
         if isinstance(call_id, str):
             self._link_call(node, call_id)
+
+    @staticmethod
+    def _places(node: _Node, parts: list[Mapping[str, Any]]) -> Iterator[int]:
+        """Where these parts belong. Servers echo an item without its images: then those that we have keep theirs."""
+        passed_over = (
+            []
+            if any(part.get("type") == "input_image" for part in parts)
+            else [index for index, part in enumerate(node.parts) if part.type == "input_image"]
+        )
+        return (index for index in count() if index not in passed_over)
 
     def _merge_part(self, node: _Node, index: int, incoming: Mapping[str, Any]) -> None:
         kind = _PART_TYPES.get(str(incoming.get("type")), str(incoming.get("type")))
@@ -345,10 +365,6 @@ class History:
         text = output.data.get("output")
         call.output, call.seen = text if isinstance(text, str) else "", None
         output.hidden = True
-
-    def call_item(self, call_id: str) -> str | None:
-        """The item id of a function call."""
-        return self._calls.get(call_id)
 
     def _part(self, item_id: str, content_index: int, kind: str) -> _Part | None:
         """The part of an item that a delta belongs to; None if the item is unknown or the index makes no sense."""

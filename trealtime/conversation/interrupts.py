@@ -7,8 +7,8 @@ Theory of operation
 2. A live response becomes *dead*: what still comes of it is dropped until its ``response.done``, which the next request
    waits for. It is cancelled on the server, unless the server does that by itself.
 3. Each unheard part is cut where its playback stands: the app is told, history is trimmed, and the server is told to
-   truncate. Parts that have not begun to play are cut at 0. Out-of-band audio is not in the conversation, so there is
-   nothing to truncate.
+   truncate. Parts that have not begun to play are cut at 0, and so is a part of a dead response whose first audio comes
+   only now. Out-of-band audio is not in the conversation, so there is nothing to truncate.
 4. A request on its way dies too: its response is cancelled as soon as it is created.
 
 Cancel and truncate go on the urgent lane, cancel first: it stops the generation, and no delta races the truncation.
@@ -21,7 +21,7 @@ from trealtime.conversation.events import RealtimeAudioInterrupted
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.state import Cause, Response, State
 
-__all__ = ["interrupt", "kill"]
+__all__ = ["interrupt", "kill", "silence"]
 
 
 def interrupt(
@@ -65,20 +65,13 @@ def interrupt(
             ),
         )
         if part.item_id not in state.outside_items:
-            truncation = {
-                "type": "conversation.item.truncate",
-                "item_id": part.item_id,
-                "content_index": part.content_index,
-                "audio_end_ms": part.heard_ms,
-            }
-            state.send(fx, truncation, Sent("conversation.item.truncate", own=True), urgent=True)
+            _truncate(state, part.item_id, part.content_index, part.heard_ms, fx)
     trimmed = [state.history.cut(part.item_id, part.content_index, part.heard_ms, part.received_ms) for part in unheard]
     if any(trimmed):
         state.emit_history(fx, "updated", unheard[0].item_id)
     if unheard:
-        state.ledger.cut(unheard, now)
         state.last_heard_ms = unheard[0].heard_ms
-        fx.playback_reset = True
+        fx.playback_reset = state.ledger.cut(unheard, now)
     return True
 
 
@@ -90,3 +83,21 @@ def kill(state: State, victim: Response, cause: Cause, now: float, fx: Effects, 
     if not server_cancels:
         event = {"type": "response.cancel", "response_id": victim.id}
         state.send(fx, event, Sent("response.cancel", own=True), urgent=True)
+
+
+def silence(state: State, response: Response, item_id: str, content_index: int, fx: Effects) -> None:
+    """A part of a dead response shows up whose audio the app never got: nobody hears any of it."""
+    if response.in_conversation and state.ledger.ignore(item_id, content_index):
+        _truncate(state, item_id, content_index, 0, fx)
+        if state.history.cut(item_id, content_index, 0, None):
+            state.emit_history(fx, "updated", item_id)
+
+
+def _truncate(state: State, item_id: str, content_index: int, heard_ms: int, fx: Effects) -> None:
+    event = {
+        "type": "conversation.item.truncate",
+        "item_id": item_id,
+        "content_index": content_index,
+        "audio_end_ms": heard_ms,
+    }
+    state.send(fx, event, Sent("conversation.item.truncate", own=True), urgent=True)

@@ -1,12 +1,13 @@
 """Conversation items as the app sees them: what `session.history` holds.
 
 Names and fields follow the realtime layer of the OpenAI Agents SDK (content types ``text`` and ``audio`` for the
-assistant where the wire says ``output_text`` and ``output_audio``). Fields it does not have are marked "ours".
+assistant where the wire says ``output_text`` and ``output_audio``). Fields it does not have are marked "ours"; so are `text` of
+messages, and that ``print(item)`` is one line to read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -85,6 +86,14 @@ class SystemMessageItem:
     type: Literal["message"] = "message"
     role: Literal["system"] = "system"
 
+    @property
+    def text(self) -> str:
+        """The words of it."""
+        return _text(self.content)
+
+    def __str__(self) -> str:
+        return _line(self.role, self.content)
+
 
 @attrs.frozen(kw_only=True)
 class UserMessageItem:
@@ -97,6 +106,14 @@ class UserMessageItem:
     type: Literal["message"] = "message"
     role: Literal["user"] = "user"
 
+    @property
+    def text(self) -> str:
+        """What the user wrote, and the transcript of what was said so far."""
+        return _text(self.content)
+
+    def __str__(self) -> str:
+        return _line(self.role, self.content)
+
 
 @attrs.frozen(kw_only=True)
 class AssistantMessageItem:
@@ -108,6 +125,14 @@ class AssistantMessageItem:
     status: ItemStatus | None = None
     type: Literal["message"] = "message"
     role: Literal["assistant"] = "assistant"
+
+    @property
+    def text(self) -> str:
+        """What the agent wrote or said, as far as it is known."""
+        return _text(self.content)
+
+    def __str__(self) -> str:
+        return _line(self.role, self.content)
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +148,9 @@ class RealtimeToolCallItem:
     status: ItemStatus | None = None
     type: Literal["function_call"] = "function_call"
 
+    def __str__(self) -> str:
+        return f"{self.name}({self.arguments}) -> {'...' if self.output is None else self.output}"
+
 
 @attrs.frozen(kw_only=True)
 class OtherItem:
@@ -135,5 +163,30 @@ class OtherItem:
     status: ItemStatus | None = None
     data: Mapping[str, object] = attrs.field(factory=dict)
 
+    def __str__(self) -> str:
+        return f"{self.type} {self.item_id}"
+
 
 RealtimeItem = SystemMessageItem | UserMessageItem | AssistantMessageItem | RealtimeToolCallItem | OtherItem
+
+_Part = InputText | InputAudio | InputImage | AssistantText | AssistantAudio
+
+
+def _words(part: _Part) -> str:
+    match part:
+        case InputText() | AssistantText():
+            return part.text or ""
+        case InputAudio() | AssistantAudio():
+            return part.transcript or ""
+        case InputImage():
+            return ""
+
+
+def _text(content: Sequence[_Part]) -> str:
+    return " ".join(words for part in content if (words := _words(part).strip()))
+
+
+def _line(role: str, content: Sequence[_Part]) -> str:
+    """The words, and in brackets what has none (yet)."""
+    shown = [_words(part).strip() or f"({part.type.removeprefix('input_')})" for part in content]
+    return f"{role}: {' '.join(shown) or '...'}"

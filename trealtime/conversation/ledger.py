@@ -19,13 +19,18 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-__all__ = ["PlaybackLedger", "PlaybackPosition", "Unheard"]
+__all__ = ["PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
 
 MAX_PARTS = 256
 """A tracker that never reports must not make the ledger grow: older parts are then taken as heard."""
 
 _TOLERANCE_MS = 0.5
 """Positions travel as floats and reports as whole milliseconds: closer than this to the end is the end."""
+
+
+def whole_ms(position_ms: float) -> int:
+    """A position as the wire takes it: rounded down, once the error of summing floats is made good."""
+    return math.floor(max(position_ms, 0.0) + 1e-6)
 
 
 @attrs.frozen
@@ -156,11 +161,23 @@ class PlaybackLedger:
         if part is not None:
             part.complete = True
 
-    def cut(self, unheard: list[Unheard], now: float) -> None:
-        """Playback of these parts has been stopped: forget them."""
+    def cut(self, unheard: list[Unheard], now: float) -> bool:
+        """Playback of these parts has been stopped: forget them. Whether what was playing is among them; other parts
+        play on."""
+        position = self._ask()
         for entry in unheard:
             self._forget((entry.item_id, entry.content_index))
-        self._plays_until = min(self._plays_until, now)
+        ends = [part.spans[-1].ends_at for part in self._parts.values() if part.spans]
+        self._plays_until = max(ends, default=min(self._plays_until, now))
+        return position is None or self._find(position) is None
+
+    def ignore(self, item_id: str, content_index: int) -> bool:
+        """Audio of this part came when nobody wanted it any more. Whether that is news: the part was never here."""
+        key = (item_id, content_index)
+        if key in self._parts or key in self._over:
+            return False
+        self._forget(key)
+        return True
 
     def sweep(self, now: float) -> None:
         """Forget the parts that are over."""
@@ -182,7 +199,7 @@ class PlaybackLedger:
             Unheard(
                 part.item_id,
                 part.content_index,
-                math.floor(min(max(heard_ms, 0.0), part.received_ms) + 1e-6),
+                whole_ms(min(heard_ms, part.received_ms)),
                 part.received_ms,
                 part.response_id,
             )
@@ -199,8 +216,7 @@ class PlaybackLedger:
         ):
             # An item that only the tracker knows is taken from it as it is (peer behaviour B097).
             known.insert(
-                0,
-                Unheard(position.item_id, position.content_index, math.floor(max(position.elapsed_ms, 0)), None, None),
+                0, Unheard(position.item_id, position.content_index, whole_ms(position.elapsed_ms), None, None)
             )
         return known
 

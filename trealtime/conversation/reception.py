@@ -24,9 +24,16 @@ from trealtime.conversation.events import (
     ServerErrorInfo,
     SettingsDifference,
 )
-from trealtime.conversation.interrupts import interrupt
+from trealtime.conversation.interrupts import interrupt, silence
 from trealtime.conversation.items import ItemStatus
-from trealtime.conversation.responses import begin_call, begin_response, end_response, fail_request, find_response
+from trealtime.conversation.responses import (
+    begin_call,
+    begin_response,
+    end_response,
+    fail_request,
+    find_response,
+    retry_request,
+)
 from trealtime.conversation.server_errors import is_collision, is_harmless, is_refused_create, read_error
 from trealtime.conversation.state import State
 from trealtime.errors import AudioFormatError, ProtocolError, ServerRefused, SettingsRefused
@@ -46,9 +53,16 @@ def session_created(state: State, event: wire.SessionCreated, now: float, fx: Ef
 
 def session_updated(state: State, event: wire.SessionUpdated, now: float, fx: Effects) -> None:
     acknowledge(state, event.session)
+    _settle_update(state, fx)
+    _advance_opening(state, fx)
+
+
+def _settle_update(state: State, fx: Effects) -> None:
+    """The oldest open update has been acknowledged, if there is one."""
     update = state.requests.acknowledged()
-    if update is not None:
-        differences = session_differences(update.session, event.session)
+    session = state.acknowledged
+    if update is not None and session is not None:
+        differences = session_differences(update.session, session)
         if differences:
             state.emit(
                 fx,
@@ -56,11 +70,9 @@ def session_updated(state: State, event: wire.SessionUpdated, now: float, fx: Ef
                     differences=tuple(SettingsDifference(*difference) for difference in differences), info=state.info
                 ),
             )
-        if state.opening is not None and update.ticket == state.opening.ticket:
+        if update.opening and state.opening is not None:
             state.opening.acknowledged = True
-        else:
-            state.settle(fx, update.ticket, event.session)
-    _advance_opening(state, fx)
+        state.settle(fx, update.ticket, session)
 
 
 def acknowledge(state: State, session: Mapping[str, Any]) -> None:
@@ -98,9 +110,10 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
     if (update := state.requests.refused_update(info.event_id, param=info.param)) is not None:
         refusal = SettingsRefused(**_refusal(info, "session.update"))
         state.requests.refused(update.event_id)
-        if state.opening is not None and update.ticket == state.opening.ticket:
-            state.opening = None
-        if update.ticket is not None:
+        if update.opening and state.opening is not None:
+            opening, state.opening = state.opening, None
+            state.settle(fx, opening.ticket, error=refusal)
+        elif update.ticket is not None:
             state.settle(fx, update.ticket, error=refusal)
         else:
             _emit_error(state, event, "session.update", fx)
@@ -111,11 +124,14 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
             request, again = refused
             state.requests.refused(info.event_id)
             if again:
-                state.counters.collisions_retried += 1
+                retry_request(state, request)
             else:
                 fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
             return
     sent = state.requests.refused(info.event_id)
+    if sent is not None and sent.type == "session.update":
+        # This refusal comes late: the acknowledgement that was taken for this update's was the next one's.
+        _settle_update(state, fx)
     if sent is not None and sent.own and is_harmless(info, sent.type):
         state.counters.harmless_errors += 1
         return
@@ -170,6 +186,7 @@ def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: flo
 
 
 def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float, fx: Effects) -> None:
+    state.deleted_items.add(event.item_id)
     if state.history.remove(event.item_id):
         state.emit_history(fx, "updated", event.item_id)
     state.settle(fx, state.requests.answered("conversation.item.delete", event.item_id))
@@ -185,7 +202,8 @@ def item_truncated(state: State, event: wire.ConversationItemTruncated, now: flo
 
 def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, fx: Effects, *, final: bool) -> None:
     item_id = _text(item.get("id"))
-    first = previous_item_id is None and state.first_items.take(item_id)
+    first = state.first_items.take(item_id) and previous_item_id is None
+    state.deleted_items.take(item_id)
     sent = state.sent_content.pop(item_id, None)
     if sent is not None:
         item = {**item, "content": _with_images(item.get("content"), sent)}
@@ -193,6 +211,9 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
         item, previous_item_id=previous_item_id, first=first, status="completed" if final else "in_progress"
     )
     state.emit_history(fx, change, item_id)
+    if item_id in state.history:
+        ticket = state.requests.answered("conversation.item.create", item_id)
+        state.settle(fx, ticket, state.history.item(item_id))
 
 
 def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -257,8 +278,9 @@ def transcription_delta(
 def transcription_completed(
     state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float, fx: Effects
 ) -> None:
-    change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
-    state.emit_history(fx, change, event.item_id)
+    if event.item_id not in state.deleted_items:
+        change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
+        state.emit_history(fx, change, event.item_id)
 
 
 def transcription_failed(
@@ -297,13 +319,16 @@ def _output_item(
     response = find_response(state, event.response_id, fx)
     if response is None:
         return
-    if response.in_conversation:
-        item_id = _text(event.item.get("id"))
+    item_id = _text(event.item.get("id"))
+    if response.in_conversation and item_id not in state.deleted_items:
         ended: ItemStatus = "incomplete" if response.dead is not None else "completed"
         change = state.history.put(event.item, status=ended if final else "in_progress")
         if item_id not in response.items:
             response.items.append(item_id)
         state.emit_history(fx, change, item_id)
+        if final and response.dead is not None:
+            for content_index in state.history.audio_parts(item_id):
+                silence(state, response, item_id, content_index, fx)
     if final and event.item.get("type") == "function_call":
         begin_call(state, response, event.item, fx)
 
@@ -362,9 +387,10 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
     response = state.responses.get(event.response_id) or find_response(state, event.response_id, fx)
     if response is None or response.dead is not None:
         state.counters.late_deltas_dropped += 1
+        if response is not None:
+            silence(state, response, event.item_id, event.content_index, fx)
         return
-    if not response.heard_of:
-        response.heard_of = True
+    response.heard_of = True
     if not response.in_conversation:
         state.outside_items.add(event.item_id)
     item_id, content_index, data = event.item_id, event.content_index, event.delta
@@ -376,6 +402,9 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
 
 def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:
     state.ledger.complete_part(event.item_id, event.content_index)
+    response = state.responses.get(event.response_id)
+    if response is None or response.dead is not None:
+        return
     state.emit(
         fx,
         RealtimeAudioEnd(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from trealtime.conversation import commands as cmd
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeHistoryUpdated
 from trealtime.conversation.interrupts import interrupt
+from trealtime.conversation.ledger import whole_ms
 from trealtime.conversation.requests import Sent, SettingsUpdate
 from trealtime.conversation.responses import end_call, submit
 from trealtime.conversation.state import Opening, State
@@ -21,21 +21,27 @@ def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects
     state.emit(fx, RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
     state.opening = Opening(command.ticket, acknowledged=command.session is None)
     if command.session is not None:
-        _send_update(state, command.session, command.ticket, fx)
+        _send_update(state, command.session, fx, opening=True)
 
 
 def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Effects) -> None:
-    _send_update(state, command.session, command.ticket, fx)
+    _send_update(state, command.session, fx, ticket=command.ticket)
 
 
 def _send_update(
-    state: State, session: Mapping[str, Any], ticket: str | None, fx: Effects, event_id: str | None = None
+    state: State,
+    session: Mapping[str, Any],
+    fx: Effects,
+    *,
+    ticket: str | None = None,
+    event_id: str | None = None,
+    opening: bool = False,
 ) -> None:
     event: dict[str, Any] = {"type": "session.update", "session": session}
     if event_id is not None:
         event["event_id"] = event_id
     event_id = state.send(fx, event, Sent("session.update"))
-    state.requests.updates.append(SettingsUpdate(event_id, session, ticket))
+    state.requests.updates.append(SettingsUpdate(event_id, session, ticket, opening))
 
 
 # ---- items ----------------------------------------------------------------------------------------------------------
@@ -43,7 +49,7 @@ def _send_update(
 
 def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) -> None:
     item = dict(command.item)
-    item_id = item.setdefault("id", state.ids.new("item"))
+    item_id = item["id"] = item.get("id") or state.ids.new("item")
     event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
     if command.previous_item_id is not None:
         event["previous_item_id"] = command.previous_item_id
@@ -54,7 +60,7 @@ def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) 
         state.sent_content[item_id] = content
         if len(state.sent_content) > 16:  # items that were refused must not add up
             del state.sent_content[next(iter(state.sent_content))]
-    state.send(fx, event, Sent("conversation.item.create", command.ticket))
+    state.send(fx, event, Sent("conversation.item.create", command.ticket, item_id))
     if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
         # The app answers a call by itself; whether it wants a response it says by itself too.
         end_call(state, item["call_id"], respond=False, fx=fx)
@@ -77,7 +83,7 @@ def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effec
         "type": "conversation.item.truncate",
         "item_id": command.item_id,
         "content_index": command.content_index,
-        "audio_end_ms": end_ms if received_ms is None else min(end_ms, math.floor(received_ms)),
+        "audio_end_ms": end_ms if received_ms is None else min(end_ms, whole_ms(received_ms)),
     }
     state.send(fx, event, Sent("conversation.item.truncate", command.ticket, command.item_id))
 
@@ -130,23 +136,30 @@ def cancel_response(state: State, command: cmd.CancelResponse, now: float, fx: E
 
 
 def interrupt_all(state: State, command: cmd.Interrupt, now: float, fx: Effects) -> None:
-    if command.ticket is None and command.response_id is None:
-        interrupt(state, command.cause, now, fx)
-        return
-    if command.response_id is not None:
+    if command.ticket is None:
         interrupt(state, command.cause, now, fx, response_id=command.response_id)
-    if command.ticket is not None:
-        _abandon(state, command.ticket, fx)
+        return
+    living = next((each.id for each in state.live() if command.ticket in each.tickets), None)
+    shared = _leave(state, command.ticket, fx)
+    response_id = command.response_id or living
+    if response_id is not None and not shared:
+        interrupt(state, command.cause, now, fx, response_id=response_id)
 
 
-def _abandon(state: State, ticket: str, fx: Effects) -> None:
-    """Whoever holds this ticket has left: what it asked for and has not got is not wanted any more."""
-    request = state.gate.kill_ticket(ticket)
-    if request is not None and request.sent_at is None:
-        state.settle(fx, ticket, ResponseResult(response_id=None, status="cancelled", reason="client_cancelled"))
+def _leave(state: State, ticket: str, fx: Effects) -> bool:
+    """Whoever holds this ticket has left: what it asked for and has not got is not wanted any more. Whether others wait
+    for the same response: then it goes on."""
+    left = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
+    if state.gate.kill_ticket(ticket):
+        state.settle(fx, ticket, left)
     for response in [*state.responses.values(), *state.calls.values()]:
         if response.tickets == [ticket]:
             response.abandoned = True
+        elif ticket in response.tickets:
+            response.tickets.remove(ticket)
+            state.settle(fx, ticket, left)
+            return True
+    return False
 
 
 # ---- raw ------------------------------------------------------------------------------------------------------------
@@ -162,7 +175,7 @@ def send_raw(state: State, command: cmd.SendRaw, now: float, fx: Effects) -> Non
         params = event.get("response")
         submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
     elif kind == "session.update" and isinstance(event.get("session"), Mapping):
-        _send_update(state, event["session"], None, fx, event_id)
+        _send_update(state, event["session"], fx, event_id=event_id)
     else:
         state.send(fx, event, Sent(str(kind)))
 

@@ -36,6 +36,8 @@ class SettingsUpdate:
     event_id: str
     session: Mapping[str, Any]
     ticket: str | None = None
+    opening: bool = False
+    """The first one: whoever waits for it waits for the whole opening."""
 
 
 @attrs.define

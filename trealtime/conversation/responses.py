@@ -27,6 +27,7 @@ __all__ = [
     "fail_request",
     "find_response",
     "pump",
+    "retry_request",
     "submit",
 ]
 
@@ -45,7 +46,7 @@ def submit(
     event_id: str | None = None,
 ) -> None:
     """Wish for a response; `pump` sends it when its time has come."""
-    key = state.ids.next("req")
+    key = state.ids.new("req")  # other clients of the same session may have keys of their own
     state.gate.submit(Request(key, params, automatic=automatic, tickets=tickets or [], event_id=event_id))
 
 
@@ -59,6 +60,18 @@ def pump(state: State, now: float, fx: Effects) -> None:
         if request.event_id is not None and request.collisions == 0:
             event["event_id"] = request.event_id
         request.event_id = state.send(fx, event, Sent("response.create"))
+
+
+def retry_request(state: State, request: Request) -> None:
+    """A request goes again, with those who still wait for it. If a response had been taken for its answer, it was not:
+    they do not wait for that one any more; when that one is over already, they have got it."""
+    state.counters.collisions_retried += 1
+    if request.answered:
+        request.answered = False
+        owners = [each for each in (*state.responses.values(), *state.calls.values()) if each.request is request]
+        request.tickets = owners[0].tickets if owners else []
+        for owner in owners:
+            owner.request, owner.tickets = None, []
 
 
 def fail_request(state: State, request: Request, error: Exception, fx: Effects) -> None:
@@ -94,17 +107,20 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
     metadata = created.get("metadata")
     if isinstance(created.get("conversation_id"), str):
         state.names_conversations = True
-    outside = state.names_conversations and "conversation_id" in created and created["conversation_id"] is None
-    request = state.gate.created(
-        response_id, metadata if isinstance(metadata, Mapping) else None, out_of_band=outside, now=now
-    )
+    told = state.names_conversations and "conversation_id" in created
+    outside = created["conversation_id"] is None if told else None
+    response = state.responses.get(response_id)
+    if response is not None and response.request is not None:  # said twice
+        return
+    request = state.gate.created(response_id, metadata if isinstance(metadata, Mapping) else None, out_of_band=outside)
     if request is not None:
         outside = request.out_of_band
-    response = state.responses.get(response_id)
     if response is None:
         response = _open(state, response_id, fx, in_conversation=not outside)
+    response.in_conversation = not outside
     if request is None:
         return
+    request.answered = True
     response.request = request
     response.tickets = [*request.tickets]
     fx.started += [(ticket, response_id) for ticket in request.tickets]
@@ -133,8 +149,11 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         return
     del state.responses[response_id]
     state.finished.add(response_id)
-    served = state.gate.done(response_id)
+    metadata = done.get("metadata")
+    served = state.gate.done(response_id, metadata if isinstance(metadata, Mapping) else None)
     if served is not None:
+        served.answered = True
+        response.request = served
         response.tickets += served.tickets
         fx.started += [(ticket, response_id) for ticket in served.tickets]
     state.ledger.complete(response_id)
@@ -145,7 +164,6 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         state.usage = add_usage(state.usage, usage)
         state.info.context.usage = state.usage
     status, reason = _outcome(done)
-    metadata = done.get("metadata")
     output = done.get("output")
     response.result = ResponseResult(
         response_id=response_id,

@@ -131,6 +131,9 @@ class State:
     outside_items: Recent = attrs.field(factory=Recent, init=False)
     """Audio items of out-of-band responses: the server's conversation does not have them."""
 
+    deleted_items: Recent = attrs.field(factory=Recent, init=False)
+    """What still comes of these does not bring them back."""
+
     first_items: Recent = attrs.field(factory=Recent, init=False)
     """Items that we asked to be put at the start of the conversation."""
 
