@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
 if TYPE_CHECKING:
     import trio
+    from typing_extensions import TypeVar  # checkers know it, installed or not
 
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.conversation.effects import Usage
 
-__all__ = ["ContextT", "RunContext", "RunContextWrapper", "ToolContext"]
+    # The default (PEP 696) spares users an annotation at ``agent = RealtimeAgent(name=...)``.
+    ContextT = TypeVar("ContextT", default=Any)
+else:
+    from typing import TypeVar
 
-ContextT = TypeVar("ContextT")
+    ContextT = TypeVar("ContextT")
+
+__all__ = ["ContextT", "RunContext", "RunContextWrapper", "ToolContext"]
 
 
 @attrs.define
