@@ -1,8 +1,8 @@
 """Conversation items as the app sees them: what `session.history` holds.
 
 Names and fields follow the realtime layer of the OpenAI Agents SDK (content types ``text`` and ``audio`` for the
-assistant where the wire says ``output_text`` and ``output_audio``). Fields it does not have are marked "ours"; so is the
-`text` of messages, and ``print(item)``, which gives one line to read.
+assistant where the wire says ``output_text`` and ``output_audio``). Fields it does not have are marked "ours"; so is
+the `text` of messages, and ``print(item)``, which gives one line to read.
 """
 
 from __future__ import annotations
