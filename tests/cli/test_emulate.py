@@ -51,6 +51,8 @@ async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
             output = Lines(process.stdout)
             address = await output.next()
             assert address.startswith("Listening at ws://127.0.0.1:")
+            base_url = address.split()[2].removesuffix("/realtime")
+            assert await output.next() == f"For clients: OPENAI_BASE_URL={base_url} OPENAI_API_KEY=any"
             assert "not speech" in await output.next()
             async with open_websocket_wire(address.split()[2]) as wire:
                 item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}

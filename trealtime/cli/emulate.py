@@ -88,6 +88,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
             on_event=_tell,
         ) as emulator:
             _say(f"Listening at {emulator.url} (Ctrl-C ends it)")
+            key = "any" if arguments.api_key is None else "..."
+            _say(f"For clients: OPENAI_BASE_URL={emulator.url.removesuffix('/realtime')} OPENAI_API_KEY={key}")
             _say(
                 "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
             )
