@@ -135,6 +135,24 @@ async def test_a_client_that_only_asks_and_never_reads_is_read_no_more(kit: Any,
         assert sent < 64 * 2 + 16 + 5
 
 
+async def test_turns_beyond_those_that_may_wait_for_the_transcriber_fail_to_be_heard(
+    kit: Any, autojump_clock: MockClock
+) -> None:
+    class Slow:
+        async def transcribe(self, samples: Any, rate: int, *, language: Any = None, prompt: Any = None) -> str:
+            await trio.sleep(60)
+            return "late"
+
+    async with kit.client(transcriber=Slow(), limits=EmulatorLimits(unheard_items=1)) as client:
+        await client.update({"audio": {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}})
+        for _ in range(4):
+            await client.append(kit.pcm(200))
+            await client.send("input_audio_buffer.commit")
+        failed = await client.get("conversation.item.input_audio_transcription.failed")
+        assert "waiting" in failed["error"]["message"]
+        assert (await client.get("conversation.item.input_audio_transcription.completed"))["transcript"] == "late"
+
+
 async def test_sessions_are_apart(kit: Any, autojump_clock: MockClock) -> None:
     async with open_emulator(listen=False) as emulator, emulator.connect() as one, emulator.connect() as two:
         first, second = kit.client_of(one), kit.client_of(two)

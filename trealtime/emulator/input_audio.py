@@ -145,8 +145,7 @@ class InputAudio:
         self._listener.user_began()
 
     def _end_turn(self, end_ms: int) -> None:
-        if self._turn is None:
-            return
+        assert self._turn is not None  # the detector is reset whenever the turn is forgotten
         item_id, start_ms = self._turn
         self._turn = None
         self._outlet.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": item_id})

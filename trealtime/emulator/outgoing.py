@@ -25,9 +25,6 @@ class Outgoing:
         self._given_up = False
         self._changed = trio.lowlevel.ParkingLot()
 
-    def __len__(self) -> int:
-        return len(self._events)
-
     def add(self, events: Iterable[dict[str, Any]]) -> None:
         """Queue `events`."""
         self._events.extend(events)
