@@ -95,6 +95,9 @@ async def take_turn(session: RealtimeSession, speech: NDArray[np.int16]) -> byte
                     patience.deadline = speech_ends + PATIENCE_S
                     if trio.current_time() >= speech_ends and event.status != "cancelled":
                         break
+            else:
+                outcome = await session.wait_closed()
+                tell(f"the session was ended by the {outcome.closed_by}: {outcome.reason}")
         nursery.cancel_scope.cancel()
     return b"".join(answer.values())
 
