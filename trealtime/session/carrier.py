@@ -114,7 +114,9 @@ class Carrier:
 
     def handed_out(self, event: RealtimeAudio) -> None:
         """A consumer has taken this audio: from now on the user is assumed to hear it."""
-        self.core.hand_out(event.audio, trio.current_time())
+        chunk = event.audio
+        end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
+        self.core.hand_out(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms, trio.current_time())
         if self._changed:
             self._changed.unpark_all()
 

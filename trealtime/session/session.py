@@ -44,6 +44,7 @@ from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.session.lifetime import Lifetime
 from trealtime.session.listening import Listening
 from trealtime.session.mailbox import Feed, Overflow, check_event_types
+from trealtime.session.model_shim import SessionModel
 from trealtime.session.opening import SettingsInput, connection_target, default_model_name, opening, settings_update
 from trealtime.session.outbox import MicrophoneAudio, Outbox
 from trealtime.session.outcome import CloseOutcome
@@ -253,6 +254,11 @@ class RealtimeSession(Generic[ContextT]):
     def usage(self) -> Usage:
         """Tokens of all responses so far."""
         return self._carrier.core.usage
+
+    @property
+    def model(self) -> SessionModel:
+        """For programs written for the OpenAI Agents SDK: ``await session.model.send_event(...)``."""
+        return SessionModel(self)
 
     @property
     def context(self) -> RunContext[Any]:
