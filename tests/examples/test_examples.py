@@ -1,0 +1,221 @@
+"""The examples, run as a newcomer runs them: as programs, with no key, on the emulator."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trio
+
+from trealtime.audio.levels import peak_dbfs, rms_dbfs
+from trealtime.audio.wav import read_wav, write_wav
+from trealtime.emulator import open_emulator
+from trealtime.emulator.voice import VOICE_RATE, ToneVoice
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTICE = "No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.\n"
+QUESTION = "How is the weather in Oslo?"
+WORDS_PER_S = (1.2, 5.0)
+"""Between the slowest reader and the fastest speaker that one would still call a voice."""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment (which has no key, see tests/conftest.py), with the package to be found."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "PYTHONWARNINGS": "error", **variables}
+
+
+def command(example: str, *arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / "examples" / example), *map(str, arguments)]
+
+
+def run(example: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(example, *arguments),
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def seconds(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found is not None, f"no {pattern!r} in:\n{text}"
+    return float(found[1])
+
+
+def assert_spoken_length(words: str, spoken_s: float) -> None:
+    slowest, fastest = WORDS_PER_S
+    assert len(words.split()) / fastest <= spoken_s <= len(words.split()) / slowest + 1
+
+
+def speech(text: str = QUESTION) -> np.ndarray:
+    return np.concatenate([chunk.samples for chunk in ToneVoice().speak(text, voice="cedar", speed=1.0)])
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    path = tmp_path / "question.wav"
+    write_wav(path, speech(), VOICE_RATE)
+    return path
+
+
+# ---- quickstart -----------------------------------------------------------------------------------------------------
+
+
+def test_quickstart_prints_the_items_and_the_answer_and_ends_at_agent_end() -> None:
+    done = run("quickstart.py")
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+    *events, blank, answer, length = done.stdout.splitlines()
+    assert events == [
+        "history_added: user: Say hello in one short sentence.",
+        "history_added: assistant: ...",
+        "agent_end: completed",
+    ]
+    assert blank == ""
+    assert answer.startswith("assistant: Hello!")
+    assert_spoken_length(answer.removeprefix("assistant: "), seconds(r"^\((.+) s of audio\)$", length))
+
+
+def test_quickstart_in_scopes_prints_both_answers_and_the_history_with_the_tool_call() -> None:
+    done = run("quickstart.py", "--scoped")
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+    hello, status, length, blank, _, *history = done.stdout.splitlines()
+    assert hello.startswith("Hello!")
+    assert "Order 1234 is on its way." in status
+    assert blank == ""
+    assert_spoken_length(status, seconds(r"^\((.+) s of audio\)$", length))
+    assert history == [
+        "  user: Say hello in one short sentence.",
+        f"  assistant: {hello}",
+        "  user: Where is order 1234?",
+        '  order_status({"order_id": 1234}) -> Order 1234 is on its way.',
+        f"  assistant: {status}",
+    ]
+
+
+async def test_quickstart_with_a_key_talks_to_the_service_and_says_nothing_of_an_emulator() -> None:
+    async with open_emulator(api_key="sk-test") as service:
+        where = {"OPENAI_BASE_URL": service.url.removesuffix("/realtime"), "OPENAI_API_KEY": "sk-test"}
+        with trio.fail_after(60):
+            done = await trio.run_process(
+                command("quickstart.py"), env=environment(**where), capture_stdout=True, capture_stderr=True
+            )
+        assert service.statistics().sessions_opened == 1
+    assert done.stderr == b""
+    assert b"agent_end: completed" in done.stdout
+
+
+def test_quickstart_says_in_one_line_why_it_cannot_connect() -> None:
+    done = run("quickstart.py", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL="ws://127.0.0.1:9/v1")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(r"ConnectFailed: .*127\.0\.0\.1:9.*\n", done.stderr)
+
+
+# ---- wav_turn -------------------------------------------------------------------------------------------------------
+
+
+def test_wav_turn_says_the_question_in_real_time_and_writes_the_answer(question: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answer.wav"
+    done = run("wav_turn.py", question, out)
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+
+    said_s = seconds(r"^Saying (.+) s of speech\n", done.stdout)
+    assert said_s == pytest.approx(len(speech()) / VOICE_RATE, abs=0.5)  # without the pause at its end
+    started_s = seconds(r"\n *(\S+) s  speech_started\n", done.stdout)
+    assert 0 < started_s < said_s
+    # The server waits 500 ms of silence; the rest is the machine's.
+    stopped_s = seconds(r"speech_stopped  \((\S+) s after the end of speech\)", done.stdout)
+    first_audio_s = seconds(r"first audio  \((\S+) s after the end of speech\)", done.stdout)
+    complete_s = seconds(r"answer completed  \((\S+) s after the end of speech\)", done.stdout)
+    assert 0.4 < stopped_s <= first_audio_s <= complete_s < 10
+    assert seconds(r"\n *(\S+) s  answer completed", done.stdout) == pytest.approx(said_s + complete_s, abs=0.02)
+
+    assert re.search(r"^user: \(speech, \d\.\d s\)$", done.stdout, re.MULTILINE)
+    words = re.search(r"^assistant: (I heard you speak .*)$", done.stdout, re.MULTILINE)
+    assert words is not None
+    samples, rate = read_wav(out)
+    assert rate == 24_000
+    assert_spoken_length(words[1], len(samples) / rate)
+    assert done.stdout.endswith(f"{out}: {len(samples) / rate:.2f} s of audio\n")
+    assert -23 < rms_dbfs(samples) < -17
+    assert peak_dbfs(samples) < -1
+
+
+async def test_wav_turn_resamples_and_talks_to_the_server_at_url(tmp_path: Path) -> None:
+    telephone = tmp_path / "telephone.wav"
+    write_wav(telephone, speech("Hello there!")[::3], 8_000)
+    out = tmp_path / "answer.wav"
+    async with open_emulator() as emulator:
+        with trio.fail_after(60):
+            done = await trio.run_process(
+                command("wav_turn.py", telephone, out, "--url", emulator.url),
+                env=environment(),
+                capture_stdout=True,
+                capture_stderr=True,
+            )
+        assert emulator.statistics().sessions_opened == 1
+    assert done.stderr == b""
+    assert b"I heard you speak" in done.stdout
+    assert len(read_wav(out)[0]) > 24_000
+
+
+def test_wav_turn_cuts_an_answer_that_is_spoken_over_at_what_was_heard(tmp_path: Path) -> None:
+    path, out = tmp_path / "twice.wav", tmp_path / "answer.wav"
+    pause = np.zeros(3 * VOICE_RATE, np.int16)  # an answer is well under way after it, and not over
+    write_wav(path, np.concatenate([speech("Hello there!"), pause, speech("One more thing.")]), VOICE_RATE)
+    done = run("wav_turn.py", path, out)
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+    cut, whole = re.findall(r"^assistant: (.*)$", done.stdout, re.MULTILINE)
+    assert len(cut.split()) < len(whole.split())
+    spoken_s = len(read_wav(out)[0]) / 24_000
+    assert_spoken_length(f"{cut} {whole}", spoken_s)
+
+
+@pytest.mark.parametrize(
+    "name, content, complaint",
+    [
+        ("missing.wav", None, "No such file"),
+        ("empty.wav", b"", "not a WAV file"),
+        ("notes.wav", b"not audio at all" * 100, "not a WAV file"),
+    ],
+)
+def test_wav_turn_refuses_what_is_no_wav_in_one_line(tmp_path, name, content, complaint) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert_refused(run("wav_turn.py", path, tmp_path / "answer.wav"), name, complaint)
+    assert not (tmp_path / "answer.wav").exists()
+
+
+@pytest.mark.parametrize("samples", [0, 24_000])
+def test_wav_turn_refuses_silence(tmp_path, samples) -> None:
+    path = tmp_path / "silence.wav"
+    write_wav(path, np.zeros(samples, np.int16), VOICE_RATE)
+    assert_refused(run("wav_turn.py", path, tmp_path / "answer.wav"), "silence.wav", "no sound")
+
+
+def test_wav_turn_refuses_an_answer_that_cannot_be_written_before_it_says_anything(question, tmp_path) -> None:
+    assert_refused(run("wav_turn.py", question, tmp_path), str(tmp_path))
+    assert_refused(run("wav_turn.py", question, tmp_path / "nowhere" / "answer.wav"), "nowhere")
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *complaints: str) -> None:
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("wav_turn: ")
+    assert done.stderr.count("\n") == 1
+    for complaint in complaints:
+        assert complaint in done.stderr
+
+
+def test_wav_turn_says_in_one_line_why_it_cannot_connect(question: Path, tmp_path: Path) -> None:
+    done = run("wav_turn.py", question, tmp_path / "answer.wav", "--url", "ws://127.0.0.1:9/v1/realtime")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"wav_turn: .*127\.0\.0\.1:9.*\n", done.stderr)
