@@ -595,7 +595,7 @@ class Machine(RuleBasedStateMachine):
                 self.command(cmd.Shed(item_id, index, end_ms))
             else:
                 self.handed_ms[item_id, index] = max(self.handed_ms[item_id, index], end_ms)
-                self.command(cmd.HandOut(item_id, index, start_ms, end_ms))
+                self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
 
     @precondition(lambda self: self.calls)
     @rule(respond=st.booleans())
@@ -650,7 +650,8 @@ class Machine(RuleBasedStateMachine):
 
     def compare(self) -> None:
         state, server = self.core._state, self.server
-        assert state.history.order() == server.order
+        if server.echoes or not server.outside:  # else nobody can tell which response is out of band
+            assert state.history.order() == server.order
         assert not state.responses
         assert not state.calls
         assert not state.gate._on_its_way()
@@ -670,7 +671,7 @@ class Machine(RuleBasedStateMachine):
                 self.compare_message(item)
 
     def compare_message(self, item: Any) -> None:
-        truth = self.server.items[item.item_id].get("content", [])
+        truth = self.server.items.get(item.item_id, {}).get("content", [])
         assert item.status in ("completed", "incomplete"), item
         images = [part for part in item.content if isinstance(part, InputImage)]
         assert len(images) == (item.item_id in self.images)

@@ -13,13 +13,15 @@ Theory of operation
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
-7. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead.
+7. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead. So does one
+   that was given up, where its key comes back after all: whoever asked has been told that there is no answer.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any, Final
 
 import attrs
@@ -31,6 +33,7 @@ METADATA_KEY: Final = "trealtime_request"
 
 _RETRY_FIRST_S: Final = 0.2
 _RETRY_LIMIT: Final = 8
+_GIVEN_UP_LIMIT: Final = 16
 
 
 @attrs.define(eq=False)
@@ -47,6 +50,9 @@ class Request:
     """A response has been taken for its answer."""
 
     sent_at: float | None = None
+    place: int = 0
+    """In the order of sending."""
+
     collisions: int = 0
 
     @property
@@ -65,7 +71,11 @@ class ResponseGate:
 
     _queue: deque[Request] = attrs.field(factory=deque, init=False)
     _sent: Request | None = attrs.field(default=None, init=False)
+    _places: Iterator[int] = attrs.field(factory=count, init=False)
     _sent_out_of_band: dict[str, Request] = attrs.field(factory=dict, init=False)
+    _given_up: dict[str, Request] = attrs.field(factory=dict, init=False)
+    """The last few, by key."""
+
     _live: set[str] = attrs.field(factory=set, init=False)
     """Responses in the default conversation that have been created and are not done."""
 
@@ -89,9 +99,8 @@ class ResponseGate:
         for request in self._queue:
             if request.out_of_band:
                 self._queue.remove(request)
-                request.sent_at = now
                 self._sent_out_of_band[request.key] = request
-                return request
+                return self._mark_sent(request, now)
         if not self._queue or self._live or self._sent is not None:
             return None
         if self._blocked_until is not None and now < self._blocked_until:
@@ -100,8 +109,12 @@ class ResponseGate:
         request = self._queue.popleft()
         while self._queue and request.goes_with(self._queue[0]):
             request.tickets += self._queue.popleft().tickets
-        request.sent_at = now
         self._sent = request
+        return self._mark_sent(request, now)
+
+    def _mark_sent(self, request: Request, now: float) -> Request:
+        request.sent_at = now
+        request.place = next(self._places)
         return request
 
     # ---- answers ---------------------------------------------------------------------------------------------------
@@ -123,7 +136,7 @@ class ResponseGate:
 
     def _take_by_key(self, key: str) -> Request | None:
         self._echoes = True
-        for request in self._on_its_way():
+        for request in [*self._on_its_way(), *self._given_up.values()]:
             if request.key == key:
                 self._drop_sent(request)
                 return request
@@ -138,7 +151,7 @@ class ResponseGate:
         likely = [request for request in self._on_its_way() if out_of_band in (None, request.out_of_band)]
         if not likely:
             return None
-        return self._take_guess(min(likely, key=lambda request: request.sent_at or 0.0))
+        return self._take_guess(min(likely, key=lambda request: request.place))
 
     def _take_guess(self, request: Request) -> Request:
         self._drop_sent(request)
@@ -232,6 +245,9 @@ class ResponseGate:
         ]
         for request in late:
             self._drop_sent(request)
+            self._given_up[request.key] = request
+            if len(self._given_up) > _GIVEN_UP_LIMIT:
+                del self._given_up[next(iter(self._given_up))]
         return late
 
     def drain(self) -> list[Request]:
@@ -240,6 +256,7 @@ class ResponseGate:
         self._queue.clear()
         self._sent = None
         self._sent_out_of_band.clear()
+        self._given_up.clear()
         self._live.clear()
         self._guessed = None
         self._turns_due = 0
@@ -253,6 +270,7 @@ class ResponseGate:
         if request is self._sent:
             self._sent = None
         self._sent_out_of_band.pop(request.key, None)
+        self._given_up.pop(request.key, None)
 
     # ---- questions -------------------------------------------------------------------------------------------------
 

@@ -144,19 +144,19 @@ class History:
         item_id = item.get("id")
         if not isinstance(item_id, str) or not item_id:
             return "unchanged"
+        if previous_item_id == item_id:  # nonsense; the place that it has or gets at the end is as good as any
+            previous_item_id = None
         node = self._nodes.get(item_id)
         if node is None:
             node = self._nodes[item_id] = _Node(item_id, {})
             self._place(node, previous_item_id, first=first)
-            change: Change = "added"
-        else:
-            change = "updated" if self._move(node, previous_item_id) else "unchanged"
-        before = node.seen
-        self._merge(node, item, status)
-        if change == "added":
+            self._merge(node, item, status)
             self._settle_waiting(node)
             return "added"
-        return "updated" if change == "updated" or self._show(node) != before else "unchanged"
+        before = self._show(node)
+        moved = self._move(node, previous_item_id)
+        self._merge(node, item, status)
+        return "updated" if moved or self._show(node) != before else "unchanged"
 
     def remove(self, item_id: str) -> bool:
         """The server has deleted an item; whether it was there."""
@@ -262,7 +262,7 @@ class History:
 
     def _move(self, node: _Node, previous_item_id: str | None) -> bool:
         """A later sight names the predecessor: put the item there unless it is there already."""
-        if previous_item_id is None or previous_item_id == node.previous_item_id or previous_item_id == node.item_id:
+        if previous_item_id is None or previous_item_id == node.previous_item_id:
             return False
         self._stop_waiting(node)
         node.previous_item_id, node.seen = previous_item_id, None
