@@ -125,7 +125,7 @@ class Talk:
         self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
 
     def hand_out(self, item_id: str, start_ms: float, end_ms: float, index: int = 0) -> None:
-        self.do(cmd.HandOut(item_id, index, start_ms, end_ms))
+        self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
 
     def speak(self, response_id: str, item_id: str, ms: float = 1000, *, hand_out: bool = True) -> None:
         """A response that has begun, with an item and audio that the app has taken."""
