@@ -25,7 +25,7 @@ SECOND = 48_000
 
 @attrs.define(eq=False)
 class Connection:
-    """The server's end of one session: notes what it is told, answers what every server answers, sends what tests say."""
+    """The server's end of one session: notes what it is told, answers what all servers answer, sends what tests say."""
 
     wire: MemoryWire
     target: ConnectionTarget
@@ -114,7 +114,12 @@ class Connection:
         await self.send({"type": "response.output_audio_transcript.delta", "delta": text, **place})
 
     async def done(
-        self, *, id: str = "resp_1", status: str = "completed", output: list[Any] | None = None, reason: str | None = None
+        self,
+        *,
+        id: str = "resp_1",
+        status: str = "completed",
+        output: list[Any] | None = None,
+        reason: str | None = None,
     ) -> None:
         response: dict[str, Any] = {"id": id, "object": "realtime.response", "status": status, "output": output or []}
         if reason is not None:
@@ -177,6 +182,7 @@ class Service:
         self.answers = True
         self.capacity = 64
         self.left = 0
+        self.connected = trio.Event()
 
     @property
     def last(self) -> Connection:
@@ -188,6 +194,7 @@ class Service:
         client, server = memory_wire_pair(capacity=self.capacity)
         connection = Connection(server, target, answers=self.answers)
         self.connections.append(connection)
+        self.connected.set()
         self._nursery.start_soon(connection.run, self.greet)
         try:
             yield client
@@ -215,4 +222,3 @@ def make_runner(service: Service) -> Callable[..., RealtimeRunner[Any]]:
 @pytest.fixture
 def runner(make_runner: Callable[..., RealtimeRunner[Any]]) -> RealtimeRunner[Any]:
     return make_runner()
-

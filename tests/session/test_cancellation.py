@@ -65,33 +65,25 @@ async def test_a_cancelled_call_leaves_a_session_that_works(autojump_clock, serv
     assert await cancel_at_each_checkpoint(scenario) >= 1
 
 
-async def test_entering_cancelled_at_any_point_leaves_nothing(autojump_clock, service, runner) -> None:
+async def test_a_session_cancelled_at_any_point_of_its_life_is_closed_and_leaves_nothing(
+    autojump_clock, service, runner
+) -> None:
     async def scenario(cancel_here) -> None:
-        entered = len(service.connections)
-        left = service.left
+        before = (len(service.connections), service.left, len(trio.lowlevel.current_task().child_nurseries))
+        body_ran = False
         with cancel_here():
             async with runner.session() as session:
+                body_ran = True
                 await session.send_message("Hi")
                 await trio.sleep(1)
-        assert service.left - left == len(service.connections) - entered
-        assert trio.lowlevel.current_task().child_nurseries == []
+        opened, left, nurseries = before
+        assert service.left - left == len(service.connections) - opened
+        assert len(trio.lowlevel.current_task().child_nurseries) == nurseries
+        if body_ran:
+            assert (await service.last.expect_closed()).code == 1000
+            assert session.outcome.closed_by == "client"
 
-    assert await cancel_at_each_checkpoint(scenario) >= 8
-
-
-async def test_leaving_cancelled_at_any_point_closes_in_order(autojump_clock, service, runner) -> None:
-    async def scenario(cancel_here) -> None:
-        session = await runner.run()
-        await session.__aenter__()
-        await session.send_message("last words")
-        with cancel_here():
-            await session.__aexit__(None, None, None)
-        await trio.testing.wait_all_tasks_blocked()
-        assert service.last.closed.code == 1000
-        assert service.last.of("conversation.item.create")
-        assert session.outcome.closed_by == "client"
-
-    await cancel_at_each_checkpoint(scenario)
+    assert await cancel_at_each_checkpoint(scenario) >= 20
 
 
 async def test_a_response_scope_cancelled_at_any_point_ends_the_response(autojump_clock, service, runner) -> None:
@@ -102,26 +94,19 @@ async def test_a_response_scope_cancelled_at_any_point_ends_the_response(autojum
             async def serve() -> None:
                 await connection.begin(await connection.expect("response.create"))
                 await connection.begin_item()
-                await connection.audio(3)
+                await connection.audio(1)
 
             nursery.start_soon(serve)
-            with cancel_here() as scope:
+            with cancel_here():
                 async with session.respond("Hi") as response:
-                    async for _chunk in response.audio:
-                        await trio.sleep(0.05)
-                        if trio.current_time() > 10**9:
-                            return
-                        if response.response_id and len(connection.received) > 50:
-                            return
-                        if _chunk.start_ms >= 2700:
+                    async for chunk in response.audio:
+                        if chunk.start_ms >= 800:
                             break
             await trio.testing.wait_all_tasks_blocked()
-            if connection.of("response.create"):
-                assert connection.of("response.cancel")
-            assert scope is not None
+            assert len(connection.of("response.cancel")) == len(connection.of("response.create"))
             nursery.cancel_scope.cancel()
 
-    await cancel_at_each_checkpoint(scenario)
+    assert await cancel_at_each_checkpoint(scenario) >= 10
 
 
 async def test_serving_cancelled_at_any_point_leaves_nothing(autojump_clock, service, runner) -> None:

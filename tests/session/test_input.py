@@ -45,7 +45,7 @@ async def test_big_endian_samples_are_turned_round(autojump_clock, service, runn
 
 
 @pytest.mark.parametrize(
-    ("audio", "error", "words"),
+    "audio, error, words",
     [
         (b"\0\0\0", AudioFormatError, "whole samples"),
         (np.zeros(4, dtype=np.float32), AudioFormatError, "float32"),
@@ -91,7 +91,7 @@ async def test_send_audio_waits_and_send_audio_nowait_drops_when_the_uplink_is_s
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    "message, words",
     [
         ({"role": "user", "content": [{"type": "input_video", "video_url": "x"}]}, "input_video"),
         ({"role": "nobody", "content": []}, "nobody"),
@@ -172,6 +172,17 @@ async def test_settings_are_changed_when_the_server_says_so(autojump_clock, serv
             await session.update_settings({"audio": {"output": {"sped": 1.2}}})
 
 
+async def test_settings_without_a_json_form_are_refused_before_connecting(autojump_clock, service, runner) -> None:
+    settings = {"extra": {"new": object()}}
+    with pytest.raises(TypeError, match="settings"):
+        async with runner.session(model_config={"initial_model_settings": settings}):
+            pytest.fail("the body must not run")
+    assert not service.connections
+    async with runner.session() as session:
+        with pytest.raises(TypeError, match="settings"):
+            await session.update_settings(settings)
+
+
 async def test_a_refused_change_raises_where_it_was_made(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         service.last.answers = False
@@ -213,7 +224,7 @@ async def test_items_are_made_deleted_and_retrieved_when_the_server_says_so(auto
 
 
 @pytest.mark.parametrize(
-    ("config", "words"),
+    "config, words",
     [
         ({"modle_settings": {}}, "did you mean 'model_settings'"),
         ({"model_settings": {"voice": 3}}, "model_settings.voice"),
@@ -224,7 +235,9 @@ async def test_items_are_made_deleted_and_retrieved_when_the_server_says_so(auto
         ({"tool_error_formatter": print}, "not supported yet"),
     ],
 )
-async def test_a_wrong_run_config_is_refused_when_the_runner_is_made(autojump_clock, make_runner, config, words) -> None:
+async def test_a_wrong_run_config_is_refused_when_the_runner_is_made(
+    autojump_clock, make_runner, config, words
+) -> None:
     with pytest.raises(SettingsError, match=words):
         make_runner(**config)
 

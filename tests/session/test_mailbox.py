@@ -25,7 +25,9 @@ INFO = EventInfo(RunContext(None))
 SECOND = 48_000
 
 
-def audio(item: str = "item_a", *, response: str = "resp_1", seconds: float = 1.0, start_ms: float = 0) -> RealtimeAudio:
+def audio(
+    item: str = "item_a", *, response: str = "resp_1", seconds: float = 1.0, start_ms: float = 0
+) -> RealtimeAudio:
     chunk = AudioChunk(bytes(int(seconds * SECOND)), response, item, 0, start_ms)
     return RealtimeAudio(chunk, item, 0, INFO)
 

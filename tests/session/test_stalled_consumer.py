@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from trealtime.errors import SlowConsumer
+from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
 
 
 async def speak(connection) -> None:
@@ -161,9 +162,15 @@ async def test_the_feed_of_a_second_loop_goes_with_the_loop(autojump_clock, serv
         nursery.cancel_scope.cancel()
 
 
-async def test_the_tracker_says_where_an_interrupt_cuts(autojump_clock, service, runner) -> None:
-    from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+async def test_the_tracker_counts_in_the_format_of_the_session(autojump_clock, service, make_runner) -> None:
+    tracker = RealtimePlaybackTracker()
+    runner = make_runner(model_settings={"output_audio_format": "g711_ulaw"})
+    async with runner.session(model_config={"playback_tracker": tracker}):
+        tracker.on_play_bytes("item_a", 0, bytes(8_000))
+        assert tracker.get_state().elapsed_ms == 1000
 
+
+async def test_the_tracker_says_where_an_interrupt_cuts(autojump_clock, service, runner) -> None:
     tracker = RealtimePlaybackTracker()
     async with runner.session(model_config={"playback_tracker": tracker}) as session:
         await service.last.begin()

@@ -8,7 +8,9 @@ import trio
 from trealtime.errors import ServerRefused
 
 
-async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_the_turn(autojump_clock, service, runner) -> None:
+async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_the_turn(
+    autojump_clock, service, runner
+) -> None:
     session = await runner.run()
     assert not service.connections
     async with session, trio.open_nursery() as nursery:

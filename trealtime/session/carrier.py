@@ -12,6 +12,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.conversation.commands import Command, Shed
 from trealtime.conversation.conversation import Conversation
 from trealtime.conversation.effects import Effects, FunctionCall
@@ -42,9 +43,11 @@ class Carrier:
     on_call: Callable[[FunctionCall], None] = attrs.field(default=_no_call, init=False)
     on_cancel_call: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
     on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    on_output_format: Callable[[AudioFormat], None] = attrs.field(default=lambda _: None, init=False)
     expired: bool = attrs.field(default=False, init=False)
     """The server has said that the session's time is over."""
 
+    _output_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
     _alarm: trio.CancelScope | None = attrs.field(default=None, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
 
@@ -149,6 +152,9 @@ class Carrier:
 
     def _follow_formats(self) -> None:
         self.outbox.audio_format = self.core.input_format
-        for feed in self.feeds:
-            if feed.audio_format is not self.core.output_format:
-                feed.use_format(self.core.output_format)
+        output_format = self.core.output_format
+        if output_format is not self._output_format:
+            self._output_format = output_format
+            self.on_output_format(output_format)
+            for feed in self.feeds:
+                feed.use_format(output_format)

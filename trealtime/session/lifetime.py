@@ -16,6 +16,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal
@@ -177,20 +178,20 @@ class Lifetime:
         opened = False
         try:
             with self._services:
-                async with connection as self._wire:
-                    # Not before: a cancelled entry must be able to give up connecting.
-                    self._services.shield = True
-                    async with trio.open_nursery() as nursery:
-                        self._carrier.command(opening)
-                        await nursery.start(self._host_tools)
-                        nursery.start_soon(self._guard, self._write)
-                        nursery.start_soon(self._guard, self._read)
-                        nursery.start_soon(self._guard, self._carrier.keep_deadlines)
-                        opened = True
-                        task_status.started()
-                        await self._stopping.wait()
-                        await self._wind_down()
-                        nursery.cancel_scope.cancel()
+                async with connection as self._wire, trio.open_nursery() as nursery:
+                    self._carrier.command(opening)
+                    await nursery.start(self._host_tools)
+                    nursery.start_soon(self._guard, self._write)
+                    nursery.start_soon(self._guard, self._read)
+                    nursery.start_soon(self._guard, self._carrier.keep_deadlines)
+                    task_status.started()
+                    opened = True
+                    # Not before: a cancelled entry must be able to give up connecting. One that was cancelled in
+                    # this very step has not taken this task over, and would wait for it for ever.
+                    self._services.shield = trio.current_effective_deadline() > -math.inf
+                    await self._stopping.wait()
+                    await self._wind_down()
+                    nursery.cancel_scope.cancel()
         except BaseException as error:
             if not opened or isinstance(error, trio.Cancelled):
                 raise

@@ -113,6 +113,7 @@ class RealtimeSession(Generic[ContextT]):
         self._carrier.on_cancel_call = self._tools.cancel
         if tracker is not None:
             self._carrier.on_playback_reset = tracker.on_interrupted
+            self._carrier.on_output_format = tracker.set_audio_format
         own = self._new_feed("the session's feed", unread_s=self._run.unread_buffer_s)
         self._listening = Listening(own, lambda: self._new_feed("another loop over the session"))
         self._scope: AbstractAsyncContextManager[None] | None = None
@@ -155,6 +156,7 @@ class RealtimeSession(Generic[ContextT]):
             self._config,
             model_name=default_model_name(self._model, self._config),
         )
+        check_sendable(begin.payload, "settings")
         self._tools.offered = begin.tools
         ticket = self._carrier.tickets.open()
 
@@ -530,6 +532,7 @@ class RealtimeSession(Generic[ContextT]):
         for what cannot be sent, `SettingsRefused` for what the server does not take.
         """
         payload, tools = settings_update(settings)
+        check_sendable(payload, "settings")
         acknowledged: Mapping[str, Any] = await self._request(lambda ticket: UpdateSession(payload, ticket))
         if tools is not None:
             self._tools.offered = tools
@@ -580,6 +583,9 @@ class RealtimeSession(Generic[ContextT]):
 
     async def _room(self, *, audio: bool = False) -> None:
         """Wait for room in the outbox; on return nothing else runs until the caller waits again."""
+        # Whoever cancelled the caller may have ended the session by the same stroke: then it is cancelled, not in
+        # error.
+        await trio.lowlevel.checkpoint_if_cancelled()
         self._lifetime.check_open()
         try:
             await self._carrier.outbox.wait_for_room(audio=audio)
