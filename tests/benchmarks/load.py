@@ -20,11 +20,11 @@ __all__ = ["CpuTime", "Load", "session_to"]
 class Load:
     """How much each scenario does."""
 
-    rounds: int = 15
+    rounds: int = 40
     """Rounds of each side, by turns."""
 
-    deltas: int = 2000
-    chunks: int = 4000
+    deltas: int = 1000
+    chunks: int = 1000
     sessions: int = 50
     seconds: float = 10.0
     interrupts: int = 300

@@ -156,12 +156,14 @@ class _Connection:
     path: str = ""
     query: dict[str, str] = attrs.Factory(dict)
     responses: int = 0
+    text: str = ""
+    """What has come of a message that is not complete."""
+
     writing: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def run(self) -> None:
         while data := await self.stream.receive_some(65536):
             self.websocket.receive_data(data)
-            text = ""
             for event in self.websocket.events():
                 match event:
                     case Request(target=target):
@@ -170,10 +172,10 @@ class _Connection:
                         await self.write(self.websocket.send(AcceptConnection()))
                         await self.write(_frame({"type": "session.created", "session": {"id": "sess_1"}}))
                     case TextMessage(data=part, message_finished=finished):
-                        text += part
+                        self.text += part
                         if finished:
+                            text, self.text = self.text, ""
                             await self.message(text)
-                            text = ""
                     case CloseConnection():
                         await self.write(self.websocket.send(event.response()))
                         return

@@ -20,7 +20,6 @@ __all__ = [
     "CreateResponse",
     "DeleteItem",
     "Disconnect",
-    "HandOut",
     "Interrupt",
     "OpenSession",
     "ReportHeard",
@@ -145,17 +144,6 @@ class SendToolOutput:
 
 
 @attrs.frozen
-class HandOut:
-    """Audio from `start_ms` to `end_ms` of a content part has been handed to the app: playback is assumed to begin now,
-    or when what was handed out before is over. Handing out the same span twice (two feeds) counts once."""
-
-    item_id: str
-    content_index: int
-    start_ms: float
-    end_ms: float
-
-
-@attrs.frozen
 class Shed:
     """A feed dropped audio up to `end_ms` of a content part before anybody took it: it will not be heard."""
 
@@ -194,7 +182,6 @@ Command = (
     | Interrupt
     | SendRaw
     | SendToolOutput
-    | HandOut
     | Shed
     | ReportHeard
     | Disconnect

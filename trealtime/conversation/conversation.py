@@ -18,7 +18,7 @@ import attrs
 from trealtime.audio.formats import AudioFormat
 from trealtime.conversation.commands import Command
 from trealtime.conversation.effects import Effects, Usage
-from trealtime.conversation.events import AudioChunk, EventInfo, RealtimeRawModelEvent
+from trealtime.conversation.events import EventInfo, RealtimeRawModelEvent
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import RealtimeItem
 from trealtime.conversation.ledger import PlaybackLedger, PlaybackPosition
@@ -117,14 +117,10 @@ class Conversation:
         self._proceed(now, fx)
         return fx
 
-    def hand_out(self, chunk: AudioChunk, now: float) -> None:
-        """The app has taken this audio: playback is assumed to begin now, or when what was handed out before is over.
-
-        Handing out the same chunk twice (two feeds) counts once. Nothing follows from it but positions.
-        """
-        state = self._state
-        end_ms = chunk.start_ms + state.output_format.duration_ms(len(chunk.data))
-        state.ledger.hand_out(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms, now)
+    def hand_out(self, item_id: str, content_index: int, start_ms: float, end_ms: float, now: float) -> None:
+        """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
+        out before is over. Taken twice (two feeds) it counts once. No command, because nothing follows from it."""
+        self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
 
     def tick(self, now: float) -> Effects:
         """Time has passed: give up what is overdue, send what was held back until now."""

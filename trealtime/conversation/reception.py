@@ -11,8 +11,6 @@ from typing import Any, Final
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.conversation.effects import Effects
 from trealtime.conversation.events import (
-    AudioChunk,
-    RealtimeAudio,
     RealtimeAudioEnd,
     RealtimeError,
     RealtimeInputAudioTimeoutTriggered,
@@ -23,6 +21,7 @@ from trealtime.conversation.events import (
     RealtimeTranscriptDelta,
     ServerErrorInfo,
     SettingsDifference,
+    audio_event,
 )
 from trealtime.conversation.interrupts import interrupt, silence
 from trealtime.conversation.items import ItemStatus
@@ -129,6 +128,8 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
                 fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
             return
     sent = state.requests.refused(info.event_id)
+    if sent is not None and sent.type == "conversation.item.create":
+        state.sent_content.pop(sent.item_id or "", None)
     if sent is not None and sent.type == "session.update":
         # This refusal comes late: the acknowledgement that was taken for this update's was the next one's.
         _settle_update(state, fx)
@@ -396,8 +397,7 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
     item_id, content_index, data = event.item_id, event.content_index, event.delta
     duration_ms = state.output_format.duration_ms(len(data))
     start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
-    chunk = AudioChunk(data, response.id, item_id, content_index, start_ms)
-    fx.emit.append(RealtimeAudio(chunk, item_id, content_index, state.info))
+    fx.emit.append(audio_event(data, response.id, item_id, content_index, start_ms, state.info))
 
 
 def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:

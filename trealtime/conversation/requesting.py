@@ -58,7 +58,7 @@ def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) 
     content = item.get("content")
     if isinstance(content, list) and any(part.get("type") == "input_image" for part in content):
         state.sent_content[item_id] = content
-        if len(state.sent_content) > 16:  # items that were refused must not add up
+        if len(state.sent_content) > 256:  # items that a server never answers must not add up
             del state.sent_content[next(iter(state.sent_content))]
     state.send(fx, event, Sent("conversation.item.create", command.ticket, item_id))
     if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
@@ -183,10 +183,6 @@ def send_raw(state: State, command: cmd.SendRaw, now: float, fx: Effects) -> Non
 # ---- playback -------------------------------------------------------------------------------------------------------
 
 
-def hand_out(state: State, command: cmd.HandOut, now: float, fx: Effects) -> None:
-    state.ledger.hand_out(command.item_id, command.content_index, command.start_ms, command.end_ms, now)
-
-
 def shed(state: State, command: cmd.Shed, now: float, fx: Effects) -> None:
     state.ledger.shed(command.item_id, command.content_index, command.end_ms)
 
@@ -231,7 +227,6 @@ REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.CancelResponse: cancel_response,
     cmd.Interrupt: interrupt_all,
     cmd.SendRaw: send_raw,
-    cmd.HandOut: hand_out,
     cmd.Shed: shed,
     cmd.ReportHeard: report_heard,
     cmd.Disconnect: disconnect,
