@@ -1,9 +1,12 @@
-"""``python -m tests.benchmarks [--quick] [--json FILE] [NAME ...]`` measures, and prints a table."""
+"""Measure the library against a bare loop on the same server, and print a table.
+
+``python -m tests.benchmarks [--quick] [--json FILE] [NAME ...]``. docs/benchmarks.md says what the lines mean.
+"""
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,7 +25,7 @@ SCENARIOS: Mapping[str, Callable[[Load], list[Result]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="show that everything runs; the figures mean little")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round there")
@@ -44,7 +47,7 @@ def main() -> None:
         print(", ".join(f"{name} {ms:.1f}" for name, ms in slowest))
     if options.json is not None:
         report = {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "machine": machine(),
             "quick": options.quick,
             "results": [result.as_json() for result in results],

@@ -28,16 +28,16 @@ CHUNK_S = 0.02
 SETTLE_S = 1.0
 """The first second of the calls is not measured."""
 
-ROUNDS = 2
-
 
 def run(load: Load) -> list[Result]:
     rounds: dict[str, list[dict[str, float]]] = {"library": [], "bare": []}
     with running_server() as server:
-        for _ in range(ROUNDS):
+        for _ in range(load.call_rounds):
             for side, figures in rounds.items():
                 figures.append(_in_own_process(side, f"{server}/duplex", load))
-    library, yardstick = ({name: [each[name] for each in figures] for name in figures[0]} for figures in rounds.values())
+    library, yardstick = (
+        {name: [each[name] for each in figures] for name in figures[0]} for figures in rounds.values()
+    )
     what = f"{load.sessions} paced calls"
     late = Result(
         measure=f"{what}: frames more than {CHUNK_S * 1000:g} ms late",

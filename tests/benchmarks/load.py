@@ -21,17 +21,18 @@ class Load:
     """How much each scenario does."""
 
     rounds: int = 40
-    """Rounds of each side, by turns."""
+    """Of each side, by turns: short ones, so that some fall into quiet moments of the machine."""
 
     deltas: int = 1000
     chunks: int = 1000
     sessions: int = 50
     seconds: float = 10.0
+    call_rounds: int = 3
     interrupts: int = 300
     imports: int = 9
 
 
-QUICK = Load(rounds=2, deltas=100, chunks=100, sessions=5, seconds=1.0, interrupts=10, imports=1)
+QUICK = Load(rounds=2, deltas=100, chunks=100, sessions=5, seconds=1.0, call_rounds=1, interrupts=10, imports=1)
 """Only shows that everything runs."""
 
 

@@ -33,14 +33,16 @@ class Result:
     def of_rounds(
         cls, measure: str, unit: str, library: Sequence[float], bare: Sequence[float], *, note: str = ""
     ) -> Result:
-        """Each side's best round counts: whatever else the machine does can only add to it."""
-        medians = f"medians {statistics.median(library):.3g}/{statistics.median(bare):.3g}"
+        """Each side's best round counts: whatever else the machine does can only add to it. What it adds hits both
+        rounds of a pair alike, so the median of their ratios is a second opinion."""
+        pairs = [ours / theirs for ours, theirs in zip(library, bare, strict=True)]
+        spread = f"median of pairs {statistics.median(pairs):.2f}"
         return cls(
             measure=measure,
             unit=unit,
             library=min(library),
             bare=min(bare),
-            note=f"{note}; {medians}" if note else medians,
+            note=f"{note}; {spread}" if note else spread,
             library_rounds=library,
             bare_rounds=bare,
         )
@@ -92,9 +94,15 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def machine() -> str:
     """Processor, cores, Python and packages in one line."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
-    cores = f"{os.cpu_count()} cores"
-    return f"{_processor()}, {cores}, {platform.system()}, {platform.python_implementation()} {platform.python_version()}, {versions}"
+    return ", ".join(
+        (
+            _processor(),
+            f"{os.cpu_count()} cores",
+            platform.system(),
+            f"{platform.python_implementation()} {platform.python_version()}",
+            *(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES),
+        )
+    )
 
 
 def _processor() -> str:
