@@ -29,7 +29,7 @@ class Talk:
         self.agent = RealtimeAgent(name="agent")
         self.info = EventInfo(RunContext({}))
         self.core = Conversation(
-            agent=self.agent, info=self.info, ids=IdSource(random.Random(7)), **{"raw_events": False, **options}
+            agent=self.agent, info=self.info, **{"ids": IdSource(random.Random(7)), "raw_events": False, **options}
         )
         self.state = self.core._state
         self.now = 100.0
@@ -199,7 +199,7 @@ class Talk:
     def texts(self) -> dict[str, list[str | None]]:
         """Transcripts and texts of all messages in history."""
         return {
-            item.item_id: [getattr(part, "transcript", None) or getattr(part, "text", None) for part in item.content]
+            item.item_id: [part.text if hasattr(part, "text") else part.transcript for part in item.content]
             for item in self.core.history()
             if item.type == "message"
         }
