@@ -8,7 +8,6 @@ from trealtime.conversation import commands as cmd
 from trealtime.conversation.server_errors import is_harmless, is_refused_create, read_error
 from trealtime.errors import ConnectionLost, ProtocolError, ServerRefused
 
-
 ASKING = [
     (cmd.DeleteItem("a", "t"), "conversation.item.delete"),
     (cmd.RetrieveItem("a", "t"), "conversation.item.retrieve"),
@@ -20,7 +19,7 @@ ASKING = [
 ]
 
 
-@pytest.mark.parametrize(("command", "kind"), ASKING)
+@pytest.mark.parametrize("command, kind", ASKING)
 def test_a_refusal_reaches_the_caller_who_asked_and_nobody_else(talk, command, kind):
     talk.do(command)
     assert talk.sent[0]["type"] == kind
@@ -33,15 +32,17 @@ def test_a_refusal_reaches_the_caller_who_asked_and_nobody_else(talk, command, k
     assert list(talk.settled) == ["t"]
 
 
+RETRIEVED = {"item": {"id": "a", "type": "message", "role": "user"}}
+TRUNCATED = {"item_id": "a", "content_index": 0, "audio_end_ms": 5}
 ANSWERS = [
     (cmd.DeleteItem("a", "t"), lambda talk: talk.server("conversation.item.deleted", item_id="a")),
-    (cmd.RetrieveItem("a", "t"), lambda talk: talk.server("conversation.item.retrieved", item={"id": "a", "type": "message", "role": "user"})),
-    (cmd.TruncateItem("a", 0, 5, "t"), lambda talk: talk.server("conversation.item.truncated", item_id="a", content_index=0, audio_end_ms=5)),
+    (cmd.RetrieveItem("a", "t"), lambda talk: talk.server("conversation.item.retrieved", **RETRIEVED)),
+    (cmd.TruncateItem("a", 0, 5, "t"), lambda talk: talk.server("conversation.item.truncated", **TRUNCATED)),
     (cmd.CreateItem({"id": "a", "type": "message", "role": "user"}, None, "t"), lambda talk: talk.item("a")),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("command", "answer"), ANSWERS)
+@pytest.mark.parametrize("command, answer", ANSWERS)
 def test_the_answer_of_its_kind_settles_a_request_once(talk, command, answer):
     talk.do(command)
     talk.server("conversation.item.deleted", item_id="other")
@@ -71,7 +72,7 @@ def test_two_who_ask_for_the_same_are_answered_in_turn(talk):
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "harmless"),
+    "code, kind, harmless",
     [
         ("response_cancel_not_active", "response.cancel", True),
         ("invalid_value", "conversation.item.truncate", True),
@@ -101,7 +102,7 @@ def test_a_truncation_of_the_apps_own_that_fails_is_told(talk):
 
 
 @pytest.mark.parametrize(
-    ("error", "refused"),
+    "error, refused",
     [
         ({"code": "conversation_already_has_active_response"}, True),
         ({"code": "bad_response_create"}, True),
@@ -116,7 +117,7 @@ def test_which_errors_without_an_id_can_only_be_about_a_response(error, refused)
 
 
 @pytest.mark.parametrize(
-    ("code", "fatal"),
+    "code, fatal",
     [("session_expired", True), ("insufficient_quota", True), ("rate_limit_exceeded", False), (None, False)],
 )
 def test_which_errors_end_the_session(talk, code, fatal):

@@ -134,7 +134,7 @@ def test_an_item_whose_predecessor_was_deleted_keeps_its_place(history):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "expected"),
+    "first, second, expected",
     [
         ("in_progress", "completed", "completed"),
         ("completed", "in_progress", "completed"),
@@ -280,7 +280,7 @@ def test_a_transcript_before_its_item_makes_the_item_which_then_finds_its_place(
 
 
 @pytest.mark.parametrize(
-    ("transcript", "heard_ms", "received_ms", "expected"),
+    "transcript, heard_ms, received_ms, expected",
     [
         ("one two three", 0, 1000, ""),
         ("one two three", 1000, 1000, "one two three"),
@@ -391,7 +391,7 @@ def test_a_deleted_output_leaves_its_call_open_and_a_deleted_call_shows_its_outp
     assert [item.item_id for item in history.snapshot()] == ["out"]
 
 
-@pytest.mark.parametrize(("status", "expected"), [("completed", "completed"), ("incomplete", "incomplete")])
+@pytest.mark.parametrize("status, expected", [("completed", "completed"), ("incomplete", "incomplete")])
 def test_the_end_of_its_response_finishes_an_item_once(history, status, expected):
     history.put(message("a", role="assistant"), status="in_progress")
     assert history.finish("a", status)

@@ -48,7 +48,7 @@ def test_every_cause_stops_the_response_the_same_way(talk, cause):
     assert talk.core.counters().last_heard_ms == 400
 
 
-@pytest.mark.parametrize(("cause", "cancels"), [("speech", False), ("app", True), ("guardrail", True)])
+@pytest.mark.parametrize("cause, cancels", [("speech", False), ("app", True), ("guardrail", True)])
 def test_a_server_that_cancels_by_itself_does_so_only_when_the_user_speaks(vad_talk, cause, cancels):
     speaking(vad_talk)
     CAUSES[cause](vad_talk)

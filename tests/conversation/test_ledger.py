@@ -243,7 +243,7 @@ def test_with_a_tracker_nothing_is_assumed():
     assert ledger.remaining_s(99.0) == float("inf")
 
 
-@pytest.mark.parametrize(("elapsed_ms", "expected"), [(-50.0, 0), (0.0, 0), (999.9, 999), (1000.0, 1000), (7e9, 1000)])
+@pytest.mark.parametrize("elapsed_ms, expected", [(-50.0, 0), (0.0, 0), (999.9, 999), (1000.0, 1000), (7e9, 1000)])
 def test_a_tracker_is_clamped_to_what_was_received(elapsed_ms, expected):
     ledger = PlaybackLedger(lambda: PlaybackPosition("a", 0, elapsed_ms))
     ledger.receive("r", "a", 0, 1000)
@@ -271,7 +271,7 @@ def test_a_tracker_that_still_stands_at_the_end_of_a_part_that_is_over_brings_no
     assert ledger.remaining_s(10.0) == 0
 
 
-@pytest.mark.parametrize(("playing", "stopped"), [("a", True), ("b", False), (None, True)])
+@pytest.mark.parametrize("playing, stopped", [("a", True), ("b", False), (None, True)])
 def test_a_cut_says_whether_what_plays_was_stopped(playing, stopped):
     ledger = PlaybackLedger(lambda: PlaybackPosition(playing, 0, 10) if playing else None)
     ledger.receive("r", "a", 0, 1000)
@@ -299,7 +299,7 @@ def test_a_ledger_that_nobody_reads_is_bounded(monkeypatch):
     assert len(ledger._over) == 4
 
 
-@pytest.mark.parametrize(("position_ms", "expected"), [(-1.0, 0), (0.0, 0), (9.99, 9), (10.0, 10), (9.9999999999, 10)])
+@pytest.mark.parametrize("position_ms, expected", [(-1.0, 0), (0.0, 0), (9.99, 9), (10.0, 10), (9.9999999999, 10)])
 def test_positions_are_rounded_down_and_float_error_is_not_a_millisecond(position_ms, expected):
     assert whole_ms(position_ms) == expected
 

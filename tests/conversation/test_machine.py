@@ -619,7 +619,7 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "core"):
             state = self.core._state
             assert len(state.history._early_transcripts) <= 32
-            assert len(state.sent_content) <= 16
+            assert len(state.sent_content) <= 256
             assert len(state.ledger) <= 256
 
     @rule()

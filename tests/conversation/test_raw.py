@@ -12,17 +12,33 @@ TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 FRAMES = [
     ({"type": "response.created", "response": {"id": "r"}}, "turn_started", {"response_id": "r"}),
     ({"type": "response.done", "response": {"id": 5}}, "turn_ended", {"response_id": None}),
-    ({"type": "response.output_text.delta", **ABOUT, "delta": "x"}, "output_text_delta", {"delta": "x", "item_id": "a"}),
-    ({"type": "response.output_audio_transcript.delta", **ABOUT, "delta": "x"}, "transcript_delta", {"response_id": "r"}),
+    (
+        {"type": "response.output_text.delta", **ABOUT, "delta": "x"},
+        "output_text_delta",
+        {"delta": "x", "item_id": "a"},
+    ),
+    (
+        {"type": "response.output_audio_transcript.delta", **ABOUT, "delta": "x"},
+        "transcript_delta",
+        {"response_id": "r"},
+    ),
     ({"type": "response.output_audio.done", **ABOUT}, "audio_done", {"item_id": "a", "content_index": 1}),
-    ({"type": TRANSCRIBED, "item_id": "a", "transcript": "hi"}, "input_audio_transcription_completed", {"transcript": "hi"}),
-    ({"type": "input_audio_buffer.timeout_triggered", "item_id": "a"}, "input_audio_timeout_triggered", {"audio_start_ms": None}),
+    (
+        {"type": TRANSCRIBED, "item_id": "a", "transcript": "hi"},
+        "input_audio_transcription_completed",
+        {"transcript": "hi"},
+    ),
+    (
+        {"type": "input_audio_buffer.timeout_triggered", "item_id": "a"},
+        "input_audio_timeout_triggered",
+        {"audio_start_ms": None},
+    ),
     ({"type": "conversation.item.deleted", "item_id": "a"}, "item_deleted", {"item_id": "a"}),
     ({"type": "error", "error": {"message": "no"}}, "error", {"error": {"message": "no"}}),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("frame", "kind", "fields"), FRAMES)
+@pytest.mark.parametrize("frame, kind, fields", FRAMES)
 def test_the_frame_comes_first_and_then_what_is_derived_from_it(frame, kind, fields):
     raw, derived = model_events(read_server_event(frame), frame)
     assert raw.type == "raw_server_event"

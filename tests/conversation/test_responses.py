@@ -10,7 +10,6 @@ from trealtime.conversation.ids import IdSource
 from trealtime.conversation.usage import add_usage, parse_usage
 from trealtime.errors import ServerRefused
 
-
 # ---- asked for ------------------------------------------------------------------------------------------------------
 
 
@@ -94,19 +93,27 @@ def test_a_response_begins_ends_and_answers_who_asked(talk):
 
 
 @pytest.mark.parametrize(
-    ("done", "status", "reason"),
+    "done, status, reason",
     [
         ({"status": "completed"}, "completed", None),
         ({"status": "cancelled", "status_details": {"reason": "turn_detected"}}, "cancelled", "turn_detected"),
-        ({"status": "incomplete", "status_details": {"reason": "max_output_tokens"}}, "incomplete", "max_output_tokens"),
-        ({"status": "failed", "status_details": {"error": {"code": "rate_limit_exceeded"}}}, "failed", "rate_limit_exceeded"),
+        (
+            {"status": "incomplete", "status_details": {"reason": "max_output_tokens"}},
+            "incomplete",
+            "max_output_tokens",
+        ),
+        (
+            {"status": "failed", "status_details": {"error": {"code": "rate_limit_exceeded"}}},
+            "failed",
+            "rate_limit_exceeded",
+        ),
         ({"status": "failed", "status_details": {"error": {"type": "server_error"}}}, "failed", "server_error"),
         ({"status": "failed", "status_details": {"error": None}}, "failed", None),
         ({"status": "failed"}, "failed", None),
         ({"status": "of_tomorrow", "status_details": "?"}, "completed", None),
         ({"status_details": {"reason": 5}}, "completed", None),
     ],
-)  # fmt: skip
+)
 def test_the_end_says_how_and_why(talk, done, status, reason):
     talk.created("r1")
     talk.output_item("r1", "a")
@@ -136,7 +143,7 @@ def test_a_response_said_twice_is_one(talk):
         talk.done("r1")
     talk.created("r1")
     talk.audio("r1", "a")
-    assert [kind for kind in talk.types] == ["agent_start", "agent_end"]
+    assert talk.types == ["agent_start", "agent_end"]
 
 
 def test_an_end_without_a_beginning_is_a_response_all_the_same(talk):
@@ -233,7 +240,7 @@ def test_usage_adds_up_over_all_outcomes(talk):
 
 
 @pytest.mark.parametrize(
-    ("usage", "counts"),
+    "usage, counts",
     [
         ({}, (0, 0, 0)),
         ({"input_tokens": 3}, (3, 0, 3)),
@@ -324,7 +331,7 @@ def test_whoever_asked_goes_on_to_wait_for_the_answer_to_the_outputs(talk):
     assert talk.settled["t"].value.response_id == "r2"
 
 
-@pytest.mark.parametrize(("responds", "creates"), [((False, False), 0), ((True, False), 1), ((False, True), 1)])
+@pytest.mark.parametrize("responds, creates", [((False, False), 0), ((True, False), 1), ((False, True), 1)])
 def test_one_output_that_asks_for_an_answer_is_enough(talk, responds, creates):
     talk.created("r1")
     for number, respond in enumerate(responds):

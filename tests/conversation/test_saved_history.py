@@ -31,9 +31,7 @@ ITEMS: list[RealtimeItem] = [
         content=(InputText("see"), InputAudio(transcript="this"), InputImage("data:image/png;base64,AA==", "low")),
         status="completed",
     ),
-    RealtimeToolCallItem(
-        item_id="c", call_id="call_1", name="look", arguments="{}", output="cat", status="completed"
-    ),
+    RealtimeToolCallItem(item_id="c", call_id="call_1", name="look", arguments="{}", output="cat", status="completed"),
     RealtimeToolCallItem(item_id="c2", call_id="call_2", name="look", arguments="{}", status="in_progress"),
     AssistantMessageItem(
         item_id="a", content=(AssistantAudio(transcript="A ca", heard_ms=120), AssistantText("t")), status="incomplete"

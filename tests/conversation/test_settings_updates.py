@@ -120,7 +120,7 @@ def test_a_refusal_that_comes_after_the_next_acknowledgement_leaves_nobody_waiti
 
 
 @pytest.mark.parametrize(
-    ("updates", "param", "found"), [(1, "session.voice", True), (1, "x", False), (2, "session.voice", False)]
+    "updates, param, found", [(1, "session.voice", True), (1, "x", False), (2, "session.voice", False)]
 )
 def test_a_refusal_without_an_id_needs_a_single_update_and_a_setting(talk, updates, param, found):
     for number in range(updates):
@@ -158,7 +158,7 @@ def test_a_raw_update_is_followed_like_any_other(talk):
 
 
 @pytest.mark.parametrize(
-    ("detection", "answers", "interrupts"),
+    "detection, answers, interrupts",
     [
         ({}, False, False),
         ({"create_response": True, "interrupt_response": True}, True, True),

@@ -130,6 +130,7 @@ class Conversation:
             state.counters.unanswered_requests += 1
             message = f"no answer within {state.response_timeout_s:g} s"
             fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"), fx)
+            request.dead, request.tickets = True, []
         for response in state.live():
             if response.forget_at is not None and response.forget_at <= now:
                 overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
