@@ -239,3 +239,107 @@ def test_fences_inside_a_longer_fence_are_not_blocks() -> None:
 )
 def test_names_that_a_block_does_not_make_are_found(source, names) -> None:
     assert names_taken_from_outside(source) == names
+
+
+# ---- what the pages must not forget ---------------------------------------------------------------------------------
+
+
+def page_text(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def code_words(text: str) -> set[str]:
+    """What stands in backticks, outside of fenced blocks."""
+    return set(re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)))
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The rows of all tables, without their headings."""
+    lines = text.splitlines()
+    headings = {number - 1 for number, line in enumerate(lines) if line.startswith("|--")}
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for number, line in enumerate(lines)
+        if line.startswith("|") and not line.startswith("|--") and number not in headings
+    ]
+
+
+def settings_classes() -> list[type[Any]]:
+    import trealtime
+
+    config = [trealtime.RealtimeRunConfig, trealtime.RealtimeModelConfig, trealtime.TransportConfig]
+    names = [name for name in trealtime.__all__ if name.endswith("Settings")]
+    return [*config, *(getattr(trealtime, name) for name in names), trealtime.CustomVoice, trealtime.TokenLimits]
+
+
+@pytest.mark.parametrize("settings_class", settings_classes(), ids=lambda kind: kind.__name__)
+def test_every_setting_is_on_the_settings_page(settings_class: type[Any]) -> None:
+    words = set(re.findall(r"\w+", " ".join(code_words(page_text("settings.md")))))
+    assert {field.name for field in attrs.fields(settings_class)} - words == set()
+
+
+def section(text: str, heading: str) -> str:
+    return re.split(r"^## ", text.partition(f"\n## {heading}\n")[2], flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize(
+    "heading, name", [("Run config", "RealtimeRunConfig"), ("Transport config", "TransportConfig")]
+)
+def test_the_settings_page_tells_the_defaults_of_the_code(heading: str, name: str) -> None:
+    import trealtime
+
+    fields = attrs.fields_dict(getattr(trealtime, name))
+    rows = {row[0].strip("`"): row[2] for row in table_rows(section(page_text("settings.md"), heading))}
+    assert rows.keys() == fields.keys()
+    for key, told in rows.items():
+        default = fields[key].default
+        if isinstance(default, bool | str):
+            assert told.strip('`"') == str(default), key
+        elif isinstance(default, int | float):
+            number, unit, _ = told.partition(" MiB")
+            assert float(number.replace(" ", "")) * (2**20 if unit else 1) == default, key
+
+
+def public_awaits() -> set[str]:
+    """``Class.method`` of everything that a user awaits, enters or iterates."""
+    import trealtime
+
+    found = {"serve_realtime_session", "RealtimeSession.__aiter__"}
+    for kind in (
+        trealtime.RealtimeRunner,
+        trealtime.RealtimeSession,
+        trealtime.SessionResponse,
+        trealtime.Feed,
+    ):
+        for name, function in vars(kind).items():
+            waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
+            if waits and (not name.startswith("_") or name.startswith("__")):
+                found.add(f"{kind.__name__}.{name}")
+    return found
+
+
+def test_every_public_await_has_its_row_in_the_cancellation_table() -> None:
+    rows = {row[0].strip("`") for row in table_rows(page_text("cancellation.md"))}
+    assert rows - {"a tool of yours"} == public_awaits()
+
+
+def test_every_error_is_on_the_errors_page() -> None:
+    import trealtime
+
+    errors = [name for name in trealtime.__all__ if isinstance(getattr(trealtime, name), type)]
+    errors = [name for name in errors if issubclass(getattr(trealtime, name), Exception)]
+    page = page_text("errors.md")
+    assert [name for name in errors if not re.search(rf"^[ |]*(\+-- )?{name}\b", page, re.MULTILINE)] == []
+
+
+def test_every_public_name_is_in_the_api_reference() -> None:
+    import trealtime
+
+    documented = set(re.findall(r"^\.\. [\w:]+:: trealtime\.(\w+)", page_text("api.md"), re.MULTILINE))
+    assert set(trealtime.__all__) - {"__version__"} - documented == set()
+
+
+def test_every_option_of_the_emulator_is_on_its_page() -> None:
+    from trealtime.emulator import open_emulator
+
+    assert set(inspect.signature(open_emulator).parameters) - code_words(page_text("emulator.md")) == set()
