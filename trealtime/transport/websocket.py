@@ -309,6 +309,26 @@ class WebSocketWire:
         return self._end
 
 
+class _EagerSendChannel(trio.abc.SendChannel[str | bytes]):
+    """The reader's end of the message queue: gives way only when the queue is full.
+
+    A memory channel gives way for every message, which on a busy connection is a turn of the scheduler each. The reader
+    gives way whenever it reads from the stream, so what it hands over in between is no more than one read.
+    """
+
+    def __init__(self, channel: trio.MemorySendChannel[str | bytes]) -> None:
+        self._channel = channel
+
+    async def send(self, value: str | bytes) -> None:
+        try:
+            self._channel.send_nowait(value)
+        except trio.WouldBlock:
+            await self._channel.send(value)
+
+    async def aclose(self) -> None:
+        await self._channel.aclose()
+
+
 class _Connection(WebSocketConnection):
     """A trio-websocket connection whose reader can neither hang its users nor raise into their tasks."""
 
@@ -316,6 +336,7 @@ class _Connection(WebSocketConnection):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.failure: Exception | None = None
         self._opening = trio.CancelScope()
+        self._send_channel = _EagerSendChannel(self._send_channel)  # type: ignore[assignment]
 
     async def read(self) -> None:
         """The reader, to the end of the connection. Raises nothing: what went wrong is kept in `failure`."""
