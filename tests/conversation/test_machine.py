@@ -442,6 +442,8 @@ class Machine(RuleBasedStateMachine):
             self.asked = {each: at for each, at in self.asked.items() if at + TIMEOUT_S > self.now}
             if self.core._state.gate._echoes:
                 assert not self.asked, "two responses asked for at once"
+            else:  # what was asked before may have been taken as answered by a response of the server's own
+                self.asked.clear()
             live = self.told_live & set(self.core._state.responses)
             assert not live, "asked while a response lives"
             assert self.told_live - live <= self.dead, "forgot a response that nobody interrupted"
