@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.context import RunContext, RunContextWrapper, ToolContext
     from trealtime.agents.tools import FunctionTool, ToolErrorFunction, default_tool_error, function_tool
-    from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat
+    from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, parse_audio_format
     from trealtime.conversation.effects import ResponseResult, Usage
     from trealtime.conversation.events import (
         AudioChunk,
@@ -57,7 +57,9 @@ if TYPE_CHECKING:
         SystemMessageItem,
         UserMessageItem,
     )
-    from trealtime.emulator.server import open_emulator
+    from trealtime.conversation.saved_history import dump_history, load_history, wire_items
+    from trealtime.emulator.options import EmulatorLimits
+    from trealtime.emulator.server import Emulator, open_emulator
     from trealtime.errors import (
         AudioFormatError,
         ConnectFailed,
@@ -91,9 +93,17 @@ if TYPE_CHECKING:
         TruncationSettings,
         TurnDetectionSettings,
     )
+    from trealtime.protocol.user_input import AudioPart, ImagePart, TextPart, UserMessage, image_part
     from trealtime.protocol.validation import NOT_SET
     from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
     from trealtime.session.mailbox import Feed, FeedStatistics
+    from trealtime.session.model_shim import (
+        RealtimeModelSendAudio,
+        RealtimeModelSendInterrupt,
+        RealtimeModelSendRawMessage,
+        RealtimeModelSendSessionUpdate,
+        RealtimeModelSendUserInput,
+    )
     from trealtime.session.outcome import CloseOutcome
     from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
     from trealtime.session.response import SessionResponse
@@ -174,6 +184,21 @@ __all__ = [
     "RealtimeToolCallItem",
     "SystemMessageItem",
     "UserMessageItem",
+    "dump_history",
+    "load_history",
+    "wire_items",
+    # What the user says
+    "AudioPart",
+    "ImagePart",
+    "TextPart",
+    "UserMessage",
+    "image_part",
+    # Sent past the session, as ported programs do
+    "RealtimeModelSendAudio",
+    "RealtimeModelSendInterrupt",
+    "RealtimeModelSendRawMessage",
+    "RealtimeModelSendSessionUpdate",
+    "RealtimeModelSendUserInput",
     # Connections
     "AzureRealtimeModel",
     "OpenAIRealtimeModel",
@@ -201,7 +226,10 @@ __all__ = [
     "G711_ALAW",
     "G711_ULAW",
     "PCM16_24K",
+    "parse_audio_format",
     # The emulator
+    "Emulator",
+    "EmulatorLimits",
     "open_emulator",
     # Errors
     "AudioFormatError",
@@ -228,7 +256,7 @@ _NAMES = {
     "trealtime.agents.agent": ("RealtimeAgent",),
     "trealtime.agents.context": ("RunContext", "RunContextWrapper", "ToolContext"),
     "trealtime.agents.tools": ("FunctionTool", "ToolErrorFunction", "default_tool_error", "function_tool"),
-    "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K"),
+    "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K", "parse_audio_format"),
     "trealtime.conversation.effects": ("ResponseResult", "Usage"),
     "trealtime.conversation.events": (
         "AudioChunk",
@@ -270,7 +298,9 @@ _NAMES = {
         "SystemMessageItem",
         "UserMessageItem",
     ),
-    "trealtime.emulator.server": ("open_emulator",),
+    "trealtime.conversation.saved_history": ("dump_history", "load_history", "wire_items"),
+    "trealtime.emulator.options": ("EmulatorLimits",),
+    "trealtime.emulator.server": ("Emulator", "open_emulator"),
     "trealtime.errors": (
         "AudioFormatError",
         "ConnectFailed",
@@ -305,8 +335,16 @@ _NAMES = {
         "TurnDetectionSettings",
     ),
     "trealtime.protocol.validation": ("NOT_SET",),
+    "trealtime.protocol.user_input": ("AudioPart", "ImagePart", "TextPart", "UserMessage", "image_part"),
     "trealtime.session.config": ("RealtimeModelConfig", "RealtimeRunConfig"),
     "trealtime.session.mailbox": ("Feed", "FeedStatistics"),
+    "trealtime.session.model_shim": (
+        "RealtimeModelSendAudio",
+        "RealtimeModelSendInterrupt",
+        "RealtimeModelSendRawMessage",
+        "RealtimeModelSendSessionUpdate",
+        "RealtimeModelSendUserInput",
+    ),
     "trealtime.session.outcome": ("CloseOutcome",),
     "trealtime.session.playback_tracker": ("RealtimePlaybackState", "RealtimePlaybackTracker"),
     "trealtime.session.response": ("SessionResponse",),

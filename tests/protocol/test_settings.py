@@ -653,3 +653,27 @@ def test_any_mapping_is_either_a_session_that_has_a_json_form_or_one_error(value
     encode(initial_session_payload(settings, model_name=None))
     assert merge_settings(merge_settings(settings)) == merge_settings(settings)
     assert session_settings(settings) == settings
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        ({}, False),
+        ({"turn_detection": {"type": "server_vad"}}, False),
+        ({"turn_detection": {"type": "server_vad", "interrupt_response": True}}, True),
+    ],
+)
+def test_without_barge_in_the_server_lets_its_answers_finish_unless_told(asked, expected):
+    payload = initial_session_payload(session_settings(asked), model_name=None, server_interrupts=False)
+    assert payload["audio"]["input"]["turn_detection"]["interrupt_response"] is expected
+
+
+def test_without_barge_in_manual_turns_stay_manual():
+    settings = session_settings({"turn_detection": None})
+    payload = initial_session_payload(settings, model_name=None, server_interrupts=False)
+    assert payload["audio"]["input"]["turn_detection"] is None
+
+
+def test_a_language_alone_still_names_a_model():
+    payload = initial_session_payload(session_settings({"input_audio_transcription": {"language": "de"}}), model_name=None)
+    assert payload["audio"]["input"]["transcription"] == {"model": "gpt-4o-mini-transcribe", "language": "de"}

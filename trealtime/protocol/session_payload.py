@@ -42,6 +42,9 @@ _DEFAULTS: Final = SessionSettings(
 )
 _DEFAULT_FORMATS: Final = SessionSettings(input_audio_format=PCM16_24K, output_audio_format=PCM16_24K)
 
+_FILLED_WITHIN: Final = (AudioSettings, AudioInputSettings, AudioOutputSettings, TranscriptionSettings)
+"""Settings that are completed field by field: a language without a model still needs a model."""
+
 _SERVER_VAD_FIELDS: Final = ("threshold", "prefix_padding_ms", "silence_duration_ms", "idle_timeout_ms")
 
 
@@ -51,12 +54,14 @@ def initial_session_payload(
     model_name: str | None,
     formats_defaulted: bool = True,
     tracing_disabled: bool = False,
+    server_interrupts: bool = True,
 ) -> dict[str, Any]:
     """The whole session object of the first update of a connection.
 
     `model_name` is sent when `settings` names no model; None: then no model is sent (attached calls and URLs of one's
     own, where the server has picked one). `formats_defaulted` False leaves formats out that were not given, for calls,
     whose formats belong to the telephone side. `tracing_disabled` sends null whatever the settings say.
+    `server_interrupts` False tells the server not to cut its answers when the user speaks, unless a setting says so.
 
     `settings` must be checked (`session_settings`, `merge_settings`); its tools and handoffs must be wire mappings by
     now, else `TypeError`.
@@ -64,6 +69,8 @@ def initial_session_payload(
     given = merge_settings(settings)
     layers = [_DEFAULTS, _DEFAULT_FORMATS] if formats_defaulted else [_DEFAULTS]
     payload = _session(_filled(given, merge_settings(*layers)))
+    if not server_interrupts:
+        _let_finish(payload, given)
     if tracing_disabled:
         payload["tracing"] = None
     model = given.model_name if given.model_name is not NOT_SET else model_name
@@ -79,14 +86,23 @@ def update_session_payload(settings: SessionSettings) -> dict[str, Any]:
     return _with_extra(_session(given), given)
 
 
+def _let_finish(payload: dict[str, Any], given: SessionSettings) -> None:
+    detection = payload["audio"]["input"].get("turn_detection")
+    audio_input = given.audio.input if given.audio is not NOT_SET else NOT_SET
+    asked = audio_input.turn_detection if audio_input is not NOT_SET else NOT_SET
+    said = isinstance(asked, TurnDetectionSettings) and asked.interrupt_response is not NOT_SET
+    if detection is not None and not said:
+        detection["interrupt_response"] = False
+
+
 def _filled(given: Any, defaults: Any) -> Any:
-    """`given` with unset fields from `defaults`, inside the audio objects too; else no setting is half a default."""
+    """`given` with unset fields from `defaults`; within a setting only where `_FILLED_WITHIN` says so."""
     changes: dict[str, object] = {}
     for field in attrs.fields(type(given)):
         mine, default = getattr(given, field.name), getattr(defaults, field.name)
         if mine is NOT_SET:
             changes[field.name] = default
-        elif default is not NOT_SET and isinstance(mine, (AudioSettings, AudioInputSettings, AudioOutputSettings)):
+        elif default is not NOT_SET and isinstance(mine, _FILLED_WITHIN):
             changes[field.name] = _filled(mine, default)
     return attrs.evolve(given, **changes)
 
