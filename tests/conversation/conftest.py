@@ -77,7 +77,7 @@ class Talk:
         item = {"id": item_id, "type": "message", "role": "assistant", "content": [], **fields}
         return self.server(f"response.output_item.{kind}", response_id=response_id, output_index=0, item=item)
 
-    def call(self, response_id: str, call_id: str, name: str = "look", **fields: Any) -> Effects:
+    def call(self, response_id: str, call_id: str, /, name: str = "look", **fields: Any) -> Effects:
         """The model has written a function call."""
         item = {"id": f"item_{call_id}", "type": "function_call", "call_id": call_id, "name": name}
         return self.server(
