@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K
 from trealtime.errors import SettingsError
 from trealtime.protocol.codec import encode
-from trealtime.protocol.session_payload import initial_session_payload, update_session_payload
+from trealtime.protocol.session_payload import initial_session_payload, response_payload, update_session_payload
 from trealtime.protocol.settings import (
     NOT_SET,
     AudioInputSettings,
@@ -21,6 +21,7 @@ from trealtime.protocol.settings import (
     NoiseReductionSettings,
     PromptSettings,
     ReasoningSettings,
+    ResponseSettings,
     SessionSettings,
     TokenLimits,
     TracingSettings,
@@ -30,6 +31,7 @@ from trealtime.protocol.settings import (
     merge_settings,
     session_settings,
 )
+from trealtime.protocol.validation import structure
 
 
 def first(value=None, **options):
@@ -675,5 +677,30 @@ def test_without_barge_in_manual_turns_stay_manual():
 
 
 def test_a_language_alone_still_names_a_model():
-    payload = initial_session_payload(session_settings({"input_audio_transcription": {"language": "de"}}), model_name=None)
+    payload = initial_session_payload(
+        session_settings({"input_audio_transcription": {"language": "de"}}), model_name=None
+    )
     assert payload["audio"]["input"]["transcription"] == {"model": "gpt-4o-mini-transcribe", "language": "de"}
+
+
+def test_settings_of_a_response_are_checked_all_at_once():
+    wrong = {"output_modalities": ["speech"], "metadata": {"n": 1}, "max_output_tokens": 0, "tool_choice": 3}
+    with pytest.raises(SettingsError) as caught:
+        structure(ResponseSettings, wrong, what="response")
+    assert {problem.path for problem in caught.value.problems} == set(wrong)
+
+
+def test_metadata_leaves_room_for_the_key_of_ours():
+    pairs = {str(number): "x" for number in range(16)}
+    with pytest.raises(SettingsError, match="up to 15 pairs"):
+        structure(ResponseSettings, {"metadata": pairs}, what="response")
+
+
+def test_settings_of_a_response_on_the_wire():
+    given = {"instructions": "Sing.", "metadata": {"a": "b"}, "tool_choice": "look_up", "output_modalities": ["text"]}
+    assert response_payload(structure(ResponseSettings, given, what="response")) == {
+        "instructions": "Sing.",
+        "output_modalities": ["text"],
+        "metadata": {"a": "b"},
+        "tool_choice": {"type": "function", "name": "look_up"},
+    }

@@ -18,6 +18,7 @@ from trealtime.protocol.settings import (
     AudioOutputSettings,
     AudioSettings,
     NotSet,
+    ResponseSettings,
     SessionSettings,
     TranscriptionSettings,
     TurnDetectionSettings,
@@ -26,7 +27,7 @@ from trealtime.protocol.settings import (
 )
 from trealtime.protocol.wire_defaults import DEFAULT_TRANSCRIPTION_MODEL, DEFAULT_VOICE
 
-__all__ = ["initial_session_payload", "update_session_payload"]
+__all__ = ["initial_session_payload", "response_payload", "update_session_payload"]
 
 _DEFAULTS: Final = SessionSettings(
     output_modalities=("audio",),
@@ -84,6 +85,16 @@ def update_session_payload(settings: SessionSettings) -> dict[str, Any]:
     """
     given = merge_settings(settings)
     return _with_extra(_session(given), given)
+
+
+def response_payload(settings: ResponseSettings) -> dict[str, Any]:
+    """The ``response`` object of a ``response.create``: what was given, and nothing else."""
+    payload: dict[str, Any] = {}
+    for name in ("instructions", "output_modalities", "metadata", "max_output_tokens"):
+        _put(payload, name, getattr(settings, name))
+    if settings.tool_choice is not NOT_SET:
+        payload["tool_choice"] = _tool_choice(settings.tool_choice)
+    return payload
 
 
 def _let_finish(payload: dict[str, Any], given: SessionSettings) -> None:

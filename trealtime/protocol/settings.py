@@ -35,6 +35,7 @@ __all__ = [
     "NotSet",
     "PromptSettings",
     "ReasoningSettings",
+    "ResponseSettings",
     "SessionSettings",
     "TokenLimits",
     "TracingSettings",
@@ -85,6 +86,15 @@ def _read_tool_choice(value: object) -> str | Mapping[str, Any]:
         '"auto", "none", "required", the name of a tool, {"type": "function", "name": ...} or '
         '{"type": "mcp", "server_label": ...}'
     )
+
+
+def _read_metadata(value: object) -> dict[str, str]:
+    # The service takes 16 pairs (protocol reference 6); one of them is ours, to know the response by.
+    if isinstance(value, Mapping) and len(value) <= 15:
+        fits = (isinstance(k, str) and isinstance(v, str) and len(k) <= 64 and len(v) <= 512 for k, v in value.items())
+        if all(fits):
+            return dict(value)
+    raise WrongValue("up to 15 pairs of strings, keys up to 64 characters, values up to 512")
 
 
 @attrs.frozen(kw_only=True)
@@ -241,6 +251,17 @@ class SessionSettings:
     tools: Sequence[Any] | NotSet = setting()
     handoffs: Sequence[Any] | NotSet = setting()
     extra: Mapping[str, Any] | NotSet = setting()
+
+
+@attrs.frozen(kw_only=True)
+class ResponseSettings:
+    """Settings of one response (protocol reference 6). Where one is not set, the session's holds."""
+
+    instructions: str | NotSet = setting()
+    output_modalities: Sequence[Modality] | NotSet = setting(read=_read_modalities)
+    metadata: Mapping[str, str] | NotSet = setting(read=_read_metadata)
+    tool_choice: str | Mapping[str, Any] | NotSet = setting(read=_read_tool_choice)
+    max_output_tokens: int | Literal["inf"] | NotSet = setting(read=_read_max_tokens)
 
 
 def session_settings(

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from trealtime.agents.tools import FunctionTool, to_wire
 from trealtime.protocol.codec import encode
+from trealtime.protocol.session_payload import response_payload
+from trealtime.protocol.settings import Modality, ResponseSettings
 from trealtime.protocol.user_input import UserInput, input_items
+from trealtime.protocol.validation import structure
 
 __all__ = ["Modality", "check_sendable", "response_params"]
-
-Modality = Literal["text", "audio"]
 
 
 def response_params(
@@ -25,20 +26,21 @@ def response_params(
     out_of_band: bool,
     context: Sequence[UserInput] | None,
 ) -> dict[str, Any]:
-    """The ``response`` object of a ``response.create``: what was given, and nothing else."""
-    params: dict[str, Any] = {}
-    if instructions is not None:
-        params["instructions"] = instructions
-    if output_modalities is not None:
-        params["output_modalities"] = list(output_modalities)
-    if metadata is not None:
-        params["metadata"] = dict(metadata)
+    """The ``response`` object of a ``response.create``: what was given, and nothing else.
+
+    Raises `SettingsError` naming every setting that cannot be sent and what is allowed there.
+    """
+    given = {
+        "instructions": instructions,
+        "output_modalities": output_modalities,
+        "metadata": metadata,
+        "tool_choice": tool_choice,
+        "max_output_tokens": max_output_tokens,
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
+    params = response_payload(structure(ResponseSettings, settings, what="response"))
     if tools is not None:
         params["tools"] = [to_wire(tool) if isinstance(tool, FunctionTool) else tool for tool in tools]
-    if tool_choice is not None:
-        params["tool_choice"] = tool_choice
-    if max_output_tokens is not None:
-        params["max_output_tokens"] = max_output_tokens
     if out_of_band:
         params["conversation"] = "none"
     if context is not None:

@@ -45,7 +45,8 @@ def explained_failures(
             body = (exc.body or b"").decode(errors="replace")
             raise refusal(shown, exc.status_code, names, _without_secrets(body, headers)) from exc
         explain = next(explain for kind, explain in _EXPLANATIONS.items() if isinstance(exc, kind))
-        limit = f" within {timeout_s:g} s" if timeout_s is not None else ""
+        in_time = timeout_s is not None and isinstance(exc, trio.TooSlowError)
+        limit = f" within {timeout_s:g} s" if in_time else ""
         raise ConnectFailed(f"cannot connect to {shown}: {explain(exc)}{limit}", url=shown) from exc
 
 
