@@ -19,6 +19,7 @@ from trealtime.emulator import EmulatedSession, Emulator, open_emulator
 from trealtime.emulator.live import LoggedEvent
 from trealtime.session.runner import RealtimeRunner
 from trealtime.session.session import RealtimeSession
+from trealtime.transport.memory import MemoryWire
 
 PIECE_MS = 100
 BYTES_PER_MS = 48
@@ -52,6 +53,12 @@ class Talk:
         return [
             entry.event for each, entry in self.passed if each.id == ids[session] and entry.event.get("type") in types
         ]
+
+    def wire(self) -> MemoryWire:
+        """The server's end of the latest session."""
+        wire = self.emulator.sessions[-1]._wire
+        assert isinstance(wire, MemoryWire)
+        return wire
 
     def counts(self) -> Counter[str]:
         return Counter(entry.event.get("type", "") for _session, entry in self.passed)

@@ -30,7 +30,6 @@ from trealtime.emulator import open_emulator
 from trealtime.errors import ConnectFailed, ConnectionLost, ProtocolError, SessionClosed
 from trealtime.session.outcome import CloseOutcome
 from trealtime.session.runner import RealtimeRunner
-from trealtime.session.session import RealtimeSession
 from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.models import ConnectionTarget, OpenAIRealtimeWebSocketModel
@@ -155,8 +154,8 @@ async def tcp_server(handler: Callable[[trio.SocketStream], Any]) -> AsyncIterat
 
 
 @asynccontextmanager
-async def tcp_session(**config: Any) -> AsyncIterator[tuple[RealtimeSession[Any], Peer]]:
-    """A session over loopback, and its peer."""
+async def tcp_peers() -> AsyncIterator[tuple[dict[str, str], list[Peer]]]:
+    """How to connect to a server on loopback, and its connections, which stay open until the block ends."""
     peers: list[Peer] = []
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -165,9 +164,7 @@ async def tcp_session(**config: Any) -> AsyncIterator[tuple[RealtimeSession[Any]
         await trio.sleep_forever()
 
     async with tcp_server(serve) as port:
-        target = {"url": f"ws://127.0.0.1:{port}/v1/realtime", "api_key": "sk-1"}
-        async with runner_of(OpenAIRealtimeWebSocketModel(), **config).session(model_config=target) as session:
-            yield session, peers[0]
+        yield {"url": f"ws://127.0.0.1:{port}/v1/realtime", "api_key": "sk-1"}, peers
 
 
 # ---- the end of a connection ----------------------------------------------------------------------------------------
@@ -354,7 +351,9 @@ async def test_leaving_a_stuck_peer_takes_the_close_timeout_and_raises_nothing(a
         await session.send_audio(bytes(1_000_000))
         began = trio.current_time()
     assert trio.current_time() - began == pytest.approx(3.0, abs=0.01)
-    assert session.outcome == CloseOutcome(closed_by="client", code=1000)
+    outcome = session.outcome
+    assert (outcome.closed_by, outcome.code, outcome.clean) == ("client", 1006, False)
+    assert outcome.reason == "the server took nothing within 3 s, the connection was dropped"
 
 
 async def test_an_outer_cancellation_while_the_peer_is_stuck_is_bounded_too(autojump_clock, framed) -> None:
@@ -369,10 +368,11 @@ async def test_an_outer_cancellation_while_the_peer_is_stuck_is_bounded_too(auto
 
 
 async def test_a_tcp_reset_is_a_loss_of_the_network() -> None:
-    async with tcp_session() as (session, peer):
+    runner = runner_of(OpenAIRealtimeWebSocketModel())
+    async with tcp_peers() as (target, peers), runner.session(model_config=target) as session:
         # RFC 9293 section 3.6: a close with nothing to linger for is an abort.
-        peer.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.stream.socket.close()
+        peers[0].stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peers[0].stream.socket.close()
         with pytest.raises(ConnectionLost) as caught:
             async for _event in session:
                 pass
@@ -380,20 +380,14 @@ async def test_a_tcp_reset_is_a_loss_of_the_network() -> None:
 
 
 async def test_nothing_follows_a_torn_frame() -> None:
+    runner = runner_of(OpenAIRealtimeWebSocketModel(), close_timeout_s=0.3)
     frame = bytearray()
-    async with background_nursery() as nursery:
-        async with tcp_session(close_timeout_s=0.3) as (session, peer):
-            peer.reading.cancel()
+    async with tcp_peers() as (target, peers):
+        async with runner.session(model_config=target) as session:
+            peers[0].reading.cancel()
             await session.send_audio(bytes(8_000_000))
-
-            async def read_on() -> None:
-                await session.wait_closed()
-                async for data in peer.stream:
-                    frame.extend(data)
-                peer.ended.set()
-
-            nursery.start_soon(read_on)
-        await peer.ended.wait()
+        async for data in peers[0].stream:
+            frame.extend(data)
     # A masked text frame with a length of 64 bits (RFC 6455 section 5.2), of which not all came before the end.
     assert frame[:2] == bytes([0x81, 0x80 | 127])
     assert len(frame) < 14 + int.from_bytes(frame[2:10], "big")
