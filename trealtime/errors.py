@@ -30,6 +30,7 @@ __all__ = [
     "SlowConsumer",
     "ToolArgumentsError",
     "ToolFailed",
+    "ToolTimedOut",
     "TrealtimeError",
 ]
 
@@ -189,8 +190,18 @@ class ToolArgumentsError(TrealtimeError, ValueError):
         super().__init__(message)
 
 
+class ToolTimedOut(TrealtimeError, TimeoutError):
+    """A tool took longer than its `timeout`, which is in seconds."""
+
+    def __init__(self, *, tool_name: str, timeout: float) -> None:
+        self.tool_name = tool_name
+        self.timeout = timeout
+        super().__init__(f"Tool {tool_name!r} timed out after {timeout:g} seconds.")
+
+
 class ToolFailed(TrealtimeError):
-    """A call of the model could not be carried out: the tool raised (``__cause__`` says what), or there is no such tool.
+    """A call of the model could not be carried out: the tool raised (``__cause__`` says what), took too long, does not
+    exist or is disabled, or the model used the id of another call.
 
     Never raised: the model gets an output that says so, and the app an ``error`` event with this in it.
     """

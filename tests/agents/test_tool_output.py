@@ -7,7 +7,7 @@ import enum
 import attrs
 import pytest
 
-from trealtime.agents.tool_output import serialise_output
+from trealtime.agents.tool_output import cap_output, serialise_output
 
 
 @attrs.frozen
@@ -34,6 +34,14 @@ class Opaque:
         return "opaque"
 
 
+class Hostile:
+    def model_dump(self, *, mode: str) -> dict[str, str]:
+        raise KeyError(mode)
+
+    def __str__(self) -> str:
+        raise KeyError("no text")
+
+
 @pytest.mark.parametrize(
     "value, text",
     [
@@ -54,13 +62,14 @@ class Opaque:
         (b"\x00\x01", '"AAE="'),
         (Modelled(), '{"mode":"json"}'),
         (Opaque(), "opaque"),
+        (Hostile(), "a Hostile that has no text"),
         ({(1, 2): "tuple key"}, "{(1, 2): 'tuple key'}"),
         (10**40, "1" + "0" * 40),
-        ("a lone surrogate \ud800", "a lone surrogate \ud800"),
+        ("a lone surrogate \ud800", "a lone surrogate ?"),
         (["\ud800"], "['\\ud800']"),
     ],
 )
-def test_output_text(value, text) -> None:
+def test_b178_output_text(value, text) -> None:
     assert serialise_output(value) == text
 
 
@@ -68,3 +77,16 @@ def test_a_value_that_contains_itself_is_still_a_text() -> None:
     loop: list[object] = []
     loop.append(loop)
     assert serialise_output(loop) == "[[...]]"
+
+
+@pytest.mark.parametrize("text", ["short", "é" * 5, "x" * 10, "🌍🌍"])
+def test_an_output_within_the_cap_is_whole(text) -> None:
+    assert cap_output(text, max_bytes=10) == text
+    assert cap_output(text, max_bytes=None) == text
+
+
+@pytest.mark.parametrize("text, kept", [("x" * 11, "x" * 10), ("é" * 6, "é" * 5), ("🌍" * 3, "🌍" * 2)])
+def test_an_output_past_the_cap_is_cut_between_characters_and_says_so(text, kept) -> None:
+    size = len(text.encode())
+    note = f"\n[The result was cut here: this is the beginning, 10 of {size} bytes.]"
+    assert cap_output(text, max_bytes=10) == kept + note

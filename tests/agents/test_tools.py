@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from trealtime.agents.context import RunContext, RunContextWrapper, ToolContext
+from trealtime.agents.tool_invocation import invoke_tool
 from trealtime.agents.tools import FunctionTool, default_tool_error, function_tool, to_wire
 from trealtime.errors import ToolArgumentsError
 
@@ -22,7 +23,7 @@ def call_context(tool: FunctionTool, context: Any = None, **more: Any) -> ToolCo
 
 
 async def call(tool: FunctionTool, arguments: str = "{}", context: Any = None) -> object:
-    return await tool.on_invoke_tool(call_context(tool, context), arguments)
+    return (await invoke_tool(tool, call_context(tool, context), arguments)).value
 
 
 class Size(enum.Enum):
@@ -61,7 +62,7 @@ async def order(
     return f"{count} {item} {size.name} {to} {how} {weights}"
 
 
-def test_the_schema_comes_from_signature_annotations_and_docstring() -> None:
+def test_b183_the_schema_comes_from_signature_annotations_and_docstring() -> None:
     assert order.name == "order"
     assert order.description == "Order a thing.\n\nIt is made to measure."
     schema = dict(order.params_json_schema)
@@ -102,7 +103,7 @@ async def test_values_reach_the_function_in_the_types_of_its_annotations() -> No
 
 
 @pytest.mark.parametrize("arguments", ["{", '{"item": }', "[]", '"text"', "null"])
-async def test_text_that_is_no_json_object_is_answered_with_a_text_for_the_model(arguments) -> None:
+async def test_b186_text_that_is_no_json_object_is_answered_with_a_text_for_the_model(arguments) -> None:
     output = await call(order, arguments)
     assert isinstance(output, str)
     assert output.startswith("Invalid arguments for tool order: ")
@@ -110,7 +111,7 @@ async def test_text_that_is_no_json_object_is_answered_with_a_text_for_the_model
 
 
 @pytest.mark.parametrize("arguments", ["", "  ", "{}"])
-async def test_an_empty_text_counts_as_no_arguments(arguments) -> None:
+async def test_b186_an_empty_text_counts_as_no_arguments(arguments) -> None:
     @function_tool
     async def now() -> str:
         return "noon"
@@ -144,7 +145,7 @@ def plain_function(text: str) -> str:
 @pytest.mark.parametrize(
     "annotation", [RunContext, RunContext[str], RunContextWrapper[str], ToolContext, ToolContext[str]]
 )
-async def test_a_first_parameter_annotated_as_context_gets_it_and_is_not_in_the_schema(annotation) -> None:
+async def test_b184_a_first_parameter_annotated_as_context_gets_it_and_is_not_in_the_schema(annotation) -> None:
     async def who(ctx, greeting):
         return f"{greeting} {ctx.context} {ctx.tool_call_id}"
 
@@ -154,14 +155,14 @@ async def test_a_first_parameter_annotated_as_context_gets_it_and_is_not_in_the_
     assert await call(tool, '{"greeting": "hello"}', context="Ada") == "hello Ada call_1"
 
 
-def test_a_context_that_is_not_first_is_refused() -> None:
+def test_b184_a_context_that_is_not_first_is_refused() -> None:
     async def late(text: str, ctx: RunContext[None]) -> None: ...
 
     with pytest.raises(TypeError, match="'ctx' is not"):
         function_tool(late)
 
 
-async def test_star_parameters_are_a_list_and_an_object() -> None:
+async def test_b183_star_parameters_are_a_list_and_an_object() -> None:
     @function_tool
     async def gather(first: int, /, *rest: int, sep: str = "-", **named: str) -> str:
         return sep.join([*map(str, (first, *rest)), *(f"{k}={v}" for k, v in named.items())])
@@ -216,15 +217,15 @@ def test_an_annotation_that_cannot_be_resolved_is_named_at_decoration() -> None:
         function_tool(missing)
 
 
-def test_generators_are_refused() -> None:
-    async def many():
+def test_a_synchronous_generator_is_refused() -> None:
+    def many():
         yield 1
 
-    with pytest.raises(TypeError, match="generators are not supported"):
+    with pytest.raises(TypeError, match="a generator must be async"):
         function_tool(many)
 
 
-async def test_a_synchronous_function_runs_in_a_worker_thread_under_the_limiter_of_the_context() -> None:
+async def test_b185_a_synchronous_function_runs_in_a_worker_thread_under_the_limiter_of_the_context() -> None:
     limiter = trio.CapacityLimiter(1)
     borrowed: list[int] = []
 
@@ -252,7 +253,7 @@ async def test_an_async_function_runs_in_the_same_thread() -> None:
     assert await call(function_tool(functools.partial(with_prefix, "x"), name_override="partial")) == here
 
 
-async def test_a_failure_becomes_a_text_for_the_model() -> None:
+async def test_b187_a_failure_becomes_a_text_for_the_model() -> None:
     @function_tool
     async def fails() -> None:
         raise KeyError("order 7")
@@ -269,7 +270,7 @@ async def test_a_failure_in_a_nursery_of_the_tool_names_its_cause() -> None:
     assert await call(fails) == "An error occurred while running the tool fails: ValueError: inner"
 
 
-async def test_a_failure_function_of_the_user_makes_the_text() -> None:
+async def test_b187_a_failure_function_of_the_user_makes_the_text() -> None:
     async def apologise(context: RunContext[Any], error: Exception) -> str:
         assert isinstance(context, ToolContext)
         return f"{context.tool_name}: sorry, {error}"
@@ -286,15 +287,24 @@ async def test_a_failure_function_of_the_user_makes_the_text() -> None:
     assert await call(typed, "{") == "ToolArgumentsError"
 
 
-async def test_without_a_failure_function_exceptions_come_out() -> None:
+async def test_without_a_failure_function_the_model_reads_no_reason() -> None:
     @function_tool(failure_error_function=None)
+    async def fails(count: int) -> None:
+        raise ValueError("the password is 1234")
+
+    assert await call(fails, '{"count": 1}') == "The tool fails failed."
+    assert 'count: got "1"' in str(await call(fails, '{"count": "1"}'))  # its own mistake, so it is told
+
+
+async def test_the_handler_itself_raises() -> None:
+    @function_tool
     async def fails(count: int) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match=r"\Ano\Z"):
-        await call(fails, '{"count": 1}')
-    with pytest.raises(ToolArgumentsError, match="tool fails: Expected `int`, got `str`") as caught:
-        await call(fails, '{"count": "1"}')
+        await fails.on_invoke_tool(call_context(fails), '{"count": 1}')
+    with pytest.raises(ToolArgumentsError, match='tool fails: count: got "1"') as caught:
+        await fails.on_invoke_tool(call_context(fails), '{"count": "1"}')
     assert (caught.value.tool_name, caught.value.arguments) == ("fails", '{"count": "1"}')
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
@@ -40,7 +41,8 @@ class ToolContext(RunContext[ContextT]):
     """The run context of one tool call: `tool_arguments` is the JSON text as the model wrote it.
 
     `agent` is the one that was in charge when the model made the call. `thread_limiter` bounds how many synchronous
-    tools of a session run at a time; None means Trio's own limiter, which the whole process shares.
+    tools of a session run at a time; None means Trio's own limiter, which the whole process shares. `on_progress`
+    tells the app how far the call has come, as a ``tool_progress`` event; None: nobody listens.
     """
 
     tool_name: str = attrs.field(kw_only=True)
@@ -48,3 +50,4 @@ class ToolContext(RunContext[ContextT]):
     tool_arguments: str = attrs.field(default="", kw_only=True)
     agent: RealtimeAgent[Any] | None = attrs.field(default=None, kw_only=True)
     thread_limiter: trio.CapacityLimiter | None = attrs.field(default=None, kw_only=True)
+    on_progress: Callable[[object], None] | None = attrs.field(default=None, kw_only=True)

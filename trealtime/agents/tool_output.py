@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["serialise_output"]
+__all__ = ["MAX_OUTPUT_BYTES", "cap_output", "serialise_output"]
+
+MAX_OUTPUT_BYTES: Final = 256 * 1024
+"""How much of a tool's output a model gets to read, unless the tool says otherwise: some 65,000 tokens of English."""
 
 
 def serialise_output(value: object) -> str:
@@ -13,14 +18,36 @@ def serialise_output(value: object) -> str:
     A str is sent as it is, because the model reads prose better than a quoted string. Everything else becomes compact
     JSON with non-ASCII text kept: None is ``null``; dict, list, numbers, bool, dataclass, attrs class, enum and
     datetime as one expects; bytes become base64; a pydantic model is asked for its own JSON form. What has no JSON form
-    at all is ``str(value)``.
+    at all is ``str(value)``. Lone surrogates, which no wire can carry, become question marks.
     """
     if isinstance(value, str):
-        return value
+        return _encodable(value)
     try:
         return msgspec.json.encode(value, enc_hook=_own_json_form).decode()
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except Exception:  # noqa: BLE001  (a JSON form that a class makes may fail in any way)
+        return _encodable(_text_of(value))
+
+
+def cap_output(output: str, *, max_bytes: int | None) -> str:
+    """`output`, cut to `max_bytes` of UTF-8 between two characters, with a note to the model; None: whole."""
+    if max_bytes is None or len(output) * 4 <= max_bytes:  # no character takes more than four bytes
+        return output
+    data = output.encode()
+    if len(data) <= max_bytes:
+        return output
+    kept = data[:max_bytes].decode(errors="ignore")
+    return f"{kept}\n[The result was cut here: this is the beginning, {max_bytes} of {len(data)} bytes.]"
+
+
+def _encodable(text: str) -> str:
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def _text_of(value: object) -> str:
+    try:
         return str(value)
+    except Exception:  # noqa: BLE001  (as above)
+        return f"a {type(value).__name__} that has no text"
 
 
 def _own_json_form(value: object) -> object:

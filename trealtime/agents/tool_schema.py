@@ -5,18 +5,22 @@ Both come from one msgspec Struct generated from the signature, so what is promi
 
 from __future__ import annotations
 
+import datetime as dt
+import enum
 import inspect
+import math
 from collections.abc import Callable, Mapping
-from types import GenericAlias
-from typing import Annotated, Any, get_args, get_origin
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import attrs
 import msgspec
 
 from trealtime.agents.context import RunContext, ToolContext
+from trealtime.agents.tool_refusals import explain_refusal
 from trealtime.errors import ToolArgumentsError
 
-__all__ = ["ToolSignature", "read_signature"]
+__all__ = ["ToolSignature", "check_json_object", "read_signature"]
 
 _Kind = inspect.Parameter
 _DEFS = "#/$defs/"
@@ -30,20 +34,20 @@ class ToolSignature:
     json_schema: Mapping[str, Any]
     takes_context: bool
     parameters: tuple[inspect.Parameter, ...]
-    arguments_type: type[msgspec.Struct]
+    decoder: msgspec.json.Decoder[msgspec.Struct]
 
     def parse(self, arguments: str) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments for the function, without its context; an empty text counts as ``{}``.
 
         Validation is strict: no coercion of types, no unknown names. Raises `ToolArgumentsError` with a message that a
-        model can act on.
+        model can act on: where, what stands there, what may stand there.
         """
+        text = arguments.strip() or "{}"
         try:
-            values = msgspec.json.decode(arguments.strip() or "{}", type=self.arguments_type)
-        except msgspec.ValidationError as error:
-            raise self._refusal(str(error), arguments) from error
-        except msgspec.DecodeError as error:
-            raise self._refusal(f"not valid JSON: {error}", arguments) from error
+            values = self.decoder.decode(text)
+        except Exception as error:
+            # Beside msgspec's own errors: whatever the constructors of the declared types raise.
+            raise refusal(self.tool_name, error, text, self.json_schema) from error
         positional: list[Any] = []
         keyword: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -58,16 +62,32 @@ class ToolSignature:
                 positional.append(value)
         return positional, keyword
 
-    def _refusal(self, problem: str, arguments: str) -> ToolArgumentsError:
-        return ToolArgumentsError(
-            f"invalid arguments for tool {self.tool_name}: {problem}", tool_name=self.tool_name, arguments=arguments
-        )
+
+def check_json_object(tool_name: str, arguments: str, schema: Mapping[str, Any]) -> None:
+    """Raise `ToolArgumentsError` unless `arguments` is a JSON object; an empty text counts as one."""
+    text = arguments.strip() or "{}"
+    try:
+        msgspec.json.decode(text, type=dict[str, Any])
+    except Exception as error:
+        raise refusal(tool_name, error, text, schema) from error
+
+
+def refusal(tool_name: str, error: Exception, arguments: str, schema: Mapping[str, Any]) -> ToolArgumentsError:
+    """The error that tells the model why `arguments` were refused with `error`."""
+    try:
+        msgspec.json.decode(arguments)
+        problem = explain_refusal(error, arguments, schema)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as unreadable:
+        problem = f"not valid JSON: {unreadable}"
+    return ToolArgumentsError(
+        f"invalid arguments for tool {tool_name}: {problem}", tool_name=tool_name, arguments=arguments
+    )
 
 
 def read_signature(
     function: Callable[..., object], *, tool_name: str, descriptions: Mapping[str, str]
 ) -> ToolSignature:
-    """The signature of `function`, with `descriptions` by parameter name (text in ``Annotated`` goes before them).
+    """The signature of `function`, with `descriptions` by parameter name (those in ``Annotated`` go before them).
 
     A first parameter annotated `RunContext` or `ToolContext` is for the library to fill and not in the schema.
     ``*args`` becomes a list, ``**kwargs`` an object. Raises TypeError for a parameter that has no JSON Schema, naming
@@ -90,7 +110,7 @@ def read_signature(
         json_schema=_json_schema(arguments_type, tool_name),
         takes_context=takes_context,
         parameters=parameters,
-        arguments_type=arguments_type,
+        decoder=msgspec.json.Decoder(arguments_type),
     )
 
 
@@ -100,7 +120,7 @@ def _is_context(parameter: inspect.Parameter) -> bool:
 
 
 def _field(parameter: inspect.Parameter, description: str | None) -> tuple[str, Any, Any]:
-    annotation = Any if parameter.annotation is _Kind.empty else parameter.annotation
+    annotation = Any if parameter.annotation is _Kind.empty else _clearer(parameter.annotation)
     if parameter.kind is _Kind.VAR_POSITIONAL:
         return (
             parameter.name,
@@ -116,17 +136,40 @@ def _field(parameter: inspect.Parameter, description: str | None) -> tuple[str, 
     return parameter.name, _described(annotation, description), _default(parameter.default)
 
 
+# msgspec leaves the format out where a time zone is optional: a model that is not told writes "tomorrow at five". And
+# it takes `object` for a type of the user's own.
+_CLEARER: Final[Mapping[object, Any]] = {
+    dt.datetime: Annotated[dt.datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})],
+    dt.time: Annotated[dt.time, msgspec.Meta(extra_json_schema={"format": "time"})],
+    object: Any,
+}
+
+
+def _clearer(annotation: Any) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in (dt.datetime, dt.time, object):
+        return _CLEARER[annotation]
+    if origin is UnionType or origin is Union:
+        return Union[tuple(_clearer(each) for each in arguments)]  # noqa: UP007  (made of a tuple)
+    if origin in (list, tuple, set, frozenset, dict):
+        return GenericAlias(origin, tuple(_clearer(each) for each in arguments))
+    return annotation
+
+
 def _described(annotation: Any, description: str | None) -> Any:
     if get_origin(annotation) is Annotated:
-        texts = [extra for extra in get_args(annotation)[1:] if isinstance(extra, str)]
-        description = texts[0] if texts else description
+        extras = get_args(annotation)[1:]
+        # A text, or the description of a msgspec Meta or of another library's field.
+        texts = [extra if isinstance(extra, str) else getattr(extra, "description", None) for extra in extras]
+        description = next((text for text in texts if isinstance(text, str)), description)
     return Annotated[annotation, msgspec.Meta(description=description)] if description else annotation
 
 
 def _default(default: object) -> Any:
     if default is _Kind.empty:
         return msgspec.field()
-    if default is None or type(default) in {bool, int, float, str}:
+    plain = default is None or type(default) in {bool, int, str} or isinstance(default, enum.Enum)
+    if plain or (type(default) is float and math.isfinite(default)):
         return msgspec.field(default=default)
     # The function's own default object, as Python would use it; msgspec refuses mutable ones and would have to write
     # any other into the schema.
@@ -134,22 +177,15 @@ def _default(default: object) -> Any:
 
 
 def _json_schema(arguments_type: type[msgspec.Struct], tool_name: str) -> dict[str, Any]:
-    try:
-        (root,), components = msgspec.json.schema_components([arguments_type], ref_template=_DEFS + "{name}")
-    except TypeError as error:
-        raise TypeError(
-            f"tool {tool_name!r}: parameter {_culprit(arguments_type)} has no JSON Schema: {error}"
-        ) from error
+    for field in msgspec.structs.fields(arguments_type):
+        try:
+            # Bare first: a type of the user's own passes for one with a schema once it has a description.
+            msgspec.json.schema(get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type)
+            msgspec.json.schema(field.type)
+        except TypeError as error:
+            raise TypeError(f"tool {tool_name!r}: parameter {field.name!r} has no JSON Schema: {error}") from error
+    (root,), components = msgspec.json.schema_components([arguments_type], ref_template=_DEFS + "{name}")
     schema = components.pop(root["$ref"].removeprefix(_DEFS))
     del schema["title"]  # the name of the generated Struct: the tool has it already
     schema.setdefault("required", [])
     return {**schema, "$defs": components} if components else schema
-
-
-def _culprit(arguments_type: type[msgspec.Struct]) -> str:
-    for field in msgspec.structs.fields(arguments_type):
-        try:
-            msgspec.json.schema(field.type)
-        except TypeError:
-            return f"{field.name!r}"
-    raise AssertionError("a Struct has a schema when all its fields have one")

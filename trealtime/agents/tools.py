@@ -1,30 +1,66 @@
 """Tools: functions that the model may call.
 
 `function_tool` makes one of a Python function. Whoever has a schema and a handler already builds a `FunctionTool`.
+What happens when the model calls one is in `tool_invocation`.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, overload
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import attrs
 import trio
 
 from trealtime.agents.context import RunContext, ToolContext
-from trealtime.agents.docstrings import parse_docstring
+from trealtime.agents.docstrings import DocstringStyle, DocumentedFunction, parse_docstring
+from trealtime.agents.tool_output import MAX_OUTPUT_BYTES
 from trealtime.agents.tool_schema import ToolSignature, read_signature
-from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
+from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
 
-__all__ = ["FunctionTool", "ToolErrorFunction", "default_tool_error", "function_tool", "to_wire"]
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+
+__all__ = [
+    "AfterTool",
+    "FunctionTool",
+    "OnInterrupt",
+    "ToolEnabled",
+    "ToolErrorFunction",
+    "default_tool_error",
+    "function_tool",
+    "to_wire",
+]
 
 ToolErrorFunction = Callable[[RunContext[Any], Exception], str | Awaitable[str]]
 """Makes of a tool's failure the text that the model reads; it gets the `ToolContext` of the call."""
 
+ToolEnabled = bool | Callable[[RunContext[Any], "RealtimeAgent[Any]"], bool | Awaitable[bool]]
+"""Whether a tool is there, as a bool or as a sync or async callable that tells by the run context and the agent."""
+
+OnInterrupt = Literal["keep", "cancel", "shield"]
+"""What becomes of a running tool when the agent is interrupted."""
+
+AfterTool = Literal["auto", "always", "never"]
+"""Whether the model is asked to answer once it has the output of a tool."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def default_tool_error(context: RunContext[Any], error: Exception) -> str:
+    """What the model reads when a tool fails and no ``failure_error_function`` was given: what failed, and why."""
+    if isinstance(error, ToolArgumentsError):
+        return f"{str(error)[:1].upper()}{str(error)[1:]}. Call it again with arguments that fit its schema."
+    if isinstance(error, ToolTimedOut):
+        return str(error)
+    name = context.tool_name if isinstance(context, ToolContext) else "tool"
+    reasons = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(error))
+    return f"An error occurred while running the tool {name}: {reasons}"
 
 
 @attrs.frozen(eq=False)
@@ -32,15 +68,42 @@ class FunctionTool:
     """A function that the model may call, by `name`, when `description` makes it seem useful.
 
     `params_json_schema` is a JSON Schema of type ``object``. ``await on_invoke_tool(context, arguments)`` gets the JSON
-    text that the model wrote and returns what the model shall read (see `serialise_output` for what is not a str).
+    text of an object, as the model wrote it, and returns what the model shall read (see `serialise_output` for what is
+    not a str). Whatever Exception it raises becomes an output that says so: the session goes on.
 
-    Building one raises TypeError for a field of the wrong type and `SettingsError` for a name that the API refuses.
+    Building one raises TypeError for a field of the wrong type and `SettingsError` for a wrong value.
     """
 
     name: str
     description: str
     params_json_schema: Mapping[str, Any] = attrs.field(kw_only=True)
     on_invoke_tool: Callable[[ToolContext[Any], str], Awaitable[object]] = attrs.field(kw_only=True)
+
+    is_enabled: ToolEnabled = attrs.field(default=True, kw_only=True)
+    """Asked when the tool would be offered to the model, and again when the model calls it: a disabled tool is not
+    offered, and a call of it is one of an unknown tool."""
+
+    timeout: float | None = attrs.field(default=None, kw_only=True)
+    """Seconds that a call may run, the wait for its turn not counted; then it is cancelled."""
+
+    failure_error_function: ToolErrorFunction | None = attrs.field(default=default_tool_error, kw_only=True)
+    """Makes the text that the model reads when the tool fails. None: the model reads that it failed and not why."""
+
+    timeout_error_function: ToolErrorFunction | None = attrs.field(default=None, kw_only=True)
+    """As `failure_error_function`, for a call that ran out of time (a `ToolTimedOut`)."""
+
+    on_interrupt: OnInterrupt = attrs.field(default="keep", kw_only=True)
+    """``"keep"``: an interrupt leaves a running call alone. ``"cancel"``: it is cancelled, and the model told.
+    ``"shield"``: as keep, and when the session ends the call may finish, for up to half of ``close_timeout_s``."""
+
+    max_concurrency: int | None = attrs.field(default=None, kw_only=True)
+    """How many calls of this tool run at a time in one session; None: as many as the session lets."""
+
+    max_output_bytes: int | None = attrs.field(default=MAX_OUTPUT_BYTES, kw_only=True)
+    """Where an output is cut, with a note to the model; None: never. In bytes of UTF-8."""
+
+    after_tool: AfterTool | None = attrs.field(default=None, kw_only=True)
+    """Whether an answer follows a call of this tool; None: what the run config says."""
 
     def __attrs_post_init__(self) -> None:
         for field, kind in (("name", str), ("description", str), ("params_json_schema", Mapping)):
@@ -49,12 +112,37 @@ class FunctionTool:
                 raise TypeError(f"FunctionTool.{field} must be a {kind.__name__}, got {value!r}")
         if not callable(self.on_invoke_tool):
             raise TypeError(f"FunctionTool.on_invoke_tool must be an async callable, got {self.on_invoke_tool!r}")
+        if not isinstance(self.is_enabled, bool) and not callable(self.is_enabled):
+            raise TypeError(f"FunctionTool.is_enabled must be a bool or a callable, got {self.is_enabled!r}")
+        for field in ("failure_error_function", "timeout_error_function"):
+            if getattr(self, field) is not None and not callable(getattr(self, field)):
+                raise TypeError(f"FunctionTool.{field} must be a callable or None, got {getattr(self, field)!r}")
         if not _NAME.match(self.name):
             problem = SettingsProblem("name", self.name, "1 to 64 ASCII letters, digits, underscores, hyphens")
             raise SettingsError([problem], what="FunctionTool")
-        if self.params_json_schema.get("type") != "object":
-            problem = SettingsProblem("params_json_schema.type", self.params_json_schema.get("type"), "'object'")
-            raise SettingsError([problem], what=f"FunctionTool {self.name!r}")
+        problems = [SettingsProblem(field, value, allowed) for field, value, fits, allowed in self._rules() if not fits]
+        if problems:
+            raise SettingsError(problems, what=f"FunctionTool {self.name!r}")
+
+    def _rules(self) -> Iterator[tuple[str, object, bool, str]]:
+        """(field, value, whether it may be so, what is allowed)."""
+        kind = self.params_json_schema.get("type")
+        yield "params_json_schema.type", kind, kind == "object", "'object'"
+        timed = self.timeout is None or (_is_number(self.timeout) and 0 < self.timeout < math.inf)
+        yield "timeout", self.timeout, timed, "a number of seconds above 0, or None"
+        for field in ("max_concurrency", "max_output_bytes"):
+            value = getattr(self, field)
+            counted = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
+            yield field, value, counted, "a whole number of at least 1, or None"
+        policies = get_args(OnInterrupt)
+        yield "on_interrupt", self.on_interrupt, self.on_interrupt in policies, ", ".join(map(repr, policies))
+        policies = get_args(AfterTool)
+        known = self.after_tool is None or self.after_tool in policies
+        yield "after_tool", self.after_tool, known, f"{', '.join(map(repr, policies))}, or None"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def to_wire(tool: FunctionTool) -> dict[str, Any]:
@@ -67,64 +155,94 @@ def to_wire(tool: FunctionTool) -> dict[str, Any]:
     }
 
 
-def default_tool_error(context: RunContext[Any], error: Exception) -> str:
-    """What the model reads when a tool fails and no ``failure_error_function`` was given: what failed, and why."""
-    if isinstance(error, ToolArgumentsError):
-        return f"{str(error)[:1].upper()}{str(error)[1:]}. Call it again with arguments that fit its schema."
-    name = context.tool_name if isinstance(context, ToolContext) else "tool"
-    reasons = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(error))
-    return f"An error occurred while running the tool {name}: {reasons}"
-
-
 @overload
 def function_tool(
     func: Callable[..., object],
     *,
     name_override: str | None = None,
     description_override: str | None = None,
+    docstring_style: DocstringStyle | None = None,
+    use_docstring_info: bool = True,
+    is_enabled: ToolEnabled = True,
+    timeout: float | None = None,
     failure_error_function: ToolErrorFunction | None = default_tool_error,
+    timeout_error_function: ToolErrorFunction | None = None,
+    on_interrupt: OnInterrupt = "keep",
+    max_concurrency: int | None = None,
+    max_output_bytes: int | None = MAX_OUTPUT_BYTES,
+    after_tool: AfterTool | None = None,
 ) -> FunctionTool: ...
 @overload
 def function_tool(
     *,
     name_override: str | None = None,
     description_override: str | None = None,
+    docstring_style: DocstringStyle | None = None,
+    use_docstring_info: bool = True,
+    is_enabled: ToolEnabled = True,
+    timeout: float | None = None,
     failure_error_function: ToolErrorFunction | None = default_tool_error,
+    timeout_error_function: ToolErrorFunction | None = None,
+    on_interrupt: OnInterrupt = "keep",
+    max_concurrency: int | None = None,
+    max_output_bytes: int | None = MAX_OUTPUT_BYTES,
+    after_tool: AfterTool | None = None,
 ) -> Callable[[Callable[..., object]], FunctionTool]: ...
 def function_tool(
     func: Callable[..., object] | None = None,
     *,
     name_override: str | None = None,
     description_override: str | None = None,
+    docstring_style: DocstringStyle | None = None,
+    use_docstring_info: bool = True,
+    is_enabled: ToolEnabled = True,
+    timeout: float | None = None,
     failure_error_function: ToolErrorFunction | None = default_tool_error,
+    timeout_error_function: ToolErrorFunction | None = None,
+    on_interrupt: OnInterrupt = "keep",
+    max_concurrency: int | None = None,
+    max_output_bytes: int | None = MAX_OUTPUT_BYTES,
+    after_tool: AfterTool | None = None,
 ) -> FunctionTool | Callable[[Callable[..., object]], FunctionTool]:
     """A `FunctionTool` made of a function; use it as ``@function_tool`` or ``@function_tool(...)``.
 
-    Name, description and parameters come from the function's name, docstring (Google style) and annotations. A first
-    parameter annotated `RunContext` or `ToolContext` receives the context of the call. What the model writes is checked
-    strictly against the schema before the function runs.
+    Name, description and parameters come from the function's name, docstring (Google, NumPy or Sphinx style) and
+    annotations. A first parameter annotated `RunContext` or `ToolContext` receives the context of the call. What the
+    model writes is checked strictly against the schema before the function runs. The other options are fields of
+    `FunctionTool`.
 
-    An async function runs in the session. A synchronous one runs in a worker thread, so it may block; cancelling the
-    call waits until it returns, because a thread cannot be stopped. What the function returns goes to the model
-    through `serialise_output`.
+    An async function runs in the session. An async generator does too: each value that it yields is told to the app as
+    progress, and the last one is the result. A synchronous function runs in a worker thread, so it may block;
+    cancelling the call waits until it returns, because a thread cannot be stopped, unless the function looks for it
+    with ``trio.from_thread.check_cancelled()``. What the function returns goes to the model through `serialise_output`.
 
-    When the arguments do not fit or the function raises an Exception, the text of `failure_error_function` is the
-    output and the conversation goes on. With None the exception comes out of ``on_invoke_tool``.
-
-    Raises TypeError at decoration for a function whose signature has no JSON Schema.
+    Raises TypeError at decoration for a function whose signature has no JSON Schema, and `SettingsError` for an option
+    with a wrong value, such as a `timeout` for a synchronous function.
     """
 
     def decorate(function: Callable[..., object]) -> FunctionTool:
         name = name_override if name_override is not None else getattr(function, "__name__", type(function).__name__)
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"tool {name!r}: a tool returns one value, generators are not supported")
-        documented = parse_docstring(inspect.getdoc(function))
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(f"tool {name!r}: a generator must be async (`async def`) to report progress")
+        if timeout is not None and not _is_async(function):
+            allowed = "None for a synchronous function: a thread cannot be stopped, make it `async def`"
+            raise SettingsError([SettingsProblem("timeout", timeout, allowed)], what=f"tool {name!r}")
+        docstring = inspect.getdoc(function) if use_docstring_info else None
+        documented: DocumentedFunction = parse_docstring(docstring, style=docstring_style)
         signature = read_signature(function, tool_name=name, descriptions=documented.parameters)
         return FunctionTool(
             name,
             documented.description if description_override is None else description_override,
             params_json_schema=signature.json_schema,
-            on_invoke_tool=_FunctionCall(function, signature, failure_error_function),
+            on_invoke_tool=_FunctionCall(function, signature),
+            is_enabled=is_enabled,
+            timeout=timeout,
+            failure_error_function=failure_error_function,
+            timeout_error_function=timeout_error_function,
+            on_interrupt=on_interrupt,
+            max_concurrency=max_concurrency,
+            max_output_bytes=max_output_bytes,
+            after_tool=after_tool,
         )
 
     return decorate if func is None else decorate(func)
@@ -136,22 +254,14 @@ class _FunctionCall:
 
     function: Callable[..., object]
     signature: ToolSignature
-    failure_error_function: ToolErrorFunction | None
 
     async def __call__(self, context: ToolContext[Any], arguments: str) -> object:
-        try:
-            return await self._call(context, arguments)
-        except Exception as error:
-            if self.failure_error_function is None:
-                raise
-            text = self.failure_error_function(context, error)
-            return await text if inspect.isawaitable(text) else text
-
-    async def _call(self, context: ToolContext[Any], arguments: str) -> object:
         positional, keyword = self.signature.parse(arguments)
         if self.signature.takes_context:
             positional.insert(0, context)
         call = functools.partial(self.function, *positional, **keyword)
+        if _is_async_generator(self.function):
+            return await _last_value(call, context)
         if _is_async(self.function):
             result = call()
         else:
@@ -159,9 +269,23 @@ class _FunctionCall:
         return await result if inspect.isawaitable(result) else result
 
 
+async def _last_value(call: Callable[[], Any], context: ToolContext[Any]) -> object:
+    value: object = None
+    async with aclosing(call()) as values:
+        async for value in values:
+            if context.on_progress is not None:
+                context.on_progress(value)
+    return value
+
+
+def _is_async_generator(function: Callable[..., object]) -> bool:
+    # The second test, here and below, is for an object whose class has an async __call__.
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(type(function).__call__)
+
+
 def _is_async(function: Callable[..., object]) -> bool:
-    # The second test is for an object whose class has an async __call__.
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    own = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    return own or _is_async_generator(function)
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:
