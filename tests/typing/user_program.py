@@ -1,0 +1,153 @@
+"""A program as users write them, which type checkers must understand without a cast or an ignore. Nobody runs it.
+
+`assert_type` holds what each expression is narrowed to: mypy and pyright fail where it is anything else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never, assert_type
+
+import attrs
+import trio
+
+from trealtime import (
+    AssistantMessageItem,
+    AudioChunk,
+    ConnectionLost,
+    OtherItem,
+    RealtimeAgent,
+    RealtimeAgentEndEvent,
+    RealtimeAudio,
+    RealtimeAudioInterrupted,
+    RealtimeError,
+    RealtimeHistoryAdded,
+    RealtimeItem,
+    RealtimeRunner,
+    RealtimeSession,
+    RealtimeSessionEvent,
+    RealtimeToolCallItem,
+    RealtimeToolEnd,
+    ServerErrorInfo,
+    SystemMessageItem,
+    ToolContext,
+    Turn,
+    UserMessageItem,
+    function_tool,
+    open_emulator,
+    serve_realtime_session,
+)
+
+
+@attrs.frozen
+class Shop:
+    """The context of this program's sessions."""
+
+    orders: dict[int, str]
+
+
+@function_tool
+async def order_status(context: ToolContext[Shop], order_id: int) -> str:
+    """Look up an order.
+
+    Args:
+        order_id: The number printed on the receipt.
+    """
+    await trio.lowlevel.checkpoint()
+    assert_type(context.context, Shop)
+    return context.context.orders[order_id]
+
+
+agent: RealtimeAgent[Shop] = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=[order_status])
+
+
+def by_type(event: RealtimeSessionEvent) -> bytes:
+    """Narrow by the event's `type`."""
+    if event.type == "audio":
+        assert_type(event, RealtimeAudio)
+        assert_type(event.audio, AudioChunk)
+        return event.audio.data
+    if event.type == "audio_interrupted":
+        assert_type(event, RealtimeAudioInterrupted)
+        assert_type(event.heard_ms, int)
+    elif event.type == "history_added":
+        assert_type(event.item, RealtimeItem)
+    elif event.type == "agent_end":
+        assert_type(event.status, Literal["completed", "cancelled", "failed", "incomplete"])
+    elif event.type == "error" and isinstance(event.error, ServerErrorInfo):
+        assert_type(event.error.code, str | None)
+    return b""
+
+
+def by_class(event: RealtimeSessionEvent) -> str:
+    """Narrow by `match`."""
+    match event:
+        case RealtimeAudio(audio=AudioChunk(data=data)):
+            assert_type(data, bytes)
+            return f"{len(data)} bytes"
+        case RealtimeHistoryAdded(item=item):
+            return words(item)
+        case RealtimeToolEnd(tool=tool, call_id=call_id):
+            return f"{tool.name} {call_id}"
+        case RealtimeError(error=Exception() as error):
+            return str(error)
+        case RealtimeError(error=ServerErrorInfo(message=message)):
+            return message
+        case RealtimeAgentEndEvent(status="failed", reason=reason):
+            return reason or "failed"
+        case _:
+            return event.type
+
+
+def words(item: RealtimeItem) -> str:
+    """Every kind of item there is."""
+    match item:
+        case UserMessageItem() | AssistantMessageItem() | SystemMessageItem():
+            return item.text
+        case RealtimeToolCallItem():
+            assert_type(item.output, str | None)
+            return item.name
+        case OtherItem():
+            return item.type
+        case _:
+            assert_never(item)
+
+
+async def talk(session: RealtimeSession[Shop]) -> None:
+    """The ways to have a turn."""
+    await session.send_message("Hello")
+    await session.send_audio(bytes(960), commit=True)
+    async for event in session:
+        assert_type(event, RealtimeSessionEvent)
+        by_type(event)
+        by_class(event)
+    async with session.respond("And then?", output_modalities=["text"]) as response:
+        async for chunk in response.audio:
+            assert_type(chunk, AudioChunk)
+        async for text in response.text:
+            assert_type(text, str)
+        assert_type(await response.transcript(), str)
+    turn = await session.ask("And then?")
+    assert_type(turn, Turn)
+    assert_type(turn.audio, bytes)
+    async with session.subscribe("audio", "audio_interrupted") as feed:
+        assert_type(await feed.receive(), RealtimeSessionEvent)
+    assert_type(session.history, list[RealtimeItem])
+
+
+async def main() -> None:
+    """The ways to have a session."""
+    async with open_emulator() as emulator:
+        runner = RealtimeRunner(agent, model=emulator.memory_model(), config={"barge_in": "off"})
+        assert_type(runner, RealtimeRunner[Shop])
+        session = await runner.run(context=Shop({7: "on its way"}))
+        assert_type(session, RealtimeSession[Shop])
+        try:
+            async with session:
+                await talk(session)
+        except ConnectionLost as lost:
+            assert_type(lost.closed_by, Literal["server", "client", "network"])
+        async with runner.session(model_config={"url": emulator.url}) as scoped:
+            assert_type(scoped, RealtimeSession[Shop])
+        async with trio.open_nursery() as nursery:
+            served: RealtimeSession[Shop] = await nursery.start(serve_realtime_session, runner)
+            await served.close()
