@@ -14,8 +14,29 @@ from trealtime._version import __version__
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.context import RunContext, RunContextWrapper, ToolContext
-    from trealtime.agents.tools import FunctionTool, ToolErrorFunction, default_tool_error, function_tool
+    from trealtime.agents.guardrails import (
+        GuardrailFunctionOutput,
+        InputGuardrail,
+        InputGuardrailResult,
+        OutputGuardrail,
+        OutputGuardrailResult,
+        input_guardrail,
+        output_guardrail,
+    )
+    from trealtime.agents.handoffs import Handoff, realtime_handoff
+    from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
+    from trealtime.agents.tool_invocation import ToolErrorFormatter, ToolErrorFormatterArgs, ToolErrorKind
+    from trealtime.agents.tools import (
+        AfterTool,
+        FunctionTool,
+        OnInterrupt,
+        ToolEnabled,
+        ToolErrorFunction,
+        default_tool_error,
+        function_tool,
+    )
     from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, parse_audio_format
+    from trealtime.conversation.checks import GuardrailCounters, HoldDelay
     from trealtime.conversation.effects import ResponseResult, Usage
     from trealtime.conversation.events import (
         AudioChunk,
@@ -27,6 +48,8 @@ if TYPE_CHECKING:
         RealtimeAudioEnd,
         RealtimeAudioInterrupted,
         RealtimeError,
+        RealtimeGuardrailTripped,
+        RealtimeHandoffEvent,
         RealtimeHistoryAdded,
         RealtimeHistoryUpdated,
         RealtimeInputAudioTimeoutTriggered,
@@ -37,6 +60,7 @@ if TYPE_CHECKING:
         RealtimeSpeechStopped,
         RealtimeTextDelta,
         RealtimeToolEnd,
+        RealtimeToolProgress,
         RealtimeToolStart,
         RealtimeTranscriptDelta,
         ResponseStatus,
@@ -64,6 +88,8 @@ if TYPE_CHECKING:
         AudioFormatError,
         ConnectFailed,
         ConnectionLost,
+        GuardrailFailed,
+        InputGuardrailTripwireTriggered,
         MissingApiKey,
         MissingDependency,
         ProtocolError,
@@ -76,6 +102,7 @@ if TYPE_CHECKING:
         SlowConsumer,
         ToolArgumentsError,
         ToolFailed,
+        ToolTimedOut,
         TrealtimeError,
     )
     from trealtime.protocol.settings import (
@@ -95,7 +122,7 @@ if TYPE_CHECKING:
     )
     from trealtime.protocol.user_input import AudioPart, ImagePart, TextPart, UserMessage, image_part
     from trealtime.protocol.validation import NOT_SET
-    from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig
     from trealtime.session.mailbox import Feed, FeedStatistics
     from trealtime.session.model_shim import (
         RealtimeModelSendAudio,
@@ -122,14 +149,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     # Agents and tools
+    "AfterTool",
     "FunctionTool",
+    "Handoff",
+    "OnInterrupt",
     "RealtimeAgent",
+    "RealtimeAgentHooks",
+    "RealtimeRunHooks",
     "RunContext",
     "RunContextWrapper",
     "ToolContext",
+    "ToolEnabled",
+    "ToolErrorFormatter",
+    "ToolErrorFormatterArgs",
     "ToolErrorFunction",
+    "ToolErrorKind",
     "default_tool_error",
     "function_tool",
+    "realtime_handoff",
+    # Guardrails
+    "GuardrailCounters",
+    "GuardrailFunctionOutput",
+    "GuardrailsSettings",
+    "HoldDelay",
+    "InputGuardrail",
+    "InputGuardrailResult",
+    "OutputGuardrail",
+    "OutputGuardrailResult",
+    "input_guardrail",
+    "output_guardrail",
     # Sessions
     "CloseOutcome",
     "Feed",
@@ -156,6 +204,8 @@ __all__ = [
     "RealtimeAudioEnd",
     "RealtimeAudioInterrupted",
     "RealtimeError",
+    "RealtimeGuardrailTripped",
+    "RealtimeHandoffEvent",
     "RealtimeHistoryAdded",
     "RealtimeHistoryUpdated",
     "RealtimeInputAudioTimeoutTriggered",
@@ -166,6 +216,7 @@ __all__ = [
     "RealtimeSpeechStopped",
     "RealtimeTextDelta",
     "RealtimeToolEnd",
+    "RealtimeToolProgress",
     "RealtimeToolStart",
     "RealtimeTranscriptDelta",
     "ResponseStatus",
@@ -235,6 +286,8 @@ __all__ = [
     "AudioFormatError",
     "ConnectFailed",
     "ConnectionLost",
+    "GuardrailFailed",
+    "InputGuardrailTripwireTriggered",
     "MissingApiKey",
     "MissingDependency",
     "ProtocolError",
@@ -247,6 +300,7 @@ __all__ = [
     "SlowConsumer",
     "ToolArgumentsError",
     "ToolFailed",
+    "ToolTimedOut",
     "TrealtimeError",
     "__version__",
 ]
@@ -255,8 +309,29 @@ __all__ = [
 _NAMES = {
     "trealtime.agents.agent": ("RealtimeAgent",),
     "trealtime.agents.context": ("RunContext", "RunContextWrapper", "ToolContext"),
-    "trealtime.agents.tools": ("FunctionTool", "ToolErrorFunction", "default_tool_error", "function_tool"),
+    "trealtime.agents.guardrails": (
+        "GuardrailFunctionOutput",
+        "InputGuardrail",
+        "InputGuardrailResult",
+        "OutputGuardrail",
+        "OutputGuardrailResult",
+        "input_guardrail",
+        "output_guardrail",
+    ),
+    "trealtime.agents.tool_invocation": ("ToolErrorFormatter", "ToolErrorFormatterArgs", "ToolErrorKind"),
+    "trealtime.agents.handoffs": ("Handoff", "realtime_handoff"),
+    "trealtime.agents.hooks": ("RealtimeAgentHooks", "RealtimeRunHooks"),
+    "trealtime.agents.tools": (
+        "AfterTool",
+        "FunctionTool",
+        "OnInterrupt",
+        "ToolEnabled",
+        "ToolErrorFunction",
+        "default_tool_error",
+        "function_tool",
+    ),
     "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K", "parse_audio_format"),
+    "trealtime.conversation.checks": ("GuardrailCounters", "HoldDelay"),
     "trealtime.conversation.effects": ("ResponseResult", "Usage"),
     "trealtime.conversation.events": (
         "AudioChunk",
@@ -268,6 +343,8 @@ _NAMES = {
         "RealtimeAudioEnd",
         "RealtimeAudioInterrupted",
         "RealtimeError",
+        "RealtimeGuardrailTripped",
+        "RealtimeHandoffEvent",
         "RealtimeHistoryAdded",
         "RealtimeHistoryUpdated",
         "RealtimeInputAudioTimeoutTriggered",
@@ -278,6 +355,7 @@ _NAMES = {
         "RealtimeSpeechStopped",
         "RealtimeTextDelta",
         "RealtimeToolEnd",
+        "RealtimeToolProgress",
         "RealtimeToolStart",
         "RealtimeTranscriptDelta",
         "ResponseStatus",
@@ -305,6 +383,8 @@ _NAMES = {
         "AudioFormatError",
         "ConnectFailed",
         "ConnectionLost",
+        "GuardrailFailed",
+        "InputGuardrailTripwireTriggered",
         "MissingApiKey",
         "MissingDependency",
         "ProtocolError",
@@ -317,6 +397,7 @@ _NAMES = {
         "SlowConsumer",
         "ToolArgumentsError",
         "ToolFailed",
+        "ToolTimedOut",
         "TrealtimeError",
     ),
     "trealtime.protocol.settings": (
@@ -336,7 +417,7 @@ _NAMES = {
     ),
     "trealtime.protocol.validation": ("NOT_SET",),
     "trealtime.protocol.user_input": ("AudioPart", "ImagePart", "TextPart", "UserMessage", "image_part"),
-    "trealtime.session.config": ("RealtimeModelConfig", "RealtimeRunConfig"),
+    "trealtime.session.config": ("GuardrailsSettings", "RealtimeModelConfig", "RealtimeRunConfig"),
     "trealtime.session.mailbox": ("Feed", "FeedStatistics"),
     "trealtime.session.model_shim": (
         "RealtimeModelSendAudio",

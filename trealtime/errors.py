@@ -10,14 +10,19 @@ The name of the root is not ``RealtimeError`` because that is the name of a sess
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
+
+if TYPE_CHECKING:
+    from trealtime.agents.guardrails import InputGuardrailResult
 
 __all__ = [
     "AudioFormatError",
     "ConnectFailed",
     "ConnectionLost",
+    "GuardrailFailed",
+    "InputGuardrailTripwireTriggered",
     "MissingApiKey",
     "MissingDependency",
     "ProtocolError",
@@ -132,7 +137,7 @@ class ConnectionLost(TrealtimeError):
     ) -> None:
         self.code = code
         self.reason = reason
-        self.closed_by = closed_by
+        self.closed_by: Literal["server", "client", "network"] = closed_by
         self.response_cut = response_cut
         super().__init__(message or f"connection lost: code {code}{f', {reason}' if reason else ''}")
 
@@ -176,6 +181,27 @@ class SlowConsumer(TrealtimeError):
     def __init__(self, message: str, *, statistics: object = None) -> None:
         self.statistics = statistics
         super().__init__(message)
+
+
+class GuardrailFailed(TrealtimeError):
+    """A guardrail raised, gave no verdict, or took longer than its time: it was skipped. The cause is ``__cause__``."""
+
+    def __init__(self, message: str, *, guardrail_name: str) -> None:
+        self.guardrail_name = guardrail_name
+        super().__init__(message)
+
+
+class InputGuardrailTripwireTriggered(TrealtimeError):
+    """What the user said was stopped by input guardrails, so there is no answer to it.
+
+    `guardrail_results` are the results that tripped, `guardrail_result` is the first of them.
+    """
+
+    def __init__(self, guardrail_results: Sequence[InputGuardrailResult]) -> None:
+        self.guardrail_results = tuple(guardrail_results)
+        self.guardrail_result = self.guardrail_results[0]
+        names = ", ".join(result.guardrail.get_name() for result in self.guardrail_results)
+        super().__init__(f"what the user said was stopped by a guardrail: {names}")
 
 
 class ToolArgumentsError(TrealtimeError, ValueError):

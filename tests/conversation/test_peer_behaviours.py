@@ -610,14 +610,14 @@ def test_b165_content_that_cannot_be_merged_does_no_harm(talk):
 # ---- 4.15 turns -----------------------------------------------------------------------------------------------------
 
 
-def test_b166_a_response_begins_with_its_agent_and_ends_with_the_one_of_now(talk):
-    """Same."""
+def test_b166_a_response_begins_and_ends_with_its_agent(talk):
+    """Other: the end carries the agent that the response began with, also when another has taken over since."""
     talk.created("r1")
-    other = talk.state.agent = type(talk.agent)(name="other")
+    talk.state.agent = type(talk.agent)(name="other")
     talk.done("r1")
     start, end = talk.events
     assert (start.type, start.agent) == ("agent_start", talk.agent)
-    assert (end.type, end.agent) == ("agent_end", other)
+    assert (end.type, end.agent) == ("agent_end", talk.agent)
 
 
 def test_b167_a_response_without_usage_ends_like_any_other(talk):

@@ -231,8 +231,9 @@ async def test_items_are_made_deleted_and_retrieved_when_the_server_says_so(auto
         ({"barge_in": "sometimes"}, "'immediate', 'off'"),
         ({"feed_overflow": "explode"}, "drop_oldest_audio"),
         ({"tool_concurrency": 0}, "tool_concurrency"),
-        ({"output_guardrails": [object()]}, "output_guardrails.*not supported yet"),
-        ({"tool_error_formatter": print}, "not supported yet"),
+        ({"tool_execution": {"pre_approval_tool_input_guardrails": True}}, "tool_execution.*not supported yet"),
+        ({"tool_error_formatter": 3}, "tool_error_formatter"),
+        ({"after_tool": "sometimes"}, "'auto', 'always', 'never'"),
     ],
 )
 async def test_a_wrong_run_config_is_refused_when_the_runner_is_made(

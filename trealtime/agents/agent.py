@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, Unpack
 
 import attrs
 
 from trealtime.agents.context import ContextT, RunContext
+from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+from trealtime.agents.handoffs import Handoff
+from trealtime.agents.hooks import RealtimeAgentHooks
 from trealtime.agents.tools import FunctionTool
 from trealtime.errors import SettingsError, SettingsProblem
+
+if TYPE_CHECKING:
+    from trealtime.protocol.settings import CustomVoice, SessionSettings
 
 __all__ = ["AgentChanges", "Instructions", "RealtimeAgent"]
 
@@ -18,6 +24,20 @@ Instructions = str | Callable[[RunContext[ContextT], "RealtimeAgent[ContextT]"],
 """A system prompt, or a sync or async callable that makes one from the run context and the agent."""
 
 _PROMPT_KEYS = ("id", "version", "variables")
+
+_NOT_AN_AGENTS: Final = {
+    "model_name": "nothing here: a session keeps its model, which belongs into model_settings of the run config",
+    "instructions": "nothing here: it is a field of the agent",
+    "prompt": "nothing here: it is a field of the agent",
+    "tools": "nothing here: it is a field of the agent",
+    "handoffs": "nothing here: it is a field of the agent",
+    "tracing": "nothing here: a session keeps its trace, which belongs into model_settings of the run config",
+    "input_audio_format": "nothing here: a session keeps its formats, which belong into the run config",
+    "output_audio_format": "nothing here: a session keeps its formats, which belong into the run config",
+    "audio.input.format": "nothing here: a session keeps its formats, which belong into the run config",
+    "audio.output.format": "nothing here: a session keeps its formats, which belong into the run config",
+}
+"""Settings that are no agent's own, and where they belong."""
 
 
 class AgentChanges(TypedDict, total=False):
@@ -27,7 +47,13 @@ class AgentChanges(TypedDict, total=False):
     instructions: Instructions[Any] | None
     prompt: Mapping[str, object] | None
     tools: Sequence[FunctionTool]
+    handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]]
     handoff_description: str | None
+    output_guardrails: Sequence[OutputGuardrail[Any]]
+    input_guardrails: Sequence[InputGuardrail[Any]]
+    voice: str | CustomVoice | None
+    model_settings: SessionSettings | Mapping[str, object] | None
+    hooks: RealtimeAgentHooks[Any] | None
 
 
 @attrs.frozen(eq=False)
@@ -36,7 +62,12 @@ class RealtimeAgent(Generic[ContextT]):
 
     `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one
     (``{"id": ..., "version": ..., "variables": {...}}``). `tools` are what the model may call, each name once.
-    `handoff_description` tells other agents what this one is for.
+    `handoff_description` tells other agents what this one is for. `output_guardrails` check what it says,
+    `input_guardrails` what the user says to it.
+
+    `handoffs` are the agents that this one may give the conversation to, as they are or as `realtime_handoff` makes
+    them. `voice` is the agent's own, where the conversation holds no audio of another yet (a server keeps one voice
+    after that), and `model_settings` are settings that hold while it is in charge. `hooks` hear what happens to it.
 
     Building one raises TypeError for a field of the wrong type and `SettingsError` for a wrong value, each naming the
     field, the value and what is allowed.
@@ -47,7 +78,13 @@ class RealtimeAgent(Generic[ContextT]):
     prompt: Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
     # Converted in __attrs_post_init__, after the check: tuple("text") would succeed.
     tools: Sequence[FunctionTool] = attrs.field(default=(), kw_only=True)
+    handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]] = attrs.field(default=(), kw_only=True)
     handoff_description: str | None = attrs.field(default=None, kw_only=True)
+    output_guardrails: Sequence[OutputGuardrail[ContextT]] = attrs.field(default=(), kw_only=True)
+    input_guardrails: Sequence[InputGuardrail[ContextT]] = attrs.field(default=(), kw_only=True)
+    voice: str | CustomVoice | None = attrs.field(default=None, kw_only=True)
+    model_settings: SessionSettings | Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
+    hooks: RealtimeAgentHooks[Any] | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _require(isinstance(self.name, str), "name", self.name, "a str")
@@ -57,6 +94,14 @@ class RealtimeAgent(Generic[ContextT]):
         _check_prompt(self.prompt, self.name)
         _check_tools(self.tools, self.name)
         object.__setattr__(self, "tools", tuple(self.tools))
+        for field, kind in (("output_guardrails", OutputGuardrail), ("input_guardrails", InputGuardrail)):
+            object.__setattr__(self, field, _guardrails(getattr(self, field), field, kind))
+        _check_handoffs(self.handoffs)
+        object.__setattr__(self, "handoffs", tuple(self.handoffs))
+        hooked = self.hooks is None or isinstance(self.hooks, RealtimeAgentHooks)
+        _require(hooked, "hooks", self.hooks, "an instance of a subclass of RealtimeAgentHooks, or None")
+        if self.voice is not None or self.model_settings is not None:
+            _check_settings(self.model_settings, self.voice, self.name)
 
     def clone(self, **changes: Unpack[AgentChanges]) -> RealtimeAgent[ContextT]:
         """A copy with `changes`, checked like a new agent. What is not named is shared with this one."""
@@ -116,6 +161,15 @@ def _check_prompt(prompt: object, agent_name: str) -> None:
         raise SettingsError(problems, what=f"RealtimeAgent {agent_name!r}")
 
 
+def _guardrails(guardrails: object, field: str, kind: type) -> tuple[Any, ...]:
+    _require(isinstance(guardrails, list | tuple), field, guardrails, f"a list or tuple of {kind.__name__}")
+    assert isinstance(guardrails, list | tuple)
+    for index, guardrail in enumerate(guardrails):
+        allowed = f"an {kind.__name__}; decorate a function with @{field.removesuffix('s')}"
+        _require(isinstance(guardrail, kind), f"{field}[{index}]", guardrail, allowed)
+    return tuple(guardrails)
+
+
 def _check_tools(tools: object, agent_name: str) -> None:
     _require(isinstance(tools, list | tuple), "tools", tools, "a list or tuple of FunctionTool")
     assert isinstance(tools, list | tuple)
@@ -131,3 +185,30 @@ def _check_tools(tools: object, agent_name: str) -> None:
         names.add(tool.name)
     if problems:
         raise SettingsError(problems, what=f"RealtimeAgent {agent_name!r}")
+
+
+def _check_handoffs(handoffs: object) -> None:
+    _require(isinstance(handoffs, list | tuple), "handoffs", handoffs, "a list or tuple of agents and handoffs")
+    assert isinstance(handoffs, list | tuple)
+    for index, handoff in enumerate(handoffs):
+        fits = isinstance(handoff, RealtimeAgent | Handoff)
+        _require(fits, f"handoffs[{index}]", handoff, "a RealtimeAgent, or what realtime_handoff(...) makes of one")
+
+
+def _check_settings(settings: object, voice: object, agent_name: str) -> None:
+    from trealtime.protocol.settings import NOT_SET, SessionSettings, session_settings  # for those who set something
+
+    what = f"RealtimeAgent {agent_name!r}"
+    allowed = "a mapping of settings, a SessionSettings, or None"
+    _require(settings is None or isinstance(settings, Mapping | SessionSettings), "model_settings", settings, allowed)
+    session_settings({"voice": voice}, what=what)
+    checked = session_settings(settings, path="model_settings", what=what)  # type: ignore[arg-type]  # checked above
+    problems: list[SettingsProblem] = []
+    for path, instead in _NOT_AN_AGENTS.items():
+        value: object = checked
+        for step in path.split("."):
+            value = NOT_SET if value is NOT_SET else getattr(value, step)
+        if value is not NOT_SET:
+            problems.append(SettingsProblem(f"model_settings.{path}", value, instead))
+    if problems:
+        raise SettingsError(problems, what=what)

@@ -6,10 +6,15 @@ for the server's answer: the core settles each ticket exactly once, at the lates
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+
+if TYPE_CHECKING:
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.agents.tools import FunctionTool
+    from trealtime.conversation.handoffs import AgentSwitch
 
 __all__ = [
     "CancelResponse",
@@ -22,13 +27,16 @@ __all__ = [
     "Disconnect",
     "Interrupt",
     "OpenSession",
+    "ReportCheck",
     "ReportHeard",
     "RetrieveItem",
     "SendRaw",
     "SendToolOutput",
     "Shed",
+    "SwitchAgent",
     "TruncateItem",
     "UpdateSession",
+    "UseTools",
 ]
 
 
@@ -51,12 +59,26 @@ class UpdateSession:
 
 
 @attrs.frozen
+class SwitchAgent:
+    """Put another agent in charge once the server has acknowledged `session`, at once where there is nothing to send
+    (None). Settled with the acknowledged session mapping; refused, the agent stays."""
+
+    switch: AgentSwitch
+    session: Mapping[str, Any] | None
+    ticket: str | None = None
+
+
+@attrs.frozen
 class CreateItem:
-    """Add `item` (wire shape, with its own ``id``) after `previous_item_id` (None: at the end; ``"root"``: first)."""
+    """Add `item` (wire shape, with its own ``id``) after `previous_item_id` (None: at the end; ``"root"``: first).
+
+    `said`: the user says it now, so input guardrails check its text before anything answers it.
+    """
 
     item: Mapping[str, Any]
     previous_item_id: str | None = None
     ticket: str | None = None
+    said: bool = False
 
 
 @attrs.frozen
@@ -100,13 +122,14 @@ class CreateResponse:
     `params` is the ``response`` object of the wire (None: session defaults). `automatic` requests (an answer to a
     message or to tool outputs) that wait together become one ``response.create``; others keep to themselves and in
     order. With ``params["conversation"] == "none"`` the request does not wait for anything. `ticket` is settled with
-    a `ResponseResult` when the response is done.
+    a `ResponseResult` when the response is done. `tools` are those of `params`, as they can be run.
     """
 
     params: Mapping[str, Any] | None = None
     automatic: bool = False
     ticket: str | None = None
     event_id: str | None = None
+    tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
 
 
 @attrs.frozen
@@ -135,12 +158,32 @@ class SendRaw:
 
 @attrs.frozen
 class SendToolOutput:
-    """Give the server the output of a function call; `respond` asks for an answer once all calls of that response have
-    their outputs."""
+    """Give the server the output of a function call; for one that has its output already, or that nobody knows, nothing
+    happens.
+
+    `respond` says whether an answer is asked for once all calls of that response have their outputs; None leaves it to
+    the rules (`tool_calls`), which want to know whether the output has `nothing_to_tell`.
+    """
 
     call_id: str
     output: str
-    respond: bool = True
+    respond: bool | None = None
+    nothing_to_tell: bool = False
+
+
+@attrs.frozen
+class UseTools:
+    """The model has been told of these tools and of no others; a mapping declares one that the app runs by itself."""
+
+    tools: Sequence[FunctionTool | Mapping[str, Any]]
+
+
+@attrs.frozen
+class ReportCheck:
+    """A `GuardrailCheck` is done: the results that tripped, none when it passed."""
+
+    serial: int
+    tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = ()
 
 
 @attrs.frozen
@@ -171,6 +214,7 @@ class Disconnect:
 Command = (
     OpenSession
     | UpdateSession
+    | SwitchAgent
     | CreateItem
     | DeleteItem
     | RetrieveItem
@@ -182,6 +226,8 @@ Command = (
     | Interrupt
     | SendRaw
     | SendToolOutput
+    | UseTools
+    | ReportCheck
     | Shed
     | ReportHeard
     | Disconnect

@@ -4,8 +4,9 @@
 `Effects` to apply in one synchronous step. No clock, no IO, no task: `now` is any monotonic time in seconds.
 
 Where the rules are: what a server event does in `reception`, what a command does in `requesting`, one response at a
-time in `gate`, the life of a response in `responses`, barge-in and truncation in `interrupts`, what was heard in
-`ledger`, the item graph in `history`, errors by event id in `requests` and `server_errors`.
+time in `gate`, the life of a response in `responses`, who is in charge in `handoffs`, barge-in and truncation in
+`interrupts`, what was heard in `ledger`, the item graph in `history`, what is checked in `guardrails`, errors
+by event id in `requests` and `server_errors`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.checks import GuardrailCounters, GuardrailPolicy, Guardrails
 from trealtime.conversation.commands import Command
 from trealtime.conversation.effects import Effects, Usage
 from trealtime.conversation.events import EventInfo, RealtimeRawModelEvent
+from trealtime.conversation.handoffs import VoiceLock, voice_lock
+from trealtime.conversation.hold_back import drop_purged
 from trealtime.conversation.ids import IdSource
+from trealtime.conversation.input_guardrails import expire_inputs
 from trealtime.conversation.items import RealtimeItem
 from trealtime.conversation.ledger import PlaybackLedger, PlaybackPosition
 from trealtime.conversation.raw import model_events
@@ -32,6 +37,7 @@ from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudio
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.tools import AfterTool
 
 __all__ = ["Conversation", "ConversationCounters"]
 
@@ -67,6 +73,7 @@ class Conversation:
     `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` ``"off"``
     leaves interrupting to the app. After an interrupt the ``response.done`` of the interrupted response is awaited
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
+    `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked.
     """
 
     def __init__(
@@ -80,6 +87,8 @@ class Conversation:
         raw_events: bool = True,
         cancel_grace_s: float = 5.0,
         response_timeout_s: float = 30.0,
+        after_tool: AfterTool = "auto",
+        guardrails: GuardrailPolicy | None = None,
     ) -> None:
         self._raw_events = raw_events
         self._state = State(
@@ -90,6 +99,8 @@ class Conversation:
             barge_in=barge_in,
             cancel_grace_s=cancel_grace_s,
             response_timeout_s=response_timeout_s,
+            after_tool=after_tool,
+            guardrails=Guardrails(guardrails if guardrails is not None else GuardrailPolicy()),
         )
         self._next_deadline: float | None = None
 
@@ -135,16 +146,19 @@ class Conversation:
             if response.forget_at is not None and response.forget_at <= now:
                 overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
                 end_response(state, overdue, now, fx)
+        expire_inputs(state, now, fx)
         self._proceed(now, fx)
         return fx
 
     def _proceed(self, now: float, fx: Effects) -> None:
         """Send what may be sent now, and find out when to look again."""
         state = self._state
+        drop_purged(state, now, fx)
         pump(state, now, fx)
         sent_at = state.gate.oldest_sent_at
         times = [
             state.gate.blocked_until,
+            state.guardrails.input_deadline(state.response_timeout_s),
             None if sent_at is None else sent_at + state.response_timeout_s,
             *(response.forget_at for response in state.responses.values()),
         ]
@@ -164,7 +178,9 @@ class Conversation:
     def playback_remaining(self, now: float) -> float:
         """Seconds until everything that the agent has said is heard: 0 when nothing is pending, infinite where only a
         report, a consumer or more audio can tell."""
-        if self._state.gate.busy or any(each.dead is None for each in self._state.responses.values()):
+        state = self._state
+        making = any(each.dead is None for each in state.responses.values())
+        if making or state.gate.busy or state.guardrails.inputs:
             return float("inf")
         return self._state.ledger.remaining_s(now)
 
@@ -183,6 +199,20 @@ class Conversation:
         """Whether a response is being made in the default conversation."""
         return bool(self._state.live(in_conversation=True))
 
+    def is_live(self, response_id: str) -> bool:
+        """Whether a response has begun and is not done."""
+        return response_id in self._state.responses
+
+    @property
+    def voice_lock(self) -> VoiceLock:
+        """Whether the server takes another voice."""
+        return voice_lock(self._state)
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The session as the server made it, before any setting of ours; empty before ``session.created``."""
+        return self._state.defaults
+
     @property
     def acknowledged(self) -> Mapping[str, Any] | None:
         """The session as the server last showed it; None before ``session.created``."""
@@ -197,6 +227,10 @@ class Conversation:
     def output_format(self) -> AudioFormat:
         """The format of audio from the server, as acknowledged."""
         return self._state.output_format
+
+    def guardrail_counters(self) -> GuardrailCounters:
+        """Numbers of the guardrails, for `session.statistics()`."""
+        return self._state.guardrails.counters()
 
     def counters(self) -> ConversationCounters:
         """Numbers for `session.statistics()`."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from trealtime.conversation.events import RealtimeSessionEvent, ResponseStatus
 
-__all__ = ["Effects", "FunctionCall", "Outgoing", "ResponseResult", "Settled", "Usage"]
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+    from trealtime.agents.tools import FunctionTool
+    from trealtime.conversation.handoffs import AgentSwitch
+
+__all__ = ["Effects", "FunctionCall", "GuardrailCheck", "Outgoing", "ResponseResult", "Settled", "Usage"]
 
 
 @attrs.frozen
@@ -22,13 +28,34 @@ class Outgoing:
 
 @attrs.frozen
 class FunctionCall:
-    """The model called a function: run it and answer with `SendToolOutput`."""
+    """The model called a function: run it and answer with `SendToolOutput`.
+
+    `agent` and `tool` are those at the moment of the call; `tool` None: there is none of that name among the `known`.
+    """
 
     call_id: str
     name: str
     arguments: str
     item_id: str
     response_id: str
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool | None = None
+    known: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class GuardrailCheck:
+    """Run these guardrails on `text` and answer with `ReportCheck`; `agent` is whom they are told of.
+
+    `subject` is the response, or the input of the user's, that is checked: what `Effects.cancel_checks` names.
+    """
+
+    serial: int
+    subject: str
+    which: Literal["output", "input"]
+    text: str
+    agent: RealtimeAgent[Any]
+    guardrails: tuple[OutputGuardrail[Any] | InputGuardrail[Any], ...]
 
 
 @attrs.frozen
@@ -69,12 +96,16 @@ class Settled:
 class Effects:
     """Everything that follows from one event or command; apply it in one synchronous step.
 
-    Order: first throw away queued audio of the responses in `purge`, then queue `emit` for the feeds, queue `send` for
-    the writer, settle tickets, start `calls`, cancel `cancel_calls`.
+    Order: first throw away queued audio of the responses in `purge`, then note who is in charge (`switched`), queue
+    `emit` for the feeds, queue `send` for the writer, settle tickets, start `calls`, cancel `cancel_calls`,
+    cancel `cancel_checks`, start `checks`.
     """
 
     purge: list[str] = attrs.Factory(list)
     """Response ids whose queued audio must not reach the app."""
+
+    switched: list[AgentSwitch] = attrs.Factory(list)
+    """Another agent is in charge: what is offered to the model is what this one offers."""
 
     emit: list[RealtimeSessionEvent] = attrs.Factory(list)
     send: list[Outgoing] = attrs.Factory(list)
@@ -85,17 +116,24 @@ class Effects:
 
     calls: list[FunctionCall] = attrs.Factory(list)
     cancel_calls: list[str] = attrs.Factory(list)
+    checks: list[GuardrailCheck] = attrs.Factory(list)
+    cancel_checks: list[str] = attrs.Factory(list)
+    """Subjects whose checks are not wanted any more; they need not report."""
+
     playback_reset: bool = False
     """An interrupt has stopped what was playing: whatever tracks playback starts afresh."""
 
     def __bool__(self) -> bool:
         return bool(
             self.purge
+            or self.switched
             or self.emit
             or self.send
             or self.settled
             or self.started
             or self.calls
             or self.cancel_calls
+            or self.checks
+            or self.cancel_checks
             or self.playback_reset
         )

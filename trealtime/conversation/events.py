@@ -17,6 +17,8 @@ from trealtime.conversation.items import RealtimeItem
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.context import RunContext
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.agents.tool_invocation import ToolErrorKind
     from trealtime.agents.tools import FunctionTool
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "RealtimeAudioEnd",
     "RealtimeAudioInterrupted",
     "RealtimeError",
+    "RealtimeGuardrailTripped",
+    "RealtimeHandoffEvent",
     "RealtimeHistoryAdded",
     "RealtimeHistoryUpdated",
     "RealtimeInputAudioTimeoutTriggered",
@@ -39,6 +43,7 @@ __all__ = [
     "RealtimeSpeechStopped",
     "RealtimeTextDelta",
     "RealtimeToolEnd",
+    "RealtimeToolProgress",
     "RealtimeToolStart",
     "RealtimeTranscriptDelta",
     "ResponseStatus",
@@ -84,13 +89,14 @@ class RealtimeAgentStartEvent:
 class RealtimeAgentEndEvent:
     """A response is over (``response.done``), whatever its outcome.
 
-    Ours: `response_id`, `status`, and `reason` (``turn_detected``, ``client_cancelled``, ``max_output_tokens``,
-    ``content_filter``, an error code, or None).
+    Ours: `response_id`, `item_ids` (what it added to the conversation, in order), `status`, and `reason`
+    (``turn_detected``, ``client_cancelled``, ``max_output_tokens``, ``content_filter``, an error code, or None).
     """
 
     agent: RealtimeAgent[Any]
     info: EventInfo
     response_id: str | None = None
+    item_ids: tuple[str, ...] = ()
     status: ResponseStatus = "completed"
     reason: str | None = None
     type: Literal["agent_end"] = "agent_end"
@@ -271,9 +277,21 @@ class RealtimeToolStart:
 
 
 @attrs.frozen(kw_only=True)
+class RealtimeToolProgress:
+    """Ours: a tool that is an async generator has yielded `note`; the last note is the result too."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool
+    note: object
+    info: EventInfo
+    call_id: str
+    type: Literal["tool_progress"] = "tool_progress"
+
+
+@attrs.frozen(kw_only=True)
 class RealtimeToolEnd:
-    """A tool's output has been queued for the server; `output` is the value that the tool returned. `call_id` is
-    ours."""
+    """A tool's output has been queued for the server; `output` is the value that the tool returned, or the text that
+    the model got in its place where `failure` says why there is none. `call_id` and `failure` are ours."""
 
     agent: RealtimeAgent[Any]
     tool: FunctionTool
@@ -281,7 +299,37 @@ class RealtimeToolEnd:
     output: Any
     info: EventInfo
     call_id: str = ""
+    failure: ToolErrorKind | None = None
     type: Literal["tool_end"] = "tool_end"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeHandoffEvent:
+    """The model has handed the conversation over, and the server has acknowledged it: `to_agent` is in charge."""
+
+    from_agent: RealtimeAgent[Any]
+    to_agent: RealtimeAgent[Any]
+    info: EventInfo
+    type: Literal["handoff"] = "handoff"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeGuardrailTripped:
+    """Guardrails have stopped something: the `guardrail_results` that tripped, in the order of declaration, and
+    `message`, the text that they were given.
+
+    Ours: `which` says whether the agent (``"output"``) or the user (``"input"``) said it; `response_id`, `item_id`, and
+    the `agent` that said it or would have answered it.
+    """
+
+    guardrail_results: tuple[OutputGuardrailResult | InputGuardrailResult, ...]
+    message: str
+    info: EventInfo
+    agent: RealtimeAgent[Any]
+    which: Literal["output", "input"] = "output"
+    response_id: str | None = None
+    item_id: str | None = None
+    type: Literal["guardrail_tripped"] = "guardrail_tripped"
 
 
 @attrs.frozen(kw_only=True)
@@ -322,7 +370,8 @@ class SettingsDifference:
 
 @attrs.frozen(kw_only=True)
 class RealtimeSettingsMismatch:
-    """Ours: the server accepted our ``session.update`` and answered with other values than we asked for."""
+    """Ours: the server accepted our ``session.update`` and answered with other values than we asked for; or an agent
+    has taken over whose voice the server would not take any more (``audio.output.voice``, once it has spoken)."""
 
     differences: tuple[SettingsDifference, ...]
     info: EventInfo
@@ -355,7 +404,10 @@ RealtimeSessionEvent = (
     | RealtimeHistoryUpdated
     | RealtimeHistoryAdded
     | RealtimeToolStart
+    | RealtimeToolProgress
     | RealtimeToolEnd
+    | RealtimeHandoffEvent
+    | RealtimeGuardrailTripped
     | RealtimeError
     | RealtimeSettingsMismatch
     | RealtimeInputAudioTimeoutTriggered

@@ -20,11 +20,14 @@ Theory of operation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from trealtime.agents.tools import FunctionTool
 
 __all__ = ["METADATA_KEY", "Request", "ResponseGate"]
 
@@ -45,6 +48,9 @@ class Request:
     automatic: bool = False
     tickets: list[str] = attrs.Factory(list)
     event_id: str | None = None
+    tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
+    """Those that `params` offers, as they can be run."""
+
     dead: bool = False
     answered: bool = False
     """A response has been taken for its answer."""
@@ -54,6 +60,14 @@ class Request:
     """In the order of sending."""
 
     collisions: int = 0
+    answers: str | None = None
+    """The input of the user's that it answers, where that is being checked."""
+
+    item: Mapping[str, Any] | None = None
+    """A message that leaves just before it."""
+
+    recovery: int = 0
+    """A guardrail has tripped: how many times in a row. 0: it is an ordinary request."""
 
     @property
     def out_of_band(self) -> bool:
@@ -62,7 +76,7 @@ class Request:
 
     def goes_with(self, other: Request) -> bool:
         """Whether one response answers both."""
-        return self.automatic and other.automatic and self.params == other.params
+        return self.automatic and other.automatic and self.params == other.params and other.item is None
 
 
 @attrs.define
@@ -88,6 +102,9 @@ class ResponseGate:
 
     _blocked_until: float | None = attrs.field(default=None, init=False)
 
+    held: bool = attrs.field(default=False, init=False)
+    """Something in the conversation must not be answered yet: nothing is asked for there."""
+
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> None:
@@ -101,7 +118,7 @@ class ResponseGate:
                 self._queue.remove(request)
                 self._sent_out_of_band[request.key] = request
                 return self._mark_sent(request, now)
-        if not self._queue or self._live or self._sent is not None:
+        if not self._queue or self._live or self._sent is not None or self.held:
             return None
         if self._blocked_until is not None and now < self._blocked_until:
             return None
@@ -207,6 +224,13 @@ class ResponseGate:
             return request, True
         return request, False
 
+    def withdraw(self, which: Callable[[Request], bool]) -> list[Request]:
+        """Take these out of the queue; the answer is what was there."""
+        gone = [request for request in self._queue if which(request)]
+        for request in gone:
+            self._queue.remove(request)
+        return gone
+
     # ---- giving up -------------------------------------------------------------------------------------------------
 
     def kill_sent(self) -> Request | None:
@@ -280,6 +304,11 @@ class ResponseGate:
         return bool(self._live or self._sent or self._sent_out_of_band or self._queue)
 
     @property
+    def asked(self) -> bool:
+        """Whether another turn of the conversation is asked for already."""
+        return self._sent is not None or bool(self._queue)
+
+    @property
     def waiting(self) -> int:
         """Requests in the queue."""
         return len(self._queue)
@@ -287,7 +316,8 @@ class ResponseGate:
     @property
     def blocked_until(self) -> float | None:
         """When to ask `next` again although nothing will have happened."""
-        return self._blocked_until if self._queue and not self._live and self._sent is None else None
+        waits = self._queue and not self._live and self._sent is None and not self.held
+        return self._blocked_until if waits else None
 
     @property
     def oldest_sent_at(self) -> float | None:

@@ -2,8 +2,9 @@
 
 Theory of operation
 1. What is interrupted: every response that lives in the default conversation, the request for one that is on its way,
-   every part of audio that has not been heard to its end, and out-of-band responses that can be heard. Requests that
-   still queue are not: they are answers to come. If none of these is there, nothing happens at all.
+   every part of audio that has not been heard to its end, out-of-band responses that can be heard, and running tools
+   that asked for it (``on_interrupt="cancel"``). Requests that still queue are not: they are answers to come. If none
+   of these is there, nothing happens at all.
 2. A live response becomes *dead*: what still comes of it is dropped until its ``response.done``, which the next request
    waits for. It is cancelled on the server, unless the server does that by itself.
 3. Each unheard part is cut where its playback stands: the app is told, history is trimmed, and the server is told to
@@ -21,7 +22,7 @@ from trealtime.conversation.events import RealtimeAudioInterrupted
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.state import Cause, Response, State
 
-__all__ = ["interrupt", "kill", "silence"]
+__all__ = ["cancel_calls", "interrupt", "kill", "silence"]
 
 
 def interrupt(
@@ -45,7 +46,7 @@ def interrupt(
     ]
     unheard = state.ledger.unheard(now, response_id=only)
     request = state.gate.kill_sent() if only is None else None
-    if not victims and not unheard and request is None:
+    if not cancel_calls(state, fx, response_id=only) and not victims and not unheard and request is None:
         return False
     state.counters.interrupts += 1
     for victim in victims:
@@ -73,6 +74,16 @@ def interrupt(
         state.last_heard_ms = unheard[0].heard_ms
         fx.playback_reset = state.ledger.cut(unheard, now)
     return True
+
+
+def cancel_calls(state: State, fx: Effects, *, response_id: str | None = None) -> bool:
+    """Cancel the function calls whose tools asked for it, all of them or those of one response. Whether there are any.
+    Each still gets its output, which says so."""
+    cancelled = [call for call in state.calls.values() if call.cancels and response_id in (None, call.response.id)]
+    for call in cancelled:
+        call.cancelled = True
+        fx.cancel_calls.append(call.call_id)
+    return bool(cancelled)
 
 
 def kill(state: State, victim: Response, cause: Cause, now: float, fx: Effects, *, server_cancels: bool) -> None:

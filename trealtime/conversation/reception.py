@@ -23,10 +23,13 @@ from trealtime.conversation.events import (
     SettingsDifference,
     audio_event,
 )
+from trealtime.conversation.guardrails import hear, hear_all, item_over
+from trealtime.conversation.handoffs import complete_switch
+from trealtime.conversation.hold_back import hold
+from trealtime.conversation.input_guardrails import turn_committed, turn_refused, turn_transcribed
 from trealtime.conversation.interrupts import interrupt, silence
 from trealtime.conversation.items import ItemStatus
 from trealtime.conversation.responses import (
-    begin_call,
     begin_response,
     end_response,
     fail_request,
@@ -35,6 +38,7 @@ from trealtime.conversation.responses import (
 )
 from trealtime.conversation.server_errors import is_collision, is_harmless, is_refused_create, read_error
 from trealtime.conversation.state import State
+from trealtime.conversation.tool_calls import begin_call
 from trealtime.errors import AudioFormatError, ProtocolError, ServerRefused, SettingsRefused
 from trealtime.protocol import server_events as wire
 from trealtime.protocol.acknowledgement import session_differences
@@ -46,6 +50,7 @@ __all__ = ["RECEPTION", "receive_audio", "receive_raw"]
 
 
 def session_created(state: State, event: wire.SessionCreated, now: float, fx: Effects) -> None:
+    state.defaults = event.session
     acknowledge(state, event.session)
     _advance_opening(state, fx)
 
@@ -71,6 +76,8 @@ def _settle_update(state: State, fx: Effects) -> None:
             )
         if update.opening and state.opening is not None:
             state.opening.acknowledged = True
+        if update.switch is not None:
+            complete_switch(state, update.switch, fx)
         state.settle(fx, update.ticket, session)
 
 
@@ -128,6 +135,7 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
                 fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
             return
     sent = state.requests.refused(info.event_id)
+    turn_refused(state, info.event_id)
     if sent is not None and sent.type == "conversation.item.create":
         state.sent_content.pop(sent.item_id or "", None)
     if sent is not None and sent.type == "session.update":
@@ -242,8 +250,10 @@ def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now:
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float, fx: Effects) -> None:
-    if state.spoken_items.take(event.item_id) and state.server_answers:
+    spoken = state.spoken_items.take(event.item_id)
+    if spoken and state.server_answers:
         state.gate.turn_due()
+    turn_committed(state, event.item_id, now, spoken=spoken)
 
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float, fx: Effects) -> None:
@@ -282,6 +292,7 @@ def transcription_completed(
     if event.item_id not in state.deleted_items:
         change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
         state.emit_history(fx, change, event.item_id)
+    turn_transcribed(state, event.item_id, event.transcript, fx)
 
 
 def transcription_failed(
@@ -289,6 +300,7 @@ def transcription_failed(
 ) -> None:
     info = read_error(event.error, request=f"transcription of {event.item_id}")
     state.emit(fx, RealtimeError(error=info, info=state.info))
+    turn_transcribed(state, event.item_id, None, fx)
 
 
 # ---- what the agent says --------------------------------------------------------------------------------------------
@@ -308,6 +320,7 @@ def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: fl
 
 def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float, fx: Effects) -> None:
     _output_item(state, event, fx, final=True)
+    item_over(state, event.response_id, event.item, now, fx)
 
 
 def _output_item(
@@ -354,10 +367,12 @@ def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float, fx
             info=state.info,
         ),
     )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta, fx)
 
 
 def text_done(state: State, event: wire.ResponseOutputTextDone, now: float, fx: Effects) -> None:
     state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.text, fx)
 
 
 def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float, fx: Effects) -> None:
@@ -377,10 +392,12 @@ def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelt
             info=state.info,
         ),
     )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta, fx)
 
 
 def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float, fx: Effects) -> None:
     state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript, fx)
 
 
 def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float, fx: Effects) -> None:
@@ -391,13 +408,17 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
         if response is not None:
             silence(state, response, event.item_id, event.content_index, fx)
         return
-    response.heard_of = True
+    response.heard_of = state.spoken = True
     if not response.in_conversation:
         state.outside_items.add(event.item_id)
     item_id, content_index, data = event.item_id, event.content_index, event.delta
     duration_ms = state.output_format.duration_ms(len(data))
     start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
-    fx.emit.append(audio_event(data, response.id, item_id, content_index, start_ms, state.info))
+    chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
+    if state.guardrails.policy.hold_back:
+        hold(state, response.id, chunk, now, fx)
+    else:
+        fx.emit.append(chunk)
 
 
 def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:
@@ -405,15 +426,13 @@ def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx
     response = state.responses.get(event.response_id)
     if response is None or response.dead is not None:
         return
-    state.emit(
-        fx,
-        RealtimeAudioEnd(
-            item_id=event.item_id,
-            content_index=event.content_index,
-            response_id=event.response_id,
-            info=state.info,
-        ),
+    end = RealtimeAudioEnd(
+        item_id=event.item_id,
+        content_index=event.content_index,
+        response_id=event.response_id,
+        info=state.info,
     )
+    hold(state, response.id, end, now, fx)
 
 
 # ---- what is not an event we know -----------------------------------------------------------------------------------

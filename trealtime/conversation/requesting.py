@@ -8,11 +8,15 @@ from typing import Any, Final
 from trealtime.conversation import commands as cmd
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeHistoryUpdated
-from trealtime.conversation.interrupts import interrupt
+from trealtime.conversation.guardrails import forget_everything, verdict
+from trealtime.conversation.handoffs import AgentSwitch, complete_switch
+from trealtime.conversation.input_guardrails import gate_switch, gate_turns, message_said, newest_input, turn_ending
+from trealtime.conversation.interrupts import cancel_calls, interrupt
 from trealtime.conversation.ledger import whole_ms
 from trealtime.conversation.requests import Sent, SettingsUpdate
-from trealtime.conversation.responses import end_call, submit
+from trealtime.conversation.responses import submit
 from trealtime.conversation.state import Opening, State
+from trealtime.conversation.tool_calls import end_call, tools_by_name
 
 __all__ = ["REQUESTING"]
 
@@ -28,6 +32,15 @@ def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Eff
     _send_update(state, command.session, fx, ticket=command.ticket)
 
 
+def switch_agent(state: State, command: cmd.SwitchAgent, now: float, fx: Effects) -> None:
+    session = gate_switch(state, command.switch.agent, command.session)
+    if session is not None:
+        _send_update(state, session, fx, ticket=command.ticket, switch=command.switch)
+        return
+    complete_switch(state, command.switch, fx)
+    state.settle(fx, command.ticket, state.acknowledged)
+
+
 def _send_update(
     state: State,
     session: Mapping[str, Any],
@@ -36,12 +49,14 @@ def _send_update(
     ticket: str | None = None,
     event_id: str | None = None,
     opening: bool = False,
+    switch: AgentSwitch | None = None,
 ) -> None:
+    session = gate_turns(state, session)
     event: dict[str, Any] = {"type": "session.update", "session": session}
     if event_id is not None:
         event["event_id"] = event_id
     event_id = state.send(fx, event, Sent("session.update"))
-    state.requests.updates.append(SettingsUpdate(event_id, session, ticket, opening))
+    state.requests.updates.append(SettingsUpdate(event_id, session, ticket, opening, switch))
 
 
 # ---- items ----------------------------------------------------------------------------------------------------------
@@ -61,8 +76,11 @@ def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) 
         if len(state.sent_content) > 256:  # items that a server never answers must not add up
             del state.sent_content[next(iter(state.sent_content))]
     state.send(fx, event, Sent("conversation.item.create", command.ticket, item_id))
+    if command.said:
+        message_said(state, item, now, fx)
     if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
         # The app answers a call by itself; whether it wants a response it says by itself too.
+        fx.cancel_calls.append(item["call_id"])
         end_call(state, item["call_id"], respond=False, fx=fx)
 
 
@@ -88,7 +106,13 @@ def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effec
     state.send(fx, event, Sent("conversation.item.truncate", command.ticket, command.item_id))
 
 
+def use_tools(state: State, command: cmd.UseTools, now: float, fx: Effects) -> None:
+    state.tools = tools_by_name(command.tools)
+
+
 def send_tool_output(state: State, command: cmd.SendToolOutput, now: float, fx: Effects) -> None:
+    if command.call_id not in state.calls:
+        return
     item = {
         "id": state.ids.new("item"),
         "type": "function_call_output",
@@ -97,14 +121,15 @@ def send_tool_output(state: State, command: cmd.SendToolOutput, now: float, fx: 
     }
     event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
     state.send(fx, event, Sent("conversation.item.create"))
-    end_call(state, command.call_id, respond=command.respond, fx=fx)
+    end_call(state, command.call_id, respond=command.respond, nothing_to_tell=command.nothing_to_tell, fx=fx)
 
 
 # ---- input audio ----------------------------------------------------------------------------------------------------
 
 
 def commit_audio(state: State, command: cmd.CommitAudio, now: float, fx: Effects) -> None:
-    state.send(fx, {"type": "input_audio_buffer.commit"}, Sent("input_audio_buffer.commit"))
+    event_id = state.send(fx, {"type": "input_audio_buffer.commit"}, Sent("input_audio_buffer.commit"))
+    turn_ending(state, event_id, now)
 
 
 def clear_audio(state: State, command: cmd.ClearAudio, now: float, fx: Effects) -> None:
@@ -116,7 +141,15 @@ def clear_audio(state: State, command: cmd.ClearAudio, now: float, fx: Effects) 
 
 def create_response(state: State, command: cmd.CreateResponse, now: float, fx: Effects) -> None:
     tickets = [command.ticket] if command.ticket is not None else []
-    submit(state, params=command.params, automatic=command.automatic, tickets=tickets, event_id=command.event_id)
+    submit(
+        state,
+        params=command.params,
+        automatic=command.automatic,
+        tickets=tickets,
+        event_id=command.event_id,
+        tools=command.tools,
+        answers=newest_input(state),
+    )
 
 
 def cancel_response(state: State, command: cmd.CancelResponse, now: float, fx: Effects) -> None:
@@ -152,9 +185,10 @@ def _leave(state: State, ticket: str, fx: Effects) -> bool:
     left = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
     if state.gate.kill_ticket(ticket):
         state.settle(fx, ticket, left)
-    for response in [*state.responses.values(), *state.calls.values()]:
+    for response in state.unfinished():
         if response.tickets == [ticket]:
             response.abandoned = True
+            cancel_calls(state, fx, response_id=response.id)
         elif ticket in response.tickets:
             response.tickets.remove(ticket)
             state.settle(fx, ticket, left)
@@ -192,6 +226,13 @@ def report_heard(state: State, command: cmd.ReportHeard, now: float, fx: Effects
     state.ledger.sweep(now)
 
 
+# ---- checks ---------------------------------------------------------------------------------------------------------
+
+
+def report_check(state: State, command: cmd.ReportCheck, now: float, fx: Effects) -> None:
+    verdict(state, command.serial, command.tripped, now, fx)
+
+
 # ---- the end --------------------------------------------------------------------------------------------------------
 
 
@@ -203,10 +244,11 @@ def disconnect(state: State, command: cmd.Disconnect, now: float, fx: Effects) -
         state.opening = None
     for request in state.gate.drain():
         tickets += request.tickets
-    for response in [*state.responses.values(), *state.calls.values()]:
+    for response in state.unfinished():
         tickets += response.tickets
     state.responses.clear()
     state.calls.clear()
+    forget_everything(state)
     for ticket in dict.fromkeys(tickets):
         state.settle(fx, ticket, error=command.error)
 
@@ -216,17 +258,20 @@ Handler = Callable[[State, Any, float, Effects], None]
 REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.OpenSession: open_session,
     cmd.UpdateSession: update_session,
+    cmd.SwitchAgent: switch_agent,
     cmd.CreateItem: create_item,
     cmd.DeleteItem: delete_item,
     cmd.RetrieveItem: retrieve_item,
     cmd.TruncateItem: truncate_item,
     cmd.SendToolOutput: send_tool_output,
+    cmd.UseTools: use_tools,
     cmd.CommitAudio: commit_audio,
     cmd.ClearAudio: clear_audio,
     cmd.CreateResponse: create_response,
     cmd.CancelResponse: cancel_response,
     cmd.Interrupt: interrupt_all,
     cmd.SendRaw: send_raw,
+    cmd.ReportCheck: report_check,
     cmd.Shed: shed,
     cmd.ReportHeard: report_heard,
     cmd.Disconnect: disconnect,

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+if TYPE_CHECKING:
+    from trealtime.conversation.handoffs import AgentSwitch
 
 __all__ = ["OpenRequests", "Sent", "SettingsUpdate"]
 
@@ -38,6 +41,9 @@ class SettingsUpdate:
     ticket: str | None = None
     opening: bool = False
     """The first one: whoever waits for it waits for the whole opening."""
+
+    switch: AgentSwitch | None = None
+    """Who is in charge once it is acknowledged."""
 
 
 @attrs.define

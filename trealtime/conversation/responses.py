@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from trealtime.conversation.effects import Effects, FunctionCall, ResponseResult
+from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import (
     RealtimeAgentEndEvent,
     RealtimeAgentStartEvent,
@@ -13,25 +14,31 @@ from trealtime.conversation.events import (
     ResponseStatus,
 )
 from trealtime.conversation.gate import METADATA_KEY, Request
+from trealtime.conversation.guardrails import newer_response, response_over, watch_response
+from trealtime.conversation.hold_back import hold_end
 from trealtime.conversation.interrupts import kill
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.server_errors import read_error
 from trealtime.conversation.state import Response, State
 from trealtime.conversation.usage import add_usage, parse_usage
 
+if TYPE_CHECKING:
+    from trealtime.agents.tools import FunctionTool
+
 __all__ = [
-    "begin_call",
     "begin_response",
-    "end_call",
     "end_response",
     "fail_request",
     "find_response",
+    "follow_up",
     "pump",
     "retry_request",
     "submit",
 ]
 
 _STATUSES = ("completed", "cancelled", "failed", "incomplete")
+_UNKNOWN: Final[tuple[ResponseStatus, ResponseStatus]] = ("incomplete", "completed")
+"""A status newer than us promises nothing; a server that tells none has finished."""
 
 
 # ---- asked for ------------------------------------------------------------------------------------------------------
@@ -44,15 +51,31 @@ def submit(
     automatic: bool = False,
     tickets: list[str] | None = None,
     event_id: str | None = None,
+    tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
+    answers: str | None = None,
 ) -> None:
     """Wish for a response; `pump` sends it when its time has come."""
     key = state.ids.new("req")  # other clients of the same session may have keys of their own
-    state.gate.submit(Request(key, params, automatic=automatic, tickets=tickets or [], event_id=event_id))
+    request = Request(
+        key,
+        params,
+        automatic=automatic,
+        tickets=tickets or [],
+        event_id=event_id,
+        tools=tools,
+        answers=answers,
+    )
+    state.gate.submit(request)
 
 
 def pump(state: State, now: float, fx: Effects) -> None:
     """Send what the gate lets through."""
+    state.gate.held = bool(state.guardrails.inputs)
     while (request := state.gate.next(now)) is not None:
+        if request.item is not None:
+            create = {"type": "conversation.item.create", "item": request.item}
+            state.send(fx, create, Sent("conversation.item.create"))
+            request.item = None
         params = dict(request.params or {})
         given = params.get("metadata")
         params["metadata"] = {**(given if isinstance(given, Mapping) else {}), METADATA_KEY: request.key}
@@ -68,7 +91,7 @@ def retry_request(state: State, request: Request) -> None:
     state.counters.collisions_retried += 1
     if request.answered:
         request.answered = False
-        owners = [each for each in (*state.responses.values(), *state.calls.values()) if each.request is request]
+        owners = [each for each in state.unfinished() if each.request is request]
         request.tickets = owners[0].tickets if owners else []
         for owner in owners:
             owner.request, owner.tickets = None, []
@@ -132,6 +155,9 @@ def _open(state: State, response_id: str, fx: Effects, *, in_conversation: bool)
     response = Response(response_id, state.agent, in_conversation=in_conversation)
     state.responses[response_id] = response
     state.counters.responses += 1
+    watch_response(state, response)
+    if in_conversation:
+        newer_response(state, response_id)
     state.emit(fx, RealtimeAgentStartEvent(agent=state.agent, info=state.info, response_id=response_id))
     return response
 
@@ -164,6 +190,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         state.usage = add_usage(state.usage, usage)
         state.info.context.usage = state.usage
     status, reason = _outcome(done)
+    if response.dead == "guardrail" and status == "cancelled":
+        reason = "guardrail"
     output = done.get("output")
     response.result = ResponseResult(
         response_id=response_id,
@@ -186,13 +214,18 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         error = details.get("error") if isinstance(details, Mapping) else None
         described = {"message": "the response failed", **(error if isinstance(error, Mapping) else {})}
         state.emit(fx, RealtimeError(error=read_error(described, request="response.create"), info=state.info))
-    state.emit(
-        fx,
-        RealtimeAgentEndEvent(
-            agent=state.agent, info=state.info, response_id=response_id, status=status, reason=reason
-        ),
+    response_over(state, response, now, fx)
+    ended = RealtimeAgentEndEvent(
+        agent=response.agent,
+        info=state.info,
+        response_id=response_id,
+        item_ids=tuple(response.items),
+        status=status,
+        reason=reason,
     )
-    _follow_up(state, response, fx)
+    if not hold_end(state, response, ended, now, partial(follow_up, state, response)):
+        state.emit(fx, ended)
+        follow_up(state, response, fx)
 
 
 def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
@@ -204,56 +237,17 @@ def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
         reason = details.get("reason") or (
             error.get("code") or error.get("type") if isinstance(error, Mapping) else None
         )
-    known = cast("ResponseStatus", status) if status in _STATUSES else "completed"
+    known = cast("ResponseStatus", status) if status in _STATUSES else _UNKNOWN[status is None]
     return known, reason if isinstance(reason, str) else None
 
 
-# ---- function calls -------------------------------------------------------------------------------------------------
-
-
-def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Effects) -> None:
-    """The model has finished writing a function call. A call of an out-of-band response belongs to whoever asked for
-    it (its result carries it): its output would have no place in the conversation."""
-    call_id, name = item.get("call_id"), item.get("name")
-    if not response.in_conversation or not isinstance(call_id, str) or not isinstance(name, str):
-        return
-    if item.get("status") not in (None, "completed") or call_id in state.calls or call_id in state.finished_calls:
-        return
-    arguments = item.get("arguments")
-    response.open_calls.add(call_id)
-    state.calls[call_id] = response
-    item_id = item.get("id")
-    fx.calls.append(
-        FunctionCall(
-            call_id=call_id,
-            name=name,
-            arguments=arguments if isinstance(arguments, str) else "",
-            item_id=item_id if isinstance(item_id, str) else "",
-            response_id=response.id,
-        )
-    )
-
-
-def end_call(state: State, call_id: str, *, respond: bool, fx: Effects) -> None:
-    """A function call has its output. When the last one of a response has it, one request for an answer follows."""
-    response = state.calls.pop(call_id, None)
-    if response is None:
-        if respond:
-            submit(state, automatic=True)
-        return
-    state.finished_calls.add(call_id)
-    response.open_calls.discard(call_id)
-    response.answer_calls = response.answer_calls or respond
-    _follow_up(state, response, fx)
-
-
-def _follow_up(state: State, response: Response, fx: Effects) -> None:
+def follow_up(state: State, response: Response, fx: Effects) -> None:
     """Once a response is done and its calls have outputs: ask for the answer to them, which those who waited for this
     response go on to wait for; or tell them the result."""
-    if response.result is None or response.open_calls:
+    if response.result is None or response.open_calls or response.held_back:
         return
-    if response.answer_calls and not response.abandoned:
-        submit(state, automatic=True, tickets=response.tickets)
+    if response.wants_answer and not response.abandoned:
+        submit(state, params=response.answer_params, automatic=True, tickets=response.tickets)
         return
     for ticket in response.tickets:
         state.settle(fx, ticket, response.result)

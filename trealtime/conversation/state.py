@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.conversation.checks import Guardrails
 from trealtime.conversation.effects import Effects, Outgoing, ResponseResult, Settled, Usage
 from trealtime.conversation.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
 from trealtime.conversation.gate import Request, ResponseGate
@@ -18,8 +19,9 @@ from trealtime.conversation.requests import OpenRequests, Sent
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.tools import AfterTool, FunctionTool
 
-__all__ = ["BargeIn", "Cause", "Counters", "Opening", "Recent", "Response", "State"]
+__all__ = ["BargeIn", "Call", "Cause", "Counters", "Opening", "Recent", "Response", "State"]
 
 Cause = Literal["speech", "app", "guardrail"]
 BargeIn = Literal["immediate", "off"]
@@ -59,13 +61,55 @@ class Response:
 
     open_calls: set[str] = attrs.Factory(set)
     answer_calls: bool = False
-    """Whether an output of its calls asked for an answer."""
+    """Whether an output of its calls wants an answer."""
+
+    answer_if_silent: bool = False
+    """Whether an output of its calls wants an answer unless the response has spoken."""
+
+    answer_params: Mapping[str, Any] | None = None
+    """What that answer is asked for with."""
 
     abandoned: bool = False
     """Whoever asked for it has left: its calls get no answer."""
 
     result: ResponseResult | None = None
     """Set when it is done."""
+
+    held_back: bool = False
+    """It is done, and nobody has been told: its audio waits for a verdict."""
+
+    @property
+    def spoke(self) -> bool:
+        """Whether it has said or written anything; known when it is done."""
+        output = self.result.output if self.result is not None else ()
+        parts = [part for item in output if item.get("type") == "message" for part in item.get("content") or ()]
+        return self.heard_of or any(
+            isinstance(part, Mapping) and (part.get("text") or part.get("transcript")) for part in parts
+        )
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the outputs of its calls want an answer (`tool_calls`, rule 4)."""
+        return self.answer_calls or (self.answer_if_silent and not self.spoke and self.dead is None)
+
+
+@attrs.define(eq=False)
+class Call:
+    """A function call that has no output yet; its response may be done already."""
+
+    call_id: str
+    response: Response
+    fingerprint: str
+    tool: FunctionTool | None
+    """None: there is none of that name, or the app runs it."""
+
+    cancelled: bool = False
+    """An interrupt has cancelled it."""
+
+    @property
+    def cancels(self) -> bool:
+        """Whether an interrupt cancels it."""
+        return self.tool is not None and self.tool.on_interrupt == "cancel" and not self.cancelled
 
 
 @attrs.define
@@ -82,16 +126,20 @@ class Recent:
     """The last few ids of something: enough to know a latecomer, never more."""
 
     limit: int = 64
-    _ids: dict[str, None] = attrs.field(factory=dict, init=False)
+    _ids: dict[str, str] = attrs.field(factory=dict, init=False)
 
-    def add(self, id: str) -> None:  # named after the wire field
-        self._ids[id] = None
+    def add(self, id: str, note: str = "") -> None:  # named after the wire field
+        self._ids[id] = note
         if len(self._ids) > self.limit:
             del self._ids[next(iter(self._ids))]
 
     def take(self, id: str) -> bool:
         """Whether it was there; it is not any more."""
-        return id in self._ids and self._ids.pop(id) is None
+        return self._ids.pop(id, None) is not None
+
+    def get(self, id: str) -> str | None:
+        """What was noted of it; None where it is not there."""
+        return self._ids.get(id)
 
     def __contains__(self, id: object) -> bool:
         return id in self._ids
@@ -108,6 +156,8 @@ class State:
     barge_in: BargeIn
     cancel_grace_s: float
     response_timeout_s: float
+    after_tool: AfterTool = "auto"
+    guardrails: Guardrails = attrs.field(factory=Guardrails)
 
     history: History = attrs.field(factory=History, init=False)
     gate: ResponseGate = attrs.field(factory=ResponseGate, init=False)
@@ -118,8 +168,11 @@ class State:
     responses: dict[str, Response] = attrs.field(factory=dict, init=False)
     """Live ones, by id."""
 
-    calls: dict[str, Response] = attrs.field(factory=dict, init=False)
-    """Open function calls by call id; their response may be done already."""
+    calls: dict[str, Call] = attrs.field(factory=dict, init=False)
+    """Open function calls, by call id."""
+
+    tools: Mapping[str, FunctionTool | None] = attrs.field(factory=dict, init=False)
+    """What the model has been told of, by name; None: the app runs it."""
 
     finished: Recent = attrs.field(factory=Recent, init=False)
     """Responses that are over: what still comes of them is late."""
@@ -146,6 +199,12 @@ class State:
     output_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
     names_conversations: bool = attrs.field(default=False, init=False)
     """Whether this server tells the conversation of a response: only then does a null say that it has none."""
+
+    spoken: bool = attrs.field(default=False, init=False)
+    """Whether any audio of the agent has come: the server keeps its voice from then on."""
+
+    defaults: Mapping[str, Any] = attrs.field(factory=dict, init=False)
+    """The session object as it was before we said anything: what holds where nobody sets anything."""
 
     last_heard_ms: int | None = attrs.field(default=None, init=False)
 
@@ -194,6 +253,11 @@ class State:
         """Whether the server answers a turn of the user by itself."""
         detection = self.turn_detection
         return bool(detection) and detection.get("create_response", True) is True
+
+    def unfinished(self) -> list[Response]:
+        """Responses that are not done, have calls without outputs or are held back, each once."""
+        calling = (call.response for call in self.calls.values())
+        return list(dict.fromkeys([*self.responses.values(), *calling, *self.guardrails.ending()]))
 
     def live(self, *, in_conversation: bool | None = None) -> list[Response]:
         """Responses that are not done, oldest first."""

@@ -15,8 +15,9 @@ import trio
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.conversation.commands import Command, Shed
 from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import Effects, FunctionCall
+from trealtime.conversation.effects import Effects, FunctionCall, GuardrailCheck
 from trealtime.conversation.events import RealtimeAudio, RealtimeSessionEvent
+from trealtime.conversation.handoffs import AgentSwitch
 from trealtime.protocol.codec import decode_server_event
 from trealtime.session.mailbox import Feed
 from trealtime.session.outbox import Outbox
@@ -27,6 +28,10 @@ __all__ = ["Carrier"]
 
 def _no_call(call: FunctionCall) -> None:
     raise AssertionError(f"{call.name} was called before the tool workers were there")
+
+
+def _no_check(check: GuardrailCheck) -> None:
+    raise AssertionError("a check was due before the guardrail workers were there")
 
 
 @attrs.define(eq=False)
@@ -41,7 +46,11 @@ class Carrier:
     """Feeds that follow the response of one ticket."""
 
     on_call: Callable[[FunctionCall], None] = attrs.field(default=_no_call, init=False)
+    on_switched: Callable[[AgentSwitch], None] = attrs.field(default=lambda _: None, init=False)
+    on_emit: Callable[[RealtimeSessionEvent], None] | None = attrs.field(default=None, init=False)
     on_cancel_call: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
+    on_check: Callable[[GuardrailCheck], None] = attrs.field(default=_no_check, init=False)
+    on_cancel_checks: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
     on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     on_output_format: Callable[[AudioFormat], None] = attrs.field(default=lambda _: None, init=False)
     expired: bool = attrs.field(default=False, init=False)
@@ -80,6 +89,8 @@ class Carrier:
             follower = self.followers.get(ticket)
             if follower is not None and follower.responses is not None:
                 follower.responses.append(response_id)
+        for switch in effects.switched:
+            self.on_switched(switch)
         for event in effects.emit:
             self.emit(event)
         for outgoing in effects.send:
@@ -93,6 +104,10 @@ class Carrier:
             self.on_call(call)
         for call_id in effects.cancel_calls:
             self.on_cancel_call(call_id)
+        for subject in effects.cancel_checks:
+            self.on_cancel_checks(subject)
+        for check in effects.checks:
+            self.on_check(check)
         self._follow_formats()
         self._set_alarm()
         if self._changed:
@@ -104,6 +119,8 @@ class Carrier:
             self.expired = True
         for feed in self.feeds:
             feed.put(event)
+        if self.on_emit is not None:
+            self.on_emit(event)
 
     def drop_feed(self, feed: Feed) -> None:
         """A consumer has closed its feed."""
@@ -134,6 +151,12 @@ class Carrier:
     async def wait_for_change(self) -> None:
         """Wait until effects have been applied."""
         await self._changed.park()
+
+    async def wait_for_playback(self) -> None:
+        """Wait until everything that the agent has said is heard, by what the core knows of playback."""
+        while remaining_s := self.core.playback_remaining(trio.current_time()):
+            with trio.move_on_after(remaining_s):
+                await self.wait_for_change()
 
     async def keep_deadlines(self) -> None:
         """Tick the core whenever its deadline has passed; runs until cancelled."""

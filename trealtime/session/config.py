@@ -6,11 +6,15 @@ Both are taken as mappings or as instances; every problem of one is reported in 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
 
+from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+from trealtime.agents.hooks import RealtimeRunHooks
+from trealtime.agents.tool_invocation import ToolErrorFormatter
+from trealtime.agents.tools import AfterTool
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, setting, structure
@@ -18,7 +22,31 @@ from trealtime.session.mailbox import Overflow
 from trealtime.session.playback_tracker import RealtimePlaybackTracker
 from trealtime.transport.credentials import ApiKey
 
-__all__ = ["RealtimeModelConfig", "RealtimeRunConfig", "model_config", "run_config"]
+__all__ = ["GuardrailsSettings", "RealtimeModelConfig", "RealtimeRunConfig", "model_config", "run_config"]
+
+
+@attrs.frozen(kw_only=True)
+class GuardrailsSettings:
+    """When guardrails are asked, and what follows when one trips."""
+
+    debounce_text_length: int = setting(default=100, at_least=1)
+    """Characters of new text of an item after which it is checked again. The end of an item is always checked."""
+
+    hold_back: bool = setting(default=False)
+    """True: audio reaches the app only when the words up to it have passed."""
+
+    recovery: Literal["system", "user"] | None = setting(default="system")
+    """Who tells the model that its answer was stopped, before it is asked again. None: nobody, and it is not asked."""
+
+    input_recovery: Literal["system", "user"] | None = setting(default=None)
+    """Who tells the model that the user's words were withheld, before it is asked to answer. None: nobody, and the
+    user gets no answer."""
+
+    timeout_s: float = setting(default=10.0, at_least=0)
+    """How long one guardrail may take before it is skipped, with an ``error`` event."""
+
+    concurrency: int = setting(default=8, at_least=1)
+    """How many synchronous guardrails of one session run at a time, in threads."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,10 +58,28 @@ class RealtimeRunConfig:
 
     tracing_disabled: bool = setting(default=False)
     async_tool_calls: bool = setting(default=True)
-    """False: one tool at a time. Neither way does a tool hold up the reader."""
+    """False: one tool at a time, in the order of the calls. Neither way does a tool hold up the reader."""
 
     tool_concurrency: int = setting(default=8, at_least=1)
     """How many tools of one session run at a time."""
+
+    after_tool: AfterTool = setting(default="auto")
+    """Whether the model is asked to answer when it has the outputs of its calls; a tool may say otherwise. ``"auto"``:
+    yes, unless the response has spoken already and the tools returned None."""
+
+    tool_error_formatter: ToolErrorFormatter | None = setting(default=None)
+    """Makes the text that the model reads of a call that failed (`ToolErrorFormatterArgs`); sync or async."""
+
+    hooks: RealtimeRunHooks | None = setting(default=None)
+    """Hear what happens to all agents of a session."""
+
+    output_guardrails: Sequence[OutputGuardrail[Any]] = setting(default=())
+    """Checks of what any agent says; they come after the agent's own."""
+
+    input_guardrails: Sequence[InputGuardrail[Any]] = setting(default=())
+    """Checks of what the user says to any agent; they come after the agent's own."""
+
+    guardrails_settings: GuardrailsSettings = setting(default=GuardrailsSettings())
 
     barge_in: Literal["immediate", "off"] = setting(default="immediate")
     """``"immediate"``: the user's speech interrupts the agent as soon as the server hears it. ``"off"``: only the app
@@ -90,7 +136,7 @@ class RealtimeModelConfig:
     """What the app's player has played; without it playback is assumed to be in real time."""
 
 
-_NEXT: Final = ("output_guardrails", "guardrails_settings", "tool_execution", "tool_error_formatter")
+_NEXT: Final = ("tool_execution",)
 """Keys of the OpenAI Agents SDK that are known and do nothing here yet."""
 
 

@@ -36,9 +36,6 @@ __all__ = ["Lifetime"]
 
 State = Literal["new", "opening", "open", "closing", "closed"]
 
-TOOL_GRACE_S = 1.0
-"""How long the exit waits for cancelled tools before it goes on to close; it never leaves them behind."""
-
 _MARGIN_S = 1.0
 """What the last resort, dropping everything, may take on top of the close timeout."""
 
@@ -51,6 +48,9 @@ class Lifetime:
     _close_timeout_s: float
     state: State = attrs.field(default="new", init=False)
     outcome: CloseOutcome | None = attrs.field(default=None, init=False)
+    on_wind_down: Callable[[float], None] = attrs.field(default=lambda _deadline: None, init=False)
+    """Called when the session begins to end, with the time until which tools may finish."""
+
     _wire: Wire | None = attrs.field(default=None, init=False)
     _lost: bool = attrs.field(default=False, init=False)
     _unseen: bool = attrs.field(default=False, init=False)
@@ -146,6 +146,11 @@ class Lifetime:
             raise self._loss()
         raise self._closed_error()
 
+    def check_entered(self) -> None:
+        """Raise `SessionNotOpen` if nobody has begun to open the session: then it has no end to wait for."""
+        if self.state == "new":
+            raise SessionNotOpen("this session was never entered, there is nothing to close")
+
     def end_of_feed(self) -> Exception | None:
         """What a consumer gets that has come to the end of its feed: the loss, if it is the first, else nothing."""
         return self._take_loss()
@@ -157,10 +162,13 @@ class Lifetime:
         """
         return self._loss() if self._lost and isinstance(error, ConnectionLost) else error
 
-    def start_tool(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a tool worker in the session's nursery for tools."""
+    def start_tool(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Run a tool worker in the session's nursery for tools. False: the session is ending, and no tool begins."""
+        if self._stopping.is_set():
+            return False
         assert self._tools is not None
         self._tools.start_soon(self._guard, work)
+        return True
 
     def wire_statistics(self) -> WireStatistics:
         """Counters of the connection, also of one that is gone."""
@@ -190,7 +198,7 @@ class Lifetime:
                     # this very step has not taken this task over, and would wait for it for ever.
                     self._services.shield = trio.current_effective_deadline() > -math.inf
                     await self._stopping.wait()
-                    await self._wind_down()
+                    await self._guard(self._wind_down)
                     nursery.cancel_scope.cancel()
         except BaseException as error:
             if not opened or isinstance(error, trio.Cancelled):
@@ -264,9 +272,11 @@ class Lifetime:
         """Close in order, within the close timeout; what is left then is dropped."""
         assert self._wire is not None
         assert self._tools is not None
-        self._tools.cancel_scope.cancel()
-        with trio.move_on_after(self._close_timeout_s):
-            with trio.move_on_after(min(TOOL_GRACE_S, self._close_timeout_s / 2)):
+        with trio.move_on_after(self._close_timeout_s) as closing:
+            # Half of the time for the tools; those that take longer are not left behind, but closing goes on.
+            with trio.move_on_after(self._close_timeout_s / 2) as grace:
+                self.on_wind_down(grace.deadline)
+                self._tools.cancel_scope.cancel()
                 await self._tools_done.wait()
             self._reader.cancel()
             if self.outcome is None:
@@ -277,6 +287,9 @@ class Lifetime:
             self._carrier.outbox.close()
             await self._written.wait()
             await self._wire.aclose(1000)
+        if closing.cancelled_caught and self.outcome is not None and self.outcome.closed_by == "client":
+            reason = f"the server took nothing within {self._close_timeout_s:g} s, the connection was dropped"
+            self.outcome = attrs.evolve(self.outcome, code=1006, reason=reason)
 
     def _disconnect(self) -> None:
         """Whoever still waits for something is told that it will not come. Idempotent."""

@@ -12,7 +12,7 @@ import attrs
 
 from trealtime.protocol.user_input import UserInput
 from trealtime.session.audio_input import AudioData
-from trealtime.session.opening import SettingsInput
+from trealtime.session.agent_settings import SettingsInput
 
 if TYPE_CHECKING:
     from trealtime.session.session import RealtimeSession

@@ -9,11 +9,10 @@ import attrs
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext
-from trealtime.agents.tools import FunctionTool, to_wire
-from trealtime.errors import SettingsError, SettingsProblem
-from trealtime.protocol.session_payload import initial_session_payload, update_session_payload
-from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
+from trealtime.protocol.session_payload import initial_session_payload
+from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NOT_SET
+from trealtime.session.agent_settings import AgentSettings, settings_of
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.transport.models import (
     DEFAULT_MODEL_NAME,
@@ -22,18 +21,15 @@ from trealtime.transport.models import (
     RealtimeModel,
 )
 
-__all__ = ["Opening", "SettingsInput", "connection_target", "default_model_name", "opening", "settings_update"]
-
-SettingsInput = SessionSettings | Mapping[str, object]
+__all__ = ["Opening", "connection_target", "default_model_name", "opening"]
 
 
 @attrs.frozen(kw_only=True)
 class Opening:
-    """The first ``session.update``, and the tools that it offers and that we can run."""
+    """The first ``session.update``, and what the agent makes of the session."""
 
-    settings: SessionSettings
+    own: AgentSettings
     payload: Mapping[str, Any]
-    tools: tuple[FunctionTool, ...]
 
 
 async def opening(
@@ -44,36 +40,18 @@ async def opening(
     *,
     model_name: str | None,
 ) -> Opening:
-    """Put the layers together, weakest first: run config, agent, model config (peer behaviours 2.6).
+    """Put the layers together, as `settings_of` does, and raise what it raises.
 
-    `model_name` is sent when no layer names a model. Waits for instructions that are an async callable, and raises what
-    they raise; `SettingsError` for tools that cannot be offered.
+    `model_name` is sent when no layer names a model.
     """
-    layers = [run.model_settings, model.initial_model_settings]
-    weak, strong = [SessionSettings() if layer is NOT_SET else session_settings(layer) for layer in layers]
-    instructions = await agent.get_system_prompt(context)
-    agent_settings = session_settings(
-        {
-            # An empty text, not the server's default persona, is what an agent without instructions means.
-            "instructions": instructions if instructions is not None else given_or(weak.instructions, ""),
-            "tools": agent.tools or given_or(weak.tools, ()),
-            **({} if agent.prompt is None else {"prompt": agent.prompt}),
-        }
-    )
-    settings = merge_settings(weak, agent_settings, strong)
-    offered = () if settings.tools is NOT_SET else settings.tools
-    wired = attrs.evolve(settings, tools=_wire_tools(offered))
+    own = await settings_of(agent, context, run, model, opening=True)
     payload = initial_session_payload(
-        wired,
+        own.wired,
         model_name=model_name,
         formats_defaulted=model.call_id is NOT_SET,
         tracing_disabled=run.tracing_disabled,
     )
-    return Opening(
-        settings=wired,
-        payload=payload,
-        tools=tuple(tool for tool in offered if isinstance(tool, FunctionTool)),
-    )
+    return Opening(own=own, payload=payload)
 
 
 def connection_target(model: RealtimeModelConfig, settings: SessionSettings) -> ConnectionTarget:
@@ -93,35 +71,6 @@ def default_model_name(model: RealtimeModel, config: RealtimeModelConfig) -> str
     return DEFAULT_MODEL_NAME if isinstance(model, OpenAIRealtimeWebSocketModel) and not chosen else None
 
 
-def settings_update(settings: SettingsInput) -> tuple[Mapping[str, Any], tuple[FunctionTool, ...] | None]:
-    """The payload of a later update, and its tools where it has any. Raises `SettingsError`."""
-    checked = session_settings(settings)
-    if checked.tools is NOT_SET:
-        return update_session_payload(checked), None
-    tools = checked.tools
-    payload = update_session_payload(attrs.evolve(checked, tools=_wire_tools(tools)))
-    return payload, tuple(tool for tool in tools if isinstance(tool, FunctionTool))
-
-
 def given_or(value: Any, default: Any) -> Any:
     """`value`, or `default` where it was not given."""
     return default if value is NOT_SET else value
-
-
-def _wire_tools(tools: Any) -> tuple[Mapping[str, Any], ...]:
-    wired: list[Mapping[str, Any]] = []
-    problems: list[SettingsProblem] = []
-    names: set[str] = set()
-    for index, tool in enumerate(tools):
-        if not isinstance(tool, FunctionTool | Mapping):
-            problems.append(SettingsProblem(f"tools[{index}]", tool, "a FunctionTool or a tool as a wire mapping"))
-            continue
-        wire = to_wire(tool) if isinstance(tool, FunctionTool) else tool
-        name = wire.get("name")
-        if isinstance(name, str) and name in names:
-            problems.append(SettingsProblem(f"tools[{index}].name", name, "a name that no other tool has"))
-        names.add(str(name))
-        wired.append(wire)
-    if problems:
-        raise SettingsError(problems, what="tools")
-    return tuple(wired)

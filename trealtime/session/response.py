@@ -125,8 +125,9 @@ class SessionResponse:
         """Keep the text as it arrives, whichever way the response is read."""
         if event.type == "text_delta" or event.type == "transcript_delta":
             self._text.append(event.delta)
-        item_id = getattr(event, "item_id", None)
-        if item_id is not None:
+        if event.type == "agent_end":
+            self._items.update(dict.fromkeys(event.item_ids))
+        elif (item_id := getattr(event, "item_id", None)) is not None:
             self._items[item_id] = None
 
 

@@ -12,6 +12,7 @@ import trio
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import ContextT, RunContext
+from trealtime.agents.enabling import enabled
 from trealtime.agents.tools import FunctionTool
 from trealtime.audio.formats import AudioFormat
 from trealtime.conversation.commands import (
@@ -27,25 +28,30 @@ from trealtime.conversation.commands import (
     RetrieveItem,
     SendRaw,
     TruncateItem,
-    UpdateSession,
+    UseTools,
 )
 from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import Usage
+from trealtime.conversation.effects import FunctionCall, Usage
 from trealtime.conversation.events import EventInfo, RealtimeSessionEvent
+from trealtime.conversation.handoffs import AgentSwitch
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import RealtimeItem
-from trealtime.errors import ConnectFailed, SessionNotOpen, SettingsError, SettingsProblem
+from trealtime.errors import ConnectFailed, SessionClosed, SettingsError, SettingsProblem
 from trealtime.protocol.user_input import UserInput, message_item
 from trealtime.protocol.validation import NOT_SET
 from trealtime.session import config
+from trealtime.session.agent_settings import SettingsInput
 from trealtime.session.audio_input import AudioData, audio_bytes
 from trealtime.session.carrier import Carrier
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.session.guardrail_workers import GuardrailWorkers, check_transcription, guardrail_policy
+from trealtime.session.handoffs import Agents
+from trealtime.session.hooks import HookCalls
 from trealtime.session.lifetime import Lifetime
 from trealtime.session.listening import Listening
 from trealtime.session.mailbox import Feed, Overflow, check_event_types
 from trealtime.session.model_shim import SessionModel
-from trealtime.session.opening import SettingsInput, connection_target, default_model_name, opening, settings_update
+from trealtime.session.opening import connection_target, default_model_name, opening
 from trealtime.session.outbox import MicrophoneAudio, Outbox
 from trealtime.session.outcome import CloseOutcome
 from trealtime.session.response import SessionResponse
@@ -90,6 +96,7 @@ class RealtimeSession(Generic[ContextT]):
         self._info = EventInfo(self._context)
         self._ids = IdSource(rng) if rng is not None else IdSource()
         tracker = None if self._config.playback_tracker is NOT_SET else self._config.playback_tracker
+        self._policy = guardrail_policy(self._run, agent)
         core = Conversation(
             agent=agent,
             info=self._info,
@@ -99,6 +106,8 @@ class RealtimeSession(Generic[ContextT]):
             raw_events=self._run.raw_events,
             cancel_grace_s=self._run.cancel_grace_s,
             response_timeout_s=self._run.response_timeout_s,
+            after_tool=self._run.after_tool,
+            guardrails=self._policy,
         )
         outbox = Outbox(audio_bound_s=self._run.input_buffer_s, event_bound=self._run.outbox_events)
         self._carrier = Carrier(core, outbox, Tickets(lambda: self._ids.next("ticket")))
@@ -108,8 +117,18 @@ class RealtimeSession(Generic[ContextT]):
             self._lifetime,
             self._info,
             concurrency=self._run.tool_concurrency if self._run.async_tool_calls else 1,
+            in_order=not self._run.async_tool_calls,
+            formatter=self._run.tool_error_formatter,
         )
-        self._carrier.on_call = self._tools.start
+        self._lifetime.on_wind_down = self._tools.wind_down
+        self._agents = Agents(self._carrier, self._lifetime, self._info, self._run, self._config)
+        checks = GuardrailWorkers(self._carrier, self._lifetime, self._info, self._run.guardrails_settings)
+        self._carrier.on_check = checks.start
+        self._carrier.on_cancel_checks = checks.cancel
+        self._carrier.on_call = self._start_call
+        self._carrier.on_switched = self._switched
+        self._hooks = HookCalls(self._run.hooks, self._info, self._run.close_timeout_s / 2)
+        self._hooked(agent)
         self._carrier.on_cancel_call = self._tools.cancel
         if tracker is not None:
             self._carrier.on_playback_reset = tracker.on_interrupted
@@ -138,9 +157,9 @@ class RealtimeSession(Generic[ContextT]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """End the session within ``close_timeout_s``, whether or not this is cancelled.
+        """End the session within ``close_timeout_s`` and a second, whether or not this is cancelled.
 
-        The body's exception comes out as it is. Without one, raises `ConnectionLost` if the connection was lost and
+        Only a tool that cannot be stopped, a function in a thread, is waited for longer. The body's exception comes out as it is. Without one, raises `ConnectionLost` if the connection was lost and
         nobody has been told, and whatever went wrong in a task of the session.
         """
         if self._scope is None or trio.lowlevel.current_task() is not self._task:
@@ -157,19 +176,23 @@ class RealtimeSession(Generic[ContextT]):
             model_name=default_model_name(self._model, self._config),
         )
         check_sendable(begin.payload, "settings")
-        self._tools.offered = begin.tools
+        check_transcription(self._policy, begin.own.settings)
+        self._agents.begin(begin.own, begin.payload)
+        self._carrier.command(UseTools(begin.own.offer.tools))
         ticket = self._carrier.tickets.open()
 
         async def become_ready() -> None:
             with trio.move_on_after(self._run.ready_timeout_s) as waiting:
                 await self._answer(ticket)
+                self._hooks.opened(self.current_agent)
+                self._lifetime.start_tool(self._hooks.run)
             if waiting.cancelled_caught:
                 raise ConnectFailed(
                     "the server took the connection and did not make the session ready within "
                     f"{self._run.ready_timeout_s:g} s"
                 )
 
-        connection = self._model.connect(connection_target(self._config, begin.settings))
+        connection = self._model.connect(connection_target(self._config, begin.own.settings))
         async with self._lifetime.run(connection, OpenSession(begin.payload, ticket.id), become_ready):
             yield
 
@@ -191,15 +214,19 @@ class RealtimeSession(Generic[ContextT]):
         The ``async with`` block goes on. May be called from any task, a tool's included (which it cancels), and
         again. If cancelled, the session ends all the same.
         """
+        self._lifetime.check_entered()
         self._lifetime.stop()
-        if self._scope is None:
-            raise SessionNotOpen("this session was never entered, there is nothing to close")
         await self._lifetime.wait_finished()
 
     async def wait_closed(self) -> CloseOutcome:
-        """Wait until the session has ended, whoever ends it; how it did."""
+        """Wait until the session has ended, whoever ends it; how it did.
+
+        Raises `SessionClosed` when it never had a connection that could end.
+        """
+        self._lifetime.check_entered()
         await self._lifetime.wait_finished()
-        assert self.outcome is not None
+        if self.outcome is None:
+            raise SessionClosed("this session is closed: it never had a connection")
         return self.outcome
 
     @property
@@ -289,6 +316,7 @@ class RealtimeSession(Generic[ContextT]):
             conversation=carrier.core.counters(),
             outbox=carrier.outbox.statistics(),
             feeds=tuple(feed.statistics() for feed in carrier.feeds),
+            guardrails=carrier.core.guardrail_counters(),
             wire=self._lifetime.wire_statistics(),
             tools_active=self._tools.active,
             questions_open=len(carrier.tickets),
@@ -336,6 +364,8 @@ class RealtimeSession(Generic[ContextT]):
         input and answer out of the conversation: the model then sees only `input_items`, if given, and `input`.
         `input_items` replaces what the model sees of the conversation.
         """
+        if tools is not None:
+            tools = await enabled(tools, self._context, self.current_agent)
         params = response_params(
             instructions=instructions,
             output_modalities=output_modalities,
@@ -356,8 +386,8 @@ class RealtimeSession(Generic[ContextT]):
         self._carrier.followers[ticket.id] = feed
         response = SessionResponse(self._carrier, self._lifetime, ticket, feed)
         if item is not None:
-            self._carrier.command(CreateItem(item))
-        self._carrier.command(CreateResponse(params or None, ticket=ticket.id))
+            self._carrier.command(CreateItem(item, said=True))
+        self._carrier.command(CreateResponse(params or None, ticket=ticket.id, tools=tools or ()))
         try:
             yield response
         except BaseException:
@@ -412,7 +442,7 @@ class RealtimeSession(Generic[ContextT]):
         """
         item = message_item(message, item_id=self._ids.new("item"))
         await self._room()
-        self._carrier.command(CreateItem(item))
+        self._carrier.command(CreateItem(item, said=True))
         self._carrier.command(CreateResponse(automatic=True))
 
     async def send_audio(self, audio: AudioData, *, commit: bool = False) -> None:
@@ -462,6 +492,8 @@ class RealtimeSession(Generic[ContextT]):
 
         It is sent when no other response of the conversation is running; requests keep their order.
         """
+        if tools is not None:
+            tools = await enabled(tools, self._context, self.current_agent)
         params = response_params(
             instructions=instructions,
             output_modalities=output_modalities,
@@ -472,7 +504,7 @@ class RealtimeSession(Generic[ContextT]):
             out_of_band=out_of_band,
             context=input_items,
         )
-        await self._send(CreateResponse(params or None))
+        await self._send(CreateResponse(params or None, tools=tools or ()))
 
     async def interrupt(self) -> None:
         """Stop the agent now: its queued audio is dropped, the server stops and is told what was heard.
@@ -531,12 +563,24 @@ class RealtimeSession(Generic[ContextT]):
         What is not in `settings` stays. If cancelled while it waits, the change may be made. Raises `SettingsError`
         for what cannot be sent, `SettingsRefused` for what the server does not take.
         """
-        payload, tools = settings_update(settings)
-        check_sendable(payload, "settings")
-        acknowledged: Mapping[str, Any] = await self._request(lambda ticket: UpdateSession(payload, ticket))
-        if tools is not None:
-            self._tools.offered = tools
-        return acknowledged
+        check_transcription(self._policy, settings)
+        await self._room()
+        return await self._agents.update_settings(settings)
+
+    async def update_agent(self, agent: RealtimeAgent[Any]) -> None:
+        """Put another agent in charge and wait for the server; only what differs is sent.
+
+        A response that is running stays the old agent's, and none is asked for. An agent with a voice of its own waits
+        for a first answer that is being made; once the agent has been heard the voice stays, and a
+        ``settings_mismatch`` event says so. If cancelled while it waits, the change may be made.
+
+        Raises what `instructions` and `is_enabled` of the agent raise, `SettingsError` when it cannot be sent, and
+        `SettingsRefused` when the server does not take it: then the old agent stays.
+        """
+        if not isinstance(agent, RealtimeAgent):
+            raise TypeError(f"agent must be a RealtimeAgent, got {type(agent).__name__}")
+        await self._room()
+        await self._agents.update_agent(agent)
 
     async def send_raw(self, event: Mapping[str, Any]) -> None:
         """Send a client event as it is: ``{"type": ..., ...}``, or the SDK's ``{"type": ..., "other_data": {...}}``.
@@ -552,6 +596,20 @@ class RealtimeSession(Generic[ContextT]):
         await self._send(SendRaw(wire))
 
     # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _start_call(self, call: FunctionCall) -> None:
+        if not self._agents.take(call):
+            self._tools.start(call)
+
+    def _switched(self, switch: AgentSwitch) -> None:
+        self._agents.switched(switch)
+        self._hooked(switch.agent)
+        self._hooks.switched(switch)
+
+    def _hooked(self, agent: RealtimeAgent[Any]) -> None:
+        """From the first agent with hooks on, somebody wants to know."""
+        if self._run.hooks is not None or agent.hooks is not None:
+            self._carrier.on_emit = self._hooks.note
 
     def _new_feed(
         self,

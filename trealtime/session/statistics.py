@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from trealtime.conversation.checks import GuardrailCounters
 from trealtime.conversation.conversation import ConversationCounters
 from trealtime.session.mailbox import FeedStatistics
 from trealtime.session.outbox import OutboxStatistics
@@ -20,6 +21,7 @@ class SessionStatistics:
     outbox: OutboxStatistics
     feeds: tuple[FeedStatistics, ...]
     wire: WireStatistics
+    guardrails: GuardrailCounters
     tools_active: int
     questions_open: int
     """Calls that wait for an answer of the server."""

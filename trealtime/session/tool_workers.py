@@ -1,23 +1,35 @@
 """Tool workers: each function call of the model runs in a scope of its own, and always gets an answer.
 
-A tool that raises, is unknown or got wrong arguments neither ends the session nor leaves the model waiting: the model
-is told what went wrong, and the app gets an ``error`` event.
+A tool that raises, takes too long, is unknown or got wrong arguments neither ends the session nor leaves the model
+waiting: the model is told what went wrong and, where that is not the model's own fault, the app gets an ``error``
+event. Which calls come here, and what follows from their outputs, is the core's to say (`tool_calls`).
+
+When the session ends every call ends: its output, if there still is one, goes nowhere. A call of a tool with
+``on_interrupt="shield"`` may finish first, until the deadline that `wind_down` sets.
 """
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+import attrs
 import trio
 
-from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext, ToolContext
-from trealtime.agents.tool_output import serialise_output
-from trealtime.agents.tools import FunctionTool, default_tool_error
+from trealtime.agents.enabling import enabled
+from trealtime.agents.tool_invocation import ToolErrorFormatter, ToolErrorKind, ToolOutcome, format_error, invoke_tool
+from trealtime.agents.tools import FunctionTool
 from trealtime.conversation.commands import SendToolOutput
 from trealtime.conversation.effects import FunctionCall
-from trealtime.conversation.events import EventInfo, RealtimeError, RealtimeToolEnd, RealtimeToolStart
+from trealtime.conversation.events import (
+    EventInfo,
+    RealtimeError,
+    RealtimeToolEnd,
+    RealtimeToolProgress,
+    RealtimeToolStart,
+)
 from trealtime.errors import ToolFailed
 from trealtime.session.carrier import Carrier
 from trealtime.session.lifetime import Lifetime
@@ -25,83 +37,172 @@ from trealtime.session.lifetime import Lifetime
 __all__ = ["ToolWorkers"]
 
 
-class ToolWorkers:
-    """Runs the function calls of one session, at most `concurrency` at a time; the others wait their turn."""
+@attrs.define(eq=False)
+class _Work:
+    """One call on its way to an output."""
 
-    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, *, concurrency: int) -> None:
+    call: FunctionCall
+    after: trio.Event | None
+    """What it waits for, where calls keep their order."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    started: bool = False
+    """The app has been told that the tool runs."""
+
+    @property
+    def shielded(self) -> bool:
+        return self.started and self.call.tool is not None and self.call.tool.on_interrupt == "shield"
+
+
+class ToolWorkers:
+    """Runs the function calls of one session, at most `concurrency` at a time; the others wait their turn.
+
+    With `in_order` each waits for the one before it. `formatter` is the run config's.
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        lifetime: Lifetime,
+        info: EventInfo,
+        *,
+        concurrency: int,
+        in_order: bool = False,
+        formatter: ToolErrorFormatter | None = None,
+    ) -> None:
         self._carrier = carrier
         self._lifetime = lifetime
         self._info = info
+        self._formatter = formatter
+        self._in_order = in_order
+        self._last: trio.Event | None = None
         self._running = trio.CapacityLimiter(concurrency)
         # A second one of the same size: a worker that holds a token of the first may not ask it for another.
         self._threads = trio.CapacityLimiter(concurrency)
-        self._scopes: dict[str, trio.CancelScope] = {}
-        self.offered: tuple[FunctionTool, ...] = ()
-        """The tools that the model has been told of."""
+        self._limits: dict[FunctionTool, trio.CapacityLimiter] = {}
+        self._works: dict[str, _Work] = {}
+        self._closing = False
 
     @property
     def active(self) -> int:
         """Calls that run or wait to run."""
-        return len(self._scopes)
+        return len(self._works)
 
     def start(self, call: FunctionCall) -> None:
-        """Run a call; whoever is in charge now answers it, also after a handoff."""
-        scope = self._scopes[call.call_id] = trio.CancelScope()
-        self._lifetime.start_tool(partial(self._work, call, self._carrier.core.agent, scope))
+        """Run a call with the tool and the agent that it came with, also after a handoff; one that comes while the
+        session ends is not begun."""
+        if self._closing:
+            return
+        work = self._works[call.call_id] = _Work(call, self._last if self._in_order else None)
+        self._last = work.done
+        self._lifetime.start_tool(partial(self._work, work))
 
     def cancel(self, call_id: str) -> None:
-        """Stop a call; its output is not wanted any more."""
-        scope = self._scopes.get(call_id)
-        if scope is not None:
-            scope.cancel()
+        """Stop a call."""
+        work = self._works.get(call_id)
+        if work is not None:
+            work.scope.cancel()
 
-    async def _work(self, call: FunctionCall, agent: RealtimeAgent[Any], scope: trio.CancelScope) -> None:
+    def wind_down(self, deadline: float) -> None:
+        """The session ends: shielded calls may run until `deadline`, and no output is wanted any more."""
+        self._closing = True
+        for work in self._works.values():
+            if work.shielded:
+                work.scope.deadline = deadline
+                work.scope.shield = True
+
+    # ---- a call --------------------------------------------------------------------------------------------------
+
+    async def _work(self, work: _Work) -> None:
+        call = work.call
+        outcome: ToolOutcome | None = None
         try:
-            with scope:
-                tool = next((tool for tool in self.offered if tool.name == call.name), None)
-                if tool is None:
-                    self._refuse(call)
-                else:
-                    async with self._running:
-                        await self._run(call, agent, tool)
+            with work.scope:
+                outcome = await self._outcome(work)
+            if outcome is None:
+                why = f"The call of {call.name} was cancelled by an interrupt. It may have had some of its effects."
+                outcome = await self._failure("cancelled", why, call)
         finally:
-            if self._scopes.get(call.call_id) is scope:
-                del self._scopes[call.call_id]
+            work.done.set()
+            if self._works.get(call.call_id) is work:
+                del self._works[call.call_id]
+        if not self._closing:
+            self._answer(work, outcome)
 
-    def _refuse(self, call: FunctionCall) -> None:
-        known = ", ".join(tool.name for tool in self.offered) or "none"
-        message = f"There is no tool {call.name!r}. Tools: {known}."
-        self._failed(call, ToolFailed(message, tool_name=call.name, call_id=call.call_id))
-        self._answer(call, message)
+    async def _outcome(self, work: _Work) -> ToolOutcome:
+        call = work.call
+        async with AsyncExitStack() as turn:
+            if work.after is not None:
+                await work.after.wait()
+            if call.tool is not None and call.tool.max_concurrency is not None:
+                # Before the session's own limit: whoever waits here must not take a place there.
+                await turn.enter_async_context(self._limit(call.tool, call.tool.max_concurrency))
+            await turn.enter_async_context(self._running)
+            try:
+                there = call.tool is not None and await enabled([call.tool], self._info.context, call.agent)
+            except Exception as error:  # noqa: BLE001  (the user's callable: the app is told, and the model that it failed)
+                failure = await self._failure("failed", f"The tool {call.name} failed.", call)
+                return attrs.evolve(failure, errors=(error, *failure.errors))
+            if call.tool is None or not there:
+                known = ", ".join(name for name in call.known if name != call.name) or "none"
+                message = f"There is no tool {call.name!r}. Tools: {known}."
+                return await self._failure("unknown_tool", message, call)
+            work.started = True
+            self._carrier.emit(
+                RealtimeToolStart(
+                    agent=call.agent, tool=call.tool, arguments=call.arguments, info=self._info, call_id=call.call_id
+                )
+            )
+            context = self._context(call, on_progress=partial(self._progress, work))
+            return await invoke_tool(call.tool, context, call.arguments, formatter=self._formatter)
 
-    async def _run(self, call: FunctionCall, agent: RealtimeAgent[Any], tool: FunctionTool) -> None:
-        context = self._context(call, agent)
-        self._carrier.emit(
-            RealtimeToolStart(agent=agent, tool=tool, arguments=call.arguments, info=self._info, call_id=call.call_id)
-        )
-        try:
-            value = await tool.on_invoke_tool(context, call.arguments)
-        except Exception as error:  # noqa: BLE001  (a tool's failure is an answer to the model and an event to the app)
+    async def _failure(self, kind: ToolErrorKind, message: str, call: FunctionCall) -> ToolOutcome:
+        text, errors = await format_error(kind, message, self._context(call), self._formatter)
+        return ToolOutcome(output=text, value=text, failure=kind, errors=errors)
+
+    def _answer(self, work: _Work, outcome: ToolOutcome) -> None:
+        call = work.call
+        if outcome.failure == "unknown_tool":
+            self._report(ToolFailed(f"there is no tool {call.name!r}", tool_name=call.name, call_id=call.call_id))
+        for error in outcome.errors:
             failure = ToolFailed(
                 f"tool {call.name} failed: {type(error).__name__}: {error}", tool_name=call.name, call_id=call.call_id
             )
             failure.__cause__ = error
-            self._failed(call, failure)
-            self._answer(call, default_tool_error(context, error))
+            self._report(failure)
+        nothing_to_tell = outcome.failure is None and outcome.value is None
+        self._carrier.command(SendToolOutput(call.call_id, outcome.output, nothing_to_tell=nothing_to_tell))
+        if work.started and call.tool is not None:
+            self._carrier.emit(
+                RealtimeToolEnd(
+                    agent=call.agent,
+                    tool=call.tool,
+                    arguments=call.arguments,
+                    output=outcome.value,
+                    info=self._info,
+                    call_id=call.call_id,
+                    failure=outcome.failure,
+                )
+            )
+
+    def _progress(self, work: _Work, note: object) -> None:
+        if self._closing or work.call.tool is None:
             return
-        self._answer(call, serialise_output(value))
         self._carrier.emit(
-            RealtimeToolEnd(
-                agent=agent,
-                tool=tool,
-                arguments=call.arguments,
-                output=value,
+            RealtimeToolProgress(
+                agent=work.call.agent,
+                tool=work.call.tool,
+                note=note,
                 info=self._info,
-                call_id=call.call_id,
+                call_id=work.call.call_id,
             )
         )
 
-    def _context(self, call: FunctionCall, agent: RealtimeAgent[Any]) -> ToolContext[Any]:
+    def _limit(self, tool: FunctionTool, calls: int) -> trio.CapacityLimiter:
+        return self._limits.setdefault(tool, trio.CapacityLimiter(calls))
+
+    def _context(self, call: FunctionCall, **more: Any) -> ToolContext[Any]:
         run: RunContext[Any] = self._info.context
         return ToolContext(
             context=run.context,
@@ -109,12 +210,10 @@ class ToolWorkers:
             tool_name=call.name,
             tool_call_id=call.call_id,
             tool_arguments=call.arguments,
-            agent=agent,
+            agent=call.agent,
             thread_limiter=self._threads,
+            **more,
         )
 
-    def _answer(self, call: FunctionCall, output: str) -> None:
-        self._carrier.command(SendToolOutput(call.call_id, output))
-
-    def _failed(self, call: FunctionCall, error: ToolFailed) -> None:
+    def _report(self, error: ToolFailed) -> None:
         self._carrier.emit(RealtimeError(error=error, info=self._info))

@@ -35,6 +35,11 @@ class Ticket:
         return self.answer.value
 
 
+    async def settled(self) -> None:
+        """Wait until there is an answer, whatever it is."""
+        await self._settled.wait()
+
+
 @attrs.define
 class Tickets:
     """The open questions of one session. `new_id` makes the id of a ticket."""

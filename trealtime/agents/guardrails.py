@@ -1,0 +1,182 @@
+"""Guardrails: checks of what the agent says, and of what the user says, that can stop it."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, overload
+
+import attrs
+import trio
+
+from trealtime.agents.context import ContextT, RunContext
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+
+__all__ = [
+    "GuardrailFunction",
+    "GuardrailFunctionOutput",
+    "InputGuardrail",
+    "InputGuardrailResult",
+    "OutputGuardrail",
+    "OutputGuardrailResult",
+    "input_guardrail",
+    "output_guardrail",
+]
+
+
+@attrs.frozen
+class GuardrailFunctionOutput:
+    """A verdict: `tripwire_triggered` True stops what was checked; `output_info` is anything that explains it."""
+
+    output_info: object
+    tripwire_triggered: bool
+
+
+GuardrailFunction = Callable[
+    [RunContext[Any], "RealtimeAgent[Any]", str], GuardrailFunctionOutput | Awaitable[GuardrailFunctionOutput]
+]
+"""``function(context, agent, text)``, sync or async."""
+
+
+@attrs.frozen(eq=False)
+class OutputGuardrail(Generic[ContextT]):
+    """A check of what the agent says or writes; made by `output_guardrail`.
+
+    `guardrail_function` gets the run context, the agent that began the response, and the text of one item so far. An
+    async one runs in the session, a sync one in a worker thread, so it may block. `name` is what the model and the logs
+    are told; by default the function's own.
+    """
+
+    guardrail_function: Callable[[RunContext[ContextT], RealtimeAgent[Any], str], Any]
+    name: str | None = None
+
+    def get_name(self) -> str:
+        """The name, also where the callable has none (B238)."""
+        return self.name if self.name is not None else _name_of(self.guardrail_function)
+
+    async def run(
+        self,
+        context: RunContext[ContextT],
+        agent: RealtimeAgent[Any],
+        agent_output: str,
+        *,
+        thread_limiter: trio.CapacityLimiter | None = None,
+    ) -> OutputGuardrailResult:
+        """The verdict on `agent_output`. Raises what the function raises, TypeError when it gives no verdict.
+
+        A sync function takes a thread of `thread_limiter`; if cancelled, this waits until it returns.
+        """
+        output = await _verdict(self.guardrail_function, self.get_name(), context, agent, agent_output, thread_limiter)
+        return OutputGuardrailResult(guardrail=self, agent_output=agent_output, agent=agent, output=output)
+
+
+@attrs.frozen(eq=False)
+class InputGuardrail(Generic[ContextT]):
+    """A check of what the user wrote or said; made by `input_guardrail`.
+
+    `guardrail_function` gets the run context, the agent that would answer, and the text. Everything else is as with
+    `OutputGuardrail`.
+    """
+
+    guardrail_function: Callable[[RunContext[ContextT], RealtimeAgent[Any], str], Any]
+    name: str | None = None
+
+    def get_name(self) -> str:
+        """The name, also where the callable has none."""
+        return self.name if self.name is not None else _name_of(self.guardrail_function)
+
+    async def run(
+        self,
+        context: RunContext[ContextT],
+        agent: RealtimeAgent[Any],
+        user_input: str,
+        *,
+        thread_limiter: trio.CapacityLimiter | None = None,
+    ) -> InputGuardrailResult:
+        """The verdict on `user_input`; as `OutputGuardrail.run`."""
+        output = await _verdict(self.guardrail_function, self.get_name(), context, agent, user_input, thread_limiter)
+        return InputGuardrailResult(guardrail=self, user_input=user_input, agent=agent, output=output)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class OutputGuardrailResult:
+    """What one output guardrail found in `agent_output`."""
+
+    guardrail: OutputGuardrail[Any]
+    agent_output: str
+    agent: RealtimeAgent[Any]
+    output: GuardrailFunctionOutput
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class InputGuardrailResult:
+    """What one input guardrail found in `user_input`."""
+
+    guardrail: InputGuardrail[Any]
+    user_input: str
+    agent: RealtimeAgent[Any]
+    output: GuardrailFunctionOutput
+
+
+@overload
+def output_guardrail(func: GuardrailFunction, *, name: str | None = None) -> OutputGuardrail[Any]: ...
+@overload
+def output_guardrail(*, name: str | None = None) -> Callable[[GuardrailFunction], OutputGuardrail[Any]]: ...
+def output_guardrail(
+    func: GuardrailFunction | None = None, *, name: str | None = None
+) -> OutputGuardrail[Any] | Callable[[GuardrailFunction], OutputGuardrail[Any]]:
+    """An `OutputGuardrail` made of a function ``(context, agent, text) -> GuardrailFunctionOutput``, sync or async.
+
+    Use it as ``@output_guardrail`` or ``@output_guardrail(name=...)``.
+    """
+
+    def decorate(function: GuardrailFunction) -> OutputGuardrail[Any]:
+        return OutputGuardrail(function, name)
+
+    return decorate if func is None else decorate(func)
+
+
+@overload
+def input_guardrail(func: GuardrailFunction, *, name: str | None = None) -> InputGuardrail[Any]: ...
+@overload
+def input_guardrail(*, name: str | None = None) -> Callable[[GuardrailFunction], InputGuardrail[Any]]: ...
+def input_guardrail(
+    func: GuardrailFunction | None = None, *, name: str | None = None
+) -> InputGuardrail[Any] | Callable[[GuardrailFunction], InputGuardrail[Any]]:
+    """An `InputGuardrail` made of a function ``(context, agent, text) -> GuardrailFunctionOutput``, sync or async.
+
+    Use it as ``@input_guardrail`` or ``@input_guardrail(name=...)``.
+    """
+
+    def decorate(function: GuardrailFunction) -> InputGuardrail[Any]:
+        return InputGuardrail(function, name)
+
+    return decorate if func is None else decorate(func)
+
+
+async def _verdict(
+    function: Callable[..., object],
+    name: str,
+    context: RunContext[Any],
+    agent: RealtimeAgent[Any],
+    text: str,
+    thread_limiter: trio.CapacityLimiter | None,
+) -> GuardrailFunctionOutput:
+    # The second test is for an object whose class has an async __call__.
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        output = function(context, agent, text)
+    else:
+        call = functools.partial(function, context, agent, text)
+        output = await trio.to_thread.run_sync(call, limiter=thread_limiter)
+    if inspect.isawaitable(output):
+        output = await output
+    if not isinstance(output, GuardrailFunctionOutput):
+        raise TypeError(f"guardrail {name!r} returned {output!r}, allowed: a GuardrailFunctionOutput")
+    return output
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    return getattr(function, "__name__", type(function).__name__)

@@ -1,0 +1,216 @@
+"""The guardrail schedule: what is checked and when, what waits for a verdict, and what a verdict brings.
+
+Theory of operation
+1. Output. The text of each item is checked whole whenever it has grown past another multiple of the debounce length,
+   and once more when the item is over: short answers and tails are checked too. The guardrails are those of the agent
+   that began the response, then those of the run. A response trips once; its other checks are then called off.
+2. A trip stops the response that was checked and nothing else, by the same interrupt as everything: cancelled while it
+   is made, cut where it still plays once it is over. Unless a newer turn has begun, the model is then told why and
+   asked again; that request, with the message in it, is withdrawn if a newer turn begins before it could be sent.
+3. Hold-back. Audio carries as its mark how much text of its item had come before it: transcripts run ahead of their
+   audio. It is released when that much text has passed, or with its item's last check. What is held was received and
+   not handed out, so an interrupt counts it as unheard. Release keeps the order of arrival, across responses too, and
+   the end of a response is told after the last of its audio.
+4. Input. While something that the user said or wrote is unchecked, no response is asked for in the conversation: the
+   model would see it. Turns of the user wait for their transcript first. What trips is deleted from the conversation,
+   and requests that were made to answer it are dropped, or answer the recovery message instead.
+5. Nothing waits for ever: a check always reports (the workers see to that), and a transcript that does not come is
+   given up like a response that does not come.
+
+What is known is in `checks`, points 3 and 4 are in `hold_back` and `input_guardrails`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from trealtime.conversation.checks import Recovery, Said, Watch, recover, start_check, text_of
+from trealtime.conversation.effects import Effects
+from trealtime.conversation.events import RealtimeGuardrailTripped
+from trealtime.conversation.hold_back import release
+from trealtime.conversation.input_guardrails import admit, refuse
+from trealtime.conversation.interrupts import interrupt
+from trealtime.conversation.state import Response, State
+
+if TYPE_CHECKING:
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+
+__all__ = [
+    "forget_everything",
+    "hear",
+    "hear_all",
+    "item_over",
+    "newer_response",
+    "response_over",
+    "verdict",
+    "watch_response",
+]
+
+# ---- output: what is said -------------------------------------------------------------------------------------------
+
+
+def watch_response(state: State, response: Response) -> None:
+    """A response has begun: its checks are those of the agent that speaks now (B232), each once (B235)."""
+    guardrails = state.guardrails
+    own = dict.fromkeys((*response.agent.output_guardrails, *guardrails.policy.output))
+    if own:
+        guardrails.watches[response.id] = Watch(response, tuple(own))
+
+
+def newer_response(state: State, response_id: str) -> None:
+    """A turn has begun in the conversation: recovery messages that still wait come too late (B245)."""
+    state.guardrails.newest = response_id
+    state.gate.withdraw(lambda request: request.recovery > 0)
+
+
+def hear(state: State, response_id: str, item_id: str, content_index: int, delta: str, fx: Effects) -> None:
+    """The agent has said or written more of an item."""
+    watch = state.guardrails.watches.get(response_id)
+    if watch is None or watch.tripped:
+        return
+    said = text_of(state, watch, item_id)
+    said.parts[content_index] = said.parts.get(content_index, "") + delta
+    said.length += len(delta)
+    if said.length >= said.due_at:
+        step = state.guardrails.policy.debounce_text_length
+        said.due_at = (said.length // step + 1) * step
+        _check(state, watch, item_id, said, fx)
+
+
+def hear_all(state: State, response_id: str, item_id: str, content_index: int, text: str, fx: Effects) -> None:
+    """The whole text of a part: some of it may never have come as deltas."""
+    watch = state.guardrails.watches.get(response_id)
+    known = watch.items[item_id].parts.get(content_index, "") if watch is not None and item_id in watch.items else ""
+    if text.startswith(known) and len(text) > len(known):
+        hear(state, response_id, item_id, content_index, text[len(known) :], fx)
+
+
+def item_over(state: State, response_id: str, item: Mapping[str, Any], now: float, fx: Effects) -> None:
+    """An item is complete: check what has not been checked of it."""
+    watch = state.guardrails.watches.get(response_id)
+    item_id = item.get("id")
+    if watch is None or watch.tripped or not isinstance(item_id, str):
+        return
+    content = item.get("content")
+    for index, part in enumerate(content if isinstance(content, list) else ()):
+        text = part.get("transcript") or part.get("text") if isinstance(part, Mapping) else None
+        if isinstance(text, str):
+            hear_all(state, response_id, item_id, index, text, fx)
+    _finish(state, watch, item_id, text_of(state, watch, item_id), now, fx)
+
+
+def response_over(state: State, response: Response, now: float, fx: Effects) -> None:
+    """A response is done: so are its items."""
+    watch = state.guardrails.watches.get(response.id)
+    if watch is None:
+        return
+    watch.over = True
+    if not watch.tripped and response.dead is None:
+        for item_id, said in list(watch.items.items()):
+            _finish(state, watch, item_id, said, now, fx)
+    _forget(state, watch)
+
+
+def _finish(state: State, watch: Watch, item_id: str, said: Said, now: float, fx: Effects) -> None:
+    said.over = True
+    if said.length > said.checked:
+        _check(state, watch, item_id, said, fx)
+    release(state, now, fx)
+
+
+def _check(state: State, watch: Watch, item_id: str, said: Said, fx: Effects) -> None:
+    said.checked = said.length
+    text = said.text
+    serial = start_check(state, watch, watch.response.id, "output", text, watch.response.agent, watch.guardrails, fx)
+    watch.open[serial] = (said, item_id, text)
+
+
+def _forget(state: State, watch: Watch) -> None:
+    if watch.over and not watch.open:
+        state.guardrails.watches.pop(watch.response.id, None)
+
+
+# ---- verdicts -------------------------------------------------------------------------------------------------------
+
+
+def verdict(
+    state: State,
+    serial: int,
+    tripped: Sequence[OutputGuardrailResult | InputGuardrailResult],
+    now: float,
+    fx: Effects,
+) -> None:
+    """A check has reported: the results that tripped, none when it passed."""
+    owner = state.guardrails.checking.pop(serial, None)
+    if isinstance(owner, Watch):
+        said, item_id, text = owner.open.pop(serial)
+        if tripped:
+            _trip(state, owner, item_id, text, tuple(tripped), now, fx)
+        else:
+            said.passed = max(said.passed, len(text))
+            release(state, now, fx)
+        _forget(state, owner)
+    elif owner is not None:
+        if tripped:
+            refuse(state, owner, cast("tuple[InputGuardrailResult, ...]", tuple(tripped)), fx)
+        else:
+            admit(state, owner)
+
+
+def _trip(
+    state: State,
+    watch: Watch,
+    item_id: str,
+    text: str,
+    results: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
+    now: float,
+    fx: Effects,
+) -> None:
+    mine, response = state.guardrails, watch.response
+    watch.tripped = True
+    mine.trips += 1
+    for serial in watch.open:
+        del mine.checking[serial]
+    watch.open.clear()
+    fx.cancel_checks.append(response.id)
+    state.emit(
+        fx,
+        RealtimeGuardrailTripped(
+            guardrail_results=results,
+            message=text,
+            info=state.info,
+            response_id=response.id,
+            item_id=item_id,
+            agent=response.agent,
+        ),
+    )
+    interrupted_before = response.dead is not None
+    if response.held_back:
+        response.dead = "guardrail"  # its end has not been told yet: this is how it ended for the app
+    # One path for both: what is being made is cancelled, what only plays is cut where it plays.
+    interrupt(state, "guardrail", now, fx, response_id=response.id)
+    newer = mine.newest != response.id or (watch.over and state.gate.asked)
+    if response.in_conversation and not newer and not interrupted_before:
+        depth = response.request.recovery if response.request is not None else 0
+        recover(state, mine.policy.recovery, _feedback(mine.policy.recovery, results), depth + 1)
+
+
+def _feedback(recovery: Recovery, results: Sequence[OutputGuardrailResult | InputGuardrailResult]) -> str:
+    names = ", ".join(result.guardrail.get_name() for result in results)
+    if recovery == "user":
+        return f"guardrail triggered: {names}"
+    return (
+        f"Your last answer was stopped by a guardrail ({names}), and the user has not heard all of it. "
+        "Do not repeat it; answer again in a way that the guardrail allows."
+    )
+
+
+def forget_everything(state: State) -> None:
+    """The connection has ended: no verdict matters any more (B249)."""
+    mine = state.guardrails
+    mine.watches.clear()
+    mine.inputs.clear()
+    mine.checking.clear()
+    mine.held.clear()
+    mine.delays.clear()

@@ -1,0 +1,181 @@
+"""Input guardrails: nothing answers what the user said before it has passed. The rules are in `guardrails`, point 4."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trealtime.conversation.checks import Input, Recovery, recover, recovery_item, start_check
+from trealtime.conversation.effects import Effects, ResponseResult
+from trealtime.conversation.events import RealtimeError, RealtimeGuardrailTripped
+from trealtime.conversation.gate import Request
+from trealtime.conversation.requests import Sent
+from trealtime.conversation.state import State
+from trealtime.errors import InputGuardrailTripwireTriggered, ProtocolError
+from trealtime.protocol.settings import deep_merge
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult
+
+__all__ = [
+    "admit",
+    "expire_inputs",
+    "gate_switch",
+    "gate_turns",
+    "message_said",
+    "newest_input",
+    "refuse",
+    "turn_committed",
+    "turn_ending",
+    "turn_refused",
+    "turn_transcribed",
+]
+
+
+def gate_turns(state: State, session: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`session` as it is sent: where turns of the user are checked, the server may not answer them by itself."""
+    audio = session.get("audio")
+    side = audio.get("input") if isinstance(audio, Mapping) else None
+    detection = side.get("turn_detection") if isinstance(side, Mapping) else None
+    if not state.guardrails.gates_turns or not isinstance(detection, Mapping):
+        return session
+    assert isinstance(audio, Mapping)
+    assert isinstance(side, Mapping)
+    state.guardrails.answers_turns = detection.get("create_response", True) is not False
+    gated = {**side, "turn_detection": {**detection, "create_response": False}}
+    return {**session, "audio": {**audio, "input": gated}}
+
+
+def gate_switch(state: State, agent: RealtimeAgent[Any], session: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The update that puts `agent` in charge. With the first one that checks what the user says, the server stops to
+    answer turns by itself, for the rest of the session."""
+    if not agent.input_guardrails or state.guardrails.gates_turns:
+        return session
+    state.guardrails.gates_turns = True
+    if not state.turn_detection:
+        return session
+    own = session if session is not None else {"type": "realtime"}
+    return deep_merge({"type": "realtime", "audio": {"input": {"turn_detection": state.turn_detection}}}, own)
+
+
+def message_said(state: State, item: Mapping[str, Any], now: float, fx: Effects) -> None:
+    """The user says this message now: its text is checked before anything answers it."""
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    text = "\n".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+    if text.strip() and _input_guardrails(state):
+        entry = Input(item["id"], item["id"], now, text)
+        state.guardrails.inputs[entry.key] = entry
+        _start_input(state, entry, text, fx)
+
+
+def turn_ending(state: State, event_id: str, now: float) -> None:
+    """The app has committed a turn: its transcript will be checked."""
+    if _input_guardrails(state):
+        state.guardrails.inputs[event_id] = Input(event_id, None, now)
+
+
+def turn_refused(state: State, event_id: str | None) -> None:
+    """The server did not take the commit: there is no turn."""
+    if event_id is not None:
+        state.guardrails.inputs.pop(event_id, None)
+
+
+def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> None:
+    """A turn of the user is an item now; `spoken`: the server's voice detection ended it, else the app did."""
+    mine = state.guardrails
+    ours_to_answer = mine.gates_turns and mine.answers_turns and not state.server_answers
+    if not spoken:
+        unnamed = next((each for each in mine.inputs.values() if each.item_id is None), None)
+        if unnamed is not None:
+            unnamed.item_id, unnamed.since = item_id, now
+    elif _input_guardrails(state):
+        mine.inputs[item_id] = Input(item_id, item_id, now, wants_answer=ours_to_answer)
+    elif ours_to_answer:
+        state.gate.submit(Request(state.ids.new("req"), automatic=True))
+
+
+def turn_transcribed(state: State, item_id: str, transcript: str | None, fx: Effects) -> None:
+    """The words of a turn have come; None: they never will, so there is nothing to check."""
+    entry = next((each for each in state.guardrails.inputs.values() if each.item_id == item_id), None)
+    if entry is None or entry.text is not None:
+        return
+    if transcript is not None and transcript.strip() and _input_guardrails(state):
+        entry.text = transcript
+        _start_input(state, entry, transcript, fx)
+    else:
+        admit(state, entry)
+
+
+def expire_inputs(state: State, now: float, fx: Effects) -> None:
+    """Transcripts that do not come are given up: the turn is answered unchecked, and the app is told."""
+    for entry in list(state.guardrails.inputs.values()):
+        if entry.text is None and entry.since + state.response_timeout_s <= now:
+            problem = f"no transcript of a turn within {state.response_timeout_s:g} s, it was not checked"
+            state.emit(fx, RealtimeError(error=ProtocolError(problem), info=state.info))
+            admit(state, entry)
+
+
+def newest_input(state: State) -> str | None:
+    """The input that a request made now would answer."""
+    return next(reversed(state.guardrails.inputs), None)
+
+
+def _input_guardrails(state: State) -> tuple[InputGuardrail[Any], ...]:
+    return tuple(dict.fromkeys((*state.agent.input_guardrails, *state.guardrails.policy.input)))
+
+
+def _start_input(state: State, entry: Input, text: str, fx: Effects) -> None:
+    start_check(state, entry, entry.key, "input", text, state.agent, _input_guardrails(state), fx)
+
+
+def admit(state: State, entry: Input) -> None:
+    state.guardrails.inputs.pop(entry.key, None)
+    if entry.wants_answer:
+        state.gate.submit(Request(state.ids.new("req"), automatic=True))
+
+
+def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...], fx: Effects) -> None:
+    mine = state.guardrails
+    mine.inputs.pop(entry.key, None)
+    mine.trips += 1
+    state.emit(
+        fx,
+        RealtimeGuardrailTripped(
+            guardrail_results=results,
+            message=entry.text or "",
+            info=state.info,
+            which="input",
+            item_id=entry.item_id,
+            agent=state.agent,
+        ),
+    )
+    if entry.item_id is not None:
+        deletion = {"type": "conversation.item.delete", "item_id": entry.item_id}
+        state.send(fx, deletion, Sent("conversation.item.delete"))
+    recovery = mine.policy.input_recovery
+    requests = state.gate.withdraw(lambda request: request.answers == entry.key)
+    if recovery is None:
+        error = InputGuardrailTripwireTriggered(results)
+        for ticket in (ticket for request in requests for ticket in request.tickets):
+            result = ResponseResult(response_id=None, status="failed", reason="guardrail", error=error)
+            state.settle(fx, ticket, result)
+        return
+    text = _withheld(recovery, results)
+    if not requests:
+        recover(state, recovery, text, 1)
+        return
+    requests[0].item = recovery_item(state, recovery, text)
+    for request in requests:  # whoever waits for an answer gets one to the message
+        state.gate.submit(request)
+
+
+def _withheld(recovery: Recovery, results: tuple[InputGuardrailResult, ...]) -> str:
+    names = ", ".join(result.guardrail.get_name() for result in results)
+    if recovery == "user":
+        return f"guardrail triggered: {names}"
+    return (
+        f"What the user just said was withheld from you by a guardrail ({names}). "
+        "Tell the user in one sentence that you cannot help with that."
+    )

@@ -1,0 +1,117 @@
+"""Guardrail workers: each check runs in the session's nursery, in a scope of its own, and always reports.
+
+The guardrails of one check run side by side, sync ones in threads; what tripped is reported together, in the order of
+declaration. A guardrail that raises or takes too long is skipped, and the app gets an ``error`` event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.context import RunContext
+from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult, OutputGuardrail, OutputGuardrailResult
+from trealtime.conversation.checks import GuardrailPolicy
+from trealtime.conversation.commands import ReportCheck
+from trealtime.conversation.effects import GuardrailCheck
+from trealtime.conversation.events import EventInfo, RealtimeError
+from trealtime.errors import GuardrailFailed, SettingsError, SettingsProblem
+from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
+from trealtime.protocol.validation import NOT_SET
+from trealtime.session.carrier import Carrier
+from trealtime.session.config import GuardrailsSettings, RealtimeRunConfig
+from trealtime.session.lifetime import Lifetime
+
+__all__ = ["GuardrailWorkers", "check_transcription", "guardrail_policy"]
+
+
+class GuardrailWorkers:
+    """Runs the checks of one session."""
+
+    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, settings: GuardrailsSettings) -> None:
+        self._carrier = carrier
+        self._lifetime = lifetime
+        self._info = info
+        self._timeout_s = settings.timeout_s
+        self._threads = trio.CapacityLimiter(settings.concurrency)
+        self._scopes: dict[str, list[trio.CancelScope]] = {}
+
+    def start(self, check: GuardrailCheck) -> None:
+        """Run a check, unless the session is ending: then nobody wants the verdict."""
+        if self._lifetime.state in ("closing", "closed"):
+            return
+        scope = trio.CancelScope()
+        self._scopes.setdefault(check.subject, []).append(scope)
+        self._lifetime.start_tool(partial(self._work, check, scope))
+
+    def cancel(self, subject: str) -> None:
+        """The verdict on this response or input is there: its other checks are not wanted any more."""
+        for scope in self._scopes.get(subject, ()):
+            scope.cancel()
+
+    async def _work(self, check: GuardrailCheck, scope: trio.CancelScope) -> None:
+        results: list[OutputGuardrailResult | InputGuardrailResult | None] = [None] * len(check.guardrails)
+
+        async def judge(index: int, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]) -> None:
+            results[index] = await self._run(check, guardrail)
+
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    for index, guardrail in enumerate(check.guardrails):
+                        nursery.start_soon(judge, index, guardrail)
+        finally:
+            scopes = self._scopes[check.subject]
+            scopes.remove(scope)
+            if not scopes:
+                del self._scopes[check.subject]
+        if not scope.cancel_called:
+            tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
+            self._carrier.command(ReportCheck(check.serial, tripped))
+
+    async def _run(
+        self, check: GuardrailCheck, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]
+    ) -> OutputGuardrailResult | InputGuardrailResult | None:
+        run: RunContext[Any] = self._info.context
+        context = RunContext(run.context, self._carrier.core.usage)
+        try:
+            with trio.fail_after(self._timeout_s):
+                return await guardrail.run(context, check.agent, check.text, thread_limiter=self._threads)
+        except trio.TooSlowError as error:
+            self._skip(guardrail, f"took longer than {self._timeout_s:g} s", error)
+        except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
+            self._skip(guardrail, f"failed: {type(error).__name__}: {error}", error)
+        return None
+
+    def _skip(self, guardrail: OutputGuardrail[Any] | InputGuardrail[Any], what: str, cause: Exception) -> None:
+        name = guardrail.get_name()
+        failure = GuardrailFailed(f"guardrail {name} {what}; it was skipped", guardrail_name=name)
+        failure.__cause__ = cause
+        self._carrier.emit(RealtimeError(error=failure, info=self._info))
+
+
+def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> GuardrailPolicy:
+    """What the run says about guardrails, for the core."""
+    settings = run.guardrails_settings
+    return GuardrailPolicy(
+        output=tuple(run.output_guardrails),
+        input=tuple(run.input_guardrails),
+        gates_turns=bool(run.input_guardrails or agent.input_guardrails),
+        debounce_text_length=settings.debounce_text_length,
+        hold_back=settings.hold_back,
+        recovery=settings.recovery,
+        input_recovery=settings.input_recovery,
+    )
+
+
+def check_transcription(policy: GuardrailPolicy, settings: SessionSettings | Mapping[str, object]) -> None:
+    """Raise `SettingsError` for settings that would leave input guardrails without the user's words."""
+    audio = merge_settings(session_settings(settings)).audio
+    off = audio is not NOT_SET and audio.input is not NOT_SET and audio.input.transcription is None
+    if policy.gates_turns and off:
+        allowed = "a transcription, because input guardrails check the words of the user"
+        raise SettingsError([SettingsProblem("audio.input.transcription", None, allowed)])

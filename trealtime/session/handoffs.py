@@ -1,0 +1,247 @@
+"""Who is in charge of a session: handoffs that the model asks for, and agents that the app puts in charge.
+
+Theory of operation
+1. Only one change is on its way at a time: a lock holds from the look at what differs to the server's answer. Settings
+   that the app changes take the same lock, so what is compared is what the server has.
+2. A handoff begins when the model has called it: `on_handoff` runs and the settings of the new agent are put together
+   while the old one still speaks. It is made when the response that asked for it is over (then every call of that
+   response has found the tools of its own agent), with ``when="heard"`` when the user has heard it too.
+3. Of several handoffs the first wins; the others are told so. One that finds another agent in charge than the one that
+   called it is too late.
+4. Whatever goes wrong before the server has acknowledged it leaves the old agent in charge, on both sides; the model
+   reads why, and the app gets an ``error`` event unless it was the model's own mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.context import ToolContext
+from trealtime.agents.handoffs import Handoff
+from trealtime.agents.tool_invocation import ToolErrorKind, format_error
+from trealtime.agents.tools import default_tool_error
+from trealtime.conversation.commands import Command, SendToolOutput, SwitchAgent, UpdateSession, UseTools
+from trealtime.conversation.effects import FunctionCall
+from trealtime.conversation.events import EventInfo, RealtimeError
+from trealtime.conversation.handoffs import AgentSwitch
+from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
+from trealtime.session.agent_settings import (
+    AgentSettings,
+    SwitchPlan,
+    names_voice,
+    plan_switch,
+    settings_change,
+    settings_of,
+    told_of,
+)
+from trealtime.session.carrier import Carrier
+from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.session.lifetime import Lifetime
+from trealtime.session.response_params import check_sendable
+from trealtime.session.waiters import Ticket
+
+__all__ = ["Agents"]
+
+
+@attrs.define(eq=False)
+class Agents:
+    """The agents of one session. `current` is the one in charge, with what the model has been offered by it."""
+
+    _carrier: Carrier
+    _lifetime: Lifetime
+    _info: EventInfo
+    _run: RealtimeRunConfig
+    _model: RealtimeModelConfig
+    _current: AgentSettings | None = attrs.field(default=None, init=False)
+    _told: dict[str, Any] = attrs.field(factory=dict, init=False)
+    """What the model was last told of what every agent says itself."""
+
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _asked: Ticket | None = attrs.field(default=None, init=False)
+    """The last question to the server; one whose asker was cancelled may still be open."""
+
+    _next: tuple[AgentSettings, SwitchPlan] | None = attrs.field(default=None, init=False)
+    """Who takes over when the server has acknowledged it."""
+
+    _handing_over: FunctionCall | None = attrs.field(default=None, init=False)
+
+    @property
+    def current(self) -> AgentSettings:
+        """The one in charge; there is one from the opening on."""
+        assert self._current is not None
+        return self._current
+
+    def begin(self, own: AgentSettings, session: Mapping[str, Any]) -> None:
+        """The session opens with this agent, and `session` is what the server is told."""
+        self._current = own
+        self._told = told_of(session)
+
+    def switched(self, switch: AgentSwitch) -> None:
+        """The core has put another agent in charge."""
+        assert self._next is not None
+        self._current, plan = self._next
+        self._told |= told_of(plan.session or {})
+
+    # ---- what the app wants --------------------------------------------------------------------------------------
+
+    async def update_agent(self, agent: RealtimeAgent[Any]) -> None:
+        """See `RealtimeSession.update_agent`."""
+        new = await self._settings_of(agent)
+        async with self._turn:
+            await self._switch(new, AgentSwitch(agent=agent, tools=new.offer.tools))
+
+    async def update_settings(self, settings: Any) -> Mapping[str, Any]:
+        """See `RealtimeSession.update_settings`."""
+        async with self._turn:
+            await self._settle_last()
+            payload, offer = await settings_change(settings, self.current, self._info.context)
+            check_sendable(payload, "settings")
+            acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket))
+            self._told |= told_of(payload)
+            if offer is not None:
+                self._current = attrs.evolve(self.current, offer=offer)
+                self._carrier.command(UseTools(offer.tools))
+            return acknowledged
+
+    # ---- what the model wants ------------------------------------------------------------------------------------
+
+    def take(self, call: FunctionCall) -> bool:
+        """Whether `call` is one of a handoff, which then is made."""
+        handoff = self.current.offer.handoff(call.name) if call.tool is None else None
+        if handoff is None:
+            return False
+        if self._handing_over is None:
+            self._handing_over = call
+            self._lifetime.start_tool(partial(self._hand_over, call, handoff, self.current.agent))
+        else:
+            self._lifetime.start_tool(partial(self._refuse, call, self._handing_over))
+        return True
+
+    async def _hand_over(self, call: FunctionCall, handoff: Handoff[Any], source: RealtimeAgent[Any]) -> None:
+        context = self._context(call, source)
+        try:
+            target = await handoff.on_invoke_handoff(context, call.arguments)
+            if not isinstance(target, RealtimeAgent):
+                raise TypeError(f"on_invoke_handoff of {handoff.tool_name} must return a RealtimeAgent, got {target!r}")
+            new = await self._settings_of(target)
+            while self._carrier.core.is_live(call.response_id):
+                await self._carrier.wait_for_change()
+            if handoff.when == "heard":
+                await self._carrier.wait_for_playback()
+            async with self._turn:
+                if self.current.agent is not source:
+                    await self._too_late(call)
+                    return
+                # With a stored prompt alone there are no instructions that would have to stand before it.
+                said = "\n\n".join(text for text in (new.instructions, handoff.opening) if text)
+                switch = AgentSwitch(
+                    agent=target,
+                    tools=new.offer.tools,
+                    call_id=call.call_id,
+                    output=msgspec.json.encode({"assistant": target.name}).decode(),
+                    params={"instructions": said} if handoff.opening else None,
+                )
+                await self._switch(new, switch)
+        except Exception as error:  # noqa: BLE001  (an answer to the model and an event to the app)
+            await self._failed(call, context, error)
+        finally:
+            self._handing_over = None
+
+    async def _refuse(self, call: FunctionCall, winner: FunctionCall) -> None:
+        self._answer(call, f"Not made: another handoff ({winner.name}) is being made, only one can be.")
+
+    async def _too_late(self, call: FunctionCall) -> None:
+        self._answer(call, f"Not made: {self.current.agent.name} has taken over meanwhile.")
+
+    async def _failed(self, call: FunctionCall, context: ToolContext[Any], error: Exception) -> None:
+        if self._lifetime.state != "open":
+            return
+        own_mistake = isinstance(error, ToolArgumentsError)
+        kind: ToolErrorKind = "invalid_arguments" if own_mistake else "failed"
+        default = f"The handoff was not made. {default_tool_error(context, error)}"
+        text, troubles = await format_error(kind, default, context, self._run.tool_error_formatter)
+        for trouble in (*(() if own_mistake else (error,)), *troubles):
+            failure = ToolFailed(
+                f"handoff {call.name} failed: {type(trouble).__name__}: {trouble}",
+                tool_name=call.name,
+                call_id=call.call_id,
+            )
+            failure.__cause__ = trouble
+            self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        self._answer(call, text)
+
+    def _answer(self, call: FunctionCall, output: str) -> None:
+        self._carrier.command(SendToolOutput(call.call_id, output))
+
+    def _context(self, call: FunctionCall, agent: RealtimeAgent[Any]) -> ToolContext[Any]:
+        return ToolContext(
+            context=self._info.context.context,
+            usage=self._carrier.core.usage,
+            tool_name=call.name,
+            tool_call_id=call.call_id,
+            tool_arguments=call.arguments,
+            agent=agent,
+        )
+
+    # ---- the change ----------------------------------------------------------------------------------------------
+
+    async def _settings_of(self, agent: RealtimeAgent[Any]) -> AgentSettings:
+        new = await settings_of(agent, self._info.context, self._run, self._model, opening=False)
+        # Here, before anything happens: a stored schema or a setting may hold what has no JSON form.
+        check_sendable(self._plan(new, voice_open=True).session or {}, "settings")
+        return new
+
+    async def _switch(self, new: AgentSettings, switch: AgentSwitch) -> None:
+        """Put `new` in charge; under the lock. Raises `SettingsRefused`, and then nothing has changed."""
+        core = self._carrier.core
+        if names_voice(new):
+            while core.voice_lock == "unsure":
+                await self._carrier.wait_for_change()
+                self._lifetime.check_open()
+        try:
+            await self._propose(new, switch, voice_open=core.voice_lock == "open")
+        except SettingsRefused as refused:
+            # The server may have begun to speak by itself (an answer to the user's turn) before it read this.
+            if not names_voice(new) or "voice" not in f"{refused.code} {refused.param}":
+                raise
+            await self._propose(new, switch, voice_open=False)
+
+    async def _propose(self, new: AgentSettings, switch: AgentSwitch, *, voice_open: bool) -> None:
+        await self._settle_last()
+        plan = self._plan(new, voice_open=voice_open)
+        self._next = (new, plan)
+        proposed = attrs.evolve(switch, withheld=plan.withheld)
+        await self._ask(lambda ticket: SwitchAgent(proposed, plan.session, ticket))
+
+    def _plan(self, new: AgentSettings, *, voice_open: bool) -> SwitchPlan:
+        core = self._carrier.core
+        return plan_switch(
+            self.current,
+            new,
+            told=self._told,
+            acknowledged=core.acknowledged or {},
+            defaults=core.defaults,
+            voice_open=voice_open,
+        )
+
+    async def _ask(self, command: Callable[[str], Command]) -> Any:
+        self._lifetime.check_open()
+        ticket = self._asked = self._carrier.tickets.open()
+        self._carrier.command(command(ticket.id))
+        try:
+            return await ticket.wait()
+        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
+            raise self._lifetime.own(error) from None
+
+    async def _settle_last(self) -> None:
+        """Wait for the answer that a cancelled caller has left behind."""
+        if self._asked is not None:
+            await self._asked.settled()
+            self._asked = None
