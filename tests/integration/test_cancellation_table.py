@@ -1,0 +1,228 @@
+"""docs/cancellation.md, row by row: each public await, cancelled at every point where it can be, on the emulator.
+
+Whatever was cancelled, the session still works: a whole turn goes through, the server has nothing to complain of, and
+the session closes in order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trealtime.agents.tools import function_tool
+from trealtime.session.runner import serve_realtime_session
+from trealtime.session.session import RealtimeSession
+from trealtime.testing.cancellation import cancel_at_each_checkpoint
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cancellation.md"
+
+Session = RealtimeSession[Any]
+
+
+async def listen(session: Session) -> None:
+    async for event in session:
+        if event.type == "agent_end":
+            break
+
+
+async def hear(session: Session) -> None:
+    async with session.subscribe("agent_end") as feed:
+        await session.create_response()
+        await feed.receive()
+
+
+async def respond(session: Session) -> None:
+    async with session.respond("Count to 3.") as response:
+        async for _event in response:
+            pass
+
+
+async def next_events(session: Session) -> None:
+    async with session.respond("Count to 3.") as response:
+        while await response.next_event() is not None:
+            pass
+
+
+async def result(session: Session) -> None:
+    async with session.respond("Count to 3.") as response:
+        await response.result()
+
+
+async def transcript(session: Session) -> None:
+    async with session.respond("Count to 3.") as response:
+        assert await response.transcript() == "1, 2, 3."
+
+
+async def close_feed(session: Session) -> None:
+    feed = session.subscribe()
+    try:
+        await feed.aclose()
+    finally:
+        assert feed not in session._carrier.feeds
+
+
+async def in_a_feed(session: Session) -> None:
+    async with session.subscribe("audio") as feed:
+        await trio.lowlevel.checkpoint()
+    assert feed not in session._carrier.feeds
+
+
+CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
+    "RealtimeSession.wait_closed": lambda session: session.wait_closed(),
+    "RealtimeSession.send_message": lambda session: session.send_message("Hello"),
+    "RealtimeSession.send_audio": lambda session: session.send_audio(bytes(9600), commit=True),
+    "RealtimeSession.commit_audio": lambda session: session.commit_audio(),
+    "RealtimeSession.clear_audio": lambda session: session.clear_audio(),
+    "RealtimeSession.create_response": lambda session: session.create_response(),
+    "RealtimeSession.send_raw": lambda session: session.send_raw({"type": "input_audio_buffer.clear"}),
+    "RealtimeSession.interrupt": lambda session: session.interrupt(),
+    "RealtimeSession.cancel_response": lambda session: session.cancel_response(),
+    "RealtimeSession.update_settings": lambda session: session.update_settings({"instructions": "x"}),
+    "RealtimeSession.update_agent": lambda session: session.update_agent(session.current_agent.clone(instructions="x")),
+    "RealtimeSession.create_item": lambda session: session.create_item("note"),
+    "RealtimeSession.delete_item": lambda session: session.delete_item(session.history[0].item_id),
+    "RealtimeSession.truncate_item": lambda session: session.truncate_item(session.history[-1].item_id, audio_end_ms=9),
+    "RealtimeSession.retrieve_item": lambda session: session.retrieve_item(session.history[0].item_id),
+    "RealtimeSession.ask": lambda session: session.ask("Count to 3."),
+    "RealtimeSession.respond": respond,
+    "RealtimeSession.wait_for_playback": lambda session: session.wait_for_playback(),
+    "RealtimeSession.__aiter__": listen,
+    "SessionResponse.__anext__": respond,
+    "SessionResponse.next_event": next_events,
+    "SessionResponse.result": result,
+    "SessionResponse.transcript": transcript,
+    "Feed.receive": hear,
+    "Feed.aclose": close_feed,
+    "Feed.__aenter__": in_a_feed,
+    "Feed.__aexit__": in_a_feed,
+}
+
+
+@pytest.mark.parametrize("row", CALLS)
+async def test_a_call_cancelled_at_any_point_leaves_a_session_that_works(autojump_clock, kit, row) -> None:
+    async with kit.talk(settings={"turn_detection": None}, realtime_factor=1000, delta_ms=10_000) as talk:
+
+        async def scenario(cancel_here) -> None:
+            talk.passed.clear()
+            async with talk.runner.session() as session:
+                await session.ask("What is 1 plus 1?")
+                with cancel_here(), trio.move_on_after(1):
+                    await CALLS[row](session)
+                await trio.testing.wait_all_tasks_blocked()
+                assert (await session.ask("What is 2 plus 2?")).text == "2 plus 2 is 4."
+                await trio.testing.wait_all_tasks_blocked()
+                assert session.statistics().questions_open == 0
+                assert len(session.statistics().feeds) == 1
+                said = Counter(entry.event["type"] for _session, entry in talk.passed if entry.direction == "client")
+                if row == "RealtimeSession.send_audio":
+                    assert said["input_audio_buffer.append"] == said["input_audio_buffer.commit"]
+                if row == "RealtimeSession.send_message":
+                    assert said["conversation.item.create"] == said["response.create"]
+                # All that a server refuses here: an empty commit, and a cancel that crossed the end of its response.
+                refused = {event["error"]["code"] for event in talk.of("error")}
+                assert refused <= {"input_audio_buffer_commit_empty", "response_cancel_not_active"}
+                started = {event["response"]["id"] for event in talk.of("response.created")}
+                assert {event["response"]["id"] for event in talk.of("response.done")} == started
+            assert session.outcome.code == 1000
+
+        assert await cancel_at_each_checkpoint(scenario) >= (0 if "__a" in row else 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert talk.emulator.statistics().sessions_open == 0
+
+
+async def scoped(talk: Any) -> None:
+    async with talk.runner.session() as session:
+        await session.send_message("Hello")
+
+
+async def entered(talk: Any) -> None:
+    async with await talk.runner.run() as session:
+        await trio.lowlevel.checkpoint()
+    assert session.outcome.code == 1000
+
+
+async def only_built(talk: Any) -> None:
+    await talk.runner.run()
+
+
+async def closed(talk: Any) -> None:
+    async with talk.runner.session() as session:
+        try:
+            await session.close()
+        finally:
+            with trio.CancelScope(shield=True):
+                assert (await session.wait_closed()).code == 1000
+
+
+async def refused_to_enter(talk: Any) -> None:
+    with pytest.raises(RuntimeError):
+        await (await talk.runner.run()).enter()
+
+
+async def served(talk: Any) -> None:
+    async with trio.open_nursery() as nursery:
+        session = await nursery.start(serve_realtime_session, talk.runner)
+        await session.send_message("Hello")
+        await session.close()
+
+
+async def with_a_tool(talk: Any) -> None:
+    async with talk.runner.session() as session:
+        await session.ask("What is the weather?")
+
+
+LIVES: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "RealtimeRunner.run": only_built,
+    "RealtimeRunner.session": scoped,
+    "serve_realtime_session": served,
+    "RealtimeSession.__aenter__": entered,
+    "RealtimeSession.__aexit__": entered,
+    "RealtimeSession.enter": refused_to_enter,
+    "RealtimeSession.close": closed,
+    "a tool of yours": with_a_tool,
+}
+
+
+@pytest.mark.parametrize("row", LIVES)
+async def test_a_session_cancelled_at_any_point_of_its_life_leaves_nothing(autojump_clock, kit, row) -> None:
+    running: list[str] = []
+
+    @function_tool
+    async def get_weather() -> str:
+        """The weather."""
+        running.append("tool")
+        try:
+            await trio.sleep(1)
+        finally:
+            running.pop()
+        return "sunny"
+
+    async with kit.talk(tools=[get_weather], realtime_factor=1000, delta_ms=10_000) as talk:
+
+        async def scenario(cancel_here) -> None:
+            nurseries = len(trio.lowlevel.current_task().child_nurseries)
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            began = trio.current_time()
+            with cancel_here():
+                await LIVES[row](talk)
+            assert running == []
+            assert trio.current_time() - began <= 20
+            assert len(trio.lowlevel.current_task().child_nurseries) == nurseries
+            await trio.testing.wait_all_tasks_blocked()
+            assert trio.lowlevel.current_statistics().tasks_living == tasks
+            assert talk.emulator.statistics().sessions_open == 0
+
+        assert await cancel_at_each_checkpoint(scenario) >= 1
+
+
+def test_every_row_of_the_page_is_driven() -> None:
+    table = PAGE.read_text(encoding="utf-8").partition("| Await | If cancelled |")[2].partition("\n\n")[0]
+    rows = [re.split(r"\s*\|\s*", line)[1].strip("`") for line in table.strip().splitlines()[1:]]
+    assert set(rows) == set(CALLS) | set(LIVES)
