@@ -92,11 +92,10 @@ class ToolWorkers:
     def start(self, call: FunctionCall) -> None:
         """Run a call with the tool and the agent that it came with, also after a handoff; one that comes while the
         session ends is not begun."""
-        if self._closing:
-            return
-        work = self._works[call.call_id] = _Work(call, self._last if self._in_order else None)
-        self._last = work.done
-        self._lifetime.start_tool(partial(self._work, work))
+        work = _Work(call, self._last if self._in_order else None)
+        if self._lifetime.start_tool(partial(self._work, work)):
+            self._works[call.call_id] = work
+            self._last = work.done
 
     def cancel(self, call_id: str) -> None:
         """Stop a call."""
