@@ -295,6 +295,20 @@ def test_a_refusal_that_comes_after_the_guessed_answer_is_over_still_sends_it_ag
     assert driver.sent == ["a", "a"]
 
 
+def test_a_key_shows_that_what_came_without_one_answered_nothing(driver):
+    request = driver.ask("a", tickets=["t"])
+    driver.ask("o", OUT)
+    driver.gate.adopt("vad")
+    assert driver.done("vad") is request  # no key seen yet: it took the request's place
+    driver.created("r_o", "o")
+    driver.ask("b")
+    assert driver.sent == ["a", "o"], "the server has not answered the first one yet"
+    assert request.tickets == [], "whoever waited for it has been served"
+    assert driver.created("r_a", "a") is request
+    driver.done("r_a", "a")
+    assert driver.sent == ["a", "o", "b"]
+
+
 def test_a_request_that_is_refused_for_another_reason_is_gone_and_the_next_goes(driver):
     request = driver.ask("a")
     driver.ask("b")

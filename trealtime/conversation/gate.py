@@ -9,7 +9,8 @@ Theory of operation
 4. Out-of-band requests (``conversation: "none"``) wait for nothing.
 5. Whose response was created? The one whose key its metadata carries. A server that has echoed our key once always
    does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
-   is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own.
+   is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own;
+   once it shows a key, that guess was wrong and is taken back.
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
@@ -152,7 +153,9 @@ class ResponseGate:
         return request
 
     def _take_by_key(self, key: str) -> Request | None:
-        self._echoes = True
+        if not self._echoes:
+            self._echoes = True
+            self._take_guess_back()
         for request in [*self._on_its_way(), *self._given_up.values()]:
             if request.key == key:
                 self._drop_sent(request)
@@ -174,6 +177,14 @@ class ResponseGate:
         self._drop_sent(request)
         self._guessed = request
         return request
+
+    def _take_guess_back(self) -> None:
+        """The server shows keys, so what came without one answered nothing: that request is still on its way. Who
+        waited for it has been served by then, so it goes on for nobody."""
+        request, self._guessed = self._guessed, None
+        if request is not None and not request.dead and not request.out_of_band and self._sent is None:
+            request.tickets = []
+            self._sent = request
 
     def adopt(self, response_id: str) -> None:
         """Output of a response came before its ``response.created``: it lives."""
