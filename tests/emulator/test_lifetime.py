@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from trealtime.emulator import EmulatorLimits, LoggedEvent, ScriptedBrain, open_emulator
+from trealtime.emulator import EmulatedSession, EmulatorLimits, LoggedEvent, ScriptedBrain, open_emulator
 from trealtime.errors import ConnectFailed
-from trealtime.transport import WireClosed
+from trealtime.transport import TransportConfig, WireClosed
+from trealtime.transport.websocket import wrap_websocket_stream
 
 
 async def closing(client: Any) -> WireClosed:
@@ -86,6 +87,32 @@ async def test_a_client_that_leaves_ends_its_session_alone(kit: Any, autojump_cl
         client = kit.client_of(stays)
         await client.say("Hi")
         await client.until("conversation.item.done")
+
+
+@pytest.mark.parametrize("framed", [False, True], ids=["in memory", "frames"])
+async def test_what_a_client_says_before_it_leaves_is_heard(kit: Any, framed: bool, autojump_clock: MockClock) -> None:
+    heard: list[str] = []
+
+    def note(session: EmulatedSession, entry: LoggedEvent) -> None:
+        if entry.direction == "client":
+            heard.append(entry.event["type"])
+
+    async with open_emulator(listen=False, on_event=note) as emulator, trio.open_nursery() as nursery:
+        if framed:
+            client_stream, server_stream = memory_stream_pair()
+            nursery.start_soon(emulator._serve, server_stream, TransportConfig())
+            connection = wrap_websocket_stream(client_stream, "ws://localhost/v1/realtime")
+        else:
+            connection = emulator.connect()
+        async with connection as wire:
+            client = kit.client_of(wire)
+            for _ in range(50):
+                # Each of these is answered at once, and nobody reads the answers.
+                await client.send("input_audio_buffer.clear")
+            await wire.aclose()
+        await wait_all_tasks_blocked()
+        assert heard == ["input_audio_buffer.clear"] * 50
+        assert emulator.statistics().sessions_open == 0
 
 
 async def test_a_session_can_be_closed_from_the_servers_side_after_what_it_had_to_say(

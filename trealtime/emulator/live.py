@@ -144,8 +144,8 @@ class EmulatedSession:
             try:
                 await self._wire.send(encode(event))
             except WireClosed:
+                # The reader ends the session, once it has heard the last that the client said before it left.
                 self._outgoing.give_up()
-                self._serving.cancel()
                 return
 
     async def _keep_time(self) -> None:

@@ -26,8 +26,9 @@ class Outgoing:
         self._changed = trio.lowlevel.ParkingLot()
 
     def add(self, events: Iterable[dict[str, Any]]) -> None:
-        """Queue `events`."""
-        self._events.extend(events)
+        """Queue `events`; after `give_up`, forget them."""
+        if not self._given_up:
+            self._events.extend(events)
         self._changed.unpark_all()
 
     async def next(self) -> dict[str, Any]:
@@ -48,8 +49,9 @@ class Outgoing:
             await self._changed.park()
 
     def give_up(self) -> None:
-        """Nothing can be sent any more."""
+        """Nothing can be sent any more: what is queued is forgotten."""
         self._given_up = True
+        self._events.clear()
         self._changed.unpark_all()
 
     async def drained(self) -> None:
