@@ -171,3 +171,9 @@ def test_input_of_a_response_is_one_message_or_several_items():
     assert input_items([]) == []
     with pytest.raises(SettingsError, match=r"content\[0\]\.type"):
         input_items([{"role": "user", "content": [{"type": "nonsense"}]}])
+
+
+@pytest.mark.parametrize("message", ["a\ud800b", {"content": [{"type": "input_text", "text": "\udfff"}]}])
+def test_text_that_utf_8_cannot_carry_is_refused_where_it_was_given(message):
+    with pytest.raises(SettingsError, match=r"content\[0\].text: .*lone surrogates"):
+        message_item({"role": "user", **message} if isinstance(message, dict) else message)

@@ -731,5 +731,3 @@ async def test_update_agent_ends_when_the_session_does(autojump_clock, service, 
             nursery.start_soon(update)
             await service.last.expect("session.update", count=2)
             await session.close()
-
-

@@ -46,9 +46,7 @@ async def test_b250_all_hooks_are_called_in_the_order_of_what_happened(autojump_
     """Other: the peer calls none. The run's hook goes before the agent's."""
     log: list[str] = []
     billing = RealtimeAgent("Billing", hooks=noting(RealtimeAgentHooks, log, "billing"))
-    triage = RealtimeAgent(
-        "Triage", tools=[look], handoffs=[billing], hooks=noting(RealtimeAgentHooks, log, "triage")
-    )
+    triage = RealtimeAgent("Triage", tools=[look], handoffs=[billing], hooks=noting(RealtimeAgentHooks, log, "triage"))
     runner = runner_of(service, triage, hooks=noting(RealtimeRunHooks, log, "run"))
     async with runner.session(context="ctx") as session:
         connection = service.last

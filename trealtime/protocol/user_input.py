@@ -191,7 +191,17 @@ def _part_problems(part: Any, path: str, allowed: Sequence[str]) -> list[Setting
     value = part.get(field)
     if not isinstance(value, str) or (field == "audio" and not value):
         return [SettingsProblem(f"{path}.{field}", value, "base64 text" if field == "audio" else "a string")]
+    if not _is_unicode(value):
+        return [SettingsProblem(f"{path}.{field}", value, "text without lone surrogates, which UTF-8 cannot carry")]
     return []
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _image_problems(part: Mapping[str, Any], path: str) -> list[SettingsProblem]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trealtime.protocol.user_input import UserInput
-from trealtime.session.audio_input import AudioData
 from trealtime.session.agent_settings import SettingsInput
+from trealtime.session.audio_input import AudioData
 
 if TYPE_CHECKING:
     from trealtime.session.session import RealtimeSession

@@ -50,8 +50,10 @@ def response_params(
 
 
 def check_sendable(wire: Mapping[str, Any], what: str) -> None:
-    """Raise TypeError if `wire` has no JSON form: here at the caller, not later in the writer."""
+    """Raise TypeError or ValueError if `wire` has no JSON form: here at the caller, not later in the writer."""
     try:
         encode(wire)
     except TypeError as error:
         raise TypeError(f"{what} cannot be sent: {error}") from error
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{what} cannot be sent: it has a lone surrogate, which UTF-8 cannot carry") from error

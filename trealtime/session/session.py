@@ -159,8 +159,9 @@ class RealtimeSession(Generic[ContextT]):
     ) -> bool | None:
         """End the session within ``close_timeout_s`` and a second, whether or not this is cancelled.
 
-        Only a tool that cannot be stopped, a function in a thread, is waited for longer. The body's exception comes out as it is. Without one, raises `ConnectionLost` if the connection was lost and
-        nobody has been told, and whatever went wrong in a task of the session.
+        Only a tool that cannot be stopped, a function in a thread, is waited for longer. The body's exception comes
+        out as it is. Without one, raises `ConnectionLost` if the connection was lost and nobody has been told, and
+        whatever went wrong in a task of the session.
         """
         if self._scope is None or trio.lowlevel.current_task() is not self._task:
             raise RuntimeError("a session is left by the task that entered it")

@@ -34,7 +34,6 @@ class Ticket:
             raise self.answer.error
         return self.answer.value
 
-
     async def settled(self) -> None:
         """Wait until there is an answer, whatever it is."""
         await self._settled.wait()
