@@ -198,6 +198,14 @@ def test_b240_a_trip_while_the_response_is_made(make_talk) -> None:
     assert [each.event["type"] for each in fx.send] == ["conversation.item.create", "response.create"]
 
 
+@pytest.mark.parametrize("status", ["cancelled", "completed"])
+def test_a_stopped_answer_ends_as_one_also_when_the_server_was_done_before_the_cancel(make_talk, status: str) -> None:
+    talk = speaking(make_talk, recovery=None)
+    trip(talk, checks(talk)[0])
+    (end,) = emitted(talk.done("resp_1", status), "agent_end")
+    assert (end.status, end.reason) == ("cancelled", "guardrail")
+
+
 def test_b240_the_message_of_the_peer_is_a_setting(make_talk) -> None:
     talk = speaking(make_talk, recovery="user")
     trip(talk, checks(talk)[0])

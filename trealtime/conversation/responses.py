@@ -190,8 +190,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         state.usage = add_usage(state.usage, usage)
         state.info.context.usage = state.usage
     status, reason = _outcome(done)
-    if response.dead == "guardrail" and status == "cancelled":
-        reason = "guardrail"
+    if response.dead == "guardrail" and status in ("completed", "cancelled"):
+        status, reason = "cancelled", "guardrail"  # also where the server was done before it read our cancel
     output = done.get("output")
     response.result = ResponseResult(
         response_id=response_id,
