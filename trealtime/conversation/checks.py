@@ -178,7 +178,9 @@ class Guardrails:
     newest: str | None = attrs.field(default=None, init=False)
     """The response of the conversation that began last."""
 
-    gates_turns: bool = attrs.field(init=False)
+    gates_turns: bool = attrs.field(
+        default=attrs.Factory(lambda self: self.policy.gates_turns, takes_self=True), init=False
+    )
     """Whether turns of the user are answered by us, after their check, and never by the server."""
 
     answers_turns: bool = attrs.field(default=True, init=False)
@@ -190,10 +192,6 @@ class Guardrails:
     trips: int = attrs.field(default=0, init=False)
     recoveries: int = attrs.field(default=0, init=False)
     last_hold: HoldDelay | None = attrs.field(default=None, init=False)
-
-    @gates_turns.default
-    def _gates_turns(self) -> bool:
-        return self.policy.gates_turns
 
     def ending(self) -> list[Response]:
         """Responses that are done and whose end is told when their audio has been released."""
