@@ -7,7 +7,6 @@ checkers. Every event carries `info`, whose `context` is the run context.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -412,5 +411,3 @@ RealtimeSessionEvent = (
     | RealtimeSettingsMismatch
     | RealtimeInputAudioTimeoutTriggered
 )
-
-JSONMapping = Mapping[str, Any]
