@@ -553,3 +553,11 @@ class _SettlesForCedarWire:
         if event["type"] == "session.updated":
             event["session"]["audio"]["output"]["voice"] = "cedar"
         return json.dumps(event)
+
+
+async def test_without_barge_in_neither_side_cuts_an_answer(autojump_clock, kit) -> None:
+    async with kit.talk(config={"barge_in": "off"}) as talk, talk.runner.session() as session:
+        detection = session.settings["audio"]["input"]["turn_detection"]
+        assert detection["interrupt_response"] is False
+        acknowledged = await session.update_settings({"turn_detection": {"type": "server_vad"}})
+        assert acknowledged["audio"]["input"]["turn_detection"]["interrupt_response"] is False

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K
 from trealtime.errors import SettingsError
 from trealtime.protocol.codec import encode
-from trealtime.protocol.session_payload import initial_session_payload, response_payload, update_session_payload
+from trealtime.protocol.session_payload import (
+    initial_session_payload,
+    response_payload,
+    uninterrupted,
+    update_session_payload,
+)
 from trealtime.protocol.settings import (
     NOT_SET,
     AudioInputSettings,
@@ -666,14 +671,32 @@ def test_any_mapping_is_either_a_session_that_has_a_json_form_or_one_error(value
     ],
 )
 def test_without_barge_in_the_server_lets_its_answers_finish_unless_told(asked, expected):
-    payload = initial_session_payload(session_settings(asked), model_name=None, server_interrupts=False)
+    settings = uninterrupted(session_settings(asked), complete=True)
+    payload = initial_session_payload(settings, model_name=None)
     assert payload["audio"]["input"]["turn_detection"]["interrupt_response"] is expected
 
 
 def test_without_barge_in_manual_turns_stay_manual():
-    settings = session_settings({"turn_detection": None})
-    payload = initial_session_payload(settings, model_name=None, server_interrupts=False)
+    settings = uninterrupted(session_settings({"turn_detection": None}), complete=True)
+    payload = initial_session_payload(settings, model_name=None)
     assert payload["audio"]["input"]["turn_detection"] is None
+
+
+@pytest.mark.parametrize(
+    "asked, expected",
+    [
+        ({"speed": 1.2}, {"type": "realtime", "audio": {"output": {"speed": 1.2}}}),
+        (
+            {"turn_detection": {"type": "server_vad"}},
+            {
+                "type": "realtime",
+                "audio": {"input": {"turn_detection": {"type": "server_vad", "interrupt_response": False}}},
+            },
+        ),
+    ],
+)
+def test_without_barge_in_a_later_update_says_so_only_where_it_is_about_turns(asked, expected):
+    assert update_session_payload(uninterrupted(session_settings(asked), complete=False)) == expected
 
 
 def test_a_language_alone_still_names_a_model():

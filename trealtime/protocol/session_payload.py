@@ -27,7 +27,7 @@ from trealtime.protocol.settings import (
 )
 from trealtime.protocol.wire_defaults import DEFAULT_TRANSCRIPTION_MODEL, DEFAULT_VOICE
 
-__all__ = ["initial_session_payload", "response_payload", "update_session_payload"]
+__all__ = ["initial_session_payload", "response_payload", "uninterrupted", "update_session_payload"]
 
 _DEFAULTS: Final = SessionSettings(
     output_modalities=("audio",),
@@ -55,14 +55,12 @@ def initial_session_payload(
     model_name: str | None,
     formats_defaulted: bool = True,
     tracing_disabled: bool = False,
-    server_interrupts: bool = True,
 ) -> dict[str, Any]:
     """The whole session object of the first update of a connection.
 
     `model_name` is sent when `settings` names no model; None: then no model is sent (attached calls and URLs of one's
     own, where the server has picked one). `formats_defaulted` False leaves formats out that were not given, for calls,
     whose formats belong to the telephone side. `tracing_disabled` sends null whatever the settings say.
-    `server_interrupts` False tells the server not to cut its answers when the user speaks, unless a setting says so.
 
     `settings` must be checked (`session_settings`, `merge_settings`); its tools and handoffs must be wire mappings by
     now, else `TypeError`.
@@ -70,8 +68,6 @@ def initial_session_payload(
     given = merge_settings(settings)
     layers = [_DEFAULTS, _DEFAULT_FORMATS] if formats_defaulted else [_DEFAULTS]
     payload = _session(_filled(given, merge_settings(*layers)))
-    if not server_interrupts:
-        _let_finish(payload, given)
     if tracing_disabled:
         payload["tracing"] = None
     model = given.model_name if given.model_name is not NOT_SET else model_name
@@ -87,6 +83,24 @@ def update_session_payload(settings: SessionSettings) -> dict[str, Any]:
     return _with_extra(_session(given), given)
 
 
+def uninterrupted(settings: SessionSettings, *, complete: bool) -> SessionSettings:
+    """`settings`, telling the server not to cut its answers when the user speaks, unless they say so themselves.
+
+    Where they say nothing about turn detection, our default is spelled out if they are a `complete` first update; in a
+    later one what the server has stays.
+    """
+    given = merge_settings(settings)
+    audio = given.audio if given.audio is not NOT_SET else AudioSettings()
+    ears = audio.input if audio.input is not NOT_SET else AudioInputSettings()
+    detection = ears.turn_detection
+    if detection is NOT_SET and complete:
+        detection = TurnDetectionSettings(type="semantic_vad")
+    if not isinstance(detection, TurnDetectionSettings) or detection.interrupt_response is not NOT_SET:
+        return settings
+    ears = attrs.evolve(ears, turn_detection=attrs.evolve(detection, interrupt_response=False))
+    return attrs.evolve(given, audio=attrs.evolve(audio, input=ears))
+
+
 def response_payload(settings: ResponseSettings) -> dict[str, Any]:
     """The ``response`` object of a ``response.create``: what was given, and nothing else."""
     payload: dict[str, Any] = {}
@@ -95,15 +109,6 @@ def response_payload(settings: ResponseSettings) -> dict[str, Any]:
     if settings.tool_choice is not NOT_SET:
         payload["tool_choice"] = _tool_choice(settings.tool_choice)
     return payload
-
-
-def _let_finish(payload: dict[str, Any], given: SessionSettings) -> None:
-    detection = payload["audio"]["input"].get("turn_detection")
-    audio_input = given.audio.input if given.audio is not NOT_SET else NOT_SET
-    asked = audio_input.turn_detection if audio_input is not NOT_SET else NOT_SET
-    said = isinstance(asked, TurnDetectionSettings) and asked.interrupt_response is not NOT_SET
-    if detection is not None and not said:
-        detection["interrupt_response"] = False
 
 
 def _filled(given: Any, defaults: Any) -> Any:

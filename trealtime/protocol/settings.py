@@ -54,7 +54,7 @@ def _read_format(value: object) -> AudioFormat:
     try:
         return parse_audio_format(value)
     except AudioFormatError as error:
-        raise WrongValue("pcm16 (24 kHz), g711_ulaw or g711_alaw, in any spelling") from error
+        raise WrongValue("pcm16 (24 kHz), g711_ulaw or g711_alaw (8 kHz), in any spelling, at no other rate") from error
 
 
 def _read_modalities(value: object) -> tuple[Modality, ...] | NotSet:

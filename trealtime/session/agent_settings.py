@@ -19,7 +19,7 @@ from trealtime.agents.tools import FunctionTool, to_wire
 from trealtime.conversation.events import SettingsDifference
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.acknowledgement import session_differences
-from trealtime.protocol.session_payload import initial_session_payload, update_session_payload
+from trealtime.protocol.session_payload import initial_session_payload, uninterrupted, update_session_payload
 from trealtime.protocol.settings import (
     AudioOutputSettings,
     AudioSettings,
@@ -120,6 +120,8 @@ async def settings_of(
         }
     )
     merged = merge_settings(base, session_settings(agent.model_settings), own, *([strong] if opening else []))
+    if run.barge_in == "off":
+        merged = uninterrupted(merged, complete=True)
     return AgentSettings(
         agent=agent,
         settings=attrs.evolve(merged, tools=NOT_SET, handoffs=NOT_SET),
@@ -166,11 +168,13 @@ def _check_names(offered: Offer) -> None:
 
 
 async def settings_change(
-    settings: SettingsInput, current: AgentSettings, context: RunContext[Any]
+    settings: SettingsInput, current: AgentSettings, context: RunContext[Any], run: RealtimeRunConfig
 ) -> tuple[Mapping[str, Any], Offer | None]:
     """The payload of an update that the app makes, and what is offered then, where it changes that. Tools without
     handoffs leave the handoffs of `current` there, and the other way round. Raises as `settings_of`."""
     checked = session_settings(settings)
+    if run.barge_in == "off":
+        checked = uninterrupted(checked, complete=False)
     if checked.tools is NOT_SET and checked.handoffs is NOT_SET:
         return update_session_payload(checked), None
     tools = _given_or(checked.tools, current.offer.tools)

@@ -101,7 +101,7 @@ class Agents:
         """See `RealtimeSession.update_settings`."""
         async with self._turn:
             await self._settle_last()
-            payload, offer = await settings_change(settings, self.current, self._info.context)
+            payload, offer = await settings_change(settings, self.current, self._info.context, self._run)
             check_sendable(payload, "settings")
             acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket))
             self._told |= told_of(payload)
