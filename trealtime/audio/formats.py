@@ -1,7 +1,8 @@
 """The audio formats of the Realtime API, by every name people use for them.
 
 The wire knows three (protocol reference, section 4): PCM, 16 bit little-endian mono at 24 kHz, and the two G.711
-codecs, one byte per sample at 8 kHz. Everything is mono.
+codecs, one byte per sample at 8 kHz. Everything is mono. PCM of other rates is for what stands between the wire and an
+ear: devices, files, browsers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import attrs
 
 from trealtime.errors import AudioFormatError
 
-__all__ = ["G711_ALAW", "G711_ULAW", "PCM16_24K", "AudioFormat", "parse_audio_format"]
+__all__ = ["G711_ALAW", "G711_ULAW", "PCM16_24K", "AudioFormat", "parse_audio_format", "pcm16"]
 
 FormatName = Literal["pcm16", "g711_ulaw", "g711_alaw"]
 WireType = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
@@ -21,7 +22,7 @@ WireType = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 
 @attrs.frozen(kw_only=True)
 class AudioFormat:
-    """One audio format. Use the three constants of this module, or `parse_audio_format`; there are no others."""
+    """One audio format: a constant of this module, one that `parse_audio_format` finds, or `pcm16` of some rate."""
 
     name: FormatName
     rate: int
@@ -53,6 +54,17 @@ class AudioFormat:
 PCM16_24K = AudioFormat(name="pcm16", rate=24_000, bytes_per_sample=2, wire_type="audio/pcm")
 G711_ULAW = AudioFormat(name="g711_ulaw", rate=8_000, bytes_per_sample=1, wire_type="audio/pcmu")
 G711_ALAW = AudioFormat(name="g711_alaw", rate=8_000, bytes_per_sample=1, wire_type="audio/pcma")
+
+
+def pcm16(rate: int) -> AudioFormat:
+    """PCM16 mono little-endian at `rate` samples per second. The API itself takes and gives only 24 kHz.
+
+    Raises `AudioFormatError` for a rate that is not a whole number from 8000 to 192000.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
+        raise AudioFormatError(f"rate must be a whole number from 8000 to 192000 samples per second, got {rate!r}")
+    return attrs.evolve(PCM16_24K, rate=rate)
+
 
 _SPELLINGS: Mapping[str, AudioFormat] = {
     "pcm16": PCM16_24K,
