@@ -5,8 +5,8 @@ Theory of operation
    ``session.attach`` converts, coalesces, paces and keeps the books.
 2. What it has to play comes as one stream. Every piece says where in the stream it ends (`position_ms`); the endpoint
    reports how far it has got (`EndpointLink.heard`), in the same measure. Which item that is, is not its business.
-3. `flush` is synchronous: when it returns, nothing that was given before will be heard. The positions of what was thrown
-   away are never played; a late report of one of them is ignored.
+3. `flush` is synchronous: when it returns, nothing that was given before will be heard. The positions of what was
+   thrown away are never played; a late report of one of them is ignored.
 """
 
 from __future__ import annotations
