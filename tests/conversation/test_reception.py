@@ -44,6 +44,13 @@ def test_speech_is_told_with_its_times(talk):
     assert talk.events[1].audio_end_ms == 900
 
 
+def test_a_key_that_the_service_hears_on_a_call_is_told(talk):
+    talk.server("input_audio_buffer.dtmf_event_received", event="9", received_at=1_763_605_109)
+    (event,) = talk.events
+    assert (event.type, event.digit, event.source) == ("dtmf_received", "9", "call")
+    assert event.received_at_unix_s == 1_763_605_109
+
+
 def test_images_that_the_server_echoes_are_taken_from_it(talk):
     content = [{"type": "input_image", "image_url": "data:ours"}]
     talk.do(cmd.CreateItem({"id": "a", "type": "message", "role": "user", "content": content}))

@@ -29,6 +29,7 @@ __all__ = [
     "RealtimeAudioDropped",
     "RealtimeAudioEnd",
     "RealtimeAudioInterrupted",
+    "RealtimeDtmf",
     "RealtimeError",
     "RealtimeGuardrailTripped",
     "RealtimeHandoffEvent",
@@ -246,6 +247,21 @@ class RealtimeSpeechStopped:
 
 
 @attrs.frozen(kw_only=True)
+class RealtimeDtmf:
+    """Ours: the user has pressed a key of their phone: `digit` is one of ``0123456789*#ABCD``.
+
+    `source` says who heard it: ``"call"`` the service, on a phone call that it carries itself (SIP); ``"endpoint"`` the
+    attached endpoint. `received_at_unix_s` is the time that the service gives, in whole seconds; endpoints give none.
+    """
+
+    digit: str
+    info: EventInfo
+    source: Literal["call", "endpoint"] = "call"
+    received_at_unix_s: int | None = None
+    type: Literal["dtmf_received"] = "dtmf_received"
+
+
+@attrs.frozen(kw_only=True)
 class RealtimeHistoryUpdated:
     """History changed; `history` is the whole of it as it is now (a list of its own, later changes do not alter it)."""
 
@@ -400,6 +416,7 @@ RealtimeSessionEvent = (
     | RealtimeTextDelta
     | RealtimeSpeechStarted
     | RealtimeSpeechStopped
+    | RealtimeDtmf
     | RealtimeHistoryUpdated
     | RealtimeHistoryAdded
     | RealtimeToolStart

@@ -12,6 +12,7 @@ from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.conversation.effects import Effects
 from trealtime.conversation.events import (
     RealtimeAudioEnd,
+    RealtimeDtmf,
     RealtimeError,
     RealtimeInputAudioTimeoutTriggered,
     RealtimeSettingsMismatch,
@@ -270,6 +271,10 @@ def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered
     )
 
 
+def key_pressed(state: State, event: wire.InputAudioBufferDtmfEventReceived, now: float, fx: Effects) -> None:
+    state.emit(fx, RealtimeDtmf(digit=event.event, received_at_unix_s=event.received_at, info=state.info))
+
+
 def transcription_delta(
     state: State, event: wire.ConversationItemInputAudioTranscriptionDelta, now: float, fx: Effects
 ) -> None:
@@ -465,6 +470,7 @@ RECEPTION: Final[Mapping[type, Handler]] = {
     wire.InputAudioBufferSpeechStopped: speech_stopped,
     wire.InputAudioBufferCommitted: audio_committed,
     wire.InputAudioBufferTimeoutTriggered: silence_timed_out,
+    wire.InputAudioBufferDtmfEventReceived: key_pressed,
     wire.ConversationItemInputAudioTranscriptionDelta: transcription_delta,
     wire.ConversationItemInputAudioTranscriptionCompleted: transcription_completed,
     wire.ConversationItemInputAudioTranscriptionFailed: transcription_failed,
