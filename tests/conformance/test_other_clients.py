@@ -44,6 +44,7 @@ async def _run(python: Path, program: str, *, path: str) -> dict[str, Any]:
             url = emulator.url.removesuffix("/realtime") + path
             run = partial(trio.run_process, capture_stdout=True, capture_stderr=True, check=False)
             environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+            environment["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
             done = await run([str(python), str(CLIENTS / program), url], env=environment)
     assert done.returncode == 0, done.stderr.decode()
     seen: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])

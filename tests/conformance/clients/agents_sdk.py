@@ -9,7 +9,7 @@ import math
 import struct
 import sys
 
-from agents import function_tool, set_tracing_disabled
+from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner, realtime_handoff
 
 RATE = 24_000
@@ -58,9 +58,7 @@ async def main(url: str) -> None:
 
         await session.send_message("Please transfer me to Billing")
         events = await turns(2)
-        seen["handoffs"] = [
-            [event.from_agent.name, event.to_agent.name] for event in events if event.type == "handoff"
-        ]
+        seen["handoffs"] = [[event.from_agent.name, event.to_agent.name] for event in events if event.type == "handoff"]
 
         await session.send_message("Tell me a story")
         async for event in session:
