@@ -185,23 +185,23 @@ def test_late_audio_is_news_only_once_and_only_for_parts_that_were_never_here(le
 
 def test_a_report_beats_the_assumption_and_ends_it(ledger):
     ledger.hand_out("a", 0, 0, 1000, 10.0)
-    ledger.report("a", 0, 120)
+    ledger.report("a", 0, 120, 0.0)
     assert heard(ledger, 15.0) == [("a", 120)]
     assert ledger.remaining_s(99.0) == float("inf")
 
 
 def test_reports_never_go_back_and_never_beyond_what_was_received(ledger):
-    ledger.report("a", 0, 500)
-    ledger.report("a", 0, 300)
+    ledger.report("a", 0, 500, 0.0)
+    ledger.report("a", 0, 300, 0.0)
     assert heard(ledger, 10.0) == [("a", 500)]
-    ledger.report("a", 0, 5000)
+    ledger.report("a", 0, 5000, 0.0)
     assert heard(ledger, 10.0) == [("a", 1000)]
 
 
 def test_what_comes_before_a_reported_part_has_been_heard(ledger):
     ledger.receive("r", "b", 0, 300)
     ledger.complete_part("a", 0)
-    ledger.report("b", 0, 10)
+    ledger.report("b", 0, 10, 0.0)
     assert heard(ledger, 10.0) == [("b", 10)]
     ledger.sweep(10.0)
     assert len(ledger) == 1
@@ -209,7 +209,7 @@ def test_what_comes_before_a_reported_part_has_been_heard(ledger):
 
 def test_parts_after_the_reported_one_have_not_begun(ledger):
     ledger.receive("r", "b", 0, 300)
-    ledger.report("a", 0, 10)
+    ledger.report("a", 0, 10, 0.0)
     assert heard(ledger, 10.0) == [("a", 10), ("b", 0)]
 
 
@@ -217,8 +217,35 @@ def test_a_report_within_half_a_millisecond_of_the_end_is_the_end():
     ledger = PlaybackLedger()
     ledger.receive("r", "a", 0, 100.4)
     ledger.complete("r")
-    ledger.report("a", 0, 100)
+    ledger.report("a", 0, 100, 0.0)
     assert heard(ledger, 10.0) == []
+
+
+def test_between_reports_playback_goes_on_in_real_time_as_far_as_the_report_says(ledger):
+    ledger.report("a", 0, 100, 10.0, playing_to_ms=250)
+    assert heard(ledger, 10.05) == [("a", 150)]
+    assert heard(ledger, 11.0) == [("a", 250)]
+    ledger.report("a", 0, 180, 11.0)
+    assert heard(ledger, 12.0) == [("a", 180)]
+
+
+def test_where_an_endpoint_reports_what_the_app_takes_is_not_assumed_to_be_heard(ledger):
+    ledger.use_reports(True, 10.0)
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.shed("a", 0, 1000)
+    assert heard(ledger, 15.0) == [("a", 0)]
+    ledger.use_reports(False, 15.0)
+    ledger.hand_out("a", 0, 0, 1000, 15.0)
+    assert heard(ledger, 15.2) == [("a", 200)]
+
+
+def test_what_the_app_took_before_an_endpoint_came_plays_on(ledger):
+    ledger.receive("r", "b", 0, 300)
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.complete("r")
+    ledger.use_reports(True, 10.4)
+    assert heard(ledger, 10.5) == [("a", 500), ("b", 0)]
+    assert ledger.remaining_s(11.1) == 0, "nobody will hear what nobody had taken"
 
 
 # ---- a tracker ------------------------------------------------------------------------------------------------------

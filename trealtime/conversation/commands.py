@@ -197,11 +197,27 @@ class Shed:
 
 @attrs.frozen
 class ReportHeard:
-    """An endpoint knows that a content part has been heard up to `heard_ms`."""
+    """An endpoint knows that a content part has been heard up to `heard_ms`, and that it plays on from there in real
+    time to `playing_to_ms` (None: that it stands there)."""
 
     item_id: str
     content_index: int
     heard_ms: float
+    playing_to_ms: float | None = None
+
+
+@attrs.frozen
+class UseReports:
+    """An endpoint that plays has been attached (True): what is heard is what it reports. Or it has left (False)."""
+
+    reporting: bool
+
+
+@attrs.frozen
+class ReportDtmf:
+    """The user of an endpoint has pressed a key."""
+
+    digit: str
 
 
 @attrs.frozen
@@ -230,5 +246,7 @@ Command = (
     | ReportCheck
     | Shed
     | ReportHeard
+    | UseReports
+    | ReportDtmf
     | Disconnect
 )

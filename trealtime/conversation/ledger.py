@@ -5,7 +5,8 @@ Theory of operation
 2. Received counts bytes from the server. Handed out is the furthest offset that a consumer has taken.
 3. Heard comes from the best source there is: a report of an endpoint or a tracker; else the assumption that playback is
    in real time and begins when audio is handed to the app (not when it arrives), so that a slow consumer is never
-   charged with audio it has not taken.
+   charged with audio it has not taken. A report may say how far playback goes on from there in real time: then that is
+   assumed until the next one, and never more.
 4. A part leaves the ledger when all of it has arrived and has been heard or will never be heard (cut, shed).
 
 Positions are milliseconds from the start of the part. The wire gets them rounded down (`Unheard.heard_ms`): never more
@@ -58,7 +59,7 @@ class Unheard:
 
 @attrs.define
 class _Span:
-    """A stretch of one part that is assumed to play from `begins_at` on."""
+    """A stretch of one part that is taken to play in real time from `begins_at` on."""
 
     begins_at: float
     start_ms: float
@@ -80,9 +81,12 @@ class _Part:
     received_ms: float = 0.0
     handed_ms: float = 0.0
     shed_ms: float = 0.0
-    reported_ms: float | None = None
+    reported: _Span | None = None
     complete: bool = False
     spans: list[_Span] = attrs.Factory(list)
+
+    def reported_ms(self, now: float) -> float | None:
+        return self.reported.position_ms(now) if self.reported is not None else None
 
     def assumed_ms(self, now: float) -> float:
         while len(self.spans) > 1 and self.spans[1].begins_at <= now:
@@ -123,7 +127,7 @@ class PlaybackLedger:
     def hand_out(self, item_id: str, content_index: int, start_ms: float, end_ms: float, now: float) -> None:
         """A consumer has taken this stretch. Only what goes beyond the furthest consumer so far counts."""
         part = self._parts.get((item_id, content_index))
-        if part is None or end_ms <= part.handed_ms:
+        if self._reporting or part is None or end_ms <= part.handed_ms:
             return
         start_ms = max(start_ms, part.handed_ms)
         part.handed_ms = end_ms
@@ -139,15 +143,32 @@ class PlaybackLedger:
     def shed(self, item_id: str, content_index: int, end_ms: float) -> None:
         """Audio up to here was dropped by a feed that nobody read."""
         part = self._parts.get((item_id, content_index))
-        if part is not None:
+        if part is not None and not self._reporting:
             part.shed_ms = max(part.shed_ms, end_ms)
 
-    def report(self, item_id: str, content_index: int, heard_ms: float) -> None:
-        """An endpoint knows how far this part has been heard; from now on nothing is assumed."""
+    def use_reports(self, reporting: bool, now: float) -> None:  # noqa: FBT001  (a state, set by its owner)
+        """From now on an endpoint says what is heard, and nothing is assumed of what the app takes; or no more.
+
+        What the app has taken until then plays on, what it has not taken will not be heard.
+        """
+        if reporting and not self._reporting:
+            for part in self._parts.values():
+                if part.assumed_ms(now) > 0:
+                    part.reported = part.spans[0]
+                if part.handed_ms < part.received_ms:
+                    part.shed_ms = part.received_ms
+        self._reporting = reporting
+
+    def report(
+        self, item_id: str, content_index: int, heard_ms: float, now: float, *, playing_to_ms: float | None = None
+    ) -> None:
+        """An endpoint knows how far this part has been heard, and that it plays on to `playing_to_ms`; nothing is
+        assumed from now on. A report that goes back is an old one, and ignored."""
         self._reporting = True
         part = self._parts.get((item_id, content_index))
-        if part is not None:
-            part.reported_ms = max(part.reported_ms or 0.0, heard_ms)
+        if part is None or heard_ms < (part.reported.start_ms if part.reported is not None else 0.0):
+            return
+        part.reported = _Span(now, heard_ms, heard_ms if playing_to_ms is None else max(heard_ms, playing_to_ms))
 
     def complete(self, response_id: str) -> None:
         """No more audio of this response will come."""
@@ -252,7 +273,7 @@ class PlaybackLedger:
             for part in parts:
                 yield part, part.assumed_ms(now)
             return
-        reported = [part.reported_ms for part in parts]
+        reported = [part.reported_ms(now) for part in parts]
         position = self._ask()
         playing = self._find(position) if position is not None else None
         if playing is not None and position is not None:

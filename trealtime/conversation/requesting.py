@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trealtime.conversation import commands as cmd
 from trealtime.conversation.effects import Effects, ResponseResult
-from trealtime.conversation.events import RealtimeHistoryUpdated
+from trealtime.conversation.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime.conversation.guardrails import forget_everything, verdict
 from trealtime.conversation.handoffs import AgentSwitch, complete_switch
 from trealtime.conversation.input_guardrails import gate_switch, gate_turns, message_said, newest_input, turn_ending
@@ -222,8 +222,18 @@ def shed(state: State, command: cmd.Shed, now: float, fx: Effects) -> None:
 
 
 def report_heard(state: State, command: cmd.ReportHeard, now: float, fx: Effects) -> None:
-    state.ledger.report(command.item_id, command.content_index, command.heard_ms)
+    state.ledger.report(
+        command.item_id, command.content_index, command.heard_ms, now, playing_to_ms=command.playing_to_ms
+    )
     state.ledger.sweep(now)
+
+
+def use_reports(state: State, command: cmd.UseReports, now: float, fx: Effects) -> None:
+    state.ledger.use_reports(command.reporting, now)
+
+
+def report_dtmf(state: State, command: cmd.ReportDtmf, now: float, fx: Effects) -> None:
+    state.emit(fx, RealtimeDtmf(digit=command.digit, source="endpoint", info=state.info))
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
@@ -274,5 +284,7 @@ REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.ReportCheck: report_check,
     cmd.Shed: shed,
     cmd.ReportHeard: report_heard,
+    cmd.UseReports: use_reports,
+    cmd.ReportDtmf: report_dtmf,
     cmd.Disconnect: disconnect,
 }
