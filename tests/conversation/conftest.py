@@ -124,6 +124,11 @@ class Talk:
         self.server("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=900)
         self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
 
+    def silence(self, item_id: str) -> None:
+        """The user has been silent for the idle timeout, which the server takes for a turn."""
+        self.server("input_audio_buffer.timeout_triggered", item_id=item_id, audio_start_ms=0, audio_end_ms=900)
+        self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
+
     def hand_out(self, item_id: str, start_ms: float, end_ms: float, index: int = 0) -> None:
         self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
 

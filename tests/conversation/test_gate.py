@@ -246,11 +246,11 @@ def test_where_no_response_is_known_the_pause_doubles(driver):
     pauses = []
     for collisions in range(8):
         driver.refuse(f"evt_a_{collisions}")
-        pauses.append(driver.gate.blocked_until - driver.now)
-        driver.now = driver.gate.blocked_until - 0.001
+        pauses.append(driver.gate.due_at - driver.now)
+        driver.now = driver.gate.due_at - 0.001
         driver.pump()
         assert len(driver.sent) == collisions + 1
-        driver.now = driver.gate.blocked_until
+        driver.now = driver.gate.due_at
         driver.pump()
     assert pauses == pytest.approx([0.2 * 2**n for n in range(8)])
 

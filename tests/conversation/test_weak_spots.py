@@ -156,9 +156,9 @@ def test_ws31_a_request_that_races_a_response_of_the_servers_is_not_forgotten(va
     talk.created("r0")
     talk.call("r0", "c1")
     talk.done("r0")
-    talk.turn("u")
     talk.do(cmd.SendToolOutput("c1", "42"))
     create = talk.creates[0]
+    talk.silence("u")
     talk.created("r1")
     if late:
         talk.done("r1")

@@ -157,7 +157,7 @@ class Conversation:
         pump(state, now, fx)
         sent_at = state.gate.oldest_sent_at
         times = [
-            state.gate.blocked_until,
+            state.gate.due_at,
             state.guardrails.input_deadline(state.response_timeout_s),
             None if sent_at is None else sent_at + state.response_timeout_s,
             *(response.forget_at for response in state.responses.values()),

@@ -14,12 +14,14 @@ Theory of operation
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
-7. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead. So does one
+7. Automatic requests stay while the user has the floor (`floor`); others pass them.
+8. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead. So does one
    that was given up, where its key comes back after all: whoever asked has been told that there is no answer.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
@@ -47,6 +49,9 @@ class Request:
     key: str
     params: Mapping[str, Any] | None = None
     automatic: bool = False
+    about: int = 0
+    """Of an automatic request: the number of the last item that it wants answered (`floor.SentItems`); 0: unknown."""
+
     tickets: list[str] = attrs.Factory(list)
     event_id: str | None = None
     tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
@@ -79,6 +84,11 @@ class Request:
         """Whether one response answers both."""
         return self.automatic and other.automatic and self.params == other.params and other.item is None
 
+    def take_in(self, other: Request) -> None:
+        """Answer `other` as well."""
+        self.tickets += other.tickets
+        self.about = max(self.about, other.about) if self.about and other.about else 0
+
 
 @attrs.define
 class ResponseGate:
@@ -106,6 +116,9 @@ class ResponseGate:
     held: bool = attrs.field(default=False, init=False)
     """Something in the conversation must not be answered yet: nothing is asked for there."""
 
+    quiet_until: float | None = attrs.field(default=None, init=False)
+    """Automatic requests stay until then, unless the floor is free before."""
+
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> None:
@@ -119,16 +132,24 @@ class ResponseGate:
                 self._queue.remove(request)
                 self._sent_out_of_band[request.key] = request
                 return self._mark_sent(request, now)
-        if not self._queue or self._live or self._sent is not None or self.held:
+        if self._live or self._sent is not None or self.held:
             return None
-        if self._blocked_until is not None and now < self._blocked_until:
+        at = next((at for at, each in enumerate(self._queue) if self._due_at(each) <= now), None)
+        if at is None:
             return None
         self._blocked_until = None
-        request = self._queue.popleft()
-        while self._queue and request.goes_with(self._queue[0]):
-            request.tickets += self._queue.popleft().tickets
+        request = self._queue[at]
+        del self._queue[at]
+        while at < len(self._queue) and request.goes_with(self._queue[at]):
+            request.take_in(self._queue[at])
+            del self._queue[at]
         self._sent = request
         return self._mark_sent(request, now)
+
+    def _due_at(self, request: Request) -> float:
+        """When a request of the default conversation may go, if nothing else is in its way."""
+        times = (self._blocked_until, self.quiet_until if request.automatic else None)
+        return max((time for time in times if time is not None), default=-math.inf)
 
     def _mark_sent(self, request: Request, now: float) -> Request:
         request.sent_at = now
@@ -295,7 +316,7 @@ class ResponseGate:
         self._live.clear()
         self._guessed = None
         self._turns_due = 0
-        self._blocked_until = None
+        self._blocked_until = self.quiet_until = None
         return waiting
 
     def _on_its_way(self) -> list[Request]:
@@ -325,10 +346,11 @@ class ResponseGate:
         return len(self._queue)
 
     @property
-    def blocked_until(self) -> float | None:
+    def due_at(self) -> float | None:
         """When to ask `next` again although nothing will have happened."""
-        waits = self._queue and not self._live and self._sent is None and not self.held
-        return self._blocked_until if waits else None
+        if self._live or self._sent is not None or self.held:
+            return None
+        return min(map(self._due_at, self._queue), default=None)
 
     @property
     def oldest_sent_at(self) -> float | None:

@@ -24,6 +24,7 @@ from trealtime.conversation.events import (
     SettingsDifference,
     audio_event,
 )
+from trealtime.conversation.floor import floor_free, turn_over, user_began, user_stopped
 from trealtime.conversation.guardrails import hear, hear_all, item_over
 from trealtime.conversation.handoffs import complete_switch
 from trealtime.conversation.hold_back import hold
@@ -87,6 +88,8 @@ def acknowledge(state: State, session: Mapping[str, Any]) -> None:
     state.acknowledged = session
     audio = session.get("audio")
     sides = audio if isinstance(audio, Mapping) else {}
+    if not state.turn_detection:
+        floor_free(state)
     state.input_format = _format(sides.get("input"), state.input_format)
     state.output_format = _format(sides.get("output"), state.output_format)
 
@@ -131,7 +134,7 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
             request, again = refused
             state.requests.refused(info.event_id)
             if again:
-                retry_request(state, request)
+                retry_request(state, request, fx)
             else:
                 fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
             return
@@ -212,6 +215,7 @@ def item_truncated(state: State, event: wire.ConversationItemTruncated, now: flo
 
 def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, fx: Effects, *, final: bool) -> None:
     item_id = _text(item.get("id"))
+    state.items.confirm(item_id)
     first = state.first_items.take(item_id) and previous_item_id is None
     state.deleted_items.take(item_id)
     sent = state.sent_content.pop(item_id, None)
@@ -241,20 +245,28 @@ def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[
 def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float, fx: Effects) -> None:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
     state.emit(fx, RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
+    user_began(state, now)
     if state.barge_in == "immediate":
         interrupt(state, "speech", now, fx, server_cancels=state.server_interrupts)
 
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float, fx: Effects) -> None:
     state.spoken_items.add(event.item_id)
+    user_stopped(state, now)
     state.emit(fx, RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float, fx: Effects) -> None:
     spoken = state.spoken_items.take(event.item_id)
-    if spoken and state.server_answers:
+    answered = spoken and state.server_answers
+    turn_over(state, now, answered=answered)
+    if answered:
         state.gate.turn_due()
     turn_committed(state, event.item_id, now, spoken=spoken)
+
+
+def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float, fx: Effects) -> None:
+    floor_free(state)
 
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float, fx: Effects) -> None:
@@ -469,6 +481,7 @@ RECEPTION: Final[Mapping[type, Handler]] = {
     wire.InputAudioBufferSpeechStarted: speech_started,
     wire.InputAudioBufferSpeechStopped: speech_stopped,
     wire.InputAudioBufferCommitted: audio_committed,
+    wire.InputAudioBufferCleared: audio_cleared,
     wire.InputAudioBufferTimeoutTriggered: silence_timed_out,
     wire.InputAudioBufferDtmfEventReceived: key_pressed,
     wire.ConversationItemInputAudioTranscriptionDelta: transcription_delta,
@@ -487,5 +500,5 @@ RECEPTION: Final[Mapping[type, Handler]] = {
     wire.ResponseOutputAudioDone: audio_done,
     wire.RawServerEvent: receive_raw,
 }
-"""Events that are not here are shown raw and change nothing: committed audio that was cleared, rate limits, MCP calls
-(their items come as items), output buffers of telephone calls."""
+"""Events that are not here are shown raw and change nothing: rate limits, MCP calls (their items come as items), output
+buffers of telephone calls."""

@@ -13,6 +13,7 @@ from trealtime.conversation.events import (
     RealtimeError,
     ResponseStatus,
 )
+from trealtime.conversation.floor import answer, answer_with, has_seen
 from trealtime.conversation.gate import METADATA_KEY, Request
 from trealtime.conversation.guardrails import newer_response, response_over, watch_response
 from trealtime.conversation.hold_back import hold_end
@@ -64,6 +65,7 @@ def submit(
         event_id=event_id,
         tools=tools,
         answers=answers,
+        about=state.items.sent if automatic else 0,
     )
     state.gate.submit(request)
 
@@ -85,9 +87,16 @@ def pump(state: State, now: float, fx: Effects) -> None:
         request.event_id = state.send(fx, event, Sent("response.create"))
 
 
-def retry_request(state: State, request: Request) -> None:
-    """A request goes again, with those who still wait for it. If a response had been taken for its answer, it was not:
-    they do not wait for that one any more; when that one is over already, they have got it."""
+def retry_request(state: State, request: Request, fx: Effects) -> None:
+    """A request has met a response of the server's own. Where that answers it too, it is answered; else it goes again,
+    with those who still wait for it. If a response had been taken for its answer, it was not: they do not wait for that
+    one any more; when that one is over already, they have got it."""
+    for response in state.live(in_conversation=True):
+        if response.dead is None and response.request in (None, request) and has_seen(response, request):
+            state.gate.withdraw(lambda each: each is request)
+            if response.request is None:
+                answer(response, request, fx)
+            return
     state.counters.collisions_retried += 1
     if request.answered:
         request.answered = False
@@ -142,6 +151,8 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
         response = _open(state, response_id, fx, in_conversation=not outside)
     response.in_conversation = not outside
     if request is None:
+        if response.in_conversation:
+            answer_with(state, response, fx)
         return
     request.answered = True
     response.request = request
@@ -152,7 +163,7 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
 
 
 def _open(state: State, response_id: str, fx: Effects, *, in_conversation: bool) -> Response:
-    response = Response(response_id, state.agent, in_conversation=in_conversation)
+    response = Response(response_id, state.agent, in_conversation=in_conversation, seen=state.items.confirmed)
     state.responses[response_id] = response
     state.counters.responses += 1
     watch_response(state, response)

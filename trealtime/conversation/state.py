@@ -11,6 +11,7 @@ from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.conversation.checks import Guardrails
 from trealtime.conversation.effects import Effects, Outgoing, ResponseResult, Settled, Usage
 from trealtime.conversation.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
+from trealtime.conversation.floor import SentItems
 from trealtime.conversation.gate import Request, ResponseGate
 from trealtime.conversation.history import Change, History
 from trealtime.conversation.ids import IdSource
@@ -47,6 +48,9 @@ class Response:
     id: str
     agent: RealtimeAgent[Any]
     in_conversation: bool = True
+    seen: int = 0
+    """The number of the last item of ours that the server had confirmed when it began (`floor.SentItems`)."""
+
     request: Request | None = None
     tickets: list[str] = attrs.Factory(list)
     dead: Cause | None = None
@@ -168,6 +172,10 @@ class State:
     responses: dict[str, Response] = attrs.field(factory=dict, init=False)
     """Live ones, by id."""
 
+    items: SentItems = attrs.field(factory=SentItems, init=False)
+    speaking: bool = attrs.field(default=False, init=False)
+    """Whether the user speaks, as far as the server's voice detection knows."""
+
     calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     """Open function calls, by call id."""
 
@@ -216,6 +224,9 @@ class State:
         event_id = given if isinstance(given, str) and given else self.ids.next("evt")
         fx.send.append(Outgoing({**event, "event_id": event_id}, urgent))
         self.requests.sent(event_id, entry)
+        item = event.get("item")
+        if entry.type == "conversation.item.create" and isinstance(item, Mapping):
+            self.items.send(str(item.get("id")))
         return event_id
 
     def settle(self, fx: Effects, ticket: str | None, value: object = None, error: Exception | None = None) -> None:
