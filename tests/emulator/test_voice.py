@@ -1,5 +1,5 @@
 import re
-from itertools import islice
+from contextlib import aclosing
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trealtime.audio.levels import peak_dbfs, rms_dbfs
-from trealtime.emulator.voice import VOICE_RATE, SpokenChunk, ToneVoice
+from trealtime.emulator.voice import VOICE_RATE, SpokenChunk, ToneVoice, tones
 
 TEXT = (
     "The keeper had no more oil, but she had a mirror, a candle, and very steady hands. "
@@ -17,7 +17,7 @@ TEXT = (
 
 
 def speak(text: str, *, voice: str = "ash", speed: float = 1.0) -> list[SpokenChunk]:
-    return list(ToneVoice().speak(text, voice=voice, speed=speed))
+    return list(tones(text, voice=voice, speed=speed))
 
 
 def joined(chunks: list[SpokenChunk]) -> np.ndarray:
@@ -90,9 +90,10 @@ def test_speed_leaves_the_pitch_alone() -> None:
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan")])
-def test_an_impossible_speed_is_refused_at_once(speed: float) -> None:
+async def test_an_impossible_speed_is_refused(speed: float) -> None:
     with pytest.raises(ValueError, match="speed must be positive"):
-        ToneVoice().speak("hello", voice="ash", speed=speed)
+        async for _ in ToneVoice().speak("hello", voice="ash", speed=speed):
+            pass
 
 
 def test_voices_differ_in_pitch_and_each_is_always_the_same() -> None:
@@ -131,9 +132,9 @@ def test_a_question_rises_and_a_statement_falls() -> None:
     assert last_pitch_hz("is it so?") > 1.15 * last_pitch_hz("is it so.")
 
 
-def test_speech_is_made_as_it_is_asked_for() -> None:
-    endless = ToneVoice().speak("word " * 1_000_000, voice="ash", speed=1.0)
-    assert [chunk.text for chunk in islice(endless, 3)] == ["word ", "word ", "word "]
+async def test_speech_is_made_as_it_is_asked_for() -> None:
+    async with aclosing(ToneVoice().speak("word " * 1_000_000, voice="ash", speed=1.0)) as endless:
+        assert [(await anext(endless)).text for _ in range(3)] == ["word ", "word ", "word "]
 
 
 def test_every_word_of_a_transcript_can_be_found_in_the_audio() -> None:

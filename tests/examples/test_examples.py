@@ -15,7 +15,7 @@ import trio
 from trealtime.audio.levels import peak_dbfs, rms_dbfs
 from trealtime.audio.wav import read_wav, write_wav
 from trealtime.emulator import open_emulator
-from trealtime.emulator.voice import VOICE_RATE, ToneVoice
+from trealtime.emulator.voice import VOICE_RATE, tones
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTICE = "No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.\n"
@@ -56,7 +56,7 @@ def assert_spoken_length(words: str, spoken_s: float) -> None:
 
 
 def speech(text: str = QUESTION) -> np.ndarray:
-    return np.concatenate([chunk.samples for chunk in ToneVoice().speak(text, voice="cedar", speed=1.0)])
+    return np.concatenate([chunk.samples for chunk in tones(text, voice="cedar", speed=1.0)])
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ After every call, and after every step of a response that it makes, it takes
 * `outlet.take`: events to send, in order;
 * `desk.started`: responses to make (the methods of `Response` write the events, `desk.end` ends it);
 * `input.committed`: items of user audio to listen to (`transcribed`, `transcription_failed`);
+* `input.pauses`: where listening may begin before the turn is over (`input.understood`);
 * `expired`: whether to close the connection.
 
 A message that cannot be obeyed changes nothing and is answered with an ``error`` event; the session lives on.
@@ -21,6 +22,7 @@ import msgspec
 
 from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.ears import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.input_audio import InputAudio
@@ -65,6 +67,7 @@ class SessionCore:
         max_items: int,
         max_audio_bytes: int,
         max_out_of_band: int,
+        make_detector: TurnDetectorFactory = make_turn_detector,
     ) -> None:
         self.id = ids.new("sess")
         self.settings = SessionSettings.default(kind, model=model or default_model)
@@ -78,7 +81,7 @@ class SessionCore:
             ended=self._response_ended,
             max_out_of_band=max_out_of_band,
         )
-        self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings)
+        self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector)
         self.expired = False
         self._ids = ids
         self._model_fixed = model is not None

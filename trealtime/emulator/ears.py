@@ -1,7 +1,8 @@
 """The emulator's ears: when somebody speaks, and what they said.
 
-`TurnDetector` and `Transcriber` are the seams for engines. The defaults need numpy alone and know **energy, not
-speech**: any sound that is loud enough, for long enough, above the noise around it, counts as somebody speaking.
+`TurnDetector` and `Transcriber` are the seams for engines; `trealtime.emulator.local` has ones that know speech and
+words. The defaults need numpy alone and know **energy, not speech**: any sound that is loud enough, for long enough,
+above the noise around it, counts as somebody speaking.
 
 How the detectors decide. Audio is cut into frames of 20 ms. A frame's level is its power without its mean, in dBFS (0
 is a full-scale square wave). A frame is *loud* when its level is over a fixed minimum and over the noise floor by a
@@ -25,14 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "PATIENCE_MS",
     "PlaceholderTranscriber",
     "ScriptedTranscriber",
     "SemanticVad",
     "ServerVad",
+    "SpeechPaused",
+    "SpeechResumed",
     "SpeechStarted",
     "SpeechStopped",
     "Transcriber",
     "TurnDetector",
+    "TurnDetectorFactory",
     "TurnEvent",
     "make_turn_detector",
 ]
@@ -51,13 +56,26 @@ class SpeechStarted:
 
 
 @attrs.frozen
+class SpeechPaused:
+    """The turn may be over, or it may be a breath: whoever writes down words may begin. `audio_end_ms` is where the
+    speech so far ends."""
+
+    audio_end_ms: int
+
+
+@attrs.frozen
+class SpeechResumed:
+    """The pause was a breath: the turn goes on."""
+
+
+@attrs.frozen
 class SpeechStopped:
     """The turn is over. `audio_end_ms` is where its audio ends, the silence that ended it included."""
 
     audio_end_ms: int
 
 
-TurnEvent = SpeechStarted | SpeechStopped
+TurnEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechStopped
 
 
 class TurnDetector(Protocol):
@@ -71,8 +89,14 @@ class TurnDetector(Protocol):
     def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
         """Take the next mono `samples` at `rate` per second; what they showed, in order.
 
-        `SpeechStarted` and `SpeechStopped` alternate. The result does not depend on how the audio is cut into calls.
+        `SpeechStarted` and `SpeechStopped` alternate; between them a detector may tell of a `SpeechPaused`, and then of
+        the `SpeechResumed` where one follows. The result does not depend on how the audio is cut into calls.
         """
+        ...
+
+    def understand(self, words: str) -> None:
+        """These are the words of the turn under way up to its last pause: what tells a finished thought by its words
+        may use them. They come when they have been recognised, or never."""
         ...
 
     def reset(self) -> None:
@@ -131,6 +155,9 @@ class _EnergyDetector:
             if event is not None:
                 events.append(event)
         return events
+
+    def understand(self, words: str) -> None:
+        """Nothing: this one goes by the sound."""
 
     def reset(self) -> None:
         """Forget the turn under way; see `TurnDetector.reset`."""
@@ -247,13 +274,14 @@ class ServerVad(_EnergyDetector):
 
 Eagerness = Literal["low", "medium", "high", "auto"]
 
-# Silence after an utterance that sounds finished, and after one that does not; the latter is the API's maximum wait.
-_PATIENCE_MS: Mapping[str, tuple[int, int]] = {
+PATIENCE_MS: Mapping[str, tuple[int, int]] = {
     "low": (1600, 8000),
     "medium": (800, 4000),
     "auto": (800, 4000),
     "high": (400, 2000),
 }
+"""By `eagerness`: silence after an utterance that sounds finished, and after one that does not, which is the longest
+that the API waits."""
 
 
 class SemanticVad(_EnergyDetector):
@@ -267,14 +295,22 @@ class SemanticVad(_EnergyDetector):
 
     def __init__(self, *, eagerness: Eagerness = "auto", start_ms: float = 0) -> None:
         super().__init__(threshold=0.5, prefix_padding_ms=300, start_ms=start_ms)
-        if eagerness not in _PATIENCE_MS:
-            raise ValueError(f"eagerness must be one of {', '.join(_PATIENCE_MS)}, got {eagerness!r}")
-        self._finished_ms, self._longest_ms = _PATIENCE_MS[eagerness]
+        if eagerness not in PATIENCE_MS:
+            raise ValueError(f"eagerness must be one of {', '.join(PATIENCE_MS)}, got {eagerness!r}")
+        self._finished_ms, self._longest_ms = PATIENCE_MS[eagerness]
 
     def _patience_ms(self, turn: _Turn) -> float:
         length = min(turn.speech_ms / 1200, 1.0)
         fall = min(max(turn.fall_db / 6, 0.0), 1.0)
         return self._finished_ms + (self._longest_ms - self._finished_ms) * (1 - length) * (1 - fall)
+
+
+class TurnDetectorFactory(Protocol):
+    """Makes the detector of a session, anew at each change of its ``turn_detection``."""
+
+    def __call__(self, settings: Mapping[str, Any] | None, *, start_ms: float = 0) -> TurnDetector | None:
+        """As `make_turn_detector`, which is the default."""
+        ...
 
 
 def make_turn_detector(settings: Mapping[str, Any] | None, *, start_ms: float = 0) -> TurnDetector | None:

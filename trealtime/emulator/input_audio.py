@@ -9,11 +9,21 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import attrs
+
 from trealtime.audio.formats import AudioFormat, parse_audio_format
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import resample
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.ears import SpeechStarted, TurnDetector, make_turn_detector
+from trealtime.emulator.ears import (
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    TurnDetector,
+    TurnDetectorFactory,
+    make_turn_detector,
+)
 from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, decode_audio, new_message
@@ -21,7 +31,7 @@ from trealtime.emulator.outlet import Outlet
 from trealtime.emulator.refusals import Refusal
 from trealtime.emulator.settings import SessionSettings
 
-__all__ = ["InputAudio", "TurnListener"]
+__all__ = ["InputAudio", "Pause", "TurnListener"]
 
 _MIN_COMMIT_MS = 100
 _KEPT_MS = 600_000
@@ -45,17 +55,33 @@ class TurnListener(Protocol):
         ...
 
 
+@attrs.frozen
+class Pause:
+    """The user has paused in the turn that will be `item_id`, after the words in `clip`; None: it was no pause."""
+
+    item_id: str
+    clip: Clip | None
+
+
 class InputAudio:
     """What the client has appended and not yet committed.
 
     Bounded: it keeps the last ten minutes, or, while a detector hears nobody, the last 30 seconds. `committed` holds
-    the items that wait to be listened to.
+    the items that wait to be listened to, `pauses` the pauses in turns under way, for whoever begins to listen early.
     """
 
     def __init__(
-        self, outlet: Outlet, ids: Ids, conversation: Conversation, listener: TurnListener, settings: SessionSettings
+        self,
+        outlet: Outlet,
+        ids: Ids,
+        conversation: Conversation,
+        listener: TurnListener,
+        settings: SessionSettings,
+        *,
+        make_detector: TurnDetectorFactory = make_turn_detector,
     ) -> None:
         self.committed: deque[Item] = deque()
+        self.pauses: deque[Pause] = deque()
         self._outlet = outlet
         self._ids = ids
         self._conversation = conversation
@@ -64,8 +90,10 @@ class InputAudio:
         self._data = bytearray()
         self._begin_ms = 0.0
         self._detection: Mapping[str, Any] | None = settings.turn_detection
-        self._detector: TurnDetector | None = make_turn_detector(settings.turn_detection)
+        self._make_detector = make_detector
+        self._detector: TurnDetector | None = make_detector(settings.turn_detection)
         self._turn: tuple[str, int] | None = None  # id announced and start of the turn under way
+        self._paused = False
 
     @property
     def position_ms(self) -> float:
@@ -87,7 +115,8 @@ class InputAudio:
             self._data, self._format = bytearray(from_int16(samples, fmt)), fmt
         if settings.turn_detection != self._detection:
             self._detection = settings.turn_detection
-            self._detector = make_turn_detector(settings.turn_detection, start_ms=self.position_ms)
+            self._detector = self._make_detector(settings.turn_detection, start_ms=self.position_ms)
+            self._resume()
             self._turn = None
 
     # ---- what clients ask for ----------------------------------------------------------------------------------
@@ -99,10 +128,15 @@ class InputAudio:
         if self._detector is not None:
             # One append may hold several turns; the listener may not touch the detector.
             for heard in self._detector.feed(to_int16(audio, self._format), self._format.rate):
-                if isinstance(heard, SpeechStarted):
-                    self._begin_turn(heard.audio_start_ms)
-                else:
-                    self._end_turn(heard.audio_end_ms)
+                match heard:
+                    case SpeechStarted():
+                        self._begin_turn(heard.audio_start_ms)
+                    case SpeechPaused():
+                        self._pause(heard.audio_end_ms)
+                    case SpeechResumed():
+                        self._resume()
+                    case SpeechStopped():
+                        self._end_turn(heard.audio_end_ms)
         silent = self._detector is not None and self._turn is None
         self._drop_before(self.position_ms - (_KEPT_IN_SILENCE_MS if silent else _KEPT_MS))
 
@@ -127,6 +161,11 @@ class InputAudio:
         self._forget_turn()
         self._outlet.emit("input_audio_buffer.cleared", {})
 
+    def understood(self, item_id: str, words: str) -> None:
+        """The words before the last pause of the turn that will be `item_id` have been recognised."""
+        if self._paused and self._turn is not None and self._turn[0] == item_id and self._detector is not None:
+            self._detector.understand(words)
+
     def time_out(self, *, since_ms: float) -> None:
         """Nobody has said anything since `since_ms`: commit that silence."""
         item_id, start_ms, end_ms = self._ids.new("item"), max(since_ms, self._begin_ms), self.position_ms
@@ -144,15 +183,29 @@ class InputAudio:
         self._outlet.emit("input_audio_buffer.speech_started", {"audio_start_ms": start_ms, "item_id": item_id})
         self._listener.user_began()
 
+    def _pause(self, end_ms: int) -> None:
+        assert self._turn is not None  # as in _end_turn
+        item_id, start_ms = self._turn
+        begin = self._format.bytes_for_ms(max(start_ms - self._begin_ms, 0))
+        end = self._format.bytes_for_ms(end_ms - self._begin_ms)
+        self._paused = True
+        self.pauses.append(Pause(item_id, Clip(self._format, self._data[begin:end])))
+
+    def _resume(self) -> None:
+        if self._paused and self._turn is not None:
+            self.pauses.append(Pause(self._turn[0], None))
+        self._paused = False
+
     def _end_turn(self, end_ms: int) -> None:
         assert self._turn is not None  # the detector is reset whenever the turn is forgotten
         item_id, start_ms = self._turn
-        self._turn = None
+        self._turn, self._paused = None, False
         self._outlet.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": item_id})
         self._commit(item_id, start_ms, end_ms)
         self._listener.user_ended()
 
     def _forget_turn(self) -> None:
+        self._resume()
         self._turn = None
         if self._detector is not None:
             self._detector.reset()

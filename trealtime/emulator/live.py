@@ -17,8 +17,9 @@ import trio
 from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain
 from trealtime.emulator.core import SessionCore
+from trealtime.emulator.early import EarlyHearing
 from trealtime.emulator.ears import Transcriber
-from trealtime.emulator.items import Item
+from trealtime.emulator.items import Clip, Item
 from trealtime.emulator.making import ResponseMaker
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.outgoing import Outgoing
@@ -75,6 +76,7 @@ class EmulatedSession:
         self._on_event = on_event
         self._outgoing = Outgoing()
         self._hearing = trio.Lock()
+        self._early = EarlyHearing(self._recognise_early, core.input.understood)
         self._committed, self._unheard = trio.open_memory_channel[Item](options.limits.unheard_items)
         self._serving = trio.CancelScope()
         self._timer = trio.CancelScope()
@@ -182,22 +184,32 @@ class EmulatedSession:
         """See that the user audio in `item` has words. Whoever needs them first pays; a cancelled one loses nothing."""
         if item.body.get("role") != "user" or item.clips.keys() <= item.heard.keys():
             return
-        transcription = self._core.settings.transcription or {}
-        language = transcription.get("language") or next(iter(transcription.get("languages", ())), None)
         async with self._hearing:
+            early = await self._early.words(item.id)
             for index in sorted(item.clips.keys() - item.heard.keys()):
-                clip = item.clips[index]
-                samples = to_int16(clip.data, clip.format)
                 try:
-                    words = await self._engines.transcriber.transcribe(
-                        samples, clip.format.rate, language=language, prompt=transcription.get("prompt")
-                    )
+                    words = await self._recognise(item.clips[index]) if early is None else early
                 except Exception as error:  # as in _make
                     logger.exception("transcribing item %s failed", item.id)
                     self._core.transcription_failed(item, index, f"The audio could not be transcribed: {error}")
                 else:
                     self._core.transcribed(item, index, words)
                 self._flush()
+
+    async def _recognise(self, clip: Clip) -> str:
+        transcription = self._core.settings.transcription or {}
+        language = transcription.get("language") or next(iter(transcription.get("languages", ())), None)
+        samples = to_int16(clip.data, clip.format)
+        return await self._engines.transcriber.transcribe(
+            samples, clip.format.rate, language=language, prompt=transcription.get("prompt")
+        )
+
+    async def _recognise_early(self, clip: Clip) -> str | None:
+        try:
+            return await self._recognise(clip)
+        except Exception:  # as in _make; the turn itself is tried again, and tells
+            logger.exception("recognising a turn early failed")
+            return None
 
     async def _let_out(self) -> None:
         self._flush()
@@ -206,6 +218,9 @@ class EmulatedSession:
     def _flush(self) -> None:
         """Take what the core has decided to where it is done. Synchronous, so the order is that of the decisions."""
         core = self._core
+        assert self._nursery is not None  # every step runs inside it
+        while core.input.pauses:
+            self._early.note(core.input.pauses.popleft(), self._nursery)
         while core.input.committed:
             item = core.input.committed.popleft()
             try:
@@ -217,7 +232,6 @@ class EmulatedSession:
             self._note("server", event)
         self._outgoing.add(events)
         self._timer.deadline = core.deadline
-        assert self._nursery is not None  # every step runs inside it
         while core.desk.started:
             self._nursery.start_soon(self._make, core.desk.started.popleft())
 

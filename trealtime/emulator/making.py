@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 
 import attrs
 import numpy as np
@@ -81,11 +82,12 @@ class ResponseMaker:
     async def _speak(self, response: Response, words: str, pace: _Pace) -> None:
         response.open_message()
         speech = _Speech(response, self.options.delta_ms)
-        for chunk in self.voice.speak(words, voice=response.voice, speed=response.speed):
-            _need(response.has_room(characters=len(chunk.text)))
-            response.add_text(chunk.text)
-            for audio in speech.add(chunk.samples):
-                await self._add_audio(response, audio, pace)
+        async with aclosing(self.voice.speak(words, voice=response.voice, speed=response.speed)) as spoken:
+            async for chunk in spoken:
+                _need(response.has_room(characters=len(chunk.text)))
+                response.add_text(chunk.text)
+                for audio in speech.add(chunk.samples):
+                    await self._add_audio(response, audio, pace)
         for audio in speech.rest():
             await self._add_audio(response, audio, pace)
         response.close_item()

@@ -17,12 +17,13 @@ import trio
 
 from trealtime.emulator.brain import Brain, RuleBrain
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.ears import PlaceholderTranscriber, Transcriber
+from trealtime.emulator.ears import Transcriber, TurnDetectorFactory
 from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
 from trealtime.emulator.options import EmulatorLimits, EmulatorOptions
-from trealtime.emulator.voice import ToneVoice, Voice
+from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.voice import Voice
 from trealtime.errors import ConnectFailed
 from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
@@ -85,6 +86,7 @@ class Emulator:
         brain: Brain | None,
         voice: Voice,
         transcriber: Transcriber,
+        turn_detector: TurnDetectorFactory,
         api_key: str | None,
         seed: int,
         unix_time_s: float,
@@ -95,6 +97,7 @@ class Emulator:
         self._brain = brain
         self._voice = voice
         self._transcriber = transcriber
+        self._turn_detector = turn_detector
         self._api_key = api_key
         self._seed = seed
         self._opened_at = trio.current_time()
@@ -206,6 +209,7 @@ class Emulator:
             max_items=limits.max_items,
             max_audio_bytes=limits.max_audio_bytes,
             max_out_of_band=limits.max_out_of_band,
+            make_detector=self._turn_detector,
         )
         brain = self._brain or RuleBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
@@ -261,6 +265,8 @@ async def open_emulator(
     brain: Brain | None = None,
     voice: Voice | None = None,
     transcriber: Transcriber | None = None,
+    turn_detector: TurnDetectorFactory | None = None,
+    speech: SpeechEngines | None = None,
     listen: bool = True,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -283,8 +289,9 @@ async def open_emulator(
     `close_timeout_s`. Raises `OSError` when `host` and `port` cannot be bound, `ValueError` for an option out of
     range.
 
-    Engines: `brain` answers (default: a few rules, for each session its own), `voice` speaks (default: tones, a
-    signal and not speech), `transcriber` hears (default: placeholders, since it understands nothing).
+    Engines: `brain` answers (default: a few rules, for each session its own). `speech` is a set of a `voice` (default:
+    tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
+    `turn_detector` (default: by energy); each may also be given by itself, and goes over the set.
 
     Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random: with
     the same seed, `unix_time_s` and input, sessions under Trio's mock clock are the same byte for byte.
@@ -303,13 +310,15 @@ async def open_emulator(
         close_timeout_s=close_timeout_s,
         limits=limits or EmulatorLimits(),
     )
+    speech = speech or SpeechEngines()
     async with background_nursery() as nursery:
         emulator = Emulator(
             nursery,
             options,
             brain=brain,
-            voice=voice or ToneVoice(),
-            transcriber=transcriber or PlaceholderTranscriber(),
+            voice=voice or speech.voice,
+            transcriber=transcriber or speech.transcriber,
+            turn_detector=turn_detector or speech.turn_detector,
             api_key=api_key,
             seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
             unix_time_s=time.time() if unix_time_s is None else unix_time_s,

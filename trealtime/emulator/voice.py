@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Protocol
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["VOICE_RATE", "SpokenChunk", "ToneVoice", "Voice"]
+__all__ = ["VOICE_RATE", "SpokenChunk", "ToneVoice", "Voice", "tones"]
 
 VOICE_RATE = 24_000
 """Samples per second of every `Voice`."""
@@ -33,11 +33,12 @@ class SpokenChunk:
 class Voice(Protocol):
     """Says text aloud."""
 
-    def speak(self, text: str, *, voice: str, speed: float) -> Iterator[SpokenChunk]:
-        """The speech for `text`, in order, made as it is asked for.
+    def speak(self, text: str, *, voice: str, speed: float) -> AsyncGenerator[SpokenChunk]:
+        """The speech for `text`, in order, made as it is asked for; an async generator.
 
         The texts of the chunks joined are `text`; the samples joined are one gapless stream at `VOICE_RATE`. `voice` is
         the name from the session settings (any string), `speed` a factor (1.0 is normal, the API allows 0.25 to 1.5).
+        It may wait between chunks and is cancelled when the response is; what it raises makes the response fail.
         """
         ...
 
@@ -63,32 +64,36 @@ class ToneVoice:
     falls in pitch, a question rises. Each syllable starts and ends at zero, so a cut between chunks makes no click.
     """
 
-    def speak(self, text: str, *, voice: str, speed: float) -> Iterator[SpokenChunk]:
-        """One chunk per word, the pause after the word included. Same arguments, same samples.
+    async def speak(self, text: str, *, voice: str, speed: float) -> AsyncGenerator[SpokenChunk]:
+        """One chunk per word, the pause after the word included, without waiting. Same arguments, same samples.
 
         Raises `ValueError` when `speed` is not positive.
         """
-        if not speed > 0:
-            raise ValueError(f"speed must be positive, got {speed!r}")
-        return self._chunks(text, base_hz=_pitch_of(voice), speed=speed)
+        for chunk in tones(text, voice=voice, speed=speed):
+            yield chunk
 
-    def _chunks(self, text: str, *, base_hz: float, speed: float) -> Iterator[SpokenChunk]:
-        said = 0
-        for match in _WORDS.finditer(text):
-            word = match.group()
-            colours = _syllables(word)
-            last = word.rstrip()[-1:]
-            pieces = []
-            for index, colour in enumerate(colours):
-                final = last == "?" and index == len(colours) - 1
-                hz = base_hz * (1.06 - 0.015 * min(said, 10)) * (1.3 if final else 1.0)
-                pieces.append(_syllable(hz, colour, speed=speed))
-                said += 1
-            pause_s = _GAP_S + _PAUSES_S.get(last, 0.0)
-            pieces.append(np.zeros(round(pause_s / speed * VOICE_RATE), dtype=np.int16))
-            yield SpokenChunk(word, np.concatenate(pieces))
-            if last in ".!?":
-                said = 0
+
+def tones(text: str, *, voice: str, speed: float) -> Iterator[SpokenChunk]:
+    """What `ToneVoice` says: one chunk per word. Raises `ValueError` when `speed` is not positive."""
+    if not speed > 0:
+        raise ValueError(f"speed must be positive, got {speed!r}")
+    base_hz = _pitch_of(voice)
+    said = 0
+    for match in _WORDS.finditer(text):
+        word = match.group()
+        colours = _syllables(word)
+        last = word.rstrip()[-1:]
+        pieces = []
+        for index, colour in enumerate(colours):
+            final = last == "?" and index == len(colours) - 1
+            hz = base_hz * (1.06 - 0.015 * min(said, 10)) * (1.3 if final else 1.0)
+            pieces.append(_syllable(hz, colour, speed=speed))
+            said += 1
+        pause_s = _GAP_S + _PAUSES_S.get(last, 0.0)
+        pieces.append(np.zeros(round(pause_s / speed * VOICE_RATE), dtype=np.int16))
+        yield SpokenChunk(word, np.concatenate(pieces))
+        if last in ".!?":
+            said = 0
 
 
 def _pitch_of(voice: str) -> float:
