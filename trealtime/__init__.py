@@ -36,11 +36,15 @@ if TYPE_CHECKING:
         function_tool,
     )
     from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, parse_audio_format
+    from trealtime.calls.rest import ClientSecret, RealtimeRestClient
+    from trealtime.calls.webhooks import IncomingCall, OtherWebhook, RealtimeWebhooks, SipHeader
     from trealtime.conversation.checks import GuardrailCounters, HoldDelay
-    from trealtime.conversation.effects import ResponseResult, Usage
+    from trealtime.conversation.effects import ResponseResult
     from trealtime.conversation.events import (
         AudioChunk,
         EventInfo,
+        LimitName,
+        LimitUse,
         RealtimeAgentEndEvent,
         RealtimeAgentStartEvent,
         RealtimeAudio,
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
         RealtimeHistoryAdded,
         RealtimeHistoryUpdated,
         RealtimeInputAudioTimeoutTriggered,
+        RealtimeLimitApproached,
+        RealtimeLimitReached,
         RealtimeRawModelEvent,
         RealtimeSessionEvent,
         RealtimeSettingsMismatch,
@@ -82,11 +88,15 @@ if TYPE_CHECKING:
         SystemMessageItem,
         UserMessageItem,
     )
+    from trealtime.conversation.limits import SessionLimits
+    from trealtime.conversation.prices import Cost, ModelPrices
     from trealtime.conversation.saved_history import dump_history, load_history, wire_items
+    from trealtime.conversation.usage import TranscriptionUsage, Usage
     from trealtime.emulator.options import EmulatorLimits
     from trealtime.emulator.server import Emulator, open_emulator
     from trealtime.errors import (
         AudioFormatError,
+        CallGone,
         ConnectFailed,
         ConnectionLost,
         GuardrailFailed,
@@ -94,6 +104,8 @@ if TYPE_CHECKING:
         MissingApiKey,
         MissingDependency,
         ProtocolError,
+        RateLimited,
+        RequestFailed,
         ServerRefused,
         SessionClosed,
         SessionNotOpen,
@@ -105,6 +117,7 @@ if TYPE_CHECKING:
         ToolFailed,
         ToolTimedOut,
         TrealtimeError,
+        WebhookRefused,
     )
     from trealtime.protocol.settings import (
         AudioInputSettings,
@@ -193,8 +206,15 @@ __all__ = [
     "SessionResponse",
     "SessionStatistics",
     "Turn",
-    "Usage",
     "serve_realtime_session",
+    # Usage and limits
+    "Cost",
+    "LimitName",
+    "LimitUse",
+    "ModelPrices",
+    "SessionLimits",
+    "TranscriptionUsage",
+    "Usage",
     # Events
     "AudioChunk",
     "EventInfo",
@@ -211,6 +231,8 @@ __all__ = [
     "RealtimeHistoryAdded",
     "RealtimeHistoryUpdated",
     "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeLimitApproached",
+    "RealtimeLimitReached",
     "RealtimeRawModelEvent",
     "RealtimeSessionEvent",
     "RealtimeSettingsMismatch",
@@ -259,6 +281,13 @@ __all__ = [
     "OpenAIRealtimeWebSocketModel",
     "RealtimeModel",
     "TransportConfig",
+    # Phone calls and browsers
+    "ClientSecret",
+    "IncomingCall",
+    "OtherWebhook",
+    "RealtimeRestClient",
+    "RealtimeWebhooks",
+    "SipHeader",
     # Settings
     "AudioInputSettings",
     "AudioOutputSettings",
@@ -286,6 +315,7 @@ __all__ = [
     "open_emulator",
     # Errors
     "AudioFormatError",
+    "CallGone",
     "ConnectFailed",
     "ConnectionLost",
     "GuardrailFailed",
@@ -293,6 +323,8 @@ __all__ = [
     "MissingApiKey",
     "MissingDependency",
     "ProtocolError",
+    "RateLimited",
+    "RequestFailed",
     "ServerRefused",
     "SessionClosed",
     "SessionNotOpen",
@@ -304,6 +336,7 @@ __all__ = [
     "ToolFailed",
     "ToolTimedOut",
     "TrealtimeError",
+    "WebhookRefused",
     "__version__",
 ]
 
@@ -333,11 +366,15 @@ _NAMES = {
         "function_tool",
     ),
     "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K", "parse_audio_format"),
+    "trealtime.calls.rest": ("ClientSecret", "RealtimeRestClient"),
+    "trealtime.calls.webhooks": ("IncomingCall", "OtherWebhook", "RealtimeWebhooks", "SipHeader"),
     "trealtime.conversation.checks": ("GuardrailCounters", "HoldDelay"),
-    "trealtime.conversation.effects": ("ResponseResult", "Usage"),
+    "trealtime.conversation.effects": ("ResponseResult",),
     "trealtime.conversation.events": (
         "AudioChunk",
         "EventInfo",
+        "LimitName",
+        "LimitUse",
         "RealtimeAgentEndEvent",
         "RealtimeAgentStartEvent",
         "RealtimeAudio",
@@ -351,6 +388,8 @@ _NAMES = {
         "RealtimeHistoryAdded",
         "RealtimeHistoryUpdated",
         "RealtimeInputAudioTimeoutTriggered",
+        "RealtimeLimitApproached",
+        "RealtimeLimitReached",
         "RealtimeRawModelEvent",
         "RealtimeSessionEvent",
         "RealtimeSettingsMismatch",
@@ -379,11 +418,15 @@ _NAMES = {
         "SystemMessageItem",
         "UserMessageItem",
     ),
+    "trealtime.conversation.limits": ("SessionLimits",),
+    "trealtime.conversation.prices": ("Cost", "ModelPrices"),
     "trealtime.conversation.saved_history": ("dump_history", "load_history", "wire_items"),
+    "trealtime.conversation.usage": ("TranscriptionUsage", "Usage"),
     "trealtime.emulator.options": ("EmulatorLimits",),
     "trealtime.emulator.server": ("Emulator", "open_emulator"),
     "trealtime.errors": (
         "AudioFormatError",
+        "CallGone",
         "ConnectFailed",
         "ConnectionLost",
         "GuardrailFailed",
@@ -391,6 +434,8 @@ _NAMES = {
         "MissingApiKey",
         "MissingDependency",
         "ProtocolError",
+        "RateLimited",
+        "RequestFailed",
         "ServerRefused",
         "SessionClosed",
         "SessionNotOpen",
@@ -402,6 +447,7 @@ _NAMES = {
         "ToolFailed",
         "ToolTimedOut",
         "TrealtimeError",
+        "WebhookRefused",
     ),
     "trealtime.protocol.settings": (
         "AudioInputSettings",

@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioFormatError",
+    "CallGone",
     "ConnectFailed",
     "ConnectionLost",
     "GuardrailFailed",
     "InputGuardrailTripwireTriggered",
+    "MCPServerFailed",
+    "MCPToolError",
     "MissingApiKey",
     "MissingDependency",
     "ProtocolError",
+    "RateLimited",
+    "RequestFailed",
     "ServerRefused",
     "SessionClosed",
     "SessionNotOpen",
@@ -37,6 +42,8 @@ __all__ = [
     "ToolFailed",
     "ToolTimedOut",
     "TrealtimeError",
+    "TwilioStreamError",
+    "WebhookRefused",
 ]
 
 
@@ -115,6 +122,62 @@ class MissingApiKey(ConnectFailed):
     """There was no key to connect with; no socket was opened."""
 
 
+# ---- the REST side: calls, client secrets, webhooks -----------------------------------------------------------------
+
+
+class RequestFailed(TrealtimeError):
+    """A request to the service's REST side came to nothing.
+
+    `status` is that of the HTTP answer, None when none came; `code`, `type` and `param` are those of its error object,
+    `request_id` is what the service's support asks for, `body` the beginning of the answer. `request` names what was
+    asked for; `not_acted_on` says that the service has certainly not done it, `retry_after_s` how long it asks to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request: str,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,  # named after the wire field
+        param: str | None = None,
+        request_id: str | None = None,
+        body: str = "",
+        not_acted_on: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.request = request
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.request_id = request_id
+        self.body = body
+        self.not_acted_on = not_acted_on
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+
+class CallGone(RequestFailed):
+    """There is no such call (404): the caller has hung up, or the call is over."""
+
+
+class RateLimited(RequestFailed):
+    """Too many requests, or the quota is used up (429)."""
+
+
+WebhookProblem = Literal["missing_header", "bad_timestamp", "too_old", "too_new", "bad_signature", "bad_body"]
+
+
+class WebhookRefused(TrealtimeError, ValueError):
+    """A request to a webhook URL is not what the service sends; `reason` says why, in one word."""
+
+    def __init__(self, message: str, *, reason: WebhookProblem) -> None:
+        self.reason: WebhookProblem = reason
+        super().__init__(message)
+
+
 # ---- while a session lives ------------------------------------------------------------------------------------------
 
 
@@ -144,6 +207,10 @@ class ConnectionLost(TrealtimeError):
 
 class ProtocolError(TrealtimeError):
     """The other side broke the wire format in a way that cannot be read past (never raised for one bad event)."""
+
+
+class TwilioStreamError(ProtocolError):
+    """What came on the WebSocket of a telephone call is not Twilio Media Streams, or not in mu-law; or no start came."""
 
 
 class ServerRefused(TrealtimeError):
@@ -235,6 +302,23 @@ class ToolFailed(TrealtimeError):
     def __init__(self, message: str, *, tool_name: str, call_id: str) -> None:
         self.tool_name = tool_name
         self.call_id = call_id
+        super().__init__(message)
+
+
+class MCPServerFailed(TrealtimeError):
+    """The MCP server `server_name` did not start, or has ended; the message says why."""
+
+    def __init__(self, message: str, *, server_name: str) -> None:
+        self.server_name = server_name
+        super().__init__(message)
+
+
+class MCPToolError(TrealtimeError):
+    """An MCP server answered a call of `tool_name` with an error; the message is what it said."""
+
+    def __init__(self, message: str, *, server_name: str, tool_name: str) -> None:
+        self.server_name = server_name
+        self.tool_name = tool_name
         super().__init__(message)
 
 

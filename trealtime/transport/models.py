@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol, runtime_checkable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
+import trio
 
-from trealtime.errors import MissingApiKey, SettingsError, SettingsProblem
+from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError, SettingsProblem
 from trealtime.transport.config import TransportConfig, transport_config
 from trealtime.transport.credentials import ApiKey, get_api_key, refuse_cleartext, with_user_agent
 from trealtime.transport.request import check_headers, realtime_url, redacted_url
 from trealtime.transport.wire import Wire
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.protocol.settings import SessionSettings
+    from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
 
 __all__ = [
     "DEFAULT_MODEL_NAME",
@@ -28,6 +34,7 @@ __all__ = [
 DEFAULT_MODEL_NAME = "gpt-realtime-2.1"
 
 _OPENAI_BASE_URL = "https://api.openai.com/v1"
+_LONGEST_ATTACH_DELAY_S = 2.0
 
 
 def _names_only(headers: Mapping[str, str] | None) -> str:
@@ -127,8 +134,53 @@ class OpenAIRealtimeWebSocketModel:
 OpenAIRealtimeModel = OpenAIRealtimeWebSocketModel
 
 
+@attrs.frozen(kw_only=True)
 class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
-    """A phone call that the service has accepted: attaches to it by the target's ``call_id``, which must be given."""
+    """A phone call that the service has accepted: attaches to it by the target's ``call_id``, which must be given.
+
+    A call that has just been accepted may not be there yet (the service answers 404): it is tried `attach_attempts`
+    times, with waits of `attach_delay_s`, doubling up to 2 s: 0.25, 0.5, 1, 2 and 2 s by default. Any other refusal,
+    and the last one, is raised at once.
+    """
+
+    attach_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
+    attach_delay_s: float = attrs.field(default=0.25, validator=attrs.validators.ge(0))
+
+    @asynccontextmanager
+    async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
+        """A wire to the call; see `RealtimeModel.connect`. Waits between attempts; cancelled, it leaves nothing."""
+        async with AsyncExitStack() as stack:
+            yield await self._attach(stack, target)
+
+    async def _attach(self, stack: AsyncExitStack, target: ConnectionTarget) -> Wire:
+        delay_s = self.attach_delay_s
+        for _ in range(self.attach_attempts - 1):
+            try:
+                return await stack.enter_async_context(super().connect(target))
+            except ConnectFailed as failed:
+                if failed.status != 404:
+                    raise
+            await trio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _LONGEST_ATTACH_DELAY_S)
+        return await stack.enter_async_context(super().connect(target))
+
+    @staticmethod
+    async def build_initial_session_payload(
+        agent: RealtimeAgent[Any],
+        *,
+        context: object = None,
+        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+        run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
+        overrides: SessionSettings | Mapping[str, object] | None = None,
+    ) -> dict[str, Any]:
+        """The session object to accept a call with, for an HTTP client of your own; `RealtimeRestClient` has it built
+        in. `overrides` are settings that go over the rest. Waits and raises as entering a session does."""
+        # The one way from here to the rooms above, for the sake of programs that call it where the SDK has it.
+        from trealtime.calls.payload import build_initial_session_payload
+
+        return await build_initial_session_payload(
+            agent, context=context, model_config=model_config, run_config=run_config, overrides=overrides
+        )
 
     def _url(self, target: ConnectionTarget) -> str:
         if target.call_id is None:

@@ -1,0 +1,198 @@
+"""One REST request: credentials, a deadline, retries where they do no harm, and one table of what can go wrong.
+
+Theory of operation
+1. A request that the service has certainly not acted on is sent again: the connection was not made, or the answer is
+   429 or 503. A request that it may have acted on (any other 5xx, a connection that broke) is sent again only if twice
+   is as good as once (`repeatable`).
+2. Waits are 0.5 s, doubling, less up to a quarter at random; a ``Retry-After`` of the service counts where it is
+   longer. All attempts and waits together end at the deadline of the request.
+3. What comes out is the JSON object of the answer, or one `RequestFailed`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+import trio
+
+from trealtime.errors import (
+    CallGone,
+    MissingApiKey,
+    MissingDependency,
+    RateLimited,
+    RequestFailed,
+    SettingsError,
+    SettingsProblem,
+)
+from trealtime.transport.credentials import ApiKey, get_api_key, with_user_agent
+from trealtime.transport.request import check_headers, is_loopback
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["HttpRequests", "http_base_url", "open_http_client"]
+
+_OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
+_FIRST_WAIT_S: Final = 0.5
+_NOT_ACTED_ON: Final = frozenset({429, 503})
+_SHOWN_BODY_CHARS: Final = 4000
+
+
+def http_base_url(base_url: str | None) -> str:
+    """`base_url`, or OPENAI_BASE_URL, or the service's own, as http. Raises `SettingsError` for what is no address, and
+    where a key would cross a network in the clear."""
+    url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_BASE_URL
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        allowed = "https://HOST/PATH, such as https://api.openai.com/v1, without user and password"
+        raise SettingsError([SettingsProblem("base_url", url.rpartition("@")[2], allowed)], what="REST client")
+    found = urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+    if scheme == "http" and not is_loopback(found):
+        allowed = "https:// (over http:// the API key would cross the network in the clear)"
+        raise SettingsError([SettingsProblem("base_url", found, allowed)], what="REST client")
+    return found
+
+
+@asynccontextmanager
+async def open_http_client(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of our own: no proxies from the environment, no time-outs beside ours. Raises `MissingDependency`."""
+    httpx = _import_httpx()
+    # Reading the system's certificates takes tens of milliseconds: calls that are under way should not wait for it.
+    verify = await trio.to_thread.run_sync(ssl.create_default_context) if base_url.startswith("https") else True
+    async with httpx.AsyncClient(timeout=None, trust_env=False, verify=verify) as client:
+        yield client
+
+
+def _import_httpx() -> Any:
+    try:
+        import httpx
+    except ModuleNotFoundError:
+        raise MissingDependency("the REST side of calls and client secrets", extra="http") from None
+    return httpx
+
+
+@attrs.frozen(kw_only=True)
+class HttpRequests:
+    """Sends the requests of one REST client."""
+
+    client: httpx.AsyncClient
+    base_url: str
+    api_key: ApiKey | None = attrs.field(repr=False)
+    headers: Mapping[str, str] | None = attrs.field(repr=False)
+    """When given, all that is sent as headers."""
+
+    extra_headers: Mapping[str, str]
+    timeout_s: float
+    attempts: int
+    rng: random.Random
+
+    async def post(
+        self, path: str, body: Mapping[str, Any] | None, *, request: str, repeatable: bool
+    ) -> Mapping[str, Any]:
+        """The answer's JSON object ({} where it has none). `request` names it in errors."""
+        headers = await self._headers()
+        with trio.move_on_after(self.timeout_s):
+            attempt = 1
+            while True:
+                try:
+                    return await self._once(path, body, headers, request=request)
+                except RequestFailed as failed:
+                    again = failed.not_acted_on or (repeatable and _may_pass(failed))
+                    if attempt == self.attempts or not again:
+                        raise
+                    wait_s = _FIRST_WAIT_S * 2 ** (attempt - 1) * self.rng.uniform(0.75, 1)
+                    wait_s = max(wait_s, failed.retry_after_s or 0.0)
+                await trio.sleep(wait_s)
+                attempt += 1
+        raise RequestFailed(f"{request}: no answer within {self.timeout_s:g} s", request=request)
+
+    async def _once(
+        self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], *, request: str
+    ) -> Mapping[str, Any]:
+        httpx = _import_httpx()
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            answer = await self.client.post(f"{self.base_url}{path}", content=content, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            message = f"{request}: cannot connect to {self.base_url}: {error}"
+            raise RequestFailed(message, request=request, not_acted_on=True) from error
+        except httpx.HTTPError as error:
+            message = f"{request}: the connection to {self.base_url} failed: {error or type(error).__name__}"
+            raise RequestFailed(message, request=request) from error
+        if answer.is_success:
+            return _json_object(answer.text) or {}
+        raise _failure(answer.status_code, answer.headers, answer.text, path, request=request)
+
+    async def _headers(self) -> dict[str, str]:
+        own: Mapping[str, str]
+        if self.headers is not None:
+            own = self.headers
+        else:
+            key = await get_api_key(self.api_key)
+            if key is None:
+                raise MissingApiKey("no API key: set the environment variable OPENAI_API_KEY, or pass api_key")
+            own = {"Authorization": f"Bearer {key}", **self.extra_headers}
+        check_headers(own)
+        return {**with_user_agent(own), "Content-Type": "application/json"}
+
+
+def _may_pass(failed: RequestFailed) -> bool:
+    """Whether the same again may go better: the connection broke, or the service was in trouble."""
+    return failed.status is None or failed.status >= 500
+
+
+def _failure(status: int, headers: Mapping[str, str], body: str, path: str, *, request: str) -> RequestFailed:
+    found = (_json_object(body) or {}).get("error")
+    error = found if isinstance(found, Mapping) else {}
+    kind, hint = _KINDS.get(status, (RequestFailed, ""))
+    if status == 404 and "/calls/" in path:
+        kind, hint = CallGone, "the caller has hung up, or there never was such a call"
+    said = _text(error.get("message"))
+    return kind(
+        "; ".join([f"{request}: HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]),
+        request=request,
+        status=status,
+        code=_text(error.get("code")),
+        type=_text(error.get("type")),
+        param=_text(error.get("param")),
+        request_id=headers.get("x-request-id"),
+        body=body[:_SHOWN_BODY_CHARS],
+        not_acted_on=status in _NOT_ACTED_ON,
+        retry_after_s=_seconds(headers.get("retry-after")),
+    )
+
+
+_KINDS: Final[Mapping[int, tuple[type[RequestFailed], str]]] = {
+    401: (RequestFailed, "the key was not accepted: check OPENAI_API_KEY or api_key"),
+    403: (RequestFailed, "the key is known but may not do this: check its project"),
+    429: (RateLimited, "too many requests, or the quota is used up"),
+}
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < 86_400 else None
+
+
+def _json_object(text: str) -> Mapping[str, Any] | None:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,202 @@
+"""Webhooks of the service: who sent this, is it new, and which call is it about.
+
+The signature is that of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over id, timestamp and the
+body as it came, under a secret that only the service and you have.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from trealtime.errors import SettingsError, SettingsProblem, WebhookProblem, WebhookRefused
+
+__all__ = ["IncomingCall", "OtherWebhook", "RealtimeWebhooks", "SipHeader", "webhook_signature"]
+
+_PREFIX: Final = "whsec_"
+_INCOMING_CALL: Final = "realtime.call.incoming"
+
+
+@attrs.frozen
+class SipHeader:
+    """A header of the caller's INVITE. The caller wrote it: believe nothing in it."""
+
+    name: str
+    value: str
+
+
+@attrs.frozen(kw_only=True)
+class IncomingCall:
+    """A phone call that rings (``realtime.call.incoming``): accept or reject it by its `call_id`.
+
+    `webhook_id` names the delivery, the same for each repetition; `event_id` the event. `created_at_unix_s` is in whole
+    seconds.
+    """
+
+    call_id: str
+    sip_headers: tuple[SipHeader, ...] = ()
+    event_id: str = ""
+    webhook_id: str = ""
+    created_at_unix_s: int | None = None
+
+    def sip_header(self, name: str) -> str | None:
+        """The value of the first header of that name, in any case; None if there is none."""
+        return next((header.value for header in self.sip_headers if header.name.lower() == name.lower()), None)
+
+
+@attrs.frozen(kw_only=True)
+class OtherWebhook:
+    """A webhook of any other `type`; `data` is its ``data`` object as it came."""
+
+    type: str
+    data: Mapping[str, Any] = attrs.field(factory=dict)
+    event_id: str = ""
+    webhook_id: str = ""
+
+
+class RealtimeWebhooks:
+    """Checks webhooks and reads them. Holds the ids of the last `remembered` deliveries, so that none counts twice.
+
+    `secret` is what the service showed when the webhook was made (``whsec_...``; default: OPENAI_WEBHOOK_SECRET).
+    A timestamp may be off by `tolerance_s` either way; `now` is the wall clock, in Unix seconds.
+    Raises `SettingsError`.
+    """
+
+    def __init__(
+        self,
+        secret: str | None = None,
+        *,
+        tolerance_s: float = 300.0,
+        remembered: int = 4096,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        found = secret if secret is not None else os.environ.get("OPENAI_WEBHOOK_SECRET", "")
+        problems = []
+        if not found.strip():
+            allowed = "the webhook's secret, or the environment variable OPENAI_WEBHOOK_SECRET"
+            problems.append(SettingsProblem("secret", None, allowed))
+        elif _key(found) is None:
+            problems.append(SettingsProblem("secret", "a value that is not shown", "whsec_ and base64"))
+        if not tolerance_s >= 0:
+            problems.append(SettingsProblem("tolerance_s", tolerance_s, "seconds, not negative"))
+        if remembered < 1:
+            problems.append(SettingsProblem("remembered", remembered, "at least 1"))
+        if problems:
+            raise SettingsError(problems, what="webhooks")
+        self._secret = found
+        self._tolerance_s = tolerance_s
+        self._remembered = remembered
+        self._now = now
+        self._seen: dict[str, None] = {}  # in the order of arrival
+
+    def receive(self, headers: Mapping[str, str], body: bytes) -> IncomingCall | OtherWebhook | None:
+        """What a request to your webhook URL says; None for a delivery that has been received before.
+
+        `headers` by name, in any case; `body` as it came, byte for byte. Answer it with 2xx, also when this is None,
+        and within seconds: the service sends it again otherwise, for up to 72 hours. Raises `WebhookRefused` with its
+        reason; answer that with 400.
+        """
+        if isinstance(body, str):
+            raise TypeError(f"body must be the request's bytes as they came, got {type(body).__name__}")
+        lowered = {name.lower(): value for name, value in headers.items()}
+        webhook_id, timestamp, signatures = (_header(lowered, name) for name in ("id", "timestamp", "signature"))
+        self._check_time(timestamp)
+        expected = webhook_signature(self._secret, webhook_id, timestamp, bytes(body)).encode()
+        # Several: the service signs with the old secret and the new one while it is being changed.
+        if not any(hmac.compare_digest(each.encode(), expected) for each in signatures.split()):
+            raise _refused("bad_signature", "no signature in webhook-signature is that of this body under our secret")
+        event = _read(webhook_id, bytes(body))
+        if webhook_id in self._seen:
+            return None
+        self._seen[webhook_id] = None
+        if len(self._seen) > self._remembered:
+            del self._seen[next(iter(self._seen))]
+        return event
+
+    def forget(self, event: IncomingCall | OtherWebhook) -> None:
+        """Take the next delivery of `event` for new: for a handler that failed and answers 5xx, to be asked again."""
+        self._seen.pop(event.webhook_id, None)
+
+    def _check_time(self, timestamp: str) -> None:
+        try:
+            sent_at = int(timestamp)
+        except ValueError:
+            raise _refused("bad_timestamp", f"webhook-timestamp is not in whole seconds: {timestamp[:40]!r}") from None
+        age_s = self._now() - sent_at
+        if age_s > self._tolerance_s:
+            raise _refused("too_old", f"the webhook is {age_s:.0f} s old, at most {self._tolerance_s:g} s are allowed")
+        if age_s < -self._tolerance_s:
+            raise _refused("too_new", f"the webhook is from {-age_s:.0f} s in the future: is the clock right?")
+
+
+def webhook_signature(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
+    """The ``v1,...`` signature of a delivery, as the service makes it. For tests, and for senders of webhooks."""
+    key = _key(secret)
+    if key is None:
+        raise SettingsError(
+            [SettingsProblem("secret", "a value that is not shown", "whsec_ and base64")], what="webhooks"
+        )
+    signed = f"{webhook_id}.{timestamp}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+
+
+def _key(secret: str) -> bytes | None:
+    """The signing key: base64 after ``whsec_``, else the text itself. None for base64 that is none."""
+    secret = secret.strip()
+    if not secret.startswith(_PREFIX):
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(f"webhook-{name}", "").strip()
+    if not value:
+        raise _refused("missing_header", f"the header webhook-{name} is missing: this is no signed webhook")
+    return value
+
+
+def _read(webhook_id: str, body: bytes) -> IncomingCall | OtherWebhook:
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _refused("bad_body", f"the body is not JSON: {error}") from None
+    kind, data = (event.get("type"), event.get("data")) if isinstance(event, dict) else (None, None)
+    if not isinstance(kind, str) or not isinstance(data, dict):
+        raise _refused("bad_body", "the body is no event: it needs a type and a data object")
+    event_id = event["id"] if isinstance(event.get("id"), str) else ""
+    if kind != _INCOMING_CALL:
+        return OtherWebhook(type=kind, data=data, event_id=event_id, webhook_id=webhook_id)
+    call_id = data.get("call_id")
+    if not isinstance(call_id, str) or not call_id:
+        raise _refused("bad_body", "the event has no call_id")
+    created_at = event.get("created_at")
+    return IncomingCall(
+        call_id=call_id,
+        sip_headers=tuple(_sip_headers(data.get("sip_headers"))),
+        event_id=event_id,
+        webhook_id=webhook_id,
+        created_at_unix_s=created_at if isinstance(created_at, int) else None,
+    )
+
+
+def _sip_headers(value: object) -> list[SipHeader]:
+    """Those that can be read: a caller may send anything."""
+    found = value if isinstance(value, list) else []
+    pairs = [(each.get("name"), each.get("value")) for each in found if isinstance(each, dict)]
+    return [SipHeader(name, value) for name, value in pairs if isinstance(name, str) and isinstance(value, str)]
+
+
+def _refused(reason: WebhookProblem, message: str) -> WebhookRefused:
+    return WebhookRefused(message, reason=reason)
