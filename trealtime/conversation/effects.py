@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime.conversation.events import RealtimeSessionEvent, ResponseStatus
+from trealtime.conversation.playback import PlaybackChange
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -96,13 +97,16 @@ class Settled:
 class Effects:
     """Everything that follows from one event or command; apply it in one synchronous step.
 
-    Order: first throw away queued audio of the responses in `purge`, then note who is in charge (`switched`), queue
+    Order: first throw away queued audio of the responses in `purge`, then change how is played (`playback`), note who is in charge (`switched`), queue
     `emit` for the feeds, queue `send` for the writer, settle tickets, start `calls`, cancel `cancel_calls`,
     cancel `cancel_checks`, start `checks`.
     """
 
     purge: list[str] = attrs.Factory(list)
     """Response ids whose queued audio must not reach the app."""
+
+    playback: PlaybackChange | None = None
+    """Whoever plays goes on like this."""
 
     switched: list[AgentSwitch] = attrs.Factory(list)
     """Another agent is in charge: what is offered to the model is what this one offers."""
@@ -126,6 +130,7 @@ class Effects:
     def __bool__(self) -> bool:
         return bool(
             self.purge
+            or self.playback
             or self.switched
             or self.emit
             or self.send
