@@ -29,9 +29,17 @@ __all__ = [
     "invoke_tool",
 ]
 
-ToolErrorKind = Literal["unknown_tool", "invalid_arguments", "failed", "timed_out", "cancelled"]
+ToolErrorKind = Literal[
+    "unknown_tool",
+    "invalid_arguments",
+    "failed",
+    "timed_out",
+    "cancelled",
+    "approval_rejected",
+    "guardrail_rejected",
+]
 """Why a call has no result: there is no such tool, or none that is enabled; its arguments do not fit; it raised; it
-took too long; an interrupt cancelled it."""
+took too long; an interrupt cancelled it; it was not approved; a guardrail of the tool stopped it."""
 
 
 @attrs.frozen(kw_only=True)

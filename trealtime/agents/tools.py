@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AfterTool",
     "FunctionTool",
+    "NeedsApproval",
     "OnInterrupt",
     "ToolEnabled",
     "ToolErrorFunction",
@@ -42,6 +43,10 @@ ToolErrorFunction = Callable[[RunContext[Any], Exception], str | Awaitable[str]]
 
 ToolEnabled = bool | Callable[[RunContext[Any], "RealtimeAgent[Any]"], bool | Awaitable[bool]]
 """Whether a tool is there, as a bool or as a sync or async callable that tells by the run context and the agent."""
+
+NeedsApproval = bool | Callable[[RunContext[Any], dict[str, Any], str], bool | Awaitable[bool]]
+"""Whether a call needs approval, as a bool or as a sync or async callable that tells by the run context, the arguments
+and the call id."""
 
 OnInterrupt = Literal["keep", "cancel", "shield"]
 """What becomes of a running tool when the agent is interrupted."""
@@ -105,6 +110,13 @@ class FunctionTool:
     after_tool: AfterTool | None = attrs.field(default=None, kw_only=True)
     """Whether an answer follows a call of this tool; None: what the run config says."""
 
+    needs_approval: NeedsApproval = attrs.field(default=False, kw_only=True)
+    """Whether somebody has to approve a call before it is made."""
+
+    namespace: str | None = attrs.field(default=None, kw_only=True)
+    """Where the tool comes from, such as the name of an MCP server. What has been decided for always about a tool holds
+    for those of the same name and namespace."""
+
     def __attrs_post_init__(self) -> None:
         for field, kind in (("name", str), ("description", str), ("params_json_schema", Mapping)):
             value = getattr(self, field)
@@ -112,8 +124,11 @@ class FunctionTool:
                 raise TypeError(f"FunctionTool.{field} must be a {kind.__name__}, got {value!r}")
         if not callable(self.on_invoke_tool):
             raise TypeError(f"FunctionTool.on_invoke_tool must be an async callable, got {self.on_invoke_tool!r}")
-        if not isinstance(self.is_enabled, bool) and not callable(self.is_enabled):
-            raise TypeError(f"FunctionTool.is_enabled must be a bool or a callable, got {self.is_enabled!r}")
+        for field in ("is_enabled", "needs_approval"):
+            if not isinstance(getattr(self, field), bool) and not callable(getattr(self, field)):
+                raise TypeError(f"FunctionTool.{field} must be a bool or a callable, got {getattr(self, field)!r}")
+        if self.namespace is not None and not isinstance(self.namespace, str):
+            raise TypeError(f"FunctionTool.namespace must be a str or None, got {self.namespace!r}")
         for field in ("failure_error_function", "timeout_error_function"):
             if getattr(self, field) is not None and not callable(getattr(self, field)):
                 raise TypeError(f"FunctionTool.{field} must be a callable or None, got {getattr(self, field)!r}")
@@ -171,6 +186,7 @@ def function_tool(
     max_concurrency: int | None = None,
     max_output_bytes: int | None = MAX_OUTPUT_BYTES,
     after_tool: AfterTool | None = None,
+    needs_approval: NeedsApproval = False,
 ) -> FunctionTool: ...
 @overload
 def function_tool(
@@ -187,6 +203,7 @@ def function_tool(
     max_concurrency: int | None = None,
     max_output_bytes: int | None = MAX_OUTPUT_BYTES,
     after_tool: AfterTool | None = None,
+    needs_approval: NeedsApproval = False,
 ) -> Callable[[Callable[..., object]], FunctionTool]: ...
 def function_tool(
     func: Callable[..., object] | None = None,
@@ -203,6 +220,7 @@ def function_tool(
     max_concurrency: int | None = None,
     max_output_bytes: int | None = MAX_OUTPUT_BYTES,
     after_tool: AfterTool | None = None,
+    needs_approval: NeedsApproval = False,
 ) -> FunctionTool | Callable[[Callable[..., object]], FunctionTool]:
     """A `FunctionTool` made of a function; use it as ``@function_tool`` or ``@function_tool(...)``.
 
@@ -243,6 +261,7 @@ def function_tool(
             max_concurrency=max_concurrency,
             max_output_bytes=max_output_bytes,
             after_tool=after_tool,
+            needs_approval=needs_approval,
         )
 
     return decorate if func is None else decorate(func)

@@ -23,12 +23,14 @@ __all__ = [
     "CommitAudio",
     "CreateItem",
     "CreateResponse",
+    "DecideApproval",
     "DeleteItem",
     "Disconnect",
     "Interrupt",
     "OpenSession",
     "ReportCheck",
     "ReportHeard",
+    "ReportNeed",
     "RetrieveItem",
     "SendRaw",
     "SendToolOutput",
@@ -172,6 +174,25 @@ class SendToolOutput:
 
 
 @attrs.frozen
+class ReportNeed:
+    """It is known whether a `FunctionCall` needs approval."""
+
+    call_id: str
+    needed: bool = attrs.field(kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class DecideApproval:
+    """Approve or reject a call that waits for it, with `always` later calls of the tool too; for one that does not
+    wait nothing happens. `message` is what the model reads of a rejection."""
+
+    call_id: str
+    approve: bool
+    always: bool = False
+    message: str | None = None
+
+
+@attrs.frozen
 class UseTools:
     """The model has been told of these tools and of no others; a mapping declares one that the app runs by itself."""
 
@@ -242,6 +263,8 @@ Command = (
     | Interrupt
     | SendRaw
     | SendToolOutput
+    | ReportNeed
+    | DecideApproval
     | UseTools
     | ReportCheck
     | Shed

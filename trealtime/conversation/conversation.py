@@ -5,8 +5,9 @@
 
 Where the rules are: what a server event does in `reception`, what a command does in `requesting`, one response at a
 time in `gate`, the life of a response in `responses`, who is in charge in `handoffs`, barge-in and truncation in
-`interrupts`, what was heard in `ledger`, the item graph in `history`, what is checked in `guardrails`, errors
-by event id in `requests` and `server_errors`.
+`interrupts`, function calls in `tool_calls` and `approvals`, what was heard in `ledger`, the item graph in `history`,
+what is checked in `guardrails`, errors by event id in `requests` and `server_errors`, what it takes in `usage` and
+`prices`, when it has to end in `limits`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.approvals import Approvals, Standing, expire_approvals
 from trealtime.conversation.checks import GuardrailCounters, GuardrailPolicy, Guardrails
 from trealtime.conversation.commands import Command
-from trealtime.conversation.effects import Effects, Usage
+from trealtime.conversation.effects import ApprovalRequest, Effects, HostedTool
 from trealtime.conversation.events import EventInfo, RealtimeRawModelEvent
 from trealtime.conversation.handoffs import VoiceLock, voice_lock
 from trealtime.conversation.hold_back import drop_purged
@@ -27,17 +29,20 @@ from trealtime.conversation.ids import IdSource
 from trealtime.conversation.input_guardrails import expire_inputs
 from trealtime.conversation.items import RealtimeItem
 from trealtime.conversation.ledger import PlaybackLedger, PlaybackPosition
+from trealtime.conversation.limits import Limits, SessionLimits, check_limits
+from trealtime.conversation.prices import Cost, Prices
 from trealtime.conversation.raw import model_events
 from trealtime.conversation.reception import RECEPTION, receive_audio
 from trealtime.conversation.requesting import REQUESTING
-from trealtime.conversation.responses import end_response, fail_request, pump
+from trealtime.conversation.responses import fail_request, give_up, pump
 from trealtime.conversation.state import BargeIn, State
+from trealtime.conversation.usage import Meter, TranscriptionUsage, Usage
 from trealtime.errors import ServerRefused
 from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudioDelta
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.agents.tools import AfterTool
+    from trealtime.agents.tools import AfterTool, FunctionTool
 
 __all__ = ["Conversation", "ConversationCounters"]
 
@@ -73,7 +78,9 @@ class Conversation:
     `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` ``"off"``
     leaves interrupting to the app. After an interrupt the ``response.done`` of the interrupted response is awaited
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
-    `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked.
+    `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked,
+    `prices` what tokens cost, `limits` how much of them there is. A call that needs approval waits for it for
+    `approval_timeout_s` (None: until the end).
     """
 
     def __init__(
@@ -89,6 +96,9 @@ class Conversation:
         response_timeout_s: float = 30.0,
         after_tool: AfterTool = "auto",
         guardrails: GuardrailPolicy | None = None,
+        approval_timeout_s: float | None = None,
+        prices: Prices | None = None,
+        limits: SessionLimits | None = None,
     ) -> None:
         self._raw_events = raw_events
         self._state = State(
@@ -101,6 +111,9 @@ class Conversation:
             response_timeout_s=response_timeout_s,
             after_tool=after_tool,
             guardrails=Guardrails(guardrails if guardrails is not None else GuardrailPolicy()),
+            approvals=Approvals(approval_timeout_s),
+            meter=Meter(prices),
+            limits=Limits(limits if limits is not None else SessionLimits()),
         )
         self._next_deadline: float | None = None
 
@@ -144,9 +157,9 @@ class Conversation:
             request.dead, request.tickets = True, []
         for response in state.live():
             if response.forget_at is not None and response.forget_at <= now:
-                overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
-                end_response(state, overdue, now, fx)
+                give_up(state, response, now, fx)
         expire_inputs(state, now, fx)
+        expire_approvals(state, now, fx)
         self._proceed(now, fx)
         return fx
 
@@ -154,11 +167,14 @@ class Conversation:
         """Send what may be sent now, and find out when to look again."""
         state = self._state
         drop_purged(state, now, fx)
+        check_limits(state, now, fx)
         pump(state, now, fx)
         sent_at = state.gate.oldest_sent_at
         times = [
             state.gate.due_at,
+            state.limits.deadline,
             state.guardrails.input_deadline(state.response_timeout_s),
+            state.approvals.deadline,
             None if sent_at is None else sent_at + state.response_timeout_s,
             *(response.forget_at for response in state.responses.values()),
         ]
@@ -190,9 +206,24 @@ class Conversation:
         return self._state.agent
 
     @property
+    def model(self) -> str | None:
+        """The model that answers, as acknowledged."""
+        return self._state.model
+
+    @property
     def usage(self) -> Usage:
         """Tokens of all responses so far."""
-        return self._state.usage
+        return self._state.meter.usage
+
+    @property
+    def transcription_usage(self) -> TranscriptionUsage:
+        """What transcribing the user has taken so far."""
+        return self._state.meter.transcription
+
+    @property
+    def cost(self) -> Cost | None:
+        """Of all responses and transcriptions so far; None without prices."""
+        return self._state.meter.cost
 
     @property
     def response_active(self) -> bool:
@@ -227,6 +258,15 @@ class Conversation:
     def output_format(self) -> AudioFormat:
         """The format of audio from the server, as acknowledged."""
         return self._state.output_format
+
+    @property
+    def pending_approvals(self) -> list[ApprovalRequest]:
+        """The calls that wait for a decision, oldest first, in a list of the caller's own."""
+        return list(self._state.approvals.pending.values())
+
+    def standing_decision(self, tool: FunctionTool | HostedTool) -> Standing | None:
+        """What has been decided for always about such a tool."""
+        return self._state.approvals.standing(tool)
 
     def guardrail_counters(self) -> GuardrailCounters:
         """Numbers of the guardrails, for `session.statistics()`."""

@@ -7,6 +7,7 @@ checkers. Every event carries `info`, whose `context` is the run context.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
     from trealtime.agents.tool_invocation import ToolErrorKind
     from trealtime.agents.tools import FunctionTool
+    from trealtime.conversation.effects import HostedTool
+    from trealtime.conversation.usage import Usage
 
 __all__ = [
     "AudioChunk",
     "EventInfo",
+    "LimitName",
+    "LimitUse",
     "RealtimeAgentEndEvent",
     "RealtimeAgentStartEvent",
     "RealtimeAudio",
@@ -36,12 +41,16 @@ __all__ = [
     "RealtimeHistoryAdded",
     "RealtimeHistoryUpdated",
     "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeLimitApproached",
+    "RealtimeLimitReached",
     "RealtimeRawModelEvent",
     "RealtimeSessionEvent",
     "RealtimeSettingsMismatch",
     "RealtimeSpeechStarted",
     "RealtimeSpeechStopped",
     "RealtimeTextDelta",
+    "RealtimeToolApprovalDropped",
+    "RealtimeToolApprovalRequired",
     "RealtimeToolEnd",
     "RealtimeToolProgress",
     "RealtimeToolStart",
@@ -90,7 +99,8 @@ class RealtimeAgentEndEvent:
     """A response is over (``response.done``), whatever its outcome.
 
     Ours: `response_id`, `item_ids` (what it added to the conversation, in order), `status`, and `reason`
-    (``turn_detected``, ``client_cancelled``, ``max_output_tokens``, ``content_filter``, an error code, or None).
+    (``turn_detected``, ``client_cancelled``, ``max_output_tokens``, ``content_filter``, an error code, or None), and
+    `usage`, what it took (None where the server does not say).
     """
 
     agent: RealtimeAgent[Any]
@@ -99,6 +109,7 @@ class RealtimeAgentEndEvent:
     item_ids: tuple[str, ...] = ()
     status: ResponseStatus = "completed"
     reason: str | None = None
+    usage: Usage | None = None
     type: Literal["agent_end"] = "agent_end"
 
 
@@ -292,6 +303,38 @@ class RealtimeToolStart:
 
 
 @attrs.frozen(kw_only=True)
+class RealtimeToolApprovalRequired:
+    """A call waits for `session.approve_tool_call` or `session.reject_tool_call`; `arguments` is the raw JSON text.
+
+    `tool` is a `HostedTool` where the server runs it. Ours: `expires_at`, in the time of `trio.current_time`, when it
+    is given up; None: never.
+    """
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool | HostedTool
+    call_id: str
+    arguments: str
+    info: EventInfo
+    expires_at: float | None = None
+    type: Literal["tool_approval_required"] = "tool_approval_required"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolApprovalDropped:
+    """Ours: nobody is to decide this call any more. `reason`: ``"timeout"`` (its time is over, it counts as rejected),
+    ``"interrupted"`` (an interrupt has cancelled it: its tool has ``on_interrupt="cancel"``), ``"answered"`` (the app
+    has answered it by itself) or ``"closed"`` (the session ends)."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool | HostedTool
+    call_id: str
+    arguments: str
+    reason: Literal["timeout", "interrupted", "answered", "closed"]
+    info: EventInfo
+    type: Literal["tool_approval_dropped"] = "tool_approval_dropped"
+
+
+@attrs.frozen(kw_only=True)
 class RealtimeToolProgress:
     """Ours: a tool that is an async generator has yielded `note`; the last note is the result too."""
 
@@ -393,6 +436,39 @@ class RealtimeSettingsMismatch:
     type: Literal["settings_mismatch"] = "settings_mismatch"
 
 
+LimitName = Literal["max_tokens", "max_cost", "max_duration_s"]
+
+
+@attrs.frozen
+class LimitUse:
+    """How much of one limit of the run config is `used`: tokens, an amount of money, or seconds."""
+
+    limit: LimitName
+    used: int | float | Decimal
+    allowed: int | float | Decimal
+
+    def __str__(self) -> str:
+        return f"{self.limit}: {self.used} of {self.allowed}"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeLimitApproached:
+    """Ours: the share ``warn_at`` of a limit is used. Comes once for each limit."""
+
+    limit: LimitUse
+    info: EventInfo
+    type: Literal["limit_approached"] = "limit_approached"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeLimitReached:
+    """Ours: a limit is reached, and the session ends when the answer that is being made has been heard."""
+
+    limit: LimitUse
+    info: EventInfo
+    type: Literal["limit_reached"] = "limit_reached"
+
+
 @attrs.frozen(kw_only=True)
 class RealtimeInputAudioTimeoutTriggered:
     """The user was silent for ``idle_timeout_ms``. Ours: the item and its span of input audio."""
@@ -420,11 +496,15 @@ RealtimeSessionEvent = (
     | RealtimeHistoryUpdated
     | RealtimeHistoryAdded
     | RealtimeToolStart
+    | RealtimeToolApprovalRequired
+    | RealtimeToolApprovalDropped
     | RealtimeToolProgress
     | RealtimeToolEnd
     | RealtimeHandoffEvent
     | RealtimeGuardrailTripped
     | RealtimeError
     | RealtimeSettingsMismatch
+    | RealtimeLimitApproached
+    | RealtimeLimitReached
     | RealtimeInputAudioTimeoutTriggered
 )

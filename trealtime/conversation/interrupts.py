@@ -17,6 +17,7 @@ Cancel and truncate go on the urgent lane, cancel first: it stops the generation
 
 from __future__ import annotations
 
+from trealtime.conversation.approvals import interrupt_approval
 from trealtime.conversation.effects import Effects
 from trealtime.conversation.events import RealtimeAudioInterrupted
 from trealtime.conversation.requests import Sent
@@ -82,7 +83,8 @@ def cancel_calls(state: State, fx: Effects, *, response_id: str | None = None) -
     cancelled = [call for call in state.calls.values() if call.cancels and response_id in (None, call.response.id)]
     for call in cancelled:
         call.cancelled = True
-        fx.cancel_calls.append(call.call_id)
+        if not interrupt_approval(state, call.call_id, fx):
+            fx.cancel_calls.append(call.call_id)
     return bool(cancelled)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime.conversation.approvals import ask_hosted
 from trealtime.conversation.effects import Effects
 from trealtime.conversation.events import (
     RealtimeAudioEnd,
@@ -41,6 +42,7 @@ from trealtime.conversation.responses import (
 from trealtime.conversation.server_errors import is_collision, is_harmless, is_refused_create, read_error
 from trealtime.conversation.state import State
 from trealtime.conversation.tool_calls import begin_call
+from trealtime.conversation.usage import parse_transcription_usage
 from trealtime.errors import AudioFormatError, ProtocolError, ServerRefused, SettingsRefused
 from trealtime.protocol import server_events as wire
 from trealtime.protocol.acknowledgement import session_differences
@@ -309,6 +311,9 @@ def transcription_completed(
     if event.item_id not in state.deleted_items:
         change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
         state.emit_history(fx, change, event.item_id)
+    usage = parse_transcription_usage(event.usage)
+    if usage is not None:
+        state.meter.count_transcription(usage, state.transcription_model)
     turn_transcribed(state, event.item_id, event.transcript, fx)
 
 
@@ -332,17 +337,18 @@ def response_done(state: State, event: wire.ResponseDone, now: float, fx: Effect
 
 
 def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float, fx: Effects) -> None:
-    _output_item(state, event, fx, final=False)
+    _output_item(state, event, now, fx, final=False)
 
 
 def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float, fx: Effects) -> None:
-    _output_item(state, event, fx, final=True)
+    _output_item(state, event, now, fx, final=True)
     item_over(state, event.response_id, event.item, now, fx)
 
 
 def _output_item(
     state: State,
     event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
+    now: float,
     fx: Effects,
     *,
     final: bool,
@@ -362,6 +368,8 @@ def _output_item(
                 silence(state, response, item_id, content_index, fx)
     if final and event.item.get("type") == "function_call":
         begin_call(state, response, event.item, fx)
+    elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
+        ask_hosted(state, event.item, now, fx)
 
 
 def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float, fx: Effects) -> None:

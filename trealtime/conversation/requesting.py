@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trealtime.conversation import commands as cmd
+from trealtime.conversation.approvals import decide, drop_approval, need_known
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime.conversation.guardrails import forget_everything, verdict
@@ -24,6 +25,7 @@ __all__ = ["REQUESTING"]
 def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects) -> None:
     state.emit(fx, RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
     state.opening = Opening(command.ticket, acknowledged=command.session is None)
+    state.limits.began_at = now
     if command.session is not None:
         _send_update(state, command.session, fx, opening=True)
 
@@ -82,6 +84,8 @@ def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) 
         # The app answers a call by itself; whether it wants a response it says by itself too.
         fx.cancel_calls.append(item["call_id"])
         end_call(state, item["call_id"], respond=False, fx=fx)
+    elif item.get("type") == "mcp_approval_response":
+        drop_approval(state, str(item.get("approval_request_id")), "answered", fx)
 
 
 def delete_item(state: State, command: cmd.DeleteItem, now: float, fx: Effects) -> None:
@@ -122,6 +126,14 @@ def send_tool_output(state: State, command: cmd.SendToolOutput, now: float, fx: 
     event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
     state.send(fx, event, Sent("conversation.item.create"))
     end_call(state, command.call_id, respond=command.respond, nothing_to_tell=command.nothing_to_tell, fx=fx)
+
+
+def report_need(state: State, command: cmd.ReportNeed, now: float, fx: Effects) -> None:
+    need_known(state, command.call_id, now, fx, needed=command.needed)
+
+
+def decide_approval(state: State, command: cmd.DecideApproval, now: float, fx: Effects) -> None:
+    decide(state, command.call_id, approve=command.approve, always=command.always, message=command.message, fx=fx)
 
 
 # ---- input audio ----------------------------------------------------------------------------------------------------
@@ -256,6 +268,8 @@ def disconnect(state: State, command: cmd.Disconnect, now: float, fx: Effects) -
         tickets += request.tickets
     for response in state.unfinished():
         tickets += response.tickets
+    for call_id in list(state.approvals.pending):
+        drop_approval(state, call_id, "closed", fx)
     state.responses.clear()
     state.calls.clear()
     forget_everything(state)
@@ -274,6 +288,8 @@ REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.RetrieveItem: retrieve_item,
     cmd.TruncateItem: truncate_item,
     cmd.SendToolOutput: send_tool_output,
+    cmd.ReportNeed: report_need,
+    cmd.DecideApproval: decide_approval,
     cmd.UseTools: use_tools,
     cmd.CommitAudio: commit_audio,
     cmd.ClearAudio: clear_audio,

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.conversation.approvals import Approvals
 from trealtime.conversation.checks import Guardrails
-from trealtime.conversation.effects import Effects, Outgoing, ResponseResult, Settled, Usage
+from trealtime.conversation.effects import Effects, FunctionCall, Outgoing, ResponseResult, Settled
 from trealtime.conversation.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
 from trealtime.conversation.floor import SentItems
 from trealtime.conversation.gate import Request, ResponseGate
 from trealtime.conversation.history import Change, History
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.ledger import PlaybackLedger
+from trealtime.conversation.limits import Limits
 from trealtime.conversation.requests import OpenRequests, Sent
+from trealtime.conversation.usage import Meter
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -107,6 +110,9 @@ class Call:
     tool: FunctionTool | None
     """None: there is none of that name, or the app runs it."""
 
+    work: FunctionCall | None = None
+    """What a worker gets; None: the app runs it."""
+
     cancelled: bool = False
     """An interrupt has cancelled it."""
 
@@ -162,12 +168,14 @@ class State:
     response_timeout_s: float
     after_tool: AfterTool = "auto"
     guardrails: Guardrails = attrs.field(factory=Guardrails)
+    approvals: Approvals = attrs.field(factory=Approvals)
+    meter: Meter = attrs.field(factory=Meter)
+    limits: Limits = attrs.field(factory=Limits)
 
     history: History = attrs.field(factory=History, init=False)
     gate: ResponseGate = attrs.field(factory=ResponseGate, init=False)
     requests: OpenRequests = attrs.field(factory=OpenRequests, init=False)
     counters: Counters = attrs.field(factory=Counters, init=False)
-    usage: Usage = attrs.field(factory=Usage, init=False)
 
     responses: dict[str, Response] = attrs.field(factory=dict, init=False)
     """Live ones, by id."""
@@ -253,6 +261,20 @@ class State:
         for key in ("audio", "input", "turn_detection"):
             node = node.get(key) if isinstance(node, Mapping) else None
         return node if isinstance(node, Mapping) else {}
+
+    @property
+    def model(self) -> str | None:
+        """The model that answers, as acknowledged."""
+        name = self.acknowledged.get("model") if self.acknowledged is not None else None
+        return name if isinstance(name, str) else None
+
+    @property
+    def transcription_model(self) -> str | None:
+        """The model that transcribes the user, as acknowledged."""
+        node: object = self.acknowledged
+        for key in ("audio", "input", "transcription", "model"):
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return node if isinstance(node, str) else None
 
     @property
     def server_interrupts(self) -> bool:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trealtime.conversation.approvals import drop_approval
 from trealtime.conversation.effects import Effects, FunctionCall
 from trealtime.conversation.events import RealtimeError
 from trealtime.conversation.responses import follow_up
@@ -71,18 +72,17 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
     if name in tools and tool is None:
         return
     item_id = item.get("id")
-    fx.calls.append(
-        FunctionCall(
-            call_id=call_id,
-            name=name,
-            arguments=text,
-            item_id=item_id if isinstance(item_id, str) else "",
-            response_id=response.id,
-            agent=state.agent,
-            tool=tool,
-            known=tuple(tools),
-        )
+    call.work = FunctionCall(
+        call_id=call_id,
+        name=name,
+        arguments=text,
+        item_id=item_id if isinstance(item_id, str) else "",
+        response_id=response.id,
+        agent=state.agent,
+        tool=tool,
+        known=tuple(tools),
     )
+    fx.calls.append(call.work)
     if response.dead is not None and call.cancels:
         call.cancelled = True
         fx.cancel_calls.append(call_id)
@@ -92,6 +92,7 @@ def end_call(
     state: State, call_id: str, *, respond: bool | None = None, nothing_to_tell: bool = False, fx: Effects
 ) -> None:
     """A function call has its output; `respond` None leaves it to the rules whether that wants an answer."""
+    drop_approval(state, call_id, "answered", fx)
     call = state.calls.pop(call_id)
     state.finished_calls.add(call_id, call.fingerprint)
     response = call.response

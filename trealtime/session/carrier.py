@@ -15,10 +15,9 @@ import trio
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.conversation.commands import Command, Shed
 from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import Effects, FunctionCall, GuardrailCheck
-from trealtime.conversation.events import RealtimeAudio, RealtimeSessionEvent
+from trealtime.conversation.effects import ApprovalRequest, Effects, FunctionCall, GuardrailCheck
+from trealtime.conversation.events import LimitUse, RealtimeAudio, RealtimeSessionEvent
 from trealtime.conversation.handoffs import AgentSwitch
-from trealtime.conversation.playback import PlaybackChange
 from trealtime.protocol.codec import decode_server_event
 from trealtime.session.mailbox import Feed
 from trealtime.session.outbox import Outbox
@@ -52,7 +51,9 @@ class Carrier:
     on_cancel_call: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
     on_check: Callable[[GuardrailCheck], None] = attrs.field(default=_no_check, init=False)
     on_cancel_checks: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
-    on_playback: Callable[[PlaybackChange], None] = attrs.field(default=lambda _: None, init=False)
+    on_limit: Callable[[LimitUse], None] = attrs.field(default=lambda _: None, init=False)
+    on_ask: Callable[[ApprovalRequest], None] = attrs.field(default=lambda _: None, init=False)
+    on_withdraw: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
     on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     on_output_format: Callable[[AudioFormat], None] = attrs.field(default=lambda _: None, init=False)
     expired: bool = attrs.field(default=False, init=False)
@@ -84,8 +85,6 @@ class Carrier:
         for response_id in effects.purge:
             for feed in self.feeds:
                 feed.purge(response_id)
-        if effects.playback is not None:
-            self.on_playback(effects.playback)
         if effects.playback_reset:
             self.on_playback_reset()
         # A response's first event comes with the news whose response it is: tell its feed before it is filtered out.
@@ -112,6 +111,12 @@ class Carrier:
             self.on_cancel_checks(subject)
         for check in effects.checks:
             self.on_check(check)
+        for call_id in effects.withdrawn:
+            self.on_withdraw(call_id)
+        for request in effects.asks:
+            self.on_ask(request)
+        if effects.limit is not None:
+            self.on_limit(effects.limit)
         self._follow_formats()
         self._set_alarm()
         if self._changed:

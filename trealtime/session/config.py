@@ -15,14 +15,24 @@ from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
 from trealtime.agents.tool_invocation import ToolErrorFormatter
 from trealtime.agents.tools import AfterTool
+from trealtime.conversation.limits import SessionLimits
+from trealtime.conversation.prices import ModelPrices, find_prices
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, setting, structure
+from trealtime.session.approvals import ApprovalHandler
 from trealtime.session.mailbox import Overflow
 from trealtime.session.playback_tracker import RealtimePlaybackTracker
 from trealtime.transport.credentials import ApiKey
 
-__all__ = ["GuardrailsSettings", "RealtimeModelConfig", "RealtimeRunConfig", "model_config", "run_config"]
+__all__ = [
+    "GuardrailsSettings",
+    "RealtimeModelConfig",
+    "RealtimeRunConfig",
+    "check_priced",
+    "model_config",
+    "run_config",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +80,12 @@ class RealtimeRunConfig:
     tool_error_formatter: ToolErrorFormatter | None = setting(default=None)
     """Makes the text that the model reads of a call that failed (`ToolErrorFormatterArgs`); sync or async."""
 
+    approval_handler: ApprovalHandler | None = setting(default=None)
+    """Decides about calls that need approval; None: `session.approve_tool_call` and `reject_tool_call` do."""
+
+    approval_timeout_s: float | None = setting(default=None, at_least=0)
+    """How long a call waits for approval before it counts as rejected; None: until the session ends."""
+
     hooks: RealtimeRunHooks | None = setting(default=None)
     """Hear what happens to all agents of a session."""
 
@@ -80,6 +96,12 @@ class RealtimeRunConfig:
     """Checks of what the user says to any agent; they come after the agent's own."""
 
     guardrails_settings: GuardrailsSettings = setting(default=GuardrailsSettings())
+
+    prices: Mapping[str, ModelPrices] | None = setting(default=None)
+    """What models cost, by their names; without it every cost is None."""
+
+    limits: SessionLimits = setting(default=SessionLimits())
+    """What ends a session, however well it goes."""
 
     barge_in: Literal["immediate", "off"] = setting(default="immediate")
     """``"immediate"``: the user's speech interrupts the agent as soon as the server hears it. ``"off"``: only the app
@@ -149,7 +171,19 @@ def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeR
         if early:
             raise SettingsError(early, what="config")
         value = {key: each for key, each in value.items() if key not in _NEXT}
-    return structure(RealtimeRunConfig, {} if value is None else value, what="config")
+    config = structure(RealtimeRunConfig, {} if value is None else value, what="config")
+    if config.limits.max_cost is not None and not config.prices:
+        problem = SettingsProblem("limits.max_cost", config.limits.max_cost, "nothing without `prices`")
+        raise SettingsError([problem], what="config")
+    return config
+
+
+def check_priced(config: RealtimeRunConfig, model: str | None) -> None:
+    """Raise `SettingsError` when the cost is limited and `model`, which the server uses, has no price."""
+    prices = config.prices or {}
+    if config.limits.max_cost is not None and find_prices(prices, model) is None:
+        allowed = f"a table with the prices of {model!r}, because `max_cost` limits them"
+        raise SettingsError([SettingsProblem("prices", list(prices), allowed)], what="config")
 
 
 def model_config(value: RealtimeModelConfig | Mapping[str, Any] | None) -> RealtimeModelConfig:

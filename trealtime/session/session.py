@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Literal
 
@@ -22,6 +23,7 @@ from trealtime.conversation.commands import (
     CommitAudio,
     CreateItem,
     CreateResponse,
+    DecideApproval,
     DeleteItem,
     Interrupt,
     OpenSession,
@@ -31,16 +33,20 @@ from trealtime.conversation.commands import (
     UseTools,
 )
 from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import FunctionCall, Usage
-from trealtime.conversation.events import EventInfo, RealtimeSessionEvent
+from trealtime.conversation.effects import ApprovalRequest, FunctionCall
+from trealtime.conversation.events import EventInfo, LimitUse, RealtimeSessionEvent
 from trealtime.conversation.handoffs import AgentSwitch
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import RealtimeItem
+from trealtime.conversation.prices import Cost
+from trealtime.conversation.usage import TranscriptionUsage, Usage
 from trealtime.errors import ConnectFailed, SessionClosed, SettingsError, SettingsProblem
+from trealtime.mcp.connections import Connections
 from trealtime.protocol.user_input import UserInput, message_item
 from trealtime.protocol.validation import NOT_SET
 from trealtime.session import config
 from trealtime.session.agent_settings import SettingsInput
+from trealtime.session.approvals import ApprovalWorkers
 from trealtime.session.audio_input import AudioData, audio_bytes
 from trealtime.session.carrier import Carrier
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
@@ -50,6 +56,7 @@ from trealtime.session.hooks import HookCalls
 from trealtime.session.lifetime import Lifetime
 from trealtime.session.listening import Listening
 from trealtime.session.mailbox import Feed, Overflow, check_event_types
+from trealtime.session.mcp_servers import SessionMCPServers
 from trealtime.session.model_shim import SessionModel
 from trealtime.session.opening import connection_target, default_model_name, opening
 from trealtime.session.outbox import MicrophoneAudio, Outbox
@@ -107,7 +114,10 @@ class RealtimeSession(Generic[ContextT]):
             cancel_grace_s=self._run.cancel_grace_s,
             response_timeout_s=self._run.response_timeout_s,
             after_tool=self._run.after_tool,
+            approval_timeout_s=self._run.approval_timeout_s,
             guardrails=self._policy,
+            prices=self._run.prices,
+            limits=self._run.limits,
         )
         outbox = Outbox(audio_bound_s=self._run.input_buffer_s, event_bound=self._run.outbox_events)
         self._carrier = Carrier(core, outbox, Tickets(lambda: self._ids.next("ticket")))
@@ -121,7 +131,20 @@ class RealtimeSession(Generic[ContextT]):
             formatter=self._run.tool_error_formatter,
         )
         self._lifetime.on_wind_down = self._tools.wind_down
-        self._agents = Agents(self._carrier, self._lifetime, self._info, self._run, self._config)
+        servers = Connections(self._run.close_timeout_s / 2)
+        self._servers = SessionMCPServers(self._carrier, self._lifetime, self._info, servers)
+        self._lifetime.on_tools_ended = self._servers.close
+        approvals = ApprovalWorkers(
+            self._carrier,
+            self._lifetime,
+            self._info,
+            self._run.approval_handler,
+            threads=self._run.tool_concurrency,
+        )
+        self._carrier.on_ask = approvals.start
+        self._carrier.on_withdraw = approvals.cancel
+        self._agents = Agents(self._carrier, self._lifetime, self._info, self._run, self._config, self._servers)
+        self._servers.on_change = self._agents.renew_served
         checks = GuardrailWorkers(self._carrier, self._lifetime, self._info, self._run.guardrails_settings)
         self._carrier.on_check = checks.start
         self._carrier.on_cancel_checks = checks.cancel
@@ -130,6 +153,7 @@ class RealtimeSession(Generic[ContextT]):
         self._hooks = HookCalls(self._run.hooks, self._info, self._run.close_timeout_s / 2)
         self._hooked(agent)
         self._carrier.on_cancel_call = self._tools.cancel
+        self._carrier.on_limit = self._end_at
         if tracker is not None:
             self._carrier.on_playback_reset = tracker.on_interrupted
             self._carrier.on_output_format = tracker.set_audio_format
@@ -169,24 +193,32 @@ class RealtimeSession(Generic[ContextT]):
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
+        async with self._servers.open(), self._connect():
+            yield
+
+    @asynccontextmanager
+    async def _connect(self) -> AsyncIterator[None]:
         begin = await opening(
             self.current_agent,
             self._context,
             self._run,
             self._config,
             model_name=default_model_name(self._model, self._config),
+            served=await self._servers.tools_of(self.current_agent),
         )
         check_sendable(begin.payload, "settings")
         check_transcription(self._policy, begin.own.settings)
         self._agents.begin(begin.own, begin.payload)
-        self._carrier.command(UseTools(begin.own.offer.tools))
+        self._carrier.command(UseTools(begin.own.offer.callable))
         ticket = self._carrier.tickets.open()
 
         async def become_ready() -> None:
             with trio.move_on_after(self._run.ready_timeout_s) as waiting:
                 await self._answer(ticket)
+                config.check_priced(self._run, self._carrier.core.model)
                 self._hooks.opened(self.current_agent)
                 self._lifetime.start_tool(self._hooks.run)
+                self._servers.opened()
             if waiting.cancelled_caught:
                 raise ConnectFailed(
                     "the server took the connection and did not make the session ready within "
@@ -282,8 +314,18 @@ class RealtimeSession(Generic[ContextT]):
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all responses so far."""
+        """Tokens of all responses so far, with an entry for each; with `prices` their cost."""
         return self._carrier.core.usage
+
+    @property
+    def transcription_usage(self) -> TranscriptionUsage:
+        """What transcribing the user has taken so far; no part of `usage`."""
+        return self._carrier.core.transcription_usage
+
+    @property
+    def cost(self) -> Cost | None:
+        """What responses and transcriptions have cost so far, by the `prices` of the run config; None without them."""
+        return self._carrier.core.cost
 
     @property
     def model(self) -> SessionModel:
@@ -524,6 +566,31 @@ class RealtimeSession(Generic[ContextT]):
         self._carrier.command(CancelResponse(response_id))
         await trio.lowlevel.checkpoint()
 
+    # ---- approvals -----------------------------------------------------------------------------------------------
+
+    @property
+    def pending_approvals(self) -> list[ApprovalRequest]:
+        """The calls that wait for `approve_tool_call` or `reject_tool_call` now, oldest first, in a list of your
+        own."""
+        return self._carrier.core.pending_approvals
+
+    async def approve_tool_call(self, call_id: str, *, always: bool = False) -> bool:
+        """Let a call that waits for approval be made, with the tool and the agent that it came with.
+
+        `always`: so are later calls of this tool in this session, without asking. It takes effect before this waits
+        for anything, so cancelling it undoes nothing. False: no such call waits (any more), and nothing happens.
+        """
+        return await self._decide(DecideApproval(call_id=call_id, approve=True, always=always))
+
+    async def reject_tool_call(
+        self, call_id: str, *, always: bool = False, rejection_message: str | None = None
+    ) -> bool:
+        """Answer a call that waits for approval with a refusal: the model reads `rejection_message`; None: what the
+        ``tool_error_formatter`` of the run config says. Everything else as in `approve_tool_call`."""
+        return await self._decide(
+            DecideApproval(call_id=call_id, approve=False, always=always, message=rejection_message)
+        )
+
     # ---- items ---------------------------------------------------------------------------------------------------
 
     async def create_item(self, item: UserInput, *, previous_item_id: str | None = None) -> str:
@@ -598,9 +665,19 @@ class RealtimeSession(Generic[ContextT]):
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
+    async def _decide(self, decision: DecideApproval) -> bool:
+        self._lifetime.check_open()
+        pending = any(request.call_id == decision.call_id for request in self.pending_approvals)
+        self._carrier.command(decision)
+        await trio.lowlevel.checkpoint()
+        return pending
+
     def _start_call(self, call: FunctionCall) -> None:
         if not self._agents.take(call):
             self._tools.start(call)
+
+    def _end_at(self, limit: LimitUse) -> None:
+        self._lifetime.start_tool(partial(self._lifetime.stop_at_limit, limit, self._run.limits.grace_s))
 
     def _switched(self, switch: AgentSwitch) -> None:
         self._agents.switched(switch)

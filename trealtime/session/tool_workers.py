@@ -4,12 +4,17 @@ A tool that raises, takes too long, is unknown or got wrong arguments neither en
 waiting: the model is told what went wrong and, where that is not the model's own fault, the app gets an ``error``
 event. Which calls come here, and what follows from their outputs, is the core's to say (`tool_calls`).
 
+A call is looked into first: whether the tool is there, and whether somebody has to approve it. The core says what comes
+of that (`approvals`). A call that need not wait goes on where it is; one that waits leaves, and comes back as another
+call when it has been decided. So it holds up nobody, also where calls keep their order.
+
 When the session ends every call ends: its output, if there still is one, goes nowhere. A call of a tool with
 ``on_interrupt="shield"`` may finish first, until the deadline that `wind_down` sets.
 """
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -21,7 +26,8 @@ from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.enabling import enabled
 from trealtime.agents.tool_invocation import ToolErrorFormatter, ToolErrorKind, ToolOutcome, format_error, invoke_tool
 from trealtime.agents.tools import FunctionTool
-from trealtime.conversation.commands import SendToolOutput
+from trealtime.conversation.arguments import parsed_arguments
+from trealtime.conversation.commands import ReportNeed, SendToolOutput
 from trealtime.conversation.effects import FunctionCall
 from trealtime.conversation.events import (
     EventInfo,
@@ -49,6 +55,11 @@ class _Work:
     done: trio.Event = attrs.field(factory=trio.Event)
     started: bool = False
     """The app has been told that the tool runs."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is known what becomes of it."""
+        return self.call.cleared or self.call.refusal is not None
 
     @property
     def shielded(self) -> bool:
@@ -86,12 +97,16 @@ class ToolWorkers:
 
     @property
     def active(self) -> int:
-        """Calls that run or wait to run."""
+        """Calls that run or wait to run; not those that wait for approval."""
         return len(self._works)
 
     def start(self, call: FunctionCall) -> None:
         """Run a call with the tool and the agent that it came with, also after a handoff; one that comes while the
         session ends is not begun."""
+        looking_into = self._works.get(call.call_id)
+        if looking_into is not None:  # it need not wait: it goes on in its place
+            looking_into.call = call
+            return
         work = _Work(call, self._last if self._in_order else None)
         if self._lifetime.start_tool(partial(self._work, work)):
             self._works[call.call_id] = work
@@ -114,47 +129,81 @@ class ToolWorkers:
     # ---- a call --------------------------------------------------------------------------------------------------
 
     async def _work(self, work: _Work) -> None:
-        call = work.call
         outcome: ToolOutcome | None = None
         try:
             with work.scope:
-                outcome = await self._outcome(work)
-            if outcome is None:
-                why = f"The call of {call.name} was cancelled by an interrupt. It may have had some of its effects."
-                outcome = await self._failure("cancelled", why, call)
+                if work.after is not None:
+                    await work.after.wait()
+                if not work.decided:
+                    outcome = await self._look_into(work)
+                if work.decided:
+                    outcome = await self._refused(work.call) or await self._run(work)
+            if work.scope.cancelled_caught:
+                why = (
+                    f"The call of {work.call.name} was cancelled by an interrupt. It may have had some of its effects."
+                )
+                outcome = await self._failure("cancelled", why, work.call)
         finally:
             work.done.set()
-            if self._works.get(call.call_id) is work:
-                del self._works[call.call_id]
-        if not self._closing:
+            if self._works.get(work.call.call_id) is work:
+                del self._works[work.call.call_id]
+        if outcome is not None and not self._closing:
             self._answer(work, outcome)
 
-    async def _outcome(self, work: _Work) -> ToolOutcome:
-        call = work.call
+    async def _look_into(self, work: _Work) -> ToolOutcome | None:
+        """Find out whether a call may run, and tell the core, which decides what becomes of it; an outcome where there
+        is nothing to decide about."""
+        call, tool = work.call, work.call.tool
+        try:
+            there = tool is not None and await enabled([tool], self._info.context, call.agent)
+        except Exception as error:  # noqa: BLE001  (the user's callable: the app is told, and the model that it failed)
+            failure = await self._failure("failed", f"The tool {call.name} failed.", call)
+            return attrs.evolve(failure, errors=(error, *failure.errors))
+        if tool is None or not there:
+            known = ", ".join(name for name in call.known if name != call.name) or "none"
+            return await self._failure("unknown_tool", f"There is no tool {call.name!r}. Tools: {known}.", call)
+        standing = self._carrier.core.standing_decision(tool)
+        needed = standing is None and await self._needs_approval(call, tool)
+        self._carrier.command(ReportNeed(call.call_id, needed=needed))
+        return None
+
+    async def _needs_approval(self, call: FunctionCall, tool: FunctionTool) -> bool:
+        if isinstance(tool.needs_approval, bool):
+            return tool.needs_approval
+        arguments = parsed_arguments(call.arguments)
+        if arguments is None:  # somebody should look at what nobody can read (B203)
+            return True
+        try:
+            answer = tool.needs_approval(self._context(call), arguments, call.call_id)
+            return bool(await answer if inspect.isawaitable(answer) else answer)
+        except Exception as error:  # noqa: BLE001  (where it is unknown whether to ask, somebody is asked)
+            self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
+            return True
+
+    async def _refused(self, call: FunctionCall) -> ToolOutcome | None:
+        refusal = call.refusal
+        if refusal is None:
+            return None
+        if refusal.final:
+            return ToolOutcome(output=refusal.message, value=refusal.message, failure=refusal.kind)
+        return await self._failure(refusal.kind, refusal.message, call)
+
+    async def _run(self, work: _Work) -> ToolOutcome:
+        call, tool = work.call, work.call.tool
+        assert tool is not None
         async with AsyncExitStack() as turn:
-            if work.after is not None:
-                await work.after.wait()
-            if call.tool is not None and call.tool.max_concurrency is not None:
+            if tool.max_concurrency is not None:
                 # Before the session's own limit: whoever waits here must not take a place there.
-                await turn.enter_async_context(self._limit(call.tool, call.tool.max_concurrency))
+                await turn.enter_async_context(self._limit(tool, tool.max_concurrency))
             await turn.enter_async_context(self._running)
-            try:
-                there = call.tool is not None and await enabled([call.tool], self._info.context, call.agent)
-            except Exception as error:  # noqa: BLE001  (the user's callable: the app is told, and the model that it failed)
-                failure = await self._failure("failed", f"The tool {call.name} failed.", call)
-                return attrs.evolve(failure, errors=(error, *failure.errors))
-            if call.tool is None or not there:
-                known = ", ".join(name for name in call.known if name != call.name) or "none"
-                message = f"There is no tool {call.name!r}. Tools: {known}."
-                return await self._failure("unknown_tool", message, call)
             work.started = True
             self._carrier.emit(
                 RealtimeToolStart(
-                    agent=call.agent, tool=call.tool, arguments=call.arguments, info=self._info, call_id=call.call_id
+                    agent=call.agent, tool=tool, arguments=call.arguments, info=self._info, call_id=call.call_id
                 )
             )
             context = self._context(call, on_progress=partial(self._progress, work))
-            return await invoke_tool(call.tool, context, call.arguments, formatter=self._formatter)
+            return await invoke_tool(tool, context, call.arguments, formatter=self._formatter)
 
     async def _failure(self, kind: ToolErrorKind, message: str, call: FunctionCall) -> ToolOutcome:
         text, errors = await format_error(kind, message, self._context(call), self._formatter)
@@ -163,16 +212,12 @@ class ToolWorkers:
     def _answer(self, work: _Work, outcome: ToolOutcome) -> None:
         call = work.call
         if outcome.failure == "unknown_tool":
-            self._report(ToolFailed(f"there is no tool {call.name!r}", tool_name=call.name, call_id=call.call_id))
+            self._report(call, f"there is no tool {call.name!r}")
         for error in outcome.errors:
-            failure = ToolFailed(
-                f"tool {call.name} failed: {type(error).__name__}: {error}", tool_name=call.name, call_id=call.call_id
-            )
-            failure.__cause__ = error
-            self._report(failure)
+            self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         self._carrier.command(SendToolOutput(call.call_id, outcome.output, nothing_to_tell=nothing_to_tell))
-        if work.started and call.tool is not None:
+        if call.tool is not None and (work.started or outcome.failure == "approval_rejected"):
             self._carrier.emit(
                 RealtimeToolEnd(
                     agent=call.agent,
@@ -214,5 +259,7 @@ class ToolWorkers:
             **more,
         )
 
-    def _report(self, error: ToolFailed) -> None:
-        self._carrier.emit(RealtimeError(error=error, info=self._info))
+    def _report(self, call: FunctionCall, what: str, cause: Exception | None = None) -> None:
+        failure = ToolFailed(what, tool_name=call.name, call_id=call.call_id)
+        failure.__cause__ = cause
+        self._carrier.emit(RealtimeError(error=failure, info=self._info))
