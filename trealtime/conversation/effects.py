@@ -9,6 +9,7 @@ import attrs
 
 from trealtime.conversation.arguments import parsed_arguments
 from trealtime.conversation.events import LimitUse, RealtimeSessionEvent, ResponseStatus
+from trealtime.conversation.playback import PlaybackChange
 from trealtime.conversation.usage import Usage
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ class Settled:
 class Effects:
     """Everything that follows from one event or command; apply it in one synchronous step.
 
-    Order: first throw away queued audio of the responses in `purge`, then note who is in charge (`switched`), queue
+    Order: first throw away queued audio of the responses in `purge`, then change how is played (`playback`), note who is
+    in charge (`switched`), queue
     `emit` for the feeds, queue `send` for the writer, settle tickets, start `calls`, cancel `cancel_calls`,
     cancel `cancel_checks`, start `checks`, cancel what asks about the `withdrawn`, begin to ask about the `asks`,
     end the session at its `limit`.
@@ -151,6 +153,9 @@ class Effects:
 
     purge: list[str] = attrs.Factory(list)
     """Response ids whose queued audio must not reach the app."""
+
+    playback: PlaybackChange | None = None
+    """Whoever plays goes on like this."""
 
     switched: list[AgentSwitch] = attrs.Factory(list)
     """Another agent is in charge: what is offered to the model is what this one offers."""
@@ -183,6 +188,7 @@ class Effects:
     def __bool__(self) -> bool:
         return bool(
             self.purge
+            or self.playback
             or self.switched
             or self.emit
             or self.send

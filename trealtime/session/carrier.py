@@ -18,6 +18,7 @@ from trealtime.conversation.conversation import Conversation
 from trealtime.conversation.effects import ApprovalRequest, Effects, FunctionCall, GuardrailCheck
 from trealtime.conversation.events import LimitUse, RealtimeAudio, RealtimeSessionEvent
 from trealtime.conversation.handoffs import AgentSwitch
+from trealtime.conversation.playback import PlaybackChange
 from trealtime.protocol.codec import decode_server_event
 from trealtime.session.mailbox import Feed
 from trealtime.session.outbox import Outbox
@@ -54,6 +55,7 @@ class Carrier:
     on_limit: Callable[[LimitUse], None] = attrs.field(default=lambda _: None, init=False)
     on_ask: Callable[[ApprovalRequest], None] = attrs.field(default=lambda _: None, init=False)
     on_withdraw: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
+    on_playback: Callable[[PlaybackChange], None] = attrs.field(default=lambda _: None, init=False)
     on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     on_output_format: Callable[[AudioFormat], None] = attrs.field(default=lambda _: None, init=False)
     expired: bool = attrs.field(default=False, init=False)
@@ -85,6 +87,8 @@ class Carrier:
         for response_id in effects.purge:
             for feed in self.feeds:
                 feed.purge(response_id)
+        if effects.playback is not None:
+            self.on_playback(effects.playback)
         if effects.playback_reset:
             self.on_playback_reset()
         # A response's first event comes with the news whose response it is: tell its feed before it is filtered out.
