@@ -22,6 +22,7 @@ __all__ = [
     "CallGone",
     "ConnectFailed",
     "ConnectionLost",
+    "EndpointFailed",
     "GuardrailFailed",
     "InputGuardrailTripwireTriggered",
     "MCPServerFailed",
@@ -203,6 +204,11 @@ class ConnectionLost(TrealtimeError):
         self.closed_by: Literal["server", "client", "network"] = closed_by
         self.response_cut = response_cut
         super().__init__(message or f"connection lost: code {code}{f', {reason}' if reason else ''}")
+
+
+class EndpointFailed(TrealtimeError):
+    """An attached endpoint raised; ``__cause__`` is what. It comes out of the ``async with session.attach(...)`` block,
+    and the session goes on."""
 
 
 class ProtocolError(TrealtimeError):

@@ -37,11 +37,21 @@ class Endpoint(ABC):
     """What `receive` gives: G.711, or PCM16 of any rate (`pcm16`). None: nobody speaks here."""
 
     output_format: AudioFormat | None
-    """What `play` takes. None: nobody listens here."""
+    """What `play` takes. None: nobody listens here. Both formats are read once the endpoint is open."""
+
+    live: bool = True
+    """Whether the user speaks in real time, as into a microphone or a phone: then what the session has no room for is
+    dropped. False: the source can wait, as a file can."""
+
+    late_frames: int = 0
+    """For `Attachment.statistics`: frames that reached the far side too late to be played without a gap."""
 
     @abstractmethod
     def open(self, link: EndpointLink) -> AbstractAsyncContextManager[None]:
-        """Hold the path open: the device, the socket, and whatever tasks it needs. `link` is valid inside."""
+        """Hold the path open: the device, the socket, and whatever tasks it needs. `link` is valid inside.
+
+        Leaving it closes the path, and may take as long as a session may take to close (`close_timeout_s`).
+        """
 
     @abstractmethod
     async def receive(self) -> bytes:
@@ -55,9 +65,10 @@ class Endpoint(ABC):
         """Take the next piece of the agent's speech, which ends at `position_ms` of the stream.
 
         Waits while enough is queued: that is what paces the session. If cancelled, the piece is taken whole or not at
-        all.
+        all. Raises `trio.BrokenResourceError` when the far side has left, which ends the attachment in order.
         """
 
     @abstractmethod
     def flush(self) -> None:
-        """Throw away, now, whatever was given to `play` and has not been heard."""
+        """Throw away, now, whatever was given to `play` and has not been heard. Also with nothing there to throw
+        away."""

@@ -7,7 +7,7 @@ runs, so state, purge and queue change together without a lock.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
@@ -56,6 +56,9 @@ class Carrier:
     on_ask: Callable[[ApprovalRequest], None] = attrs.field(default=lambda _: None, init=False)
     on_withdraw: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
     on_playback: Callable[[PlaybackChange], None] = attrs.field(default=lambda _: None, init=False)
+    on_purge: Callable[[Sequence[str]], None] = attrs.field(default=lambda _: None, init=False)
+    """Told first of responses whose audio must not be heard any more: the attached endpoint that plays."""
+
     on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     on_output_format: Callable[[AudioFormat], None] = attrs.field(default=lambda _: None, init=False)
     expired: bool = attrs.field(default=False, init=False)
@@ -84,6 +87,8 @@ class Carrier:
 
     def apply(self, effects: Effects) -> None:
         """Carry out effects, in the order that `Effects` documents."""
+        if effects.purge:
+            self.on_purge(effects.purge)
         for response_id in effects.purge:
             for feed in self.feeds:
                 feed.purge(response_id)

@@ -288,6 +288,11 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """Whether audio waits to be taken."""
         return bool(self._audio)
 
+    @property
+    def speaking(self) -> set[str]:
+        """The responses whose audio waits to be taken."""
+        return {event.response_id for slot in self._audio if isinstance(event := slot[0], RealtimeAudio)}
+
     def statistics(self) -> FeedStatistics:
         """What it holds and has held."""
         return FeedStatistics(

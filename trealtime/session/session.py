@@ -40,6 +40,7 @@ from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import RealtimeItem
 from trealtime.conversation.prices import Cost
 from trealtime.conversation.usage import TranscriptionUsage, Usage
+from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import ConnectFailed, SessionClosed, SettingsError, SettingsProblem
 from trealtime.mcp.connections import Connections
 from trealtime.protocol.user_input import UserInput, message_item
@@ -47,6 +48,8 @@ from trealtime.protocol.validation import NOT_SET
 from trealtime.session import config
 from trealtime.session.agent_settings import SettingsInput
 from trealtime.session.approvals import ApprovalWorkers
+from trealtime.session.attachment import EVENTS, Attachment
+from trealtime.session.attachments import Attachments
 from trealtime.session.audio_input import AudioData, audio_bytes
 from trealtime.session.carrier import Carrier
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
@@ -158,6 +161,13 @@ class RealtimeSession(Generic[ContextT]):
             self._carrier.on_playback_reset = tracker.on_interrupted
             self._carrier.on_output_format = tracker.set_audio_format
         own = self._new_feed("the session's feed", unread_s=self._run.unread_buffer_s)
+        self._attachments = Attachments(
+            self._carrier,
+            self._lifetime,
+            lambda: self._new_feed("an endpoint", types=EVENTS, playback=False, tells_loss=False),
+            close_timeout_s=self._run.close_timeout_s / 2,
+            tracked=tracker is not None,
+        )
         self._listening = Listening(own, lambda: self._new_feed("another loop over the session"))
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._task: trio.lowlevel.Task | None = None
@@ -302,6 +312,21 @@ class RealtimeSession(Generic[ContextT]):
             playback=playback,
         )
 
+    def attach(self, endpoint: Endpoint, *, coalesce_ms: float = 40.0) -> AbstractAsyncContextManager[Attachment]:
+        """Let the user speak and hear through `endpoint`: ``async with session.attach(endpoint) as attachment``.
+
+        Entering waits until the endpoint is open, and raises what opening it raises. Inside, what the user says is sent
+        and all that the agent says is played, converted between the formats of the endpoint and those that the server
+        acknowledged; interrupts silence it at once, and what was heard is what the endpoint reports. Audio taken from
+        feeds meanwhile counts for nothing. Microphone audio is collected for up to `coalesce_ms`.
+
+        Leaving stops playback (what was not heard is interrupted) and closes the path; the session goes on. When the
+        far side leaves, the path closes and the block goes on: `Attachment.wait_closed`. If cancelled, it is left in
+        the same order. An exception of the endpoint cancels the block and comes out as `EndpointFailed`. A session has
+        one endpoint that speaks and one that plays, which may be two: RuntimeError for more.
+        """
+        return self._attachments.attach(endpoint, coalesce_ms=coalesce_ms)
+
     @property
     def history(self) -> list[RealtimeItem]:
         """The conversation so far, in a list of your own."""
@@ -361,6 +386,7 @@ class RealtimeSession(Generic[ContextT]):
             feeds=tuple(feed.statistics() for feed in carrier.feeds),
             guardrails=carrier.core.guardrail_counters(),
             wire=self._lifetime.wire_statistics(),
+            attachments=self._attachments.statistics(),
             tools_active=self._tools.active,
             questions_open=len(carrier.tickets),
         )
@@ -699,6 +725,7 @@ class RealtimeSession(Generic[ContextT]):
         unread_s: float | None = None,
         responses: list[str] | None = None,
         playback: bool = True,
+        tells_loss: bool = True,
     ) -> Feed:
         feed = Feed(
             name=name,
@@ -711,7 +738,7 @@ class RealtimeSession(Generic[ContextT]):
             audio_format=self._carrier.core.output_format,
             on_taken=self._carrier.handed_out if playback else None,
             on_shed=self._carrier.shed if playback else None,
-            on_end=self._lifetime.end_of_feed,
+            on_end=self._lifetime.end_of_feed if tells_loss else None,
             on_close=self._carrier.drop_feed,
         )
         self._carrier.feeds.append(feed)

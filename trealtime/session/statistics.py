@@ -6,6 +6,7 @@ import attrs
 
 from trealtime.conversation.checks import GuardrailCounters
 from trealtime.conversation.conversation import ConversationCounters
+from trealtime.session.attachment import AttachmentStatistics
 from trealtime.session.mailbox import FeedStatistics
 from trealtime.session.outbox import OutboxStatistics
 from trealtime.transport.wire import WireStatistics
@@ -15,13 +16,15 @@ __all__ = ["SessionStatistics"]
 
 @attrs.frozen(kw_only=True)
 class SessionStatistics:
-    """What a session has done and holds now; see the parts. `feeds` are those open now, the session's own first."""
+    """What a session has done and holds now; see the parts. `feeds` are those open now, the session's own first;
+    `attachments` those of the endpoints attached now."""
 
     conversation: ConversationCounters
     outbox: OutboxStatistics
     feeds: tuple[FeedStatistics, ...]
     wire: WireStatistics
     guardrails: GuardrailCounters
+    attachments: tuple[AttachmentStatistics, ...]
     tools_active: int
     questions_open: int
     """Calls that wait for an answer of the server."""

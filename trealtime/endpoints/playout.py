@@ -1,0 +1,168 @@
+"""The playout: which stretch of which item lies where in the stream that an endpoint plays.
+
+Theory of operation
+1. What is given to the endpoint is one stream, measured in milliseconds from its beginning and counted in bytes, so
+   that it never drifts. Each stretch of it belongs to one content part of one item.
+2. A report says how far the stream has been heard. What lies before that is forgotten; the position becomes one in an
+   item, which is what the playback ledger counts in. Between reports playback is taken to go on in real time through
+   what had been given when the last one came.
+3. A flush ends all stretches: what was given and not heard is handed back, cut at the heard position, and its stream
+   positions are never used again. So a report of one of them is a late one, and says nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import attrs
+
+from trealtime.audio.formats import AudioFormat
+
+__all__ = ["Piece", "Place", "Playout"]
+
+
+@attrs.frozen
+class Piece:
+    """A piece of an item's audio, in the endpoint's format, that begins `start_ms` into the content part."""
+
+    audio: bytes
+    response_id: str
+    item_id: str
+    content_index: int
+    start_ms: float
+
+
+@attrs.frozen
+class Place:
+    """A position in a content part, and how far what was given of that part goes on from there."""
+
+    item_id: str
+    content_index: int
+    heard_ms: float
+    given_ms: float
+
+
+@attrs.define
+class _Stretch:
+    """Audio of one content part that was given and is not known to be heard: `begin` is its first byte's place in the
+    stream, `piece` says whose it is and where in the part it begins."""
+
+    begin: int
+    piece: Piece
+    audio: bytearray
+
+    @property
+    def end(self) -> int:
+        return self.begin + len(self.audio)
+
+
+@attrs.define
+class Playout:
+    """The books of one endpoint, which plays `audio_format`. `now` is any monotonic time in seconds."""
+
+    audio_format: AudioFormat
+    _given: int = attrs.field(default=0, init=False)
+    _stretches: deque[_Stretch] = attrs.field(factory=deque, init=False)
+    _flushed_ms: float = attrs.field(default=0.0, init=False)
+    _reported_ms: float = attrs.field(default=0.0, init=False)
+    _reported_at: float = attrs.field(default=0.0, init=False)
+    _plays_to_ms: float = attrs.field(default=0.0, init=False)
+    """What had been given when the last report came."""
+
+    @property
+    def given_ms(self) -> float:
+        """The end of the stream so far."""
+        return self.audio_format.duration_ms(self._given)
+
+    def give(self, piece: Piece) -> float:
+        """This is given to the endpoint next; the stream position where it ends."""
+        last = self._stretches[-1] if self._stretches else None
+        if last is not None and self._continues(last, piece):
+            last.audio += piece.audio
+        else:
+            self._stretches.append(_Stretch(self._given, attrs.evolve(piece, audio=b""), bytearray(piece.audio)))
+        self._given += len(piece.audio)
+        return self.given_ms
+
+    def report(self, position_ms: float, now: float) -> Place | None:
+        """The stream has been heard up to here: where that is. None for a position that says nothing new."""
+        position_ms = min(position_ms, self.given_ms)
+        if not self._stretches or position_ms <= self._flushed_ms or position_ms < self._reported_ms:
+            return None
+        self._reported_ms, self._reported_at, self._plays_to_ms = position_ms, now, self.given_ms
+        while position_ms > self._ms(self._stretches[0].end):
+            self._stretches.popleft()
+        place = self._place(self._stretches[0], position_ms)
+        self._trim(position_ms)
+        return place
+
+    def position_ms(self, now: float) -> float:
+        """How far the stream is taken to be heard by now."""
+        return max(self._reported_ms, min(self._plays_to_ms, self._reported_ms + (now - self._reported_at) * 1000))
+
+    def waiting_ms(self, now: float) -> float:
+        """How much of what was given is still to be heard."""
+        return max(0.0, self.given_ms - self.position_ms(now)) if self._stretches else 0.0
+
+    def holds(self, response_ids: set[str]) -> bool:
+        """Whether audio of one of these responses was given and is not known to be heard."""
+        return any(stretch.piece.response_id in response_ids for stretch in self._stretches)
+
+    @property
+    def response_ids(self) -> set[str]:
+        """Whose audio was given and is not known to be heard."""
+        return {stretch.piece.response_id for stretch in self._stretches}
+
+    def flush(self, now: float) -> tuple[Place | None, list[Piece]]:
+        """The endpoint has thrown away what it had: where playback stood, and what was not heard."""
+        position_ms = self.position_ms(now)
+        while self._stretches and position_ms > self._ms(self._stretches[0].end):
+            self._stretches.popleft()
+        place = self._place(self._stretches[0], position_ms) if self._stretches else None
+        self._trim(position_ms)
+        unheard = list(self._unheard())
+        self._stretches.clear()
+        self._flushed_ms = self._reported_ms = self._plays_to_ms = self.given_ms
+        self._reported_at = now
+        return place, unheard
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _ms(self, n_bytes: int) -> float:
+        return self.audio_format.duration_ms(n_bytes)
+
+    def _continues(self, stretch: _Stretch, piece: Piece) -> bool:
+        """Whether `piece` goes on where `stretch` ends; a microsecond is float error."""
+        before = stretch.piece
+        same = (before.response_id, before.item_id, before.content_index) == (
+            piece.response_id,
+            piece.item_id,
+            piece.content_index,
+        )
+        return same and abs(before.start_ms + self._ms(len(stretch.audio)) - piece.start_ms) < 1e-3
+
+    def _place(self, stretch: _Stretch, position_ms: float) -> Place:
+        start_ms = stretch.piece.start_ms
+        into_ms = max(0.0, position_ms - self._ms(stretch.begin))
+        end_ms = start_ms + self._ms(len(stretch.audio))
+        return Place(stretch.piece.item_id, stretch.piece.content_index, start_ms + into_ms, end_ms)
+
+    def _trim(self, position_ms: float) -> None:
+        """Forget what lies before `position_ms`, which is in the first stretch or before it."""
+        if not self._stretches:
+            return
+        first = self._stretches[0]
+        heard = min(self.audio_format.bytes_for_ms(position_ms) - first.begin, len(first.audio))
+        if heard <= 0:
+            return
+        if heard == len(first.audio):
+            self._stretches.popleft()
+            return
+        first.begin += heard
+        first.piece = attrs.evolve(first.piece, start_ms=first.piece.start_ms + self._ms(heard))
+        del first.audio[:heard]
+
+    def _unheard(self) -> Iterator[Piece]:
+        for stretch in self._stretches:
+            yield attrs.evolve(stretch.piece, audio=bytes(stretch.audio))
