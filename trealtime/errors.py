@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailResult
 
 __all__ = [
+    "AudioDeviceError",
     "AudioFormatError",
     "CallGone",
     "ConnectFailed",
@@ -90,11 +91,18 @@ class AudioFormatError(TrealtimeError, ValueError):
 
 
 class MissingDependency(TrealtimeError, ImportError):
-    """A feature of an extra was used without that extra; the message names ``pip install "trealtime[EXTRA]"``."""
+    """A feature of an extra was used without that extra; the message names ``pip install "trealtime[EXTRA]"``, and
+    `system`, what the machine itself lacks, where pip cannot install it."""
 
-    def __init__(self, feature: str, *, extra: str) -> None:
+    def __init__(self, feature: str, *, extra: str, system: str | None = None) -> None:
         self.extra = extra
-        super().__init__(f'{feature} needs an optional dependency: pip install "trealtime[{extra}]"')
+        self.system = system
+        needed = f", and {system}" if system is not None else ""
+        super().__init__(f'{feature} needs an optional dependency: pip install "trealtime[{extra}]"{needed}')
+
+
+class AudioDeviceError(TrealtimeError):
+    """A microphone or speaker cannot be opened, or went away while it was in use."""
 
 
 class ConnectFailed(TrealtimeError):

@@ -14,6 +14,7 @@ from trealtime.agents.handoffs import Handoff
 from trealtime.agents.hooks import RealtimeAgentHooks
 from trealtime.agents.tools import FunctionTool
 from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.mcp.servers import MCPConfig, MCPServer, mcp_config
 
 if TYPE_CHECKING:
     from trealtime.protocol.settings import CustomVoice, SessionSettings
@@ -47,6 +48,8 @@ class AgentChanges(TypedDict, total=False):
     instructions: Instructions[Any] | None
     prompt: Mapping[str, object] | None
     tools: Sequence[FunctionTool]
+    mcp_servers: Sequence[MCPServer]
+    mcp_config: MCPConfig | Mapping[str, object] | None
     handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]]
     handoff_description: str | None
     output_guardrails: Sequence[OutputGuardrail[Any]]
@@ -61,7 +64,8 @@ class RealtimeAgent(Generic[ContextT]):
     """Who answers in a session. A value: `clone` makes a changed copy, and an agent is equal only to itself.
 
     `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one
-    (``{"id": ..., "version": ..., "variables": {...}}``). `tools` are what the model may call, each name once.
+    (``{"id": ..., "version": ..., "variables": {...}}``). `tools` are what the model may call, each name once, and so
+    are the tools of `mcp_servers`, which a session connects to; `mcp_config` is a `MCPConfig` or a mapping of its keys.
     `handoff_description` tells other agents what this one is for. `output_guardrails` check what it says,
     `input_guardrails` what the user says to it.
 
@@ -78,6 +82,8 @@ class RealtimeAgent(Generic[ContextT]):
     prompt: Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
     # Converted in __attrs_post_init__, after the check: tuple("text") would succeed.
     tools: Sequence[FunctionTool] = attrs.field(default=(), kw_only=True)
+    mcp_servers: Sequence[MCPServer] = attrs.field(default=(), kw_only=True)
+    mcp_config: MCPConfig = attrs.field(default=None, kw_only=True, converter=mcp_config)
     handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]] = attrs.field(default=(), kw_only=True)
     handoff_description: str | None = attrs.field(default=None, kw_only=True)
     output_guardrails: Sequence[OutputGuardrail[ContextT]] = attrs.field(default=(), kw_only=True)
@@ -94,6 +100,8 @@ class RealtimeAgent(Generic[ContextT]):
         _check_prompt(self.prompt, self.name)
         _check_tools(self.tools, self.name)
         object.__setattr__(self, "tools", tuple(self.tools))
+        _check_mcp_servers(self.mcp_servers)
+        object.__setattr__(self, "mcp_servers", tuple(self.mcp_servers))
         for field, kind in (("output_guardrails", OutputGuardrail), ("input_guardrails", InputGuardrail)):
             object.__setattr__(self, field, _guardrails(getattr(self, field), field, kind))
         _check_handoffs(self.handoffs)
@@ -185,6 +193,14 @@ def _check_tools(tools: object, agent_name: str) -> None:
         names.add(tool.name)
     if problems:
         raise SettingsError(problems, what=f"RealtimeAgent {agent_name!r}")
+
+
+def _check_mcp_servers(servers: object) -> None:
+    _require(isinstance(servers, list | tuple), "mcp_servers", servers, "a list or tuple of MCPServer")
+    assert isinstance(servers, list | tuple)
+    for index, server in enumerate(servers):
+        hint = "a MCPServerStdio, a MCPServerStreamableHttp or another MCPServer, each once"
+        _require(isinstance(server, MCPServer) and server not in servers[:index], f"mcp_servers[{index}]", server, hint)
 
 
 def _check_handoffs(handoffs: object) -> None:

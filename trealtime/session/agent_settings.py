@@ -38,6 +38,7 @@ __all__ = [
     "names_voice",
     "offer",
     "plan_switch",
+    "served_change",
     "settings_change",
     "settings_of",
     "told_of",
@@ -55,16 +56,23 @@ SettingsInput = SessionSettings | Mapping[str, object]
 
 @attrs.frozen(kw_only=True)
 class Offer:
-    """What the model may call: `wired` is what it is told, ready for ``session.tools``; tools, then handoffs."""
+    """What the model may call: `wired` is what it is told, ready for ``session.tools``. First what MCP servers of the
+    agent have, then its own tools, then handoffs."""
 
+    served: tuple[FunctionTool, ...] = ()
     tools: tuple[FunctionTool | Mapping[str, Any], ...] = ()
     handoffs: tuple[Handoff[Any] | Mapping[str, Any], ...] = ()
 
     @property
     def wired(self) -> list[Mapping[str, Any]]:
         """As on the wire."""
-        tools = [to_wire(tool) if isinstance(tool, FunctionTool) else tool for tool in self.tools]
+        tools = [to_wire(tool) if isinstance(tool, FunctionTool) else tool for tool in self.callable]
         return [*tools, *(handoff_to_wire(each) if isinstance(each, Handoff) else each for each in self.handoffs)]
+
+    @property
+    def callable(self) -> tuple[FunctionTool | Mapping[str, Any], ...]:
+        """All that is no handoff."""
+        return (*self.served, *self.tools)
 
     def handoff(self, name: str) -> Handoff[Any] | None:
         """The handoff of that name, if there is one."""
@@ -97,10 +105,11 @@ async def settings_of(
     run: RealtimeRunConfig,
     model: RealtimeModelConfig,
     *,
+    served: Sequence[FunctionTool],
     opening: bool,
 ) -> AgentSettings:
     """Put the layers together, weakest first: run config, model config, agent; when a session opens, model config again
-    (peer behaviours 2.6).
+    (peer behaviours 2.6). `served` are the tools of the agent's MCP servers.
 
     Waits for instructions and `is_enabled` that are async callables, and raises what they raise; `SettingsError` when
     two of the tools and handoffs that are enabled have one name.
@@ -125,14 +134,21 @@ async def settings_of(
     return AgentSettings(
         agent=agent,
         settings=attrs.evolve(merged, tools=NOT_SET, handoffs=NOT_SET),
-        offer=await offer(_given_or(merged.tools, ()), _given_or(merged.handoffs, ()), context, agent),
+        offer=await offer(_given_or(merged.tools, ()), _given_or(merged.handoffs, ()), served, context, agent),
     )
 
 
 async def offer(
-    tools: Sequence[object], handoffs: Sequence[object], context: RunContext[Any], agent: RealtimeAgent[Any]
+    tools: Sequence[object],
+    handoffs: Sequence[object],
+    served: Sequence[FunctionTool],
+    context: RunContext[Any],
+    agent: RealtimeAgent[Any],
 ) -> Offer:
-    """The tools and handoffs that are enabled. Raises `SettingsError` naming those that cannot be offered."""
+    """`served`, and the tools and handoffs that are enabled.
+
+    Raises `SettingsError` naming those that cannot be offered.
+    """
     problems: list[SettingsProblem] = []
     for index, tool in enumerate(tools):
         if not isinstance(tool, FunctionTool | Mapping):
@@ -146,6 +162,7 @@ async def offer(
     made = [as_handoff(each) if isinstance(each, RealtimeAgent) else each for each in handoffs]
     there = await enabled([*tools, *made], context, agent)
     offered = Offer(
+        served=tuple(served),
         tools=tuple(each for each in there if any(each is tool for tool in tools)),  # type: ignore[misc]  # checked above
         handoffs=tuple(each for each in there if any(each is handoff for handoff in made)),  # type: ignore[misc]
     )
@@ -157,10 +174,13 @@ def _check_names(offered: Offer) -> None:
     """The model knows tools and handoffs by one kind of name (B040)."""
     owners: dict[str, str] = {}
     problems: list[SettingsProblem] = []
-    count = len(offered.tools)
-    for index, wire in enumerate(offered.wired):
+    places = [
+        *(f"mcp_servers[{tool.namespace!r}].tools[{index}]" for index, tool in enumerate(offered.served)),
+        *(f"tools[{index}]" for index in range(len(offered.tools))),
+        *(f"handoffs[{index}]" for index in range(len(offered.handoffs))),
+    ]
+    for place, wire in zip(places, offered.wired, strict=True):
         name = wire.get("name")
-        place = f"tools[{index}]" if index < count else f"handoffs[{index - count}]"
         if isinstance(name, str) and owners.setdefault(name, place) != place:
             problems.append(SettingsProblem(f"{place}.name", name, f"a name of its own, {owners[name]} has this one"))
     if problems:
@@ -171,7 +191,8 @@ async def settings_change(
     settings: SettingsInput, current: AgentSettings, context: RunContext[Any], run: RealtimeRunConfig
 ) -> tuple[Mapping[str, Any], Offer | None]:
     """The payload of an update that the app makes, and what is offered then, where it changes that. Tools without
-    handoffs leave the handoffs of `current` there, and the other way round. Raises as `settings_of`."""
+    handoffs leave the handoffs of `current` there, and the other way round; neither touches what MCP servers have.
+    Raises as `settings_of`."""
     checked = session_settings(settings)
     if run.barge_in == "off":
         checked = uninterrupted(checked, complete=False)
@@ -179,9 +200,18 @@ async def settings_change(
         return update_session_payload(checked), None
     tools = _given_or(checked.tools, current.offer.tools)
     handoffs = _given_or(checked.handoffs, current.offer.handoffs)
-    offered = await offer(tools, handoffs, context, current.agent)
+    offered = await offer(tools, handoffs, current.offer.served, context, current.agent)
     wired = attrs.evolve(checked, tools=tuple(offered.wired), handoffs=NOT_SET)
     return update_session_payload(wired), offered
+
+
+async def served_change(
+    served: Sequence[FunctionTool], current: AgentSettings, context: RunContext[Any]
+) -> tuple[Mapping[str, Any], Offer]:
+    """The payload of an update, and what is offered then, when the MCP servers of `current` have these tools. Raises as
+    `offer`."""
+    offered = await offer(current.offer.tools, current.offer.handoffs, served, context, current.agent)
+    return update_session_payload(SessionSettings(tools=tuple(offered.wired))), offered
 
 
 # ---- from one agent to another --------------------------------------------------------------------------------------

@@ -34,9 +34,11 @@ from trealtime.conversation.handoffs import AgentSwitch
 from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
 from trealtime.session.agent_settings import (
     AgentSettings,
+    Offer,
     SwitchPlan,
     names_voice,
     plan_switch,
+    served_change,
     settings_change,
     settings_of,
     told_of,
@@ -44,6 +46,7 @@ from trealtime.session.agent_settings import (
 from trealtime.session.carrier import Carrier
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.session.lifetime import Lifetime
+from trealtime.session.mcp_servers import SessionMCPServers
 from trealtime.session.response_params import check_sendable
 from trealtime.session.waiters import Ticket
 
@@ -59,6 +62,7 @@ class Agents:
     _info: EventInfo
     _run: RealtimeRunConfig
     _model: RealtimeModelConfig
+    _servers: SessionMCPServers
     _current: AgentSettings | None = attrs.field(default=None, init=False)
     _told: dict[str, Any] = attrs.field(factory=dict, init=False)
     """What the model was last told of what every agent says itself."""
@@ -95,20 +99,31 @@ class Agents:
         """See `RealtimeSession.update_agent`."""
         new = await self._settings_of(agent)
         async with self._turn:
-            await self._switch(new, AgentSwitch(agent=agent, tools=new.offer.tools))
+            await self._switch(new, AgentSwitch(agent=agent, tools=new.offer.callable))
 
     async def update_settings(self, settings: Any) -> Mapping[str, Any]:
         """See `RealtimeSession.update_settings`."""
         async with self._turn:
             await self._settle_last()
-            payload, offer = await settings_change(settings, self.current, self._info.context, self._run)
-            check_sendable(payload, "settings")
-            acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket))
-            self._told |= told_of(payload)
-            if offer is not None:
-                self._current = attrs.evolve(self.current, offer=offer)
-                self._carrier.command(UseTools(offer.tools))
-            return acknowledged
+            return await self._update(*await settings_change(settings, self.current, self._info.context, self._run))
+
+    async def renew_served(self) -> None:
+        """Tell the model what the MCP servers of the agent in charge have now, where that is something else."""
+        async with self._turn:
+            await self._settle_last()
+            served = await self._servers.tools_of(self.current.agent)
+            payload, offered = await served_change(served, self.current, self._info.context)
+            if offered.wired != self.current.offer.wired:
+                await self._update(payload, offered)
+
+    async def _update(self, payload: Mapping[str, Any], offered: Offer | None) -> Mapping[str, Any]:
+        check_sendable(payload, "settings")
+        acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket))
+        self._told |= told_of(payload)
+        if offered is not None:
+            self._current = attrs.evolve(self.current, offer=offered)
+            self._carrier.command(UseTools(offered.callable))
+        return acknowledged
 
     # ---- what the model wants ------------------------------------------------------------------------------------
 
@@ -143,7 +158,7 @@ class Agents:
                 said = "\n\n".join(text for text in (new.instructions, handoff.opening) if text)
                 switch = AgentSwitch(
                     agent=target,
-                    tools=new.offer.tools,
+                    tools=new.offer.callable,
                     call_id=call.call_id,
                     output=msgspec.json.encode({"assistant": target.name}).decode(),
                     params={"instructions": said} if handoff.opening else None,
@@ -193,7 +208,8 @@ class Agents:
     # ---- the change ----------------------------------------------------------------------------------------------
 
     async def _settings_of(self, agent: RealtimeAgent[Any]) -> AgentSettings:
-        new = await settings_of(agent, self._info.context, self._run, self._model, opening=False)
+        served = await self._servers.tools_of(agent)
+        new = await settings_of(agent, self._info.context, self._run, self._model, served=served, opening=False)
         # Here, before anything happens: a stored schema or a setting may hold what has no JSON form.
         check_sendable(self._plan(new, voice_open=True).session or {}, "settings")
         return new

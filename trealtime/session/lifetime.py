@@ -25,6 +25,8 @@ import attrs
 import trio
 
 from trealtime.conversation.commands import CancelResponse, Command, Disconnect
+from trealtime.conversation.events import LimitUse
+from trealtime.conversation.limits import session_over
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.protocol.codec import encode, encode_append
 from trealtime.session.carrier import Carrier
@@ -50,6 +52,12 @@ class Lifetime:
     outcome: CloseOutcome | None = attrs.field(default=None, init=False)
     on_wind_down: Callable[[float], None] = attrs.field(default=lambda _deadline: None, init=False)
     """Called when the session begins to end, with the time until which tools may finish."""
+
+    on_tools_ended: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    """Called when it ends and no tool runs any more, or has run on for too long."""
+
+    limit: LimitUse | None = attrs.field(default=None, init=False)
+    """The limit that the session has reached."""
 
     _wire: Wire | None = attrs.field(default=None, init=False)
     _lost: bool = attrs.field(default=False, init=False)
@@ -129,6 +137,13 @@ class Lifetime:
             self.state = "closing"
         self._services.deadline = trio.current_time() + self._close_timeout_s + _MARGIN_S
         self._stopping.set()
+
+    async def stop_at_limit(self, limit: LimitUse, grace_s: float) -> None:
+        """End the session when what the agent says has been heard, at the latest after `grace_s`."""
+        self.limit = limit
+        with trio.move_on_after(grace_s):
+            await self._carrier.wait_for_playback()
+        self.stop()
 
     async def wait_finished(self) -> None:
         """Wait until the connection is closed and every service task has ended."""
@@ -262,7 +277,10 @@ class Lifetime:
     def _ended(self, closed: WireClosed) -> None:
         """The connection has ended without our asking."""
         self.outcome = CloseOutcome.of(
-            closed, response_cut=self._carrier.core.response_active, expired=self._carrier.expired
+            closed,
+            response_cut=self._carrier.core.response_active,
+            expired=self._carrier.expired,
+            limit=self.limit,
         )
         self._lost = self._unseen = self.state == "opening" or not self.outcome.clean
         self.stop()
@@ -278,12 +296,13 @@ class Lifetime:
                 self.on_wind_down(grace.deadline)
                 self._tools.cancel_scope.cancel()
                 await self._tools_done.wait()
+            self.on_tools_ended()
             self._reader.cancel()
             if self.outcome is None:
                 response_cut = self._carrier.core.response_active
                 if response_cut:
                     self._carrier.command(CancelResponse())
-                self.outcome = CloseOutcome(closed_by="client", code=1000, response_cut=response_cut)
+                self.outcome = CloseOutcome(closed_by="client", code=1000, response_cut=response_cut, limit=self.limit)
             self._carrier.outbox.close()
             await self._written.wait()
             await self._wire.aclose(1000)
@@ -307,6 +326,8 @@ class Lifetime:
         if outcome is not None and outcome.closed_by == "server":
             why = f": {outcome.reason}" if outcome.reason else ""
             return SessionClosed(f"this session is over: the server closed it with code {outcome.code}{why}")
+        if self.limit is not None:
+            return session_over(self.limit)
         return SessionClosed("this session is closed")
 
     def _loss(self) -> ConnectionLost:

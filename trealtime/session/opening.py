@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext
+from trealtime.agents.tools import FunctionTool
 from trealtime.protocol.session_payload import initial_session_payload
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NOT_SET
@@ -39,12 +40,13 @@ async def opening(
     model: RealtimeModelConfig,
     *,
     model_name: str | None,
+    served: Sequence[FunctionTool] = (),
 ) -> Opening:
     """Put the layers together, as `settings_of` does, and raise what it raises.
 
-    `model_name` is sent when no layer names a model.
+    `model_name` is sent when no layer names a model. `served` are the tools of the agent's MCP servers.
     """
-    own = await settings_of(agent, context, run, model, opening=True)
+    own = await settings_of(agent, context, run, model, served=served, opening=True)
     payload = initial_session_payload(
         own.wired,
         model_name=model_name,

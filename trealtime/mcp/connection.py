@@ -1,0 +1,221 @@
+"""A connection to an MCP server: one task that opens it, holds it and closes it.
+
+Theory of operation
+1. The task owns everything that the client of the `mcp` package opens, whose nurseries have to be left by who entered
+   them. It is shielded from the moment when the tools are listed: who asks for the end, and nobody else, ends it.
+2. Nothing comes out of the task. A failure is kept, for those who wait for the start or call a tool later.
+3. A server that ends by itself makes the connection `lost`. It stays so; who wants the server again opens another one.
+4. Tools are listed at the start and when the server says that they have changed: in a notification (protocol versions
+   until 2025-11-25), or on a stream that the client has asked for (from 2026-07-28 on).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+import mcp_types
+import trio
+from mcp.client import Client
+from mcp.client.subscriptions import SubscriptionLost
+from mcp.shared.exceptions import MCPError
+
+from trealtime.errors import MCPServerFailed
+from trealtime.mcp.servers import MCPServer
+from trealtime.mcp.stdio import ProgramEnded
+
+__all__ = ["Connection"]
+
+_MAX_PAGES: Final = 100
+"""A list of tools that never ends is cut here."""
+
+_MARGIN_S: Final = 1.0
+"""What the last resort, killing a program, may take on top of the grace."""
+
+_SUBSCRIBE_AGAIN_S: Final = 5.0
+
+
+@attrs.define(eq=False)
+class Connection:
+    """A connection to `server`; `tools` are those that it has."""
+
+    server: MCPServer
+    _grace_s: float
+    tools: tuple[mcp_types.Tool, ...] = attrs.field(default=(), init=False)
+    on_change: list[Callable[[], None]] = attrs.field(factory=list, init=False)
+    """Called when the tools have changed."""
+
+    on_lost: list[Callable[[MCPServerFailed], None]] = attrs.field(factory=list, init=False)
+    """Called when the server has ended by itself."""
+
+    done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set when nothing of the connection is left."""
+
+    _client: Client | None = attrs.field(default=None, init=False)
+    _failure: MCPServerFailed | None = attrs.field(default=None, init=False)
+    _started: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set when the tools are listed, or will not be."""
+
+    _ready: bool = attrs.field(default=False, init=False)
+    _closing: bool = attrs.field(default=False, init=False)
+    _end: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stale: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it stands, or may yet."""
+        return self._failure is None and not self._closing
+
+    async def started(self) -> None:
+        """Wait until the tools are listed. Raises `MCPServerFailed` when they will not be."""
+        await self._started.wait()
+        if self._failure is not None or not self._ready:
+            raise self._failed()
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], *, on_progress: Callable[[object], None] | None
+    ) -> mcp_types.CallToolResult:
+        """Call a tool and wait for its result; `on_progress` gets what the server tells meanwhile.
+
+        If cancelled, the server is told. Raises `MCPServerFailed` when the server is gone, and what the server answers
+        instead of a result.
+        """
+        if self._client is None or not self.alive:
+            raise self._failed()
+
+        async def tell(progress: float, total: float | None, message: str | None) -> None:
+            assert on_progress is not None
+            on_progress({"progress": progress, "total": total, "message": message})
+
+        try:
+            return await self._client.call_tool(
+                name,
+                dict(arguments),
+                self.server.client_session_timeout_seconds or math.inf,
+                tell if on_progress is not None else None,
+            )
+        except MCPError as error:
+            if error.code == mcp_types.CONNECTION_CLOSED:
+                # It is gone, and the task that holds the connection may not have heard of it yet.
+                raise self._failed() from None
+            raise
+
+    def close(self) -> None:
+        """Begin to end it; `done` says when it has. Idempotent."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._ready:
+            self._scope.deadline = trio.current_time() + self._grace_s + _MARGIN_S
+            self._end.set()
+        else:
+            self._scope.cancel()
+
+    # ---- the task ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Open, hold and close it. Never raises but when it is cancelled before it stands."""
+        self._scope.deadline = trio.current_time() + self.server.startup_timeout_seconds
+        try:
+            with self._scope:
+                await self._hold()
+        except Exception as error:  # noqa: BLE001  (kept: the session decides what follows)
+            self._fail(_why(error))
+        else:
+            if self._scope.cancelled_caught and not self._closing:
+                self._fail(f"it was not ready within {self.server.startup_timeout_seconds:g} s")
+        finally:
+            self._client = None
+            self._started.set()
+            self.done.set()
+        if self._failure is not None and self._ready and not self._closing:
+            for tell in self.on_lost:
+                tell(self._failure)
+
+    async def _hold(self) -> None:
+        client = Client(
+            self.server.streams(grace_s=self._grace_s),
+            # The client asks in a newer way first, which an old server may leave without an answer.
+            read_timeout_seconds=self.server.startup_timeout_seconds / 2,
+            message_handler=self._hear,
+            cache=None,
+        )
+        async with client, trio.open_nursery() as nursery:
+            self._client = client
+            self.tools = await self._list(client)
+            self._ready = True
+            self._scope.deadline = math.inf
+            self._scope.shield = True
+            self._started.set()
+            tools = client.server_capabilities.tools
+            if not self.server.cache_tools_list:
+                nursery.start_soon(self._follow, client)
+                if client.session.discover_result is not None and tools is not None and tools.list_changed:
+                    nursery.start_soon(self._subscribe, client)
+            await self._end.wait()
+            self._client = None
+            nursery.cancel_scope.cancel()
+
+    async def _list(self, client: Client) -> tuple[mcp_types.Tool, ...]:
+        found: list[mcp_types.Tool] = []
+        cursor: str | None = None
+        for _ in range(_MAX_PAGES):
+            page = await client.list_tools(cursor=cursor)
+            found += page.tools
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return tuple(found)
+
+    async def _hear(self, message: object) -> None:
+        if isinstance(message, ProgramEnded):
+            self._fail(str(message))
+            self._end.set()
+        elif isinstance(message, mcp_types.ToolListChangedNotification):
+            self._stale.set()
+
+    async def _subscribe(self, client: Client) -> None:
+        while True:
+            try:
+                async with client.listen(tools_list_changed=True) as changes:
+                    async for _ in changes:
+                        self._stale.set()
+                    return
+            except (MCPError, SubscriptionLost, TimeoutError):
+                await trio.sleep(_SUBSCRIBE_AGAIN_S)
+                self._stale.set()  # nobody says what was missed meanwhile
+
+    async def _follow(self, client: Client) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale = trio.Event()
+            try:
+                with trio.fail_after(self.server.client_session_timeout_seconds or math.inf):
+                    tools = await self._list(client)
+            except (MCPError, trio.TooSlowError):
+                continue  # what was listed before stands
+            if tools != self.tools:
+                self.tools = tools
+                for tell in self.on_change:
+                    tell()
+
+    def _fail(self, why: str) -> None:
+        if self._failure is None:
+            name = self.server.name
+            verb = "has ended" if self._ready else "did not start"
+            self._failure = MCPServerFailed(f"the MCP server {name!r} {verb}: {why}", server_name=name)
+
+    def _failed(self) -> MCPServerFailed:
+        name = self.server.name
+        message = str(self._failure) if self._failure is not None else f"the MCP server {name!r} is not connected"
+        return MCPServerFailed(message, server_name=name)
+
+
+def _why(error: BaseException) -> str:
+    """The first cause in a group, in words."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,26 @@
+"""An address as an MCP server: streamable HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from mcp.client.streamable_http import streamable_http_client
+
+if TYPE_CHECKING:
+    from trealtime.mcp.servers import MCPServerStreamableHttpParams
+
+__all__ = ["http_streams"]
+
+
+@asynccontextmanager
+async def http_streams(params: MCPServerStreamableHttpParams) -> AsyncIterator[Any]:
+    """The two streams of messages that `mcp.Client` wants. Leaving ends the server's session, where it has one."""
+    timeout = httpx2.Timeout(params.timeout, read=params.sse_read_timeout)
+    async with (
+        httpx2.AsyncClient(headers=params.headers, timeout=timeout) as client,
+        streamable_http_client(params.url, http_client=client, terminate_on_close=params.terminate_on_close) as streams,
+    ):
+        yield streams

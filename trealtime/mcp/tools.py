@@ -1,0 +1,117 @@
+"""Tools of an MCP server as function tools of an agent, and their results as text that the model reads."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from trealtime.agents.context import RunContext, ToolContext
+from trealtime.agents.tools import FunctionTool, NeedsApproval
+from trealtime.errors import MCPToolError
+from trealtime.mcp.servers import MCPConfig, MCPServer, RequireApproval, ToolFilterContext
+
+if TYPE_CHECKING:
+    from mcp_types import CallToolResult, Tool
+
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.mcp.connection import Connection
+
+__all__ = ["function_tools", "result_text"]
+
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME: Final = 64
+
+
+async def function_tools(
+    connection: Connection, config: MCPConfig, context: RunContext[Any], agent: RealtimeAgent[Any]
+) -> list[FunctionTool]:
+    """The tools that pass the server's filter. Raises what a filter of the user's raises, TypeError if it gives no
+    bool."""
+    server = connection.server
+    return [
+        _function_tool(connection, tool, config, agent)
+        for tool in connection.tools
+        if await _passes(server, tool, ToolFilterContext(run_context=context, agent=agent, server_name=server.name))
+    ]
+
+
+async def _passes(server: MCPServer, tool: Tool, context: ToolFilterContext) -> bool:
+    rule = server.tool_filter
+    if rule is None:
+        return True
+    if isinstance(rule, Mapping):
+        allowed = rule.get("allowed_tool_names")
+        return (allowed is None or tool.name in allowed) and tool.name not in rule.get("blocked_tool_names", ())
+    answer = rule(context, tool)
+    passes = await answer if inspect.isawaitable(answer) else answer
+    if not isinstance(passes, bool):
+        raise TypeError(f"tool_filter of the MCP server {server.name!r} must return a bool, got {passes!r}")
+    return passes
+
+
+def _function_tool(connection: Connection, tool: Tool, config: MCPConfig, agent: RealtimeAgent[Any]) -> FunctionTool:
+    server = connection.server
+    name = f"{server.name}__{tool.name}" if config.include_server_in_tool_names else tool.name
+    return FunctionTool(
+        # The model's names have fewer letters than the protocol's.
+        _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME],
+        tool.description or tool.title or "",
+        params_json_schema={"properties": {}, **tool.input_schema, "type": "object"},
+        on_invoke_tool=partial(_call, connection, tool.name),
+        timeout=server.client_session_timeout_seconds,
+        failure_error_function=config.failure_error_function,
+        on_interrupt=server.on_interrupt,
+        needs_approval=_needs_approval(server.require_approval, tool, agent),
+        namespace=server.name,
+    )
+
+
+def _needs_approval(rule: RequireApproval | None, tool: Tool, agent: RealtimeAgent[Any]) -> NeedsApproval:
+    if callable(rule):
+        return lambda context, _arguments, _call_id: rule(context, agent, tool)
+    if isinstance(rule, Mapping):
+        always = rule.get("always")
+        return tool.name in always["tool_names"] if isinstance(always, Mapping) else rule.get(tool.name) == "always"
+    return rule in (True, "always")
+
+
+async def _call(connection: Connection, name: str, context: ToolContext[Any], arguments: str) -> str:
+    result = await connection.call(name, msgspec.json.decode(arguments), on_progress=context.on_progress)
+    text = result_text(result, structured_first=connection.server.use_structured_content)
+    if result.is_error:
+        raise MCPToolError(text or "it failed and did not say why", server_name=connection.server.name, tool_name=name)
+    return text
+
+
+def result_text(result: CallToolResult, *, structured_first: bool = False) -> str:
+    """What the model reads of a result: its texts, else its structured content; what is no text, by its kind and size.
+
+    `structured_first` takes the structured content where there is one.
+    """
+    structured = result.structured_content
+    if structured is not None and (structured_first or not result.content):
+        return msgspec.json.encode(structured).decode()
+    return "\n".join(_part_text(part) for part in result.content)
+
+
+def _part_text(part: Any) -> str:
+    match part.type:
+        case "text":
+            return str(part.text)
+        case "resource" if hasattr(part.resource, "text"):
+            return str(part.resource.text)
+        case "resource":
+            return f"[resource: {part.resource.uri}, {_of(part.resource.mime_type, part.resource.blob)}]"
+        case "resource_link":
+            return f"[resource: {part.name}, {part.uri}]"
+        case kind:
+            return f"[{kind}: {_of(part.mime_type, part.data)}]"
+
+
+def _of(mime_type: str | None, base64: str) -> str:
+    return f"{mime_type or 'of unknown type'}, {len(base64) * 3 // 4} bytes"

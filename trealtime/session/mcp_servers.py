@@ -1,0 +1,112 @@
+"""The MCP servers of one session: opened when an agent is put in charge that has them, closed when the session ends.
+
+Theory of operation
+1. A server that the app has opened is used as it is; any other gets a connection of the session's own, which then
+   stays until the end, whoever is in charge. One that was lost is opened again when an agent that has it comes.
+2. Nothing is told before the session is open: its first event is its history. What goes wrong earlier waits.
+3. Connections are closed when no tool runs any more, while the session takes its leave of the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trealtime.agents.tools import FunctionTool
+from trealtime.conversation.events import EventInfo, RealtimeError
+from trealtime.errors import MCPServerFailed
+from trealtime.mcp.connections import Connections
+from trealtime.mcp.tools import function_tools
+from trealtime.session.carrier import Carrier
+from trealtime.session.lifetime import Lifetime
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.mcp.connection import Connection
+
+__all__ = ["SessionMCPServers"]
+
+
+@attrs.define(eq=False)
+class SessionMCPServers:
+    """Connects, and says which tools there are. `on_change` is awaited when a server has other tools than before."""
+
+    _carrier: Carrier
+    _lifetime: Lifetime
+    _info: EventInfo
+    _connections: Connections
+    on_change: Callable[[], Awaitable[None]] = attrs.field(init=False)
+    _heard: list[Connection] = attrs.field(factory=list, init=False)
+    """Those that tell us of changes."""
+
+    _opened: bool = attrs.field(default=False, init=False)
+    _changed: bool = attrs.field(default=False, init=False)
+    _early: list[MCPServerFailed] = attrs.field(factory=list, init=False)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Servers can be connected in the block; leaving it closes those that the session has opened."""
+        try:
+            async with self._connections.open():
+                yield
+        finally:
+            for connection in self._heard:
+                connection.on_change.remove(self._tools_changed)
+                connection.on_lost.remove(self._report)
+
+    def opened(self) -> None:
+        """The session is open: what has happened meanwhile is told."""
+        self._opened = True
+        for failure in self._early:
+            self._report(failure)
+        if self._changed:
+            self._tools_changed()
+
+    def close(self) -> None:
+        """Begin to close what the session has opened."""
+        self._opened = False
+        self._connections.close()
+
+    async def tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
+        """The tools of all servers of `agent`, in their order. Waits until they are connected.
+
+        Raises `MCPServerFailed` for one that does not start and may not be skipped, and what a filter raises.
+        """
+        begun = [server.shared or self._connections.begin(server) for server in agent.mcp_servers]
+        found: list[FunctionTool] = []
+        for connection in begun:
+            try:
+                await connection.started()
+            except MCPServerFailed as failure:
+                if connection.server.on_failure == "raise":
+                    raise
+                self._report(failure)
+                continue
+            if connection not in self._heard:
+                self._heard.append(connection)
+                connection.on_change.append(self._tools_changed)
+                connection.on_lost.append(self._report)
+            found += await function_tools(connection, agent.mcp_config, self._info.context, agent)
+        return tuple(found)
+
+    def _tools_changed(self) -> None:
+        if self._opened:
+            self._lifetime.start_tool(self._tell)
+        else:
+            self._changed = True
+
+    async def _tell(self) -> None:
+        try:
+            await self.on_change()
+        except Exception as error:  # noqa: BLE001  (what was offered before stands)
+            if self._opened:
+                self._carrier.emit(RealtimeError(error=error, info=self._info))
+
+    def _report(self, failure: MCPServerFailed) -> None:
+        if self._opened:
+            self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        else:
+            self._early.append(failure)
