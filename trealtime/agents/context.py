@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
+from trealtime.conversation.usage import Usage
+
 if TYPE_CHECKING:
     import trio
     from typing_extensions import TypeVar  # checkers know it, installed or not
 
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.conversation.effects import Usage
 
     # The default (PEP 696) spares users an annotation at ``agent = RealtimeAgent(name=...)``.
     ContextT = TypeVar("ContextT", default=Any)
@@ -29,7 +30,7 @@ class RunContext(Generic[ContextT]):
     """What ``runner.run(context=...)`` was given, as `context`, with the token usage of the session so far."""
 
     context: ContextT
-    usage: Usage | None = None
+    usage: Usage = attrs.field(factory=Usage)
 
 
 RunContextWrapper = RunContext

@@ -183,7 +183,7 @@ class Effects:
     """An interrupt has stopped what was playing: whatever tracks playback starts afresh."""
 
     limit: LimitUse | None = None
-    """A limit has been reached: end the session when the answer that is being made has been heard (`limits`, rule 3)."""
+    """A limit is reached: end the session when the answer that is being made has been heard (`limits`, rule 3)."""
 
     def __bool__(self) -> bool:
         return bool(

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from trealtime.conversation.usage import Usage, parse_usage
 from trealtime.protocol import server_events as wire
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RealtimeModelTranscriptDeltaEvent",
     "RealtimeModelTurnEndedEvent",
     "RealtimeModelTurnStartedEvent",
+    "RealtimeModelUsageEvent",
     "model_events",
 ]
 
@@ -41,6 +43,16 @@ class RealtimeModelRawServerEvent:
 class RealtimeModelTurnStartedEvent:
     response_id: str | None
     type: Literal["turn_started"] = "turn_started"
+
+
+@attrs.frozen
+class RealtimeModelUsageEvent:
+    """What one response took, before its `RealtimeModelTurnEndedEvent`; details are None where the server has none."""
+
+    usage: Usage
+    input_tokens_details: Mapping[str, Any] | None = None
+    output_tokens_details: Mapping[str, Any] | None = None
+    type: Literal["usage"] = "usage"
 
 
 @attrs.frozen
@@ -102,6 +114,7 @@ class RealtimeModelErrorEvent:
 ModelEvent = (
     RealtimeModelRawServerEvent
     | RealtimeModelTurnStartedEvent
+    | RealtimeModelUsageEvent
     | RealtimeModelTurnEndedEvent
     | RealtimeModelTranscriptDeltaEvent
     | RealtimeModelOutputTextDeltaEvent
@@ -143,6 +156,9 @@ def model_events(event: wire.AnyServerEvent, data: Mapping[str, Any]) -> list[Mo
     """The frame `data` and what is derived from the `event` read from it; nothing for an audio delta."""
     if isinstance(event, wire.ResponseOutputAudioDelta):
         return []
-    derive = _DERIVED.get(type(event))
-    frame = RealtimeModelRawServerEvent(data)
-    return [frame] if derive is None else [frame, derive(event)]
+    found: list[ModelEvent] = [RealtimeModelRawServerEvent(data)]
+    if isinstance(event, wire.ResponseDone) and (usage := parse_usage(event.response.get("usage"))) is not None:
+        found.append(RealtimeModelUsageEvent(usage, usage.input_token_details, usage.output_token_details))
+    if (derive := _DERIVED.get(type(event))) is not None:
+        found.append(derive(event))
+    return found

@@ -18,10 +18,11 @@ from trealtime.conversation.gate import METADATA_KEY, Request
 from trealtime.conversation.guardrails import newer_response, response_over, watch_response
 from trealtime.conversation.hold_back import hold_end
 from trealtime.conversation.interrupts import kill
+from trealtime.conversation.limits import session_over
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.server_errors import read_error
 from trealtime.conversation.state import Response, State
-from trealtime.conversation.usage import add_usage, parse_usage
+from trealtime.conversation.usage import Usage, parse_usage
 
 if TYPE_CHECKING:
     from trealtime.agents.tools import FunctionTool
@@ -32,6 +33,7 @@ __all__ = [
     "fail_request",
     "find_response",
     "follow_up",
+    "give_up",
     "pump",
     "retry_request",
     "submit",
@@ -40,6 +42,8 @@ __all__ = [
 _STATUSES = ("completed", "cancelled", "failed", "incomplete")
 _UNKNOWN: Final[tuple[ResponseStatus, ResponseStatus]] = ("incomplete", "completed")
 """A status newer than us promises nothing; a server that tells none has finished."""
+
+_GIVEN_UP: Final = "given up"
 
 
 # ---- asked for ------------------------------------------------------------------------------------------------------
@@ -71,7 +75,10 @@ def submit(
 
 
 def pump(state: State, now: float, fx: Effects) -> None:
-    """Send what the gate lets through."""
+    """Send what the gate lets through; once a limit is reached that is nothing any more."""
+    if state.limits.reached is not None:
+        for unsent in state.gate.withdraw(lambda _: True):
+            fail_request(state, unsent, session_over(state.limits.reached), fx)
     state.gate.held = bool(state.guardrails.inputs)
     while (request := state.gate.next(now)) is not None:
         if request.item is not None:
@@ -151,6 +158,8 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
         response = _open(state, response_id, fx, in_conversation=not outside)
     response.in_conversation = not outside
     if request is None:
+        if state.limits.reached is not None and response.dead is None:
+            kill(state, response, "app", now, fx, server_cancels=False)
         if response.in_conversation:
             answer_with(state, response, fx)
         return
@@ -180,6 +189,9 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
     """``response.done``: the only sure end of a response, whatever its outcome."""
     response_id = _id(done)
     if response_id in state.finished:
+        if state.finished.get(response_id) == _GIVEN_UP:  # nobody waits for it any more, and it is billed all the same
+            state.finished.add(response_id)
+            _count_usage(state, done)
         return
     response = find_response(state, response_id, fx)
     if response is None:
@@ -196,10 +208,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
     state.ledger.complete(response_id)
     state.ledger.sweep(now)
 
-    usage = parse_usage(done.get("usage"))
-    if usage is not None:
-        state.usage = add_usage(state.usage, usage)
-        state.info.context.usage = state.usage
+    usage = _count_usage(state, done)
     status, reason = _outcome(done)
     if response.dead == "guardrail" and status in ("completed", "cancelled"):
         status, reason = "cancelled", "guardrail"  # also where the server was done before it read our cancel
@@ -233,10 +242,26 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         item_ids=tuple(response.items),
         status=status,
         reason=reason,
+        usage=usage,
     )
     if not hold_end(state, response, ended, now, partial(follow_up, state, response)):
         state.emit(fx, ended)
         follow_up(state, response, fx)
+
+
+def give_up(state: State, response: Response, now: float, fx: Effects) -> None:
+    """The server has not ended an interrupted response in time: it is over without that."""
+    overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
+    end_response(state, overdue, now, fx)
+    state.finished.add(response.id, _GIVEN_UP)
+
+
+def _count_usage(state: State, done: Mapping[str, Any]) -> Usage | None:
+    usage = parse_usage(done.get("usage"))
+    if usage is not None:
+        usage = state.meter.count_response(usage, state.model)
+        state.info.context.usage = state.meter.usage
+    return usage
 
 
 def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import attrs
 
+from trealtime.conversation.events import LimitUse
 from trealtime.errors import ConnectionLost
 from trealtime.transport.wire import WireClosed
 
@@ -18,7 +19,8 @@ class CloseOutcome:
 
     `closed_by` is the side that ended it (``"network"``: no close frame came), `code` and `reason` are those of the
     close frame (RFC 6455 section 7.4.1), `response_cut` says that an answer was being made at that moment, `expired`
-    that the session reached the longest duration that the server allows (60 minutes on OpenAI's, protocol reference 7).
+    that the session reached the longest duration that the server allows (60 minutes on OpenAI's, protocol reference 7),
+    `limit` which limit of the run config it had reached.
     """
 
     closed_by: Literal["server", "client", "network"]
@@ -26,9 +28,12 @@ class CloseOutcome:
     reason: str = ""
     response_cut: bool = False
     expired: bool = False
+    limit: LimitUse | None = None
 
     @classmethod
-    def of(cls, closed: WireClosed, *, response_cut: bool, expired: bool) -> CloseOutcome:
+    def of(
+        cls, closed: WireClosed, *, response_cut: bool, expired: bool, limit: LimitUse | None = None
+    ) -> CloseOutcome:
         """The outcome of a connection that ended without our asking."""
         return cls(
             closed_by=closed.closed_by,
@@ -36,6 +41,7 @@ class CloseOutcome:
             reason=closed.reason,
             response_cut=response_cut,
             expired=expired or (closed.code == 1001 and "maximum duration" in closed.reason.lower()),
+            limit=limit,
         )
 
     @property

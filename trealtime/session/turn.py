@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 import attrs
 
-from trealtime.conversation.effects import Usage
 from trealtime.conversation.events import RealtimeAudio, ResponseStatus
 from trealtime.conversation.items import RealtimeItem
+from trealtime.conversation.usage import Usage
 from trealtime.session.response import SessionResponse
 
 __all__ = ["Turn", "collect"]
