@@ -1,0 +1,115 @@
+"""X-Twilio-Signature: the documented example, the documented algorithm by hand, and what must not pass."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+import pytest
+
+from trealtime.endpoints.twilio import check_twilio_signature, sign_twilio_request
+from trealtime.errors import WebhookRefused
+
+TOKEN = "12345"
+URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
+PARAMS = {
+    "To": "+18005551212",
+    "CallSid": "CA1234567890ABCDE",
+    "Digits": "1234",
+    "From": "+12349013030",
+    "Caller": "+12349013030",
+}
+
+
+def by_hand(text: str, token: str = TOKEN) -> str:
+    return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
+
+
+def test_the_example_of_twilios_documentation() -> None:
+    signature = "0/KCTR6DLpKmkAf8muzZqo1nDgQ="
+    assert sign_twilio_request(URL, auth_token=TOKEN, params=PARAMS) == signature
+    check_twilio_signature(URL, auth_token=TOKEN, signature=signature, params=PARAMS)
+
+
+@pytest.mark.parametrize(
+    "url, params, text",
+    [
+        ("https://a.example/x", None, "https://a.example/x"),
+        ("https://a.example/x", {}, "https://a.example/x"),
+        ("wss://a.example/stream", None, "wss://a.example/stream"),
+        ("https://a.example/x", {"b": "2", "a": "1", "B": "3"}, "https://a.example/xB3a1b2"),
+        ("https://a.example/x", {"a": ["2", "1", "2"]}, "https://a.example/xa1a2"),
+        ("https://a.example/x", {"a": ""}, "https://a.example/xa"),
+        ("https://a.example/ü", {"name": "Jürgen"}, "https://a.example/ünameJürgen"),
+    ],
+)
+def test_the_algorithm(url, params, text) -> None:
+    assert sign_twilio_request(url, auth_token=TOKEN, params=params) == by_hand(text)
+    check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(text), params=params)
+
+
+@pytest.mark.parametrize(
+    "url, signed",
+    [
+        ("https://a.example/x", "https://a.example:443/x"),
+        ("https://a.example:443/x", "https://a.example/x"),
+        ("wss://a.example/x?y=1", "wss://a.example:443/x?y=1"),
+        ("http://a.example:80/x", "http://a.example/x"),
+        ("https://a.example:8443/x", "https://a.example:8443/x"),
+    ],
+)
+def test_the_schemes_own_port_may_stand_in_the_url_or_not(url, signed) -> None:
+    check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(signed))
+
+
+def test_a_port_of_its_own_must_stand_in_the_url() -> None:
+    with pytest.raises(WebhookRefused):
+        check_twilio_signature("https://a.example:8443/x", auth_token=TOKEN, signature=by_hand("https://a.example/x"))
+
+
+def test_a_body_that_is_no_form_is_vouched_for_by_its_hash_in_the_url() -> None:
+    body = b'{"CallSid": "CA1"}'
+    url = f"https://a.example/x?bodySHA256={hashlib.sha256(body).hexdigest()}"
+    check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(url), body=body)
+
+
+@pytest.mark.parametrize(
+    "change, reason, words",
+    [
+        ({"signature": None}, "missing_header", "the request has no X-Twilio-Signature"),
+        ({"signature": ""}, "missing_header", "the request has no X-Twilio-Signature"),
+        ({"signature": "0/KCTR6DLpKmkAf8muzZqo1nDgQ"}, "bad_signature", "X-Twilio-Signature does not fit"),
+        ({"signature": "ü"}, "bad_signature", "X-Twilio-Signature does not fit"),
+        ({"auth_token": "54321"}, "bad_signature", "another auth token, other parameters, or not the URL"),
+        ({"url": "http://mycompany.com/myapp.php?foo=1&bar=2"}, "bad_signature", "'http://mycompany.com/myapp.php"),
+        ({"url": "https://mycompany.com/myapp.php"}, "bad_signature", "does not fit"),
+        ({"params": {**PARAMS, "Digits": "9999"}}, "bad_signature", "does not fit"),
+        ({"params": {**PARAMS, "More": "1"}}, "bad_signature", "does not fit"),
+        ({"params": None}, "bad_signature", "does not fit"),
+        ({"body": b"{}"}, "bad_body", "the URL has no bodySHA256"),
+        ({"body": b"{}", "url": URL + "&bodySHA256=" + "0" * 64}, "bad_body", "bodySHA256 does not fit the body"),
+    ],
+)
+def test_whatever_else_is_refused_with_the_reason(change, reason, words) -> None:
+    request = {"url": URL, "auth_token": TOKEN, "signature": "0/KCTR6DLpKmkAf8muzZqo1nDgQ=", "params": PARAMS, **change}
+    with pytest.raises(WebhookRefused) as caught:
+        check_twilio_signature(request.pop("url"), **request)
+    assert caught.value.reason == reason
+    assert words in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"auth_token": ""}, "auth_token: expected the account's auth token, got an empty string"),
+        ({"url": "mycompany.com/myapp.php"}, "url: expected one of http, https, ws or wss"),
+    ],
+)
+def test_what_the_app_gets_wrong_is_no_refusal_of_the_request(change, words) -> None:
+    request = {"url": URL, "auth_token": TOKEN, "signature": "x", **change}
+    with pytest.raises(ValueError) as caught:
+        check_twilio_signature(request.pop("url"), **request)
+    assert not isinstance(caught.value, WebhookRefused)
+    assert words in str(caught.value)

@@ -1,0 +1,123 @@
+"""A caller's WebSocket, as the web server of the app has it, as a `Wire`.
+
+Nothing here imports a web framework: what an object can do says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+import attrs
+import trio
+
+from trealtime.transport.ending import NETWORK_LOSS, TORN_SEND, Traffic, WireEnd
+from trealtime.transport.wire import Wire, WireStatistics
+
+if TYPE_CHECKING:
+    from trio_websocket import WebSocketConnection
+
+__all__ = ["QuartWebsocket", "ServerSocket", "server_wire"]
+
+
+@runtime_checkable
+class QuartWebsocket(Protocol):
+    """What Quart's ``websocket`` offers, under Quart-Trio."""
+
+    async def accept(self) -> None:
+        """Answer the handshake."""
+
+    async def receive(self) -> str | bytes:
+        """The next message."""
+        ...
+
+    async def send(self, data: str) -> None:
+        """Send a text message."""
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame."""
+
+
+ServerSocket: TypeAlias = "Wire | WebSocketConnection | QuartWebsocket"
+"""An accepted WebSocket: trio-websocket's ``WebSocketConnection``, Quart's ``websocket``, or any `Wire`."""
+
+
+def server_wire(socket: ServerSocket) -> Wire:
+    """The wire on the server's end of `socket`. Raises `TypeError` for anything that is not one of its kinds.
+
+    Call it where Quart's ``websocket`` is valid, in the handler; the wire can then be used in other tasks.
+    """
+    if isinstance(socket, Wire):
+        return socket
+    if isinstance(socket, QuartWebsocket):
+        # Outside the handler the name `websocket` stands for nothing; methods that are bound do.
+        return QuartWire(socket.accept, socket.receive, socket.send, socket.close)
+    if hasattr(socket, "get_message"):
+        # trio-websocket is slow to import, and whoever brings such a connection has done so.
+        from trealtime.transport.websocket import wire_from_connection
+
+        return wire_from_connection(socket, side="server")
+    raise TypeError(
+        "socket: expected a trio_websocket.WebSocketConnection, Quart's websocket, or a trealtime Wire, "
+        f"got {type(socket).__name__}"
+    )
+
+
+@attrs.define(eq=False)
+class QuartWire:
+    """A `Wire` on Quart's ``websocket``.
+
+    When the peer leaves, Quart-Trio cancels the handler: this wire, unlike others, sees no end that the peer makes.
+    """
+
+    _accept: Callable[[], Awaitable[None]] = attrs.field(repr=False)
+    _receive: Callable[[], Awaitable[str | bytes]] = attrs.field(repr=False)
+    _send: Callable[[str], Awaitable[None]] = attrs.field(repr=False)
+    _close: Callable[[int, str], Awaitable[None]] = attrs.field(repr=False)
+    _end: WireEnd | None = attrs.field(init=False, default=None)
+    _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
+
+    async def send(self, message: str) -> None:
+        """Send one text message. If cancelled, half of it may be on its way: every later call raises `WireClosed`."""
+        await self._check()
+        try:
+            await self._send(message)
+        except trio.Cancelled:
+            self._end = self._end or WireEnd(1006, TORN_SEND, "server")
+            raise
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._end = self._end or NETWORK_LOSS
+            raise self._end.error() from exc
+        self._traffic.count_sent(message)
+
+    async def receive(self) -> str | bytes:
+        """The next message; cancelled, it loses none. Raises `WireClosed` once this side has ended the connection."""
+        await self._check()
+        try:
+            message = await self._receive()
+        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._end = self._end or NETWORK_LOSS
+            raise self._end.error() from exc
+        self._traffic.count_received(message)
+        return message
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame, once. The peer's answer is the web server's business."""
+        if self._end is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        self._end = WireEnd(code, reason, "server")
+        try:
+            await self._accept()  # an app may close what it has not answered yet
+            await self._close(code, reason)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it was gone already
+
+    def statistics(self) -> WireStatistics:
+        """Messages and payload bytes so far."""
+        return self._traffic.snapshot()
+
+    async def _check(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._end is not None:
+            raise self._end.error()

@@ -1,0 +1,304 @@
+"""A telephone call over Twilio Media Streams, as an endpoint.
+
+Theory of operation
+1. `accept_twilio_stream` reads up to ``start``, so that the app knows who calls before it makes a session. From then on
+   messages wait in the socket until the endpoint is attached: nothing that the caller says is lost.
+2. Attached, one task reads and one writes. What is sent, and when, is `OutgoingAudio`'s to say; what a message means,
+   `TwilioStream`'s.
+3. A bad message before ``start`` ends the connection: that was not Twilio. Later ones are counted and skipped, because
+   one broken frame is no reason to hang up on a caller.
+4. The end of the call (``stop``, or a socket that closes) is the end of `receive`. Leaving the attachment closes the
+   socket, upon which Twilio goes on with the TwiML behind ``<Connect>``, or hangs up if there is none.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+from trealtime.audio.formats import G711_ULAW, AudioFormat
+from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.sockets import ServerSocket, server_wire
+from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark
+from trealtime.endpoints.twilio.stream import (
+    DTMF_KEYS,
+    CallerAudio,
+    KeyPressed,
+    MarkReturned,
+    StreamEvent,
+    StreamStarted,
+    StreamStopped,
+    TwilioCall,
+    TwilioStream,
+)
+from trealtime.endpoints.twilio.tones import key_tone
+from trealtime.errors import TwilioStreamError
+from trealtime.transport.background import background_nursery
+from trealtime.transport.wire import Wire, WireClosed
+
+__all__ = ["TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"]
+
+logger = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT_S: Final = 2.0
+_QUEUE_MS: Final = 100
+"""How much waits on this side beyond the lead: the frames are never late for want of the next piece."""
+
+_INPUT_FRAMES: Final = 500
+"""Ten seconds of a caller whom nobody hears: more, and the oldest frames are dropped, counted."""
+
+_CLOSE_REASON_BYTES: Final = 123
+"""RFC 6455 section 5.5.1."""
+
+
+@attrs.frozen(kw_only=True)
+class TwilioStatistics:
+    """Counts of one call so far."""
+
+    frames_received: int = 0
+    frames_dropped: int = 0
+    """Of the caller: nobody took them in time."""
+
+    frames_sent: int = 0
+    frames_late: int = 0
+    """Frames that were here and left only after Twilio had run dry."""
+
+    marks_outstanding: int = 0
+    """Frames that are at Twilio's and have not been heard yet."""
+
+    queued_ms: float = 0.0
+    """What is not at Twilio's yet."""
+
+    messages_refused: int = 0
+
+
+async def accept_twilio_stream(
+    socket: ServerSocket, *, lead_ms: float = 200, start_timeout_s: float = 10.0
+) -> TwilioEndpoint:
+    """The call on a WebSocket that Twilio has opened: waits for its ``start`` and gives the endpoint to attach.
+
+    `socket` is accepted already: trio-websocket's ``WebSocketConnection``, Quart's ``websocket`` or a `Wire`. Who is at
+    its other end is not known; `check_twilio_signature` on the handshake says whether it is Twilio.
+
+    `lead_ms` is how much audio Twilio is sent ahead of what it plays: as long as the network, or this process, may
+    stall before the caller hears a gap. It costs memory at Twilio's and nothing else, since what an interrupt finds
+    there is cleared; 200 ms is ten frames, beyond the jitter of ordinary networks.
+
+    Raises `TwilioStreamError` when something else than a stream comes, in another encoding than mu-law, or no start
+    within `start_timeout_s`: the socket has then been closed with the reason. If cancelled, the socket stays as it is.
+    """
+    if not 20 <= lead_ms <= 10_000:
+        raise ValueError(f"lead_ms: expected 20 to 10000 milliseconds, got {lead_ms!r}")
+    if not start_timeout_s > 0:
+        raise ValueError(f"start_timeout_s: expected more than 0 seconds, got {start_timeout_s!r}")
+    wire = server_wire(socket)
+    stream = TwilioStream()
+    try:
+        with trio.fail_after(start_timeout_s):
+            call = await _wait_for_start(wire, stream)
+    except trio.TooSlowError:
+        error = TwilioStreamError(f"no start within {start_timeout_s:g} s")
+    except TwilioStreamError as exc:
+        error = exc
+    else:
+        return TwilioEndpoint(wire, stream, call, lead_ms=lead_ms)
+    with trio.move_on_after(_CLOSE_TIMEOUT_S):
+        await wire.aclose(1008, str(error).encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore"))
+    raise error
+
+
+async def _wait_for_start(wire: Wire, stream: TwilioStream) -> TwilioCall:
+    while True:
+        try:
+            event = stream.receive(await wire.receive())
+        except WireClosed as exc:
+            raise TwilioStreamError(f"the connection ended before the stream had started: {exc}") from exc
+        if isinstance(event, StreamStarted):
+            return event.call
+
+
+class TwilioEndpoint(Endpoint):
+    """A telephone call; get it from `accept_twilio_stream`, attach it with ``async with session.attach(endpoint)``.
+
+    Audio is mu-law both ways, which the session takes over: nothing is resampled. Keys that the caller presses come as
+    ``dtmf_received`` events.
+    """
+
+    input_format: AudioFormat | None = G711_ULAW
+    output_format: AudioFormat | None = G711_ULAW
+
+    call: TwilioCall
+    """Who calls: the ids of stream, call and account, and the custom parameters of the TwiML."""
+
+    def __init__(self, wire: Wire, stream: TwilioStream, call: TwilioCall, *, lead_ms: float) -> None:
+        self.call = call
+        self._wire = wire
+        self._stream = stream
+        self._outgoing = OutgoingAudio(lead_ms)
+        self._link: EndpointLink | None = None
+        self._heard_send, self._heard_receive = trio.open_memory_channel[bytes](_INPUT_FRAMES)
+        self._ended = False
+        self._written = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
+        """Where the writer waits for something to send, `play` for room, and `send_dtmf` for its keys to be heard."""
+
+        self._flushes = 0
+        self._frames_received = 0
+        self._frames_dropped = 0
+        self._messages_refused = 0
+
+    @asynccontextmanager
+    async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+        """Read and write the socket; leaving ends the stream and closes the socket."""
+        if self._link is not None:
+            raise RuntimeError("a TwilioEndpoint is one call, and is attached once")
+        self._link = link
+        async with background_nursery() as nursery:
+            nursery.start_soon(self._read, link)
+            nursery.start_soon(self._write)
+            try:
+                yield
+            finally:
+                self._end()
+                # A frame that is cut in the middle would spoil the close frame behind it.
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_TIMEOUT_S):
+                    await self._written.wait()
+                    await self._wire.aclose()
+
+    async def receive(self) -> bytes:
+        """The next piece of what the caller says, usually 20 ms of mu-law. If cancelled, nothing is lost.
+
+        Raises `trio.EndOfChannel` once the call has ended.
+        """
+        return await self._heard_receive.receive()
+
+    async def play(self, audio: bytes, position_ms: float) -> None:
+        """Take the next piece of the agent's speech; waits while 100 ms wait to be sent.
+
+        If cancelled, the piece is taken whole or not at all. Once the call has ended, nobody hears it.
+        """
+        await trio.lowlevel.checkpoint()
+        flushes = self._flushes
+        while self._outgoing.queued_ms >= _QUEUE_MS and not self._ended and flushes == self._flushes:
+            await self._changed.park()
+        if not self._ended and flushes == self._flushes:
+            self._outgoing.speak(audio, position_ms)
+            self._changed.unpark_all()
+
+    def flush(self) -> None:
+        """Throw away what the caller has not heard, here and at Twilio's."""
+        self._flushes += 1
+        self._outgoing.flush()
+        self._changed.unpark_all()
+
+    async def send_dtmf(self, keys: str) -> None:
+        """Press `keys`, and wait until the far end has heard them.
+
+        Twilio takes no keys on a stream, so they go as tones in the audio, behind what the agent is saying: 100 ms each
+        with a pause of 100 ms. ``w`` waits half a second, as in TwiML. An interrupt of the agent does not touch them.
+        If cancelled, keys that are not on their way yet are not pressed.
+
+        Raises `ValueError` for anything but ``0123456789*#ABCDw``, and `trio.BrokenResourceError` when the call ends
+        before they were heard.
+        """
+        if not isinstance(keys, str):
+            raise TypeError(f"keys: expected a string, got {type(keys).__name__}")
+        if not keys or not DTMF_KEYS.union("w").issuperset(keys):
+            raise ValueError(f"keys: expected some of 0123456789*#ABCDw, got {keys!r}")
+        await trio.lowlevel.checkpoint()
+        numbers = [self._outgoing.press(key_tone(key)) for key in keys]
+        self._changed.unpark_all()
+        try:
+            while self._outgoing.keys_heard < numbers[-1]:
+                if self._ended:
+                    raise trio.BrokenResourceError(f"the call ended before the keys {keys!r} were heard")
+                await self._changed.park()
+        finally:
+            self._outgoing.withdraw_keys(numbers[0], numbers[-1])
+            self._changed.unpark_all()
+
+    def statistics(self) -> TwilioStatistics:
+        """Counts so far."""
+        return TwilioStatistics(
+            frames_received=self._frames_received,
+            frames_dropped=self._frames_dropped,
+            frames_sent=self._outgoing.frames_sent,
+            frames_late=self._outgoing.frames_late,
+            marks_outstanding=self._outgoing.marks_outstanding,
+            queued_ms=self._outgoing.queued_ms,
+            messages_refused=self._messages_refused,
+        )
+
+    # ---- tasks -----------------------------------------------------------------------------------------------------
+
+    async def _read(self, link: EndpointLink) -> None:
+        try:
+            while True:
+                message = await self._wire.receive()
+                if self._ended:
+                    break
+                try:
+                    event = self._stream.receive(message)
+                except TwilioStreamError as error:
+                    self._messages_refused += 1
+                    logger.warning("call %s: a message was skipped: %s", self.call.call_sid, error)
+                else:
+                    self._handle(event, link)
+        except WireClosed as error:
+            logger.debug("call %s: the socket has closed: %s", self.call.call_sid, error)
+        finally:
+            self._end()
+
+    def _handle(self, event: StreamEvent | None, link: EndpointLink) -> None:
+        match event:
+            case CallerAudio(audio):
+                self._take(audio)
+            case MarkReturned(name):
+                position_ms = self._outgoing.mark_returned(name)
+                if position_ms is not None:
+                    link.heard(position_ms)
+                self._changed.unpark_all()
+            case KeyPressed(digit):
+                link.dtmf(digit)
+            case StreamStopped():
+                self._end()
+            case StreamStarted() | None:
+                pass  # the start has been read; the stream lets no second one through
+
+    def _take(self, audio: bytes) -> None:
+        self._frames_received += 1
+        try:
+            self._heard_send.send_nowait(audio)
+        except trio.WouldBlock:
+            self._heard_receive.receive_nowait()
+            self._frames_dropped += 1
+            self._heard_send.send_nowait(audio)
+
+    async def _write(self) -> None:
+        try:
+            while not self._ended:
+                match self._outgoing.next(trio.current_time()):
+                    case ClearBuffer():
+                        await self._wire.send(self._stream.clear())
+                    case PlayFrame(audio):
+                        self._changed.unpark_all()
+                        await self._wire.send(self._stream.media(audio))
+                    case SetMark(name):
+                        await self._wire.send(self._stream.mark(name))
+                    case wake_at:
+                        with trio.CancelScope(deadline=wake_at):
+                            await self._changed.park()
+        except WireClosed as error:
+            logger.debug("call %s: the socket has closed: %s", self.call.call_sid, error)
+        finally:
+            self._written.set()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._heard_send.close()
+        self._changed.unpark_all()

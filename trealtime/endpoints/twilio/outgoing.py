@@ -1,0 +1,216 @@
+"""What goes to Twilio and when: frames of 20 ms with a lead, a mark after each, a clear ahead of everything.
+
+Theory of operation
+1. Twilio plays what it is sent without gaps and keeps the rest (ten minutes of it, warning 31931). We keep it too: only
+   `lead_ms` are ever at Twilio's, so that an interrupt finds little there, a clear never waits behind seconds of audio
+   in a socket, and the network still may stall for that long before the caller hears a gap.
+2. `_buffer_ends_at` is when Twilio will have played what it has. The next frame is due `lead_ms` before that: each time
+   follows from the last one and not from when a timer woke up, so nothing drifts.
+3. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a buffer that
+   was cleared are not known any more: they were not heard.
+4. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
+   the key has been. So an interrupt, which clears the buffer, never cuts a key in two, nor loses one.
+
+No clock: `now` is any monotonic time in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from trealtime.audio.formats import G711_ULAW
+
+__all__ = ["FRAME_MS", "ClearBuffer", "PlayFrame", "SetMark", "OutgoingAudio"]
+
+FRAME_MS: Final = 20
+_FRAME_BYTES: Final = G711_ULAW.bytes_for_ms(FRAME_MS)
+
+MAX_MARKS: Final = 1_000
+"""A far side that returns no marks must not make us grow: the oldest are given up."""
+
+
+@attrs.frozen
+class ClearBuffer:
+    """Twilio is to throw away what it has."""
+
+
+@attrs.frozen
+class PlayFrame:
+    """Twilio is to play this after what it has."""
+
+    audio: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class SetMark:
+    """Twilio is to say when it has come this far."""
+
+    name: str
+
+
+Message: TypeAlias = ClearBuffer | PlayFrame | SetMark
+
+
+Kind: TypeAlias = Literal["speech", "key"]
+
+
+@attrs.frozen
+class _Point:
+    """How far the caller has heard: `end` is a position of the stream in ms, or the number of a key."""
+
+    kind: Kind
+    end: float
+
+
+@attrs.define
+class _Piece:
+    """Audio in the queue, of which the first `sent` bytes are gone. `end` as in `_Point`."""
+
+    kind: Kind
+    audio: bytes
+    end: float
+    sent: int = 0
+
+    def point(self) -> _Point:
+        rest = len(self.audio) - self.sent
+        if self.kind == "speech":
+            return _Point("speech", self.end - G711_ULAW.duration_ms(rest))
+        return _Point("key", self.end if rest == 0 else self.end - 1)
+
+
+@attrs.define(eq=False)
+class OutgoingAudio:
+    """The queue to one call, in its order of sending."""
+
+    lead_ms: float
+    _queue: deque[_Piece] = attrs.field(factory=deque, init=False)
+    _queued_bytes: int = attrs.field(default=0, init=False)
+    _buffer_ends_at: float = attrs.field(default=-math.inf, init=False)
+    _waiting: bool = attrs.field(default=False, init=False)
+    """The frame that is first in the queue is not due yet."""
+
+    _marks: dict[str, _Point] = attrs.field(factory=dict, init=False)
+    """Those at Twilio's, oldest first; all of one kind."""
+
+    _marks_set: int = attrs.field(default=0, init=False)
+    _mark_due: _Point | None = attrs.field(default=None, init=False)
+    _clear_due: bool = attrs.field(default=False, init=False)
+    _keys: int = attrs.field(default=0, init=False)
+    keys_heard: float = attrs.field(default=0, init=False)
+    """The number of the last key that has been heard to its end."""
+
+    frames_sent: int = attrs.field(default=0, init=False)
+    frames_late: int = attrs.field(default=0, init=False)
+    """Frames that were here and left only after Twilio had run dry."""
+
+    @property
+    def queued_ms(self) -> float:
+        """What is here and not at Twilio's yet."""
+        return G711_ULAW.duration_ms(self._queued_bytes)
+
+    @property
+    def marks_outstanding(self) -> int:
+        """Frames at Twilio's that have not been heard yet, as far as is known."""
+        return len(self._marks)
+
+    def speak(self, audio: bytes, position_ms: float) -> None:
+        """Queue speech that ends at `position_ms` of the stream."""
+        self._append(_Piece("speech", audio, position_ms))
+
+    def press(self, tone: bytes) -> int:
+        """Queue the tone of one key. The answer is its number: it has been heard when `keys_heard` is there."""
+        self._keys += 1
+        self._append(_Piece("key", tone, self._keys))
+        return self._keys
+
+    def withdraw_keys(self, first: int, last: int) -> None:
+        """Take keys back of which nothing has been sent yet."""
+        self._keep(lambda piece: piece.kind == "speech" or piece.sent > 0 or not first <= piece.end <= last)
+
+    def flush(self) -> None:
+        """Nothing spoken so far is to be heard any more; keys are."""
+        self._keep(lambda piece: piece.kind == "key")
+        in_buffer = self._in_buffer()
+        if in_buffer is not None and in_buffer.kind == "key":
+            return
+        self._clear_due = True
+        self._mark_due = None
+        self._marks.clear()
+        self._buffer_ends_at = -math.inf
+        self._waiting = False
+
+    def next(self, now: float) -> Message | float:
+        """What to send now; or when to ask again, infinity for as soon as something has changed."""
+        if self._clear_due:
+            self._clear_due = False
+            return ClearBuffer()
+        if self._mark_due is not None:
+            return self._set_mark(self._mark_due)
+        in_buffer = self._in_buffer()
+        if not self._queue or (in_buffer is not None and in_buffer.kind != self._queue[0].kind):
+            return math.inf
+        due_at = self._buffer_ends_at - self.lead_ms / 1000
+        if due_at > now:
+            self._waiting = True
+            return due_at
+        self.frames_late += self._waiting and now > self._buffer_ends_at
+        self._waiting = False
+        frame, self._mark_due = self._take_frame()
+        self._buffer_ends_at = max(self._buffer_ends_at, now) + G711_ULAW.duration_ms(len(frame)) / 1000
+        self.frames_sent += 1
+        return PlayFrame(frame)
+
+    def mark_returned(self, name: str) -> float | None:
+        """A mark has come back: the position of the stream that has been heard. None: a key, or what was cleared."""
+        point = self._marks.get(name)
+        if point is None:
+            return None
+        while name in self._marks:  # what stood before it has been played too
+            del self._marks[next(iter(self._marks))]
+        if point.kind == "key":
+            self.keys_heard = point.end
+            return None
+        return point.end
+
+    def _append(self, piece: _Piece) -> None:
+        if piece.audio:
+            self._queue.append(piece)
+            self._queued_bytes += len(piece.audio)
+
+    def _keep(self, wanted: Callable[[_Piece], bool]) -> None:
+        self._queue = deque(piece for piece in self._queue if wanted(piece))
+        self._queued_bytes = sum(len(piece.audio) - piece.sent for piece in self._queue)
+
+    def _in_buffer(self) -> _Point | None:
+        """Something that Twilio has and that the caller has not heard."""
+        return self._mark_due or next(iter(self._marks.values()), None)
+
+    def _take_frame(self) -> tuple[bytes, _Point]:
+        """Up to 20 ms of what is first in the queue, of one kind, and where it ends."""
+        frame = b""
+        piece = self._queue[0]
+        point = piece.point()
+        while len(frame) < _FRAME_BYTES and self._queue and self._queue[0].kind == point.kind:
+            piece = self._queue[0]
+            taken = piece.audio[piece.sent : piece.sent + _FRAME_BYTES - len(frame)]
+            frame += taken
+            piece.sent += len(taken)
+            point = piece.point()
+            if piece.sent == len(piece.audio):
+                self._queue.popleft()
+        self._queued_bytes -= len(frame)
+        return frame, point
+
+    def _set_mark(self, point: _Point) -> SetMark:
+        self._mark_due = None
+        self._marks_set += 1
+        name = str(self._marks_set)
+        self._marks[name] = point
+        if len(self._marks) > MAX_MARKS:
+            del self._marks[next(iter(self._marks))]
+        return SetMark(name)

@@ -1,0 +1,101 @@
+"""Is a request really from Twilio? ``X-Twilio-Signature``, on webhooks and on the handshakes of Media Streams.
+
+The rule (Twilio's documentation, "Webhooks security"): the URL as Twilio has it, query included; for a form that was
+posted, each parameter's name and value behind it, sorted by name; HMAC-SHA1 of that under the account's auth token, in
+base64. A body that is not a form is in the URL by its SHA-256 (``bodySHA256``). A WebSocket handshake is a GET of a
+``wss://`` URL.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from trealtime.errors import WebhookRefused
+
+__all__ = ["check_twilio_signature", "sign_twilio_request"]
+
+Parameters = Mapping[str, str | Sequence[str]]
+
+_DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None = None) -> str:
+    """The ``X-Twilio-Signature`` that Twilio puts on a request for `url`: for tests, and for the fake Twilio.
+
+    `params` are those of a form that is posted.
+    """
+    if not auth_token:
+        raise ValueError("auth_token: expected the account's auth token, got an empty string")
+    text = url
+    for name in sorted(params or {}):
+        assert params is not None
+        value = params[name]
+        # Twilio's own libraries take the values of a repeated name sorted, and each once.
+        for one in [value] if isinstance(value, str) else sorted(set(value)):
+            text += name + one
+    return base64.b64encode(hmac.new(auth_token.encode(), text.encode(), hashlib.sha1).digest()).decode()
+
+
+def check_twilio_signature(
+    url: str,
+    *,
+    auth_token: str,
+    signature: str | None,
+    params: Parameters | None = None,
+    body: bytes | None = None,
+) -> None:
+    """Return if Twilio signed this request, raise `WebhookRefused` with a reason if not.
+
+    `url` is the public one, as it stands in Twilio's console or in your TwiML, query included: ``https://...`` for a
+    webhook, ``wss://...`` for the handshake of a stream. Behind a tunnel or a proxy that is not what your server sees.
+    `signature` is the header ``X-Twilio-Signature``, or None if there is none. `params` are the fields of a form that
+    was posted (``(await request.form).to_dict(flat=False)`` with Quart); `body` is the raw body of a request that
+    posted something else, whose hash the URL then carries.
+    """
+    if not signature:
+        raise WebhookRefused("the request has no X-Twilio-Signature: it is not from Twilio", reason="missing_header")
+    if body is not None:
+        _check_body(url, body)
+    candidates = [
+        sign_twilio_request(each, auth_token=auth_token, params=params) for each in _with_and_without_port(url)
+    ]
+    # Every candidate is compared, each in constant time: how long it takes says nothing of how near a guess was.
+    matches = [hmac.compare_digest(each.encode(), signature.encode()) for each in candidates]
+    if not any(matches):
+        raise WebhookRefused(
+            f"X-Twilio-Signature does not fit {url!r}: another auth token, other parameters, or not the URL that "
+            "Twilio was given",
+            reason="bad_signature",
+        )
+
+
+def _check_body(url: str, body: bytes) -> None:
+    stated = parse_qs(urlsplit(url).query).get("bodySHA256")
+    if not stated:
+        raise WebhookRefused(
+            "the URL has no bodySHA256: nothing vouches for the body of this request", reason="bad_body"
+        )
+    if not hmac.compare_digest(stated[0].lower().encode(), hashlib.sha256(body).hexdigest().encode()):
+        raise WebhookRefused("bodySHA256 does not fit the body of this request", reason="bad_body")
+
+
+def _with_and_without_port(url: str) -> list[str]:
+    """Twilio signs some requests with the scheme's own port in the URL and some without, whichever it was given."""
+    parts = urlsplit(url)
+    default = _DEFAULT_PORTS.get(parts.scheme)
+    if default is None or parts.hostname is None:
+        raise ValueError(f"url: expected one of http, https, ws or wss, got {url!r}")
+    if parts.port is None:
+        return [url, _with_netloc(parts, f"{parts.netloc}:{default}")]
+    if parts.port == default:
+        return [url, _with_netloc(parts, parts.netloc.rpartition(":")[0])]
+    return [url]
+
+
+def _with_netloc(parts: SplitResult, netloc: str) -> str:
+    return parts._replace(netloc=netloc).geturl()

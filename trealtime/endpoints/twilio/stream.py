@@ -1,0 +1,239 @@
+"""Twilio Media Streams, the messages: what Twilio says on the WebSocket of a call, and what it takes.
+
+Theory of operation
+1. A stream is ``connected``, then ``start`` (who calls, with what parameters, in which encoding), then ``media``,
+   ``mark`` and ``dtmf`` in any order, then ``stop``. `_NEXT` is the whole of it; what comes out of turn is refused.
+2. What is refused raises `TwilioStreamError` with the reason and changes nothing: who carries the messages decides
+   whether that ends the call. Events that Twilio may add one day are ignored, and so are fields.
+3. No clock, no socket: messages in, values out.
+
+Source: Twilio's documentation, "Media Streams - WebSocket messages".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import msgspec
+import pybase64
+
+from trealtime.errors import TwilioStreamError
+
+__all__ = [
+    "DTMF_KEYS",
+    "CallerAudio",
+    "KeyPressed",
+    "MarkReturned",
+    "StreamEvent",
+    "StreamStarted",
+    "StreamStopped",
+    "TwilioCall",
+    "TwilioStream",
+]
+
+DTMF_KEYS: Final = frozenset("0123456789*#ABCD")
+
+State: TypeAlias = Literal["opened", "connected", "started", "stopped"]
+
+# A start without `connected` is taken too: it says all that is needed.
+_NEXT: Final[Mapping[tuple[State, str], State]] = {
+    ("opened", "connected"): "connected",
+    ("opened", "start"): "started",
+    ("connected", "start"): "started",
+    ("started", "media"): "started",
+    ("started", "mark"): "started",
+    ("started", "dtmf"): "started",
+    ("started", "stop"): "stopped",
+}
+_EVENTS: Final = frozenset(event for _, event in _NEXT)
+
+_ENCODING: Final = ("audio/x-mulaw", 8000, 1)
+"""The one that Twilio has; another would be noise at the wrong speed."""
+
+
+@attrs.frozen(kw_only=True)
+class TwilioCall:
+    """What Twilio says of a call when its stream starts."""
+
+    stream_sid: str
+    call_sid: str
+    account_sid: str
+    custom_parameters: Mapping[str, str]
+    """The ``<Parameter>`` elements of the ``<Stream>``. Whoever can reach the socket can invent them: check the
+    signature of the handshake (`check_twilio_signature`) before you believe them."""
+
+
+@attrs.frozen
+class StreamStarted:
+    """The call is up."""
+
+    call: TwilioCall
+
+
+@attrs.frozen
+class CallerAudio:
+    """Mu-law of the caller, usually 20 ms."""
+
+    audio: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class MarkReturned:
+    """All that was sent before the mark has been played, or cleared."""
+
+    name: str
+
+
+@attrs.frozen
+class KeyPressed:
+    """The caller has pressed a key: one of ``0123456789*#ABCD``."""
+
+    digit: str
+
+
+@attrs.frozen
+class StreamStopped:
+    """The caller has hung up, or the TwiML has gone on."""
+
+
+StreamEvent: TypeAlias = StreamStarted | CallerAudio | MarkReturned | KeyPressed | StreamStopped
+
+
+@attrs.define(eq=False)
+class TwilioStream:
+    """The server's side of one stream."""
+
+    state: State = attrs.field(default="opened", init=False)
+    _stream_sid: str = attrs.field(default="", init=False)
+
+    def receive(self, message: str | bytes) -> StreamEvent | None:
+        """Read one message. None: there is nothing to do (``connected``, another track, an event of the future).
+
+        Raises `TwilioStreamError` for what Twilio would not send.
+        """
+        data = _read_object(message)
+        name = data.get("event")
+        if not isinstance(name, str):
+            raise TwilioStreamError(f"event: expected a string, got {_short(name)}")
+        if name not in _EVENTS:
+            return None
+        following = _NEXT.get((self.state, name))
+        if following is None:
+            raise TwilioStreamError(f"{name!r} does not fit a stream that is {self.state}")
+        read = _READERS.get(name)
+        event = read(data) if read is not None else None
+        self.state = following
+        if isinstance(event, StreamStarted):
+            self._stream_sid = event.call.stream_sid
+        return event
+
+    def media(self, audio: bytes) -> str:
+        """The message that has Twilio play mu-law `audio` after what it has."""
+        payload = pybase64.b64encode(audio).decode("ascii")
+        return self._message("media", {"payload": payload})
+
+    def mark(self, name: str) -> str:
+        """The message that Twilio sends back once what it has now has been played."""
+        return self._message("mark", {"name": name})
+
+    def clear(self) -> str:
+        """The message that has Twilio throw away what it has not played, and send back its marks."""
+        return self._message("clear", None)
+
+    def _message(self, event: str, body: Mapping[str, str] | None) -> str:
+        if not self._stream_sid:
+            raise RuntimeError("nothing can be sent before the stream has started: its id is not known")
+        message: dict[str, object] = {"event": event, "streamSid": self._stream_sid}
+        if body is not None:
+            message[event] = body
+        return msgspec.json.encode(message).decode()
+
+
+def _read_object(message: str | bytes) -> Mapping[str, Any]:
+    if not isinstance(message, str):
+        raise TwilioStreamError("expected a text message, got a binary one")
+    try:
+        data = msgspec.json.decode(message)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
+        raise TwilioStreamError(f"expected JSON, got {_short(message)}: {exc}") from exc
+    if not isinstance(data, dict):
+        raise TwilioStreamError(f"expected a JSON object, got {_short(data)}")
+    return data
+
+
+def _read_start(data: Mapping[str, Any]) -> StreamStarted:
+    start = _object(data, "start")
+    media_format = _object(start, "mediaFormat", path="start.")
+    found = tuple(media_format.get(key) for key in ("encoding", "sampleRate", "channels"))
+    if found != _ENCODING:
+        raise TwilioStreamError(
+            "start.mediaFormat: expected encoding {}, sampleRate {}, channels {}; got {}".format(
+                *_ENCODING, _short(dict(media_format))
+            )
+        )
+    parameters = start.get("customParameters") or {}
+    if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
+        raise TwilioStreamError(f"start.customParameters: expected an object of strings, got {_short(parameters)}")
+    call = TwilioCall(
+        stream_sid=_text(start, "streamSid", path="start."),
+        call_sid=_text(start, "callSid", path="start."),
+        account_sid=_text(start, "accountSid", path="start."),
+        custom_parameters=parameters,
+    )
+    return StreamStarted(call)
+
+
+def _read_media(data: Mapping[str, Any]) -> CallerAudio | None:
+    media = _object(data, "media")
+    if media.get("track", "inbound") != "inbound":
+        return None  # what the caller hears, which is what we have sent
+    payload = _text(media, "payload", path="media.")
+    try:
+        return CallerAudio(pybase64.b64decode(payload, validate=True))
+    except ValueError as exc:
+        raise TwilioStreamError(f"media.payload: expected base64, got {_short(payload)}: {exc}") from exc
+
+
+def _read_mark(data: Mapping[str, Any]) -> MarkReturned:
+    return MarkReturned(_text(_object(data, "mark"), "name", path="mark."))
+
+
+def _read_dtmf(data: Mapping[str, Any]) -> KeyPressed:
+    digit = _text(_object(data, "dtmf"), "digit", path="dtmf.")
+    if digit not in DTMF_KEYS:
+        raise TwilioStreamError(f"dtmf.digit: expected one of 0123456789*#ABCD, got {_short(digit)}")
+    return KeyPressed(digit)
+
+
+def _read_stop(data: Mapping[str, Any]) -> StreamStopped:
+    return StreamStopped()
+
+
+_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], StreamEvent | None]]] = {
+    "start": _read_start,
+    "media": _read_media,
+    "mark": _read_mark,
+    "dtmf": _read_dtmf,
+    "stop": _read_stop,
+}
+
+
+def _object(data: Mapping[str, Any], key: str, *, path: str = "") -> Mapping[str, Any]:
+    value = data.get(key)
+    if not isinstance(value, dict):
+        raise TwilioStreamError(f"{path}{key}: expected an object, got {_short(value)}")
+    return value
+
+
+def _text(data: Mapping[str, Any], key: str, *, path: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str) or not value:
+        raise TwilioStreamError(f"{path}{key}: expected a string, got {_short(value)}")
+    return value
+
+
+def _short(value: object, limit: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
