@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from trealtime.emulator.options import EmulatorLimits
     from trealtime.emulator.server import Emulator, open_emulator
     from trealtime.errors import (
+        AudioDeviceError,
         AudioFormatError,
         CallGone,
         ConnectFailed,
@@ -341,6 +342,7 @@ __all__ = [
     "EmulatorLimits",
     "open_emulator",
     # Errors
+    "AudioDeviceError",
     "AudioFormatError",
     "CallGone",
     "ConnectFailed",
@@ -454,6 +456,7 @@ _NAMES = {
     "trealtime.emulator.options": ("EmulatorLimits",),
     "trealtime.emulator.server": ("Emulator", "open_emulator"),
     "trealtime.errors": (
+        "AudioDeviceError",
         "AudioFormatError",
         "CallGone",
         "ConnectFailed",

@@ -1,0 +1,267 @@
+"""The console endpoint: the microphone and the loudspeaker of this machine.
+
+Theory of operation
+1. The device's thread calls `_Blocks.block` for every 10 ms. That copies the microphone, has the speaker fill the block,
+   and wakes Trio: no locks, no waiting, and nothing that grows without bound.
+2. `_Blocks.drain`, in Trio's thread, does the rest: the echo gate, the levels, and the report of what was heard, from the
+   device's own account of its delay.
+3. The echo gate compares what the microphone heard with what was played in the same block. The delay between them (the
+   device's buffers, the way through the room) is the gate's business.
+4. A device that stops calling is lost, whether it says so (PortAudio often does not): `receive` and `play` then raise.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from trealtime.audio.formats import AudioFormat, pcm16
+from trealtime.audio.levels import peak_dbfs, rms_dbfs
+from trealtime.audio.pcm import from_int16, to_int16
+from trealtime.endpoints.audio_device import AudioDevice
+from trealtime.endpoints.echo_gate import EchoGate, EchoGateStatistics
+from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.sound_card import DeviceChoice, SoundCard
+from trealtime.endpoints.speaker import Speaker
+from trealtime.errors import AudioDeviceError
+from trealtime.transport.background import background_nursery
+
+__all__ = ["AudioLevels", "ConsoleEndpoint", "ConsoleStatistics"]
+
+_LEAD_MS: Final = 200.0
+_UNREAD_S: Final = 2.0
+_MOST_PASSING: Final = 200
+_LEVEL_BLOCKS: Final = 10
+_PATIENCE_S: Final = 2.0
+
+
+@attrs.frozen(kw_only=True)
+class AudioLevels:
+    """How loud the last blocks (100 ms) were, in dBFS; minus infinity for silence. `heard` is the microphone before the
+    echo gate, `played` the loudspeaker."""
+
+    heard_rms_dbfs: float
+    heard_peak_dbfs: float
+    played_rms_dbfs: float
+    played_peak_dbfs: float
+
+
+@attrs.frozen(kw_only=True)
+class ConsoleStatistics:
+    """What a console endpoint has done: `queued_ms` wait for the loudspeaker, `dropped_ms` of the microphone were lost
+    because nobody took them, `output_delay_ms` is the device's own delay. `echo_gate` is None without one."""
+
+    blocks: int
+    queued_ms: float
+    dropped_ms: float
+    output_delay_ms: float
+    echo_gate: EchoGateStatistics | None
+
+
+class ConsoleEndpoint(Endpoint):
+    """Microphone and loudspeaker: ``async with session.attach(ConsoleEndpoint())``.
+
+    `input_device` and `output_device` are a number or a part of a name (`list_devices`), None for the system's default.
+    `rate` is what the device runs at, in samples per second; nearly all run at 48 000. `echo_gate` False sends
+    everything that the microphone hears, for headphones, and for systems that cancel echoes themselves. `device` is
+    another device in place of a sound card.
+
+    Opening raises `MissingDependency` without the extra ``console`` or PortAudio, `AudioDeviceError` when the devices
+    cannot be opened; `receive` and `play` raise that when they have gone away. Raises `AudioFormatError` for a rate that
+    is none.
+    """
+
+    def __init__(
+        self,
+        input_device: DeviceChoice = None,
+        output_device: DeviceChoice = None,
+        *,
+        rate: int = 48_000,
+        echo_gate: bool = True,
+        device: AudioDevice | None = None,
+    ) -> None:
+        self._device = device if device is not None else SoundCard(input_device, output_device, rate=rate)
+        self._format: AudioFormat = pcm16(self._device.rate)
+        self.input_format = self._format
+        self.output_format = self._format
+        self._speaker = Speaker(self._device.rate)
+        self._gate = EchoGate(self._device.rate) if echo_gate else None
+        self._blocks: _Blocks | None = None
+
+    @asynccontextmanager
+    async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+        """Open the device, and hold it open."""
+        if self._blocks is not None:
+            raise RuntimeError("this ConsoleEndpoint has been opened before: make another one")
+        self._blocks = blocks = _Blocks(self._device.rate, self._speaker, self._gate, link)
+        async with background_nursery() as nursery, self._device.open(blocks):
+            nursery.start_soon(blocks.watch)
+            yield
+
+    async def receive(self) -> bytes:
+        """What the microphone has heard since the last call, PCM16 at the device's rate; silence where it was the agent."""
+        blocks = self._opened
+        await trio.lowlevel.checkpoint()
+        while not blocks.heard:
+            await blocks.wait()
+        heard = np.concatenate(blocks.heard)
+        blocks.heard.clear()
+        return from_int16(heard, self._format)
+
+    async def play(self, audio: bytes, position_ms: float) -> None:
+        """Queue a piece for the loudspeaker; waits while 200 ms are queued."""
+        blocks = self._opened
+        await trio.lowlevel.checkpoint()
+        while self._speaker.queued_ms >= _LEAD_MS:
+            await blocks.wait()
+        blocks.check()
+        self._speaker.put(to_int16(audio, self._format), position_ms)
+
+    def flush(self) -> None:
+        """Fade out within 5 ms of the device's next block. What the device itself has buffered is still heard."""
+        self._speaker.flush()
+
+    @property
+    def levels(self) -> AudioLevels:
+        """How loud it is now on both sides, for a meter."""
+        heard, played = self._blocks.recent() if self._blocks is not None else (_SILENCE, _SILENCE)
+        return AudioLevels(
+            heard_rms_dbfs=rms_dbfs(heard),
+            heard_peak_dbfs=peak_dbfs(heard),
+            played_rms_dbfs=rms_dbfs(played),
+            played_peak_dbfs=peak_dbfs(played),
+        )
+
+    def statistics(self) -> ConsoleStatistics:
+        """Numbers about this endpoint; at any time."""
+        blocks = self._blocks
+        return ConsoleStatistics(
+            blocks=blocks.count if blocks else 0,
+            queued_ms=self._speaker.queued_ms,
+            dropped_ms=blocks.dropped_ms if blocks else 0.0,
+            output_delay_ms=blocks.output_delay_s * 1000 if blocks else 0.0,
+            echo_gate=self._gate.statistics() if self._gate else None,
+        )
+
+    @property
+    def _opened(self) -> _Blocks:
+        if self._blocks is None:
+            raise RuntimeError("this ConsoleEndpoint is not open: attach it with `async with session.attach(endpoint)`")
+        return self._blocks
+
+
+_SILENCE = np.zeros(0, np.int16)
+
+
+@attrs.frozen(eq=False)
+class _Block:
+    heard: NDArray[np.int16]
+    played: NDArray[np.int16]
+    first_frame: int
+    output_delay_s: float
+
+
+class _Blocks:
+    """What passes between the device's thread and Trio's."""
+
+    def __init__(self, rate: int, speaker: Speaker, gate: EchoGate | None, link: EndpointLink) -> None:
+        self._rate = rate
+        self._speaker = speaker
+        self._gate = gate
+        self._link = link
+        self._trio = trio.lowlevel.current_trio_token()
+        self._passing: deque[_Block] = deque(maxlen=_MOST_PASSING)
+        self._next_frame = 0
+        self._recent: deque[_Block] = deque(maxlen=_LEVEL_BLOCKS)
+        self._woken = trio.Event()
+        self._lost: str | None = None
+        self.heard: deque[NDArray[np.int16]] = deque()
+        self.count = 0
+        self.dropped_ms = 0.0
+        self.output_delay_s = 0.0
+
+    # ---- the device's thread -------------------------------------------------------------------------------------
+
+    def block(self, captured: NDArray[np.int16], playing: NDArray[np.int16], *, output_delay_s: float) -> None:
+        first_frame = self._speaker.fill(playing)
+        # Past its bound the deque sheds the oldest; the number of the next block's first frame shows it.
+        self._passing.append(_Block(captured.copy(), playing.copy(), first_frame, output_delay_s))
+        self._soon(self.drain)
+
+    def lost(self, reason: str) -> None:
+        self._soon(self.lose, reason)
+
+    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            # Idempotent: one call waits in Trio's queue at most, however late Trio is.
+            self._trio.run_sync_soon(call, *arguments, idempotent=True)
+        except trio.RunFinishedError:
+            pass  # a device that could not be closed in time
+
+    # ---- Trio's thread -------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Take what the device has brought since the last time."""
+        while self._passing:
+            block = self._passing.popleft()
+            self._drop(block.first_frame - self._next_frame)
+            self._next_frame = block.first_frame + len(block.played)
+            self.count += 1
+            self.output_delay_s = block.output_delay_s
+            self._recent.append(block)
+            self._hear(self._gate.process(block.heard, block.played) if self._gate else block.heard)
+            heard_ms = self._speaker.heard_ms(block.first_frame - block.output_delay_s * self._rate)
+            if heard_ms is not None:
+                self._link.heard(heard_ms)
+        self._wake()
+
+    def lose(self, reason: str) -> None:
+        """From now on there is no device."""
+        if self._lost is None:
+            self._lost = reason
+            self._wake()
+
+    async def watch(self) -> None:
+        """Notice a device that says nothing of its end."""
+        seen = -1
+        while self.count != seen:
+            seen = self.count
+            await trio.sleep(_PATIENCE_S)
+        self.lose(f"the sound device has not asked for audio for {_PATIENCE_S:g} s")
+
+    async def wait(self) -> None:
+        """Wait for the next block. Raises `AudioDeviceError` when there will be none."""
+        self.check()
+        await self._woken.wait()
+
+    def check(self) -> None:
+        """Raises `AudioDeviceError` when the device is gone."""
+        if self._lost is not None:
+            raise AudioDeviceError(f"{self._lost}: was it unplugged?")
+
+    def recent(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+        """The last blocks of both sides, joined."""
+        blocks = list(self._recent)
+        heard, played = [block.heard for block in blocks], [block.played for block in blocks]
+        return np.concatenate([_SILENCE, *heard]), np.concatenate([_SILENCE, *played])
+
+    def _hear(self, samples: NDArray[np.int16]) -> None:
+        if not len(samples):
+            return
+        self.heard.append(samples)
+        if len(self.heard) > 1 and sum(map(len, self.heard)) > _UNREAD_S * self._rate:
+            self._drop(len(self.heard.popleft()))
+
+    def _drop(self, n_frames: int) -> None:
+        self.dropped_ms += n_frames * 1000 / self._rate
+
+    def _wake(self) -> None:
+        woken, self._woken = self._woken, trio.Event()
+        woken.set()

@@ -1,0 +1,233 @@
+"""The echo gate: what a microphone hears of the agent's own voice is sent as silence; a louder voice opens it.
+
+Theory of operation
+Both signals, what was played and what the microphone heard, are brought to 8 kHz and weighted like hearing (a first
+difference: rumble and hum count little). Decisions fall once per frame of 20 ms.
+
+1. *Nothing played within the last 0.6 s: the gate is open.* It costs nothing then.
+2. *How loud an echo may be.* The coupling is how loud the echo is, compared to what was played. It begins at -10 dB. It
+   is learned where the gate is closed: whatever was played between 1 and 0.5 s ago has its echo within the last second
+   (for any delay up to 0.5 s), so the loudest frame of the latter over the loudest of the former is the most that the
+   coupling can be. It falls towards that by 40 dB a second and rises by 3, so that somebody who speaks below the
+   threshold does not close the gate for long. Below -40 dB it is not taken seriously. An echo may be as loud as the
+   loudest frame played within 0.6 s, times the coupling; what lies less than `margin_db` over that is echo.
+3. *Whether a loud frame is an echo after all* (somebody turned the volume up). The last 100 ms are searched for in what
+   was played: cross-correlation by FFT over all delays from 0 to 0.5 s, then a least-squares filter of 17 taps (2 ms)
+   around the best, for delays between samples and the colour of loudspeaker and room. A frame of which that explains
+   the half or more is echo, and the coupling is raised to what was measured. Else the rest has to be over the
+   threshold, too.
+4. Two such frames in a row open the gate; it closes 240 ms after the last one. While it is open everything passes as it
+   was heard. While it is closed the microphone is silence of the same length, so that whoever detects voices behind it
+   keeps the time.
+
+What it cannot do: it removes no echo while somebody speaks over the agent, and a voice that is quieter than the echo in
+the room is not heard until the agent pauses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from trealtime.audio.resample import Resampler
+
+__all__ = ["EchoGate", "EchoGateStatistics"]
+
+_RATE = 8_000
+_FRAME_MS = 20
+_FRAME = _RATE * _FRAME_MS // 1000
+_WEIGHT = 0.9
+
+_LONGEST_DELAY_MS = 500
+_DECAY_MS = 100
+"""How long a room rings after an echo has ended."""
+_HOLD_FRAMES = (_LONGEST_DELAY_MS + _DECAY_MS) // _FRAME_MS
+_LEARN_FRAMES = 2 * _LONGEST_DELAY_MS // _FRAME_MS
+_DELAY_FRAMES = _LONGEST_DELAY_MS // _FRAME_MS
+
+_FIRST_COUPLING_DB, _LEAST_COUPLING_DB, _MOST_COUPLING_DB = -10.0, -40.0, 20.0
+_FALL_DB, _RISE_DB = 40 * _FRAME_MS / 1000, 3 * _FRAME_MS / 1000
+_QUIET_DB = -65.0
+"""What is played below this is silence."""
+
+_WINDOW = 100 * _RATE // 1000
+_SEARCHED = _LONGEST_DELAY_MS * _RATE // 1000
+_TAPS = 17
+_ECHO_SHARE = 0.5
+
+_ONSET_FRAMES = 2
+_OPEN_FRAMES = 240 // _FRAME_MS
+
+
+@attrs.frozen(kw_only=True)
+class EchoGateStatistics:
+    """What a gate has done so far. `delay_ms` and `explained` are those of the last search; None before one."""
+
+    is_open: bool
+    coupling_db: float
+    delay_ms: float | None
+    explained: float | None
+    frames: int
+    silenced_frames: int
+    searches: int
+
+
+class EchoGate:
+    """A gate for one microphone at `rate` samples per second, and what is played beside it at the same rate.
+
+    `margin_db` is how much louder than the loudest possible echo a voice has to be. Raises `AudioFormatError` for a
+    rate that cannot be brought to 8 kHz, ValueError for one without whole 20 ms frames and for a negative margin.
+    """
+
+    def __init__(self, rate: int, *, margin_db: float = 6.0) -> None:
+        if not margin_db >= 0:
+            raise ValueError(f"margin_db must be 0 or more, got {margin_db!r}")
+        if rate * _FRAME_MS % 1000:
+            raise ValueError(f"rate must be a multiple of {1000 // _FRAME_MS} samples per second, got {rate!r}")
+        self._margin_db = margin_db
+        self._frame = rate * _FRAME_MS // 1000
+        self._waiting = np.zeros(0, np.int16)
+        self._waiting_played = np.zeros(0, np.int16)
+        self._heard = _Ear(rate, _WINDOW)
+        self._played = _Ear(rate, _WINDOW + _SEARCHED)
+        self._heard_db = deque([-math.inf], _LEARN_FRAMES)
+        self._played_db = deque([-math.inf], _LEARN_FRAMES)
+        self._coupling_db = _FIRST_COUPLING_DB
+        self._loud_in_row = 0
+        self._open_left = 0
+        self._found: _Search | None = None
+        self._frames = self._silenced = self._searches = 0
+
+    def process(self, heard: NDArray[np.int16], played: NDArray[np.int16]) -> NDArray[np.int16]:
+        """The microphone's next samples, or silence in their place; whole frames of 20 ms, so what is left waits.
+
+        `heard` and `played` are mono, of the same length and the same time. Raises ValueError when they are not.
+        """
+        if len(heard) != len(played):
+            raise ValueError(f"heard and played must be of the same length, got {len(heard)} and {len(played)} samples")
+        self._waiting = np.concatenate((self._waiting, heard))
+        self._waiting_played = np.concatenate((self._waiting_played, played))
+        whole = len(self._waiting) // self._frame * self._frame
+        out, self._waiting = self._waiting[:whole], self._waiting[whole:]
+        out_played, self._waiting_played = self._waiting_played[:whole], self._waiting_played[whole:]
+        for start in range(0, whole, self._frame):
+            frame = out[start : start + self._frame]
+            self._frames += 1
+            if not self._passes(frame, out_played[start : start + self._frame]):
+                self._silenced += 1
+                frame[:] = 0
+        return out
+
+    def statistics(self) -> EchoGateStatistics:
+        """Numbers about this gate."""
+        return EchoGateStatistics(
+            is_open=self._open_left > 0 or self._echo_db() is None,
+            coupling_db=self._coupling_db,
+            delay_ms=self._found.delay * 1000 / _RATE if self._found else None,
+            explained=self._found.explained if self._found else None,
+            frames=self._frames,
+            silenced_frames=self._silenced,
+            searches=self._searches,
+        )
+
+    def _passes(self, heard: NDArray[np.int16], played: NDArray[np.int16]) -> bool:
+        self._played_db.append(self._played.take(played))
+        self._heard_db.append(self._heard.take(heard))
+        echo_db = self._echo_db()
+        if echo_db is None:
+            self._loud_in_row = 0
+            self._open_left = max(0, self._open_left - 1)
+            return True
+        if self._is_voice(echo_db + self._margin_db):
+            self._loud_in_row += 1
+            if self._loud_in_row >= _ONSET_FRAMES or self._open_left:
+                self._open_left = _OPEN_FRAMES
+        else:
+            self._loud_in_row = 0
+            self._open_left = max(0, self._open_left - 1)
+        if not self._open_left:
+            self._learn()
+        return self._open_left > 0
+
+    def _echo_db(self) -> float | None:
+        """How loud an echo may be now; None when there can be none."""
+        loudest_db = max(list(self._played_db)[-_HOLD_FRAMES:])
+        return loudest_db + self._coupling_db if loudest_db > _QUIET_DB else None
+
+    def _is_voice(self, threshold_db: float) -> bool:
+        level_db = self._heard_db[-1]
+        if level_db <= threshold_db:
+            return False
+        found = self._found = _search(self._heard.recent, self._played.recent)
+        self._searches += 1
+        if found.explained >= _ECHO_SHARE:
+            self._coupling_db = min(max(self._coupling_db, found.gain_db), _MOST_COUPLING_DB)
+            return False
+        return level_db + 10 * math.log10(1 - found.explained) > threshold_db
+
+    def _learn(self) -> None:
+        played_db = max(list(self._played_db)[:-_DELAY_FRAMES], default=-math.inf)
+        if len(self._played_db) < _LEARN_FRAMES or played_db <= _QUIET_DB:
+            return
+        most_db = max(max(self._heard_db) - played_db, _LEAST_COUPLING_DB)
+        if most_db < self._coupling_db:
+            self._coupling_db = max(most_db, self._coupling_db - _FALL_DB)
+        else:
+            self._coupling_db = min(most_db, self._coupling_db + _RISE_DB)
+
+
+class _Ear:
+    """The last samples of one signal at 8 kHz, weighted like hearing."""
+
+    def __init__(self, rate: int, length: int) -> None:
+        self._resampler = Resampler(rate, _RATE)
+        self._last = 0.0
+        self.recent = np.zeros(length)
+
+    def take(self, samples: NDArray[np.int16]) -> float:
+        """Take the next frame; the level of the last one, in dBFS."""
+        audio = self._resampler.process(samples).astype(np.float64) / 32768
+        if len(audio):
+            weighted = audio - _WEIGHT * np.concatenate(([self._last], audio[:-1]))
+            self._last = float(audio[-1])
+            self.recent = np.concatenate((self.recent[len(audio) :], weighted))
+        frame = self.recent[-_FRAME:]
+        power = float(frame @ frame) / _FRAME
+        return 10 * math.log10(power) if power > 0 else -math.inf
+
+
+@attrs.frozen
+class _Search:
+    """`explained` of 1 is how much of the power is an echo; it has this `delay`, in samples at 8 kHz, and `gain_db`."""
+
+    delay: int
+    explained: float
+    gain_db: float
+
+
+def _search(heard: NDArray[np.float64], played: NDArray[np.float64]) -> _Search:
+    """Look for the last part of `heard` in `played`, which reaches back further by all possible delays."""
+    n_heard, n_played = len(heard), len(played)
+    size = 1 << (n_played - 1).bit_length()  # what wraps around lies beyond the delays that are looked at
+    products = np.fft.irfft(np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size)), size)
+    starts = np.arange(n_played - n_heard + 1)
+    energy = np.concatenate(([0.0], np.cumsum(played * played)))
+    energies = energy[starts + n_heard] - energy[starts]
+    likeness = products[starts] ** 2 / (energies + 1e-9 * n_heard)
+    best = int(np.argmax(likeness))
+
+    first = max(0, min(best - _TAPS // 2, n_played - n_heard - _TAPS + 1))
+    shifted = np.lib.stride_tricks.sliding_window_view(played[first : first + n_heard + _TAPS - 1], n_heard)
+    gram = shifted @ shifted.T
+    gram[np.diag_indices(_TAPS)] += 1e-6 * np.trace(gram) / _TAPS + 1e-12
+    against = shifted @ heard
+    echo = max(float(against @ np.linalg.solve(gram, against)), 1e-12)
+    return _Search(
+        delay=n_played - n_heard - best,
+        explained=min(echo / (float(heard @ heard) + 1e-12), 1.0 - 1e-9),
+        gain_db=10 * math.log10(echo / (energies[best] + 1e-9 * n_heard)),
+    )

@@ -1,0 +1,171 @@
+"""What a sound device plays: a queue of audio with positions, which starts and stops without clicks.
+
+Theory of operation
+1. Two threads share it: Trio's puts audio in and flushes, the device's fills its blocks. Each variable is written by one
+   of them only, and pieces pass through a deque, so neither ever waits for the other.
+2. A flush begins another generation. The next block fades out what was playing, over `FADE_MS`, and forgets every piece
+   of an older generation.
+3. Audio that ends amid a wave, because no more has come, is led to zero from its last sample; audio after silence is
+   faded in. Both take `FADE_MS`. So the output has no steps that were not in the audio.
+4. Time is counted in frames given to the device, silence included. A frame is heard when the device's delay has passed
+   since, so the heard position is exact to a sample at every block.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FADE_MS", "Speaker"]
+
+FADE_MS = 5.0
+
+_MOST_STRETCHES = 4_096
+"""Stretches on their way to the ear: half a minute of blocks, far more than a device delays."""
+
+
+@attrs.frozen(eq=False)
+class _Piece:
+    samples: NDArray[np.int16]
+    end_ms: float
+    generation: int
+
+
+@attrs.frozen
+class _Stretch:
+    """Audio given to the device: its last frame is the one before `end_frame`, and ends at `end_ms` of the stream."""
+
+    end_frame: int
+    n_frames: int
+    end_ms: float
+
+
+class Speaker:
+    """The queue of one device of `rate` frames per second; mono int16."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._fade = max(1, round(rate * FADE_MS / 1000))
+        self._fall = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, self._fade + 1) / self._fade)
+        self._rise = self._fall[::-1].copy()
+        self._pieces: deque[_Piece] = deque()
+        self._stretches: deque[_Stretch] = deque(maxlen=_MOST_STRETCHES)
+        # Written in Trio's thread:
+        self._generation = 0
+        self._put_frames = 0
+        self._flushed_frames = 0
+        # Written in the device's thread:
+        self._frame = 0
+        self._taken_frames = 0
+        self._playing_generation = 0
+        self._offset = 0  # into the first piece
+        self._tail = np.zeros(0, np.int16)
+        self._risen = 0
+        self._last = 0
+
+    # ---- Trio's thread -------------------------------------------------------------------------------------------
+
+    def put(self, samples: NDArray[np.int16], end_ms: float) -> None:
+        """Queue `samples`, which end at `end_ms` of the stream."""
+        self._put_frames += len(samples)
+        if len(samples):
+            self._pieces.append(_Piece(samples, end_ms, self._generation))
+
+    def flush(self) -> None:
+        """Forget what is queued: what the device has not taken yet will not be heard, but for the fade."""
+        self._generation += 1
+        self._flushed_frames = self._put_frames
+
+    @property
+    def queued_ms(self) -> float:
+        """How much the device has not taken yet."""
+        return (self._put_frames - max(self._taken_frames, self._flushed_frames)) * 1000 / self._rate
+
+    def heard_ms(self, frame: float) -> float | None:
+        """How far the stream has been heard when the device's frame number `frame` comes out; None: no further than
+        the last time."""
+        position_ms = None
+        while self._stretches and self._stretches[0].end_frame - self._stretches[0].n_frames < frame:
+            stretch = self._stretches[0]
+            if stretch.end_frame > frame:
+                return stretch.end_ms - (stretch.end_frame - frame) * 1000 / self._rate
+            position_ms = stretch.end_ms
+            self._stretches.popleft()
+        return position_ms
+
+    # ---- the device's thread -------------------------------------------------------------------------------------
+
+    def fill(self, out: NDArray[np.int16]) -> int:
+        """Fill the device's next block, of shape (n,); the number of its first frame. Never waits."""
+        first_frame = self._frame
+        generation = self._generation
+        if generation != self._playing_generation:
+            self._fade_out()
+            self._forget_before(generation)
+        done = self._take_tail(out)
+        while done < len(out) and self._pieces and self._pieces[0].generation == generation:
+            done += self._take_audio(out[done:], first_frame + done)
+        if done < len(out):
+            self._fade_out()
+            done += self._take_tail(out[done:])
+        if done < len(out):
+            out[done:] = 0
+            self._risen = 0
+        self._last = int(out[-1])
+        self._frame = first_frame + len(out)
+        return first_frame
+
+    def _take_audio(self, out: NDArray[np.int16], frame: int) -> int:
+        piece = self._pieces[0]
+        n = self._copy(out)
+        left = (len(piece.samples) - self._offset) if self._offset else 0
+        self._stretches.append(_Stretch(frame + n, n, piece.end_ms - left * 1000 / self._rate))
+        rising = min(n, self._fade - self._risen)
+        if rising:
+            gain = self._rise[self._risen : self._risen + rising]
+            out[:rising] = np.rint(out[:rising] * gain)
+            self._risen += rising
+        self._last = int(out[n - 1])
+        return n
+
+    def _copy(self, out: NDArray[np.int16]) -> int:
+        """Copy what fits of the first piece."""
+        samples = self._pieces[0].samples
+        n = min(len(out), len(samples) - self._offset)
+        out[:n] = samples[self._offset : self._offset + n]
+        self._offset += n
+        self._taken_frames += n
+        if self._offset == len(samples):
+            self._pieces.popleft()
+            self._offset = 0
+        return n
+
+    def _take_tail(self, out: NDArray[np.int16]) -> int:
+        n = min(len(out), len(self._tail))
+        out[:n] = self._tail[:n]
+        self._tail = self._tail[n:]
+        if n and not len(self._tail):
+            self._last = self._risen = 0
+        return n
+
+    def _fade_out(self) -> None:
+        """Make the tail that leads from the last sample to silence, of audio of the generation that has been playing
+        as far as there is any."""
+        if len(self._tail) or not (self._last or self._risen):
+            return
+        audio = np.full(self._fade, self._last, np.int16)
+        done = 0
+        while done < self._fade and self._pieces and self._pieces[0].generation == self._playing_generation:
+            done += self._copy(audio[done:])
+            audio[done:] = audio[done - 1]
+        loudness = self._rise[self._risen - 1] if self._risen else 1.0
+        self._tail = np.rint(audio * self._fall * loudness).astype(np.int16)
+
+    def _forget_before(self, generation: int) -> None:
+        while self._pieces and self._pieces[0].generation != generation:
+            self._taken_frames += len(self._pieces.popleft().samples) - self._offset
+            self._offset = 0
+        self._playing_generation = generation
