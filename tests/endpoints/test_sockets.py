@@ -1,0 +1,206 @@
+"""A caller's WebSocket as the app's web server has it: real sockets of Quart-Trio and trio-websocket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio_websocket import WebSocketRequest, serve_websocket
+
+from trealtime.endpoints.sockets import QuartWire, ServerSocket, server_wire
+from trealtime.testing import memory_wire_pair
+from trealtime.transport.dial import open_websocket_wire
+from trealtime.transport.wire import Wire, WireClosed
+
+Handler = Callable[[ServerSocket], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served_by_trio_websocket(handler: Handler) -> AsyncIterator[str]:
+    async def answer(request: WebSocketRequest) -> None:
+        await handler(await request.accept())
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve_websocket, answer, "127.0.0.1", 0, ssl_context=None))
+        yield f"ws://127.0.0.1:{server.port}/"
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def served_by_quart(handler: Handler) -> AsyncIterator[str]:
+    quart_trio = pytest.importorskip("quart_trio")
+    from hypercorn.config import Config
+    from hypercorn.trio import serve
+    from quart import websocket
+
+    app = quart_trio.QuartTrio("calls")
+
+    @app.websocket("/")
+    async def answer() -> None:
+        await handler(websocket)
+
+    config = Config()
+    config.bind = ["127.0.0.1:0"]
+    config.errorlog = None
+    config.graceful_timeout = 0.1
+    over = trio.Event()
+    async with trio.open_nursery() as nursery:
+        [address] = await nursery.start(partial(serve, app, config, shutdown_trigger=over.wait))
+        yield f"{address.replace('http', 'ws')}/"
+        over.set()
+
+
+SERVERS = [served_by_trio_websocket, served_by_quart]
+
+
+@pytest.mark.parametrize("served", SERVERS)
+async def test_messages_pass_both_ways_and_are_counted(served) -> None:
+    counts: list[Any] = []
+
+    async def echo(socket: ServerSocket) -> None:
+        wire = server_wire(socket)
+        assert isinstance(wire, Wire)
+        for _ in range(3):
+            message = await wire.receive()
+            assert isinstance(message, str)
+            await wire.send(message)
+        counts.append(wire.statistics())
+        await wire.aclose(4000, "enough")
+
+    with trio.fail_after(20):
+        async with served(echo) as url, open_websocket_wire(url) as client:
+            for message in ("a", "ü", "b" * 70_000):
+                await client.send(message)
+                assert await client.receive() == message
+            with pytest.raises(WireClosed) as closed:
+                await client.receive()
+            assert (closed.value.code, closed.value.reason, closed.value.closed_by) == (4000, "enough", "server")
+            await client.aclose()
+    [count] = counts
+    assert (count.messages_received, count.messages_sent) == (3, 3)
+    assert count.bytes_sent == 1 + 2 + 70_000
+
+
+@pytest.mark.parametrize("served", SERVERS)
+async def test_a_wire_may_be_used_in_other_tasks_than_the_handlers(served) -> None:
+    async def handler(socket: ServerSocket) -> None:
+        wire = server_wire(socket)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.send, "from another task")
+        with suppress(WireClosed):
+            await wire.receive()
+
+    with trio.fail_after(20):
+        async with served(handler) as url, open_websocket_wire(url) as client:
+            assert await client.receive() == "from another task"
+            await client.aclose()
+
+
+@pytest.mark.parametrize("served", SERVERS)
+async def test_a_wire_that_this_side_has_closed_stays_closed(served) -> None:
+    over = trio.Event()
+
+    async def handler(socket: ServerSocket) -> None:
+        wire = server_wire(socket)
+        await wire.receive()
+        await wire.aclose()
+        await wire.aclose(4000)
+        for call in (wire.receive, partial(wire.send, "late")):
+            with pytest.raises(WireClosed, match="1000"):
+                await call()
+        over.set()
+
+    with trio.fail_after(20):
+        async with served(handler) as url, open_websocket_wire(url) as client:
+            await client.send("hello")
+            with pytest.raises(WireClosed, match="1000"):
+                await client.receive()
+            await client.aclose()
+            await over.wait()
+
+
+async def test_when_the_peer_leaves_trio_websocket_says_so_and_quart_trio_cancels_the_handler() -> None:
+    ends: list[str] = []
+    over = trio.Event()
+
+    async def handler(socket: ServerSocket) -> None:
+        try:
+            await server_wire(socket).receive()
+        except WireClosed as closed:
+            ends.append(f"{closed.code} {closed.closed_by}")
+        except trio.Cancelled:
+            ends.append("cancelled")
+            raise
+        finally:
+            over.set()
+
+    with trio.fail_after(20):
+        for served in SERVERS:
+            over = trio.Event()
+            async with served(handler) as url, open_websocket_wire(url) as client:
+                await client.aclose()
+                await over.wait()
+    assert ends == ["1000 client", "cancelled"]
+
+
+class StubWebsocket:
+    """Quart's `websocket` that does as it is told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def accept(self) -> None:
+        self._raise()
+
+    async def receive(self) -> str:
+        self._raise()
+        return "x"
+
+    async def send(self, data: str) -> None:
+        self._raise()
+        await trio.sleep_forever()
+
+    async def close(self, code: int, reason: str = "") -> None:
+        self._raise()
+
+    def _raise(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+async def test_a_send_that_was_cancelled_in_the_middle_ends_the_wire(autojump_clock) -> None:
+    wire = server_wire(StubWebsocket())
+    assert isinstance(wire, QuartWire)
+    with trio.move_on_after(1):
+        await wire.send("x")
+    for call in (wire.receive, partial(wire.send, "late")):
+        with pytest.raises(WireClosed, match="1006"):
+            await call()
+
+
+@pytest.mark.parametrize("error", [trio.BrokenResourceError(), trio.ClosedResourceError()])
+async def test_a_connection_that_the_web_server_has_lost_is_a_closed_wire(error) -> None:
+    for method in ("receive", "send"):
+        wire = server_wire(StubWebsocket(error))
+        with pytest.raises(WireClosed, match="1006"):
+            await getattr(wire, method)(*(["x"] if method == "send" else []))
+    await server_wire(StubWebsocket(error)).aclose()
+
+
+def test_a_wire_is_taken_as_it_is() -> None:
+    wire, _ = memory_wire_pair()
+    assert server_wire(wire) is wire
+
+
+@pytest.mark.parametrize("socket", [None, "ws://127.0.0.1", object()])
+def test_what_is_no_websocket_is_refused_by_name(socket) -> None:
+    with pytest.raises(TypeError) as caught:
+        server_wire(socket)
+    assert str(caught.value) == (
+        "socket: expected a trio_websocket.WebSocketConnection, Quart's websocket, or a trealtime Wire, "
+        f"got {type(socket).__name__}"
+    )
