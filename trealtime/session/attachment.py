@@ -28,9 +28,11 @@ import trio
 from trealtime.audio.formats import AudioFormat
 from trealtime.conversation.commands import Interrupt, ReportDtmf, ReportHeard, UseReports
 from trealtime.conversation.events import RealtimeSessionEvent
+from trealtime.conversation.playback import PlaybackChange
 from trealtime.endpoints.coalescing import Coalescer
 from trealtime.endpoints.converting import StreamConverter, silence
 from trealtime.endpoints.endpoint import Endpoint
+from trealtime.endpoints.gain import Gain
 from trealtime.endpoints.playout import Piece, Place, Playout
 from trealtime.errors import EndpointFailed, SlowConsumer
 from trealtime.session.carrier import Carrier
@@ -46,6 +48,9 @@ EVENTS = frozenset({"audio", "audio_end", "agent_end"})
 PIECE_MS = 20
 """How finely audio is given to an endpoint: one telephone frame, so that one that reports what it has finished is never
 further off than that."""
+
+PROMPT_MS = 100
+"""A new gain may be heard as late as this: what an endpoint holds beyond is taken back and given again."""
 
 DTMF_DIGITS = frozenset("0123456789*#ABCD")
 
@@ -167,6 +172,7 @@ class Attachment:
         self._flushes = 0
         self._listening = trio.CancelScope()
         self._playing = trio.CancelScope()
+        self._gain = Gain()
         self._held = False
         self._resumed = trio.Event()
         # Figures
@@ -184,18 +190,18 @@ class Attachment:
         """
         await self._ended.wait()
 
+    def duck(self, gain_db: float = -12.0) -> None:
+        """Play on, by so many decibels louder or (below 0) softer, until `resume`. What was held plays on too."""
+        self._change_playback(PlaybackChange("duck", 10 ** (gain_db / 20)))
+
     def hold(self) -> None:
-        """Stop playback at once and keep what was not heard; again: nothing. The agent is not told."""
-        if self._held:
-            return
-        self._held = True
-        self._resumed = trio.Event()
-        self._flush()
+        """Stop playback at once and keep what was not heard, until `resume`. The agent goes on making its answer, and
+        may be interrupted."""
+        self._change_playback(PlaybackChange("hold"))
 
     def resume(self) -> None:
-        """Play on from where `hold` stopped. What was interrupted meanwhile is gone."""
-        self._held = False
-        self._resumed.set()
+        """Play as usual: on from where `hold` stopped, as loud as it comes."""
+        self._change_playback(PlaybackChange("play"))
 
     def statistics(self) -> AttachmentStatistics:
         """Numbers about this attachment; at any time."""
@@ -300,7 +306,7 @@ class Attachment:
             self._playout = Playout(self._output_format)
             self._feed = self._new_feed()
             self._feed.on_put = self._note_format
-            self._carrier.on_purge = self.purge
+            self._carrier.on_purge, self._carrier.on_playback = self.purge, self._change_playback
             self._carrier.command(UseReports(reporting=True))
         self._began = self._open = True
         self._opened.set()
@@ -318,7 +324,7 @@ class Attachment:
                 self._carrier.command(Interrupt("app", response_id=response_id))
         self._flush(drop=unheard)
         feed.close()
-        self._carrier.on_purge = lambda _: None
+        self._carrier.on_purge = self._carrier.on_playback = lambda _: None
         self._carrier.command(UseReports(reporting=False))
 
     async def _guard(self, pump: Callable[[], Awaitable[None]]) -> None:
@@ -400,11 +406,12 @@ class Attachment:
     async def _play(self, piece: Piece) -> None:
         assert self._playout is not None
         position_ms = self._playout.give(piece)
+        audio = self._gain.apply(piece.audio, self._playout.audio_format)
         self._played += len(piece.audio)
         flushes = self._flushes
         with trio.CancelScope() as self._playing:
             try:
-                await self.endpoint.play(piece.audio, position_ms)
+                await self.endpoint.play(audio, position_ms)
             finally:
                 # It may have been past its wait when the flush came, and have taken the piece after it.
                 if flushes != self._flushes:
@@ -471,6 +478,23 @@ class Attachment:
                 self._fail(self._as_failure(error))
         if place is not None:
             self._report(attrs.evolve(place, given_ms=place.heard_ms))
+
+    # ---- barge-in ------------------------------------------------------------------------------------------------
+
+    def _change_playback(self, change: PlaybackChange) -> None:
+        if self._playout is None:
+            return
+        held, self._held = self._held, change.how == "hold"
+        louder = change.gain / self._gain.factor
+        self._gain.factor = change.gain
+        if self._held:
+            if not held:
+                self._resumed = trio.Event()
+                self._flush()
+            return
+        self._resumed.set()
+        if louder != 1 and self._playout.waiting_ms(trio.current_time()) > PROMPT_MS:
+            self._flush()  # taken back, to be given again at the new gain
 
     # ---- what the endpoint says ----------------------------------------------------------------------------------
 
