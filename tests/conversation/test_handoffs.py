@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.tools import function_tool
-from trealtime.conversation.commands import Disconnect, SwitchAgent, UpdateSession, UseTools
+from trealtime.conversation.commands import Disconnect, SendToolOutput, SwitchAgent, UpdateSession, UseTools
 from trealtime.conversation.events import SettingsDifference
 from trealtime.conversation.handoffs import AgentSwitch
 from trealtime.errors import SessionClosed
@@ -96,3 +98,56 @@ def test_the_voice_is_open_until_something_may_have_been_said(talk) -> None:
     assert talk.core.voice_lock == "locked"
     talk.done("r2")
     assert talk.core.voice_lock == "locked"
+
+
+def two_calls(talk, *names) -> list:
+    """A response that calls these functions, of which two hand over."""
+    talk.open()
+    talk.do(UseTools([pay], ["to_a", "to_b"]))
+    talk.created("r1")
+    for number, name in enumerate(names):
+        talk.call("r1", f"c{number}", name=name)
+    return [call.name for call in talk.calls]
+
+
+@pytest.mark.parametrize(
+    "names, made, told",
+    [
+        (("to_a", "to_b"), ["to_a"], {"c1": "to_a"}),
+        (("to_b", "to_a", "to_b"), ["to_b"], {"c1": "to_b", "c2": "to_b"}),
+        (("to_a", "pay"), ["to_a", "pay"], {}),
+        (("pay", "to_b"), ["pay", "to_b"], {}),
+    ],
+)
+def test_of_several_handoffs_the_first_is_made_and_the_model_reads_that_the_others_are_not(
+    talk, names, made, told
+) -> None:
+    assert two_calls(talk, *names) == made
+    outputs = {event["item"]["call_id"]: event["item"]["output"] for event in talk.sent_of("conversation.item.create")}
+    assert outputs == {
+        call_id: f"Not made: another handoff ({winner}) is being made, only one can be."
+        for call_id, winner in told.items()
+    }
+
+
+def test_when_a_handoff_has_failed_the_next_is_made(talk) -> None:
+    two_calls(talk, "to_a")
+    talk.do(SendToolOutput("c0", "It was not made."))
+    talk.call("r1", "c9", name="to_b")
+    assert [call.name for call in talk.calls] == ["to_a", "to_b"]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(talk, answered) -> None:
+    two_calls(talk, "to_a")
+    talk.do(SwitchAgent(switch(), None, "update"))
+    if answered:
+        talk.do(SendToolOutput("c0", "by the app"))
+    talk.forget()
+    late = AgentSwitch(agent=RealtimeAgent("A"), source=talk.agent, call_id="c0", output="done")
+    talk.do(SwitchAgent(late, {"type": "realtime", "instructions": "x"}, "late"))
+    assert talk.core.agent is OTHER
+    assert "late" in talk.settled
+    assert talk.sent_of("session.update") == []
+    outputs = [event["item"]["output"] for event in talk.sent_of("conversation.item.create")]
+    assert outputs == ([] if answered else ["Not made: other has taken over meanwhile."])

@@ -6,7 +6,7 @@ for the server's answer: the core settles each ticket exactly once, at the lates
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -63,7 +63,8 @@ class UpdateSession:
 @attrs.frozen
 class SwitchAgent:
     """Put another agent in charge once the server has acknowledged `session`, at once where there is nothing to send
-    (None). Settled with the acknowledged session mapping; refused, the agent stays."""
+    (None). Settled with the acknowledged session mapping; refused, the agent stays. So it does when the handoff comes too
+    late, which the model then reads."""
 
     switch: AgentSwitch
     session: Mapping[str, Any] | None
@@ -194,9 +195,11 @@ class DecideApproval:
 
 @attrs.frozen
 class UseTools:
-    """The model has been told of these tools and of no others; a mapping declares one that the app runs by itself."""
+    """The model has been told of these tools and of no others; a mapping declares one that the app runs by itself.
+    `handoffs` are the names of functions that hand over."""
 
     tools: Sequence[FunctionTool | Mapping[str, Any]]
+    handoffs: Collection[str] = ()
 
 
 @attrs.frozen

@@ -10,14 +10,14 @@ from trealtime.conversation.approvals import decide, drop_approval, need_known
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime.conversation.guardrails import forget_everything, verdict
-from trealtime.conversation.handoffs import AgentSwitch, complete_switch
+from trealtime.conversation.handoffs import AgentSwitch, complete_switch, too_late
 from trealtime.conversation.input_guardrails import gate_switch, gate_turns, message_said, newest_input, turn_ending
 from trealtime.conversation.interrupts import cancel_calls, interrupt
 from trealtime.conversation.ledger import whole_ms
 from trealtime.conversation.requests import Sent, SettingsUpdate
 from trealtime.conversation.responses import submit
 from trealtime.conversation.state import Opening, State
-from trealtime.conversation.tool_calls import end_call, tools_by_name
+from trealtime.conversation.tool_calls import answer_call, end_call, tools_by_name
 
 __all__ = ["REQUESTING"]
 
@@ -35,6 +35,9 @@ def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Eff
 
 
 def switch_agent(state: State, command: cmd.SwitchAgent, now: float, fx: Effects) -> None:
+    if too_late(state, command.switch, fx):
+        state.settle(fx, command.ticket, state.acknowledged)
+        return
     session = gate_switch(state, command.switch.agent, command.session)
     if session is not None:
         _send_update(state, session, fx, ticket=command.ticket, switch=command.switch)
@@ -111,21 +114,20 @@ def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effec
 
 
 def use_tools(state: State, command: cmd.UseTools, now: float, fx: Effects) -> None:
-    state.tools = tools_by_name(command.tools)
+    state.tools, state.handoffs = tools_by_name(command.tools), frozenset(command.handoffs)
 
 
 def send_tool_output(state: State, command: cmd.SendToolOutput, now: float, fx: Effects) -> None:
     if command.call_id not in state.calls:
         return
-    item = {
-        "id": state.ids.new("item"),
-        "type": "function_call_output",
-        "call_id": command.call_id,
-        "output": command.output,
-    }
-    event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
-    state.send(fx, event, Sent("conversation.item.create"))
-    end_call(state, command.call_id, respond=command.respond, nothing_to_tell=command.nothing_to_tell, fx=fx)
+    answer_call(
+        state,
+        command.call_id,
+        command.output,
+        respond=command.respond,
+        nothing_to_tell=command.nothing_to_tell,
+        fx=fx,
+    )
 
 
 def report_need(state: State, command: cmd.ReportNeed, now: float, fx: Effects) -> None:
@@ -272,6 +274,7 @@ def disconnect(state: State, command: cmd.Disconnect, now: float, fx: Effects) -
         drop_approval(state, call_id, "closed", fx)
     state.responses.clear()
     state.calls.clear()
+    state.handing_over = None
     forget_everything(state)
     for ticket in dict.fromkeys(tickets):
         state.settle(fx, ticket, error=command.error)

@@ -190,6 +190,12 @@ class State:
     tools: Mapping[str, FunctionTool | None] = attrs.field(factory=dict, init=False)
     """What the model has been told of, by name; None: the app runs it."""
 
+    handoffs: frozenset[str] = attrs.field(default=frozenset(), init=False)
+    """Names of the functions by which the agent hands over."""
+
+    handing_over: Call | None = attrs.field(default=None, init=False)
+    """The handoff that is being made."""
+
     finished: Recent = attrs.field(factory=Recent, init=False)
     """Responses that are over: what still comes of them is late."""
 

@@ -24,6 +24,7 @@ import msgspec
 from trealtime.conversation.approvals import drop_approval
 from trealtime.conversation.effects import Effects, FunctionCall
 from trealtime.conversation.events import RealtimeError
+from trealtime.conversation.requests import Sent
 from trealtime.conversation.responses import follow_up
 from trealtime.conversation.state import Call, Response, State
 from trealtime.errors import ToolFailed
@@ -31,7 +32,7 @@ from trealtime.errors import ToolFailed
 if TYPE_CHECKING:
     from trealtime.agents.tools import FunctionTool
 
-__all__ = ["begin_call", "end_call", "tools_by_name"]
+__all__ = ["answer_call", "begin_call", "end_call", "tools_by_name"]
 
 
 def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str, FunctionTool | None]:
@@ -82,10 +83,32 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
         tool=tool,
         known=tuple(tools),
     )
+    if name in state.handoffs and tool is None:
+        winner = state.handing_over
+        if winner is not None and winner.work is not None:
+            text = f"Not made: another handoff ({winner.work.name}) is being made, only one can be."
+            answer_call(state, call_id, text, fx=fx)
+            return
+        state.handing_over = call
     fx.calls.append(call.work)
     if response.dead is not None and call.cancels:
         call.cancelled = True
         fx.cancel_calls.append(call_id)
+
+
+def answer_call(
+    state: State,
+    call_id: str,
+    output: str,
+    *,
+    respond: bool | None = None,
+    nothing_to_tell: bool = False,
+    fx: Effects,
+) -> None:
+    """Give the server the output of a function call that has none yet; see `end_call`."""
+    item = {"id": state.ids.new("item"), "type": "function_call_output", "call_id": call_id, "output": output}
+    state.send(fx, {"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
+    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell, fx=fx)
 
 
 def end_call(
@@ -95,6 +118,8 @@ def end_call(
     drop_approval(state, call_id, "answered", fx)
     call = state.calls.pop(call_id)
     state.finished_calls.add(call_id, call.fingerprint)
+    if state.handing_over is call:
+        state.handing_over = None
     response = call.response
     response.open_calls.discard(call_id)
     if respond is not None:

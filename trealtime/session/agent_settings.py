@@ -74,6 +74,11 @@ class Offer:
         """All that is no handoff."""
         return (*self.served, *self.tools)
 
+    @property
+    def handoff_names(self) -> tuple[str, ...]:
+        """The functions by which the agent hands over."""
+        return tuple(each.tool_name for each in self.handoffs if isinstance(each, Handoff))
+
     def handoff(self, name: str) -> Handoff[Any] | None:
         """The handoff of that name, if there is one."""
         return next((each for each in self.handoffs if isinstance(each, Handoff) and each.tool_name == name), None)

@@ -6,9 +6,7 @@ Theory of operation
 2. A handoff begins when the model has called it: `on_handoff` runs and the settings of the new agent are put together
    while the old one still speaks. It is made when the response that asked for it is over (then every call of that
    response has found the tools of its own agent), with ``when="heard"`` when the user has heard it too.
-3. Of several handoffs the first wins; the others are told so. One that finds another agent in charge than the one that
-   called it is too late.
-4. Whatever goes wrong before the server has acknowledged it leaves the old agent in charge, on both sides; the model
+3. Whatever goes wrong before the server has acknowledged it leaves the old agent in charge, on both sides; the model
    reads why, and the app gets an ``error`` event unless it was the model's own mistake.
 """
 
@@ -74,8 +72,6 @@ class Agents:
     _next: tuple[AgentSettings, SwitchPlan] | None = attrs.field(default=None, init=False)
     """Who takes over when the server has acknowledged it."""
 
-    _handing_over: FunctionCall | None = attrs.field(default=None, init=False)
-
     @property
     def current(self) -> AgentSettings:
         """The one in charge; there is one from the opening on."""
@@ -99,7 +95,8 @@ class Agents:
         """See `RealtimeSession.update_agent`."""
         new = await self._settings_of(agent)
         async with self._turn:
-            await self._switch(new, AgentSwitch(agent=agent, tools=new.offer.callable))
+            offered = new.offer
+            await self._switch(new, AgentSwitch(agent=agent, tools=offered.callable, handoffs=offered.handoff_names))
 
     async def update_settings(self, settings: Any) -> Mapping[str, Any]:
         """See `RealtimeSession.update_settings`."""
@@ -122,7 +119,7 @@ class Agents:
         self._told |= told_of(payload)
         if offered is not None:
             self._current = attrs.evolve(self.current, offer=offered)
-            self._carrier.command(UseTools(offered.callable))
+            self._carrier.command(UseTools(offered.callable, offered.handoff_names))
         return acknowledged
 
     # ---- what the model wants ------------------------------------------------------------------------------------
@@ -132,15 +129,11 @@ class Agents:
         handoff = self.current.offer.handoff(call.name) if call.tool is None else None
         if handoff is None:
             return False
-        if self._handing_over is None:
-            self._handing_over = call
-            self._lifetime.start_tool(partial(self._hand_over, call, handoff, self.current.agent))
-        else:
-            self._lifetime.start_tool(partial(self._refuse, call, self._handing_over))
+        self._lifetime.start_tool(partial(self._hand_over, call, handoff))
         return True
 
-    async def _hand_over(self, call: FunctionCall, handoff: Handoff[Any], source: RealtimeAgent[Any]) -> None:
-        context = self._context(call, source)
+    async def _hand_over(self, call: FunctionCall, handoff: Handoff[Any]) -> None:
+        context = self._context(call)
         try:
             target = await handoff.on_invoke_handoff(context, call.arguments)
             if not isinstance(target, RealtimeAgent):
@@ -151,14 +144,13 @@ class Agents:
             if handoff.when == "heard":
                 await self._carrier.wait_for_playback()
             async with self._turn:
-                if self.current.agent is not source:
-                    await self._too_late(call)
-                    return
                 # With a stored prompt alone there are no instructions that would have to stand before it.
                 said = "\n\n".join(text for text in (new.instructions, handoff.opening) if text)
                 switch = AgentSwitch(
                     agent=target,
                     tools=new.offer.callable,
+                    handoffs=new.offer.handoff_names,
+                    source=call.agent,
                     call_id=call.call_id,
                     output=msgspec.json.encode({"assistant": target.name}).decode(),
                     params={"instructions": said} if handoff.opening else None,
@@ -166,14 +158,6 @@ class Agents:
                 await self._switch(new, switch)
         except Exception as error:  # noqa: BLE001  (an answer to the model and an event to the app)
             await self._failed(call, context, error)
-        finally:
-            self._handing_over = None
-
-    async def _refuse(self, call: FunctionCall, winner: FunctionCall) -> None:
-        self._answer(call, f"Not made: another handoff ({winner.name}) is being made, only one can be.")
-
-    async def _too_late(self, call: FunctionCall) -> None:
-        self._answer(call, f"Not made: {self.current.agent.name} has taken over meanwhile.")
 
     async def _failed(self, call: FunctionCall, context: ToolContext[Any], error: Exception) -> None:
         if self._lifetime.state != "open":
@@ -190,19 +174,16 @@ class Agents:
             )
             failure.__cause__ = trouble
             self._carrier.emit(RealtimeError(error=failure, info=self._info))
-        self._answer(call, text)
+        self._carrier.command(SendToolOutput(call.call_id, text))
 
-    def _answer(self, call: FunctionCall, output: str) -> None:
-        self._carrier.command(SendToolOutput(call.call_id, output))
-
-    def _context(self, call: FunctionCall, agent: RealtimeAgent[Any]) -> ToolContext[Any]:
+    def _context(self, call: FunctionCall) -> ToolContext[Any]:
         return ToolContext(
             context=self._info.context.context,
             usage=self._carrier.core.usage,
             tool_name=call.name,
             tool_call_id=call.call_id,
             tool_arguments=call.arguments,
-            agent=agent,
+            agent=call.agent,
         )
 
     # ---- the change ----------------------------------------------------------------------------------------------

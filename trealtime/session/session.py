@@ -219,7 +219,7 @@ class RealtimeSession(Generic[ContextT]):
         check_sendable(begin.payload, "settings")
         check_transcription(self._policy, begin.own.settings)
         self._agents.begin(begin.own, begin.payload)
-        self._carrier.command(UseTools(begin.own.offer.callable))
+        self._carrier.command(UseTools(begin.own.offer.callable, begin.own.offer.handoff_names))
         ticket = self._carrier.tickets.open()
 
         async def become_ready() -> None:
