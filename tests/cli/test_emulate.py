@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
+import trustme
 
 from trealtime._version import __version__
 from trealtime.cli import main
 from trealtime.emulator import open_emulator
-from trealtime.transport import Wire, WireClosed
+from trealtime.emulator.local import missing_packages
+from trealtime.transport import TransportConfig, Wire, WireClosed
 from trealtime.transport.dial import open_websocket_wire
 
 
@@ -43,8 +47,11 @@ def test_help_loads_nothing_heavy() -> None:
     assert run.stdout.strip() == ""
 
 
+EMULATE = (sys.executable, "-m", "trealtime", "emulate")
+
+
 async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
-    command = [sys.executable, "-m", "trealtime", "emulate", "--port", "0", "--seed", "1", "--realtime-factor", "50"]
+    command = [*EMULATE, "--port", "0", "--seed", "1", "--realtime-factor", "50", "--speech", "tones"]
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
@@ -79,6 +86,44 @@ async def test_a_port_in_use_is_told_and_exits_1() -> None:
             done = await trio.run_process(command, capture_stderr=True, check=False)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr.decode()
+
+
+async def test_with_a_certificate_it_listens_with_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    certificate.private_key_pem.write_to_path(key)
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(chain, append=True)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    command = [*EMULATE, "--port", "0", "--speech", "tones", "--tls", str(chain), str(key)]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+            url = (await Lines(process.stdout).next()).split()[2]
+            assert url.startswith("wss://127.0.0.1:")
+            async with open_websocket_wire(url, config=TransportConfig(ssl_context=trusting)) as wire:
+                assert '"session.created"' in str(await wire.receive())
+            process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--tls", "no-such.pem", "no-such.key"], "--tls no-such.pem no-such.key"),
+        pytest.param(
+            ["--speech", "local"],
+            'pip install "trealtime[local]"',
+            marks=pytest.mark.skipif(not missing_packages(), reason="trealtime[local] is installed"),
+        ),
+    ],
+)
+def test_what_is_not_to_be_had_is_told_and_exits_1(arguments: Sequence[str], said: str) -> None:
+    done = subprocess.run([*EMULATE, "--port", "0", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def ending(wire: Wire) -> WireClosed:

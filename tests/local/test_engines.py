@@ -88,6 +88,14 @@ async def test_telephone_audio_is_recognised_too(engines: SpeechEngines, kit: An
     assert {"name", "martha", "london"} <= set(kit.words_of(heard))
 
 
+async def test_the_second_choice_of_a_recogniser_gets_the_gist(engines: SpeechEngines, kit: Any) -> None:
+    pytest.importorskip("pocketsphinx", reason="pocketsphinx is not installed")
+    from trealtime.emulator.local.pocketsphinx_ear import PocketSphinx
+
+    heard = await PocketSphinx().transcribe(await kit.say(engines, SENTENCES[0]), VOICE_RATE)
+    assert {"what", "weather", "today"} <= set(kit.words_of(heard))
+
+
 async def test_nothing_comes_of_nothing(engines: SpeechEngines, kit: Any) -> None:
     assert await engines.transcriber.transcribe(kit.silence(0.05), VOICE_RATE) == ""
 

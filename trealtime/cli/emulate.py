@@ -8,7 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
+
     from trealtime.emulator import EmulatedSession, LoggedEvent
+    from trealtime.emulator.speech import SpeechEngines
 
 __all__ = ["add_parser"]
 
@@ -42,6 +45,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="SECONDS",
         help="end a session after that long (default: %(default)s)",
     )
+    parser.add_argument(
+        "--speech",
+        choices=("auto", "local", "tones"),
+        default="auto",
+        help="local: hear and speak English, with trealtime[local]; tones: a signal in place of a voice, no words; "
+        "auto: local where it is installed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--tls",
+        nargs=2,
+        metavar=("CERTIFICATE", "KEY"),
+        help="PEM files: listen with TLS, at wss://",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -64,16 +80,52 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         trio.run(_serve, arguments)
+    except _CannotStart as error:
+        print(f"trealtime emulate: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"trealtime emulate: cannot listen on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
+class _CannotStart(Exception):
+    """What was asked for is not to be had; the message is for the shell."""
+
+
+def _tls(files: list[str] | None) -> ssl.SSLContext | None:
+    import ssl
+
+    if files is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(*files)
+    except OSError as error:
+        raise _CannotStart(f"--tls {' '.join(files)}: {error}") from None
+    return context
+
+
+async def _speech(wanted: str) -> SpeechEngines:
+    from trealtime.emulator.local import load_speech, missing_packages
+    from trealtime.emulator.speech import SpeechEngines
+    from trealtime.errors import MissingDependency
+
+    if wanted == "tones" or (wanted == "auto" and missing_packages()):
+        return SpeechEngines()
+    try:
+        return await load_speech()
+    except MissingDependency as error:
+        raise _CannotStart(str(error)) from None
+
+
 async def _serve(arguments: argparse.Namespace) -> None:
     import trio
 
     from trealtime.emulator import open_emulator
+
+    tls = _tls(arguments.tls)
+    speech = await _speech(arguments.speech)
 
     # Before the socket is open: whoever reads the address may end us at once.
     with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
@@ -85,14 +137,14 @@ async def _serve(arguments: argparse.Namespace) -> None:
             default_model=arguments.model,
             realtime_factor=arguments.realtime_factor,
             max_session_s=arguments.max_session,
+            speech=speech,
+            ssl_context=tls,
             on_event=_tell,
         ) as emulator:
             _say(f"Listening at {emulator.url} (Ctrl-C ends it)")
             key = "any" if arguments.api_key is None else "..."
             _say(f"For clients: OPENAI_BASE_URL={emulator.url.removesuffix('/realtime')} OPENAI_API_KEY={key}")
-            _say(
-                "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
-            )
+            _say(speech.description)
             async for _ in signals:
                 break
             statistics = emulator.statistics()

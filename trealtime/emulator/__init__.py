@@ -7,10 +7,21 @@ words.
 """
 
 from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, RuleBrain, Say, ScriptedBrain
-from trealtime.emulator.ears import PlaceholderTranscriber, ScriptedTranscriber, Transcriber
+from trealtime.emulator.ears import (
+    PlaceholderTranscriber,
+    ScriptedTranscriber,
+    SpeechPaused,
+    SpeechResumed,
+    SpeechStarted,
+    SpeechStopped,
+    Transcriber,
+    TurnDetector,
+    TurnDetectorFactory,
+)
 from trealtime.emulator.live import EmulatedSession, LoggedEvent
 from trealtime.emulator.options import EmulatorLimits
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
+from trealtime.emulator.speech import SpeechEngines
 from trealtime.emulator.voice import SpokenChunk, ToneVoice, Voice
 
 __all__ = [
@@ -29,9 +40,16 @@ __all__ = [
     "Say",
     "ScriptedBrain",
     "ScriptedTranscriber",
+    "SpeechEngines",
+    "SpeechPaused",
+    "SpeechResumed",
+    "SpeechStarted",
+    "SpeechStopped",
     "SpokenChunk",
     "ToneVoice",
     "Transcriber",
+    "TurnDetector",
+    "TurnDetectorFactory",
     "Voice",
     "open_emulator",
 ]

@@ -32,6 +32,8 @@ from trealtime.transport.websocket import accept_websocket_stream
 from trealtime.transport.wire import Wire, WireClosed
 
 if TYPE_CHECKING:
+    import ssl
+
     from trealtime.transport.models import ConnectionTarget
 
 __all__ = ["Emulator", "EmulatorStatistics", "MemoryModel", "open_emulator"]
@@ -270,6 +272,7 @@ async def open_emulator(
     listen: bool = True,
     host: str = "127.0.0.1",
     port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
     api_key: str | None = None,
     seed: int | None = None,
     default_model: str = "gpt-realtime",
@@ -284,10 +287,10 @@ async def open_emulator(
 ) -> AsyncIterator[Emulator]:
     """A server that speaks the Realtime protocol, for as long as the context is open.
 
-    ``async with open_emulator() as emulator:`` listens at `emulator.url`; with ``listen=False`` there is no socket,
-    only `Emulator.connect`, which works in both cases. Leaving closes every session with code 1001, within twice
-    `close_timeout_s`. Raises `OSError` when `host` and `port` cannot be bound, `ValueError` for an option out of
-    range.
+    ``async with open_emulator() as emulator:`` listens at `emulator.url`, with TLS where a server's `ssl_context` is
+    given; with ``listen=False`` there is no socket, only `Emulator.connect`, which works in both cases. Leaving closes
+    every session with code 1001, within twice `close_timeout_s`. Raises `OSError` when `host` and `port` cannot be
+    bound, `ValueError` for an option out of range.
 
     Engines: `brain` answers (default: a few rules, for each session its own). `speech` is a set of a `voice` (default:
     tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
@@ -325,7 +328,7 @@ async def open_emulator(
             on_event=on_event,
         )
         if listen:
-            emulator._url = await _listen(nursery, emulator, host, port)
+            emulator._url = await _listen(nursery, emulator, host, port, ssl_context)
         try:
             yield emulator
         finally:
@@ -333,12 +336,16 @@ async def open_emulator(
                 await emulator._close()
 
 
-async def _listen(nursery: trio.Nursery, emulator: Emulator, host: str, port: int) -> str:
+async def _listen(
+    nursery: trio.Nursery, emulator: Emulator, host: str, port: int, ssl_context: ssl.SSLContext | None
+) -> str:
     # A client that is silent for a minute is no fault in a test server: no pings, whose pongs could come too late.
     config = TransportConfig(ping_interval=None, close_timeout=emulator._options.close_timeout_s or 0.001)
-    listeners = await trio.open_tcp_listeners(port, host=host)
-    serve = partial(trio.serve_listeners, partial(emulator._serve, config=config), listeners)
-    await nursery.start(serve)
-    bound_host, bound_port = listeners[0].socket.getsockname()[:2]
+    sockets = await trio.open_tcp_listeners(port, host=host)
+    listeners: list[trio.abc.Listener[trio.abc.Stream]] = list(sockets)
+    if ssl_context is not None:
+        listeners = [trio.SSLListener(listener, ssl_context) for listener in sockets]
+    await nursery.start(partial(trio.serve_listeners, partial(emulator._serve, config=config), listeners))
+    bound_host, bound_port = sockets[0].socket.getsockname()[:2]
     shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-    return f"ws://{shown}:{bound_port}{_PATH}"
+    return f"{'ws' if ssl_context is None else 'wss'}://{shown}:{bound_port}{_PATH}"

@@ -7,24 +7,32 @@ import importlib.util
 
 import trio
 
+from trealtime.emulator.ears import Transcriber
 from trealtime.emulator.speech import SpeechEngines
 from trealtime.errors import MissingDependency
 
 __all__ = ["load_speech", "missing_packages"]
 
-_PACKAGES = {"onnxruntime": "onnxruntime", "hibari": "hibari-tts", "moonshine_cpp": "moonshine-cpp"}
+_PACKAGES = {"onnxruntime": "onnxruntime", "hibari": "hibari-tts"}
+_RECOGNISERS = {"moonshine_cpp": "moonshine-cpp", "pocketsphinx": "pocketsphinx"}
 
 
 def missing_packages() -> list[str]:
     """The packages of ``trealtime[local]`` that are not installed, by the names that pip knows; it imports none."""
-    return [package for module, package in _PACKAGES.items() if importlib.util.find_spec(module) is None]
+    missing = [package for module, package in _PACKAGES.items() if not _is_there(module)]
+    return missing if any(map(_is_there, _RECOGNISERS)) else [*missing, *_RECOGNISERS.values()]
+
+
+def _is_there(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 async def load_speech() -> SpeechEngines:
     """Engines that hear and speak English: Silero finds turns, Moonshine writes them down, hibari speaks.
 
-    Loads the models on the first call, in a thread, which takes about a second; later calls share them. If cancelled,
-    waits until they are loaded. Raises `MissingDependency` when a package is not installed.
+    PocketSphinx takes Moonshine's place where that has no wheel. Loads the models on the first call, in a thread, which
+    takes about a second; later calls share them. If cancelled, waits until they are loaded. Raises `MissingDependency`
+    when a package is not installed.
     """
     missing = missing_packages()
     if missing:
@@ -35,12 +43,21 @@ async def load_speech() -> SpeechEngines:
 @functools.cache
 def _load() -> SpeechEngines:
     from trealtime.emulator.local.hibari_voice import HibariVoice
-    from trealtime.emulator.local.moonshine import Moonshine
     from trealtime.emulator.local.silero import SileroTurns
 
+    transcriber: Transcriber
+    if _is_there("moonshine_cpp"):
+        from trealtime.emulator.local.moonshine import Moonshine
+
+        transcriber = Moonshine()
+    else:
+        from trealtime.emulator.local.pocketsphinx_ear import PocketSphinx
+
+        transcriber = PocketSphinx()
     return SpeechEngines(
         turn_detector=SileroTurns(),
-        transcriber=Moonshine(),
+        transcriber=transcriber,
         voice=HibariVoice(),
-        description="It hears and speaks English: Silero finds turns, Moonshine writes them down, hibari speaks.",
+        description=f"It hears and speaks English: Silero finds turns, {type(transcriber).__name__} writes them down, "
+        "hibari speaks.",
     )
