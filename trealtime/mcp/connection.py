@@ -139,7 +139,7 @@ class Connection:
         client = Client(
             self.server.streams(grace_s=self._grace_s),
             # The client asks in a newer way first, which an old server may leave without an answer.
-            read_timeout_seconds=self.server.startup_timeout_seconds / 2,
+            read_timeout_seconds=self.server.startup_timeout_seconds / 3,
             message_handler=self._hear,
             cache=None,
         )
