@@ -65,9 +65,6 @@ class TwilioStatistics:
     """Of the caller: nobody took them in time."""
 
     frames_sent: int = 0
-    frames_late: int = 0
-    """Frames that were here and left only after Twilio had run dry."""
-
     marks_outstanding: int = 0
     """Frames that are at Twilio's and have not been heard yet."""
 
@@ -180,13 +177,15 @@ class TwilioEndpoint(Endpoint):
     async def play(self, audio: bytes, position_ms: float) -> None:
         """Take the next piece of the agent's speech; waits while 100 ms wait to be sent.
 
-        If cancelled, the piece is taken whole or not at all. Once the call has ended, nobody hears it.
+        If cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` once the call has ended.
         """
-        await trio.lowlevel.checkpoint()
         flushes = self._flushes
+        await trio.lowlevel.checkpoint()
         while self._outgoing.queued_ms >= _QUEUE_MS and not self._ended and flushes == self._flushes:
             await self._changed.park()
-        if not self._ended and flushes == self._flushes:
+        if self._ended:
+            raise trio.BrokenResourceError("the call has ended")
+        if flushes == self._flushes:
             self._outgoing.speak(audio, position_ms)
             self._changed.unpark_all()
 
@@ -228,7 +227,6 @@ class TwilioEndpoint(Endpoint):
             frames_received=self._frames_received,
             frames_dropped=self._frames_dropped,
             frames_sent=self._outgoing.frames_sent,
-            frames_late=self._outgoing.frames_late,
             marks_outstanding=self._outgoing.marks_outstanding,
             queued_ms=self._outgoing.queued_ms,
             messages_refused=self._messages_refused,
@@ -286,6 +284,7 @@ class TwilioEndpoint(Endpoint):
                     case ClearBuffer():
                         await self._wire.send(self._stream.clear())
                     case PlayFrame(audio):
+                        self.late_frames = self._outgoing.frames_late
                         self._changed.unpark_all()
                         await self._wire.send(self._stream.media(audio))
                     case SetMark(name):

@@ -4,8 +4,7 @@ Theory of operation
 1. Twilio plays what it is sent without gaps and keeps the rest (ten minutes of it, warning 31931). We keep it too: only
    `lead_ms` are ever at Twilio's, so that an interrupt finds little there, a clear never waits behind seconds of audio
    in a socket, and the network still may stall for that long before the caller hears a gap.
-2. `_buffer_ends_at` is when Twilio will have played what it has. The next frame is due `lead_ms` before that: each time
-   follows from the last one and not from when a timer woke up, so nothing drifts.
+2. When the next frame may go is the `Pacer`'s to say.
 3. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a buffer that
    was cleared are not known any more: they were not heard.
 4. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
@@ -24,6 +23,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from trealtime.audio.formats import G711_ULAW
+from trealtime.endpoints.pacing import Pacer
 
 __all__ = ["FRAME_MS", "ClearBuffer", "PlayFrame", "SetMark", "OutgoingAudio"]
 
@@ -90,9 +90,9 @@ class OutgoingAudio:
     lead_ms: float
     _queue: deque[_Piece] = attrs.field(factory=deque, init=False)
     _queued_bytes: int = attrs.field(default=0, init=False)
-    _buffer_ends_at: float = attrs.field(default=-math.inf, init=False)
-    _waiting: bool = attrs.field(default=False, init=False)
-    """The frame that is first in the queue is not due yet."""
+    _pacer: Pacer = attrs.field(init=False)
+    _due_at: float | None = attrs.field(default=None, init=False)
+    """When the frame that is first in the queue may go, once that has been asked."""
 
     _marks: dict[str, _Point] = attrs.field(factory=dict, init=False)
     """Those at Twilio's, oldest first; all of one kind."""
@@ -105,8 +105,15 @@ class OutgoingAudio:
     """The number of the last key that has been heard to its end."""
 
     frames_sent: int = attrs.field(default=0, init=False)
-    frames_late: int = attrs.field(default=0, init=False)
-    """Frames that were here and left only after Twilio had run dry."""
+
+    @_pacer.default
+    def _make_pacer(self) -> Pacer:
+        return Pacer(self.lead_ms / 1000)
+
+    @property
+    def frames_late(self) -> int:
+        """Frames that were here and left only after Twilio had run dry."""
+        return self._pacer.late
 
     @property
     def queued_ms(self) -> float:
@@ -141,8 +148,8 @@ class OutgoingAudio:
         self._clear_due = True
         self._mark_due = None
         self._marks.clear()
-        self._buffer_ends_at = -math.inf
-        self._waiting = False
+        self._pacer.restart()
+        self._due_at = None
 
     def next(self, now: float) -> Message | float:
         """What to send now; or when to ask again, infinity for as soon as something has changed."""
@@ -154,14 +161,13 @@ class OutgoingAudio:
         in_buffer = self._in_buffer()
         if not self._queue or (in_buffer is not None and in_buffer.kind != self._queue[0].kind):
             return math.inf
-        due_at = self._buffer_ends_at - self.lead_ms / 1000
-        if due_at > now:
-            self._waiting = True
-            return due_at
-        self.frames_late += self._waiting and now > self._buffer_ends_at
-        self._waiting = False
+        if self._due_at is None:
+            self._due_at = self._pacer.due(now)
+        if self._due_at > now:
+            return self._due_at
+        self._due_at = None
         frame, self._mark_due = self._take_frame()
-        self._buffer_ends_at = max(self._buffer_ends_at, now) + G711_ULAW.duration_ms(len(frame)) / 1000
+        self._pacer.sent(now, G711_ULAW.duration_ms(len(frame)) / 1000)
         self.frames_sent += 1
         return PlayFrame(frame)
 
