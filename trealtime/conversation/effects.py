@@ -145,9 +145,9 @@ class Effects:
     """Everything that follows from one event or command; apply it in one synchronous step.
 
     Order: first throw away queued audio of the responses in `purge`, then change how is played (`playback`), note who
-    is in charge (`switched`), queue `emit` for the feeds, queue `send` for the writer, settle tickets, start `calls`, cancel `cancel_calls`,
-    cancel `cancel_checks`, start `checks`, cancel what asks about the `withdrawn`, begin to ask about the `asks`,
-    end the session at its `limit`.
+    is in charge (`switched`), queue `emit` for the feeds, queue `send` for the writer, settle tickets, start `calls`,
+    cancel `cancel_calls`, cancel `cancel_checks`, start `checks`, cancel what asks about the `withdrawn`, begin to ask
+    about the `asks`, end the session at its `limit`.
     """
 
     purge: list[str] = attrs.Factory(list)

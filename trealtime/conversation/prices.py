@@ -48,7 +48,7 @@ class Cost:
         )
 
     def __str__(self) -> str:
-        amount = f"{self.at_most}" if self.at_least == self.at_most else f"{self.at_least} to {self.at_most}"
+        amount = " to ".join(f"{each.normalize():f}" for each in dict.fromkeys((self.at_least, self.at_most)))
         return f"{amount} and what has no price" if self.unpriced else amount
 
 
