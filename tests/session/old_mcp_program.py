@@ -1,7 +1,7 @@
 """An MCP server of an older protocol, written out by hand: quick to start, with faults on demand.
 
-The words of its command line: ``slow`` never answers, ``mute`` never answers what it does not know, ``stubborn``
-neither ends with its input nor when it is asked to, ``child`` leaves a process behind.
+The words of its command line: ``slow`` never answers, ``stubborn`` neither ends with its input nor
+when it is asked to, ``child`` leaves a process behind.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ for line in sys.stdin:
         continue
     if result is not None:
         send({"id": request["id"], "result": result})
-    elif request["method"] != "tools/call" and "mute" not in words:
+    elif request["method"] != "tools/call":
         send({"id": request["id"], "error": {"code": -32601, "message": "there is no such method"}})
 if "stubborn" in words:
     time.sleep(600)

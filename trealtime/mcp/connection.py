@@ -136,13 +136,7 @@ class Connection:
                 tell(self._failure)
 
     async def _hold(self) -> None:
-        client = Client(
-            self.server.streams(grace_s=self._grace_s),
-            # The client asks in a newer way first, which an old server may leave without an answer.
-            read_timeout_seconds=self.server.startup_timeout_seconds / 3,
-            message_handler=self._hear,
-            cache=None,
-        )
+        client = Client(self.server.streams(grace_s=self._grace_s), message_handler=self._hear, cache=None)
         async with client, trio.open_nursery() as nursery:
             self._client = client
             self.tools = await self._list(client)
