@@ -9,20 +9,40 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from trealtime.emulator.brain_tools import Call, call_for, calls_for, functions_of
 from trealtime.emulator.brain_words import NUMBER, plain_number, with_digits
 
-__all__ = ["Brain", "BrainReply", "BrainRequest", "CallFunction", "Part", "RuleBrain", "Say", "ScriptedBrain"]
+__all__ = [
+    "Brain",
+    "BrainReply",
+    "BrainRequest",
+    "CallFunction",
+    "Part",
+    "RuleBrain",
+    "Say",
+    "SayMore",
+    "ScriptedBrain",
+    "StreamingBrain",
+    "parts_of",
+]
 
 
 @attrs.frozen
 class Say:
     """Words for the user: one message item, spoken or written as the response's modality asks."""
+
+    text: str
+
+
+@attrs.frozen
+class SayMore:
+    """More words of the message that the last `Say` began; for brains that think while they speak."""
 
     text: str
 
@@ -35,7 +55,7 @@ class CallFunction:
     arguments: str = "{}"
 
 
-Part = Say | CallFunction
+Part = Say | SayMore | CallFunction
 
 
 @attrs.frozen
@@ -73,6 +93,29 @@ class Brain(Protocol):
         ...
 
 
+@runtime_checkable
+class StreamingBrain(Protocol):
+    """A `Brain` whose answer comes bit by bit; `stream` is then asked in place of `Brain.reply`."""
+
+    def stream(self, request: BrainRequest) -> AsyncGenerator[Part]:
+        """The parts of the answer, each as soon as it is there; an async generator.
+
+        Every piece of words is spoken as it comes, so a piece should be a phrase. As `Brain.reply` otherwise.
+        """
+        ...
+
+
+async def parts_of(brain: Brain | StreamingBrain, request: BrainRequest) -> AsyncGenerator[Part]:
+    """What `brain` answers, part by part."""
+    if isinstance(brain, StreamingBrain):
+        async with aclosing(brain.stream(request)) as parts:
+            async for part in parts:
+                yield part
+    else:
+        for part in (await brain.reply(request)).parts:
+            yield part
+
+
 class ScriptedBrain:
     """Gives the replies of a script in order, then those of `then` (None: empty replies)."""
 
@@ -92,7 +135,7 @@ class ScriptedBrain:
 def _as_reply(reply: str | Part | Sequence[Part]) -> BrainReply:
     if isinstance(reply, str):
         return BrainReply((Say(reply),))
-    if isinstance(reply, Say | CallFunction):
+    if isinstance(reply, Part):
         return BrainReply((reply,))
     return BrainReply(tuple(reply))
 

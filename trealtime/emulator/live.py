@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from trealtime.audio.pcm import to_int16
-from trealtime.emulator.brain import Brain
+from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.early import EarlyHearing
 from trealtime.emulator.ears import Transcriber
@@ -48,7 +48,7 @@ class LoggedEvent:
 class Engines:
     """Ears, brain and voice."""
 
-    brain: Brain
+    brain: Brain | StreamingBrain
     voice: Voice
     transcriber: Transcriber
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trealtime.audio.pcm import from_int16
 from trealtime.audio.resample import Resampler
-from trealtime.emulator.brain import Brain, CallFunction, Say
+from trealtime.emulator.brain import Brain, CallFunction, SayMore, StreamingBrain, parts_of
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.response import Response
@@ -37,7 +37,7 @@ class ResponseMaker:
     is slow, so a response never runs further ahead than its queue.
     """
 
-    brain: Brain
+    brain: Brain | StreamingBrain
     voice: Voice
     options: EmulatorOptions
     desk: ResponseDesk
@@ -51,48 +51,34 @@ class ResponseMaker:
         """
         for item in response.context:
             await self.hear(item)
-        reply = await self.brain.reply(
-            attrs.evolve(response.request, items=tuple(item.as_heard() for item in response.context))
-        )
-        await trio.sleep(self.options.first_delta_delay_s)
+        request = attrs.evolve(response.request, items=tuple(item.as_heard() for item in response.context))
         pace = _Pace(self.options.realtime_factor)
+        message: _Message | None = None
+        begun = False
         try:
-            for part in reply.parts:
-                match part:
-                    case Say(text) if response.modality == "text":
-                        await self._write(response, text, pace)
-                    case Say(text):
-                        await self._speak(response, text, pace)
-                    case CallFunction(name, arguments):
-                        await self._call(response, name, arguments)
+            async with aclosing(parts_of(self.brain, request)) as parts:
+                async for part in parts:
+                    if not begun:
+                        begun = True
+                        await trio.sleep(self.options.first_delta_delay_s)
+                    if message is not None and not isinstance(part, SayMore):
+                        await message.close()
+                        message = None
+                    if isinstance(part, CallFunction):
+                        await self._call(response, part.name, part.arguments)
+                        continue
+                    if message is None:
+                        message = _Message(self, response, pace)
+                    await message.say(part.text)
+            if message is not None:
+                await message.close()
         except _OutOfTokens:
             self.desk.end(response, "incomplete", reason="max_output_tokens")
         else:
             self.desk.end(response, "completed")
 
-    async def _write(self, response: Response, words: str, pace: _Pace) -> None:
-        response.open_message()
-        for word in _words(words):
-            await pace.wait(_WORD_S)
-            _need(response.has_room(characters=len(word)))
-            response.add_text(word)
-            await self.let_out()
-        response.close_item()
-
-    async def _speak(self, response: Response, words: str, pace: _Pace) -> None:
-        response.open_message()
-        speech = _Speech(response, self.options.delta_ms)
-        async with aclosing(self.voice.speak(words, voice=response.voice, speed=response.speed)) as spoken:
-            async for chunk in spoken:
-                _need(response.has_room(characters=len(chunk.text)))
-                response.add_text(chunk.text)
-                for audio in speech.add(chunk.samples):
-                    await self._add_audio(response, audio, pace)
-        for audio in speech.rest():
-            await self._add_audio(response, audio, pace)
-        response.close_item()
-
-    async def _add_audio(self, response: Response, audio: bytes, pace: _Pace) -> None:
+    async def add_audio(self, response: Response, audio: bytes, pace: _Pace) -> None:
+        """Let a piece of speech out when it is its time."""
         duration_ms = response.audio_format.duration_ms(len(audio))
         await pace.wait(duration_ms / 1000)
         _need(response.has_room(audio_ms=duration_ms))
@@ -109,6 +95,49 @@ class ResponseMaker:
             response.add_arguments(delta)
             await self.let_out()
         response.close_item()
+
+
+class _Message:
+    """A message being written or spoken, open from its first words on."""
+
+    def __init__(self, maker: ResponseMaker, response: Response, pace: _Pace) -> None:
+        response.open_message()
+        self._maker = maker
+        self._response = response
+        self._pace = pace
+        self._speech = None if response.modality == "text" else _Speech(response, maker.options.delta_ms)
+
+    async def say(self, words: str) -> None:
+        """More words of it."""
+        if self._speech is None:
+            await self._write(words)
+        else:
+            await self._speak(words, self._speech)
+
+    async def close(self) -> None:
+        """There will be no more."""
+        if self._speech is not None:
+            for audio in self._speech.rest():
+                await self._maker.add_audio(self._response, audio, self._pace)
+        self._response.close_item()
+
+    async def _write(self, words: str) -> None:
+        for word in _words(words):
+            await self._pace.wait(_WORD_S)
+            self._add_text(word)
+            await self._maker.let_out()
+
+    async def _speak(self, words: str, speech: _Speech) -> None:
+        response = self._response
+        async with aclosing(self._maker.voice.speak(words, voice=response.voice, speed=response.speed)) as spoken:
+            async for chunk in spoken:
+                self._add_text(chunk.text)
+                for audio in speech.add(chunk.samples):
+                    await self._maker.add_audio(response, audio, self._pace)
+
+    def _add_text(self, text: str) -> None:
+        _need(self._response.has_room(characters=len(text)))
+        self._response.add_text(text)
 
 
 def _need(room: bool) -> None:  # noqa: FBT001  # reads as a sentence where it is used

@@ -15,13 +15,17 @@ from urllib.parse import urlencode
 import attrs
 import trio
 
-from trealtime.emulator.brain import Brain, RuleBrain
+from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.ears import Transcriber, TurnDetectorFactory
+from trealtime.emulator.exchange import Exchange
 from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request
+from trealtime.emulator.http import ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
 from trealtime.emulator.options import EmulatorLimits, EmulatorOptions
+from trealtime.emulator.phone import PhoneCall, Webhook
+from trealtime.emulator.settings import SessionSettings
 from trealtime.emulator.speech import SpeechEngines
 from trealtime.emulator.voice import Voice
 from trealtime.errors import ConnectFailed
@@ -33,6 +37,8 @@ from trealtime.transport.wire import Wire, WireClosed
 
 if TYPE_CHECKING:
     import ssl
+
+    import httpx
 
     from trealtime.transport.models import ConnectionTarget
 
@@ -85,7 +91,7 @@ class Emulator:
         nursery: trio.Nursery,
         options: EmulatorOptions,
         *,
-        brain: Brain | None,
+        brain: Brain | StreamingBrain | None,
         voice: Voice,
         transcriber: Transcriber,
         turn_detector: TurnDetectorFactory,
@@ -110,6 +116,8 @@ class Emulator:
         self._session_ended = trio.lowlevel.ParkingLot()
         self._counters = _Counters()
         self._closing = False
+        ids = Ids(random.Random(f"{seed}:calls"))
+        self._exchange = Exchange(ids, options, api_key=api_key, unix_now=self._unix_now, accept=self._accept_call)
 
     @property
     def url(self) -> str:
@@ -154,8 +162,11 @@ class Emulator:
                 body=refused.body,
             ) from None
         client, server = memory_wire_pair()
-        session = self._new_session(request, server)
-        self._nursery.start_soon(self._run, session)
+        line = self._exchange.line(request.call_id)
+        if line is not None:
+            self._nursery.start_soon(line.attach, server)
+        else:
+            self._nursery.start_soon(self._run, self._new_session(request, server))
         try:
             yield client
         finally:
@@ -166,12 +177,55 @@ class Emulator:
         """A model for `RealtimeRunner` whose sessions are this emulator's, without a socket."""
         return MemoryModel(self, model)
 
+    @asynccontextmanager
+    async def ring(
+        self,
+        webhook: Webhook,
+        *,
+        secret: str,
+        sip_headers: Mapping[str, str] | None = None,
+        ready_after_s: float = 0.0,
+    ) -> AsyncIterator[PhoneCall]:
+        """Place a phone call: ``async with emulator.ring(url, secret=...) as call``. Leaving hangs up.
+
+        The signed ``realtime.call.incoming`` goes to `webhook`, a URL (needs ``trealtime[http]``) or an async callable
+        that takes headers and body and returns the HTTP status, as soon as the caller waits for anything. `secret` is
+        the webhook's, `sip_headers` are those of the caller's INVITE. Sideband connections are refused with 404 until
+        `ready_after_s` after the call was accepted.
+        """
+        headers = {"From": "sip:+14155550100@example.com", "To": "sip:agent@example.com"}
+        call = self._exchange.new_call(
+            webhook,
+            secret=secret,
+            sip_headers=headers if sip_headers is None else sip_headers,
+            ready_after_s=ready_after_s,
+        )
+        self._nursery.start_soon(call.announce)
+        try:
+            yield call
+        finally:
+            self._exchange.forget(call)
+
+    def http_transport(self) -> httpx.AsyncBaseTransport:
+        """For ``httpx.AsyncClient(transport=...)``: REST requests to this emulator without a socket, under the mock
+        clock too. Needs ``trealtime[http]``."""
+        from trealtime.emulator.memory_http import MemoryTransport
+
+        return MemoryTransport(self._exchange.desk.answer)
+
     # ---- inside ------------------------------------------------------------------------------------------------
 
     async def _serve(self, stream: trio.abc.Stream, config: TransportConfig) -> None:
         """One TCP connection. Nothing that a client does comes out of here."""
         try:
-            async with accept_websocket_stream(stream, config=config) as upgrade:
+            with trio.move_on_after(config.handshake_timeout) as reading:
+                head = await read_head(stream)
+                if not is_upgrade(head):
+                    await answer_request(stream, head, self._exchange.desk.answer)
+                    return
+            if reading.cancelled_caught:
+                return
+            async with accept_websocket_stream(ReplayedStream(stream, head), config=config) as upgrade:
                 try:
                     request = self._admit(upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols)
                 except HandshakeRefused as refused:
@@ -179,13 +233,24 @@ class Emulator:
                     await upgrade.reject(refused.status, headers=json_type, body=refused.body)
                     return
                 wire = await upgrade.accept(subprotocol=request.subprotocol)
-                await self._run(self._new_session(request, wire))
-        except (ConnectFailed, WireClosed) as error:
+                line = self._exchange.line(request.call_id)
+                if line is not None:
+                    await line.attach(wire)
+                else:
+                    await self._run(self._new_session(request, wire))
+        except (ConnectFailed, WireClosed, trio.BrokenResourceError) as error:
             logger.debug("a client did not become a session: %s", error)
 
     def _admit(self, resource: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]) -> SessionRequest:
         try:
-            request = read_request(resource, headers=headers, subprotocols=subprotocols, api_key=self._api_key)
+            request = read_request(
+                resource,
+                headers=headers,
+                subprotocols=subprotocols,
+                api_key=self._api_key,
+                secrets=self._exchange.secrets,
+            )
+            self._exchange.line(request.call_id)
             if self._closing or len(self._sessions) >= self._options.limits.max_sessions:
                 raise busy(self._options.limits.max_sessions)
         except HandshakeRefused:
@@ -198,16 +263,16 @@ class Emulator:
         # Sessions draw from sources of their own, so that what one does cannot change the ids of another.
         source = random.Random(f"{self._seed}:{self._counters.sessions_opened}")  # ids, not secrets
         options, limits = self._options, self._options.limits
-        now_unix_s = self._unix_time_s + trio.current_time() - self._opened_at
         core = SessionCore(
             Ids(source),
             kind=request.kind,
             model=request.model,
             default_model=options.default_model,
             call_id=request.call_id,
+            settings=request.settings,
             clock=trio.current_time,
             max_session_s=options.max_session_s,
-            expires_at=math.floor(now_unix_s + options.max_session_s),
+            expires_at=math.floor(self._unix_now() + options.max_session_s),
             max_items=limits.max_items,
             max_audio_bytes=limits.max_audio_bytes,
             max_out_of_band=limits.max_out_of_band,
@@ -218,6 +283,22 @@ class Emulator:
         session = EmulatedSession(core, wire, engines, options, on_event=self._note)
         self._sessions.append(session)
         return session
+
+    def _unix_now(self) -> float:
+        return self._unix_time_s + trio.current_time() - self._opened_at
+
+    def _accept_call(self, call: PhoneCall, settings: SessionSettings) -> None:
+        if self._closing or len(self._sessions) >= self._options.limits.max_sessions:
+            raise busy(self._options.limits.max_sessions)
+        call.accept()
+        request = SessionRequest(kind=settings.type, call_id=call.call_id, settings=settings)
+        self._nursery.start_soon(self._carry, call, self._new_session(request, call.line))
+
+    async def _carry(self, call: PhoneCall, session: EmulatedSession) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call.line.run)
+            await self._run(session)
+            call.end("service")
 
     async def _run(self, session: EmulatedSession) -> None:
         try:
@@ -264,7 +345,7 @@ class MemoryModel:
 @asynccontextmanager
 async def open_emulator(
     *,
-    brain: Brain | None = None,
+    brain: Brain | StreamingBrain | None = None,
     voice: Voice | None = None,
     transcriber: Transcriber | None = None,
     turn_detector: TurnDetectorFactory | None = None,
