@@ -49,8 +49,9 @@ _BILLED_BY_TIME = frozenset({"whisper-1", "gpt-realtime-whisper"})
 class SessionCore:
     """The state of one session, and every rule of it.
 
-    `model` is what the client asked for when it connected, None when it did not say; `call_id` marks a session
-    attached to a call. `clock` is monotonic and in seconds; `expires_at` is the Unix time told to the client.
+    `model` is what the client asked for when it connected, None when it did not say; `call_id` marks a session of a
+    call; `settings` are what it begins with, where a call or a client secret says so. `clock` is monotonic and in
+    seconds; `expires_at` is the Unix time told to the client.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class SessionCore:
         model: str | None,
         default_model: str,
         call_id: str | None,
+        settings: SessionSettings | None = None,
         clock: Callable[[], float],
         max_session_s: float,
         expires_at: int,
@@ -70,7 +72,7 @@ class SessionCore:
         make_detector: TurnDetectorFactory = make_turn_detector,
     ) -> None:
         self.id = ids.new("sess")
-        self.settings = SessionSettings.default(kind, model=model or default_model)
+        self.settings = settings or SessionSettings.default(kind, model=model or default_model)
         self.outlet = Outlet(ids)
         self.conversation = Conversation(self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes)
         self.desk = ResponseDesk(

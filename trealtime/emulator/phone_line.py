@@ -1,0 +1,372 @@
+"""The line between a caller, a session of the emulator, and whoever watches it (protocol reference 10, 7.7).
+
+Theory of operation
+1. To the session the line is its wire. What the caller says comes out of `receive` as ``input_audio_buffer.append``,
+   frame by frame, silence included: a telephone line is never mute. What sideband connections send comes out too.
+2. What the session sends goes to all sideband connections, but for the agent's audio: that goes to the caller's ear,
+   in real time. So the line knows what has been played, and tells (``output_audio_buffer.*``).
+3. When the user interrupts, or a client clears the buffer, the line falls silent at once and has the item truncated at
+   what was heard: a client of a call need not.
+4. A sideband connection that does not read is closed; the call goes on. The line ends with the call, and closes them
+   all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+import numpy as np
+import pybase64
+import trio
+from numpy.typing import NDArray
+
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime.audio.pcm import from_int16, to_int16
+from trealtime.audio.resample import Resampler
+from trealtime.emulator.ids import Ids
+from trealtime.protocol.codec import encode
+from trealtime.transport.ending import WireEnd
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+
+__all__ = ["LINE_RATE", "Ear", "PhoneLine"]
+
+LINE_RATE: Final = 24_000
+"""Samples per second at the caller's end."""
+
+_FRAME_S: Final = 0.02
+_FRAME: Final = int(LINE_RATE * _FRAME_S)
+_KEPT_FRAMES: Final = 30_000  # ten minutes
+_OURS: Final = "line_"
+
+
+class Ear:
+    """What the caller has heard of the agent, in the order of playing; the last ten minutes of it."""
+
+    def __init__(self) -> None:
+        self.frames_heard = 0
+        self._frames: deque[NDArray[np.int16]] = deque(maxlen=_KEPT_FRAMES)
+        self._news = trio.lowlevel.ParkingLot()
+
+    def hear(self, frame: NDArray[np.int16]) -> None:
+        """One more frame has been played."""
+        self._frames.append(frame)
+        self.frames_heard += 1
+        self._news.unpark_all()
+
+    def wake(self) -> None:
+        """Nothing more will come: let nobody wait for it."""
+        self._news.unpark_all()
+
+    async def wait(self) -> None:
+        """Wait for the next frame, or `wake`."""
+        await self._news.park()
+
+    def since(self, frame: int) -> NDArray[np.int16]:
+        """What was heard from the `frame`-th frame on, as far as it is kept."""
+        kept = list(self._frames)[max(0, len(self._frames) - (self.frames_heard - frame)) :]
+        return np.concatenate([np.zeros(0, np.int16), *kept])
+
+
+@attrs.define(eq=False)
+class _Part:
+    """The agent's audio of one content part, as far as it has come and has not been played."""
+
+    response_id: str
+    item_id: str
+    content_index: int
+    format: AudioFormat
+    heard: int = 0
+    """Samples played, at `LINE_RATE`."""
+
+    waiting: NDArray[np.int16] = attrs.field(factory=lambda: np.zeros(0, np.int16))
+    _resampler: Resampler = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._resampler = Resampler(self.format.rate, LINE_RATE)
+
+    def add(self, data: bytes) -> None:
+        self.waiting = np.concatenate([self.waiting, self._resampler.process(to_int16(data, self.format))])
+
+    def finish(self) -> None:
+        self.waiting = np.concatenate([self.waiting, self._resampler.flush()])
+
+
+@attrs.define(eq=False)
+class _Side:
+    """A sideband connection."""
+
+    queue: trio.MemorySendChannel[str]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class PhoneLine:
+    """The wire of a call's session. Run `run` beside the session; `end` ends both.
+
+    `queued_events` may wait for a sideband connection before it is closed.
+    """
+
+    def __init__(self, ids: Ids, *, queued_events: int, close_timeout_s: float) -> None:
+        self.ear = Ear()
+        self._ids = ids
+        self._queued_events = queued_events
+        self._close_timeout_s = close_timeout_s
+        self._to_session, self._inbox = trio.open_memory_channel[str | bytes](64)
+        self._said, self._mouth = trio.open_memory_channel[NDArray[np.int16]](0)
+        self._sides: list[_Side] = []
+        self._session: Mapping[str, Any] | None = None
+        self._opened = trio.Event()
+        self._ended = trio.Event()
+        self._end = WireEnd(1000, "", "server")
+        self._input_format = self._output_format = PCM16_24K
+        self._upwards = Resampler(LINE_RATE, LINE_RATE)
+        self._parts: deque[_Part] = deque()
+        self._playing: str | None = None
+        self._done: deque[str] = deque(maxlen=64)
+        self._more = trio.lowlevel.ParkingLot()
+
+    # ---- the session's side: a Wire ----------------------------------------------------------------------------
+
+    async def send(self, message: str) -> None:
+        """An event of the session's, to the caller's ear or to all sideband connections."""
+        await trio.lowlevel.checkpoint()
+        if self._ended.is_set():
+            raise self._end.error()
+        self._pass(msgspec.json.decode(message), message)
+
+    async def receive(self) -> str | bytes:
+        """What the line or a sideband connection sends next. Raises `WireClosed` when the call is over."""
+        try:
+            return await self._inbox.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            raise self._end.error() from None
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """The session ends, and the call with it."""
+        self.end(code, reason)
+        await trio.lowlevel.checkpoint()
+
+    def statistics(self) -> WireStatistics:
+        """Nothing is counted on a line."""
+        return WireStatistics()
+
+    # ---- the caller's side -------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Carry the audio both ways until the call ends."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._carry_in)
+            nursery.start_soon(self._carry_out)
+            await self._ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def say(self, samples: NDArray[np.int16]) -> None:
+        """Speak into the line, in real time; returns when it has been said, or at once when the line is dead."""
+        for start in range(0, len(samples), _FRAME):
+            frame = samples[start : start + _FRAME]
+            try:
+                await self._said.send(np.pad(frame, (0, _FRAME - len(frame))))
+            except trio.BrokenResourceError:
+                return
+
+    def press(self, digit: str, *, received_at: int) -> None:
+        """A key is heard by the service: the one server event that has no id (protocol reference 2)."""
+        event = {"type": "input_audio_buffer.dtmf_event_received", "event": digit, "received_at": received_at}
+        self._tell(encode(event))
+
+    def end(self, code: int = 1000, reason: str = "") -> None:
+        """The call is over. Idempotent."""
+        if self._ended.is_set():
+            return
+        self._end = WireEnd(code, reason, "server")
+        self._ended.set()
+        self._opened.set()
+        self._to_session.close()
+        self._mouth.close()
+        for side in self._sides:
+            side.queue.close()
+            side.scope.deadline = trio.current_time() + self._close_timeout_s
+        self.ear.wake()
+
+    # ---- sideband connections ----------------------------------------------------------------------------------
+
+    async def attach(self, wire: Wire) -> None:
+        """Serve one sideband connection until it leaves or the call ends."""
+        await self._opened.wait()
+        if self._ended.is_set():
+            await wire.aclose(self._end.code, self._end.reason)
+            return
+        queue, outgoing = trio.open_memory_channel[str](self._queued_events)
+        side = _Side(queue)
+        self._sides.append(side)
+        event = {"type": "session.created", "event_id": self._ids.new("event"), "session": self._session}
+        queue.send_nowait(encode(event))
+        try:
+            with side.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read, wire)
+                    await self._write(wire, outgoing)
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._sides.remove(side)
+        # A client that has left is closed already, and then this does nothing.
+        await wire.aclose(
+            *((self._end.code, self._end.reason) if self._ended.is_set() else (1008, "It does not read."))
+        )
+
+    async def _read(self, wire: Wire) -> None:
+        try:
+            while True:
+                await self._to_session.send(await wire.receive())
+        except (WireClosed, trio.ClosedResourceError):
+            pass
+
+    async def _write(self, wire: Wire, outgoing: trio.MemoryReceiveChannel[str]) -> None:
+        try:
+            async for message in outgoing:
+                await wire.send(message)
+        except WireClosed:
+            pass
+
+    def _tell(self, message: str) -> None:
+        for side in self._sides:
+            try:
+                side.queue.send_nowait(message)
+            except trio.WouldBlock:
+                side.scope.cancel()
+
+    def _emit(self, kind: str, fields: Mapping[str, Any]) -> None:
+        self._tell(encode({"type": kind, "event_id": self._ids.new("event"), **fields}))
+
+    # ---- what passes -------------------------------------------------------------------------------------------
+
+    def _pass(self, event: Mapping[str, Any], message: str) -> None:
+        match event["type"]:
+            case "session.created" | "session.updated":
+                self._configure(event["session"])
+            case "response.output_audio.delta":
+                self._play(event)
+                return
+            case "response.output_audio.done":
+                self._finish(event)
+            case "response.done":
+                self._done.append(event["response"]["id"])
+                self._more.unpark_all()
+            case "input_audio_buffer.speech_started" if self._interrupts():
+                self._tell(message)
+                self._clear(tell=True)
+                return
+            case "output_audio_buffer.cleared":
+                self._clear(tell=False)
+            case "error" if str(event["error"].get("event_id")).startswith(_OURS):
+                return
+        self._tell(message)
+
+    def _configure(self, session: Mapping[str, Any]) -> None:
+        audio = session["audio"]
+        self._session = session
+        self._opened.set()
+        if "output" in audio:
+            self._output_format = parse_audio_format(audio["output"]["format"])
+        given = parse_audio_format(audio["input"]["format"])
+        if given != self._input_format:
+            self._input_format, self._upwards = given, Resampler(LINE_RATE, given.rate)
+
+    def _interrupts(self) -> bool:
+        detection = (self._session or {}).get("audio", {}).get("input", {}).get("turn_detection")
+        return bool(detection) and detection["interrupt_response"]
+
+    # ---- the caller's ear --------------------------------------------------------------------------------------
+
+    def _part(self, event: Mapping[str, Any]) -> _Part | None:
+        place = (event["item_id"], event["content_index"])
+        return next((part for part in self._parts if (part.item_id, part.content_index) == place), None)
+
+    def _play(self, event: Mapping[str, Any]) -> None:
+        part = self._part(event)
+        if part is None:
+            part = _Part(event["response_id"], event["item_id"], event["content_index"], self._output_format)
+            self._parts.append(part)
+        part.add(pybase64.b64decode(event["delta"]))
+        self._more.unpark_all()
+
+    def _finish(self, event: Mapping[str, Any]) -> None:
+        part = self._part(event)
+        if part is not None:
+            part.finish()
+            self._more.unpark_all()
+
+    async def _carry_out(self) -> None:
+        next_at = -math.inf
+        while True:
+            while not self._parts or not len(self._parts[0].waiting):
+                if not self._step_over():
+                    await self._more.park()
+            part = self._parts[0]
+            if self._playing != part.response_id:
+                self._playing = part.response_id
+                self._emit("output_audio_buffer.started", {"response_id": part.response_id})
+            frame, part.waiting = part.waiting[:_FRAME], part.waiting[_FRAME:]
+            next_at = max(next_at, trio.current_time()) + len(frame) / LINE_RATE
+            await trio.sleep_until(next_at)
+            if self._parts and self._parts[0] is part:  # else it was cleared meanwhile
+                part.heard += len(frame)
+                self.ear.hear(frame)
+
+    def _step_over(self) -> bool:
+        """Leave a part, and a response, that has been played to its end. Whether there was one to leave."""
+        if self._parts and (len(self._parts) > 1 or self._parts[0].response_id in self._done):
+            self._parts.popleft()
+            return True
+        if not self._parts and self._playing is not None and self._playing in self._done:
+            self._emit("output_audio_buffer.stopped", {"response_id": self._playing})
+            self._playing = None
+            return True
+        return False
+
+    def _clear(self, *, tell: bool) -> None:
+        """Fall silent: what waits is never heard, and the conversation is cut at what was."""
+        if self._playing is not None and tell:
+            self._emit("output_audio_buffer.cleared", {"response_id": self._playing})
+        for part in self._parts:
+            self._inject(
+                {
+                    "type": "conversation.item.truncate",
+                    "item_id": part.item_id,
+                    "content_index": part.content_index,
+                    "audio_end_ms": math.floor(part.heard * 1000 / LINE_RATE),
+                }
+            )
+        self._parts.clear()
+        self._playing = None
+        self._more.unpark_all()
+
+    def _inject(self, event: Mapping[str, Any]) -> None:
+        try:
+            self._to_session.send_nowait(encode({**event, "event_id": self._ids.new("line")}))
+        except (trio.WouldBlock, trio.ClosedResourceError):
+            pass  # the call is over, or its session takes nothing: then it remembers more than was heard
+
+    # ---- the caller's mouth ------------------------------------------------------------------------------------
+
+    async def _carry_in(self) -> None:
+        await self._opened.wait()
+        silence = np.zeros(_FRAME, np.int16)
+        next_at = trio.current_time()
+        while True:
+            next_at = max(next_at, trio.current_time() - 1.0) + _FRAME_S
+            await trio.sleep_until(next_at)
+            try:
+                frame = self._mouth.receive_nowait()
+            except trio.WouldBlock:
+                frame = silence
+            audio = from_int16(self._upwards.process(frame), self._input_format)
+            event = {"type": "input_audio_buffer.append", "audio": pybase64.b64encode_as_string(audio)}
+            try:
+                await self._to_session.send(encode({**event, "event_id": self._ids.new("line")}))
+            except trio.ClosedResourceError:
+                return
