@@ -697,6 +697,22 @@ def test_the_server_is_told_to_answer_no_turn_by_itself(make_talk, wish: bool) -
     assert bool(sent(let_pass(talk, checks(talk)[0]), "response.create")) is wish
 
 
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_the_settings_wish_counts_once_the_server_has_taken_them(make_talk, refused: bool) -> None:
+    talk = make_talk(guardrails=GuardrailPolicy(gates_turns=True))
+    talk.open(create_response=False)
+    detection = {"type": "server_vad", "create_response": False}
+    settings = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+    (update,) = talk.do(cmd.UpdateSession(settings, "t")).send
+    if refused:
+        talk.error("invalid_value", update.event["event_id"], param="session.audio.input.turn_detection")
+    else:
+        talk.server("session.updated", session=settings)
+    talk.forget()
+    talk.turn("u")
+    assert len(talk.creates) == refused
+
+
 def test_an_agent_that_takes_over_and_checks_the_user_takes_the_turns_from_the_server(make_talk) -> None:
     talk = make_talk()
     talk.open(create_response=True)

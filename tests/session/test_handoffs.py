@@ -372,6 +372,31 @@ async def test_a_refused_update_leaves_both_sides_with_the_old_agent(autojump_cl
         assert await output(connection, "resp_2_call_1") == "seen"
 
 
+async def test_settings_whose_asker_was_cancelled_count_once_the_server_has_taken_them(
+    autojump_clock, service, run
+) -> None:
+    triage, billing = agents()
+
+    @function_tool
+    async def late() -> str:
+        """Look late."""
+        return "seen late"
+
+    async with run(triage).session() as session:
+        connection = service.last
+        connection.answers = False
+        with trio.move_on_after(1):
+            await session.update_settings({"instructions": "Be kind.", "tools": [late], "handoffs": []})
+        connection.answers = True
+        asked = await connection.expect("session.update", count=2)
+        await connection.send({"type": "session.updated", "session": {**session.settings, **asked["session"]}})
+        await ask(connection, "late")
+        assert await output(connection) == "seen late"
+        kind = attrs.evolve(billing, name="Kind", instructions="Be kind.", tools=[late])
+        await session.update_agent(kind)
+        assert updates(connection)[2:] == []  # the model knows all of it already
+
+
 async def test_of_two_handoffs_of_one_response_the_first_wins(autojump_clock, service, run) -> None:
     """Weak spot 46."""
     triage = RealtimeAgent("Triage", handoffs=[RealtimeAgent("A"), RealtimeAgent("B")])

@@ -178,14 +178,6 @@ class Guardrails:
     newest: str | None = attrs.field(default=None, init=False)
     """The response of the conversation that began last."""
 
-    gates_turns: bool = attrs.field(
-        default=attrs.Factory(lambda self: self.policy.gates_turns, takes_self=True), init=False
-    )
-    """Whether turns of the user are answered by us, after their check, and never by the server."""
-
-    answers_turns: bool = attrs.field(default=True, init=False)
-    """Whether the app's settings would have the server answer turns by itself."""
-
     serials: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
     checking: dict[int, Watch | Input] = attrs.field(factory=dict, init=False)
     checks: int = attrs.field(default=0, init=False)

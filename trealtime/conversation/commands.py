@@ -54,17 +54,19 @@ class OpenSession:
 
 @attrs.frozen
 class UpdateSession:
-    """Send a ``session.update``; settled with the acknowledged session mapping."""
+    """Send a ``session.update``; settled with the acknowledged session mapping. `offer`: what the model may call from
+    then on, where that changes."""
 
     session: Mapping[str, Any]
     ticket: str | None = None
+    offer: UseTools | None = None
 
 
 @attrs.frozen
 class SwitchAgent:
     """Put another agent in charge once the server has acknowledged `session`, at once where there is nothing to send
-    (None). Settled with the acknowledged session mapping; refused, the agent stays. So it does when the handoff comes too
-    late, which the model then reads."""
+    (None). Settled with the acknowledged session mapping; refused, the agent stays. So it does when the handoff comes
+    too late, which the model then reads."""
 
     switch: AgentSwitch
     session: Mapping[str, Any] | None

@@ -36,6 +36,7 @@ from trealtime.conversation.reception import RECEPTION, receive_audio
 from trealtime.conversation.requesting import REQUESTING
 from trealtime.conversation.responses import fail_request, give_up, pump
 from trealtime.conversation.state import BargeIn, State
+from trealtime.conversation.turn_settings import TurnSettings
 from trealtime.conversation.usage import Meter, TranscriptionUsage, Usage
 from trealtime.errors import ServerRefused
 from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudioDelta
@@ -101,6 +102,7 @@ class Conversation:
         limits: SessionLimits | None = None,
     ) -> None:
         self._raw_events = raw_events
+        policy = guardrails if guardrails is not None else GuardrailPolicy()
         self._state = State(
             agent=agent,
             info=info,
@@ -110,7 +112,8 @@ class Conversation:
             cancel_grace_s=cancel_grace_s,
             response_timeout_s=response_timeout_s,
             after_tool=after_tool,
-            guardrails=Guardrails(guardrails if guardrails is not None else GuardrailPolicy()),
+            guardrails=Guardrails(policy),
+            turns=TurnSettings(policy.gates_turns),
             approvals=Approvals(approval_timeout_s),
             meter=Meter(prices),
             limits=Limits(limits if limits is not None else SessionLimits()),

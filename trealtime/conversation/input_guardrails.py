@@ -12,17 +12,13 @@ from trealtime.conversation.gate import Request
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.state import State
 from trealtime.errors import InputGuardrailTripwireTriggered, ProtocolError
-from trealtime.protocol.settings import deep_merge
 
 if TYPE_CHECKING:
-    from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult
 
 __all__ = [
     "admit",
     "expire_inputs",
-    "gate_switch",
-    "gate_turns",
     "message_said",
     "newest_input",
     "refuse",
@@ -31,32 +27,6 @@ __all__ = [
     "turn_refused",
     "turn_transcribed",
 ]
-
-
-def gate_turns(state: State, session: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`session` as it is sent: where turns of the user are checked, the server may not answer them by itself."""
-    audio = session.get("audio")
-    side = audio.get("input") if isinstance(audio, Mapping) else None
-    detection = side.get("turn_detection") if isinstance(side, Mapping) else None
-    if not state.guardrails.gates_turns or not isinstance(detection, Mapping):
-        return session
-    assert isinstance(audio, Mapping)
-    assert isinstance(side, Mapping)
-    state.guardrails.answers_turns = detection.get("create_response", True) is not False
-    gated = {**side, "turn_detection": {**detection, "create_response": False}}
-    return {**session, "audio": {**audio, "input": gated}}
-
-
-def gate_switch(state: State, agent: RealtimeAgent[Any], session: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The update that puts `agent` in charge. With the first one that checks what the user says, the server stops to
-    answer turns by itself, for the rest of the session."""
-    if not agent.input_guardrails or state.guardrails.gates_turns:
-        return session
-    state.guardrails.gates_turns = True
-    if not state.turn_detection:
-        return session
-    own = session if session is not None else {"type": "realtime"}
-    return deep_merge({"type": "realtime", "audio": {"input": {"turn_detection": state.turn_detection}}}, own)
 
 
 def message_said(state: State, item: Mapping[str, Any], now: float, fx: Effects) -> None:
@@ -85,7 +55,7 @@ def turn_refused(state: State, event_id: str | None) -> None:
 def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> None:
     """A turn of the user is an item now; `spoken`: the server's voice detection ended it, else the app did."""
     mine = state.guardrails
-    ours_to_answer = mine.gates_turns and mine.answers_turns and not state.server_answers
+    ours_to_answer = state.turns.ours and state.turns.wishes.answers and not state.server_answers
     if not spoken:
         unnamed = next((each for each in mine.inputs.values() if each.item_id is None), None)
         if unnamed is not None:

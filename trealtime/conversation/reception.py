@@ -41,7 +41,7 @@ from trealtime.conversation.responses import (
 )
 from trealtime.conversation.server_errors import is_collision, is_harmless, is_refused_create, read_error
 from trealtime.conversation.state import State
-from trealtime.conversation.tool_calls import begin_call
+from trealtime.conversation.tool_calls import begin_call, offer_tools
 from trealtime.conversation.usage import parse_transcription_usage
 from trealtime.errors import AudioFormatError, ProtocolError, ServerRefused, SettingsRefused
 from trealtime.protocol import server_events as wire
@@ -80,6 +80,10 @@ def _settle_update(state: State, fx: Effects) -> None:
             )
         if update.opening and state.opening is not None:
             state.opening.acknowledged = True
+        if update.wishes is not None:
+            state.turns.wishes = update.wishes
+        if update.offer is not None:
+            offer_tools(state, update.offer)
         if update.switch is not None:
             complete_switch(state, update.switch, fx)
         state.settle(fx, update.ticket, session)

@@ -11,13 +11,14 @@ from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime.conversation.guardrails import forget_everything, verdict
 from trealtime.conversation.handoffs import AgentSwitch, complete_switch, too_late
-from trealtime.conversation.input_guardrails import gate_switch, gate_turns, message_said, newest_input, turn_ending
+from trealtime.conversation.input_guardrails import message_said, newest_input, turn_ending
 from trealtime.conversation.interrupts import cancel_calls, interrupt
 from trealtime.conversation.ledger import whole_ms
 from trealtime.conversation.requests import Sent, SettingsUpdate
 from trealtime.conversation.responses import submit
 from trealtime.conversation.state import Opening, State
-from trealtime.conversation.tool_calls import answer_call, end_call, tools_by_name
+from trealtime.conversation.tool_calls import answer_call, end_call, offer_tools
+from trealtime.conversation.turn_settings import as_sent, gate_switch, wishes_of
 
 __all__ = ["REQUESTING"]
 
@@ -31,7 +32,7 @@ def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects
 
 
 def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Effects) -> None:
-    _send_update(state, command.session, fx, ticket=command.ticket)
+    _send_update(state, command.session, fx, ticket=command.ticket, offer=command.offer)
 
 
 def switch_agent(state: State, command: cmd.SwitchAgent, now: float, fx: Effects) -> None:
@@ -55,13 +56,14 @@ def _send_update(
     event_id: str | None = None,
     opening: bool = False,
     switch: AgentSwitch | None = None,
+    offer: cmd.UseTools | None = None,
 ) -> None:
-    session = gate_turns(state, session)
+    wishes, session = wishes_of(session), as_sent(state, session)
     event: dict[str, Any] = {"type": "session.update", "session": session}
     if event_id is not None:
         event["event_id"] = event_id
     event_id = state.send(fx, event, Sent("session.update"))
-    state.requests.updates.append(SettingsUpdate(event_id, session, ticket, opening, switch))
+    state.requests.updates.append(SettingsUpdate(event_id, session, ticket, opening, switch, offer, wishes))
 
 
 # ---- items ----------------------------------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effec
 
 
 def use_tools(state: State, command: cmd.UseTools, now: float, fx: Effects) -> None:
-    state.tools, state.handoffs = tools_by_name(command.tools), frozenset(command.handoffs)
+    offer_tools(state, command)
 
 
 def send_tool_output(state: State, command: cmd.SendToolOutput, now: float, fx: Effects) -> None:

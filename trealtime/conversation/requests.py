@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 if TYPE_CHECKING:
+    from trealtime.conversation.commands import UseTools
     from trealtime.conversation.handoffs import AgentSwitch
+    from trealtime.conversation.turn_settings import TurnWishes
 
 __all__ = ["OpenRequests", "Sent", "SettingsUpdate"]
 
@@ -44,6 +46,12 @@ class SettingsUpdate:
 
     switch: AgentSwitch | None = None
     """Who is in charge once it is acknowledged."""
+
+    offer: UseTools | None = None
+    """What the model may call then."""
+
+    wishes: TurnWishes | None = None
+    """What the app wants of turns, where this says so."""
 
 
 @attrs.define

@@ -19,6 +19,7 @@ from trealtime.conversation.ids import IdSource
 from trealtime.conversation.ledger import PlaybackLedger
 from trealtime.conversation.limits import Limits
 from trealtime.conversation.requests import OpenRequests, Sent
+from trealtime.conversation.turn_settings import TurnSettings, detection_of
 from trealtime.conversation.usage import Meter
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class State:
     approvals: Approvals = attrs.field(factory=Approvals)
     meter: Meter = attrs.field(factory=Meter)
     limits: Limits = attrs.field(factory=Limits)
+    turns: TurnSettings = attrs.field(factory=TurnSettings)
 
     history: History = attrs.field(factory=History, init=False)
     gate: ResponseGate = attrs.field(factory=ResponseGate, init=False)
@@ -263,10 +265,7 @@ class State:
     @property
     def turn_detection(self) -> Mapping[str, Any]:
         """The acknowledged turn detection; empty when it is off or unknown."""
-        node: object = self.acknowledged
-        for key in ("audio", "input", "turn_detection"):
-            node = node.get(key) if isinstance(node, Mapping) else None
-        return node if isinstance(node, Mapping) else {}
+        return detection_of(self.acknowledged or {}) or {}
 
     @property
     def model(self) -> str | None:

@@ -31,8 +31,9 @@ from trealtime.errors import ToolFailed
 
 if TYPE_CHECKING:
     from trealtime.agents.tools import FunctionTool
+    from trealtime.conversation.commands import UseTools
 
-__all__ = ["answer_call", "begin_call", "end_call", "tools_by_name"]
+__all__ = ["answer_call", "begin_call", "end_call", "offer_tools", "tools_by_name"]
 
 
 def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str, FunctionTool | None]:
@@ -44,6 +45,11 @@ def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str
         elif tool.get("type", "function") == "function" and isinstance(tool.get("name"), str):
             found[tool["name"]] = None
     return found
+
+
+def offer_tools(state: State, offer: UseTools) -> None:
+    """The model has been told of these."""
+    state.tools, state.handoffs = tools_by_name(offer.tools), frozenset(offer.handoffs)
 
 
 def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Effects) -> None:

@@ -162,5 +162,7 @@ def _import_sounddevice() -> ModuleType:
         raise MissingDependency("the microphone and the speaker", extra="console") from error
     except OSError as error:
         raise MissingDependency(
-            "the microphone and the speaker", extra="console", system="PortAudio (Debian, Ubuntu: apt install libportaudio2)"
+            "the microphone and the speaker",
+            extra="console",
+            system="PortAudio (Debian, Ubuntu: apt install libportaudio2)",
         ) from error

@@ -115,11 +115,14 @@ class Agents:
 
     async def _update(self, payload: Mapping[str, Any], offered: Offer | None) -> Mapping[str, Any]:
         check_sendable(payload, "settings")
-        acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket))
-        self._told |= told_of(payload)
-        if offered is not None:
-            self._current = attrs.evolve(self.current, offer=offered)
-            self._carrier.command(UseTools(offered.callable, offered.handoff_names))
+        use = None if offered is None else UseTools(offered.callable, offered.handoff_names)
+
+        def made() -> None:  # also when whoever asked has been cancelled meanwhile
+            self._told |= told_of(payload)
+            if offered is not None:
+                self._current = attrs.evolve(self.current, offer=offered)
+
+        acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket, use), made)
         return acknowledged
 
     # ---- what the model wants ------------------------------------------------------------------------------------
@@ -228,9 +231,9 @@ class Agents:
             voice_open=voice_open,
         )
 
-    async def _ask(self, command: Callable[[str], Command]) -> Any:
+    async def _ask(self, command: Callable[[str], Command], then: Callable[[], None] | None = None) -> Any:
         self._lifetime.check_open()
-        ticket = self._asked = self._carrier.tickets.open()
+        ticket = self._asked = self._carrier.tickets.open(then)
         self._carrier.command(command(ticket.id))
         try:
             return await ticket.wait()

@@ -18,11 +18,16 @@ class Ticket:
     """One open question; the core settles it exactly once, at the latest when the connection ends."""
 
     id: str
+    _then: Callable[[], None] | None = None
+    """Called when the answer is good news, whether or not anybody waits for it still."""
+
     answer: Settled | None = attrs.field(default=None, init=False)
     _settled: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def settle(self, answer: Settled) -> None:
         self.answer = answer
+        if self._then is not None and answer.error is None:
+            self._then()
         self._settled.set()
 
     async def wait(self) -> Any:
@@ -49,9 +54,9 @@ class Tickets:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self) -> Ticket:
-        """A new ticket, to be put into a command."""
-        ticket = Ticket(self._new_id())
+    def open(self, then: Callable[[], None] | None = None) -> Ticket:
+        """A new ticket, to be put into a command. `then` is called when its answer comes, unless that is an error."""
+        ticket = Ticket(self._new_id(), then)
         self._open[ticket.id] = ticket
         return ticket
 
