@@ -1,4 +1,4 @@
-"""WAV files: reading what people have, writing 16-bit mono.
+"""WAV files: reading what people have, writing 16-bit PCM.
 
 RIFF/WAVE by the layout of Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991),
 with the later extensible header. The calls block: in Trio code on slow disks use `trio.to_thread.run_sync`.
@@ -50,35 +50,41 @@ def write_wav(path: str | os.PathLike[str], samples: NDArray[np.int16], rate: in
 
 
 class WavWriter:
-    """A 16-bit mono WAV file that grows with each `write`; a context manager, or `close` it.
+    """A 16-bit WAV file that grows with each `write`; a context manager, or `close` it.
 
     The size goes into the header at `close`. Until then the header says "unknown", which `read_wav` and ffmpeg take for
     "to the end of the file": a recording that was cut off can still be heard.
     """
 
-    def __init__(self, path: str | os.PathLike[str], rate: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], rate: int, *, channels: int = 1) -> None:
         self._rate = rate
+        self._channels = channels
         self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115 - closed by `close`
         self._data_size = 0
-        self._file.write(_header(rate, data_size=_UNKNOWN_SIZE))
+        self._file.write(_header(rate, channels, data_size=_UNKNOWN_SIZE))
 
     def write(self, samples: NDArray[np.int16]) -> None:
-        """Append mono int16 `samples` of shape (n,). Raises `AudioFormatError` for another shape or dtype."""
-        if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or samples.ndim != 1:
-            raise AudioFormatError(f"samples must be int16 of shape (n,), got {samples.dtype} of shape {samples.shape}")
+        """Append int16 `samples` of shape (n,), or (n, channels). Raises `AudioFormatError` for another shape or
+        dtype."""
+        columns = 1 if samples.ndim == 1 else samples.shape[-1]
+        if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or samples.ndim > 2 or columns != self._channels:
+            shape = "(n,)" if self._channels == 1 else f"(n, {self._channels})"
+            raise AudioFormatError(
+                f"samples must be int16 of shape {shape}, got {samples.dtype} of shape {samples.shape}"
+            )
         self._data_size += self._file.write(samples.astype("<i2").tobytes())
 
     @property
     def duration_ms(self) -> float:
         """How much has been written."""
-        return self._data_size / 2 * 1000 / self._rate
+        return self._data_size / (2 * self._channels) * 1000 / self._rate
 
     def close(self) -> None:
         """Put the size into the header and close the file. Closing twice does nothing."""
         if self._file.closed:
             return
         self._file.seek(0)
-        self._file.write(_header(self._rate, data_size=self._data_size))
+        self._file.write(_header(self._rate, self._channels, data_size=self._data_size))
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -90,11 +96,11 @@ class WavWriter:
         self.close()
 
 
-def _header(rate: int, *, data_size: int) -> bytes:
+def _header(rate: int, channels: int, *, data_size: int) -> bytes:
     riff_size = min(data_size + _HEADER.size - 8, _UNKNOWN_SIZE)
-    return _HEADER.pack(
-        b"RIFF", riff_size, b"WAVE", b"fmt ", 16, _PCM, 1, rate, rate * 2, 2, 16, b"data", min(data_size, _UNKNOWN_SIZE)
-    )
+    frame = 2 * channels
+    encoding = (16, _PCM, channels, rate, rate * frame, frame, 16)
+    return _HEADER.pack(b"RIFF", riff_size, b"WAVE", b"fmt ", *encoding, b"data", min(data_size, _UNKNOWN_SIZE))
 
 
 @attrs.frozen

@@ -324,7 +324,7 @@ class Attachment:
                 self._carrier.command(Interrupt("app", response_id=response_id))
         self._flush(drop=unheard)
         feed.close()
-        self._carrier.on_purge = self._carrier.on_playback = lambda _: None
+        self._carrier.on_purge, self._carrier.on_playback = lambda _: None, lambda _: None
         self._carrier.command(UseReports(reporting=False))
 
     async def _guard(self, pump: Callable[[], Awaitable[None]]) -> None:

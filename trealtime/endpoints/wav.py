@@ -1,0 +1,134 @@
+"""WAV files as an endpoint: one is what the user says, another records both sides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Final, Literal
+
+import trio
+
+from trealtime.audio.formats import AudioFormat, pcm16
+from trealtime.audio.pcm import from_int16
+from trealtime.endpoints.clock_speaker import ClockSpeaker
+from trealtime.endpoints.converting import silence
+from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.recording import StereoRecording
+from trealtime.transport.background import background_nursery
+
+__all__ = ["WavEndpoint"]
+
+FRAME_MS: Final = 20
+FAST_FRAME_MS: Final = 100
+
+FAST_SILENCE_S: Final = 2.0
+"""Silence after a file that is not said in real time: enough for any voice detection to notice its end."""
+
+
+class WavEndpoint(Endpoint):
+    """A user who says what is in one WAV file, and hears what the agent says into another.
+
+    `input` is the file to say, in any encoding that `read_wav` reads, at any rate (None: the user is silent). `output`
+    is recorded, in stereo at `rate`: left the user, right what was really heard, cut at interrupts, with silence in
+    between; None: nothing is recorded. The user listens in either case.
+
+    `realtime` True: speech takes the time that it takes, by Trio's clock, and so does listening. False: the file is
+    said as fast as it is taken, followed by 2 s of silence, and whatever the agent says is heard at once.
+
+    `then` says what comes after the file: ``"silence"``, or the user leaves (``"leave"``), which ends the attachment.
+
+    Attaching raises `OSError` and `AudioFormatError` for files that cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        input: str | os.PathLike[str] | None = None,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        realtime: bool = True,
+        then: Literal["silence", "leave"] = "silence",
+        rate: int = 24_000,
+    ) -> None:
+        if then not in ("silence", "leave"):
+            raise ValueError(f"then must be 'silence' or 'leave', got {then!r}")
+        self._format = pcm16(rate)
+        self.input_format: AudioFormat | None = self._format if input is not None else None
+        self.output_format: AudioFormat | None = self._format
+        self.live = realtime
+        self._input = input
+        self._output = output
+        self._then = then
+        self._speech = b""
+        self._said = 0
+        self._began_at = 0.0
+        self._link: EndpointLink | None = None
+        self._recording: StereoRecording | None = None
+        self._speaker = ClockSpeaker(self._format, self._hear)
+
+    @asynccontextmanager
+    async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+        """Read the one file, begin the other."""
+        if self._link is not None:
+            raise RuntimeError("this WavEndpoint was attached before: make another one")
+        self._link = link
+        if self._input is not None:
+            self._speech = await trio.to_thread.run_sync(_read, self._input, self._format)
+        with ExitStack() as files:
+            if self._output is not None:
+                self._recording = files.enter_context(StereoRecording(self._output, self._format.rate))
+            self._began_at = trio.current_time()
+            async with background_nursery() as nursery:
+                nursery.start_soon(self._speaker.run)
+                yield
+            self._recording = None
+
+    async def receive(self) -> bytes:
+        """The next piece of the file, when it has been said."""
+        begin, realtime = self._said, self.live
+        piece = self._speech[begin : begin + self._format.bytes_for_ms(FRAME_MS if realtime else FAST_FRAME_MS)]
+        if not piece:
+            if self._then == "leave":
+                await trio.lowlevel.checkpoint()
+                raise trio.EndOfChannel
+            if not realtime and begin >= len(self._speech) + self._format.bytes_for_ms(FAST_SILENCE_S * 1000):
+                await trio.sleep_forever()
+            piece = silence(self._format.bytes_for_ms(FRAME_MS if realtime else FAST_FRAME_MS), self._format)
+        if realtime:
+            await trio.sleep_until(self._began_at + self._format.duration_ms(begin + len(piece)) / 1000)
+        else:
+            await trio.lowlevel.checkpoint()
+        self._said = begin + len(piece)
+        if self._recording is not None:
+            self._recording.add_said(self._format.duration_ms(begin) / 1000, piece)
+        return piece
+
+    async def play(self, audio: bytes, position_ms: float) -> None:
+        """The user hears this, at the speed of speech or at once."""
+        if self.live:
+            await self._speaker.put(audio, position_ms)
+        else:
+            await trio.lowlevel.checkpoint()
+            self._hear(audio, None, position_ms)
+
+    def flush(self) -> None:
+        """The user hears nothing more of what was given."""
+        self._speaker.flush()
+
+    def _hear(self, audio: bytes, began_at: float | None, position_ms: float) -> None:
+        if self._recording is not None:
+            # Without a clock the agent speaks when the user has spoken.
+            at_s = began_at - self._began_at if began_at is not None else self._recording.said_s
+            self._recording.add_heard(at_s, audio)
+        if self._link is not None:
+            self._link.heard(position_ms)
+
+
+def _read(path: str | os.PathLike[str], audio_format: AudioFormat) -> bytes:
+    from trealtime.audio.resample import resample
+    from trealtime.audio.wav import read_wav
+
+    samples, rate = read_wav(path)
+    return from_int16(
+        samples if rate == audio_format.rate else resample(samples, rate, audio_format.rate), audio_format
+    )
