@@ -443,3 +443,49 @@ def test_the_server_does_not_cancel_out_of_band_responses_when_the_user_speaks(v
     vad_talk.audio("ro", "x", 1000)
     speech(vad_talk)
     assert vad_talk.sent_of("response.cancel")[0]["response_id"] == "ro"
+
+
+# ---- a phone call that the server carries ---------------------------------------------------------------------------
+
+
+def calling(talk, *, done=True):
+    """The server plays a response itself: no audio of it comes here."""
+    talk.created("r1")
+    talk.server("output_audio_buffer.started", response_id="r1")
+    if done:
+        talk.done("r1")
+    talk.forget()
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("cause", ["app", "guardrail"])
+def test_on_a_call_the_server_is_told_to_fall_silent_after_it_was_told_to_stop_making(talk, cause, done):
+    calling(talk, done=done)
+    fx = CAUSES[cause](talk)
+    cancel = [] if done else ["response.cancel"]
+    assert [each.event["type"] for each in fx.send] == [*cancel, "output_audio_buffer.clear"]
+    assert all(each.urgent for each in fx.send)
+    assert talk.truncations == []
+
+
+def test_on_a_call_the_server_that_interrupts_by_itself_is_told_nothing(vad_talk):
+    calling(vad_talk)
+    speech(vad_talk)
+    assert vad_talk.sent_of("output_audio_buffer.clear") == []
+
+
+@pytest.mark.parametrize("end", ["stopped", "cleared"])
+def test_what_a_server_has_played_is_not_interrupted(talk, end):
+    calling(talk)
+    talk.server(f"output_audio_buffer.{end}", response_id="r1")
+    CAUSES["app"](talk)
+    assert talk.sent_of("output_audio_buffer.clear") == []
+    assert talk.core.counters().interrupts == 0
+
+
+def test_the_end_of_an_older_response_leaves_the_one_that_plays(talk):
+    calling(talk)
+    talk.server("output_audio_buffer.started", response_id="r2")
+    talk.server("output_audio_buffer.stopped", response_id="r1")
+    CAUSES["app"](talk)
+    assert len(talk.sent_of("output_audio_buffer.clear")) == 1

@@ -11,6 +11,8 @@ Theory of operation
    truncate. Parts that have not begun to play are cut at 0, and so is a part of a dead response whose first audio comes
    only now. Out-of-band audio is not in the conversation, so there is nothing to truncate.
 4. A request on its way dies too: its response is cancelled as soon as it is created.
+5. On a phone call that the server carries, the audio is at the server, and it knows what was heard: it is told to clear
+   its buffer, and truncates by itself (protocol reference 7.7).
 
 Cancel and truncate go on the urgent lane, cancel first: it stops the generation, and no delta races the truncation.
 """
@@ -47,11 +49,15 @@ def interrupt(
     ]
     unheard = state.ledger.unheard(now, response_id=only)
     request = state.gate.kill_sent() if only is None else None
-    if not cancel_calls(state, fx, response_id=only) and not victims and not unheard and request is None:
+    # A server that cancels by itself falls silent by itself too.
+    clears = state.server_plays is not None and only in (None, state.server_plays) and not server_cancels
+    if not cancel_calls(state, fx, response_id=only) and not victims and not unheard and request is None and not clears:
         return False
     state.counters.interrupts += 1
     for victim in victims:
         kill(state, victim, cause, now, fx, server_cancels=server_cancels and victim.in_conversation)
+    if clears:
+        state.send(fx, {"type": "output_audio_buffer.clear"}, Sent("output_audio_buffer.clear", own=True), urgent=True)
     for part in unheard:
         if part.response_id is not None and part.response_id not in fx.purge:
             fx.purge.append(part.response_id)

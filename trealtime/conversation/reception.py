@@ -464,6 +464,20 @@ def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx
     hold(state, response.id, end, now, fx)
 
 
+# ---- what the server plays itself, on a phone call -----------------------------------------------------------------
+
+
+def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float, fx: Effects) -> None:
+    state.server_plays = event.response_id
+
+
+def playing_ended(
+    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float, fx: Effects
+) -> None:
+    if state.server_plays == event.response_id:
+        state.server_plays = None
+
+
 # ---- what is not an event we know -----------------------------------------------------------------------------------
 
 
@@ -510,7 +524,9 @@ RECEPTION: Final[Mapping[type, Handler]] = {
     wire.ResponseOutputAudioTranscriptDone: transcript_done,
     wire.ResponseOutputAudioDelta: receive_audio,
     wire.ResponseOutputAudioDone: audio_done,
+    wire.OutputAudioBufferStarted: playing_started,
+    wire.OutputAudioBufferStopped: playing_ended,
+    wire.OutputAudioBufferCleared: playing_ended,
     wire.RawServerEvent: receive_raw,
 }
-"""Events that are not here are shown raw and change nothing: rate limits, MCP calls (their items come as items), output
-buffers of telephone calls."""
+"""Events that are not here are shown raw and change nothing: rate limits, MCP calls (their items come as items)."""

@@ -227,6 +227,9 @@ class State:
     spoken: bool = attrs.field(default=False, init=False)
     """Whether any audio of the agent has come: the server keeps its voice from then on."""
 
+    server_plays: str | None = attrs.field(default=None, init=False)
+    """The response whose audio the server is playing itself, on a phone call that it carries."""
+
     defaults: Mapping[str, Any] = attrs.field(factory=dict, init=False)
     """The session object as it was before we said anything: what holds where nobody sets anything."""
 
