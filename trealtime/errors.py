@@ -16,6 +16,7 @@ import attrs
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailResult
+    from trealtime.agents.tool_guardrails import ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
 
 __all__ = [
     "AudioDeviceError",
@@ -42,6 +43,8 @@ __all__ = [
     "SlowConsumer",
     "ToolArgumentsError",
     "ToolFailed",
+    "ToolInputGuardrailTripwireTriggered",
+    "ToolOutputGuardrailTripwireTriggered",
     "ToolTimedOut",
     "TrealtimeError",
     "TwilioStreamError",
@@ -283,6 +286,38 @@ class InputGuardrailTripwireTriggered(TrealtimeError):
         self.guardrail_result = self.guardrail_results[0]
         names = ", ".join(result.guardrail.get_name() for result in self.guardrail_results)
         super().__init__(f"what the user said was stopped by a guardrail: {names}")
+
+
+class ToolInputGuardrailTripwireTriggered(TrealtimeError):
+    """A tool guardrail has ended the session because of a call, which was not made.
+
+    `guardrail` is the one that did, `output` its verdict; `tool_name` and `call_id` say which call it was.
+    """
+
+    def __init__(
+        self, guardrail: ToolInputGuardrail, output: ToolGuardrailFunctionOutput, *, tool_name: str, call_id: str
+    ) -> None:
+        self.guardrail = guardrail
+        self.output = output
+        self.tool_name = tool_name
+        self.call_id = call_id
+        super().__init__(f"a call of the tool {tool_name} was stopped by the guardrail {guardrail.get_name()}")
+
+
+class ToolOutputGuardrailTripwireTriggered(TrealtimeError):
+    """A tool guardrail has ended the session because of what came of a call.
+
+    The attributes are those of `ToolInputGuardrailTripwireTriggered`.
+    """
+
+    def __init__(
+        self, guardrail: ToolOutputGuardrail, output: ToolGuardrailFunctionOutput, *, tool_name: str, call_id: str
+    ) -> None:
+        self.guardrail = guardrail
+        self.output = output
+        self.tool_name = tool_name
+        self.call_id = call_id
+        super().__init__(f"the output of the tool {tool_name} was stopped by the guardrail {guardrail.get_name()}")
 
 
 class ToolArgumentsError(TrealtimeError, ValueError):

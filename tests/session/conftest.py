@@ -212,8 +212,8 @@ def service(nursery: trio.Nursery) -> Service:
 def make_runner(service: Service) -> Callable[..., RealtimeRunner[Any]]:
     """``make_runner(tools=[...], **config)``: a runner whose sessions reach `service`."""
 
-    def make(*, tools: Any = (), **config: Any) -> RealtimeRunner[Any]:
-        agent = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=list(tools))
+    def make(*, tools: Any = (), handoffs: Any = (), **config: Any) -> RealtimeRunner[Any]:
+        agent = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=list(tools), handoffs=list(handoffs))
         return RealtimeRunner(agent, model=service, config=config)
 
     return make

@@ -231,7 +231,10 @@ async def test_items_are_made_deleted_and_retrieved_when_the_server_says_so(auto
         ({"barge_in": "sometimes"}, "'immediate', 'off'"),
         ({"feed_overflow": "explode"}, "drop_oldest_audio"),
         ({"tool_concurrency": 0}, "tool_concurrency"),
-        ({"tool_execution": {"pre_approval_tool_input_guardrails": True}}, "tool_execution.*not supported yet"),
+        (
+            {"tool_execution": {"pre_approval_tool_input_guardrails": 1}},
+            "tool_execution.pre_approval_tool_input_guardrails: got 1, allowed: True or False",
+        ),
         ({"tool_error_formatter": 3}, "tool_error_formatter"),
         ({"after_tool": "sometimes"}, "'auto', 'always', 'never'"),
     ],

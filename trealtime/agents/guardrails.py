@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 import attrs
 import trio
 
+from trealtime.agents.callables import call_anywhere, name_of
 from trealtime.agents.context import ContextT, RunContext
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class OutputGuardrail(Generic[ContextT]):
 
     def get_name(self) -> str:
         """The name, also where the callable has none (B238)."""
-        return self.name if self.name is not None else _name_of(self.guardrail_function)
+        return self.name if self.name is not None else name_of(self.guardrail_function)
 
     async def run(
         self,
@@ -86,7 +85,7 @@ class InputGuardrail(Generic[ContextT]):
 
     def get_name(self) -> str:
         """The name, also where the callable has none."""
-        return self.name if self.name is not None else _name_of(self.guardrail_function)
+        return self.name if self.name is not None else name_of(self.guardrail_function)
 
     async def run(
         self,
@@ -165,18 +164,7 @@ async def _verdict(
     text: str,
     thread_limiter: trio.CapacityLimiter | None,
 ) -> GuardrailFunctionOutput:
-    # The second test is for an object whose class has an async __call__.
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
-        output = function(context, agent, text)
-    else:
-        call = functools.partial(function, context, agent, text)
-        output = await trio.to_thread.run_sync(call, limiter=thread_limiter)
-    if inspect.isawaitable(output):
-        output = await output
+    output = await call_anywhere(function, context, agent, text, thread_limiter=thread_limiter)
     if not isinstance(output, GuardrailFunctionOutput):
         raise TypeError(f"guardrail {name!r} returned {output!r}, allowed: a GuardrailFunctionOutput")
     return output
-
-
-def _name_of(function: Callable[..., object]) -> str:
-    return getattr(function, "__name__", type(function).__name__)

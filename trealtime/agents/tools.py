@@ -10,15 +10,17 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import attrs
 import trio
 
+from trealtime.agents.callables import is_async, name_of
 from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.docstrings import DocstringStyle, DocumentedFunction, parse_docstring
+from trealtime.agents.tool_guardrails import ToolInputGuardrail, ToolOutputGuardrail
 from trealtime.agents.tool_output import MAX_OUTPUT_BYTES
 from trealtime.agents.tool_schema import ToolSignature, read_signature
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
@@ -113,6 +115,12 @@ class FunctionTool:
     needs_approval: NeedsApproval = attrs.field(default=False, kw_only=True)
     """Whether somebody has to approve a call before it is made."""
 
+    tool_input_guardrails: Sequence[ToolInputGuardrail] = attrs.field(default=(), kw_only=True)
+    """Checks of a call before it is made, in this order."""
+
+    tool_output_guardrails: Sequence[ToolOutputGuardrail] = attrs.field(default=(), kw_only=True)
+    """Checks of what came of a call before the model reads it, in this order."""
+
     namespace: str | None = attrs.field(default=None, kw_only=True)
     """Where the tool comes from, such as the name of an MCP server. What has been decided for always about a tool holds
     for those of the same name and namespace."""
@@ -129,6 +137,17 @@ class FunctionTool:
                 raise TypeError(f"FunctionTool.{field} must be a bool or a callable, got {getattr(self, field)!r}")
         if self.namespace is not None and not isinstance(self.namespace, str):
             raise TypeError(f"FunctionTool.namespace must be a str or None, got {self.namespace!r}")
+        for field, guardrail in (
+            ("tool_input_guardrails", ToolInputGuardrail),
+            ("tool_output_guardrails", ToolOutputGuardrail),
+        ):
+            given = getattr(self, field)
+            wrong = (
+                [each for each in given if not isinstance(each, guardrail)] if isinstance(given, Sequence) else [given]
+            )
+            if wrong:
+                raise TypeError(f"FunctionTool.{field} must be a sequence of {guardrail.__name__}, got {wrong[0]!r}")
+            object.__setattr__(self, field, tuple(given))
         for field in ("failure_error_function", "timeout_error_function"):
             if getattr(self, field) is not None and not callable(getattr(self, field)):
                 raise TypeError(f"FunctionTool.{field} must be a callable or None, got {getattr(self, field)!r}")
@@ -187,6 +206,8 @@ def function_tool(
     max_output_bytes: int | None = MAX_OUTPUT_BYTES,
     after_tool: AfterTool | None = None,
     needs_approval: NeedsApproval = False,
+    tool_input_guardrails: Sequence[ToolInputGuardrail] | None = None,
+    tool_output_guardrails: Sequence[ToolOutputGuardrail] | None = None,
 ) -> FunctionTool: ...
 @overload
 def function_tool(
@@ -204,6 +225,8 @@ def function_tool(
     max_output_bytes: int | None = MAX_OUTPUT_BYTES,
     after_tool: AfterTool | None = None,
     needs_approval: NeedsApproval = False,
+    tool_input_guardrails: Sequence[ToolInputGuardrail] | None = None,
+    tool_output_guardrails: Sequence[ToolOutputGuardrail] | None = None,
 ) -> Callable[[Callable[..., object]], FunctionTool]: ...
 def function_tool(
     func: Callable[..., object] | None = None,
@@ -221,6 +244,8 @@ def function_tool(
     max_output_bytes: int | None = MAX_OUTPUT_BYTES,
     after_tool: AfterTool | None = None,
     needs_approval: NeedsApproval = False,
+    tool_input_guardrails: Sequence[ToolInputGuardrail] | None = None,
+    tool_output_guardrails: Sequence[ToolOutputGuardrail] | None = None,
 ) -> FunctionTool | Callable[[Callable[..., object]], FunctionTool]:
     """A `FunctionTool` made of a function; use it as ``@function_tool`` or ``@function_tool(...)``.
 
@@ -239,7 +264,7 @@ def function_tool(
     """
 
     def decorate(function: Callable[..., object]) -> FunctionTool:
-        name = name_override if name_override is not None else getattr(function, "__name__", type(function).__name__)
+        name = name_override if name_override is not None else name_of(function)
         if inspect.isgeneratorfunction(function):
             raise TypeError(f"tool {name!r}: a generator must be async (`async def`) to report progress")
         if timeout is not None and not _is_async(function):
@@ -262,6 +287,8 @@ def function_tool(
             max_output_bytes=max_output_bytes,
             after_tool=after_tool,
             needs_approval=needs_approval,
+            tool_input_guardrails=tool_input_guardrails or (),
+            tool_output_guardrails=tool_output_guardrails or (),
         )
 
     return decorate if func is None else decorate(func)
@@ -298,13 +325,12 @@ async def _last_value(call: Callable[[], Any], context: ToolContext[Any]) -> obj
 
 
 def _is_async_generator(function: Callable[..., object]) -> bool:
-    # The second test, here and below, is for an object whose class has an async __call__.
+    # The second test is for an object whose class has an async __call__.
     return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(type(function).__call__)
 
 
 def _is_async(function: Callable[..., object]) -> bool:
-    own = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-    return own or _is_async_generator(function)
+    return is_async(function) or _is_async_generator(function)
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:

@@ -267,6 +267,11 @@ class Conversation:
         """The calls that wait for a decision, oldest first, in a list of the caller's own."""
         return list(self._state.approvals.pending.values())
 
+    @property
+    def handing_over(self) -> bool:
+        """Whether a handoff is being made."""
+        return self._state.handing_over is not None
+
     def standing_decision(self, tool: FunctionTool | HostedTool) -> Standing | None:
         """What has been decided for always about such a tool."""
         return self._state.approvals.standing(tool)

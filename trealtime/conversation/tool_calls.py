@@ -87,7 +87,7 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
         response_id=response.id,
         agent=state.agent,
         tool=tool,
-        known=tuple(tools),
+        known=(*tools, *sorted(state.handoffs)),
     )
     if name in state.handoffs and tool is None:
         winner = state.handing_over

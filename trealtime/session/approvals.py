@@ -6,13 +6,13 @@ nobody is to decide any more. One that fails has rejected the call, and the app 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import attrs
 import trio
 
+from trealtime.agents.callables import call_anywhere
 from trealtime.conversation.commands import DecideApproval
 from trealtime.conversation.effects import ApprovalRequest
 from trealtime.conversation.events import EventInfo, RealtimeError
@@ -48,7 +48,7 @@ ApprovalHandler = Callable[[ApprovalRequest], ApprovalDecision | Awaitable[Appro
 
 
 class ApprovalWorkers:
-    """Asks `handler` about the calls of one session; a synchronous one in at most `threads` threads at a time."""
+    """Asks the handler about the calls of one session; a synchronous one runs in at most `threads` threads."""
 
     def __init__(
         self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, handler: ApprovalHandler | None, *, threads: int
@@ -91,12 +91,7 @@ class ApprovalWorkers:
             )
 
     async def _ask(self, handler: ApprovalHandler, request: ApprovalRequest) -> ApprovalDecision:
-        # The second test is for an object whose class has an async __call__.
-        if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__):
-            answer = handler(request)
-        else:
-            answer = await trio.to_thread.run_sync(handler, request, limiter=self._threads)
-        decision = await answer if inspect.isawaitable(answer) else answer
+        decision = await call_anywhere(handler, request, thread_limiter=self._threads)
         if not isinstance(decision, Approve | Reject):
             raise TypeError(f"an approval_handler must return Approve(...) or Reject(...), got {decision!r}")
         return decision

@@ -7,7 +7,7 @@ Both are taken as mappings or as instances; every problem of one is reported in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -29,6 +29,7 @@ __all__ = [
     "GuardrailsSettings",
     "RealtimeModelConfig",
     "RealtimeRunConfig",
+    "ToolExecution",
     "check_priced",
     "model_config",
     "run_config",
@@ -60,6 +61,14 @@ class GuardrailsSettings:
 
 
 @attrs.frozen(kw_only=True)
+class ToolExecution:
+    """How calls of tools are made."""
+
+    pre_approval_tool_input_guardrails: bool = setting(default=False)
+    """True: the input guardrails of a tool check a call also before anybody is asked to approve it."""
+
+
+@attrs.frozen(kw_only=True)
 class RealtimeRunConfig:
     """How sessions of a runner behave. Times are seconds."""
 
@@ -79,6 +88,8 @@ class RealtimeRunConfig:
 
     tool_error_formatter: ToolErrorFormatter | None = setting(default=None)
     """Makes the text that the model reads of a call that failed (`ToolErrorFormatterArgs`); sync or async."""
+
+    tool_execution: ToolExecution = setting(default=ToolExecution())
 
     approval_handler: ApprovalHandler | None = setting(default=None)
     """Decides about calls that need approval; None: `session.approve_tool_call` and `reject_tool_call` do."""
@@ -158,19 +169,8 @@ class RealtimeModelConfig:
     """What the app's player has played; without it playback is assumed to be in real time."""
 
 
-_NEXT: Final = ("tool_execution",)
-"""Keys of the OpenAI Agents SDK that are known and do nothing here yet."""
-
-
 def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeRunConfig:
     """`value` checked. Raises `SettingsError` with every problem in it."""
-    if isinstance(value, Mapping):
-        early = [
-            SettingsProblem(key, value[key], "nothing, it is not supported yet") for key in _NEXT if value.get(key)
-        ]
-        if early:
-            raise SettingsError(early, what="config")
-        value = {key: each for key, each in value.items() if key not in _NEXT}
     config = structure(RealtimeRunConfig, {} if value is None else value, what="config")
     if config.limits.max_cost is not None and not config.prices:
         problem = SettingsProblem("limits.max_cost", config.limits.max_cost, "nothing without `prices`")

@@ -125,24 +125,13 @@ class RealtimeSession(Generic[ContextT]):
         outbox = Outbox(audio_bound_s=self._run.input_buffer_s, event_bound=self._run.outbox_events)
         self._carrier = Carrier(core, outbox, Tickets(lambda: self._ids.next("ticket")))
         self._lifetime = Lifetime(self._carrier, self._run.close_timeout_s)
-        self._tools = ToolWorkers(
-            self._carrier,
-            self._lifetime,
-            self._info,
-            concurrency=self._run.tool_concurrency if self._run.async_tool_calls else 1,
-            in_order=not self._run.async_tool_calls,
-            formatter=self._run.tool_error_formatter,
-        )
+        self._tools = ToolWorkers(self._carrier, self._lifetime, self._info, self._run)
         self._lifetime.on_wind_down = self._tools.wind_down
         servers = Connections(self._run.close_timeout_s / 2)
         self._servers = SessionMCPServers(self._carrier, self._lifetime, self._info, servers)
         self._lifetime.on_tools_ended = self._servers.close
         approvals = ApprovalWorkers(
-            self._carrier,
-            self._lifetime,
-            self._info,
-            self._run.approval_handler,
-            threads=self._run.tool_concurrency,
+            self._carrier, self._lifetime, self._info, self._run.approval_handler, threads=self._run.tool_concurrency
         )
         self._carrier.on_ask = approvals.start
         self._carrier.on_withdraw = approvals.cancel
@@ -387,7 +376,8 @@ class RealtimeSession(Generic[ContextT]):
             guardrails=carrier.core.guardrail_counters(),
             wire=self._lifetime.wire_statistics(),
             attachments=self._attachments.statistics(),
-            tools_active=self._tools.active,
+            tools_active=self._tools.active + carrier.core.handing_over,
+            approvals_pending=len(carrier.core.pending_approvals),
             questions_open=len(carrier.tickets),
         )
 

@@ -26,5 +26,10 @@ class SessionStatistics:
     guardrails: GuardrailCounters
     attachments: tuple[AttachmentStatistics, ...]
     tools_active: int
+    """Calls that run or wait to run, and handoffs that are being made."""
+
+    approvals_pending: int
+    """Calls that wait for approval."""
+
     questions_open: int
     """Calls that wait for an answer of the server."""

@@ -17,14 +17,14 @@ from __future__ import annotations
 import inspect
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
 from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.enabling import enabled
-from trealtime.agents.tool_invocation import ToolErrorFormatter, ToolErrorKind, ToolOutcome, format_error, invoke_tool
+from trealtime.agents.tool_invocation import ToolErrorKind, ToolOutcome, format_error, invoke_tool
 from trealtime.agents.tools import FunctionTool
 from trealtime.conversation.arguments import parsed_arguments
 from trealtime.conversation.commands import ReportNeed, SendToolOutput
@@ -38,9 +38,14 @@ from trealtime.conversation.events import (
 )
 from trealtime.errors import ToolFailed
 from trealtime.session.carrier import Carrier
+from trealtime.session.config import RealtimeRunConfig
 from trealtime.session.lifetime import Lifetime
+from trealtime.session.tool_checks import ToolChecks
 
 __all__ = ["ToolWorkers"]
+
+_REFUSALS: Final = ("approval_rejected", "guardrail_rejected")
+"""Failures that have a ``tool_end`` although nothing has started."""
 
 
 @attrs.define(eq=False)
@@ -67,26 +72,18 @@ class _Work:
 
 
 class ToolWorkers:
-    """Runs the function calls of one session, at most `concurrency` at a time; the others wait their turn.
+    """Runs the function calls of one session, at most ``tool_concurrency`` of `run` at a time; the others wait their
+    turn. Where they keep their order, each waits for the one before it."""
 
-    With `in_order` each waits for the one before it. `formatter` is the run config's.
-    """
-
-    def __init__(
-        self,
-        carrier: Carrier,
-        lifetime: Lifetime,
-        info: EventInfo,
-        *,
-        concurrency: int,
-        in_order: bool = False,
-        formatter: ToolErrorFormatter | None = None,
-    ) -> None:
+    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, run: RealtimeRunConfig) -> None:
+        concurrency = run.tool_concurrency if run.async_tool_calls else 1
         self._carrier = carrier
         self._lifetime = lifetime
         self._info = info
-        self._formatter = formatter
-        self._in_order = in_order
+        self._formatter = run.tool_error_formatter
+        self._in_order = not run.async_tool_calls
+        self._checks = ToolChecks(carrier, info, run.guardrails_settings)
+        self._checks_before_approval = run.tool_execution.pre_approval_tool_input_guardrails
         self._last: trio.Event | None = None
         self._running = trio.CapacityLimiter(concurrency)
         # A second one of the same size: a worker that holds a token of the first may not ask it for another.
@@ -164,6 +161,10 @@ class ToolWorkers:
             return await self._failure("unknown_tool", f"There is no tool {call.name!r}. Tools: {known}.", call)
         standing = self._carrier.core.standing_decision(tool)
         needed = standing is None and await self._needs_approval(call, tool)
+        if needed and self._checks_before_approval:
+            stopped = await self._checks.before(call, self._context(call))
+            if stopped is not None:
+                return stopped
         self._carrier.command(ReportNeed(call.call_id, needed=needed))
         return None
 
@@ -196,14 +197,18 @@ class ToolWorkers:
                 # Before the session's own limit: whoever waits here must not take a place there.
                 await turn.enter_async_context(self._limit(tool, tool.max_concurrency))
             await turn.enter_async_context(self._running)
+            context = self._context(call, on_progress=partial(self._progress, work))
+            stopped = await self._checks.before(call, context)
+            if stopped is not None:
+                return stopped
             work.started = True
             self._carrier.emit(
                 RealtimeToolStart(
                     agent=call.agent, tool=tool, arguments=call.arguments, info=self._info, call_id=call.call_id
                 )
             )
-            context = self._context(call, on_progress=partial(self._progress, work))
-            return await invoke_tool(tool, context, call.arguments, formatter=self._formatter)
+            outcome = await invoke_tool(tool, context, call.arguments, formatter=self._formatter)
+            return await self._checks.after(call, context, outcome)
 
     async def _failure(self, kind: ToolErrorKind, message: str, call: FunctionCall) -> ToolOutcome:
         text, errors = await format_error(kind, message, self._context(call), self._formatter)
@@ -217,7 +222,7 @@ class ToolWorkers:
             self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         self._carrier.command(SendToolOutput(call.call_id, outcome.output, nothing_to_tell=nothing_to_tell))
-        if call.tool is not None and (work.started or outcome.failure == "approval_rejected"):
+        if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
             self._carrier.emit(
                 RealtimeToolEnd(
                     agent=call.agent,
