@@ -61,6 +61,7 @@ async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
             base_url = address.split()[2].removesuffix("/realtime")
             assert await output.next() == f"For clients: OPENAI_BASE_URL={base_url} OPENAI_API_KEY=any"
             assert "not speech" in await output.next()
+            assert await output.next() == "What answers: a table of rules."
             async with open_websocket_wire(address.split()[2]) as wire:
                 item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}
                 await wire.send(json.dumps({"type": "conversation.item.create", "item": item}))
@@ -112,6 +113,7 @@ async def test_with_a_certificate_it_listens_with_tls(tmp_path: Path) -> None:
     "arguments, said",
     [
         (["--tls", "no-such.pem", "no-such.key"], "--tls no-such.pem no-such.key"),
+        (["--brain", "localhost:11434"], "--brain localhost:11434: "),
         pytest.param(
             ["--speech", "local"],
             'pip install "trealtime[local]"',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import ssl
 
     from trealtime.emulator import EmulatedSession, LoggedEvent
+    from trealtime.emulator.chat_brain import ChatBrain
     from trealtime.emulator.speech import SpeechEngines
 
 __all__ = ["add_parser"]
@@ -52,6 +54,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="local: hear and speak English, with trealtime[local]; tones: a signal in place of a voice, no words; "
         "auto: local where it is installed (default: %(default)s)",
     )
+    parser.add_argument(
+        "--brain",
+        metavar="URL",
+        help="a server with OpenAI's chat completions that answers in place of the rules, such as "
+        "http://localhost:11434/v1 (its key: CHAT_API_KEY)",
+    )
+    parser.add_argument("--brain-model", default="default", help="the model to ask it for (default: %(default)s)")
     parser.add_argument(
         "--tls",
         nargs=2,
@@ -106,6 +115,18 @@ def _tls(files: list[str] | None) -> ssl.SSLContext | None:
     return context
 
 
+def _brain(arguments: argparse.Namespace) -> ChatBrain | None:
+    from trealtime.emulator.chat_brain import ChatBrain
+    from trealtime.errors import MissingDependency, SettingsError
+
+    if arguments.brain is None:
+        return None
+    try:
+        return ChatBrain(arguments.brain, model=arguments.brain_model, api_key=os.environ.get("CHAT_API_KEY"))
+    except (SettingsError, MissingDependency) as error:
+        raise _CannotStart(f"--brain {arguments.brain}: {error}") from None
+
+
 async def _speech(wanted: str) -> SpeechEngines:
     from trealtime.emulator.local import load_speech, missing_packages
     from trealtime.emulator.speech import SpeechEngines
@@ -125,6 +146,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     from trealtime.emulator import open_emulator
 
     tls = _tls(arguments.tls)
+    brain = _brain(arguments)
     speech = await _speech(arguments.speech)
 
     # Before the socket is open: whoever reads the address may end us at once.
@@ -137,6 +159,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
             default_model=arguments.model,
             realtime_factor=arguments.realtime_factor,
             max_session_s=arguments.max_session,
+            brain=brain,
             speech=speech,
             ssl_context=tls,
             on_event=_tell,
@@ -145,6 +168,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
             key = "any" if arguments.api_key is None else "..."
             _say(f"For clients: OPENAI_BASE_URL={emulator.url.removesuffix('/realtime')} OPENAI_API_KEY={key}")
             _say(speech.description)
+            answers = "a table of rules" if arguments.brain is None else f"{arguments.brain_model} at {arguments.brain}"
+            _say(f"What answers: {answers}.")
             async for _ in signals:
                 break
             statistics = emulator.statistics()

@@ -1,0 +1,237 @@
+"""A language model as the emulator's brain: any server that speaks OpenAI's chat completions, such as a local one.
+
+What a Realtime model would see (instructions, items, tools) is put as a chat, and the streamed answer is spoken a
+sentence at a time while the rest is still being made. Audio is a transcript to it, images are images.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+
+from trealtime.emulator.brain import BrainRequest, CallFunction, Part, Say, SayMore
+from trealtime.errors import MissingDependency, SettingsError, SettingsProblem, TrealtimeError
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["ChatBrain", "ChatFailed"]
+
+_SENTENCE = re.compile(r".+?[.!?…:;\n]+[\"')\u201d\u2019]*\s+", re.DOTALL)
+_SHORTEST = 12
+_SHOWN_BODY_CHARS = 500
+_FUNCTION_KEYS = ("name", "description", "parameters")
+
+
+class ChatFailed(TrealtimeError):
+    """The chat server refused, or its answer cannot be read: the response of the emulator fails."""
+
+
+@attrs.frozen(kw_only=True)
+class _Endpoint:
+    url: str
+    model: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    timeout_s: float
+
+
+class ChatBrain:
+    """A `StreamingBrain` that asks ``POST {url}/chat/completions``; needs ``pip install "trealtime[http]"``.
+
+    `url` is the base, such as ``http://localhost:11434/v1``; `model` the name that its server knows; `api_key` goes as
+    a bearer token. A server that is silent for `timeout_s` fails the response. `client` is yours to close; by default
+    each answer opens and closes its own. Raises `SettingsError` for a `url` that is none, `MissingDependency`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str = "default",
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        client: httpx.AsyncClient | None = None,
+    ) -> None:
+        try:
+            import httpx
+        except ModuleNotFoundError:
+            raise MissingDependency("a chat server as the emulator's brain", extra="http") from None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            allowed = "the base of a chat server, such as http://localhost:11434/v1"
+            raise SettingsError([SettingsProblem("url", url, allowed)], what="ChatBrain")
+        self._endpoint = _Endpoint(
+            url=f"{url.rstrip('/')}/chat/completions",
+            model=model,
+            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            timeout_s=timeout_s,
+        )
+        self._httpx = httpx
+        self._client = client
+
+    async def stream(self, request: BrainRequest) -> AsyncGenerator[Part]:
+        """The answer, a sentence at a time, and then its calls. If cancelled, the server is hung up on.
+
+        Raises `ChatFailed`.
+        """
+        begun = False
+        words = _Sentences()
+        calls: dict[int, _Call] = {}
+        async with aclosing(self._deltas(request)) as deltas:
+            async for delta in deltas:
+                for sentence in words.add(delta.get("content") or ""):
+                    yield SayMore(sentence) if begun else Say(sentence)
+                    begun = True
+                for piece in delta.get("tool_calls") or ():
+                    calls.setdefault(piece.get("index", 0), _Call()).add(piece.get("function") or {})
+        rest = words.rest()
+        if rest:
+            yield SayMore(rest) if begun else Say(rest)
+        for _, call in sorted(calls.items()):
+            yield CallFunction(call.name, call.arguments or "{}")
+
+    async def _deltas(self, request: BrainRequest) -> AsyncGenerator[Mapping[str, Any]]:
+        httpx, endpoint = self._httpx, self._endpoint
+        client = self._client or httpx.AsyncClient(trust_env=False)
+        body = msgspec.json.encode(_chat(request, model=endpoint.model))
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **endpoint.headers}
+        try:
+            async with client.stream(
+                "POST", endpoint.url, content=body, headers=headers, timeout=endpoint.timeout_s
+            ) as answer:
+                if answer.status_code != 200:
+                    text = (await answer.aread()).decode(errors="replace")[:_SHOWN_BODY_CHARS]
+                    raise ChatFailed(f"{endpoint.url} answered with status {answer.status_code}: {text}")
+                lines = answer.aiter_lines()
+                try:
+                    async for line in lines:
+                        delta = _delta(line)
+                        if delta is not None:
+                            yield delta
+                finally:
+                    # Whoever stops early leaves generators of httpx behind, one in another; with the connection closed
+                    # they end by themselves.
+                    await answer.aclose()
+                    with suppress(httpx.HTTPError, httpx.StreamError):
+                        async for _ in lines:
+                            pass
+        except httpx.HTTPError as error:
+            raise ChatFailed(f"{endpoint.url}: {error or type(error).__name__}") from error
+        finally:
+            if self._client is None:
+                await client.aclose()
+
+
+@attrs.define
+class _Call:
+    name: str = ""
+    arguments: str = ""
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        self.name += piece.get("name") or ""
+        self.arguments += piece.get("arguments") or ""
+
+
+class _Sentences:
+    """Collects words until there is a sentence to speak."""
+
+    def __init__(self) -> None:
+        self._waiting = ""
+
+    def add(self, words: str) -> list[str]:
+        """The sentences that `words` complete."""
+        self._waiting += words
+        done: list[str] = []
+        start = 0
+        for match in _SENTENCE.finditer(self._waiting):
+            if match.end() - start >= _SHORTEST:
+                done.append(self._waiting[start : match.end()])
+                start = match.end()
+        self._waiting = self._waiting[start:]
+        return done
+
+    def rest(self) -> str:
+        """What is left at the end."""
+        rest, self._waiting = self._waiting, ""
+        return rest
+
+
+def _delta(line: str) -> Mapping[str, Any] | None:
+    """What one line of a server-sent event stream adds to the answer; None for the lines that add nothing."""
+    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+    if not data or data == "[DONE]":
+        return None
+    try:
+        event = msgspec.json.decode(data)
+        if "error" in event:
+            raise ChatFailed(f"the chat server broke off: {event['error']}")
+        choices = event.get("choices") or [{}]
+        delta: Mapping[str, Any] = choices[0].get("delta") or {}
+    except (msgspec.MsgspecError, AttributeError, TypeError, KeyError, IndexError):
+        raise ChatFailed(f"the chat server sent what is no chat completion: {data[:_SHOWN_BODY_CHARS]}") from None
+    return delta
+
+
+# ---- a conversation as a chat ---------------------------------------------------------------------------------------
+
+
+def _chat(request: BrainRequest, *, model: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": model, "stream": True, "messages": _messages(request)}
+    tools = [
+        {
+            "type": "function",
+            "function": {key: tool[key] for key in _FUNCTION_KEYS if key in tool},
+        }
+        for tool in request.tools
+        if tool.get("type", "function") == "function"
+    ]
+    if tools:
+        body["tools"] = tools
+        choice = request.tool_choice
+        body["tool_choice"] = (
+            {"type": "function", "function": {"name": choice["name"]}}
+            if isinstance(choice, Mapping) and "name" in choice
+            else choice
+        )
+        if not request.parallel_tool_calls:
+            body["parallel_tool_calls"] = False
+    return body
+
+
+def _messages(request: BrainRequest) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = []
+    if request.instructions:
+        messages.append({"role": "system", "content": request.instructions})
+    for item in request.items:
+        match item.get("type"):
+            case "message":
+                messages.append({"role": item.get("role"), "content": _content(item.get("content") or ())})
+            case "function_call":
+                function = {"name": item.get("name"), "arguments": item.get("arguments") or "{}"}
+                call = {"id": item.get("call_id"), "type": "function", "function": function}
+                if messages and messages[-1].get("tool_calls"):
+                    messages[-1]["tool_calls"].append(call)  # calls of one answer stand together
+                else:
+                    messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            case "function_call_output":
+                output = {"role": "tool", "tool_call_id": item.get("call_id"), "content": str(item.get("output"))}
+                messages.append(output)
+            case _:
+                pass  # what a chat has no word for
+    return messages
+
+
+def _content(parts: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
+    words = [part.get("text") or part.get("transcript") or "" for part in parts]
+    images = [part["image_url"] for part in parts if part.get("type") == "input_image" and part.get("image_url")]
+    text = " ".join(filter(None, words))
+    if not images:
+        return text
+    shown = [{"type": "image_url", "image_url": {"url": url}} for url in images]
+    return [{"type": "text", "text": text}, *shown] if text else shown
