@@ -494,6 +494,48 @@ async def test_when_heard_the_old_agent_stays_until_its_farewell_has_been_heard(
         assert session.current_agent is billing
 
 
+async def farewell(connection) -> None:
+    """The answer to a question, in three: words and a tool, a farewell and a handoff, a greeting."""
+    await connection.begin(await connection.expect("response.create"), id="r1")
+    await connection.begin_item(id="r1", item_id="a")
+    await connection.audio(3, id="r1", item_id="a")
+    await connection.call("look", "{}", id="r1", call_id="c1")
+    await connection.done(id="r1")
+    await connection.begin(await connection.expect("response.create", count=2), id="r2")
+    await connection.begin_item(id="r2", item_id="b")
+    await connection.audio(4, id="r2", item_id="b")
+    await connection.call("transfer_to_billing", "{}", id="r2", call_id="c2")
+    await connection.done(id="r2")
+    await connection.begin(await connection.expect("response.create", count=3), id="r3")
+    await connection.begin_item(id="r3", item_id="c")
+    await connection.audio(1, id="r3", item_id="c")
+    await connection.done(id="r3")
+
+
+@pytest.mark.parametrize("listens, waited_s", [(False, 0), (True, 7)])
+async def test_when_heard_does_not_wait_for_a_farewell_that_ask_keeps_until_the_end(
+    autojump_clock, service, run, listens, waited_s
+) -> None:
+    triage, billing = agents(when="heard")
+    async with run(triage).session() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(farewell, service.last)
+        feed = session.subscribe("audio", playback=listens)
+        if listens:  # somebody else takes it as it comes, so it is heard
+
+            async def listen() -> None:
+                async for _ in feed:
+                    pass
+
+            nursery.start_soon(listen)
+        begun = trio.current_time()
+        turn = await session.ask("Transfer me.")
+        assert len(turn.audio) == 8 * 48_000
+        assert session.current_agent is billing
+        assert trio.current_time() - begun == pytest.approx(waited_s, abs=0.5)
+        await session.wait_for_playback()
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_barge_in_ends_the_wait_for_the_farewell(autojump_clock, service, run) -> None:
     triage, _ = agents(when="heard")
     async with run(triage).session() as session, session.subscribe("audio", "handoff") as feed:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CancelResponse",
     "ClearAudio",
+    "CollectAudio",
     "Command",
     "CommitAudio",
     "CreateItem",
@@ -118,6 +119,13 @@ class CommitAudio:
 @attrs.frozen
 class ClearAudio:
     """Throw the input audio buffer away."""
+
+
+@attrs.frozen
+class CollectAudio:
+    """Whoever holds this ticket gives the audio to nobody before the whole turn is there."""
+
+    ticket: str
 
 
 @attrs.frozen
@@ -263,6 +271,7 @@ Command = (
     | TruncateItem
     | CommitAudio
     | ClearAudio
+    | CollectAudio
     | CreateResponse
     | CancelResponse
     | Interrupt

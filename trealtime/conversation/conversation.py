@@ -12,7 +12,7 @@ what is checked in `guardrails`, errors by event id in `requests` and `server_er
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -197,11 +197,19 @@ class Conversation:
     def playback_remaining(self, now: float) -> float:
         """Seconds until everything that the agent has said is heard: 0 when nothing is pending, infinite where only a
         report, a consumer or more audio can tell."""
+        return self._remaining(now)
+
+    def farewell_remaining(self, now: float) -> float:
+        """As `playback_remaining`, for a handoff: audio that is collected until the turn is over, which this handoff
+        belongs to, cannot be heard before it."""
+        return self._remaining(now, kept=self._state.collected)
+
+    def _remaining(self, now: float, *, kept: Container[str] = ()) -> float:
         state = self._state
         making = any(each.dead is None for each in state.responses.values())
         if making or state.gate.busy or state.guardrails.inputs:
             return float("inf")
-        return self._state.ledger.remaining_s(now)
+        return state.ledger.remaining_s(now, kept=kept)
 
     @property
     def agent(self) -> RealtimeAgent[Any]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PATIENCE_S",
     "SentItems",
-    "answer",
     "answer_with",
     "floor_free",
     "has_seen",
@@ -97,13 +96,7 @@ def answer_with(state: State, response: Response, fx: Effects) -> None:
     if not state.speaking:
         state.gate.quiet_until = None
     for request in state.gate.withdraw(lambda each: has_seen(response, each)):
-        answer(response, request, fx)
-
-
-def answer(response: Response, request: Request, fx: Effects) -> None:
-    """Whoever waits for an answer to `request` waits for `response` from now on."""
-    response.tickets += request.tickets
-    fx.started += [(ticket, response.id) for ticket in request.tickets]
+        state.give(fx, response, request.tickets)
 
 
 def has_seen(response: Response, request: Request) -> bool:

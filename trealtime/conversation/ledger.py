@@ -16,7 +16,7 @@ than was heard, never more than was received.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 import attrs
 
@@ -246,15 +246,23 @@ class PlaybackLedger:
         part = self._parts.get((item_id, content_index))
         return part.received_ms if part is not None else None
 
-    def remaining_s(self, now: float) -> float:
-        """Seconds until everything received has been heard; infinite where only time or a report can tell."""
+    def remaining_s(self, now: float, *, kept: Container[str] = ()) -> float:
+        """Seconds until everything received has been heard; infinite where only time or a report can tell.
+
+        `kept` names responses whose audio somebody keeps for later: where no endpoint reports, what nobody has begun to
+        play of them is left out.
+        """
         self.sweep(now)
-        if not self._parts:
+        parts = [part for part in self._parts.values() if self._reporting or not self._is_kept(part, now, kept)]
+        if not parts:
             return 0.0
-        taken = (max(part.handed_ms, part.shed_ms) >= part.received_ms for part in self._parts.values())
+        taken = (max(part.handed_ms, part.shed_ms) >= part.received_ms for part in parts)
         if self._assumes and all(taken):
             return max(0.0, self._plays_until - now)
         return math.inf
+
+    def _is_kept(self, part: _Part, now: float, kept: Container[str]) -> bool:
+        return part.response_id in kept and not part.handed_ms and not part.reported_ms(now)
 
     @property
     def _assumes(self) -> bool:

@@ -155,6 +155,10 @@ def clear_audio(state: State, command: cmd.ClearAudio, now: float, fx: Effects) 
 # ---- responses ------------------------------------------------------------------------------------------------------
 
 
+def collect_audio(state: State, command: cmd.CollectAudio, now: float, fx: Effects) -> None:
+    state.collecting.add(command.ticket)
+
+
 def create_response(state: State, command: cmd.CreateResponse, now: float, fx: Effects) -> None:
     tickets = [command.ticket] if command.ticket is not None else []
     submit(
@@ -298,6 +302,7 @@ REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.UseTools: use_tools,
     cmd.CommitAudio: commit_audio,
     cmd.ClearAudio: clear_audio,
+    cmd.CollectAudio: collect_audio,
     cmd.CreateResponse: create_response,
     cmd.CancelResponse: cancel_response,
     cmd.Interrupt: interrupt_all,

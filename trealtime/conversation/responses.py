@@ -13,7 +13,7 @@ from trealtime.conversation.events import (
     RealtimeError,
     ResponseStatus,
 )
-from trealtime.conversation.floor import answer, answer_with, has_seen
+from trealtime.conversation.floor import answer_with, has_seen
 from trealtime.conversation.gate import METADATA_KEY, Request
 from trealtime.conversation.guardrails import newer_response, response_over, watch_response
 from trealtime.conversation.hold_back import hold_end
@@ -102,7 +102,7 @@ def retry_request(state: State, request: Request, fx: Effects) -> None:
         if response.dead is None and response.request in (None, request) and has_seen(response, request):
             state.gate.withdraw(lambda each: each is request)
             if response.request is None:
-                answer(response, request, fx)
+                state.give(fx, response, request.tickets)
             return
     state.counters.collisions_retried += 1
     if request.answered:
@@ -165,8 +165,7 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
         return
     request.answered = True
     response.request = request
-    response.tickets = [*request.tickets]
-    fx.started += [(ticket, response_id) for ticket in request.tickets]
+    state.give(fx, response, request.tickets)
     if request.dead:
         kill(state, response, "app", now, fx, server_cancels=False)
 
@@ -203,8 +202,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
     if served is not None:
         served.answered = True
         response.request = served
-        response.tickets += served.tickets
-        fx.started += [(ticket, response_id) for ticket in served.tickets]
+        state.give(fx, response, served.tickets)
     state.ledger.complete(response_id)
     state.ledger.sweep(now)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -208,6 +208,12 @@ class State:
     outside_items: Recent = attrs.field(factory=Recent, init=False)
     """Audio items of out-of-band responses: the server's conversation does not have them."""
 
+    collecting: set[str] = attrs.field(factory=set, init=False)
+    """Tickets of those who give the audio to nobody before the whole turn is there."""
+
+    collected: Recent = attrs.field(factory=Recent, init=False)
+    """Responses that belong to such turns."""
+
     deleted_items: Recent = attrs.field(factory=Recent, init=False)
     """What still comes of these does not bring them back."""
 
@@ -251,7 +257,15 @@ class State:
     def settle(self, fx: Effects, ticket: str | None, value: object = None, error: Exception | None = None) -> None:
         """Answer whoever waits."""
         if ticket is not None:
+            self.collecting.discard(ticket)
             fx.settled.append(Settled(ticket, value, error))
+
+    def give(self, fx: Effects, response: Response, tickets: Sequence[str]) -> None:
+        """From now on whoever holds these tickets waits for `response`."""
+        response.tickets += tickets
+        fx.started += [(ticket, response.id) for ticket in tickets]
+        if not self.collecting.isdisjoint(tickets):
+            self.collected.add(response.id)
 
     def emit(self, fx: Effects, event: RealtimeSessionEvent) -> None:
         fx.emit.append(event)

@@ -172,7 +172,14 @@ class Carrier:
 
     async def wait_for_playback(self) -> None:
         """Wait until everything that the agent has said is heard, by what the core knows of playback."""
-        while remaining_s := self.core.playback_remaining(trio.current_time()):
+        await self._wait_until_heard(self.core.playback_remaining)
+
+    async def wait_for_farewell(self) -> None:
+        """Wait until what comes before a handoff is heard, as far as it can be heard before it."""
+        await self._wait_until_heard(self.core.farewell_remaining)
+
+    async def _wait_until_heard(self, remaining: Callable[[float], float]) -> None:
+        while remaining_s := remaining(trio.current_time()):
             with trio.move_on_after(remaining_s):
                 await self.wait_for_change()
 

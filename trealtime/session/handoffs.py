@@ -145,7 +145,7 @@ class Agents:
             while self._carrier.core.is_live(call.response_id):
                 await self._carrier.wait_for_change()
             if handoff.when == "heard":
-                await self._carrier.wait_for_playback()
+                await self._carrier.wait_for_farewell()
             async with self._turn:
                 # With a stored prompt alone there are no instructions that would have to stand before it.
                 said = "\n\n".join(text for text in (new.instructions, handoff.opening) if text)

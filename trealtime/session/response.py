@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from trealtime.conversation.commands import Interrupt
+from trealtime.conversation.commands import CollectAudio, Interrupt
 from trealtime.conversation.effects import ResponseResult
 from trealtime.conversation.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent
 from trealtime.session.carrier import Carrier
@@ -83,6 +83,10 @@ class SessionResponse:
             return await self._feed.receive()
         except trio.EndOfChannel:
             return None
+
+    def collect(self) -> None:
+        """What is taken here goes to nobody's ear before the whole turn is over."""
+        self._carrier.command(CollectAudio(self._ticket.id))
 
     def take_as_played(self, event: RealtimeAudio) -> None:
         """This audio goes to the user's ear now."""

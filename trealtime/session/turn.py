@@ -36,6 +36,7 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
 
     The audio counts as handed out when the turn is complete: nobody can have played it before.
     """
+    response.collect()
     heard: list[RealtimeAudio] = []
     while (event := await response.next_event()) is not None:
         if isinstance(event, RealtimeAudio):
