@@ -1,10 +1,10 @@
 """The console endpoint: the microphone and the loudspeaker of this machine.
 
 Theory of operation
-1. The device's thread calls `_Blocks.block` for every 10 ms. That copies the microphone, has the speaker fill the block,
-   and wakes Trio: no locks, no waiting, and nothing that grows without bound.
-2. `_Blocks.drain`, in Trio's thread, does the rest: the echo gate, the levels, and the report of what was heard, from the
-   device's own account of its delay.
+1. The device's thread calls `_Blocks.block` for every 10 ms. That copies the microphone, has the speaker fill the
+   block, and wakes Trio: no locks, no waiting, and nothing that grows without bound.
+2. `_Blocks.drain`, in Trio's thread, does the rest: the echo gate, the levels, and the report of what was heard, from
+   the device's own account of its delay.
 3. The echo gate compares what the microphone heard with what was played in the same block. The delay between them (the
    device's buffers, the way through the room) is the gate's business.
 4. A device that stops calling is lost, whether it says so (PortAudio often does not): `receive` and `play` then raise.
@@ -74,8 +74,8 @@ class ConsoleEndpoint(Endpoint):
     another device in place of a sound card.
 
     Opening raises `MissingDependency` without the extra ``console`` or PortAudio, `AudioDeviceError` when the devices
-    cannot be opened; `receive` and `play` raise that when they have gone away. Raises `AudioFormatError` for a rate that
-    is none.
+    cannot be opened; `receive` and `play` raise that when they have gone away (`EndpointFailed` of the attach block has
+    it as its cause). Raises `AudioFormatError` or ValueError for a rate that is none.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ConsoleEndpoint(Endpoint):
             yield
 
     async def receive(self) -> bytes:
-        """What the microphone has heard since the last call, PCM16 at the device's rate; silence where it was the agent."""
+        """What the microphone has heard since the last call, PCM16 at the device's rate; silence for an echo."""
         blocks = self._opened
         await trio.lowlevel.checkpoint()
         while not blocks.heard:

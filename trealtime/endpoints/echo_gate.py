@@ -14,8 +14,8 @@ difference: rumble and hum count little). Decisions fall once per frame of 20 ms
 3. *Whether a loud frame is an echo after all* (somebody turned the volume up). The last 100 ms are searched for in what
    was played: cross-correlation by FFT over all delays from 0 to 0.5 s, then a least-squares filter of 17 taps (2 ms)
    around the best, for delays between samples and the colour of loudspeaker and room. A frame of which that explains
-   the half or more is echo, and the coupling is raised to what was measured. Else the rest has to be over the
-   threshold, too.
+   the half or more is echo, and the coupling rises by 1 dB towards what was measured; no more, because two voices can
+   look alike for some frames. Else the rest has to be over the threshold, too.
 4. Two such frames in a row open the gate; it closes 240 ms after the last one. While it is open everything passes as it
    was heard. While it is closed the microphone is silence of the same length, so that whoever detects voices behind it
    keeps the time.
@@ -51,6 +51,7 @@ _DELAY_FRAMES = _LONGEST_DELAY_MS // _FRAME_MS
 
 _FIRST_COUPLING_DB, _LEAST_COUPLING_DB, _MOST_COUPLING_DB = -10.0, -40.0, 20.0
 _FALL_DB, _RISE_DB = 40 * _FRAME_MS / 1000, 3 * _FRAME_MS / 1000
+_JUMP_DB = 1.0
 _QUIET_DB = -65.0
 """What is played below this is silence."""
 
@@ -165,7 +166,8 @@ class EchoGate:
         found = self._found = _search(self._heard.recent, self._played.recent)
         self._searches += 1
         if found.explained >= _ECHO_SHARE:
-            self._coupling_db = min(max(self._coupling_db, found.gain_db), _MOST_COUPLING_DB)
+            if found.gain_db > self._coupling_db:
+                self._coupling_db = min(found.gain_db, self._coupling_db + _JUMP_DB, _MOST_COUPLING_DB)
             return False
         return level_db + 10 * math.log10(1 - found.explained) > threshold_db
 

@@ -1,10 +1,10 @@
 """What a sound device plays: a queue of audio with positions, which starts and stops without clicks.
 
 Theory of operation
-1. Two threads share it: Trio's puts audio in and flushes, the device's fills its blocks. Each variable is written by one
-   of them only, and pieces pass through a deque, so neither ever waits for the other.
-2. A flush begins another generation. The next block fades out what was playing, over `FADE_MS`, and forgets every piece
-   of an older generation.
+1. Two threads share it: Trio's puts audio in and flushes, the device's fills its blocks. Each variable is written by
+   one of them only, and pieces pass through a deque, so neither ever waits for the other.
+2. A flush begins another generation. The next block fades out what was playing, over `FADE_MS`, and forgets every
+   piece of an older generation.
 3. Audio that ends amid a wave, because no more has come, is led to zero from its last sample; audio after silence is
    faded in. Both take `FADE_MS`. So the output has no steps that were not in the audio.
 4. Time is counted in frames given to the device, silence included. A frame is heard when the device's delay has passed

@@ -1,0 +1,326 @@
+"""The console endpoint on a device without sound: alone, and attached to whole sessions on the emulator."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import numpy as np
+import pytest
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.audio.levels import rms_dbfs
+from trealtime.audio.resample import resample
+from trealtime.emulator import MemoryModel, open_emulator
+from trealtime.emulator.voice import VOICE_RATE, tones
+from trealtime.endpoints.console import ConsoleEndpoint
+from trealtime.endpoints.sound_card import SoundCard, list_devices
+from trealtime.errors import AudioDeviceError, AudioFormatError, EndpointFailed, MissingDependency
+from trealtime.session.runner import RealtimeRunner
+from trealtime.testing.audio_device import FakeAudioDevice
+
+RATE = 48_000
+STORY = "Tell me a long story."
+
+
+@attrs.define(eq=False)
+class Link:
+    """What an endpoint reports."""
+
+    heard_ms: list[tuple[float, float]] = attrs.Factory(list)
+
+    def heard(self, position_ms: float) -> None:
+        self.heard_ms.append((trio.current_time(), position_ms))
+
+    def dtmf(self, digit: str) -> None:
+        raise AssertionError("a console has no keys")
+
+
+def tone(ms: float, *, hz: float = 440.0, level: int = 8_000) -> np.ndarray:
+    at = np.arange(round(RATE * ms / 1000)) / RATE
+    return np.rint(np.sin(2 * np.pi * hz * at) * level).astype(np.int16)
+
+
+def spoken(text: str, *, voice: str = "cedar") -> np.ndarray:
+    audio = np.concatenate([chunk.samples for chunk in tones(text, voice=voice, speed=1.0)])
+    return resample(audio, VOICE_RATE, RATE)
+
+
+async def play(endpoint: ConsoleEndpoint, audio: np.ndarray, *, start_ms: float = 0.0) -> None:
+    for begin in range(0, len(audio), RATE // 50):
+        piece = audio[begin : begin + RATE // 50]
+        await endpoint.play(piece.astype("<i2").tobytes(), start_ms + (begin + len(piece)) * 1000 / RATE)
+
+
+# ---- alone ----------------------------------------------------------------------------------------------------------
+
+
+async def test_play_is_paced_by_the_device_and_heard_positions_are_those_of_the_loudspeaker(autojump_clock) -> None:
+    device, link = FakeAudioDevice(output_delay_ms=30), Link()
+    endpoint = ConsoleEndpoint(device=device)
+    async with endpoint.open(link):
+        await trio.sleep(0.005)
+        began = trio.current_time()
+        await play(endpoint, tone(1000))
+        assert trio.current_time() - began == pytest.approx(0.8, abs=0.03)  # 200 ms are queued
+        await trio.sleep(0.5)
+    assert link.heard_ms[-1][1] == pytest.approx(1000)
+    for at, position_ms in link.heard_ms:
+        heard_ms = device.heard_until(at) * 1000 / RATE - 10  # the first block was taken before there was audio
+        assert position_ms == pytest.approx(min(heard_ms, 1000), abs=0.1)
+    positions = [position_ms for _, position_ms in link.heard_ms]
+    assert positions == sorted(positions)
+
+
+async def test_a_flush_silences_the_loudspeaker_within_a_block_and_its_fade(autojump_clock) -> None:
+    device, link = FakeAudioDevice(), Link()
+    endpoint = ConsoleEndpoint(device=device)
+    async with endpoint.open(link):
+        await play(endpoint, tone(500))
+        given = len(device.played)
+        endpoint.flush()
+        await trio.sleep(0.3)
+        assert not device.played[given + RATE // 100 + RATE // 200 :].any()
+        assert max(position_ms for _, position_ms in link.heard_ms) <= given * 1000 / RATE
+        await play(endpoint, tone(100, hz=1000), start_ms=500)
+        await trio.sleep(0.3)
+        assert link.heard_ms[-1][1] == pytest.approx(600)
+
+
+async def test_a_play_that_waits_takes_nothing_when_it_is_cancelled(autojump_clock) -> None:
+    device = FakeAudioDevice()
+    endpoint = ConsoleEndpoint(device=device)
+    async with endpoint.open(Link()):
+        await trio.sleep(0.011)
+        await play(endpoint, tone(200))
+        with trio.move_on_after(0.003) as waiting:
+            await endpoint.play(tone(20).tobytes(), 220)
+        assert waiting.cancelled_caught
+        await trio.sleep(1)
+        assert np.count_nonzero(device.played) < RATE * 0.21
+
+
+async def test_the_microphone_arrives_whole_and_in_order(autojump_clock) -> None:
+    device = FakeAudioDevice()
+    said = tone(300)
+    endpoint = ConsoleEndpoint(device=device)
+    heard = bytearray()
+    async with endpoint.open(Link()):
+        device.say(said)
+        with trio.move_on_after(0.5):
+            while True:
+                heard += await endpoint.receive()
+    samples = np.frombuffer(bytes(heard), "<i2")
+    start = int(np.flatnonzero(samples)[0]) - 1
+    assert (samples[start : start + len(said)] == said).all()
+    assert len(samples) == pytest.approx(0.5 * RATE, abs=RATE // 50)
+
+
+async def test_a_microphone_that_nobody_takes_costs_two_seconds_at_most(autojump_clock) -> None:
+    endpoint = ConsoleEndpoint(device=FakeAudioDevice())
+    async with endpoint.open(Link()):
+        await trio.sleep(10)
+        assert endpoint.statistics().dropped_ms == pytest.approx(8000, abs=50)
+        assert len(await endpoint.receive()) / 2 / RATE == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("echo_gate", [True, False])
+async def test_the_echo_gate_can_be_left_out(echo_gate: bool, autojump_clock) -> None:
+    device = FakeAudioDevice(echo_db=-20, echo_delay_ms=40)
+    endpoint = ConsoleEndpoint(device=device, echo_gate=echo_gate)
+    heard = bytearray()
+    async with endpoint.open(Link()), trio.open_nursery() as nursery:
+        nursery.start_soon(play, endpoint, tone(1000))
+        with trio.move_on_after(1.5):
+            while True:
+                heard += await endpoint.receive()
+    level_dbfs = rms_dbfs(np.frombuffer(bytes(heard), "<i2"))
+    assert level_dbfs < -90 if echo_gate else level_dbfs > -50
+    assert (endpoint.statistics().echo_gate is not None) == echo_gate
+
+
+async def test_levels_are_those_of_the_last_tenth_of_a_second(autojump_clock) -> None:
+    device = FakeAudioDevice()
+    endpoint = ConsoleEndpoint(device=device)
+    assert endpoint.levels.heard_rms_dbfs == -np.inf
+    async with endpoint.open(Link()):
+        device.say(tone(1000, level=16_384))
+        await play(endpoint, tone(500, level=3_277))
+        levels = endpoint.levels
+        assert (levels.heard_peak_dbfs, levels.heard_rms_dbfs) == pytest.approx((-6.0, -9.0), abs=0.1)
+        assert (levels.played_peak_dbfs, levels.played_rms_dbfs) == pytest.approx((-20.0, -23.0), abs=0.1)
+        await trio.sleep(2)
+        assert endpoint.levels.played_peak_dbfs == -np.inf
+
+
+@pytest.mark.parametrize("silently", [False, True])
+async def test_a_device_that_goes_away_is_an_error_at_receive_and_at_play(silently: bool, autojump_clock) -> None:
+    device = FakeAudioDevice()
+    endpoint = ConsoleEndpoint(device=device)
+    async with endpoint.open(Link()):
+        await trio.sleep(0.1)
+        device.unplug(silently=silently)
+        await trio.sleep(4.5)
+        await endpoint.receive()  # what there was
+        with pytest.raises(AudioDeviceError, match="unplugged"):
+            await endpoint.receive()
+        with pytest.raises(AudioDeviceError, match="unplugged"):
+            await endpoint.play(tone(20).tobytes(), 20)
+
+
+async def test_a_device_that_does_not_open_is_told(autojump_clock) -> None:
+    with pytest.raises(AudioDeviceError, match="no such microphone"):
+        async with ConsoleEndpoint(device=FakeAudioDevice(broken="no such microphone")).open(Link()):
+            pass
+
+
+async def test_misuse_is_told(autojump_clock) -> None:
+    endpoint = ConsoleEndpoint(device=FakeAudioDevice())
+    with pytest.raises(RuntimeError, match="not open"):
+        await endpoint.receive()
+    async with endpoint.open(Link()):
+        pass
+    with pytest.raises(RuntimeError, match="opened before"):
+        async with endpoint.open(Link()):
+            pass
+
+
+@pytest.mark.parametrize("rate, error", [(4_000, AudioFormatError), ("48000", AudioFormatError), (11_025, ValueError)])
+def test_a_rate_that_is_none_is_refused(rate: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="rate"):
+        ConsoleEndpoint(rate=rate)
+
+
+def test_the_device_for_tests_is_no_quicker_than_devices_are() -> None:
+    with pytest.raises(ValueError, match="output_delay_ms"):
+        FakeAudioDevice(output_delay_ms=5)
+
+
+# ---- in a session ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def call(device: FakeAudioDevice, **options: bool) -> AsyncIterator[tuple]:
+    """A session on the emulator with a console attached, and the events it tells of."""
+    async with open_emulator(listen=False, seed=1) as emulator:
+        runner = RealtimeRunner(RealtimeAgent(name="Assistant"), model=MemoryModel(emulator))
+        async with runner.session() as session:
+            endpoint = ConsoleEndpoint(device=device, **options)
+            feed = session.subscribe("audio_interrupted", "speech_started", "agent_end", "audio", playback=False)
+            async with session.attach(endpoint), feed:
+                yield session, feed
+
+
+async def next_of(feed, kind: str):
+    async for event in feed:
+        if event.type == kind:
+            return event
+    raise AssertionError(f"no {kind}")
+
+
+async def test_a_spoken_question_is_answered_aloud(autojump_clock) -> None:
+    device = FakeAudioDevice()
+    async with call(device) as (session, feed):
+        device.say(spoken("What is the weather like in Oslo?"))
+        with trio.fail_after(60):
+            await next_of(feed, "agent_end")
+            await session.wait_for_playback()
+    assert rms_dbfs(device.played[np.flatnonzero(device.played)[0] :]) > -30
+
+
+@pytest.mark.parametrize("echo_delay_ms", [0, 80, 300])
+async def test_the_agents_echo_does_not_interrupt_it_and_the_user_does(echo_delay_ms: float, autojump_clock) -> None:
+    device = FakeAudioDevice(echo_db=-20, echo_delay_ms=echo_delay_ms)
+    async with call(device) as (session, feed):
+        await session.send_message(STORY)
+        await next_of(feed, "audio")
+        with trio.move_on_after(5):
+            event = await next_of(feed, "speech_started")
+            raise AssertionError(f"the agent has heard itself: {event}")
+        said_at = trio.current_time()
+        device.say(spoken("Stop, please!", voice="marin"))
+        with trio.fail_after(2):
+            interrupted = await next_of(feed, "audio_interrupted")
+        assert trio.current_time() - said_at < 0.6
+        heard_ms = device.heard_until(trio.current_time()) * 1000 / RATE
+        began_ms = np.flatnonzero(device.played)[0] * 1000 / RATE
+        assert interrupted.heard_ms == pytest.approx(heard_ms - began_ms, abs=20)
+        given = len(device.played)
+        await trio.sleep(0.5)
+        assert not device.played[given + RATE // 50 : given + RATE // 5].any()
+
+
+async def test_without_the_gate_the_agent_interrupts_itself(autojump_clock) -> None:
+    device = FakeAudioDevice(echo_db=-20, echo_delay_ms=80)
+    async with call(device, echo_gate=False) as (session, feed):
+        await session.send_message(STORY)
+        with trio.fail_after(10):
+            await next_of(feed, "audio_interrupted")
+
+
+async def test_a_device_that_goes_away_ends_the_attach_block_with_a_clear_error(autojump_clock) -> None:
+    async def talk_until_it_is_unplugged() -> None:
+        device = FakeAudioDevice()
+        async with call(device):
+            device.unplug()
+            await trio.sleep_forever()
+
+    with pytest.raises(EndpointFailed, match="unplugged") as caught:
+        await talk_until_it_is_unplugged()
+    assert isinstance(caught.value.__cause__, AudioDeviceError)
+
+
+# ---- sound cards ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
+    def fail(error: Exception) -> None:
+        real_import = importlib.import_module
+
+        def import_module(name: str, package: str | None = None) -> object:
+            if name == "sounddevice":
+                raise error
+            return real_import(name, package)
+
+        monkeypatch.setattr(importlib, "import_module", import_module)
+
+    return fail
+
+
+async def open_sound_card() -> None:
+    async with ConsoleEndpoint().open(Link()):
+        pass
+
+
+async def show_devices() -> None:
+    list_devices()
+
+
+@pytest.mark.parametrize("use", [open_sound_card, show_devices])
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (ImportError("no sounddevice"), ['pip install "trealtime[console]"']),
+        (OSError("PortAudio library not found"), ['pip install "trealtime[console]"', "libportaudio2"]),
+    ],
+)
+async def test_what_is_missing_is_named(without, use: Callable[[], Awaitable[None]], error, words) -> None:
+    without(error)
+    with pytest.raises(MissingDependency) as caught:
+        await use()
+    assert all(word in str(caught.value) for word in words)
+
+
+async def test_the_real_library_lists_devices_and_says_why_one_does_not_open() -> None:
+    try:
+        devices = list_devices()
+    except MissingDependency as error:
+        pytest.skip(str(error))
+    assert [device.number for device in devices] == list(range(len(devices)))
+    with pytest.raises(AudioDeviceError, match=r"cannot open microphone .* at 48000 Hz"), trio.fail_after(30):
+        async with SoundCard("no device has this name", "nor this").open(Link()):  # type: ignore[arg-type]
+            pass
