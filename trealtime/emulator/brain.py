@@ -224,9 +224,15 @@ class _Talk:
 
 def _untold_outputs(items: Sequence[Mapping[str, Any]], *, since: int) -> tuple[tuple[str, str], ...]:
     names = {item.get("call_id"): item.get("name") for item in items if item.get("type") == "function_call"}
+    asked = {item.get("id"): item.get("name") for item in items if item.get("type") == "mcp_approval_request"}
     outputs: list[tuple[str, str]] = []
     for item in items[since:]:
-        if item.get("type") == "function_call_output":
+        if item.get("type") == "mcp_call":
+            error = (item.get("error") or {}).get("message", "")
+            outputs.append((str(item.get("name")), str(item.get("output") or error).rstrip(".")))
+        elif item.get("type") == "mcp_approval_response" and not item.get("approve"):
+            outputs.append((asked.get(item.get("approval_request_id")) or "The tool", "I was not allowed to"))
+        elif item.get("type") == "function_call_output":
             name = names.get(item.get("call_id")) or "The function"
             outputs.append((name, str(item.get("output", "")).rstrip(".")))
         elif item.get("role") == "assistant":

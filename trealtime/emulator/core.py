@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.conversation import Conversation
 from trealtime.emulator.ears import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.hosted_mcp import HostedServers, McpTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.input_audio import InputAudio
 from trealtime.emulator.items import Item
@@ -69,12 +71,14 @@ class SessionCore:
         max_items: int,
         max_audio_bytes: int,
         max_out_of_band: int,
+        mcp_servers: Mapping[str, Mapping[str, McpTool]] = MappingProxyType({}),
         make_detector: TurnDetectorFactory = make_turn_detector,
     ) -> None:
         self.id = ids.new("sess")
         self.settings = settings or SessionSettings.default(kind, model=model or default_model)
         self.outlet = Outlet(ids)
         self.conversation = Conversation(self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes)
+        self.hosted = HostedServers(mcp_servers)
         self.desk = ResponseDesk(
             self.outlet,
             ids,
@@ -82,6 +86,7 @@ class SessionCore:
             clock=clock,
             ended=self._response_ended,
             max_out_of_band=max_out_of_band,
+            hosted=self.hosted,
         )
         self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector)
         self.expired = False
@@ -93,7 +98,6 @@ class SessionCore:
         self._ends_at = clock() + max_session_s
         self._idle_since: float | None = None
         self._idle_from_ms = 0.0
-        self._mcp_labels: set[str] = set()
         self._handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
             "session.update": self._update,
             "input_audio_buffer.append": self.input.append,
@@ -146,6 +150,9 @@ class SessionCore:
 
     def _create_item(self, event: dict[str, Any]) -> None:
         self.conversation.create(event, input_format=parse_audio_format(self.settings.input_format))
+        if self.hosted.answered(event["item"]):
+            # The service goes on by itself (protocol reference 7.5); with a no it has something to say too.
+            self.desk.answer_turn(self.settings)
 
     def _create_response(self, event: dict[str, Any]) -> None:
         self._refuse_in_transcription("response.create")
@@ -267,14 +274,18 @@ class SessionCore:
         }
 
     def _list_mcp_tools(self) -> None:
-        # An emulator reaches no MCP server, so it says what the service says when it cannot either.
-        for tool in self.settings.data.get("tools", ()):
-            label = tool.get("server_label")
-            if tool["type"] == "mcp" and label not in self._mcp_labels:
-                self._mcp_labels.add(label)
-                item_id = self._ids.new("mcpl")
-                self.outlet.emit("mcp_list_tools.in_progress", {"item_id": item_id})
+        for definition in self.hosted.new_definitions(self.settings.data.get("tools", ())):
+            item_id = self._ids.new("mcpl")
+            self.outlet.emit("mcp_list_tools.in_progress", {"item_id": item_id})
+            tools = self.hosted.listed(definition)
+            if tools is None:
                 self.outlet.emit("mcp_list_tools.failed", {"item_id": item_id})
+                continue
+            label = definition["server_label"]
+            item = Item({"id": item_id, "type": "mcp_list_tools", "server_label": label, "tools": tools})
+            self.conversation.add(item)
+            self.outlet.emit("mcp_list_tools.completed", {"item_id": item_id})
+            self.conversation.finish(item)
 
 
 def _read(message: str | bytes) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class EmulatedSession:
             voice=engines.voice,
             options=options,
             desk=core.desk,
+            hosted=core.hosted,
             hear=self._hear,
             let_out=self._let_out,
         )

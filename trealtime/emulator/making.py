@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trealtime.audio.pcm import from_int16
 from trealtime.audio.resample import Resampler
 from trealtime.emulator.brain import Brain, CallFunction, SayMore, StreamingBrain, parts_of
+from trealtime.emulator.hosted_mcp import HostedCall, HostedServers, McpTool
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.response import Response
@@ -23,6 +24,7 @@ __all__ = ["ResponseMaker"]
 
 _WORD_S = 0.3
 _ARGUMENT_CHARACTERS = 16
+_MOST_ROUNDS = 8  # a brain that never stops calling tools of the server's own
 
 
 class _OutOfTokens(Exception):
@@ -41,6 +43,7 @@ class ResponseMaker:
     voice: Voice
     options: EmulatorOptions
     desk: ResponseDesk
+    hosted: HostedServers
     hear: Callable[[Item], Awaitable[None]]
     let_out: Callable[[], Awaitable[None]]
 
@@ -51,31 +54,43 @@ class ResponseMaker:
         """
         for item in response.context:
             await self.hear(item)
-        request = attrs.evolve(response.request, items=tuple(item.as_heard() for item in response.context))
         pace = _Pace(self.options.realtime_factor)
-        message: _Message | None = None
-        begun = False
         try:
-            async with aclosing(parts_of(self.brain, request)) as parts:
-                async for part in parts:
-                    if not begun:
-                        begun = True
-                        await trio.sleep(self.options.first_delta_delay_s)
-                    if message is not None and not isinstance(part, SayMore):
-                        await message.close()
-                        message = None
-                    if isinstance(part, CallFunction):
-                        await self._call(response, part.name, part.arguments)
-                        continue
-                    if message is None:
-                        message = _Message(self, response, pace)
-                    await message.say(part.text)
-            if message is not None:
-                await message.close()
+            for call in response.approved:
+                await self._call_hosted(response, call.tool, call.arguments, request_id=call.approval_request_id)
+            for asked in range(_MOST_ROUNDS):
+                if not await self._follow(response, pace, first=asked == 0):
+                    break
         except _OutOfTokens:
             self.desk.end(response, "incomplete", reason="max_output_tokens")
         else:
             self.desk.end(response, "completed")
+
+    async def _follow(self, response: Response, pace: _Pace, *, first: bool) -> bool:
+        """Ask the brain and make what it wants; whether it is to be asked again, having got all outputs that it wants
+        from the server's own tools."""
+        items = (*response.context, *response.output)
+        request = attrs.evolve(response.request, items=tuple(item.as_heard() for item in items))
+        message: _Message | None = None
+        outputs, waiting = False, False
+        async with aclosing(parts_of(self.brain, request)) as parts:
+            async for part in parts:
+                if first:
+                    first = False
+                    await trio.sleep(self.options.first_delta_delay_s)
+                if message is not None and not isinstance(part, SayMore):
+                    await message.close()
+                    message = None
+                if isinstance(part, CallFunction):
+                    made = await self._call(response, part.name, part.arguments)
+                    outputs, waiting = outputs or made, waiting or not made
+                    continue
+                if message is None:
+                    message = _Message(self, response, pace)
+                await message.say(part.text)
+        if message is not None:
+            await message.close()
+        return outputs and not waiting
 
     async def add_audio(self, response: Response, audio: bytes, pace: _Pace) -> None:
         """Let a piece of speech out when it is its time."""
@@ -87,14 +102,36 @@ class ResponseMaker:
         response.add_audio(audio)
         await self.let_out()
 
-    async def _call(self, response: Response, name: str, arguments: str) -> None:
+    async def _call(self, response: Response, name: str, arguments: str) -> bool:
+        """Whether it has its output already: the client's functions have not, nor what the client has to approve."""
+        hosted = response.hosted.get(name)
+        if hosted is not None and not hosted.needs_approval:
+            await self._call_hosted(response, hosted.tool, arguments)
+            return True
+        if hosted is not None:
+            request_id = response.ask_approval(hosted.tool, arguments)
+            self.hosted.wait(HostedCall(tool=hosted.tool, arguments=arguments, approval_request_id=request_id))
+            return False
         response.open_call(name)
+        await self._write_arguments(response, arguments)
+        response.close_item()
+        return False
+
+    async def _call_hosted(
+        self, response: Response, tool: McpTool, arguments: str, *, request_id: str | None = None
+    ) -> None:
+        response.open_mcp_call(tool, approval_request_id=request_id)
+        await self._write_arguments(response, arguments)
+        response.begin_mcp_call()
+        await self.let_out()
+        response.end_mcp_call(*await tool.call(arguments))
+
+    async def _write_arguments(self, response: Response, arguments: str) -> None:
         for start in range(0, len(arguments), _ARGUMENT_CHARACTERS):
             delta = arguments[start : start + _ARGUMENT_CHARACTERS]
             _need(response.has_room(characters=len(delta)))
             response.add_arguments(delta)
             await self.let_out()
-        response.close_item()
 
 
 class _Message:

@@ -11,6 +11,7 @@ import pybase64
 from trealtime.audio.formats import AudioFormat
 from trealtime.emulator.brain import BrainRequest
 from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.hosted_mcp import HostedCall, McpTool, OfferedTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, new_message
 from trealtime.emulator.outlet import Outlet
@@ -41,6 +42,10 @@ class Response:
     metadata: Mapping[str, str] | None
     context: tuple[Item, ...]
     request: BrainRequest
+    hosted: Mapping[str, OfferedTool]
+    approved: tuple[HostedCall, ...]
+    """Calls of the server's own tools that the client has approved since the last response: they come first."""
+
     read: InputTokens
     ids: Ids = attrs.field(repr=False)
     outlet: Outlet = attrs.field(repr=False)
@@ -134,21 +139,63 @@ class Response:
             return
         self._text += delta
         self.made.characters += len(delta)
-        self._emit_in_item(
-            "response.function_call_arguments.delta", {"call_id": self._item().body["call_id"], "delta": delta}
-        )
+        body = self._item().body
+        if body["type"] == "mcp_call":
+            self._emit_in_item("response.mcp_call_arguments.delta", {"delta": delta})
+        else:
+            call = {"call_id": body["call_id"], "delta": delta}
+            self._emit_in_item("response.function_call_arguments.delta", call)
+
+    def open_mcp_call(self, tool: McpTool, *, approval_request_id: str | None = None) -> None:
+        """Begin the item of a call that the server itself makes."""
+        if self.over:
+            return
+        names = {"server_label": tool.server_label, "name": tool.name, "arguments": ""}
+        outcome = {"approval_request_id": approval_request_id, "output": None, "error": None}
+        self._open_item({"id": self.ids.new("mcp"), "type": "mcp_call", **names, **outcome})
+
+    def begin_mcp_call(self) -> None:
+        """The arguments of the open call are whole, and it is being made."""
+        if self.over:
+            return
+        self._item().body["arguments"] = self._text
+        self._emit_in_item("response.mcp_call_arguments.done", {"arguments": self._text})
+        self._emit_mcp_call("in_progress")
+
+    def end_mcp_call(self, output: str | None, error: Mapping[str, Any] | None) -> None:
+        """The open call has an output, or an error."""
+        if self.over:
+            return
+        self._item().body.update(output=output, error=error)
+        self._emit_mcp_call("completed" if error is None else "failed")
+        self.close_item()
+
+    def ask_approval(self, tool: McpTool, arguments: str) -> str:
+        """An item that asks the client whether a call may be made; its id."""
+        request_id = self.ids.new("mcpr")
+        if not self.over:
+            names = {"server_label": tool.server_label, "name": tool.name, "arguments": arguments}
+            self._open_item({"id": request_id, "type": "mcp_approval_request", **names})
+            self.close_item()
+        return request_id
+
+    @property
+    def output(self) -> tuple[Item, ...]:
+        """The items so far."""
+        return tuple(self._output)
 
     def close_item(self, status: ItemStatus = "completed") -> None:
         """End the open item; every ``done`` of it comes, whatever the status."""
         if self.over or self._open is None:
             return
         item = self._open
-        item.body["status"] = status
+        if item.body["type"] in ("message", "function_call"):
+            item.body["status"] = status
         if item.body["type"] == "function_call":
             item.body["arguments"] = self._text
             call = {"call_id": item.body["call_id"], "name": item.body["name"], "arguments": self._text}
             self._emit_in_item("response.function_call_arguments.done", call)
-        else:
+        elif item.body["type"] == "message":
             self._close_part()
         self._emit_item("response.output_item.done", item)
         if self.conversation is not None:
@@ -198,6 +245,10 @@ class Response:
     def _emit_in_item(self, kind: str, fields: Mapping[str, Any]) -> None:
         place = {"response_id": self.id, "item_id": self._item().id, "output_index": len(self._output) - 1}
         self.outlet.emit(kind, place | dict(fields))
+
+    def _emit_mcp_call(self, state: str) -> None:
+        place = {"item_id": self._item().id, "output_index": len(self._output) - 1}
+        self.outlet.emit(f"response.mcp_call.{state}", place)
 
     def _emit_in_part(self, kind: str, fields: Mapping[str, Any]) -> None:
         self._emit_in_item(kind, {"content_index": 0} | dict(fields))

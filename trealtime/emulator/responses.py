@@ -15,6 +15,7 @@ from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.brain import BrainRequest
 from trealtime.emulator.conversation import Conversation
 from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.hosted_mcp import HostedServers, as_functions
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item, read_item
 from trealtime.emulator.outlet import Outlet
@@ -47,6 +48,7 @@ class ResponseDesk:
         clock: Callable[[], float],
         ended: Callable[[Response], None],
         max_out_of_band: int,
+        hosted: HostedServers,
     ) -> None:
         self.started: deque[Response] = deque()
         self.active: Response | None = None
@@ -57,6 +59,7 @@ class ResponseDesk:
         self._conversation = conversation
         self._clock = clock
         self._ended = ended
+        self._hosted = hosted
         self._max_out_of_band = max_out_of_band
         self._out_of_band: dict[str, Response] = {}
         self._turn_waits = False
@@ -176,6 +179,7 @@ class ResponseDesk:
         output = data["audio"]["output"] | params.get("audio", {}).get("output", {})
         tools = params.get("tools", data["tools"])
         instructions = params.get("instructions", data["instructions"])
+        hosted = self._hosted.offered(tools)
         response = Response(
             id=self._ids.new("resp"),
             conversation=self._conversation if in_conversation else None,
@@ -189,12 +193,14 @@ class ResponseDesk:
             context=tuple(context),
             request=BrainRequest(
                 instructions=instructions,
-                tools=tuple(tools),
+                tools=(*tools, *as_functions(hosted)),
                 tool_choice=params.get("tool_choice", data["tool_choice"]),
                 parallel_tool_calls=params.get("parallel_tool_calls", data.get("parallel_tool_calls", True)),
                 output_modalities=tuple(params.get("output_modalities", data["output_modalities"])),
                 metadata=params.get("metadata"),
             ),
+            hosted=hosted,
+            approved=self._hosted.take() if in_conversation else (),
             read=input_tokens(instructions, tools, context),
             ids=self._ids,
             outlet=self._outlet,

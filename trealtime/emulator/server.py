@@ -20,6 +20,7 @@ from trealtime.emulator.core import SessionCore
 from trealtime.emulator.ears import Transcriber, TurnDetectorFactory
 from trealtime.emulator.exchange import Exchange
 from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request
+from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
 from trealtime.emulator.http import ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
@@ -99,6 +100,7 @@ class Emulator:
         seed: int,
         unix_time_s: float,
         on_event: OnEvent | None,
+        mcp_servers: Mapping[str, Mapping[str, McpTool]],
     ) -> None:
         self._nursery = nursery
         self._options = options
@@ -111,6 +113,7 @@ class Emulator:
         self._opened_at = trio.current_time()
         self._unix_time_s = unix_time_s
         self._on_event = on_event
+        self._mcp_servers = mcp_servers
         self._url: str | None = None
         self._sessions: list[EmulatedSession] = []
         self._session_ended = trio.lowlevel.ParkingLot()
@@ -277,6 +280,7 @@ class Emulator:
             max_audio_bytes=limits.max_audio_bytes,
             max_out_of_band=limits.max_out_of_band,
             make_detector=self._turn_detector,
+            mcp_servers=self._mcp_servers,
         )
         brain = self._brain or RuleBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
@@ -364,6 +368,7 @@ async def open_emulator(
     close_timeout_s: float = 2.0,
     unix_time_s: float | None = None,
     limits: EmulatorLimits | None = None,
+    mcp_servers: McpServers | None = None,
     on_event: OnEvent | None = None,
 ) -> AsyncIterator[Emulator]:
     """A server that speaks the Realtime protocol, for as long as the context is open.
@@ -384,6 +389,9 @@ async def open_emulator(
     session ends after `max_session_s`. `unix_time_s` is the Unix time at which the emulator opens (default: the real
     one); expiry times count from it on Trio's clock. `on_event` is called with every event that passes,
     synchronously: it must not block, and not raise.
+
+    `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async, or sync and quick.
+    Raises TypeError for one that has no JSON Schema.
     """
     options = EmulatorOptions(
         default_model=default_model,
@@ -407,6 +415,7 @@ async def open_emulator(
             seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
             unix_time_s=time.time() if unix_time_s is None else unix_time_s,
             on_event=on_event,
+            mcp_servers=mcp_tools(mcp_servers or {}),
         )
         if listen:
             emulator._url = await _listen(nursery, emulator, host, port, ssl_context)
