@@ -25,10 +25,20 @@ if TYPE_CHECKING:
     )
     from trealtime.agents.handoffs import Handoff, realtime_handoff
     from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
+    from trealtime.agents.tool_guardrails import (
+        ToolGuardrailFunctionOutput,
+        ToolInputGuardrail,
+        ToolInputGuardrailData,
+        ToolOutputGuardrail,
+        ToolOutputGuardrailData,
+        tool_input_guardrail,
+        tool_output_guardrail,
+    )
     from trealtime.agents.tool_invocation import ToolErrorFormatter, ToolErrorFormatterArgs, ToolErrorKind
     from trealtime.agents.tools import (
         AfterTool,
         FunctionTool,
+        NeedsApproval,
         OnInterrupt,
         ToolEnabled,
         ToolErrorFunction,
@@ -39,7 +49,7 @@ if TYPE_CHECKING:
     from trealtime.calls.rest import ClientSecret, RealtimeRestClient
     from trealtime.calls.webhooks import IncomingCall, OtherWebhook, RealtimeWebhooks, SipHeader
     from trealtime.conversation.checks import GuardrailCounters, HoldDelay
-    from trealtime.conversation.effects import ResponseResult
+    from trealtime.conversation.effects import ApprovalRequest, HostedTool, ResponseResult
     from trealtime.conversation.events import (
         AudioChunk,
         EventInfo,
@@ -66,6 +76,8 @@ if TYPE_CHECKING:
         RealtimeSpeechStarted,
         RealtimeSpeechStopped,
         RealtimeTextDelta,
+        RealtimeToolApprovalDropped,
+        RealtimeToolApprovalRequired,
         RealtimeToolEnd,
         RealtimeToolProgress,
         RealtimeToolStart,
@@ -94,6 +106,9 @@ if TYPE_CHECKING:
     from trealtime.conversation.usage import TranscriptionUsage, Usage
     from trealtime.emulator.options import EmulatorLimits
     from trealtime.emulator.server import Emulator, open_emulator
+    from trealtime.endpoints.twilio.endpoint import TwilioEndpoint, TwilioStatistics, accept_twilio_stream
+    from trealtime.endpoints.twilio.signature import check_twilio_signature
+    from trealtime.endpoints.twilio.stream import TwilioCall
     from trealtime.errors import (
         AudioDeviceError,
         AudioFormatError,
@@ -118,8 +133,11 @@ if TYPE_CHECKING:
         SlowConsumer,
         ToolArgumentsError,
         ToolFailed,
+        ToolInputGuardrailTripwireTriggered,
+        ToolOutputGuardrailTripwireTriggered,
         ToolTimedOut,
         TrealtimeError,
+        TwilioStreamError,
         WebhookRefused,
     )
     from trealtime.mcp.servers import (
@@ -152,7 +170,8 @@ if TYPE_CHECKING:
     )
     from trealtime.protocol.user_input import AudioPart, ImagePart, TextPart, UserMessage, image_part
     from trealtime.protocol.validation import NOT_SET
-    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig
+    from trealtime.session.approvals import ApprovalDecision, ApprovalHandler, Approve, Reject
+    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig, ToolExecution
     from trealtime.session.mailbox import Feed, FeedStatistics
     from trealtime.session.model_shim import (
         RealtimeModelSendAudio,
@@ -182,6 +201,7 @@ __all__ = [
     "AfterTool",
     "FunctionTool",
     "Handoff",
+    "NeedsApproval",
     "OnInterrupt",
     "RealtimeAgent",
     "RealtimeAgentHooks",
@@ -197,6 +217,13 @@ __all__ = [
     "default_tool_error",
     "function_tool",
     "realtime_handoff",
+    # Approvals
+    "ApprovalDecision",
+    "ApprovalHandler",
+    "ApprovalRequest",
+    "Approve",
+    "HostedTool",
+    "Reject",
     # MCP servers
     "MCPConfig",
     "MCPServer",
@@ -218,8 +245,16 @@ __all__ = [
     "InputGuardrailResult",
     "OutputGuardrail",
     "OutputGuardrailResult",
+    "ToolExecution",
+    "ToolGuardrailFunctionOutput",
+    "ToolInputGuardrail",
+    "ToolInputGuardrailData",
+    "ToolOutputGuardrail",
+    "ToolOutputGuardrailData",
     "input_guardrail",
     "output_guardrail",
+    "tool_input_guardrail",
+    "tool_output_guardrail",
     # Sessions
     "CloseOutcome",
     "Feed",
@@ -267,6 +302,8 @@ __all__ = [
     "RealtimeSpeechStarted",
     "RealtimeSpeechStopped",
     "RealtimeTextDelta",
+    "RealtimeToolApprovalDropped",
+    "RealtimeToolApprovalRequired",
     "RealtimeToolEnd",
     "RealtimeToolProgress",
     "RealtimeToolStart",
@@ -316,6 +353,11 @@ __all__ = [
     "RealtimeRestClient",
     "RealtimeWebhooks",
     "SipHeader",
+    "TwilioCall",
+    "TwilioEndpoint",
+    "TwilioStatistics",
+    "accept_twilio_stream",
+    "check_twilio_signature",
     # Settings
     "AudioInputSettings",
     "AudioOutputSettings",
@@ -365,8 +407,11 @@ __all__ = [
     "SlowConsumer",
     "ToolArgumentsError",
     "ToolFailed",
+    "ToolInputGuardrailTripwireTriggered",
+    "ToolOutputGuardrailTripwireTriggered",
     "ToolTimedOut",
     "TrealtimeError",
+    "TwilioStreamError",
     "WebhookRefused",
     "__version__",
 ]
@@ -384,12 +429,22 @@ _NAMES = {
         "input_guardrail",
         "output_guardrail",
     ),
+    "trealtime.agents.tool_guardrails": (
+        "ToolGuardrailFunctionOutput",
+        "ToolInputGuardrail",
+        "ToolInputGuardrailData",
+        "ToolOutputGuardrail",
+        "ToolOutputGuardrailData",
+        "tool_input_guardrail",
+        "tool_output_guardrail",
+    ),
     "trealtime.agents.tool_invocation": ("ToolErrorFormatter", "ToolErrorFormatterArgs", "ToolErrorKind"),
     "trealtime.agents.handoffs": ("Handoff", "realtime_handoff"),
     "trealtime.agents.hooks": ("RealtimeAgentHooks", "RealtimeRunHooks"),
     "trealtime.agents.tools": (
         "AfterTool",
         "FunctionTool",
+        "NeedsApproval",
         "OnInterrupt",
         "ToolEnabled",
         "ToolErrorFunction",
@@ -400,7 +455,7 @@ _NAMES = {
     "trealtime.calls.rest": ("ClientSecret", "RealtimeRestClient"),
     "trealtime.calls.webhooks": ("IncomingCall", "OtherWebhook", "RealtimeWebhooks", "SipHeader"),
     "trealtime.conversation.checks": ("GuardrailCounters", "HoldDelay"),
-    "trealtime.conversation.effects": ("ResponseResult",),
+    "trealtime.conversation.effects": ("ApprovalRequest", "HostedTool", "ResponseResult"),
     "trealtime.conversation.events": (
         "AudioChunk",
         "EventInfo",
@@ -427,6 +482,8 @@ _NAMES = {
         "RealtimeSpeechStarted",
         "RealtimeSpeechStopped",
         "RealtimeTextDelta",
+        "RealtimeToolApprovalDropped",
+        "RealtimeToolApprovalRequired",
         "RealtimeToolEnd",
         "RealtimeToolProgress",
         "RealtimeToolStart",
@@ -455,6 +512,9 @@ _NAMES = {
     "trealtime.conversation.usage": ("TranscriptionUsage", "Usage"),
     "trealtime.emulator.options": ("EmulatorLimits",),
     "trealtime.emulator.server": ("Emulator", "open_emulator"),
+    "trealtime.endpoints.twilio.endpoint": ("TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"),
+    "trealtime.endpoints.twilio.signature": ("check_twilio_signature",),
+    "trealtime.endpoints.twilio.stream": ("TwilioCall",),
     "trealtime.errors": (
         "AudioDeviceError",
         "AudioFormatError",
@@ -479,8 +539,11 @@ _NAMES = {
         "SlowConsumer",
         "ToolArgumentsError",
         "ToolFailed",
+        "ToolInputGuardrailTripwireTriggered",
+        "ToolOutputGuardrailTripwireTriggered",
         "ToolTimedOut",
         "TrealtimeError",
+        "TwilioStreamError",
         "WebhookRefused",
     ),
     "trealtime.protocol.settings": (
@@ -513,7 +576,8 @@ _NAMES = {
         "ToolFilterStatic",
         "create_static_tool_filter",
     ),
-    "trealtime.session.config": ("GuardrailsSettings", "RealtimeModelConfig", "RealtimeRunConfig"),
+    "trealtime.session.approvals": ("ApprovalDecision", "ApprovalHandler", "Approve", "Reject"),
+    "trealtime.session.config": ("GuardrailsSettings", "RealtimeModelConfig", "RealtimeRunConfig", "ToolExecution"),
     "trealtime.session.mailbox": ("Feed", "FeedStatistics"),
     "trealtime.session.model_shim": (
         "RealtimeModelSendAudio",
