@@ -304,12 +304,13 @@ def public_awaits() -> set[str]:
     """``Class.method`` of everything that a user awaits, enters or iterates."""
     import trealtime
 
-    found = {"serve_realtime_session", "RealtimeSession.__aiter__"}
+    found = {"serve_realtime_session", "RealtimeSession.__aiter__", "RealtimeSession.attach"}
     for kind in (
         trealtime.RealtimeRunner,
         trealtime.RealtimeSession,
         trealtime.SessionResponse,
         trealtime.Feed,
+        trealtime.Attachment,
     ):
         for name, function in vars(kind).items():
             waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         default_tool_error,
         function_tool,
     )
-    from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, parse_audio_format
+    from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, parse_audio_format, pcm16
     from trealtime.calls.rest import ClientSecret, RealtimeRestClient
     from trealtime.calls.webhooks import IncomingCall, OtherWebhook, RealtimeWebhooks, SipHeader
     from trealtime.conversation.checks import GuardrailCounters, HoldDelay
@@ -109,12 +109,15 @@ if TYPE_CHECKING:
     from trealtime.endpoints.twilio.endpoint import TwilioEndpoint, TwilioStatistics, accept_twilio_stream
     from trealtime.endpoints.twilio.signature import check_twilio_signature
     from trealtime.endpoints.twilio.stream import TwilioCall
+    from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+    from trealtime.endpoints.wav import WavEndpoint
     from trealtime.errors import (
         AudioDeviceError,
         AudioFormatError,
         CallGone,
         ConnectFailed,
         ConnectionLost,
+        EndpointFailed,
         GuardrailFailed,
         InputGuardrailTripwireTriggered,
         MCPServerFailed,
@@ -172,6 +175,8 @@ if TYPE_CHECKING:
     from trealtime.protocol.validation import NOT_SET
     from trealtime.session.approvals import ApprovalDecision, ApprovalHandler, Approve, Reject
     from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig, ToolExecution
+    from trealtime.session.attachment import Attachment, AttachmentStatistics
+    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig
     from trealtime.session.mailbox import Feed, FeedStatistics
     from trealtime.session.model_shim import (
         RealtimeModelSendAudio,
@@ -379,6 +384,13 @@ __all__ = [
     "G711_ULAW",
     "PCM16_24K",
     "parse_audio_format",
+    "pcm16",
+    # Endpoints
+    "Attachment",
+    "AttachmentStatistics",
+    "Endpoint",
+    "EndpointLink",
+    "WavEndpoint",
     # The emulator
     "Emulator",
     "EmulatorLimits",
@@ -389,6 +401,7 @@ __all__ = [
     "CallGone",
     "ConnectFailed",
     "ConnectionLost",
+    "EndpointFailed",
     "GuardrailFailed",
     "InputGuardrailTripwireTriggered",
     "MCPServerFailed",
@@ -451,7 +464,7 @@ _NAMES = {
         "default_tool_error",
         "function_tool",
     ),
-    "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K", "parse_audio_format"),
+    "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K", "parse_audio_format", "pcm16"),
     "trealtime.calls.rest": ("ClientSecret", "RealtimeRestClient"),
     "trealtime.calls.webhooks": ("IncomingCall", "OtherWebhook", "RealtimeWebhooks", "SipHeader"),
     "trealtime.conversation.checks": ("GuardrailCounters", "HoldDelay"),
@@ -510,6 +523,9 @@ _NAMES = {
     "trealtime.conversation.prices": ("Cost", "ModelPrices"),
     "trealtime.conversation.saved_history": ("dump_history", "load_history", "wire_items"),
     "trealtime.conversation.usage": ("TranscriptionUsage", "Usage"),
+    "trealtime.endpoints.endpoint": ("Endpoint", "EndpointLink"),
+    "trealtime.endpoints.wav": ("WavEndpoint",),
+    "trealtime.session.attachment": ("Attachment", "AttachmentStatistics"),
     "trealtime.emulator.options": ("EmulatorLimits",),
     "trealtime.emulator.server": ("Emulator", "open_emulator"),
     "trealtime.endpoints.twilio.endpoint": ("TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"),
@@ -521,6 +537,7 @@ _NAMES = {
         "CallGone",
         "ConnectFailed",
         "ConnectionLost",
+        "EndpointFailed",
         "GuardrailFailed",
         "InputGuardrailTripwireTriggered",
         "MCPServerFailed",

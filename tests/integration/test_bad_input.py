@@ -22,6 +22,7 @@ from trealtime import (
     SessionNotOpen,
     SettingsError,
 )
+from trealtime.testing import MemoryEndpoint
 
 # ---- no key ---------------------------------------------------------------------------------------------------------
 
@@ -91,6 +92,7 @@ ARGUMENTS: dict[str, Any] = {
     "agent": RealtimeAgent(name="Another"),
     "audio": b"\0\0",
     "audio_end_ms": 0,
+    "endpoint": MemoryEndpoint(),
     "event": {"type": "input_audio_buffer.clear"},
     "item": "note",
     "item_id": "item_x",

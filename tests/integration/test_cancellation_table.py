@@ -19,7 +19,7 @@ import trio.testing
 from trealtime.agents.tools import function_tool
 from trealtime.session.runner import serve_realtime_session
 from trealtime.session.session import RealtimeSession
-from trealtime.testing.cancellation import cancel_at_each_checkpoint
+from trealtime.testing import MemoryEndpoint, cancel_at_each_checkpoint
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cancellation.md"
 
@@ -74,6 +74,21 @@ async def in_a_feed(session: Session) -> None:
     assert feed not in session._carrier.feeds
 
 
+async def attach(session: Session) -> None:
+    endpoint = MemoryEndpoint()
+    async with session.attach(endpoint):
+        await endpoint.say(bytes(4800))
+        await session.ask("Count to 3.")
+        await session.wait_for_playback()
+
+
+async def wait_closed(session: Session) -> None:
+    endpoint = MemoryEndpoint()
+    async with session.attach(endpoint) as attachment:
+        await endpoint.leave()
+        await attachment.wait_closed()
+
+
 CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "RealtimeSession.wait_closed": lambda session: session.wait_closed(),
     "RealtimeSession.send_message": lambda session: session.send_message("Hello"),
@@ -92,6 +107,8 @@ CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "RealtimeSession.retrieve_item": lambda session: session.retrieve_item(session.history[0].item_id),
     "RealtimeSession.ask": lambda session: session.ask("Count to 3."),
     "RealtimeSession.respond": respond,
+    "RealtimeSession.attach": attach,
+    "Attachment.wait_closed": wait_closed,
     "RealtimeSession.wait_for_playback": lambda session: session.wait_for_playback(),
     "RealtimeSession.__aiter__": listen,
     "SessionResponse.__anext__": respond,

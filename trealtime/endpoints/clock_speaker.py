@@ -67,7 +67,7 @@ class ClockSpeaker:
         """Play until cancelled."""
         ends_at = trio.current_time()
         while True:
-            if not self._queue:
+            while not self._queue:  # also when a flush came between the news and this task
                 self._news = trio.Event()
                 await self._news.wait()
                 ends_at = trio.current_time()

@@ -105,10 +105,6 @@ class Playout:
         """How much of what was given is still to be heard."""
         return max(0.0, self.given_ms - self.position_ms(now)) if self._stretches else 0.0
 
-    def holds(self, response_ids: set[str]) -> bool:
-        """Whether audio of one of these responses was given and is not known to be heard."""
-        return any(stretch.piece.response_id in response_ids for stretch in self._stretches)
-
     @property
     def response_ids(self) -> set[str]:
         """Whose audio was given and is not known to be heard."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from trealtime.endpoints.endpoint import Endpoint
+from trealtime.session.attaching import Attaching
 from trealtime.session.attachment import Attachment, AttachmentStatistics
 from trealtime.session.carrier import Carrier
 from trealtime.session.lifetime import Lifetime
@@ -15,7 +16,7 @@ __all__ = ["Attachments"]
 
 
 class Attachments:
-    """Makes attachments and keeps them apart."""
+    """Attaches, and says whose turn it is. `tracked`: a playback tracker says what was heard."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class Attachments:
         self._new_feed = new_feed
         self._close_timeout_s = close_timeout_s
         self._tracked = tracked
-        self._open: list[Attachment] = []
+        self._open: list[Attaching] = []
 
     @asynccontextmanager
     async def attach(self, endpoint: Endpoint, *, coalesce_ms: float) -> AsyncIterator[Attachment]:
@@ -40,37 +41,34 @@ class Attachments:
             raise TypeError(f"endpoint must be an Endpoint, got {type(endpoint).__name__}")
         if not 0 <= coalesce_ms <= 1000:
             raise ValueError(f"coalesce_ms must be from 0 to 1000, got {coalesce_ms!r}")
-        attachment = Attachment(
+        attaching = Attaching(
             self._carrier,
             self._lifetime,
             endpoint,
             self._new_feed,
-            on_open=self._begin,
-            on_end=self._end,
+            self._admit,
             coalesce_s=coalesce_ms / 1000,
             close_timeout_s=self._close_timeout_s,
         )
-        async with attachment.run():
-            yield attachment
+        try:
+            async with attaching.run() as attachment:
+                yield attachment
+        finally:
+            if attaching in self._open:
+                self._open.remove(attaching)
 
     def statistics(self) -> tuple[AttachmentStatistics, ...]:
-        """Of those that are open, in the order in which they were opened."""
-        return tuple(attachment.statistics() for attachment in self._open)
+        """Of those whose block has not ended, in the order in which they were opened."""
+        return tuple(each.attachment.statistics() for each in self._open if each.attachment is not None)
 
-    def _begin(self, attachment: Attachment) -> None:
-        """An endpoint is open; its formats are known."""
-        endpoint = attachment.endpoint
-        if endpoint.input_format is not None and any(each.endpoint.input_format is not None for each in self._open):
-            raise RuntimeError("this session has an endpoint that speaks already: two at once would be noise")
+    def _admit(self, attaching: Attaching) -> None:
+        """An endpoint is open and its formats are known: it may stay, or RuntimeError says why not."""
+        endpoint, others = attaching.endpoint, [each.endpoint for each in self._open if each.active]
+        if endpoint.input_format is not None and any(other.input_format is not None for other in others):
+            raise RuntimeError("this session has an endpoint that speaks: two at once would be noise to the server")
         if endpoint.output_format is not None:
-            if any(each.endpoint.output_format is not None for each in self._open):
-                raise RuntimeError("this session has an endpoint that plays already: only one can say what was heard")
+            if any(other.output_format is not None for other in others):
+                raise RuntimeError("this session has an endpoint that plays: only one can say what was heard")
             if self._tracked:
-                raise RuntimeError(
-                    "this session has a playback_tracker, and the endpoint says what was heard: leave the tracker out"
-                )
-        self._open.append(attachment)
-
-    def _end(self, attachment: Attachment) -> None:
-        if attachment in self._open:
-            self._open.remove(attachment)
+                raise RuntimeError("this session has a playback_tracker; an endpoint says itself what was heard")
+        self._open.append(attaching)

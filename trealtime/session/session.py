@@ -48,11 +48,12 @@ from trealtime.protocol.validation import NOT_SET
 from trealtime.session import config
 from trealtime.session.agent_settings import SettingsInput
 from trealtime.session.approvals import ApprovalWorkers
-from trealtime.session.attachment import EVENTS, Attachment
+from trealtime.session.attachment import Attachment
 from trealtime.session.attachments import Attachments
 from trealtime.session.audio_input import AudioData, audio_bytes
 from trealtime.session.carrier import Carrier
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.session.endpoint_output import EVENTS
 from trealtime.session.guardrail_workers import GuardrailWorkers, check_transcription, guardrail_policy
 from trealtime.session.handoffs import Agents
 from trealtime.session.hooks import HookCalls

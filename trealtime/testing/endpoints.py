@@ -60,6 +60,7 @@ async def check_endpoint(make: MakeEndpoint, *, tolerance_ms: float = 20.0, real
                 _a_play_that_is_cancelled_was_taken_whole_or_not_at_all,
             ]
             if realtime:
+                checks += [_a_flush_in_the_step_after_a_play_silences_it]
                 checks += [_a_flush_silences_at_once, _ten_minutes_take_ten_minutes]
         if bench.endpoint.input_format is not None:
             checks += [
@@ -100,9 +101,6 @@ class _Bench:
     far: FarSide
     tolerance_ms: float
     given: int = 0
-    flushed: int = 0
-    """What was given and not heard before the last flush."""
-
     reports: list[float] = attrs.Factory(list)
 
     def heard(self, position_ms: float) -> None:
@@ -221,6 +219,18 @@ async def _a_flush_silences_at_once(rig: _Rig) -> None:
         stale = [each for each in bench.reports if at_flush_ms + bench.tolerance_ms < each < given_ms]
         assert not stale, f"reported {stale[0]:.1f} ms, which had been thrown away"
         assert abs(bench.reports[-1] - bench.given_ms) < 1, "what came after the flush was not reported"
+
+
+async def _a_flush_in_the_step_after_a_play_silences_it(rig: _Rig) -> None:
+    async with rig.open() as bench:
+        for _ in range(2):
+            await bench.play(_tone(200, bench.output))
+            bench.endpoint.flush()
+        await trio.sleep(2)
+        bench.check_heard(0)
+        await bench.play_in_pieces(_tone(500, bench.output))
+        await bench.wait_heard(500)
+        bench.check_heard(500)
 
 
 async def _a_flush_with_nothing_to_throw_away_does_nothing(rig: _Rig) -> None:

@@ -1,0 +1,58 @@
+"""One content part on its way to an endpoint: converted, and cut into pieces that know where in the part they lie."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.events import AudioChunk
+from trealtime.endpoints.converting import StreamConverter
+from trealtime.endpoints.playout import Piece
+
+__all__ = ["PIECE_MS", "PartStream"]
+
+PIECE_MS: Final = 20
+"""How finely audio is given to an endpoint: one telephone frame, so that one that reports what it has finished is never
+further off than that."""
+
+
+@attrs.define
+class PartStream:
+    """The conversion of the part that begins with the chunk `first`, whose audio is in `source`, to `target`."""
+
+    first: AudioChunk
+    source: AudioFormat
+    target: AudioFormat
+    _converter: StreamConverter = attrs.field(init=False)
+    _taken: int = attrs.field(default=0, init=False)
+    _made: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._converter = StreamConverter(self.source, self.target)
+
+    def goes_on_with(self, chunk: AudioChunk, source: AudioFormat) -> bool:
+        """Whether `chunk` is the next one of this part, with nothing left out."""
+        first, next_ms = self.first, self.first.start_ms + self.source.duration_ms(self._taken)
+        same = (first.item_id, first.content_index, self.source) == (chunk.item_id, chunk.content_index, source)
+        return same and abs(next_ms - chunk.start_ms) < 1e-3
+
+    def convert(self, data: bytes) -> list[Piece]:
+        """The pieces that the next chunk completes."""
+        self._taken += len(data)
+        return self._cut(self._converter.convert(data))
+
+    def finish(self) -> list[Piece]:
+        """The rest: the part is over."""
+        return self._cut(self._converter.finish())
+
+    def _cut(self, audio: bytes) -> list[Piece]:
+        first, step = self.first, self.target.bytes_for_ms(PIECE_MS)
+        pieces = []
+        for begin in range(0, len(audio), step):
+            piece = audio[begin : begin + step]
+            start_ms = first.start_ms + self.target.duration_ms(self._made)
+            pieces.append(Piece(piece, first.response_id, first.item_id, first.content_index, start_ms))
+            self._made += len(piece)
+        return pieces

@@ -1,0 +1,211 @@
+"""What the agent says, from a feed to an endpoint: convert, cut into pieces, play, keep the books of what was heard.
+
+Theory of operation
+1. Pieces wait here until the endpoint takes them; what it has taken is in the `Playout` until it is heard.
+2. `purge` is called by the session in the step that interrupts, before anything else: it drops the responses' audio
+   here and has the endpoint flush. A `play` that waits is cancelled; one that was already past its wait is flushed away
+   as soon as it returns.
+3. A flush throws away more than was asked for, where another response's audio was queued as well, or where playback is
+   only held. That goes back to the pieces that wait, from where it was heard.
+4. What was heard is the endpoint's to say; `Playout` makes item positions of it, and the core's ledger believes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Final
+
+import attrs
+import trio
+
+from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.commands import Interrupt, ReportHeard, UseReports
+from trealtime.conversation.events import RealtimeSessionEvent
+from trealtime.conversation.playback import PlaybackChange
+from trealtime.endpoints.endpoint import Endpoint
+from trealtime.endpoints.gain import Gain
+from trealtime.endpoints.part_stream import PartStream
+from trealtime.endpoints.playout import Piece, Place, Playout
+from trealtime.session.carrier import Carrier
+from trealtime.session.mailbox import Feed
+
+__all__ = ["EVENTS", "EndpointOutput"]
+
+EVENTS: Final = frozenset({"audio", "audio_end", "agent_end"})
+"""What the feed of an endpoint is made of."""
+
+PROMPT_MS: Final = 100
+"""A new gain may be heard as late as this: what an endpoint holds beyond is taken back and given again."""
+
+
+class EndpointOutput:
+    """The pump of an endpoint that plays `audio_format`. `on_failure` is told what its `flush` raises."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        endpoint: Endpoint,
+        audio_format: AudioFormat,
+        feed: Feed,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self.audio_format = audio_format
+        self.bytes_played = 0
+        self.underruns = 0
+        self._carrier = carrier
+        self._endpoint = endpoint
+        self._feed = feed
+        self._on_failure = on_failure
+        self._open = True
+        self._formats: dict[str, AudioFormat] = {}
+        self._part: PartStream | None = None
+        self._waiting: deque[Piece] = deque()
+        self._playout = Playout(audio_format)
+        self._flushes = 0
+        self._gain = Gain()
+        self._held = False
+        self._resumed = trio.Event()
+        self._listening = trio.CancelScope()
+        self._playing = trio.CancelScope()
+        feed.on_put = self._note_format
+        carrier.on_purge, carrier.on_playback = self.purge, self.change_playback
+        carrier.command(UseReports(reporting=True))
+
+    @property
+    def queue_s(self) -> float:
+        """How much of what the endpoint was given is still to be heard."""
+        return self._playout.waiting_ms(trio.current_time()) / 1000
+
+    # ---- the pump ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pump until the session ends or the far side has left."""
+        try:
+            while True:
+                await self._play(await self._next_piece())
+        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+    async def _next_piece(self) -> Piece:
+        while True:
+            if self._held:
+                await self._resumed.wait()
+            elif self._waiting:
+                return self._waiting.popleft()
+            else:
+                with trio.CancelScope() as self._listening:
+                    self._take(await self._feed.receive())
+
+    async def _play(self, piece: Piece) -> None:
+        position_ms = self._playout.give(piece)
+        audio = self._gain.apply(piece.audio, self.audio_format)
+        self.bytes_played += len(audio)
+        flushes = self._flushes
+        with trio.CancelScope() as self._playing:
+            try:
+                await self._endpoint.play(audio, position_ms)
+            finally:
+                if flushes != self._flushes:
+                    self._endpoint.flush()
+
+    def _take(self, event: RealtimeSessionEvent) -> None:
+        """Make pieces of an event of the feed."""
+        part = self._part
+        if event.type == "audio":
+            chunk, source = event.audio, self._formats[event.response_id]
+            if part is None or not part.goes_on_with(chunk, source):
+                self._finish_part()
+                part = self._part = PartStream(chunk, source, self.audio_format)
+            self._waiting += part.convert(chunk.data)
+        elif event.type == "audio_end":
+            if part is not None and (part.first.item_id, part.first.content_index) == (
+                event.item_id,
+                event.content_index,
+            ):
+                self._finish_part()
+        elif event.type == "agent_end" and event.response_id is not None:
+            if part is not None and part.first.response_id == event.response_id:
+                self._finish_part()
+            self._formats.pop(event.response_id, None)
+
+    def _note_format(self, event: RealtimeSessionEvent) -> None:
+        """A response keeps the format that was acknowledged when it began to speak."""
+        if event.type == "audio":
+            self._formats.setdefault(event.response_id, self._carrier.core.output_format)
+
+    def _finish_part(self) -> None:
+        if self._part is not None:
+            self._waiting += self._part.finish()
+            self._part = None
+
+    # ---- what stops and changes it -------------------------------------------------------------------------------
+
+    def purge(self, response_ids: Collection[str]) -> None:
+        """Nothing of these responses is heard from now on."""
+        dropped = set(response_ids)
+        if self._part is not None and self._part.first.response_id in dropped:
+            self._part = None
+        self._waiting = deque(piece for piece in self._waiting if piece.response_id not in dropped)
+        if not dropped.isdisjoint(self._playout.response_ids):
+            self._flush(drop=dropped)
+
+    def change_playback(self, change: PlaybackChange) -> None:
+        """Play as usual, softer, or not for now."""
+        held, self._held = self._held, change.how == "hold"
+        as_loud, self._gain.factor = change.gain == self._gain.factor, change.gain
+        if self._held:
+            if not held:
+                self._resumed = trio.Event()
+                self._flush()
+            return
+        self._resumed.set()
+        if not as_loud and self._playout.waiting_ms(trio.current_time()) > PROMPT_MS:
+            self._flush()
+
+    def stop(self, *, interrupt: bool) -> None:
+        """Play nothing more. `interrupt`: what was not heard is interrupted, as the server is told. Idempotent."""
+        if not self._open:
+            return
+        unheard = {piece.response_id for piece in self._waiting} | self._feed.speaking | self._playout.response_ids
+        if interrupt:
+            for response_id in unheard:
+                self._carrier.command(Interrupt("app", response_id=response_id))
+        self._flush(drop=unheard)
+        self._open = False
+        self._feed.close()
+        self._carrier.on_purge, self._carrier.on_playback = lambda _: None, lambda _: None
+        self._carrier.command(UseReports(reporting=False))
+
+    def _flush(self, *, drop: Collection[str] = ()) -> None:
+        """Have the endpoint throw away what it has; what is not of `drop` will be given again."""
+        place, unheard = self._playout.flush(trio.current_time())
+        if not unheard:
+            return
+        self._flushes += 1
+        self._waiting.extendleft(piece for piece in reversed(unheard) if piece.response_id not in drop)
+        self._playing.cancel()
+        self._listening.cancel()
+        try:
+            self._endpoint.flush()
+        except Exception as error:  # noqa: BLE001  (this runs in the session's reader, which it does not concern)
+            self._on_failure(error)
+        if place is not None:
+            self._report(attrs.evolve(place, given_ms=place.heard_ms))
+
+    # ---- what the endpoint says ----------------------------------------------------------------------------------
+
+    def heard(self, position_ms: float) -> None:
+        """`EndpointLink.heard`."""
+        if not self._open:
+            return
+        now = trio.current_time()
+        place = self._playout.report(position_ms, now)
+        if place is None:
+            return
+        if self._part is not None and not self._waiting and self._playout.waiting_ms(now) == 0:
+            self.underruns += 1
+        self._report(place)
+
+    def _report(self, place: Place) -> None:
+        self._carrier.command(ReportHeard(place.item_id, place.content_index, place.heard_ms, place.given_ms))
