@@ -106,6 +106,9 @@ if TYPE_CHECKING:
     from trealtime.conversation.usage import TranscriptionUsage, Usage
     from trealtime.emulator.options import EmulatorLimits
     from trealtime.emulator.server import Emulator, open_emulator
+    from trealtime.endpoints.console import AudioLevels, ConsoleEndpoint, ConsoleStatistics
+    from trealtime.endpoints.echo_gate import EchoGateStatistics
+    from trealtime.endpoints.sound_card import SoundDevice, list_devices
     from trealtime.endpoints.twilio.endpoint import TwilioEndpoint, TwilioStatistics, accept_twilio_stream
     from trealtime.endpoints.twilio.signature import check_twilio_signature
     from trealtime.endpoints.twilio.stream import TwilioCall
@@ -143,6 +146,7 @@ if TYPE_CHECKING:
         TwilioStreamError,
         WebhookRefused,
     )
+    from trealtime.mcp.hosted import HostedMCPTool
     from trealtime.mcp.servers import (
         MCPConfig,
         MCPServer,
@@ -230,6 +234,7 @@ __all__ = [
     "HostedTool",
     "Reject",
     # MCP servers
+    "HostedMCPTool",
     "MCPConfig",
     "MCPServer",
     "MCPServerStdio",
@@ -351,6 +356,13 @@ __all__ = [
     "OpenAIRealtimeWebSocketModel",
     "RealtimeModel",
     "TransportConfig",
+    # Microphone and loudspeaker
+    "AudioLevels",
+    "ConsoleEndpoint",
+    "ConsoleStatistics",
+    "EchoGateStatistics",
+    "SoundDevice",
+    "list_devices",
     # Phone calls and browsers
     "ClientSecret",
     "IncomingCall",
@@ -528,6 +540,9 @@ _NAMES = {
     "trealtime.session.attachment": ("Attachment", "AttachmentStatistics"),
     "trealtime.emulator.options": ("EmulatorLimits",),
     "trealtime.emulator.server": ("Emulator", "open_emulator"),
+    "trealtime.endpoints.console": ("AudioLevels", "ConsoleEndpoint", "ConsoleStatistics"),
+    "trealtime.endpoints.echo_gate": ("EchoGateStatistics",),
+    "trealtime.endpoints.sound_card": ("SoundDevice", "list_devices"),
     "trealtime.endpoints.twilio.endpoint": ("TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"),
     "trealtime.endpoints.twilio.signature": ("check_twilio_signature",),
     "trealtime.endpoints.twilio.stream": ("TwilioCall",),
@@ -580,6 +595,7 @@ _NAMES = {
     ),
     "trealtime.protocol.validation": ("NOT_SET",),
     "trealtime.protocol.user_input": ("AudioPart", "ImagePart", "TextPart", "UserMessage", "image_part"),
+    "trealtime.mcp.hosted": ("HostedMCPTool",),
     "trealtime.mcp.servers": (
         "MCPConfig",
         "MCPServer",

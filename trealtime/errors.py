@@ -268,7 +268,10 @@ class SlowConsumer(TrealtimeError):
 
 
 class GuardrailFailed(TrealtimeError):
-    """A guardrail raised, gave no verdict, or took longer than its time: it was skipped. The cause is ``__cause__``."""
+    """A guardrail raised, gave no verdict, or took longer than its time. The cause is ``__cause__``.
+
+    A guardrail of what is said was skipped; what a tool guardrail was to check did not pass.
+    """
 
     def __init__(self, message: str, *, guardrail_name: str) -> None:
         self.guardrail_name = guardrail_name
@@ -355,7 +358,8 @@ class ToolFailed(TrealtimeError):
 
 
 class MCPServerFailed(TrealtimeError):
-    """The MCP server `server_name` did not start, or has ended; the message says why."""
+    """The MCP server `server_name` did not start, or has ended, or is one of the service's (`server_name` is its label,
+    where that is known) whose tools it could not list."""
 
     def __init__(self, message: str, *, server_name: str) -> None:
         self.server_name = server_name

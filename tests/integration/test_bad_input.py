@@ -92,6 +92,7 @@ ARGUMENTS: dict[str, Any] = {
     "agent": RealtimeAgent(name="Another"),
     "audio": b"\0\0",
     "audio_end_ms": 0,
+    "call_id": "call_x",
     "endpoint": MemoryEndpoint(),
     "event": {"type": "input_audio_buffer.clear"},
     "item": "note",

@@ -99,6 +99,8 @@ CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "RealtimeSession.send_raw": lambda session: session.send_raw({"type": "input_audio_buffer.clear"}),
     "RealtimeSession.interrupt": lambda session: session.interrupt(),
     "RealtimeSession.cancel_response": lambda session: session.cancel_response(),
+    "RealtimeSession.approve_tool_call": lambda session: session.approve_tool_call("call_x"),
+    "RealtimeSession.reject_tool_call": lambda session: session.reject_tool_call("call_x"),
     "RealtimeSession.update_settings": lambda session: session.update_settings({"instructions": "x"}),
     "RealtimeSession.update_agent": lambda session: session.update_agent(session.current_agent.clone(instructions="x")),
     "RealtimeSession.create_item": lambda session: session.create_item("note"),
