@@ -14,6 +14,7 @@ from trealtime.agents.handoffs import Handoff
 from trealtime.agents.hooks import RealtimeAgentHooks
 from trealtime.agents.tools import FunctionTool
 from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.mcp.hosted import HostedMCPTool
 from trealtime.mcp.servers import MCPConfig, MCPServer, mcp_config
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class AgentChanges(TypedDict, total=False):
     name: str
     instructions: Instructions[Any] | None
     prompt: Mapping[str, object] | None
-    tools: Sequence[FunctionTool]
+    tools: Sequence[FunctionTool | HostedMCPTool]
     mcp_servers: Sequence[MCPServer]
     mcp_config: MCPConfig | Mapping[str, object] | None
     handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]]
@@ -81,7 +82,7 @@ class RealtimeAgent(Generic[ContextT]):
     instructions: Instructions[ContextT] | None = attrs.field(default=None, kw_only=True)
     prompt: Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
     # Converted in __attrs_post_init__, after the check: tuple("text") would succeed.
-    tools: Sequence[FunctionTool] = attrs.field(default=(), kw_only=True)
+    tools: Sequence[FunctionTool | HostedMCPTool] = attrs.field(default=(), kw_only=True)
     mcp_servers: Sequence[MCPServer] = attrs.field(default=(), kw_only=True)
     mcp_config: MCPConfig = attrs.field(default=None, kw_only=True, converter=mcp_config)
     handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]] = attrs.field(default=(), kw_only=True)
@@ -179,18 +180,19 @@ def _guardrails(guardrails: object, field: str, kind: type) -> tuple[Any, ...]:
 
 
 def _check_tools(tools: object, agent_name: str) -> None:
-    _require(isinstance(tools, list | tuple), "tools", tools, "a list or tuple of FunctionTool")
+    _require(isinstance(tools, list | tuple), "tools", tools, "a list or tuple of FunctionTool and HostedMCPTool")
     assert isinstance(tools, list | tuple)
     problems: list[SettingsProblem] = []
-    names: set[str] = set()
+    names: set[tuple[str, str]] = set()
     for index, tool in enumerate(tools):
-        hint = "a FunctionTool; decorate a function with @function_tool"
-        _require(isinstance(tool, FunctionTool), f"tools[{index}]", tool, hint)
-        if tool.name in names:
-            problems.append(
-                SettingsProblem(f"tools[{index}].name", tool.name, "a name that no other tool of the agent has")
-            )
-        names.add(tool.name)
+        hint = "a FunctionTool (decorate a function with @function_tool) or a HostedMCPTool"
+        _require(isinstance(tool, FunctionTool | HostedMCPTool), f"tools[{index}]", tool, hint)
+        hosted = isinstance(tool, HostedMCPTool)
+        kind, name = ("server_label", tool["server_label"]) if hosted else ("name", tool.name)
+        if (kind, name) in names:
+            allowed = f"a {kind} that no other tool of the agent has"
+            problems.append(SettingsProblem(f"tools[{index}].{kind}", name, allowed))
+        names.add((kind, name))
     if problems:
         raise SettingsError(problems, what=f"RealtimeAgent {agent_name!r}")
 

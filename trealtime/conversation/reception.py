@@ -31,7 +31,7 @@ from trealtime.conversation.handoffs import complete_switch
 from trealtime.conversation.hold_back import hold
 from trealtime.conversation.input_guardrails import turn_committed, turn_refused, turn_transcribed
 from trealtime.conversation.interrupts import interrupt, silence
-from trealtime.conversation.items import ItemStatus
+from trealtime.conversation.items import ItemStatus, OtherItem
 from trealtime.conversation.responses import (
     begin_response,
     end_response,
@@ -43,7 +43,7 @@ from trealtime.conversation.server_errors import is_collision, is_harmless, is_r
 from trealtime.conversation.state import State
 from trealtime.conversation.tool_calls import begin_call, offer_tools
 from trealtime.conversation.usage import parse_transcription_usage
-from trealtime.errors import AudioFormatError, ProtocolError, ServerRefused, SettingsRefused
+from trealtime.errors import AudioFormatError, MCPServerFailed, ProtocolError, ServerRefused, SettingsRefused
 from trealtime.protocol import server_events as wire
 from trealtime.protocol.acknowledgement import session_differences
 
@@ -478,6 +478,18 @@ def playing_ended(
         state.server_plays = None
 
 
+# ---- MCP servers of the service --------------------------------------------------------------------------------------
+
+
+def listing_failed(state: State, event: wire.McpListToolsFailed, now: float, fx: Effects) -> None:
+    """The service got no tools from an MCP server. Its item names the server, where there is one."""
+    item = state.history.item(event.item_id) if event.item_id in state.history else None
+    label = _text(item.data.get("server_label")) if isinstance(item, OtherItem) else ""
+    which = f"the MCP server {label!r}" if label else "an MCP server"
+    failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
+    state.emit(fx, RealtimeError(error=failure, info=state.info))
+
+
 # ---- what is not an event we know -----------------------------------------------------------------------------------
 
 
@@ -518,6 +530,7 @@ RECEPTION: Final[Mapping[type, Handler]] = {
     wire.ResponseOutputItemAdded: output_item_added,
     wire.ResponseOutputItemDone: output_item_done,
     wire.ResponseContentPartDone: content_part_done,
+    wire.McpListToolsFailed: listing_failed,
     wire.ResponseOutputTextDelta: text_delta,
     wire.ResponseOutputTextDone: text_done,
     wire.ResponseOutputAudioTranscriptDelta: transcript_delta,

@@ -390,7 +390,7 @@ async def open_emulator(
     one); expiry times count from it on Trio's clock. `on_event` is called with every event that passes,
     synchronously: it must not block, and not raise.
 
-    `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async, or sync and quick.
+    `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async or sync and quick.
     Raises TypeError for one that has no JSON Schema.
     """
     options = EmulatorOptions(
