@@ -21,6 +21,7 @@ from trealtime.endpoints.sound_card import SoundCard, list_devices
 from trealtime.errors import AudioDeviceError, AudioFormatError, EndpointFailed, MissingDependency
 from trealtime.session.runner import RealtimeRunner
 from trealtime.testing.audio_device import FakeAudioDevice
+from trealtime.testing.endpoints import check_endpoint
 
 RATE = 48_000
 STORY = "Tell me a long story."
@@ -197,6 +198,49 @@ def test_a_rate_that_is_none_is_refused(rate: int, error: type[Exception]) -> No
 def test_the_device_for_tests_is_no_quicker_than_devices_are() -> None:
     with pytest.raises(ValueError, match="output_delay_ms"):
         FakeAudioDevice(output_delay_ms=5)
+
+
+# ---- the contract of endpoints --------------------------------------------------------------------------------------
+
+
+class _Orderly(ConsoleEndpoint):
+    """A console knows no orderly end of the far side: here, its device going away is one."""
+
+    async def receive(self) -> bytes:
+        try:
+            return await super().receive()
+        except AudioDeviceError:
+            raise trio.EndOfChannel from None
+
+
+@attrs.frozen(eq=False)
+class Room:
+    """Whoever sits at the device, for `check_endpoint`."""
+
+    device: FakeAudioDevice
+
+    async def say(self, audio: bytes) -> None:
+        self.device.say(np.frombuffer(audio, "<i2"))
+        await trio.sleep(len(audio) / 2 / self.device.rate)
+
+    def heard(self) -> bytes:
+        played = self.device.played[: self.device.heard_until(trio.current_time())]
+        blocks = np.pad(played, (0, -len(played) % 40)).reshape(-1, 40)  # of 5 ms, as the fades
+        return blocks[blocks.any(axis=1)].astype("<i2").tobytes()
+
+    async def leave(self) -> None:
+        self.device.unplug()
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_console_keeps_the_contract_of_endpoints(autojump_clock) -> None:
+    @asynccontextmanager
+    async def make() -> AsyncIterator[tuple[ConsoleEndpoint, Room]]:
+        device = FakeAudioDevice(rate=8_000, block_ms=20)
+        yield _Orderly(device=device, echo_gate=False), Room(device)
+
+    # What the device has is heard still: 20 ms of delay, a block, a fade.
+    await check_endpoint(make, tolerance_ms=45)
 
 
 # ---- in a session ---------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """What voice agents, and wires and endpoints of your own, are tested with."""
 
+from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.endpoints import FarSide, check_endpoint
 from trealtime.testing.memory_endpoint import MemoryEndpoint
-from trealtime.testing.twilio import FakeTwilio, HeardFrame, open_fake_twilio
+from trealtime.testing.twilio import ClearedBuffer, FakeTwilio, HeardFrame, open_fake_twilio
 from trealtime.testing.wires import check_wire, memory_wire_pair, open_websocket_wire_pair
 
 __all__ = [
     "CancelHere",
+    "ClearedBuffer",
+    "FakeAudioDevice",
     "FakeTwilio",
     "FarSide",
     "HeardFrame",
