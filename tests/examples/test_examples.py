@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -219,3 +220,52 @@ def test_wav_turn_says_in_one_line_why_it_cannot_connect(question: Path, tmp_pat
     done = run("wav_turn.py", question, tmp_path / "answer.wav", "--url", "ws://127.0.0.1:9/v1/realtime")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"wav_turn: .*127\.0\.0\.1:9.*\n", done.stderr)
+
+
+# ---- support_desk ---------------------------------------------------------------------------------------------------
+
+CALL = """\
+Caller  Hello, my bicycle came with a bent wheel. It is order 1234.
+*  Reception hands over to Service
+Service  This is the service desk. I am sorry about the wheel, I will look after it.
+Caller  Please refund the 120 euros that the wheel cost.
+*  refund {"order_id": 1234, "euros": 120} needs approval
+*  refund {"order_id": 1234, "euros": 120} begins
+*  refund is done: 120 euros for order 1234 are on their way to Ada.
+Service  Your 120 euros are on their way.
+Caller  Do you guarantee that the money is here tomorrow?
+*  no_guarantees has tripped
+*  silence, N s of the answer have been heard
+Service  Of course, we guarantee ... (stopped)
+Service  It usually takes two days, and I cannot promise more than that.
+Caller  Then find me another front wheel.
+*  find_part {"part": "front wheel"} begins
+Caller  While you look: how long are you open today?
+Service  We are open until six.
+*  find_part is done: front wheel: two in the branch at the station.
+Service  I found two front wheels, in the branch at the station.
+Caller  Thank you, goodbye!
+Service  You are welcome. Goodbye!
+"""
+
+
+def test_support_desk_hands_over_asks_for_approval_stops_and_recovers_and_talks_while_a_tool_runs() -> None:
+    began = time.monotonic()
+    done = run("support_desk.py")
+    assert (done.returncode, done.stderr) == (0, "No OPENAI_API_KEY: an emulator plays both agents, from a script.\n")
+    assert time.monotonic() - began < 20  # the call lasts half a minute
+    call, _, summary = done.stdout.partition("\n\n")
+    times, lines = zip(*(line.split(" s ", 1) for line in call.splitlines()), strict=True)
+    said = [re.sub(r"silence, \d\.\d s", "silence, N s", line.strip()) for line in lines]
+    assert said == CALL.splitlines()
+    at = dict(zip(said, map(float, times), strict=True))
+    assert list(map(float, times)) == sorted(map(float, times))
+    begins, ends = (at[line] for line in said if line.startswith("* ") and "find_part" in line)
+    assert ends - begins == pytest.approx(10, abs=0.2)
+    assert re.fullmatch(r"10 answers, \d+ tokens\. Paid back: \{1234: 120\.0\}\n", summary)
+
+
+def test_support_desk_says_in_one_line_why_it_cannot_connect() -> None:
+    done = run("support_desk.py", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL="ws://127.0.0.1:9/v1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"ConnectFailed: .*127\.0\.0\.1:9.*\n", done.stderr)
