@@ -269,7 +269,8 @@ def settings_classes() -> list[type[Any]]:
 
     config = [trealtime.RealtimeRunConfig, trealtime.RealtimeModelConfig, trealtime.TransportConfig]
     names = [name for name in trealtime.__all__ if name.endswith("Settings")]
-    return [*config, *(getattr(trealtime, name) for name in names), trealtime.CustomVoice, trealtime.TokenLimits]
+    usage = [trealtime.ModelPrices, trealtime.SessionLimits]
+    return [*config, *(getattr(trealtime, name) for name in names), trealtime.CustomVoice, trealtime.TokenLimits, *usage]
 
 
 @pytest.mark.parametrize("settings_class", settings_classes(), ids=lambda kind: kind.__name__)

@@ -9,6 +9,7 @@ import trio
 from trealtime.conversation.commands import CollectAudio, Interrupt
 from trealtime.conversation.effects import ResponseResult
 from trealtime.conversation.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent
+from trealtime.conversation.usage import Usage, add_usage
 from trealtime.session.carrier import Carrier
 from trealtime.session.lifetime import Lifetime
 from trealtime.session.mailbox import Feed
@@ -33,6 +34,7 @@ class SessionResponse:
         self._plays = False
         self._text: list[str] = []
         self._items: dict[str, None] = {}
+        self._usage: Usage | None = None
         feed.on_put = self._note
 
     @property
@@ -45,6 +47,12 @@ class SessionResponse:
     def item_ids(self) -> tuple[str, ...]:
         """The items of the conversation that have come of it so far, in order."""
         return tuple(self._items)
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it has taken so far, with an entry for each response where tools were called; None while nothing is
+        known."""
+        return self._usage
 
     # ---- as it comes ---------------------------------------------------------------------------------------------
 
@@ -131,6 +139,8 @@ class SessionResponse:
             self._text.append(event.delta)
         if event.type == "agent_end":
             self._items.update(dict.fromkeys(event.item_ids))
+            if event.usage is not None:
+                self._usage = add_usage(self._usage or Usage(), event.usage)
         elif (item_id := getattr(event, "item_id", None)) is not None:
             self._items[item_id] = None
 

@@ -19,7 +19,7 @@ class Turn:
     """One answer, whole.
 
     `text` is what was written or said, `audio` its sound in the session's output format, `items` the items of history
-    that came of it, `usage` its tokens, `status` and `reason` how it ended (``"cancelled"`` after a barge-in).
+    that came of it, `usage` all that it took, `status` and `reason` how it ended (``"cancelled"`` after a barge-in).
     """
 
     text: str
@@ -50,7 +50,7 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
         text=text,
         audio=b"".join(event.audio.data for event in heard),
         items=items({*response.item_ids, *output}),
-        usage=result.usage,
+        usage=response.usage,
         status=result.status,
         reason=result.reason,
         response_id=result.response_id,
