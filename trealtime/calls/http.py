@@ -100,17 +100,19 @@ class HttpRequests:
     ) -> Mapping[str, Any]:
         """The answer's JSON object ({} where it has none). `request` names it in errors."""
         headers = await self._headers()
-        with trio.move_on_after(self.timeout_s):
+        deadline = trio.current_time() + self.timeout_s
+        with trio.move_on_at(deadline):
             attempt = 1
             while True:
                 try:
                     return await self._once(path, body, headers, request=request)
                 except RequestFailed as failed:
                     again = failed.not_acted_on or (repeatable and _may_pass(failed))
-                    if attempt == self.attempts or not again:
-                        raise
                     wait_s = _FIRST_WAIT_S * 2 ** (attempt - 1) * self.rng.uniform(0.75, 1)
                     wait_s = max(wait_s, failed.retry_after_s or 0.0)
+                    late = trio.current_time() + wait_s >= deadline
+                    if attempt == self.attempts or late or not again:
+                        raise
                 await trio.sleep(wait_s)
                 attempt += 1
         raise RequestFailed(f"{request}: no answer within {self.timeout_s:g} s", request=request)
