@@ -20,7 +20,7 @@ from trealtime.conversation import commands as cmd
 from trealtime.conversation.checks import GuardrailPolicy
 from trealtime.conversation.effects import Effects, GuardrailCheck
 from trealtime.conversation.handoffs import AgentSwitch
-from trealtime.errors import ConnectionLost, InputGuardrailTripwireTriggered
+from trealtime.errors import ConnectionLost, GuardrailFailed, InputGuardrailTripwireTriggered
 
 
 def harmless(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
@@ -739,3 +739,89 @@ def test_messages_that_carry_no_text_and_items_that_nobody_says_are_not_checked(
     item = {"id": "item_x", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "old"}]}
     talk.do(cmd.CreateItem(item))
     assert checks(talk) == []
+
+
+# ---- guardrails that fail, and those that never answer --------------------------------------------------------------
+
+
+def failed(check: GuardrailCheck) -> tuple[Any, ...]:
+    verdict = GuardrailFunctionOutput(GuardrailFailed("no", guardrail_name="polite"), tripwire_triggered=True)
+    if check.which == "input":
+        return (InputGuardrailResult(guardrail=INPUT, user_input=check.text, agent=check.agent, output=verdict),)
+    return (OutputGuardrailResult(guardrail=OUTPUT, agent_output=check.text, agent=check.agent, output=verdict),)
+
+
+@pytest.mark.parametrize(
+    "options, stops",
+    [
+        ({}, False),
+        ({"on_failure": "skip"}, False),
+        ({"on_failure": "stop"}, True),
+        ({"hold_back": True}, True),
+        ({"hold_back": True, "on_failure": "skip"}, False),
+    ],
+)
+@pytest.mark.parametrize("overdue", [True, False])
+def test_an_answer_whose_guardrail_fails_goes_on_or_is_stopped(make_talk, options, stops, overdue) -> None:
+    talk = speaking(make_talk, **options)
+    (check,) = checks(talk)
+    fx = talk.do(cmd.ReportCheck(check.serial, failed=failed(check), overdue=overdue))
+    assert bool(emitted(fx, "guardrail_tripped")) == stops
+    assert bool(sent(fx, "response.cancel")) == stops
+
+
+@pytest.mark.parametrize("on_failure, answered", [(None, True), ("skip", True), ("stop", False)])
+@pytest.mark.parametrize("overdue", [True, False])
+def test_words_of_the_user_whose_guardrail_fails_are_answered_or_not(make_talk, on_failure, answered, overdue) -> None:
+    talk = listening(make_talk, on_failure=on_failure, hold_back=True)
+    say(talk, "hello")
+    (check,) = checks(talk)
+    fx = talk.do(cmd.ReportCheck(check.serial, failed=failed(check), overdue=overdue))
+    assert bool(sent(fx, "response.create")) == answered
+    assert not talk.do(cmd.ReportCheck(check.serial, failed=failed(check))).emit  # nothing is decided twice
+
+
+@pytest.mark.parametrize("late", ["passes", "trips", "never comes"])
+def test_a_guardrail_that_hangs_in_a_thread_holds_nothing_back_and_its_trip_still_counts(make_talk, late) -> None:
+    talk = guarded(make_talk, hold_back=True, on_failure="skip")
+    talk.created("resp_1")
+    talk.output_item("resp_1", "item_a")
+    talk.transcript("resp_1", "item_a", "you silly person")
+    talk.audio("resp_1", "item_a", 1000)
+    (check,) = checks(talk)
+    fx = talk.do(cmd.ReportCheck(check.serial, failed=failed(check), overdue=True))
+    assert emitted(fx, "audio")
+    if late != "never comes":
+        fx = trip(talk, check) if late == "trips" else let_pass(talk, check)
+        assert bool(sent(fx, "response.cancel")) == (late == "trips")
+        assert talk.core.guardrail_counters().checks_open == 0
+    talk.done("resp_1")
+    assert talk.events_of("agent_end")
+
+
+def test_an_answer_of_which_too_much_is_held_back_is_stopped(make_talk) -> None:
+    talk = guarded(make_talk, hold_back=True, hold_back_s=2)
+    talk.created("resp_1")
+    talk.output_item("resp_1", "item_a")
+    talk.transcript("resp_1", "item_a", "you silly person")
+    for _ in range(2):
+        assert not talk.audio("resp_1", "item_a", 1000)
+    talk.transcript("resp_1", "item_a", "how are you")
+    fx = talk.audio("resp_1", "item_a", 10)
+    assert [event.type for event in fx.emit] == ["error", "audio_interrupted", "history_updated"]
+    assert "2 s of audio" in str(fx.emit[0].error)
+    assert fx.cancel_checks == ["resp_1"]
+    assert sent(fx, "response.cancel")
+    assert sent(fx, "conversation.item.truncate")[0]["audio_end_ms"] == 0
+    assert talk.core.guardrail_counters().audio_held == 0
+    talk.done("resp_1", "cancelled")
+    assert [event.reason for event in talk.events_of("agent_end")] == ["guardrail"]
+
+
+def test_audio_that_was_released_does_not_count_as_held_back(make_talk) -> None:
+    talk = guarded(make_talk, hold_back=True, hold_back_s=2)
+    talk.created("resp_1")
+    for number in range(5):
+        talk.transcript("resp_1", "item_a", "0123456789")
+        assert not talk.audio("resp_1", "item_a", 1500)
+        assert emitted(let_pass(talk, checks(talk)[number]), "audio")

@@ -128,7 +128,7 @@ async def test_b237_guardrails_run_side_by_side_and_report_in_their_order(autoju
         nursery.cancel_scope.cancel()
 
 
-async def test_b238_a_guardrail_that_raises_is_skipped_and_told(autojump_clock, service, make_runner) -> None:
+async def test_b238_a_guardrail_that_raises_is_skipped_and_told(service, make_runner) -> None:
     class Nameless:
         def __call__(self, context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
             raise ValueError("oops")
@@ -168,19 +168,49 @@ async def test_b239_a_guardrail_that_raises_a_group_is_skipped_too(autojump_cloc
     assert turn.status == "completed"
 
 
-async def test_a_guardrail_that_takes_too_long_is_skipped(autojump_clock, service, make_runner) -> None:
+@pytest.mark.parametrize("on_failure, audio", [("skip", 48_000), (None, 0)])
+async def test_a_guardrail_that_takes_too_long_is_skipped_or_stops_what_it_holds_back(
+    autojump_clock, service, make_runner, on_failure, audio
+) -> None:
     @output_guardrail
     async def stuck(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
         await trio.sleep_forever()
         raise AssertionError
 
-    runner = make_runner(output_guardrails=[stuck], guardrails_settings={"hold_back": True, "timeout_s": 2})
+    settings = {"hold_back": True, "timeout_s": 2, "on_failure": on_failure, "recovery": None}
+    runner = make_runner(output_guardrails=[stuck], guardrails_settings=settings)
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
         async with session.subscribe("error") as feed:
             turn = await session.ask("Hi")
             assert "longer than 2 s" in str((await feed.receive()).error)
-    assert len(turn.audio) == 48_000
+    assert len(turn.audio) == audio
+
+
+async def test_a_guardrail_that_never_returns_holds_up_nothing_and_what_the_others_say_counts(
+    service, make_runner
+) -> None:
+    stuck, asked = threading.Event(), threading.Event()
+
+    @output_guardrail
+    def hangs(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
+        asked.set()
+        stuck.wait(20)
+        return GuardrailFunctionOutput("late", tripwire_triggered=True)
+
+    settings = {"timeout_s": 0.05, "recovery": None, "debounce_text_length": 5}
+    runner = make_runner(output_guardrails=[hangs, no_secrets], guardrails_settings=settings)
+    with trio.fail_after(15):
+        async with runner.session() as session, session.subscribe("error", "guardrail_tripped") as feed:
+            server = service.last
+            await server.begin()
+            await server.begin_item()
+            await server.transcript("The secret is out.")
+            failure, trip = await feed.receive(), await feed.receive()
+            assert "cannot be stopped" in str(failure.error)
+            assert [result.guardrail for result in trip.guardrail_results] == [no_secrets]
+            assert asked.is_set()
+            stuck.set()
 
 
 async def test_a_sync_guardrail_runs_in_a_thread(service, make_runner) -> None:

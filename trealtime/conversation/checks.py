@@ -52,8 +52,14 @@ class GuardrailPolicy:
 
     debounce_text_length: int = 100
     hold_back: bool = False
+    hold_back_s: float = 120.0
     recovery: Recovery = "system"
     input_recovery: Recovery = None
+    on_failure: Literal["skip", "stop"] | None = None
+
+    def stops(self, which: Literal["output", "input"]) -> bool:
+        """Whether a guardrail that fails stops what it should have checked."""
+        return self.on_failure == "stop" or (self.on_failure is None and which == "output" and self.hold_back)
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +168,7 @@ class Delay:
     longest_s: float = 0.0
     total_s: float = 0.0
     pieces: int = 0
+    held_ms: float = 0.0
 
 
 @attrs.define

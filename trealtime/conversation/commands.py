@@ -214,10 +214,15 @@ class UseTools:
 
 @attrs.frozen
 class ReportCheck:
-    """A `GuardrailCheck` is done: the results that tripped, none when it passed."""
+    """A `GuardrailCheck` is done: the results that tripped, none when it passed, and those of guardrails that `failed`.
+
+    `overdue`: some have not answered in time; when they do, the check reports once more.
+    """
 
     serial: int
     tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = ()
+    failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = ()
+    overdue: bool = False
 
 
 @attrs.frozen

@@ -128,6 +128,8 @@ class Conversation:
         state = self._state
         if type(event) is ResponseOutputAudioDelta:  # the hot path: it asks for nothing and opens no gate
             receive_audio(state, event, now, fx)
+            if fx.purge:  # too much of it was held back
+                self._proceed(now, fx)
             return fx
         if self._raw_events and data is not None:
             fx.emit += [RealtimeRawModelEvent(data=each, info=state.info) for each in model_events(event, data)]

@@ -14,8 +14,11 @@ Theory of operation
 4. Input. While something that the user said or wrote is unchecked, no response is asked for in the conversation: the
    model would see it. Turns of the user wait for their transcript first. What trips is deleted from the conversation,
    and requests that were made to answer it are dropped, or answer the recovery message instead.
-5. Nothing waits for ever: a check always reports (the workers see to that), and a transcript that does not come is
-   given up like a response that does not come.
+5. Nothing waits for ever: a check always reports (the workers see to that), also where one of its guardrails hangs in a
+   thread; then it reports once more when that has returned, and a trip still counts. A transcript that does not come is
+   given up like a response that does not come. What is held back is bounded: an answer beyond that is stopped.
+6. A guardrail that fails is skipped, or stops what it should have checked: with hold-back it does, since nobody has
+   said that it may be heard.
 
 What is known is in `checks`, points 3 and 4 are in `hold_back` and `input_guardrails`.
 """
@@ -23,18 +26,20 @@ What is known is in `checks`, points 3 and 4 are in `hold_back` and `input_guard
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from trealtime.conversation.checks import Recovery, Said, Watch, recover, start_check, text_of
 from trealtime.conversation.effects import Effects
-from trealtime.conversation.events import RealtimeGuardrailTripped
+from trealtime.conversation.events import RealtimeError, RealtimeGuardrailTripped
 from trealtime.conversation.hold_back import release
 from trealtime.conversation.input_guardrails import admit, refuse
 from trealtime.conversation.interrupts import interrupt
 from trealtime.conversation.state import Response, State
+from trealtime.errors import GuardrailFailed
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.conversation.commands import ReportCheck
 
 __all__ = [
     "forget_everything",
@@ -43,6 +48,7 @@ __all__ = [
     "item_over",
     "newer_response",
     "response_over",
+    "stop_overfull",
     "verdict",
     "watch_response",
 ]
@@ -134,28 +140,30 @@ def _forget(state: State, watch: Watch) -> None:
 # ---- verdicts -------------------------------------------------------------------------------------------------------
 
 
-def verdict(
-    state: State,
-    serial: int,
-    tripped: Sequence[OutputGuardrailResult | InputGuardrailResult],
-    now: float,
-    fx: Effects,
-) -> None:
-    """A check has reported: the results that tripped, none when it passed."""
-    owner = state.guardrails.checking.pop(serial, None)
-    if isinstance(owner, Watch):
-        said, item_id, text = owner.open.pop(serial)
-        if tripped:
-            _trip(state, owner, item_id, text, tuple(tripped), now, fx)
-        else:
-            said.passed = max(said.passed, len(text))
-            release(state, now, fx)
-        _forget(state, owner)
-    elif owner is not None:
-        if tripped:
-            refuse(state, owner, cast("tuple[InputGuardrailResult, ...]", tuple(tripped)), fx)
+def verdict(state: State, report: ReportCheck, now: float, fx: Effects) -> None:
+    """A check has reported."""
+    mine = state.guardrails
+    owner = mine.checking.get(report.serial)
+    if owner is None:
+        return
+    which: Literal["output", "input"] = "output" if isinstance(owner, Watch) else "input"
+    stopping = (*report.tripped, *(report.failed if mine.policy.stops(which) else ()))
+    if not isinstance(owner, Watch):  # whatever still comes of this check comes too late
+        del mine.checking[report.serial]
+        if stopping:
+            refuse(state, owner, cast("tuple[InputGuardrailResult, ...]", stopping), fx)
         else:
             admit(state, owner)
+        return
+    said, item_id, text = owner.open[report.serial]
+    if not report.overdue:
+        del mine.checking[report.serial], owner.open[report.serial]
+    if stopping:
+        _trip(state, owner, item_id, text, stopping, now, fx)
+    else:
+        said.passed = max(said.passed, len(text))
+        release(state, now, fx)
+    _forget(state, owner)
 
 
 def _trip(
@@ -168,12 +176,8 @@ def _trip(
     fx: Effects,
 ) -> None:
     mine, response = state.guardrails, watch.response
-    watch.tripped = True
     mine.trips += 1
-    for serial in watch.open:
-        del mine.checking[serial]
-    watch.open.clear()
-    fx.cancel_checks.append(response.id)
+    _call_off(state, watch, fx)
     state.emit(
         fx,
         RealtimeGuardrailTripped(
@@ -194,6 +198,28 @@ def _trip(
     if response.in_conversation and not newer and not interrupted_before:
         depth = response.request.recovery if response.request is not None else 0
         recover(state, mine.policy.recovery, _feedback(mine.policy.recovery, results), depth + 1)
+
+
+def stop_overfull(state: State, response_id: str, now: float, fx: Effects) -> None:
+    """Stop an answer of which more is held back than may be: nobody has said that it may be heard."""
+    mine = state.guardrails
+    watch, delay = mine.watches.get(response_id), mine.delays.get(response_id)
+    if watch is None or watch.tripped or delay is None or delay.held_ms <= mine.policy.hold_back_s * 1000:
+        return
+    names = ", ".join(guardrail.get_name() for guardrail in watch.guardrails)
+    problem = f"no verdict on {mine.policy.hold_back_s:g} s of audio that is held back: the answer was stopped"
+    state.emit(fx, RealtimeError(error=GuardrailFailed(problem, guardrail_name=names), info=state.info))
+    _call_off(state, watch, fx)
+    interrupt(state, "guardrail", now, fx, response_id=response_id)
+
+
+def _call_off(state: State, watch: Watch, fx: Effects) -> None:
+    """It is decided: no other verdict on this response matters."""
+    watch.tripped = True
+    for serial in watch.open:
+        del state.guardrails.checking[serial]
+    watch.open.clear()
+    fx.cancel_checks.append(watch.response.id)
 
 
 def _feedback(recovery: Recovery, results: Sequence[OutputGuardrailResult | InputGuardrailResult]) -> str:

@@ -31,7 +31,12 @@ def hold(state: State, response_id: str, event: RealtimeAudio | RealtimeAudioEnd
         delay = mine.delays.setdefault(response_id, Delay(now))
         delay.began = delay.began if delay.pieces else now
         delay.pieces += 1
+        delay.held_ms += _length_ms(state, event)
     release(state, now, fx)
+
+
+def _length_ms(state: State, event: RealtimeAudio) -> float:
+    return state.output_format.duration_ms(len(event.audio.data))
 
 
 def hold_end(
@@ -89,6 +94,7 @@ def _tell(state: State, entry: Held, now: float, fx: Effects) -> None:
     if delay is not None and entry.event.type == "audio":
         delay.longest_s = max(delay.longest_s, now - entry.since)
         delay.pieces -= 1
+        delay.held_ms -= _length_ms(state, entry.event)
         if not delay.pieces:
             delay.total_s += now - delay.began
             mine.last_hold = HoldDelay(

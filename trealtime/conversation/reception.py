@@ -26,7 +26,7 @@ from trealtime.conversation.events import (
     audio_event,
 )
 from trealtime.conversation.floor import floor_free, turn_over, user_began, user_stopped
-from trealtime.conversation.guardrails import hear, hear_all, item_over
+from trealtime.conversation.guardrails import hear, hear_all, item_over, stop_overfull
 from trealtime.conversation.handoffs import complete_switch
 from trealtime.conversation.hold_back import hold
 from trealtime.conversation.input_guardrails import turn_committed, turn_refused, turn_transcribed
@@ -446,6 +446,7 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
     chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
     if state.guardrails.policy.hold_back:
         hold(state, response.id, chunk, now, fx)
+        stop_overfull(state, response.id, now, fx)
     else:
         fx.emit.append(chunk)
 

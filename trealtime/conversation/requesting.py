@@ -260,7 +260,7 @@ def report_dtmf(state: State, command: cmd.ReportDtmf, now: float, fx: Effects) 
 
 
 def report_check(state: State, command: cmd.ReportCheck, now: float, fx: Effects) -> None:
-    verdict(state, command.serial, command.tripped, now, fx)
+    verdict(state, command, now, fx)
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------

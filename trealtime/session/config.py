@@ -46,6 +46,13 @@ class GuardrailsSettings:
     hold_back: bool = setting(default=False)
     """True: audio reaches the app only when the words up to it have passed."""
 
+    hold_back_s: float = setting(default=120.0, at_least=1)
+    """How much audio of one answer may be held back. An answer that is held back longer is stopped."""
+
+    on_failure: Literal["skip", "stop"] | None = setting(default=None)
+    """What follows when a guardrail raises or takes too long: the others decide, or it is as if it had tripped. None:
+    ``"stop"`` for what the agent says with `hold_back`, else ``"skip"``."""
+
     recovery: Literal["system", "user"] | None = setting(default="system")
     """Who tells the model that its answer was stopped, before it is asked again. None: nobody, and it is not asked."""
 
@@ -54,7 +61,7 @@ class GuardrailsSettings:
     user gets no answer."""
 
     timeout_s: float = setting(default=10.0, at_least=0)
-    """How long one guardrail may take before it is skipped, with an ``error`` event."""
+    """How long one guardrail may take before it has failed, with an ``error`` event."""
 
     concurrency: int = setting(default=8, at_least=1)
     """How many synchronous guardrails of one session run at a time, in threads."""

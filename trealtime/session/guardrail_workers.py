@@ -1,20 +1,27 @@
 """Guardrail workers: each check runs in the session's nursery, in a scope of its own, and always reports.
 
 The guardrails of one check run side by side, sync ones in threads; what tripped is reported together, in the order of
-declaration. A guardrail that raises or takes too long is skipped, and the app gets an ``error`` event.
+declaration. A guardrail that raises or takes too long has failed: the app gets an ``error`` event, and the core decides
+what follows. One in a thread cannot be stopped: the check reports without it, and once more when it has returned.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext
-from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult, OutputGuardrail, OutputGuardrailResult
+from trealtime.agents.guardrails import (
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailResult,
+    OutputGuardrail,
+    OutputGuardrailResult,
+)
 from trealtime.conversation.checks import GuardrailPolicy
 from trealtime.conversation.commands import ReportCheck
 from trealtime.conversation.effects import GuardrailCheck
@@ -27,6 +34,11 @@ from trealtime.session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime.session.lifetime import Lifetime
 
 __all__ = ["GuardrailWorkers", "check_transcription", "guardrail_policy"]
+
+_GRACE_S: Final = 0.5
+"""How long after its time a guardrail may take to stop, before its check reports without it."""
+
+Result = OutputGuardrailResult | InputGuardrailResult
 
 
 class GuardrailWorkers:
@@ -54,44 +66,67 @@ class GuardrailWorkers:
             scope.cancel()
 
     async def _work(self, check: GuardrailCheck, scope: trio.CancelScope) -> None:
-        results: list[OutputGuardrailResult | InputGuardrailResult | None] = [None] * len(check.guardrails)
+        results: list[Result | None] = [None] * len(check.guardrails)
+        failures: list[Result | None] = [None] * len(check.guardrails)
 
         async def judge(index: int, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]) -> None:
-            results[index] = await self._run(check, guardrail)
+            context = RunContext(self._info.context.context, self._carrier.core.usage)
+            try:
+                with trio.fail_after(self._timeout_s):
+                    results[index] = await guardrail.run(context, check.agent, check.text, thread_limiter=self._threads)
+            except trio.TooSlowError as error:
+                fail(index, f"took longer than {self._timeout_s:g} s", error)
+            except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
+                fail(index, f"failed: {type(error).__name__}: {error}", error)
+
+        def fail(index: int, what: str, cause: Exception | None) -> None:
+            if failures[index] is None:
+                failures[index] = self._failure(check, check.guardrails[index], what, cause)
+
+        def report(*, overdue: bool) -> None:
+            tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
+            failed = tuple(each for each in failures if each is not None)
+            self._carrier.command(ReportCheck(check.serial, tripped, failed=failed, overdue=overdue))
+
+        async def watch() -> None:
+            await trio.sleep(self._timeout_s + _GRACE_S)
+            for index, result in enumerate(results):
+                if result is None:
+                    fail(index, f"took longer than {self._timeout_s:g} s, and its thread cannot be stopped", None)
+            report(overdue=True)
 
         try:
             with scope:
-                async with trio.open_nursery() as nursery:
-                    for index, guardrail in enumerate(check.guardrails):
-                        nursery.start_soon(judge, index, guardrail)
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(watch)
+                    async with trio.open_nursery() as nursery:
+                        for index, guardrail in enumerate(check.guardrails):
+                            nursery.start_soon(judge, index, guardrail)
+                    watching.cancel_scope.cancel()
         finally:
             scopes = self._scopes[check.subject]
             scopes.remove(scope)
             if not scopes:
                 del self._scopes[check.subject]
         if not scope.cancel_called:
-            tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
-            self._carrier.command(ReportCheck(check.serial, tripped))
+            report(overdue=False)
 
-    async def _run(
-        self, check: GuardrailCheck, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]
-    ) -> OutputGuardrailResult | InputGuardrailResult | None:
-        run: RunContext[Any] = self._info.context
-        context = RunContext(run.context, self._carrier.core.usage)
-        try:
-            with trio.fail_after(self._timeout_s):
-                return await guardrail.run(context, check.agent, check.text, thread_limiter=self._threads)
-        except trio.TooSlowError as error:
-            self._skip(guardrail, f"took longer than {self._timeout_s:g} s", error)
-        except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
-            self._skip(guardrail, f"failed: {type(error).__name__}: {error}", error)
-        return None
-
-    def _skip(self, guardrail: OutputGuardrail[Any] | InputGuardrail[Any], what: str, cause: Exception) -> None:
+    def _failure(
+        self,
+        check: GuardrailCheck,
+        guardrail: OutputGuardrail[Any] | InputGuardrail[Any],
+        what: str,
+        cause: Exception | None,
+    ) -> Result:
+        """Tell the app; what the failure comes to where it counts as a trip."""
         name = guardrail.get_name()
-        failure = GuardrailFailed(f"guardrail {name} {what}; it was skipped", guardrail_name=name)
+        failure = GuardrailFailed(f"guardrail {name} {what}", guardrail_name=name)
         failure.__cause__ = cause
         self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        verdict = GuardrailFunctionOutput(failure, tripwire_triggered=True)
+        if isinstance(guardrail, InputGuardrail):
+            return InputGuardrailResult(guardrail=guardrail, user_input=check.text, agent=check.agent, output=verdict)
+        return OutputGuardrailResult(guardrail=guardrail, agent_output=check.text, agent=check.agent, output=verdict)
 
 
 def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> GuardrailPolicy:
@@ -103,6 +138,8 @@ def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> Guard
         gates_turns=bool(run.input_guardrails or agent.input_guardrails),
         debounce_text_length=settings.debounce_text_length,
         hold_back=settings.hold_back,
+        hold_back_s=settings.hold_back_s,
+        on_failure=settings.on_failure,
         recovery=settings.recovery,
         input_recovery=settings.input_recovery,
     )
