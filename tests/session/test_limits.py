@@ -78,7 +78,7 @@ async def test_an_answer_that_is_being_made_gets_its_grace_and_no_more(
             "limit_approached",
             "limit_reached",
         ]
-        assert session.outcome.limit.limit == "max_duration_s"
+        assert session.outcome.limit.name == "max_duration_s"
         assert session.outcome.response_cut
         assert service.last.of("response.cancel")
 
@@ -163,7 +163,7 @@ async def test_cost_is_on_the_turn_on_the_session_and_in_the_limit(
         assert session.transcription_usage.cost.exact
         nursery.start_soon(reply_again, service)
         await session.ask("And now?")
-        assert (await session.wait_closed()).limit.limit == "max_cost"
+        assert (await session.wait_closed()).limit.name == "max_cost"
 
 
 async def test_a_limited_cost_needs_a_price_for_the_model_that_the_server_uses(

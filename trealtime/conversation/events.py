@@ -443,12 +443,12 @@ LimitName = Literal["max_tokens", "max_cost", "max_duration_s"]
 class LimitUse:
     """How much of one limit of the run config is `used`: tokens, an amount of money, or seconds."""
 
-    limit: LimitName
+    name: LimitName
     used: int | float | Decimal
     allowed: int | float | Decimal
 
     def __str__(self) -> str:
-        return f"{self.limit}: {self.used} of {self.allowed}"
+        return f"{self.name}: {self.used} of {self.allowed}"
 
 
 @attrs.frozen(kw_only=True)

@@ -77,9 +77,11 @@ class Limits:
     def approaches(self, use: LimitUse) -> bool:
         """Whether to tell the app now that this limit is near; True once."""
         share = self.policy.warn_at
-        if share is None or use.limit in self._approached or use.used < _whole_us(share * float(use.allowed)):
+        if share is None or use.name in self._approached:
             return False
-        self._approached.add(use.limit)
+        if float(use.used) < _whole_us(share * float(use.allowed)):
+            return False
+        self._approached.add(use.name)
         return True
 
     @property
