@@ -16,8 +16,10 @@ import pytest
 import trio
 import trio.testing
 
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.tools import function_tool
-from trealtime.session.runner import serve_realtime_session
+from trealtime.mcp.servers import MCPServer
+from trealtime.session.runner import RealtimeRunner, serve_realtime_session
 from trealtime.session.session import RealtimeSession
 from trealtime.testing import MemoryEndpoint, cancel_at_each_checkpoint
 
@@ -197,6 +199,28 @@ async def with_a_tool(talk: Any) -> None:
         await session.ask("What is the weather?")
 
 
+async def with_an_mcp_server(talk: Any) -> None:
+    program = pytest.importorskip("mcp.server.mcpserver").MCPServer("desk")
+    program.add_tool(with_a_tool, name="idle")
+
+    class Desk(MCPServer):
+        def described(self) -> str:
+            return "desk"
+
+        def streams(self, *, grace_s: float) -> Any:
+            return program
+
+    desk = Desk()
+    try:
+        async with (
+            desk,
+            RealtimeRunner(RealtimeAgent(name="A", mcp_servers=[desk]), model=talk.emulator.memory_model()).session(),
+        ):
+            await trio.lowlevel.checkpoint()
+    finally:
+        assert desk.shared is None
+
+
 LIVES: dict[str, Callable[[Any], Awaitable[object]]] = {
     "RealtimeRunner.run": only_built,
     "RealtimeRunner.session": scoped,
@@ -205,6 +229,8 @@ LIVES: dict[str, Callable[[Any], Awaitable[object]]] = {
     "RealtimeSession.__aexit__": entered,
     "RealtimeSession.enter": refused_to_enter,
     "RealtimeSession.close": closed,
+    "MCPServer.__aenter__": with_an_mcp_server,
+    "MCPServer.__aexit__": with_an_mcp_server,
     "a tool of yours": with_a_tool,
 }
 

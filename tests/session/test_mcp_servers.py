@@ -35,6 +35,7 @@ from trealtime import (
     function_tool,
     realtime_handoff,
 )
+from trealtime.testing import cancel_at_each_checkpoint
 
 FOLDER = Path(__file__).parent
 OLD_TOOLS = ["whoami", "learn", "hang", "die", "garbage"]
@@ -508,6 +509,36 @@ async def test_an_entry_that_is_cancelled_leaves_no_process(service: Any, after_
         async with talk(service, program("slow")):
             raise AssertionError
     assert {process.pid for process in psutil.Process().children()} <= before
+
+
+async def test_a_session_cancelled_anywhere_leaves_no_task_of_its_servers(service: Any, autojump_clock: Any) -> None:
+    async def scenario(cancel_here: Any) -> None:
+        service.connections.clear()
+        await wait_all_tasks_blocked()
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        with cancel_here():
+            async with talk(service, desk()) as session:
+                await session.update_agent(RealtimeAgent(name="Other", mcp_servers=[desk()]))
+                assert await call(service, "add", a=1, b=2) == "3"
+        await wait_all_tasks_blocked()
+        assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    assert await cancel_at_each_checkpoint(scenario) > 100
+
+
+async def test_a_program_whose_opening_is_cancelled_anywhere_is_gone() -> None:
+    pids = set()
+
+    async def scenario(cancel_here: Any) -> None:
+        before = set(psutil.Process().children())
+        with cancel_here():
+            async with program():
+                pids.update({child.pid for child in set(psutil.Process().children()) - before})
+        assert all(gone(child.pid) for child in set(psutil.Process().children()) - before)
+
+    with trio.fail_after(60):
+        assert await cancel_at_each_checkpoint(scenario) > 10
+    assert all(map(gone, pids))
 
 
 async def test_a_cancelled_body_still_has_its_tools_and_then_everything_ends(service: Any) -> None:

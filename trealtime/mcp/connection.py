@@ -2,7 +2,8 @@
 
 Theory of operation
 1. The task owns everything that the client of the `mcp` package opens, whose nurseries have to be left by who entered
-   them. It is shielded from the moment when the tools are listed: who asks for the end, and nobody else, ends it.
+   them. It is shielded: its owner, who is told of every cancellation, ends it with `close`. It starts within a bound,
+   and ends within one.
 2. Nothing comes out of the task. A failure is kept, for those who wait for the start or call a tool later.
 3. A server that ends by itself makes the connection `lost`. It stays so; who wants the server again opens another one.
 4. Tools are listed at the start and when the server says that they have changed: in a notification (protocol versions
@@ -62,7 +63,7 @@ class Connection:
     _closing: bool = attrs.field(default=False, init=False)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stale: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True), init=False)
 
     @property
     def alive(self) -> bool:
@@ -117,7 +118,7 @@ class Connection:
     # ---- the task ------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Open, hold and close it. Never raises but when it is cancelled before it stands."""
+        """Open, hold and close it. Raises no Exception."""
         self._scope.deadline = trio.current_time() + self.server.startup_timeout_seconds
         try:
             with self._scope:
@@ -142,7 +143,6 @@ class Connection:
             self.tools = await self._list(client)
             self._ready = True
             self._scope.deadline = math.inf
-            self._scope.shield = True
             self._started.set()
             tools = client.server_capabilities.tools
             if not self.server.cache_tools_list:
