@@ -305,6 +305,18 @@ async def test_without_the_gate_the_agent_interrupts_itself(autojump_clock) -> N
             await next_of(feed, "audio_interrupted")
 
 
+async def test_a_session_that_is_closed_while_the_agent_speaks_ends_in_order(autojump_clock) -> None:
+    device = FakeAudioDevice()
+    async with call(device) as (session, feed):
+        await session.send_message(STORY)
+        await next_of(feed, "audio")
+        await trio.sleep(1)
+        await session.close()
+        played = len(device.played)
+        await trio.sleep(1)
+        assert len(device.played) == played, "the device is closed"
+
+
 async def test_a_device_that_goes_away_ends_the_attach_block_with_a_clear_error(autojump_clock) -> None:
     async def talk_until_it_is_unplugged() -> None:
         device = FakeAudioDevice()

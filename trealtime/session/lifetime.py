@@ -238,6 +238,9 @@ class Lifetime:
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001  (kept, and raised by the exit)
+            # A nursery of the task's own makes a group of its cancellation.
+            if isinstance(error, BaseExceptionGroup) and error.split(trio.Cancelled)[1] is None:
+                raise
             self._keep(error)
 
     def _keep(self, error: BaseException) -> None:
