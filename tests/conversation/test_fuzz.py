@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trealtime.conversation import commands as cmd
+from trealtime.conversation.limits import SessionLimits
 from trealtime.errors import ConnectionLost
 from trealtime.protocol.codec import read_server_event
 from trealtime.protocol.server_events import SERVER_EVENT_TYPES
@@ -115,9 +116,12 @@ HAND_OUTS = st.tuples(_IDS, st.integers(-1, 3), st.floats(0, 100), st.floats(0, 
 
 
 @settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(st.one_of(EVENTS, EVENTS, EVENTS, COMMANDS, HAND_OUTS), max_size=40))
-def test_no_sequence_of_events_makes_the_core_raise(make_talk, steps):
-    talk = make_talk(raw_events=True)
+@given(
+    steps=st.lists(st.one_of(EVENTS, EVENTS, EVENTS, COMMANDS, HAND_OUTS), max_size=40),
+    limits=st.sampled_from((None, SessionLimits(max_tokens=20, max_duration_s=7))),
+)
+def test_no_sequence_of_events_makes_the_core_raise(make_talk, steps, limits):
+    talk = make_talk(raw_events=True, limits=limits)
     talk.do(cmd.OpenSession({"instructions": "x"}, "open"))
     for step in steps:
         talk.now += 0.5

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trealtime.conversation.prices import Cost, ModelPrices, find_prices, read_amount, response_cost, transcription_cost
-from trealtime.conversation.usage import TranscriptionUsage, Usage, parse_usage
+from trealtime.conversation.usage import Meter, TranscriptionUsage, Usage, parse_transcription_usage, parse_usage
 from trealtime.protocol.validation import WrongValue, structure
 
 PRICES = structure(
@@ -155,6 +155,17 @@ def test_a_float_is_the_amount_that_it_prints_as():
 
 
 _COUNT = st.integers(0, 10**7)
+_NAMES = (
+    "input_tokens",
+    "output_tokens",
+    "input_token_details",
+    "output_token_details",
+    "text_tokens",
+    "audio_tokens",
+    "cached_tokens",
+    "cached_tokens_details",
+    "seconds",
+)
 
 
 @given(
@@ -175,6 +186,26 @@ def test_whatever_a_server_leaves_out_the_range_holds_the_cost(text, audio, imag
     part = {names.get(name, name): whole[names.get(name, name)] for name in shown}
     told = cost_of(input_tokens=total, input_token_details=part)
     assert told.at_least <= truth.at_least <= told.at_most
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(_NAMES), inner),
+    max_leaves=8,
+)
+
+
+@given(usages=st.lists(st.dictionaries(st.sampled_from(_NAMES), _ANYTHING), max_size=4))
+def test_whatever_a_server_sends_as_usage_has_a_cost_and_adds_up(usages):
+    meter = Meter({"model": PRICES})
+    for usage in usages:
+        response, transcription = parse_usage(usage), parse_transcription_usage(usage)
+        assert response is not None
+        assert transcription is not None
+        meter.count_response(response, "model")
+        meter.count_transcription(transcription, "model")
+    assert meter.usage.requests == meter.transcription.requests == len(usages)
+    assert Decimal(0) <= meter.cost.at_least <= meter.cost.at_most
 
 
 def test_many_small_costs_add_up_without_an_error_of_rounding():
