@@ -31,7 +31,7 @@ from trealtime.transport.background import background_nursery
 from trealtime.transport.dial import open_websocket_wire
 from trealtime.transport.wire import Wire, WireClosed
 
-__all__ = ["FakeTwilio", "HeardFrame", "open_fake_twilio"]
+__all__ = ["ClearedBuffer", "FakeTwilio", "HeardFrame", "open_fake_twilio"]
 
 _FRAME_S: Final = 0.02
 _FRAME_BYTES: Final = G711_ULAW.bytes_for_ms(20)
@@ -109,6 +109,7 @@ class FakeTwilio:
         """End the call: ``stop`` goes out, then the socket is closed."""
         if not self._hung_up:
             self._hung_up = True
+            self._buffer.clear()
             self._post("stop", {"accountSid": self.account_sid, "callSid": self.call_sid})
         await self._ended.wait()
 
@@ -257,6 +258,7 @@ class FakeTwilio:
 
     def _end(self) -> None:
         self._ended.set()
+        self._buffer.clear()
         self._unsent.clear()
         self._changed.unpark_all()
 

@@ -14,6 +14,7 @@ Theory of operation
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -141,8 +142,12 @@ class TwilioEndpoint(Endpoint):
         self._heard_send, self._heard_receive = trio.open_memory_channel[bytes](_INPUT_FRAMES)
         self._ended = False
         self._written = trio.Event()
-        self._changed = trio.lowlevel.ParkingLot()
-        """Where the writer waits for something to send, `play` for room, and `send_dtmf` for its keys to be heard."""
+        self._writer = trio.lowlevel.ParkingLot()
+        self._idle = False
+        """The writer has nothing to send. While it waits for a frame to be due, only a flush changes what is next."""
+
+        self._waiting = trio.lowlevel.ParkingLot()
+        """Where `play` waits for room, and `send_dtmf` for its keys to be heard."""
 
         self._flushes = 0
         self._frames_received = 0
@@ -182,18 +187,19 @@ class TwilioEndpoint(Endpoint):
         flushes = self._flushes
         await trio.lowlevel.checkpoint()
         while self._outgoing.queued_ms >= _QUEUE_MS and not self._ended and flushes == self._flushes:
-            await self._changed.park()
+            await self._waiting.park()
         if self._ended:
             raise trio.BrokenResourceError("the call has ended")
         if flushes == self._flushes:
             self._outgoing.speak(audio, position_ms)
-            self._changed.unpark_all()
+            self._wake_idle_writer()
 
     def flush(self) -> None:
         """Throw away what the caller has not heard, here and at Twilio's."""
         self._flushes += 1
         self._outgoing.flush()
-        self._changed.unpark_all()
+        self._writer.unpark_all()
+        self._waiting.unpark_all()
 
     async def send_dtmf(self, keys: str) -> None:
         """Press `keys`, and wait until the far end has heard them.
@@ -211,15 +217,15 @@ class TwilioEndpoint(Endpoint):
             raise ValueError(f"keys: expected some of 0123456789*#ABCDw, got {keys!r}")
         await trio.lowlevel.checkpoint()
         numbers = [self._outgoing.press(key_tone(key)) for key in keys]
-        self._changed.unpark_all()
+        self._wake_idle_writer()
         try:
             while self._outgoing.keys_heard < numbers[-1]:
                 if self._ended:
                     raise trio.BrokenResourceError(f"the call ended before the keys {keys!r} were heard")
-                await self._changed.park()
+                await self._waiting.park()
         finally:
             self._outgoing.withdraw_keys(numbers[0], numbers[-1])
-            self._changed.unpark_all()
+            self._waiting.unpark_all()
 
     def statistics(self) -> TwilioStatistics:
         """Counts so far."""
@@ -249,8 +255,7 @@ class TwilioEndpoint(Endpoint):
                     self._handle(event, link)
         except WireClosed as error:
             logger.debug("call %s: the socket has closed: %s", self.call.call_sid, error)
-        finally:
-            self._end()
+        self._end()
 
     def _handle(self, event: StreamEvent | None, link: EndpointLink) -> None:
         match event:
@@ -258,9 +263,11 @@ class TwilioEndpoint(Endpoint):
                 self._take(audio)
             case MarkReturned(name):
                 position_ms = self._outgoing.mark_returned(name)
-                if position_ms is not None:
+                if position_ms is None:
+                    self._waiting.unpark_all()
+                else:
                     link.heard(position_ms)
-                self._changed.unpark_all()
+                self._wake_idle_writer()
             case KeyPressed(digit):
                 link.dtmf(digit)
             case StreamStopped():
@@ -285,19 +292,26 @@ class TwilioEndpoint(Endpoint):
                         await self._wire.send(self._stream.clear())
                     case PlayFrame(audio):
                         self.late_frames = self._outgoing.frames_late
-                        self._changed.unpark_all()
+                        self._waiting.unpark_all()
                         await self._wire.send(self._stream.media(audio))
                     case SetMark(name):
                         await self._wire.send(self._stream.mark(name))
-                    case wake_at:
-                        with trio.CancelScope(deadline=wake_at):
-                            await self._changed.park()
+                    case due_at:
+                        self._idle = due_at == math.inf
+                        with trio.CancelScope(deadline=due_at):
+                            await self._writer.park()
         except WireClosed as error:
             logger.debug("call %s: the socket has closed: %s", self.call.call_sid, error)
         finally:
             self._written.set()
 
+    def _wake_idle_writer(self) -> None:
+        if self._idle:
+            self._idle = False
+            self._writer.unpark_all()
+
     def _end(self) -> None:
         self._ended = True
         self._heard_send.close()
-        self._changed.unpark_all()
+        self._writer.unpark_all()
+        self._waiting.unpark_all()

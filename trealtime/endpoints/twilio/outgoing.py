@@ -5,9 +5,12 @@ Theory of operation
    `lead_ms` are ever at Twilio's, so that an interrupt finds little there, a clear never waits behind seconds of audio
    in a socket, and the network still may stall for that long before the caller hears a gap.
 2. When the next frame may go is the `Pacer`'s to say.
-3. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a buffer that
+3. Frames end where the packets end that the caller gets, every 20 ms since Twilio had nothing to play. A piece that is
+   no whole number of frames goes out all the same, since nobody knows whether more will come; the next frame makes up
+   the packet.
+4. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a buffer that
    was cleared are not known any more: they were not heard.
-4. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
+5. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
    the key has been. So an interrupt, which clears the buffer, never cuts a key in two, nor loses one.
 
 No clock: `now` is any monotonic time in seconds.
@@ -94,6 +97,9 @@ class OutgoingAudio:
     _due_at: float | None = attrs.field(default=None, init=False)
     """When the frame that is first in the queue may go, once that has been asked."""
 
+    _packet_bytes: int = attrs.field(default=0, init=False)
+    """How much of its last packet Twilio has."""
+
     _marks: dict[str, _Point] = attrs.field(factory=dict, init=False)
     """Those at Twilio's, oldest first; all of one kind."""
 
@@ -166,7 +172,10 @@ class OutgoingAudio:
         if self._due_at > now:
             return self._due_at
         self._due_at = None
-        frame, self._mark_due = self._take_frame()
+        if self._pacer.ahead_s(now) == 0:
+            self._packet_bytes = 0
+        frame, self._mark_due = self._take_frame(_FRAME_BYTES - self._packet_bytes)
+        self._packet_bytes = (self._packet_bytes + len(frame)) % _FRAME_BYTES
         self._pacer.sent(now, G711_ULAW.duration_ms(len(frame)) / 1000)
         self.frames_sent += 1
         return PlayFrame(frame)
@@ -196,14 +205,14 @@ class OutgoingAudio:
         """Something that Twilio has and that the caller has not heard."""
         return self._mark_due or next(iter(self._marks.values()), None)
 
-    def _take_frame(self) -> tuple[bytes, _Point]:
-        """Up to 20 ms of what is first in the queue, of one kind, and where it ends."""
+    def _take_frame(self, most: int) -> tuple[bytes, _Point]:
+        """Up to `most` bytes of what is first in the queue, of one kind, and where it ends."""
         frame = b""
         piece = self._queue[0]
         point = piece.point()
-        while len(frame) < _FRAME_BYTES and self._queue and self._queue[0].kind == point.kind:
+        while len(frame) < most and self._queue and self._queue[0].kind == point.kind:
             piece = self._queue[0]
-            taken = piece.audio[piece.sent : piece.sent + _FRAME_BYTES - len(frame)]
+            taken = piece.audio[piece.sent : piece.sent + most - len(frame)]
             frame += taken
             piece.sent += len(taken)
             point = piece.point()

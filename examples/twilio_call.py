@@ -1,0 +1,247 @@
+"""A telephone number that a voice agent answers, over Twilio Media Streams.
+
+    python examples/twilio_call.py
+
+plays a call from end to end, with nothing but this machine: a fake Twilio asks the webhook what to do, opens the stream
+and talks to the agent, which is on OpenAI's service with OPENAI_API_KEY and on an emulator without.
+
+    python examples/twilio_call.py --public-url https://YOUR-NAME.ngrok.app
+
+answers real calls. It needs TWILIO_AUTH_TOKEN (Twilio's console, "Account Info"), OPENAI_API_KEY, a tunnel to port 8000
+(``ngrok http 8000``), and in the console, for your number: "A call comes in", webhook, https://YOUR-NAME.ngrok.app/voice,
+HTTP POST. Both need: pip install "trealtime[web]"
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import trio
+
+from trealtime import (
+    RealtimeAgent,
+    RealtimeRunner,
+    RealtimeSession,
+    TrealtimeError,
+    TwilioEndpoint,
+    WebhookRefused,
+    accept_twilio_stream,
+    check_twilio_signature,
+    open_emulator,
+)
+from trealtime.audio.g711 import encode_ulaw
+from trealtime.endpoints.twilio import sign_twilio_request
+from trealtime.testing import open_fake_twilio
+
+try:
+    from hypercorn.config import Config
+    from hypercorn.trio import serve
+    from quart import Response, request, websocket
+    from quart_trio import QuartTrio
+except ImportError:
+    sys.exit('twilio_call needs Quart-Trio and Hypercorn: pip install "trealtime[web]"')
+
+agent = RealtimeAgent(name="Receptionist", instructions="You answer the telephone. Be brief and friendly.")
+runner = RealtimeRunner(
+    agent,
+    config={
+        "model_settings": {
+            # What a telephone speaks: nothing has to be converted on the way.
+            "input_audio_format": "g711_ulaw",
+            "output_audio_format": "g711_ulaw",
+            "turn_detection": {"type": "server_vad", "silence_duration_ms": 500},
+        }
+    },
+)
+
+
+# ---- the server -----------------------------------------------------------------------------------------------------
+
+
+def call_app(auth_token: str, connection: Mapping[str, Any]) -> QuartTrio:
+    """The webhook and the stream, for Twilio alone, which knows them by the PUBLIC_URL of the app's config."""
+    app = QuartTrio(__name__)
+
+    def stream_url() -> str:
+        return f"{app.config['PUBLIC_URL'].replace('http', 'ws', 1)}/stream"
+
+    @app.post("/voice")
+    async def voice() -> Response:
+        form = await request.form
+        check_twilio_signature(
+            f"{app.config['PUBLIC_URL']}/voice",
+            auth_token=auth_token,
+            signature=request.headers.get("X-Twilio-Signature"),
+            params=form.to_dict(flat=False),
+        )
+        return Response(twiml(stream_url(), caller=form.get("From", "somebody")), content_type="text/xml")
+
+    @app.websocket("/stream")
+    async def stream() -> None:
+        check_twilio_signature(
+            stream_url(), auth_token=auth_token, signature=websocket.headers.get("X-Twilio-Signature")
+        )
+        await websocket.accept()
+        await answer(await accept_twilio_stream(websocket), connection)
+
+    @app.errorhandler(WebhookRefused)
+    async def refuse(error: WebhookRefused) -> Response:
+        print(f"Refused: {error}", flush=True)
+        return Response(str(error), status=403)
+
+    return app
+
+
+def twiml(stream_url: str, **parameters: str) -> bytes:
+    """What Twilio is to do with a call: connect it to the stream."""
+    response = ET.Element("Response")
+    stream = ET.SubElement(ET.SubElement(response, "Connect"), "Stream", url=stream_url)
+    for name, value in parameters.items():
+        ET.SubElement(stream, "Parameter", name=name, value=value)
+    document: bytes = ET.tostring(response, encoding="utf-8")
+    return document
+
+
+async def answer(call: TwilioEndpoint, connection: Mapping[str, Any]) -> None:
+    """One call, until the caller hangs up."""
+    print(f"{call.call.custom_parameters['caller']} calls.", flush=True)
+    try:
+        async with (
+            runner.session(model_config=connection) as session,
+            session.attach(call) as attachment,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(show, session)
+            try:
+                await session.send_message("Somebody is on the line: greet them in one short sentence.")
+                await attachment.wait_closed()
+            finally:  # Quart-Trio cancels us when the socket closes, so what must be done in any case is done here
+                print("The call is over. What was said and heard:")
+                for item in session.history:
+                    print(f"  {item}", flush=True)
+            nursery.cancel_scope.cancel()
+    except* TrealtimeError as group:
+        for error in group.exceptions:
+            print(f"{type(error).__name__}: {error}", flush=True)
+
+
+async def show(session: RealtimeSession) -> None:
+    async for event in session:
+        if event.type in ("speech_started", "speech_stopped", "agent_start", "agent_end"):
+            print(f"  {event.type}", flush=True)
+        elif event.type == "audio_interrupted":
+            print(f"  {event.type}: {event.heard_ms} ms of it were heard", flush=True)
+        elif event.type == "dtmf_received":
+            print(f"  {event.type}: {event.digit}", flush=True)
+        elif event.type == "error":
+            print(f"  {event.type}: {event.error}", flush=True)
+
+
+# ---- without a telephone --------------------------------------------------------------------------------------------
+
+
+async def fake_call(public_url: str, auth_token: str) -> float:
+    """What Twilio and a caller do: ask the webhook, open the stream that it names, listen, speak, hang up.
+
+    Returns how many seconds of the agent the caller has heard.
+    """
+    form = {"CallSid": "CA00000000000000000000000000000001", "From": "+15550100", "To": "+15550199"}
+    reply = ET.fromstring(await post(f"{public_url}/voice", form, auth_token))  # noqa: S314  (our own)
+    stream = reply.find("Connect/Stream")
+    assert stream is not None
+    url, parameters = stream.attrib["url"], {each.attrib["name"]: each.attrib["value"] for each in stream}
+    async with open_fake_twilio(url, custom_parameters=parameters, auth_token=auth_token) as caller:
+        await caller.wait_heard(1_000)  # the greeting
+        caller.say(voice(800))  # interrupts it
+        await caller.said()
+        await caller.wait_heard(caller.heard_ms + 2_000)  # the answer
+        caller.press("1")
+        await trio.sleep(0.2)
+        await caller.hang_up()
+    return caller.heard_ms / 1000
+
+
+async def post(url: str, form: Mapping[str, str], auth_token: str) -> str:
+    signature = sign_twilio_request(url, auth_token=auth_token, params=form)
+    webhook = Request(url, urlencode(form).encode(), {"X-Twilio-Signature": signature})  # noqa: S310  (our own)
+
+    def fetch() -> str:
+        with urlopen(webhook, timeout=10) as response:  # noqa: S310  (as above)
+            return str(response.read(), "utf-8")
+
+    return await trio.to_thread.run_sync(fetch)
+
+
+def voice(ms: int) -> bytes:
+    """A signal that the emulator takes for somebody speaking."""
+    seconds = np.arange(8 * ms) / 8_000
+    return encode_ulaw((np.sin(2 * np.pi * 220 * seconds) * 8_000).astype(np.int16))
+
+
+# ---- the program ----------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def service_or_emulator() -> AsyncIterator[Mapping[str, Any]]:
+    """How to connect: `model_config` of a session."""
+    if os.environ.get("OPENAI_API_KEY"):
+        yield {}
+        return
+    print("No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.", file=sys.stderr)
+    async with open_emulator() as emulator:
+        yield {"url": emulator.url, "api_key": "any"}
+
+
+async def answer_calls(public_url: str, auth_token: str, port: int) -> None:
+    async with service_or_emulator() as connection:
+        app = call_app(auth_token, connection)
+        app.config["PUBLIC_URL"] = public_url.rstrip("/")
+        config = Config()
+        config.bind = [f"127.0.0.1:{port}"]
+        print(f"Calls come in at {public_url}/voice. Ctrl-C ends it.", flush=True)
+        await serve(app, config)
+
+
+async def play_a_call() -> float:
+    auth_token = "any: nobody else signs here"  # noqa: S105  (no secret)
+    async with service_or_emulator() as connection, trio.open_nursery() as nursery:
+        app = call_app(auth_token, connection)
+        config = Config()
+        config.bind = ["127.0.0.1:0"]
+        config.errorlog = None
+        over = trio.Event()
+        [app.config["PUBLIC_URL"]] = await nursery.start(partial(serve, app, config, shutdown_trigger=over.wait))
+        heard_s = 0.0
+        with trio.move_on_after(60):
+            heard_s = await fake_call(app.config["PUBLIC_URL"], auth_token)
+        over.set()
+    return heard_s
+
+
+def refuse(why: str) -> NoReturn:
+    print(f"twilio_call: {why}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A voice agent answers the telephone, over Twilio Media Streams.")
+    parser.add_argument("--public-url", help="where Twilio reaches this program: https://...; without, a fake call")
+    parser.add_argument("--port", type=int, default=8000, help="the port that the tunnel leads to (default 8000)")
+    arguments = parser.parse_args()
+    if arguments.public_url is None:
+        heard_s = trio.run(play_a_call)
+        print(f"The caller heard {heard_s:.1f} s of the agent.")
+        sys.exit(heard_s < 2)
+    if not arguments.public_url.startswith("https://"):
+        refuse(f"--public-url: expected https://..., which is all that Twilio calls, got {arguments.public_url!r}")
+    if not os.environ.get("TWILIO_AUTH_TOKEN"):
+        refuse('TWILIO_AUTH_TOKEN is not set: it stands in Twilio\'s console under "Account Info"')
+    trio.run(answer_calls, arguments.public_url, os.environ["TWILIO_AUTH_TOKEN"], arguments.port)

@@ -1,0 +1,190 @@
+"""Whole telephone calls: the fake Twilio on one side of a session, the emulator on the other."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import trio
+
+from trealtime.audio.formats import G711_ULAW
+from trealtime.audio.g711 import encode_ulaw
+from trealtime.endpoints.twilio import TwilioEndpoint, accept_twilio_stream
+from trealtime.session.attachment import Attachment
+from trealtime.session.session import RealtimeSession
+from trealtime.testing import FakeTwilio, memory_wire_pair, open_fake_twilio
+
+PHONE = {"input_audio_format": "g711_ulaw", "output_audio_format": "g711_ulaw"}
+
+
+def voice(ms: int) -> bytes:
+    """Mu-law that any detector takes for somebody speaking."""
+    seconds = np.arange(8 * ms) / 8000
+    return encode_ulaw((np.sin(2 * np.pi * 220 * seconds) * 8000).astype(np.int16))
+
+
+@attrs.define
+class Call:
+    talk: Any
+    twilio: FakeTwilio
+    endpoint: TwilioEndpoint
+    session: RealtimeSession[Any]
+    attachment: Attachment
+    listener: Any
+
+    def said(self) -> bytes:
+        """What the caller said, as the server got it."""
+        return b"".join(base64.b64decode(event["audio"]) for event in self.talk.of("input_audio_buffer.append"))
+
+    def answers(self) -> list[bytes]:
+        """What the agent said, response by response, as the server sent it."""
+        answers: dict[str, bytes] = {}
+        for event in self.talk.of("response.output_audio.delta"):
+            answers[event["response_id"]] = answers.get(event["response_id"], b"") + base64.b64decode(event["delta"])
+        return list(answers.values())
+
+
+@asynccontextmanager
+async def open_call(kit: Any, **options: Any) -> AsyncIterator[Call]:
+    client, server = memory_wire_pair()
+    settings = {**PHONE, "turn_detection": kit.SERVER_VAD}
+    async with (
+        kit.talk(settings=settings, **options) as talk,
+        open_fake_twilio(client) as twilio,
+        trio.open_nursery() as nursery,
+    ):
+        endpoint = await accept_twilio_stream(server)
+        async with talk.runner.session() as session, session.attach(endpoint) as attachment:
+            listener = kit.listener()
+            nursery.start_soon(listener.listen, session)
+            yield Call(talk, twilio, endpoint, session, attachment, listener)
+        nursery.cancel_scope.cancel()
+
+
+async def test_caller_and_agent_hear_each_other_in_mu_law_unchanged(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        call.twilio.say(voice(1500))
+        await call.listener.expect("agent_end")
+        await call.session.wait_for_playback()
+        await trio.sleep(0.1)
+        assert voice(1500) in call.said()
+        [answer] = call.answers()
+        assert call.twilio.heard_audio == answer
+        gaps = np.diff([frame.at_s for frame in call.twilio.heard])
+        assert gaps.max() == pytest.approx(0.02)
+        statistics = call.attachment.statistics()
+        assert (statistics.late_frames, statistics.underruns, statistics.input_dropped_s) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("into_ms", [130, 900, 1500, 2200])
+async def test_a_caller_who_speaks_interrupts_the_agent_and_the_server_is_told_what_was_heard_within_a_frame(
+    autojump_clock, kit, into_ms
+) -> None:
+    async with open_call(kit) as call:
+        call.twilio.say(voice(1500))
+        await call.twilio.wait_heard(into_ms)
+        call.twilio.say(voice(1500))
+        interrupted = await call.listener.expect("audio_interrupted")
+        at_interrupt_ms = call.twilio.heard_ms
+        [cut] = call.talk.of("conversation.item.truncate")
+        assert cut["audio_end_ms"] == interrupted.heard_ms
+
+        await call.listener.expect("agent_end", 2)
+        await call.session.wait_for_playback()
+        await trio.sleep(0.1)
+        first, second = call.answers()
+        heard = call.twilio.heard_audio
+        heard_of_first = len(heard) - len(second)
+        assert heard[heard_of_first:] == second, "something stale was heard after the clear"
+        assert heard[:heard_of_first] == first[:heard_of_first]
+        assert G711_ULAW.duration_ms(heard_of_first) == at_interrupt_ms
+        assert 0 <= at_interrupt_ms - cut["audio_end_ms"] <= 20
+        assert call.twilio.clears
+
+
+async def test_an_agent_that_was_interrupted_by_the_app_is_silent_at_once(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        await call.session.send_message("Tell me a story.")
+        await call.twilio.wait_heard(1000)
+        await call.session.interrupt()
+        await trio.sleep(5)
+        assert call.twilio.heard_ms <= 1020
+
+
+async def test_the_keys_that_the_caller_presses_are_events(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        for digit in "42#":
+            call.twilio.press(digit)
+        await call.listener.expect("dtmf_received", 3)
+        assert [(event.digit, event.source) for event in call.listener.of("dtmf_received")] == [
+            (digit, "endpoint") for digit in "42#"
+        ]
+
+
+async def test_keys_that_the_agent_presses_are_no_part_of_what_it_said(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        await call.session.send_message("Hello")
+        await call.twilio.wait_heard(100)
+        await call.endpoint.send_dtmf("12")
+        await call.session.wait_for_playback()
+        [answer] = call.answers()
+        assert call.twilio.heard_ms == G711_ULAW.duration_ms(len(answer)) + 400
+        assert not call.talk.of("conversation.item.truncate")
+
+
+async def test_when_the_caller_hangs_up_the_attachment_ends_and_the_session_goes_on(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        await call.session.send_message("Tell me a story.")
+        await call.twilio.wait_heard(1000)
+        await call.twilio.hang_up()
+        with trio.fail_after(1):
+            await call.attachment.wait_closed()
+        await trio.sleep(0.1)
+        [cut] = call.talk.of("conversation.item.truncate")
+        assert abs(cut["audio_end_ms"] - call.twilio.heard_ms) <= 20
+        turn = await call.session.ask("Are you still there?")
+        assert turn.text
+
+
+async def test_leaving_the_attachment_hangs_up(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        await call.session.send_message("Tell me a story.")
+        await call.twilio.wait_heard(500)
+    assert call.twilio.heard_ms <= 520
+
+
+async def test_a_broken_frame_amid_a_call_costs_that_frame_alone(autojump_clock, kit) -> None:
+    async with open_call(kit) as call:
+        for bad in ("junk", json.dumps({"event": "media", "media": {"payload": "not base64"}})):
+            await call.twilio._wire.send(bad)
+        call.twilio.say(voice(1500))
+        await call.listener.expect("agent_end")
+        assert call.endpoint.statistics().messages_refused == 2
+
+
+async def test_a_conversation_of_ten_minutes_stays_in_time(autojump_clock, kit) -> None:
+    """Questions and answers in turn: each answer begins as soon after its question at the end as at the beginning."""
+    async with open_call(kit) as call:
+        answered_s = []
+        while trio.current_time() < 600:
+            call.twilio.say(voice(1500))
+            await call.twilio.said()
+            ended_at, heard_ms = trio.current_time(), call.twilio.heard_ms
+            await call.twilio.wait_heard(heard_ms + 10)
+            answered_s.append(trio.current_time() - ended_at)
+            await call.listener.expect("agent_end", len(answered_s))
+            await call.session.wait_for_playback()
+            await trio.sleep(20)
+        assert len(answered_s) > 20
+        assert max(answered_s) - min(answered_s) < 0.03
+        assert call.twilio.heard_audio == b"".join(call.answers())
+        frames = call.endpoint.statistics().frames_received
+        assert frames == pytest.approx(trio.current_time() / 0.02, abs=2)
+        statistics = call.attachment.statistics()
+        assert (statistics.late_frames, statistics.underruns, statistics.input_dropped_s) == (0, 0, 0)
