@@ -61,6 +61,12 @@ async def test_the_body_goes_on_and_the_session_can_be_left_as_ever(
     assert service.left == 1
 
 
+async def test_a_session_without_any_time_opens_and_ends(autojump_clock, service, make_runner) -> None:
+    async with make_runner(limits={"max_duration_s": 0}).session() as session:
+        assert (await session.wait_closed()).limit == LimitUse("max_duration_s", 0, 0)
+    assert (await service.last.expect_closed()).code == 1000
+
+
 async def test_an_answer_that_is_being_made_gets_its_grace_and_no_more(
     autojump_clock, nursery, service, make_runner
 ) -> None:

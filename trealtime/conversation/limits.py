@@ -44,7 +44,7 @@ class SessionLimits:
     counts."""
 
     max_duration_s: float | None = setting(default=None, at_least=0)
-    """Seconds since the connection stood."""
+    """Seconds since the session was ready."""
 
     warn_at: float | None = setting(default=0.8, at_least=0, at_most=1)
     """The share of a limit at which ``limit_approached`` comes. None: it does not."""
@@ -59,7 +59,7 @@ class Limits:
 
     policy: SessionLimits = attrs.field(factory=SessionLimits)
     began_at: float | None = attrs.field(default=None, init=False)
-    """When the connection stood."""
+    """When the session was ready."""
 
     reached: LimitUse | None = attrs.field(default=None, init=False)
     _approached: set[LimitName] = attrs.field(factory=set, init=False)

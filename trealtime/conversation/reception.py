@@ -56,13 +56,13 @@ __all__ = ["RECEPTION", "receive_audio", "receive_raw"]
 def session_created(state: State, event: wire.SessionCreated, now: float, fx: Effects) -> None:
     state.defaults = event.session
     acknowledge(state, event.session)
-    _advance_opening(state, fx)
+    _advance_opening(state, now, fx)
 
 
 def session_updated(state: State, event: wire.SessionUpdated, now: float, fx: Effects) -> None:
     acknowledge(state, event.session)
     _settle_update(state, fx)
-    _advance_opening(state, fx)
+    _advance_opening(state, now, fx)
 
 
 def _settle_update(state: State, fx: Effects) -> None:
@@ -110,13 +110,14 @@ def _format(side: object, current: AudioFormat) -> AudioFormat:
         return PCM16_24K  # what peers assume of a format that nobody knows (B080)
 
 
-def _advance_opening(state: State, fx: Effects) -> None:
+def _advance_opening(state: State, now: float, fx: Effects) -> None:
     opening = state.opening
     if opening is None:
         return
     opening.created = True  # an acknowledged update says as much as session.created does
     if opening.acknowledged:
         state.opening = None
+        state.limits.began_at = now
         state.settle(fx, opening.ticket, state.acknowledged)
 
 

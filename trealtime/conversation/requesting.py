@@ -26,7 +26,6 @@ __all__ = ["REQUESTING"]
 def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects) -> None:
     state.emit(fx, RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
     state.opening = Opening(command.ticket, acknowledged=command.session is None)
-    state.limits.began_at = now
     if command.session is not None:
         _send_update(state, command.session, fx, opening=True)
 
