@@ -364,6 +364,8 @@ class PhoneLine:
                 frame = self._mouth.receive_nowait()
             except trio.WouldBlock:
                 frame = silence
+            except trio.ClosedResourceError:
+                return
             audio = from_int16(self._upwards.process(frame), self._input_format)
             event = {"type": "input_audio_buffer.append", "audio": pybase64.b64encode_as_string(audio)}
             try:
