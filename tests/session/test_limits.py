@@ -182,6 +182,14 @@ async def test_a_limited_cost_needs_a_price_for_the_model_that_the_server_uses(
     assert service.left == 1
 
 
+async def test_a_limited_cost_needs_a_server_that_names_its_model(autojump_clock, service, make_runner) -> None:
+    service.greet = lambda connection: {"type": "session.created", "session": {"type": "realtime"}}
+    runner = make_runner(prices={MODEL: {"text_input": 1}}, limits={"max_cost": 1})
+    with pytest.raises(SettingsError, match="does not name its model"):
+        async with runner.session():
+            pytest.fail("the body must not run")
+
+
 @pytest.mark.parametrize(
     "config, path",
     [

@@ -189,7 +189,9 @@ def check_priced(config: RealtimeRunConfig, model: str | None) -> None:
     """Raise `SettingsError` when the cost is limited and `model`, which the server uses, has no price."""
     prices = config.prices or {}
     if config.limits.max_cost is not None and find_prices(prices, model) is None:
-        allowed = f"a table with the prices of {model!r}, because `max_cost` limits them"
+        allowed = "nothing where `max_cost` is set and the server does not name its model"
+        if model is not None:
+            allowed = f"a table with the prices of {model!r}, because `max_cost` is set"
         raise SettingsError([SettingsProblem("prices", list(prices), allowed)], what="config")
 
 
