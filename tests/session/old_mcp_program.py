@@ -16,6 +16,7 @@ from typing import Any
 
 words = sys.argv[1:]
 tools = ["whoami", "learn", "hang", "die", "garbage"]
+given_up = 0
 
 
 def send(message: dict[str, Any]) -> None:
@@ -38,7 +39,7 @@ def call(name: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
     text = "done"
     match name:
         case "whoami":
-            text = str(os.getpid())
+            text = f"{os.getpid()} {given_up}" if arguments else str(os.getpid())
         case "learn":
             tools.append(arguments["name"])
             send({"method": "notifications/tools/list_changed"})
@@ -60,6 +61,7 @@ if "slow" in words:
 for line in sys.stdin:
     request = json.loads(line)
     result = answer(request.get("method", ""), request.get("params", {}))
+    given_up += request.get("method") == "notifications/cancelled"
     if "id" not in request:
         continue
     if result is not None:

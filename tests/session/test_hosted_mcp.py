@@ -128,7 +128,9 @@ async def test_a_server_that_cannot_be_reached_is_an_error_event_and_the_session
     async with open_emulator(listen=False) as emulator:
         runner = RealtimeRunner(agent, model=emulator.memory_model())
         async with runner.session() as session, session.subscribe("error") as errors:
-            assert isinstance((await errors.receive()).error, MCPServerFailed)
+            error = (await errors.receive()).error
+            assert isinstance(error, MCPServerFailed)
+            assert error.server_name == "unknown"
             assert (await session.ask('Say "Hello".')).text == "Hello"
 
 

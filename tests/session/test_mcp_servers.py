@@ -434,6 +434,23 @@ async def test_calls_of_a_server_that_has_died_fail_and_the_session_lives(servic
             assert (await call(service, "whoami", "3")).isdigit()
 
 
+async def test_a_call_that_takes_too_long_is_given_up_on_the_server_too(service: Any) -> None:
+    with trio.fail_after(60):
+        async with talk(service, program(client_session_timeout_seconds=0.5)):
+            assert await call(service, "hang", "1") == "Tool 'hang' timed out after 0.5 seconds."
+            assert (await call(service, "whoami", "2", more=True)).endswith(" 1")
+
+
+async def test_a_change_while_another_server_is_lost_is_told_without_starting_that_again(service: Any) -> None:
+    lost = program(name="lost", tool_filter={"allowed_tool_names": ["die"]})
+    with trio.fail_after(60):
+        async with talk(service, program(tool_filter={"blocked_tool_names": ["die"]}), lost):
+            await call(service, "die", "1")
+            await call(service, "learn", "2", name="fly")
+            await until_offered(service, "fly")
+            assert "the MCP server 'lost' has ended" in await call(service, "die", "3")
+
+
 async def test_what_is_printed_besides_messages_is_ignored(service: Any) -> None:
     with trio.fail_after(60):
         async with talk(service, program()):

@@ -484,9 +484,13 @@ def playing_ended(
 
 
 def listing_failed(state: State, event: wire.McpListToolsFailed, now: float, fx: Effects) -> None:
-    """The service got no tools from an MCP server. Its item names the server, where there is one."""
-    item = state.history.item(event.item_id) if event.item_id in state.history else None
-    label = _text(item.data.get("server_label")) if isinstance(item, OtherItem) else ""
+    """The service got no tools from an MCP server. Its item names the server, where there is one; else it is known
+    when only one of the session's has no list."""
+    lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
+    labels = {item.item_id: _text(item.data.get("server_label")) for item in lists}
+    declared = {_text(tool.get("server_label")) for tool in (state.acknowledged or {}).get("tools") or ()}
+    unlisted = declared - {""} - set(labels.values())
+    label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
     which = f"the MCP server {label!r}" if label else "an MCP server"
     failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
     state.emit(fx, RealtimeError(error=failure, info=state.info))

@@ -29,10 +29,16 @@ from trealtime.protocol.validation import WrongValue, setting, structure
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from mcp.client import Transport
+    from mcp.server import Server
+    from mcp.server.mcpserver import MCPServer as ServerInProcess
     from mcp_types import Tool
 
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.mcp.connection import Connection
+
+    MCPConnector = Transport | Server[Any] | ServerInProcess
+    """What `mcp.Client` can connect to."""
 
 __all__ = [
     "MCPServerStreamableHttpParams",
@@ -197,7 +203,7 @@ class MCPServer(ABC):
         """The name of a server that was given none."""
 
     @abstractmethod
-    def streams(self, *, grace_s: float) -> Any:
+    def streams(self, *, grace_s: float) -> MCPConnector:
         """What `mcp.Client` is to connect to: its transport, an async context manager of a stream of messages that
         come and one of messages that go, or a server in this process.
 
@@ -293,7 +299,7 @@ class MCPServerStdio(MCPServer):
         """The program."""
         return Path(self.params.command).name
 
-    def streams(self, *, grace_s: float) -> Any:
+    def streams(self, *, grace_s: float) -> MCPConnector:
         """The streams of a new process."""
         from trealtime.mcp.stdio import program_streams
 
@@ -314,7 +320,7 @@ class MCPServerStreamableHttp(MCPServer):
         url = urlsplit(self.params.url)
         return f"{url.scheme}://{url.hostname}{url.path}"
 
-    def streams(self, *, grace_s: float) -> Any:
+    def streams(self, *, grace_s: float) -> MCPConnector:
         """The streams of a new connection."""
         from trealtime.mcp.http import http_streams
 

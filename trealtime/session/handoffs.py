@@ -108,7 +108,7 @@ class Agents:
         """Tell the model what the MCP servers of the agent in charge have now, where that is something else."""
         async with self._turn:
             await self._settle_last()
-            served = await self._servers.tools_of(self.current.agent)
+            served = await self._servers.known_tools_of(self.current.agent)
             payload, offered = await served_change(served, self.current, self._info.context)
             if offered.wired != self.current.offer.wired:
                 await self._update(payload, offered)

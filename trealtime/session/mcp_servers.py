@@ -26,6 +26,7 @@ from trealtime.session.lifetime import Lifetime
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.mcp.connection import Connection
+    from trealtime.mcp.servers import MCPServer
 
 __all__ = ["SessionMCPServers"]
 
@@ -39,7 +40,7 @@ class SessionMCPServers:
     _info: EventInfo
     _connections: Connections
     on_change: Callable[[], Awaitable[None]] = attrs.field(init=False)
-    _heard: list[Connection] = attrs.field(factory=list, init=False)
+    _used: dict[MCPServer, Connection] = attrs.field(factory=dict, init=False)
     """Those that tell us of changes."""
 
     _opened: bool = attrs.field(default=False, init=False)
@@ -53,15 +54,14 @@ class SessionMCPServers:
             async with self._connections.open():
                 yield
         finally:
-            for connection in self._heard:
-                connection.on_change.remove(self._tools_changed)
-                connection.on_lost.remove(self._report)
+            for server in list(self._used):
+                self._use(server, None)
 
     def opened(self) -> None:
         """The session is open: what has happened meanwhile is told."""
         self._opened = True
-        for failure in self._early:
-            self._report(failure)
+        while self._early:
+            self._report(self._early.pop(0))
         if self._changed:
             self._tools_changed()
 
@@ -75,22 +75,37 @@ class SessionMCPServers:
 
         Raises `MCPServerFailed` for one that does not start and may not be skipped, and what a filter raises.
         """
-        begun = [server.shared or self._connections.begin(server) for server in agent.mcp_servers]
-        found: list[FunctionTool] = []
-        for connection in begun:
+        begun = {server: server.shared or self._connections.begin(server) for server in agent.mcp_servers}
+        for server, connection in begun.items():
             try:
                 await connection.started()
             except MCPServerFailed as failure:
-                if connection.server.on_failure == "raise":
+                if server.on_failure == "raise":
                     raise
                 self._report(failure)
-                continue
-            if connection not in self._heard:
-                self._heard.append(connection)
-                connection.on_change.append(self._tools_changed)
-                connection.on_lost.append(self._report)
-            found += await function_tools(connection, agent.mcp_config, self._info.context, agent)
+                self._use(server, None)
+            else:
+                self._use(server, connection)
+        return await self.known_tools_of(agent)
+
+    async def known_tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
+        """As `tools_of`, without connecting anything: of a server that was lost, the tools that it had."""
+        found: list[FunctionTool] = []
+        for server in agent.mcp_servers:
+            connection = self._used.get(server)
+            if connection is not None:
+                found += await function_tools(connection, agent.mcp_config, self._info.context, agent)
         return tuple(found)
+
+    def _use(self, server: MCPServer, connection: Connection | None) -> None:
+        before = self._used.pop(server, None)
+        if before is not None:
+            before.on_change.remove(self._tools_changed)
+            before.on_lost.remove(self._report)
+        if connection is not None:
+            self._used[server] = connection
+            connection.on_change.append(self._tools_changed)
+            connection.on_lost.append(self._report)
 
     def _tools_changed(self) -> None:
         if self._opened:
