@@ -96,8 +96,14 @@ async def test_the_second_choice_of_a_recogniser_gets_the_gist(engines: SpeechEn
     assert {"what", "weather", "today"} <= set(kit.words_of(heard))
 
 
-async def test_nothing_comes_of_nothing(engines: SpeechEngines, kit: Any) -> None:
-    assert await engines.transcriber.transcribe(kit.silence(0.05), VOICE_RATE) == ""
+@pytest.mark.parametrize("seconds", [0.05, 3])
+async def test_nothing_comes_of_silence(engines: SpeechEngines, kit: Any, seconds: float) -> None:
+    assert await engines.transcriber.transcribe(kit.silence(seconds), VOICE_RATE) == ""
+
+
+async def test_silence_around_the_words_is_no_word(engines: SpeechEngines, kit: Any) -> None:
+    audio = np.concatenate([kit.silence(3), await kit.say(engines, SENTENCES[0]), kit.silence(2)])
+    assert kit.words_of(await engines.transcriber.transcribe(audio, VOICE_RATE)) == kit.words_of(SENTENCES[0])
 
 
 async def test_a_long_turn_is_recognised_to_its_end(engines: SpeechEngines, kit: Any) -> None:
