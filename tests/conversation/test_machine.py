@@ -19,9 +19,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext
+from trealtime.agents.tools import FunctionTool
 from trealtime.conversation import commands as cmd
 from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import Effects
+from trealtime.conversation.effects import Effects, FunctionCall
 from trealtime.conversation.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import AssistantAudio, AssistantText, InputImage
@@ -30,8 +31,19 @@ from trealtime.protocol.codec import read_server_event
 
 GRACE_S = 5.0
 TIMEOUT_S = 30.0
+APPROVAL_S = 3.0
 BYTES_PER_MS = 48
 WORDS = ("well", "I", "think", "that", "is", "fine")
+
+
+def look(**options: Any) -> FunctionTool:
+    """The tool that the model calls."""
+
+    async def handler(context: Any, arguments: str) -> str:
+        raise AssertionError("the core runs nothing")
+
+    schema = {"type": "object"}
+    return FunctionTool("look", "", params_json_schema=schema, on_invoke_tool=handler, needs_approval=True, **options)
 
 
 @attrs.define
@@ -356,6 +368,11 @@ class Machine(RuleBasedStateMachine):
         self.dead: set[str] = set()
         self.asked: dict[str, float] = {}
         self.told_live: set[str] = set()
+        self.looked_into: list[str] = []
+        """Calls of which nobody knows yet whether they need approval."""
+
+        self.pending: list[str] = []
+        self.decided: set[str] = set()
         self.calls: list[str] = []
         self.images: set[str] = set()
         self.user_truncates = False
@@ -366,8 +383,11 @@ class Machine(RuleBasedStateMachine):
         flags=st.tuples(*[st.booleans()] * 6),
         barge_in=st.sampled_from(("immediate", "immediate", "off")),
         breaks_off=st.booleans(),
+        on_interrupt=st.sampled_from(("keep", "cancel")),
     )
-    def connect(self, seed: int, vad: bool, flags: tuple[bool, ...], barge_in: Any, breaks_off: bool) -> None:
+    def connect(
+        self, seed: int, vad: bool, flags: tuple[bool, ...], barge_in: Any, breaks_off: bool, on_interrupt: Any
+    ) -> None:
         self.breaks_off = breaks_off
         answers, interrupts, echoes, names, error_ids, late = flags
         self.server = ModelServer(
@@ -387,9 +407,11 @@ class Machine(RuleBasedStateMachine):
             barge_in=barge_in,
             cancel_grace_s=GRACE_S,
             response_timeout_s=TIMEOUT_S,
+            approval_timeout_s=APPROVAL_S,
         )
         self.server.send("session.created", session=self.server.session())
         self.command(cmd.OpenSession({"instructions": "x"}, self.ticket("open")))
+        self.command(cmd.UseTools([look(on_interrupt=on_interrupt)]))
 
     # ---- carrying --------------------------------------------------------------------------------------------------
 
@@ -424,7 +446,23 @@ class Machine(RuleBasedStateMachine):
             assert answer.ticket in self.tickets
             self.settled[answer.ticket] += 1
             assert self.settled[answer.ticket] == 1, answer
-        self.calls += [call.call_id for call in fx.calls]
+        for call_id in fx.withdrawn:
+            self.pending.remove(call_id)
+        for request in fx.asks:
+            assert request.call_id not in self.decided
+            self.pending.append(request.call_id)
+        for call in fx.calls:
+            self.take_call(call)
+        assert self.pending == [request.call_id for request in self.core.pending_approvals]
+        assert set(self.pending) <= set(self.core._state.calls)
+
+    def take_call(self, call: FunctionCall) -> None:
+        if call.cleared or call.refusal is not None:
+            assert call.call_id not in self.decided, "decided twice"
+            self.decided.add(call.call_id)
+            self.calls.append(call.call_id)
+        else:
+            self.looked_into.append(call.call_id)
 
     def take_audio(self, event: RealtimeAudio) -> None:
         key = (event.item_id, event.content_index)
@@ -604,6 +642,21 @@ class Machine(RuleBasedStateMachine):
     def a_tool_returns(self, respond: bool) -> None:
         self.command(cmd.SendToolOutput(self.calls.pop(0), "42", respond))
 
+    @precondition(lambda self: self.looked_into)
+    @rule(needed=st.booleans())
+    def it_is_known_whether_a_call_needs_approval(self, needed: bool) -> None:
+        self.command(cmd.ReportNeed(self.looked_into.pop(0), needed=needed))
+
+    @precondition(lambda self: self.pending)
+    @rule(approve=st.booleans(), always=st.booleans(), newest=st.booleans())
+    def somebody_decides(self, approve: bool, always: bool, newest: bool) -> None:
+        self.command(cmd.DecideApproval(call_id=self.pending[-newest], approve=approve, always=always))
+
+    @precondition(lambda self: self.pending)
+    @rule()
+    def the_app_answers_a_call_by_itself(self) -> None:
+        self.command(cmd.CreateItem({"type": "function_call_output", "call_id": self.pending[0], "output": "mine"}))
+
     @rule(seconds=st.sampled_from((0.01, 0.05, 0.3, 1.1, 7.0)))
     def time_passes(self, seconds: float) -> None:
         until = self.now + seconds
@@ -639,6 +692,12 @@ class Machine(RuleBasedStateMachine):
                 server.advance(next(iter(server.making.values())))
             while server.down:
                 self.deliver(server.down.pop(0))
+            while self.looked_into:
+                if server.rng.random() < 0.1:
+                    self.command(cmd.Interrupt())
+                self.it_is_known_whether_a_call_needs_approval(server.rng.random() < 0.7)
+            while self.pending:
+                self.something_happens_to_a_pending_call()
             while self.calls:
                 self.command(cmd.SendToolOutput(self.calls.pop(0), "42"))
             while self.unhandled:
@@ -649,6 +708,18 @@ class Machine(RuleBasedStateMachine):
         else:
             raise AssertionError("they never come to rest")
         self.compare()
+
+    def something_happens_to_a_pending_call(self) -> None:
+        """By chance of the server's: too few steps of a run come as far as this."""
+        match self.server.rng.randrange(5):
+            case 0 | 1:
+                self.somebody_decides(self.server.rng.random() < 0.5, self.server.rng.random() < 0.2, True)
+            case 2:
+                self.the_app_answers_a_call_by_itself()
+            case 3:
+                self.command(cmd.Interrupt())
+            case 4:
+                self.time_passes(APPROVAL_S)
 
     def compare(self) -> None:
         state, server = self.core._state, self.server
@@ -692,6 +763,7 @@ class Machine(RuleBasedStateMachine):
         state = self.core._state
         assert not state.responses
         assert not state.calls
+        assert not self.pending
         assert not state.gate.busy
         assert self.core.next_deadline is None
 
