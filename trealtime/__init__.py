@@ -109,10 +109,10 @@ if TYPE_CHECKING:
     from trealtime.endpoints.console import AudioLevels, ConsoleEndpoint, ConsoleStatistics
     from trealtime.endpoints.echo_gate import EchoGateStatistics
     from trealtime.endpoints.sound_card import SoundDevice, list_devices
+    from trealtime.endpoints.endpoint import Endpoint, EndpointLink
     from trealtime.endpoints.twilio.endpoint import TwilioEndpoint, TwilioStatistics, accept_twilio_stream
     from trealtime.endpoints.twilio.signature import check_twilio_signature
     from trealtime.endpoints.twilio.stream import TwilioCall
-    from trealtime.endpoints.endpoint import Endpoint, EndpointLink
     from trealtime.endpoints.wav import WavEndpoint
     from trealtime.errors import (
         AudioDeviceError,
@@ -178,9 +178,8 @@ if TYPE_CHECKING:
     from trealtime.protocol.user_input import AudioPart, ImagePart, TextPart, UserMessage, image_part
     from trealtime.protocol.validation import NOT_SET
     from trealtime.session.approvals import ApprovalDecision, ApprovalHandler, Approve, Reject
-    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig, ToolExecution
     from trealtime.session.attachment import Attachment, AttachmentStatistics
-    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig
+    from trealtime.session.config import GuardrailsSettings, RealtimeModelConfig, RealtimeRunConfig, ToolExecution
     from trealtime.session.mailbox import Feed, FeedStatistics
     from trealtime.session.model_shim import (
         RealtimeModelSendAudio,
