@@ -3,121 +3,617 @@
 from __future__ import annotations
 
 import base64
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import attrs
+import numpy as np
 import pytest
 import trio
 import trio.testing
 
-from trealtime.audio.formats import PCM16_24K, AudioFormat
-from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.audio.formats import G711_ULAW, PCM16_24K, pcm16
+from trealtime.audio.pcm import from_int16, to_int16
+from trealtime.endpoints.endpoint import EndpointLink
+from trealtime.errors import ConnectionLost, EndpointFailed, SessionClosed, SessionNotOpen, SlowConsumer
+from trealtime.session.playback_tracker import RealtimePlaybackTracker
+from trealtime.testing import MemoryEndpoint
 
-
-@attrs.define(eq=False)
-class Phone(Endpoint):
-    """A far side that plays in real time, by the clock; what it heard is `heard`."""
-
-    input_format: AudioFormat | None = PCM16_24K
-    output_format: AudioFormat | None = PCM16_24K
-    room_s: float = 0.5
-    live: bool = True
-    late_frames: int = 0
-    heard: bytearray = attrs.Factory(bytearray)
-    flushes: int = 0
-    closed: bool = False
-    link: EndpointLink | None = None
-    opening: Callable[[], None] = lambda: None
-    task: Callable[[], Any] = trio.sleep_forever
-    _queue: deque[tuple[bytes, float]] = attrs.Factory(deque)
-    _news: trio.Event = attrs.Factory(trio.Event)
-    _room: trio.Event = attrs.Factory(trio.Event)
-
-    def __attrs_post_init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[bytes](100)
-
-    @asynccontextmanager
-    async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        await trio.lowlevel.checkpoint()
-        self.opening()
-        self.link = link
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._speaker)
-            nursery.start_soon(self.task)
-            yield
-            nursery.cancel_scope.cancel()
-        self.closed = True
-
-    async def receive(self) -> bytes:
-        return await self._receive.receive()
-
-    async def play(self, audio: bytes, position_ms: float) -> None:
-        await trio.lowlevel.checkpoint()
-        assert self.output_format is not None
-        while self.output_format.duration_ms(sum(len(each) for each, _ in self._queue)) > self.room_s * 1000:
-            self._room = trio.Event()
-            await self._room.wait()
-        self._queue.append((audio, position_ms))
-        self._news.set()
-
-    def flush(self) -> None:
-        self.flushes += 1
-        self._queue.clear()
-        self._room.set()
-
-    async def _speaker(self) -> None:
-        assert self.output_format is not None or self.output_format is None
-        while True:
-            while self._queue:
-                audio, position_ms = self._queue[0]
-                await trio.sleep(self.output_format.duration_ms(len(audio)) / 1000)
-                if self._queue and self._queue[0][0] is audio:
-                    self._queue.popleft()
-                    self.heard += audio
-                    self.link.heard(position_ms)
-                self._room.set()
-            self._news = trio.Event()
-            await self._news.wait()
-
-    # ---- what tests do -------------------------------------------------------------------------------------------
-
-    def say(self, audio: bytes) -> None:
-        self._send.send_nowait(audio)
-
-    def leave(self) -> None:
-        self._send.close()
+SECOND = 48_000
+"""Bytes of one second of PCM16 at 24 kHz."""
 
 
 def appended(connection: Any) -> bytes:
     return b"".join(base64.b64decode(each["audio"]) for each in connection.of("input_audio_buffer.append"))
 
 
+async def speak(connection: Any, data: bytes, *, item_id: str = "item_a", id: str = "resp_1") -> None:
+    """The server sends this audio."""
+    place = {"response_id": id, "item_id": item_id, "output_index": 0, "content_index": 0}
+    await connection.send({"type": "response.output_audio.delta", "delta": base64.b64encode(data).decode(), **place})
+
+
+def tone(ms: int, rate: int, hz: float = 440) -> np.ndarray[Any, np.dtype[np.int16]]:
+    return np.rint(8000 * np.sin(2 * np.pi * hz * np.arange(rate * ms // 1000) / rate)).astype(np.int16)
+
+
+async def ask(session: Any, connection: Any, *, seconds: float) -> None:
+    """A message, and a whole answer to it of so many seconds."""
+    await session.send_message("Hello")
+    await connection.reply(seconds=seconds)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+# ---- both ways ------------------------------------------------------------------------------------------------------
+
+
 async def test_what_the_agent_says_is_played_and_what_the_user_says_is_sent(autojump_clock, runner, service) -> None:
-    phone = Phone()
+    phone = MemoryEndpoint()
     async with runner.session() as session, session.attach(phone):
-        await session.send_message("Hello")
-        await service.last.reply(seconds=1.0)
-        phone.say(bytes(960))
+        await ask(session, service.last, seconds=1.0)
+        await phone.say(bytes(960))
         await session.wait_for_playback()
-        assert bytes(phone.heard) == bytes([1]) * 48_000
-        assert trio.current_time() == pytest.approx(1.0, abs=0.01)
+        assert phone.heard() == bytes([1]) * SECOND
+        assert trio.current_time() == pytest.approx(1.0, abs=1e-6)
         assert appended(service.last) == bytes(960)
-    assert phone.closed
 
 
-async def test_an_interrupt_silences_the_endpoint_and_tells_where(autojump_clock, runner, service) -> None:
-    phone = Phone()
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
+async def test_audio_is_converted_between_the_endpoint_and_the_session(autojump_clock, runner, service, rate) -> None:
+    theirs = pcm16(rate)
+    phone = MemoryEndpoint(theirs, theirs)
     async with runner.session() as session, session.attach(phone):
         await session.send_message("Hello")
-        await service.last.reply(seconds=5.0)
-        await trio.sleep(1.23)
-        await session.interrupt()
-        at_once = len(phone.heard)
+        await service.last.begin(await service.last.expect("response.create"))
+        for chunk in np.array_split(tone(1000, 24_000), 7):
+            await speak(service.last, chunk.tobytes())
+        await service.last.done()
+        await session.wait_for_playback()
+        heard = to_int16(phone.heard(), theirs).astype(float)
+        assert len(heard) == rate
+        assert np.abs(heard - tone(1000, rate))[rate // 50 : -rate // 50].max() < 40
+
+        said = from_int16(tone(1000, rate), theirs)
+        for begin in range(0, len(said), 333):
+            await phone.say(said[begin : begin + 333])
+        await phone.leave()
+        await trio.sleep(1)
+        sent = to_int16(appended(service.last), PCM16_24K).astype(float)
+        assert len(sent) == 24_000
+        assert np.abs(sent - tone(1000, 24_000))[480:-480].max() < 40
+
+
+async def test_mu_law_passes_through_untouched_where_the_server_takes_it(autojump_clock, make_runner, service) -> None:
+    audio = {"input": {"format": "g711_ulaw"}, "output": {"format": "g711_ulaw"}}
+    phone = MemoryEndpoint(G711_ULAW, G711_ULAW)
+    everything = bytes(range(256)) * 10
+    async with make_runner(model_settings={"audio": audio}).session() as session, session.attach(phone):
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await speak(service.last, everything)
+        await service.last.done()
+        await phone.say(everything)
+        await session.wait_for_playback()
+        assert phone.heard() == everything
+        assert appended(service.last) == everything
+
+
+async def test_formats_that_change_are_followed(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await phone.say(bytes(960))
+        await session.update_settings({"audio": {"input": {"format": "g711_alaw"}, "output": {"format": "g711_ulaw"}}})
+        await trio.sleep(1)
+        await phone.say(bytes(960))
+        await phone.leave()
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await speak(service.last, b"\xff" * 8000)
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+    assert appended(service.last) == bytes(960) + b"\xd5" * 160
+
+
+async def test_a_response_keeps_the_format_in_which_it_began(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await speak(service.last, bytes([1]) * SECOND)
+        await session.update_settings({"audio": {"output": {"format": "g711_ulaw"}}})
+        await speak(service.last, bytes([2]) * SECOND)
+        await service.last.done()
+        await trio.sleep(5)
+        assert phone.heard() == bytes([1]) * SECOND + bytes([2]) * SECOND
+
+
+async def test_small_pieces_are_sent_together_and_the_first_at_once(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        for _ in range(20):
+            await phone.say(bytes(480))
+            await trio.sleep(0.01)
+            if not service.last.of("input_audio_buffer.append"):
+                pytest.fail("the first piece waited")
+        await trio.sleep(1)
+        pieces = [len(base64.b64decode(each["audio"])) for each in service.last.of("input_audio_buffer.append")]
+        assert sum(pieces) == 20 * 480
+        assert pieces[0] == 480
+        assert len(pieces) <= 6
+
+
+async def test_a_muted_user_is_silent_and_time_goes_on(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint(G711_ULAW)
+    async with runner.session() as session, session.attach(phone) as attachment:
+        attachment.muted = True
+        await phone.say(b"\x80" * 800)
+        await phone.leave()
+        await attachment.wait_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert appended(service.last) == bytes(2400 * 2)
+        assert attachment.muted
+
+
+async def test_a_live_source_never_waits_for_a_network_that_stalls(autojump_clock, make_runner, service) -> None:
+    service.capacity = 1
+    phone = MemoryEndpoint()
+    async with make_runner(input_buffer_s=0.5).session() as session, session.attach(phone) as attachment:
+        service.last.reading.cancel()
+        for _ in range(100):
+            await phone.say(bytes(960))
+            await trio.sleep(0.02)
+        statistics = attachment.statistics()
+        assert statistics.bytes_received == 100 * 960
+        assert statistics.input_dropped_s == pytest.approx(2.0 - 0.5, abs=0.2)
+        assert session.statistics().attachments == (statistics,)
+
+
+async def test_a_source_that_can_wait_loses_nothing(autojump_clock, make_runner, service) -> None:
+    service.capacity = 1
+    phone = MemoryEndpoint()
+    phone.live = False
+    async with make_runner(input_buffer_s=0.1).session() as session, session.attach(phone) as attachment:
+        for _ in range(200):
+            await phone.say(bytes(9600))
+        await phone.leave()
+        await attachment.wait_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(appended(service.last)) == 200 * 9600
+        assert attachment.statistics().input_dropped_s == 0
+
+
+async def test_keys_are_events(autojump_clock, runner) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.subscribe("dtmf_received") as feed, session.attach(phone):
+        phone.press("#")
+        event = await feed.receive()
+        assert (event.digit, event.source) == ("#", "endpoint")
+        with pytest.raises(ValueError, match="digit must be one of"):
+            phone.press("12")
+
+
+# ---- interrupts -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("heard_ms", [7, 1230, 2001])
+@pytest.mark.parametrize("by", ["the app", "the user"])
+async def test_an_interrupt_silences_the_endpoint_in_that_step_and_tells_where(
+    autojump_clock, runner, service, heard_ms, by
+) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await ask(session, service.last, seconds=5.0)
+        await trio.sleep(heard_ms / 1000)
+        if by == "the app":
+            await session.interrupt()
+        else:
+            await service.last.send({"type": "input_audio_buffer.speech_started", "audio_start_ms": 0})
         truncate = await service.last.expect("conversation.item.truncate")
-        assert truncate["audio_end_ms"] == pytest.approx(1230, abs=1)
+        # Until the first report, 20 ms in, nothing says that playback has begun.
+        assert truncate["audio_end_ms"] == (pytest.approx(heard_ms, abs=1) if heard_ms > 20 else 0)
+        assert len(phone.heard()) == heard_ms * 48
         await trio.sleep(10)
-        assert len(phone.heard) == at_once == 1220 * 48
-        assert phone.flushes >= 1
+        assert len(phone.heard()) == heard_ms * 48
+
+
+async def test_what_was_being_given_when_the_interrupt_came_is_not_played(autojump_clock, runner, service) -> None:
+    class Slow(MemoryEndpoint):
+        """Takes a piece only after a while, and then whatever happened meanwhile: the worst that is allowed."""
+
+        async def play(self, audio: bytes, position_ms: float) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.005)
+            await super().play(audio, position_ms)
+            await trio.lowlevel.checkpoint()
+
+    phone = Slow(room_ms=10_000)
+    async with runner.session() as session, session.attach(phone):
+        await ask(session, service.last, seconds=5.0)
+        await trio.sleep(0.4013)
+        await session.interrupt()
+        heard = len(phone.heard())
+        await ask(session, service.last, seconds=0.0)
+        await trio.sleep(10)
+        assert len(phone.heard()) == heard
+
+
+async def test_the_next_answer_begins_afresh_after_an_interrupt(autojump_clock, runner, service) -> None:
+    theirs = pcm16(8_000)
+    phone = MemoryEndpoint(None, theirs)
+    async with runner.session() as session, session.attach(phone):
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await speak(service.last, tone(1000, 24_000).tobytes())
+        await trio.sleep(0.5)
+        await session.interrupt()
+        await service.last.done(status="cancelled")
+        heard = len(phone.heard())
+        await session.send_message("Again")
+        await service.last.begin(await service.last.expect("response.create", count=2), id="resp_2")
+        await speak(service.last, bytes(SECOND), id="resp_2", item_id="item_b")
+        await service.last.done(id="resp_2")
+        await session.wait_for_playback()
+        assert phone.heard()[heard:] == bytes(16_000), "nothing of the old tone is left in the filter"
+
+
+async def test_what_another_response_says_plays_on_where_it_was(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint(room_ms=10_000)
+    async with runner.session() as session, session.attach(phone):
+        await session.create_response(out_of_band=True)
+        await service.last.begin(await service.last.expect("response.create"), id="resp_b")
+        await speak(service.last, bytes([2]) * SECOND, id="resp_b", item_id="item_b")
+        await ask(session, service.last, seconds=0)
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create", count=2))
+        await speak(service.last, bytes([1]) * SECOND)
+        await trio.sleep(0.25)
+        await session.cancel_response("resp_1")
+        await trio.sleep(10)
+        assert phone.heard() == bytes([2]) * SECOND
+
+
+async def test_what_the_app_reads_meanwhile_does_not_count_as_heard(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await service.last.audio(5.0)
+        await trio.sleep(2)
+        async for event in session:
+            if event.type == "audio" and event.audio.start_ms > 4500:
+                break
+        await session.interrupt()
+        assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == pytest.approx(2000, abs=1)
+
+
+async def test_a_turn_is_played_once_whoever_asked_for_it(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone), trio.open_nursery() as nursery:
+        nursery.start_soon(service.last.reply, "Yes.")
+        turn = await session.ask("Really?")
+        assert len(turn.audio) == SECOND
+        await session.wait_for_playback()
+        assert trio.current_time() == pytest.approx(1.0, abs=1e-6)
+        assert len(phone.heard()) == SECOND
+
+
+# ---- duck, hold, resume ---------------------------------------------------------------------------------------------
+
+
+async def test_what_is_held_is_played_later_from_where_it_was_heard(autojump_clock, runner, service) -> None:
+    theirs = pcm16(8_000)
+    phone = MemoryEndpoint(None, theirs)
+    async with runner.session() as session, session.attach(phone) as attachment:
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await speak(service.last, tone(2000, 24_000).tobytes())
+        await service.last.done()
+        await trio.sleep(0.51)
+        attachment.hold()
+        attachment.hold()
+        held = len(phone.heard())
+        await trio.sleep(10)
+        assert len(phone.heard()) == held == 510 * 16
+        attachment.resume()
+        await session.wait_for_playback()
+        assert trio.current_time() == pytest.approx(12.0, abs=0.01)
+        heard = to_int16(phone.heard(), theirs).astype(float)
+        assert np.abs(heard - tone(2000, 8_000))[160:-160].max() < 40, "not a sample is missing, or twice"
+
+
+async def test_an_interrupt_while_held_cuts_where_playback_stood(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone) as attachment:
+        await ask(session, service.last, seconds=3.0)
+        await trio.sleep(1.0)
+        attachment.hold()
+        await trio.sleep(5.0)
+        await session.interrupt()
+        attachment.resume()
+        await trio.sleep(5.0)
+        assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == pytest.approx(1000, abs=1)
+        assert len(phone.heard()) == SECOND
+
+
+async def test_ducking_is_soon_heard_and_loses_nothing(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint(room_ms=3000)
+    loud = np.full(72_000, 8000, np.int16)
+    async with runner.session() as session, session.attach(phone) as attachment:
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await speak(service.last, loud.tobytes())
+        await service.last.done()
+        await trio.sleep(1.0)
+        attachment.duck(-20)
+        await trio.sleep(1.0)
+        attachment.resume()
+        await session.wait_for_playback()
+        heard = to_int16(phone.heard(), PCM16_24K).astype(int)
+        assert len(heard) == 72_000
+        assert (heard[:24_000] == 8000).all()
+        assert (heard[24_500:48_000] == 800).all()
+        assert (heard[48_500:] == 8000).all()
+        assert np.abs(np.diff(heard)).max() < 30
+        with pytest.raises(ValueError, match="gain_db must be 0 or below"):
+            attachment.duck(6)
+
+
+# ---- how it lives ---------------------------------------------------------------------------------------------------
+
+
+async def test_leaving_interrupts_what_was_not_heard_and_the_session_goes_on(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session:
+        async with session.attach(phone):
+            await ask(session, service.last, seconds=3.0)
+            await trio.sleep(1.0)
+        heard = len(phone.heard())
+        assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == pytest.approx(1000, abs=1)
+        assert session.statistics().attachments == ()
+        assert len(session.statistics().feeds) == 1
+        second = MemoryEndpoint()
+        async with session.attach(second):
+            await session.send_message("Hello")
+            request = await service.last.expect("response.create", count=2)
+            await service.last.begin(request, id="resp_2")
+            await service.last.audio(1.0, id="resp_2", item_id="item_b")
+            await service.last.done(id="resp_2")
+            await session.wait_for_playback()
+        assert len(second.heard()) == SECOND
+        assert len(phone.heard()) == heard
+        assert len(service.last.of("conversation.item.truncate")) == 1
+
+
+async def test_without_an_endpoint_what_the_app_takes_counts_again(autojump_clock, runner, service) -> None:
+    async with runner.session() as session:
+        async with session.attach(MemoryEndpoint()):
+            pass
+        await ask(session, service.last, seconds=2.0)
+        async for event in session:
+            if event.type == "agent_end":
+                break
+        await trio.sleep(0.5)
+        await session.interrupt()
+        assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == 500
+
+
+async def test_a_far_side_that_leaves_ends_the_attachment_and_not_the_block(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone) as attachment:
+        await ask(session, service.last, seconds=3.0)
+        await trio.sleep(1.0)
+        await phone.leave()
+        await attachment.wait_closed()
+        assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == pytest.approx(1000, abs=1)
+        async with session.attach(MemoryEndpoint()):
+            pass
+        await session.send_message("Still there?")
+        assert session.outcome is None
+
+
+async def test_the_end_of_the_session_ends_the_attachment(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone) as attachment:
+        await session.close()
+        await attachment.wait_closed()
+        with pytest.raises(SessionClosed):
+            async with session.attach(MemoryEndpoint()):
+                pytest.fail("the body must not run")
+    with pytest.raises(SessionNotOpen):
+        async with (await runner.run()).attach(MemoryEndpoint()):
+            pytest.fail("the body must not run")
+
+
+async def test_a_lost_connection_is_told_once_and_not_to_the_endpoint(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone) as attachment:
+        service.last.wire.drop()
+        await attachment.wait_closed()
+        with pytest.raises(ConnectionLost):
+            await anext(aiter(session))
+
+
+class Faulty(MemoryEndpoint):
+    """Raises in one of its methods."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    @asynccontextmanager
+    async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+        async with super().open(link):
+            yield
+            if self.where == "close":
+                raise OSError("broken")
+
+    async def receive(self) -> bytes:
+        if self.where == "receive":
+            raise OSError("broken")
+        return await super().receive()
+
+    async def play(self, audio: bytes, position_ms: float) -> None:
+        if self.where == "play":
+            raise OSError("broken")
+        await super().play(audio, position_ms)
+
+    def flush(self) -> None:
+        if self.where == "flush":
+            raise OSError("broken")
+        super().flush()
+
+
+@pytest.mark.parametrize("where", ["receive", "play", "flush", "close", "task"])
+async def test_an_exception_of_the_endpoint_comes_out_of_the_block_alone(
+    autojump_clock, runner, service, where
+) -> None:
+    phone = Faulty(where)
+    async with runner.session() as session:
+        with pytest.raises(EndpointFailed, match="Faulty: OSError: broken") as caught:  # noqa: PT012
+            async with session.attach(phone):
+                await ask(session, service.last, seconds=3.0)
+                await trio.sleep(1)
+                if where == "task":
+                    phone.fail(OSError("broken"))
+                await session.interrupt()
+                if where != "close":
+                    await trio.sleep_forever()
+        assert type(caught.value.__cause__) is OSError
+        await session.send_message("The session goes on.")
+        assert session.outcome is None
+
+
+async def test_what_opening_raises_comes_out_as_it_is(autojump_clock, runner) -> None:
+    class Absent(MemoryEndpoint):
+        @asynccontextmanager
+        async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+            await trio.lowlevel.checkpoint()
+            raise FileNotFoundError("no such device")
+            yield
+
+    async with runner.session() as session:
+        with pytest.raises(FileNotFoundError, match="no such device"):
+            async with session.attach(Absent()):
+                pytest.fail("the body must not run")
+
+
+async def test_an_exception_of_the_body_comes_out_as_it_is(autojump_clock, runner) -> None:
+    async with runner.session() as session:
+        with pytest.raises(KeyError, match="mine"):
+            async with session.attach(MemoryEndpoint()):
+                raise KeyError("mine")
+
+
+async def test_an_endpoint_that_opens_for_ever_can_be_given_up(autojump_clock, runner) -> None:
+    class Ringing(MemoryEndpoint):
+        @asynccontextmanager
+        async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+            await trio.sleep_forever()
+            yield
+
+    async with runner.session() as session:
+        with trio.move_on_after(3) as giving_up:
+            async with session.attach(Ringing()):
+                pytest.fail("the body must not run")
+        assert giving_up.cancelled_caught
+        assert trio.current_time() == pytest.approx(3.0)
+
+
+async def test_an_endpoint_that_closes_for_ever_is_dropped_in_time(autojump_clock, make_runner) -> None:
+    class Clinging(MemoryEndpoint):
+        @asynccontextmanager
+        async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+            async with super().open(link):
+                yield
+                await trio.sleep_forever()
+
+    async with make_runner(close_timeout_s=4).session() as session:
+        async with session.attach(Clinging()):
+            pass
+        assert trio.current_time() == pytest.approx(2.0)
+
+
+async def test_an_endpoint_that_takes_nothing_is_a_slow_consumer(autojump_clock, make_runner, service) -> None:
+    class Deaf(MemoryEndpoint):
+        async def play(self, audio: bytes, position_ms: float) -> None:
+            await trio.sleep_forever()
+
+    async with make_runner(feed_buffer_s=10).session() as session:
+        with pytest.raises(SlowConsumer, match="an endpoint was not read"):  # noqa: PT012
+            async with session.attach(Deaf()):
+                await session.send_message("Hello")
+                await service.last.begin(await service.last.expect("response.create"))
+                await service.last.audio(30.0)
+                await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    "formats, what",
+    [((PCM16_24K, None), "an endpoint that speaks"), ((None, PCM16_24K), "an endpoint that plays")],
+    ids=["speaks", "plays"],
+)
+async def test_one_endpoint_speaks_and_one_plays(autojump_clock, runner, formats, what) -> None:
+    async with runner.session() as session:
+        async with session.attach(MemoryEndpoint()):
+            with pytest.raises(RuntimeError, match=what):
+                async with session.attach(MemoryEndpoint(*formats)):
+                    pytest.fail("the body must not run")
+        microphone, speaker = MemoryEndpoint(PCM16_24K, None), MemoryEndpoint(None, PCM16_24K)
+        async with session.attach(microphone), session.attach(speaker):
+            assert len(session.statistics().attachments) == 2
+
+
+async def test_bad_arguments_are_refused(autojump_clock, runner) -> None:
+    async with runner.session() as session:
+        with pytest.raises(TypeError, match="endpoint must be an Endpoint, got str"):
+            async with session.attach("phone"):
+                pass
+        with pytest.raises(ValueError, match="coalesce_ms must be from 0 to 1000, got -1"):
+            async with session.attach(MemoryEndpoint(), coalesce_ms=-1):
+                pass
+    tracked = {"playback_tracker": RealtimePlaybackTracker()}
+    async with runner.session(model_config=tracked) as session:
+        with pytest.raises(RuntimeError, match="has a playback_tracker"):
+            async with session.attach(MemoryEndpoint()):
+                pass
+
+
+async def test_figures_of_an_attachment(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint(G711_ULAW, pcm16(48_000))
+    phone.late_frames = 3
+    async with runner.session() as session, session.attach(phone) as attachment:
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        await service.last.audio(1.0)
+        await trio.sleep(0.5)
+        assert attachment.statistics().queue_s == pytest.approx(0.25, abs=0.05)
+        await trio.sleep(1.0)
+        await service.last.audio(1.0)
+        await service.last.done()
+        await session.wait_for_playback()
+        await phone.say(bytes(160))
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = attachment.statistics()
+    assert (statistics.endpoint, statistics.input_format, statistics.output_format) == (
+        "MemoryEndpoint",
+        G711_ULAW,
+        pcm16(48_000),
+    )
+    assert (statistics.bytes_received, statistics.bytes_played) == (160, 2 * 96_000)
+    assert (statistics.underruns, statistics.late_frames, statistics.queue_s) == (1, 3, 0)
+
+
+async def test_ten_minutes_do_not_drift(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint(None, pcm16(44_100))
+    async with runner.session() as session, session.attach(phone):
+        await session.send_message("Hello")
+        await service.last.begin(await service.last.expect("response.create"))
+        began = trio.current_time()
+        for _ in range(100):
+            await speak(service.last, bytes(6 * SECOND))
+            await trio.sleep(5.9)
+        await trio.sleep_until(began + 599.987)
+        await session.interrupt()
+        truncate = await service.last.expect("conversation.item.truncate")
+        assert truncate["audio_end_ms"] == pytest.approx(599_987, abs=2)
+        assert len(phone.heard()) == pytest.approx(599.987 * 88_200, abs=200)

@@ -61,7 +61,7 @@ def pcm16(rate: int) -> AudioFormat:
 
     Raises `AudioFormatError` for a rate that is not a whole number from 8000 to 192000.
     """
-    if isinstance(rate, bool) or not isinstance(rate, int) or not 8_000 <= rate <= 192_000:
+    if type(rate) is not int or not 8_000 <= rate <= 192_000:  # a bool is no rate
         raise AudioFormatError(f"rate must be a whole number from 8000 to 192000 samples per second, got {rate!r}")
     return attrs.evolve(PCM16_24K, rate=rate)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
 
 import attrs
 
@@ -11,11 +11,7 @@ from trealtime.conversation.events import AudioChunk
 from trealtime.endpoints.converting import StreamConverter
 from trealtime.endpoints.playout import Piece
 
-__all__ = ["PIECE_MS", "PartStream"]
-
-PIECE_MS: Final = 20
-"""How finely audio is given to an endpoint: one telephone frame, so that one that reports what it has finished is never
-further off than that."""
+__all__ = ["PartStream"]
 
 
 @attrs.define
@@ -38,21 +34,16 @@ class PartStream:
         same = (first.item_id, first.content_index, self.source) == (chunk.item_id, chunk.content_index, source)
         return same and abs(next_ms - chunk.start_ms) < 1e-3
 
-    def convert(self, data: bytes) -> list[Piece]:
-        """The pieces that the next chunk completes."""
+    def convert(self, data: bytes) -> Iterator[Piece]:
+        """The pieces that the next chunk makes."""
         self._taken += len(data)
-        return self._cut(self._converter.convert(data))
+        return self._pieces(self._converter.convert(data))
 
-    def finish(self) -> list[Piece]:
+    def finish(self) -> Iterator[Piece]:
         """The rest: the part is over."""
-        return self._cut(self._converter.finish())
+        return self._pieces(self._converter.finish())
 
-    def _cut(self, audio: bytes) -> list[Piece]:
-        first, step = self.first, self.target.bytes_for_ms(PIECE_MS)
-        pieces = []
-        for begin in range(0, len(audio), step):
-            piece = audio[begin : begin + step]
-            start_ms = first.start_ms + self.target.duration_ms(self._made)
-            pieces.append(Piece(piece, first.response_id, first.item_id, first.content_index, start_ms))
-            self._made += len(piece)
-        return pieces
+    def _pieces(self, audio: bytes) -> Iterator[Piece]:
+        first, start_ms = self.first, self.first.start_ms + self.target.duration_ms(self._made)
+        self._made += len(audio)
+        return Piece(audio, first.response_id, first.item_id, first.content_index, start_ms).cut(self.target)

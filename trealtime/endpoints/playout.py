@@ -14,12 +14,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 
 from trealtime.audio.formats import AudioFormat
 
-__all__ = ["Piece", "Place", "Playout"]
+__all__ = ["PIECE_MS", "Piece", "Place", "Playout"]
+
+PIECE_MS: Final = 20
+"""How finely audio is given to an endpoint: one telephone frame, so that one that reports what it has finished is never
+further off than that."""
 
 
 @attrs.frozen
@@ -31,6 +36,13 @@ class Piece:
     item_id: str
     content_index: int
     start_ms: float
+
+    def cut(self, audio_format: AudioFormat) -> Iterator[Piece]:
+        """The same in pieces of `PIECE_MS`, the last one maybe shorter."""
+        step = audio_format.bytes_for_ms(PIECE_MS)
+        for begin in range(0, len(self.audio), step):
+            start_ms = self.start_ms + audio_format.duration_ms(begin)
+            yield attrs.evolve(self, audio=self.audio[begin : begin + step], start_ms=start_ms)
 
 
 @attrs.frozen

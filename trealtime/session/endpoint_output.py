@@ -68,7 +68,7 @@ class EndpointOutput:
         self._resumed = trio.Event()
         self._listening = trio.CancelScope()
         self._playing = trio.CancelScope()
-        feed.on_put = self._note_format
+        feed.on_put, feed.on_overflow = self._note_format, self._give_up
         carrier.on_purge, carrier.on_playback = self.purge, self.change_playback
         carrier.command(UseReports(reporting=True))
 
@@ -139,6 +139,11 @@ class EndpointOutput:
             self._waiting += self._part.finish()
             self._part = None
 
+    def _give_up(self) -> None:
+        """The endpoint has taken nothing for too long: leave it, and learn from the feed what there is to raise."""
+        self._waiting.clear()
+        self._playing.cancel()
+
     # ---- what stops and changes it -------------------------------------------------------------------------------
 
     def purge(self, response_ids: Collection[str]) -> None:
@@ -183,7 +188,8 @@ class EndpointOutput:
         if not unheard:
             return
         self._flushes += 1
-        self._waiting.extendleft(piece for piece in reversed(unheard) if piece.response_id not in drop)
+        kept = [piece for each in unheard if each.response_id not in drop for piece in each.cut(self.audio_format)]
+        self._waiting.extendleft(reversed(kept))
         self._playing.cancel()
         self._listening.cancel()
         try:

@@ -108,6 +108,9 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self.on_put: Callable[[RealtimeSessionEvent], None] | None = None
         """Sees every event that passes the filters, before it is queued."""
 
+        self.on_overflow: Callable[[], None] | None = None
+        """Told when the feed has failed; the consumer learns it when it next takes something."""
+
         self.unread = unread_s is not None
         """Nobody has read yet: shed audio beyond `unread_s`, raise nothing, report no shed audio as lost."""
         self._types = types
@@ -322,6 +325,8 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             while self._audio:
                 self._report_shed(self._audio.popleft()[0])
             self._clear()
+            if self.on_overflow is not None:
+                self.on_overflow()
             return
         while self._audio_bytes > self._audio_bound:
             self._shed_audio()
