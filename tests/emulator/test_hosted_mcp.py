@@ -142,6 +142,19 @@ async def test_a_call_waits_for_approval_and_the_server_goes_on_by_itself(
         assert "response.created" not in kit.types(await client.rest())
 
 
+@pytest.mark.parametrize(
+    "choice, name",
+    [({"server_label": "handbook"}, "search"), ({"server_label": "handbook", "name": "order"}, "order")],
+)
+async def test_a_tool_of_a_server_can_be_demanded(kit: Any, autojump_clock: Any, choice: Any, name: str) -> None:
+    async with kit.client(mcp_servers=SERVERS) as client:
+        await listed(client, FREE)
+        await client.say("Hello.")
+        await client.send("response.create", {"response": {"tool_choice": {"type": "mcp"} | choice}})
+        call, _message = (await client.get("response.done"))["response"]["output"]
+        assert call["name"] == name
+
+
 async def test_an_approval_waits_for_the_answer_that_is_being_made(kit: Any, autojump_clock: Any) -> None:
     brain = ScriptedBrain([CallFunction("order", '{"item": "cake"}'), "Once upon a time there was.", "Here it is."])
     async with kit.client(mcp_servers=SERVERS, brain=brain) as client:

@@ -14,6 +14,9 @@ from trealtime import (
     AssistantMessageItem,
     AudioChunk,
     ConnectionLost,
+    HostedMCPTool,
+    MCPServerStdio,
+    MCPServerStreamableHttp,
     OtherItem,
     RealtimeAgent,
     RealtimeAgentEndEvent,
@@ -32,6 +35,7 @@ from trealtime import (
     ToolContext,
     Turn,
     UserMessageItem,
+    create_static_tool_filter,
     function_tool,
     open_emulator,
     serve_realtime_session,
@@ -58,6 +62,14 @@ async def order_status(context: ToolContext[Shop], order_id: int) -> str:
 
 
 agent: RealtimeAgent[Shop] = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=[order_status])
+desk: RealtimeAgent[Shop] = agent.clone(
+    tools=[order_status, HostedMCPTool({"server_label": "handbook", "server_url": "https://example.com/mcp"})],
+    mcp_servers=[
+        MCPServerStdio({"command": "uvx", "args": ["sums"]}, require_approval="always"),
+        MCPServerStreamableHttp({"url": "https://example.com/mcp"}, tool_filter=create_static_tool_filter(["add"])),
+    ],
+    mcp_config={"include_server_in_tool_names": True},
+)
 
 
 def by_type(event: RealtimeSessionEvent) -> bytes:

@@ -184,8 +184,12 @@ def _calls(talk: _Talk, request: BrainRequest) -> list[Call]:
     choice = request.tool_choice
     if not functions or choice == "none":
         return []
+    if isinstance(choice, Mapping) and choice.get("name") is None:
+        # Some tool of an MCP server.
+        functions = [function for function in functions if function.get("server_label") == choice.get("server_label")]
+        return (calls_for(text, functions) or [call_for(text, function) for function in functions])[:1]
     if isinstance(choice, Mapping):
-        return [call_for(text, function) for function in functions if function["name"] == choice.get("name")]
+        return [call_for(text, function) for function in functions if function["name"] == choice["name"]]
     calls = calls_for(text, functions)
     if choice == "required" and not calls:
         calls = [call_for(text, functions[0])]

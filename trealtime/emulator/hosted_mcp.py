@@ -19,6 +19,7 @@ McpServers = Mapping[str, Mapping[str, Callable[..., object]]]
 """Label -> name of a tool -> the function that it is, sync or async."""
 
 _INVALID_PARAMS: Final = -32602
+_MOST_WAITING: Final = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -148,8 +149,10 @@ class HostedServers:
     # ---- approvals ---------------------------------------------------------------------------------------------
 
     def wait(self, call: HostedCall) -> None:
-        """`call` waits for the client."""
+        """`call` waits for the client; of very many the oldest can no longer be approved."""
         self._waiting[call.approval_request_id] = call
+        if len(self._waiting) > _MOST_WAITING:
+            del self._waiting[next(iter(self._waiting))]
 
     def answered(self, item: Mapping[str, Any]) -> bool:
         """Whether `item` decides about a call that waits; an approved one is then there to `take`."""
