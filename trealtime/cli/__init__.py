@@ -1,4 +1,4 @@
-"""The ``trealtime`` command: ``trealtime emulate`` runs the emulator in a shell.
+"""The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell.
 
 Nothing heavy is imported before a command has been chosen, so ``--help`` and ``--version`` answer at once.
 """
@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from trealtime._version import __version__
-from trealtime.cli import emulate
+from trealtime.cli import emulate, talk
 
 __all__ = ["main"]
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"trealtime {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     emulate.add_parser(commands)
+    talk.add_parser(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status

@@ -8,12 +8,13 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from trealtime.cli.speech import add_speech_option, speech_engines
+
 if TYPE_CHECKING:
     import ssl
 
     from trealtime.emulator import EmulatedSession, LoggedEvent
     from trealtime.emulator.chat_brain import ChatBrain
-    from trealtime.emulator.speech import SpeechEngines
 
 __all__ = ["add_parser"]
 
@@ -47,13 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="SECONDS",
         help="end a session after that long (default: %(default)s)",
     )
-    parser.add_argument(
-        "--speech",
-        choices=("auto", "local", "tones"),
-        default="auto",
-        help="local: hear and speak English, with trealtime[local]; tones: a signal in place of a voice, no words; "
-        "auto: local where it is installed (default: %(default)s)",
-    )
+    add_speech_option(parser)
     parser.add_argument(
         "--brain",
         metavar="URL",
@@ -127,27 +122,18 @@ def _brain(arguments: argparse.Namespace) -> ChatBrain | None:
         raise _CannotStart(f"--brain {arguments.brain}: {error}") from None
 
 
-async def _speech(wanted: str) -> SpeechEngines:
-    from trealtime.emulator.local import load_speech, missing_packages
-    from trealtime.emulator.speech import SpeechEngines
-    from trealtime.errors import MissingDependency
-
-    if wanted == "tones" or (wanted == "auto" and missing_packages()):
-        return SpeechEngines()
-    try:
-        return await load_speech()
-    except MissingDependency as error:
-        raise _CannotStart(str(error)) from None
-
-
 async def _serve(arguments: argparse.Namespace) -> None:
     import trio
 
     from trealtime.emulator import open_emulator
+    from trealtime.errors import MissingDependency
 
     tls = _tls(arguments.tls)
     brain = _brain(arguments)
-    speech = await _speech(arguments.speech)
+    try:
+        speech = await speech_engines(arguments.speech)
+    except MissingDependency as error:
+        raise _CannotStart(str(error)) from None
 
     # Before the socket is open: whoever reads the address may end us at once.
     with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
