@@ -78,7 +78,7 @@ async def test_b201_a_call_is_parked_until_the_app_approves_it(autojump_clock, s
         assert session.pending_approvals == []
 
 
-async def test_the_list_of_what_is_pending_is_the_callers_own(autojump_clock, service, make_runner) -> None:
+async def test_ws50_the_list_of_what_is_pending_is_the_callers_own(autojump_clock, service, make_runner) -> None:
     async with make_runner(tools=[refund_tool()]).session() as session, collected(session) as feed:
         await call(service.last)
         await feed.receive()
@@ -429,7 +429,7 @@ async def test_pending_approvals_delay_neither_audio_nor_barge_in_nor_close(
 # ---- the deadline ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_call_that_nobody_approves_in_time_is_rejected(autojump_clock, service, make_runner) -> None:
+async def test_ws50_a_call_that_nobody_approves_in_time_is_rejected(autojump_clock, service, make_runner) -> None:
     ran: list[str] = []
     runner = make_runner(tools=[refund_tool(ran)], approval_timeout_s=20)
     async with runner.session() as session, collected(session) as feed:
@@ -475,7 +475,7 @@ async def test_a_call_that_the_app_answers_by_itself_is_dropped(autojump_clock, 
         assert outputs(service.last) == {"call_1": "mine"}
 
 
-async def test_b214_a_lost_connection_drops_what_is_pending(autojump_clock, service, make_runner) -> None:
+async def test_b214_ws50_a_lost_connection_drops_what_is_pending(autojump_clock, service, make_runner) -> None:
     reasons = []
 
     async def watch(feed: Any) -> None:

@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, assert_never, assert_type
+from collections.abc import Mapping
+from typing import Any, Literal, assert_never, assert_type
 
 import attrs
 import trio
 
 from trealtime import (
+    ApprovalDecision,
+    ApprovalRequest,
+    Approve,
     AssistantMessageItem,
     AudioChunk,
     ConnectionLost,
+    FunctionTool,
     HostedMCPTool,
+    HostedTool,
     MCPServerStdio,
     MCPServerStreamableHttp,
     OtherItem,
@@ -25,20 +31,26 @@ from trealtime import (
     RealtimeError,
     RealtimeHistoryAdded,
     RealtimeItem,
+    RealtimeRunConfig,
     RealtimeRunner,
     RealtimeSession,
     RealtimeSessionEvent,
     RealtimeToolCallItem,
     RealtimeToolEnd,
+    Reject,
+    RunContext,
     ServerErrorInfo,
     SystemMessageItem,
     ToolContext,
+    ToolGuardrailFunctionOutput,
+    ToolInputGuardrailData,
     Turn,
     UserMessageItem,
     create_static_tool_filter,
     function_tool,
     open_emulator,
     serve_realtime_session,
+    tool_input_guardrail,
 )
 
 
@@ -61,7 +73,35 @@ async def order_status(context: ToolContext[Shop], order_id: int) -> str:
     return context.context.orders[order_id]
 
 
-agent: RealtimeAgent[Shop] = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=[order_status])
+async def above_limit(context: RunContext[Shop], arguments: dict[str, Any], call_id: str) -> bool:
+    """A refund of an order that nobody knows."""
+    return arguments["order_id"] not in context.context.orders
+
+
+@tool_input_guardrail
+def short_arguments(data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
+    """Nobody has a number as long as that."""
+    if len(data.context.tool_arguments) > 100:
+        return ToolGuardrailFunctionOutput.reject_content("That is no order number.")
+    return ToolGuardrailFunctionOutput.allow()
+
+
+@function_tool(needs_approval=above_limit, tool_input_guardrails=[short_arguments])
+async def refund(order_id: int) -> str:
+    """Give the money back."""
+    return f"Order {order_id} is refunded."
+
+
+async def supervisor(request: ApprovalRequest) -> ApprovalDecision:
+    """Approve what can be read."""
+    assert_type(request.tool, FunctionTool | HostedTool)
+    assert_type(request.parsed_arguments, Mapping[str, Any] | None)
+    return Approve(always=True) if request.parsed_arguments else Reject("No.")
+
+
+config = RealtimeRunConfig(approval_handler=supervisor, approval_timeout_s=30)
+
+agent: RealtimeAgent[Shop] = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=[order_status, refund])
 desk: RealtimeAgent[Shop] = agent.clone(
     tools=[order_status, HostedMCPTool({"server_label": "handbook", "server_url": "https://example.com/mcp"})],
     mcp_servers=[
