@@ -131,6 +131,27 @@ async def test_a_conversation_is_put_as_a_chat() -> None:
     ]
 
 
+async def test_calls_that_the_server_has_made_are_told_with_their_outputs() -> None:
+    chat = Chat([{"content": "ok"}])
+    names = {"server_label": "x", "name": "weather", "arguments": "{}"}
+    items = [
+        {"type": "mcp_call", "id": "m1", "output": "sunny", "error": None, **names},
+        {"type": "mcp_call", "id": "m2", "output": None, "error": {"message": "no such city"}, **names},
+        {"type": "mcp_approval_request", "id": "r1", **names},
+        {"type": "mcp_approval_response", "approval_request_id": "r1", "approve": False},
+    ]
+    await answer(chat, BrainRequest(items=items, tools=[WEATHER], tool_choice={"type": "mcp", "server_label": "x"}))
+    (asked,) = chat.asked
+    assert asked["tool_choice"] == "required"
+    assert [(message["role"], message["content"]) for message in asked["messages"]] == [
+        ("assistant", None),
+        ("tool", "sunny"),
+        ("assistant", None),
+        ("tool", "no such city"),
+        ("system", "The user has not allowed that call."),
+    ]
+
+
 @pytest.mark.parametrize(
     "deltas, status, said",
     [

@@ -193,15 +193,17 @@ def _chat(request: BrainRequest, *, model: str) -> dict[str, Any]:
     ]
     if tools:
         body["tools"] = tools
-        choice = request.tool_choice
-        body["tool_choice"] = (
-            {"type": "function", "function": {"name": choice["name"]}}
-            if isinstance(choice, Mapping) and "name" in choice
-            else choice
-        )
+        body["tool_choice"] = _tool_choice(request.tool_choice)
         if not request.parallel_tool_calls:
             body["parallel_tool_calls"] = False
     return body
+
+
+def _tool_choice(choice: str | Mapping[str, Any]) -> str | dict[str, Any]:
+    if isinstance(choice, str):
+        return choice
+    # Without a name it is some tool of an MCP server.
+    return {"type": "function", "function": {"name": choice["name"]}} if choice.get("name") else "required"
 
 
 def _messages(request: BrainRequest) -> list[dict[str, Any]]:
@@ -213,18 +215,29 @@ def _messages(request: BrainRequest) -> list[dict[str, Any]]:
             case "message":
                 messages.append({"role": item.get("role"), "content": _content(item.get("content") or ())})
             case "function_call":
-                function = {"name": item.get("name"), "arguments": item.get("arguments") or "{}"}
-                call = {"id": item.get("call_id"), "type": "function", "function": function}
+                call = _call(item, item.get("call_id"))
                 if messages and messages[-1].get("tool_calls"):
                     messages[-1]["tool_calls"].append(call)  # calls of one answer stand together
                 else:
                     messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            case "mcp_call":
+                # A call with its output: the server has made it.
+                output = item.get("output") if item.get("error") is None else item["error"]["message"]
+                messages.append({"role": "assistant", "content": None, "tool_calls": [_call(item, item.get("id"))]})
+                messages.append({"role": "tool", "tool_call_id": item.get("id"), "content": str(output)})
+            case "mcp_approval_response" if not item.get("approve"):
+                messages.append({"role": "system", "content": "The user has not allowed that call."})
             case "function_call_output":
-                output = {"role": "tool", "tool_call_id": item.get("call_id"), "content": str(item.get("output"))}
-                messages.append(output)
+                content = str(item.get("output"))
+                messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
             case _:
                 pass  # what a chat has no word for
     return messages
+
+
+def _call(item: Mapping[str, Any], call_id: object) -> dict[str, Any]:
+    function = {"name": item.get("name"), "arguments": item.get("arguments") or "{}"}
+    return {"id": call_id, "type": "function", "function": function}
 
 
 def _content(parts: Sequence[Mapping[str, Any]]) -> str | list[dict[str, Any]]:
