@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from trio_websocket import WebSocketRequest, serve_websocket
 
 from trealtime.endpoints.sockets import QuartWire, ServerSocket, server_wire
-from trealtime.testing import memory_wire_pair
+from trealtime.endpoints.twilio import accept_twilio_stream
+from trealtime.testing import memory_wire_pair, open_fake_twilio
 from trealtime.transport.dial import open_websocket_wire
 from trealtime.transport.wire import Wire, WireClosed
 
@@ -145,6 +147,44 @@ async def test_when_the_peer_leaves_trio_websocket_says_so_and_quart_trio_cancel
                 await client.aclose()
                 await over.wait()
     assert ends == ["1000 client", "cancelled"]
+
+
+@attrs.frozen
+class NoLink:
+    def heard(self, position_ms: float) -> None:
+        """Nobody asks here."""
+
+    def dtmf(self, digit: str) -> None:
+        """Nor here."""
+
+
+@pytest.mark.parametrize("served", SERVERS)
+async def test_a_telephone_call_over_a_real_socket(served) -> None:
+    heard = bytearray()
+    over = trio.Event()
+
+    async def handler(socket: ServerSocket) -> None:
+        try:
+            endpoint = await accept_twilio_stream(socket)
+            async with endpoint.open(NoLink()):
+                await endpoint.play(b"\1" * 1600, 200)
+                while True:
+                    heard.extend(await endpoint.receive())
+        except trio.EndOfChannel:
+            pass
+        finally:
+            over.set()
+
+    with trio.fail_after(20):
+        async with served(handler) as url:
+            async with open_fake_twilio(url) as twilio:
+                twilio.say(b"\2" * 480)
+                await twilio.said()
+                await twilio.wait_heard(200)
+                await twilio.hang_up()
+            await over.wait()
+    assert bytes(heard)[:480] == b"\2" * 480
+    assert twilio.heard_audio == b"\1" * 1600
 
 
 class StubWebsocket:

@@ -6,6 +6,8 @@ import base64
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trealtime.endpoints.twilio.stream import (
     CallerAudio,
@@ -172,6 +174,40 @@ def test_what_twilio_would_not_send_is_refused_with_the_reason(state, text, word
     assert len(str(caught.value)) < 250
     assert isinstance(caught.value, ProtocolError)
     assert stream.state == state
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["event", "streamSid"]), inner),
+    max_leaves=5,
+)
+
+
+@given(
+    messages=st.lists(
+        st.text()
+        | st.binary()
+        | st.fixed_dictionaries(
+            {"event": st.sampled_from(["connected", "start", "media", "mark", "dtmf", "stop"]) | ANYTHING},
+            optional={
+                "start": ANYTHING | st.fixed_dictionaries({}, optional=dict.fromkeys(START, ANYTHING)),
+                "media": ANYTHING | st.fixed_dictionaries({"payload": ANYTHING | st.just("/38=")}),
+                "mark": ANYTHING | st.fixed_dictionaries({"name": ANYTHING}),
+                "dtmf": ANYTHING | st.fixed_dictionaries({"digit": ANYTHING}),
+            },
+        ).map(json.dumps)
+        | st.sampled_from([CONNECTED, STARTED, MEDIA, MARK, DTMF, STOP]),
+        max_size=8,
+    )
+)
+def test_whatever_comes_is_read_ignored_or_refused(messages) -> None:
+    stream = TwilioStream()
+    for message in messages:
+        before = stream.state
+        try:
+            stream.receive(message)
+        except TwilioStreamError:
+            assert stream.state == before
 
 
 def test_what_goes_out_carries_the_id_of_the_stream() -> None:
