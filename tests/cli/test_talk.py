@@ -1,0 +1,350 @@
+"""``python -m trealtime talk``: as a process on the emulator, and what its lines say."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+import trio.testing
+
+from trealtime.audio.levels import rms_dbfs
+from trealtime.audio.wav import write_wav
+from trealtime.cli import main, talk_screen
+from trealtime.cli.talk_agent import built_in_agent, load_agent
+from trealtime.cli.talk_narrator import Narrator
+from trealtime.cli.talk_screen import Screen, meter
+from trealtime.conversation.events import EventInfo, RealtimeAgentEndEvent, RealtimeAudioInterrupted, RealtimeError
+from trealtime.emulator import open_emulator
+from trealtime.emulator.voice import VOICE_RATE, tones
+from trealtime.endpoints import sound_card
+from trealtime.errors import MissingDependency
+
+ROOT = Path(__file__).resolve().parents[2]
+TALK = [sys.executable, "-m", "trealtime", "talk", "--speech", "tones"]
+EMULATED = "No OPENAI_API_KEY: talking to an emulator in this process. The voice is a signal, not speech"
+INFO: Any = EventInfo(None)  # type: ignore[arg-type]
+
+APP = '''
+from trealtime import RealtimeAgent, function_tool
+
+@function_tool(needs_approval=True)
+def delete_order(order_id: int) -> str:
+    """Delete an order."""
+    return f"deleted {order_id}"
+
+agent = RealtimeAgent(name="Shop", instructions="You are a shop.", tools=[delete_order])
+number = 12
+'''
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a module `shop_app`."""
+    (tmp_path / "shop_app.py").write_text(APP, encoding="utf-8")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "shop_app", raising=False)
+    return tmp_path
+
+
+def spoken(text: str) -> np.ndarray:
+    return np.concatenate([chunk.samples for chunk in tones(text, voice="cedar", speed=1.0)])
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * VOICE_RATE), np.int16)
+
+
+async def run(*arguments: object, stdin: str = "", cwd: Path | None = None) -> tuple[int, list[str], str]:
+    """The exit status, the lines of the output, and what went to stderr."""
+    command = [*TALK, *map(str, arguments)]
+    with trio.fail_after(60):
+        done = await trio.run_process(
+            command,
+            stdin=stdin.encode(),
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    return done.returncode, done.stdout.decode().splitlines(), done.stderr.decode()
+
+
+def without_times(lines: Sequence[str]) -> list[str]:
+    return [re.sub(r"\d+\.\d\d s", "N s", line) for line in lines]
+
+
+# ---- typed ----------------------------------------------------------------------------------------------------------
+
+
+async def test_typed_lines_are_turns_one_after_another_until_the_input_ends() -> None:
+    status, lines, errors = await run("--text", stdin='Say "One".\n\n  Say "Two".')
+    assert (status, errors) == (0, "")
+    assert lines[0].startswith(EMULATED)
+    assert without_times(lines[2:]) == [
+        "[listening]",
+        *("[thinking]", 'you: Say "One".', "[speaking]", "agent: One  (first word after N s)", "[listening]"),
+        *("[thinking]", 'you: Say "Two".', "[speaking]", "agent: Two  (first word after N s)", "[listening]"),
+        "Goodbye.",
+    ]
+
+
+async def test_the_built_in_agent_tells_the_time_with_a_tool() -> None:
+    status, lines, _ = await run("--text", stdin="What is the current time?\n")
+    assert status == 0
+    assert "tool: current_time({})" in lines
+    assert any(re.fullmatch(r"tool: current_time -> \w+, \d\d? \w+ \d{4}, \d\d:\d\d", line) for line in lines)
+
+
+async def test_calls_that_need_approval_are_asked_for_on_the_terminal(app: Path) -> None:
+    typed = "Delete order 12\nyes\nDelete order 13\nno\n"
+    status, lines, _ = await run("shop_app:agent", "--text", stdin=typed, cwd=app)
+    assert status == 0
+    calls = [line for line in lines if line.startswith(("approval", "tool"))]
+    assert calls == [
+        'approval needed: delete_order({"order_id": 12})',
+        'tool: delete_order({"order_id": 12})',
+        "tool: delete_order -> deleted 12",
+        'approval needed: delete_order({"order_id": 13})',
+        "tool: delete_order -> Tool execution was not approved.",
+    ]
+
+
+async def test_options_go_over_the_agents_own_settings_and_url_names_the_server(app: Path) -> None:
+    async with open_emulator() as emulator:
+        options = ["--url", emulator.url, "--instructions", "You are Ada.", "--voice", "cedar", "--model", "gpt-x"]
+        status, lines, _ = await run("shop_app:agent", "--text", *options, stdin="Who are you?\n", cwd=app)
+    assert status == 0
+    assert lines[0] == f"Talking to {emulator.url}."
+    assert any(line.startswith("agent: I am Ada.") for line in lines)
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_file_is_said_and_both_sides_are_saved(tmp_path: Path) -> None:
+    question, out = tmp_path / "question.wav", tmp_path / "out.wav"
+    write_wav(question, spoken("How is Oslo?"), VOICE_RATE)
+    status, lines, errors = await run("--wav", question, "--save", out)
+    assert (status, errors) == (0, "")
+    assert without_times(lines[1:3]) == ["Saying N s of speech.", "[listening]"]
+    assert [line for line in lines if line.startswith("[")] == [
+        "[listening]",
+        "[thinking]",
+        "[speaking]",
+        "[listening]",
+    ]
+    assert any(re.match(r"you: \(speech, \d\.\d s\)", line) for line in lines)
+    assert any(re.match(r"agent: I heard you .* \(first audio after \d\.\d\d s\)", line) for line in lines)
+    said, heard = channels(out)
+    talked, answered = sounding(said), sounding(heard)
+    assert talked[0] < 0.1
+    assert talked[1] == pytest.approx(len(spoken("How is Oslo?")) / VOICE_RATE, abs=0.5)
+    assert answered[0] > talked[1] + 0.4, "the server waits for half a second of silence"
+    assert answered[1] - answered[0] > 2
+    assert rms_dbfs(heard[heard != 0]) == pytest.approx(-19, abs=3)
+
+
+async def test_a_second_sentence_cuts_the_answer_in_the_saved_file(tmp_path: Path) -> None:
+    question, out = tmp_path / "question.wav", tmp_path / "out.wav"
+    first, second = spoken("How is Oslo?"), spoken("Stop!")
+    write_wav(question, np.concatenate((first, silence(1.6), second, silence(1))), VOICE_RATE)
+    status, lines, _ = await run("--wav", question, "--save", out)
+    assert status == 0
+    interruption = next(line for line in lines if line.startswith("  [interrupted"))
+    told = re.search(r"(\d\.\d\d) s were heard", interruption)
+    assert told is not None
+    _, heard = channels(out)
+    at = round((len(first) / VOICE_RATE + 1.6 + 0.5) * VOICE_RATE)
+    first_answer = heard[:at]
+    began, ended = sounding(first_answer)
+    assert ended - began == pytest.approx(float(told[1]), abs=0.3), "what is told is what the file holds"
+    assert ended == pytest.approx((len(first) / VOICE_RATE) + 1.6, abs=0.4), "the answer ends when the user begins"
+
+
+def channels(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (2, 2, VOICE_RATE)
+        frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    return frames[:, 0], frames[:, 1]
+
+
+def sounding(samples: np.ndarray) -> tuple[float, float]:
+    """From when to when there is sound, in seconds."""
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > 100) / VOICE_RATE
+    return float(loud[0]), float(loud[-1])
+
+
+# ---- the end --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+async def test_ctrl_c_ends_it_in_order(stop: signal.Signals, tmp_path: Path) -> None:
+    question = tmp_path / "question.wav"
+    write_wav(question, np.concatenate((spoken("Hello?"), silence(60))), VOICE_RATE)
+    with trio.fail_after(60):
+        async with open_emulator() as emulator, trio.open_nursery() as nursery:
+            command = [*TALK, "--url", emulator.url, "--wav", str(question)]
+            start = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            process = await nursery.start(start)
+            output = b""
+            while b"agent: " not in output:
+                data = await process.stdout.receive_some()
+                assert data, output
+                output += data
+            process.send_signal(stop)
+            began = trio.current_time()
+            async for data in process.stdout:
+                output += data
+            assert await process.stderr.receive_some() == b""
+            await process.wait()
+            assert trio.current_time() - began < 10
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert emulator.sessions == ()
+    assert process.returncode == 0
+    assert output.decode().splitlines()[-1] == "Goodbye."
+
+
+async def test_a_server_that_is_not_there_is_told_in_a_line_and_exits_1() -> None:
+    status, _, errors = await run("--text", "--url", "ws://127.0.0.1:9")
+    assert status == 1
+    assert re.fullmatch(r"trealtime talk: ConnectFailed: .*127\.0\.0\.1:9.*\n", errors)
+
+
+# ---- what is wrong with the arguments -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--text", "--wav", "x.wav"], "choose one"),
+        (["--save", "x.wav"], "choose one of them"),
+        (["--wav", "no-such-file.wav"], "no-such-file.wav: No such file"),
+        (["--text", "--save", "no-such-folder/x.wav"], "no-such-folder/x.wav: No such file"),
+        (["--text", "shop_app"], "module:attribute"),
+        (["--text", "no_such_module:agent"], "no module 'no_such_module'"),
+        (["--text", "shop_app:nobody"], "no 'nobody'"),
+        (["--text", "shop_app:number"], "is a int, not a RealtimeAgent"),
+    ],
+)
+def test_wrong_arguments_are_told_and_exit_2(
+    arguments: list[str], words: str, app: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(app)
+    assert main(["talk", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_wav_is_told_and_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "text.wav"
+    path.write_text("no audio at all", encoding="utf-8")
+    assert main(["talk", "--wav", str(path)]) == 2
+    assert f"{path}: not a WAV file" in capsys.readouterr().err
+
+
+def test_a_module_that_fails_to_import_shows_its_own_error(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(app)
+    (app / "broken_app.py").write_text("import a_module_that_is_not_there", encoding="utf-8")
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+        load_agent("broken_app:agent")
+
+
+@pytest.mark.parametrize(
+    "devices, words",
+    [
+        ([], "no microphone and no loudspeaker"),
+        ([(0, 2)], "no microphone"),
+        ([(1, 0)], "no loudspeaker"),
+        (MissingDependency("the microphone", extra="console"), 'pip install "trealtime[console]"'),
+    ],
+)
+def test_a_machine_without_sound_is_told_what_to_do_instead(
+    devices, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def list_devices() -> tuple[sound_card.SoundDevice, ...]:
+        if isinstance(devices, Exception):
+            raise devices
+        return tuple(device(inputs, outputs) for inputs, outputs in devices)
+
+    monkeypatch.setattr(sound_card, "list_devices", list_devices)
+    assert main(["talk"]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert "--text" in told
+    assert "--wav" in told
+
+
+def device(inputs: int, outputs: int) -> sound_card.SoundDevice:
+    return sound_card.SoundDevice(
+        number=3,
+        name="Headset",
+        inputs=inputs,
+        outputs=outputs,
+        default_rate=48_000,
+        is_default_input=True,
+        is_default_output=False,
+    )
+
+
+def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sound_card, "list_devices", lambda: (device(1, 2),))
+    assert main(["talk", "--list-devices"]) == 0
+    assert capsys.readouterr().out == "  3  Headset: microphone (default), speaker, 48000 Hz\n"
+    monkeypatch.setattr(sound_card, "list_devices", lambda: ())
+    assert main(["talk", "--list-devices"]) == 0
+    assert "--text" in capsys.readouterr().out
+
+
+# ---- screen and narrator --------------------------------------------------------------------------------------------
+
+
+def test_on_a_terminal_the_status_stays_below_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk_screen.shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 12}))
+    out = io.StringIO()
+    screen = Screen(out, live=True)
+    screen.status("listening to you")
+    screen.line("you: hello")
+    screen.status("listening to you")
+    assert out.getvalue() == "\r\x1b[Klistening t\r\x1b[Kyou: hello\nlistening t"
+
+
+def test_elsewhere_there_are_only_lines() -> None:
+    out = io.StringIO()
+    screen = Screen(out, live=False)
+    screen.status("listening")
+    screen.line("you: hello")
+    assert out.getvalue() == "you: hello\n"
+
+
+@pytest.mark.parametrize(
+    "dbfs, bar", [(-np.inf, "-----"), (-60, "-----"), (-30, "##---"), (-12, "####-"), (0, "#####"), (3, "#####")]
+)
+def test_a_meter_goes_from_60_dB_below_to_full_scale(dbfs: float, bar: str) -> None:
+    assert meter(dbfs, width=5) == bar
+
+
+def test_the_narrator_tells_interruptions_failures_and_errors() -> None:
+    narrator = Narrator(plays=True)
+    agent = built_in_agent()
+    narrator.asked(1.0)
+    assert narrator.state == "thinking"
+    ended = RealtimeAgentEndEvent(agent=agent, info=INFO, status="failed")
+    assert narrator.tell(ended, 2.0) == ["agent: ...  (failed)"]
+    assert narrator.state == "listening"
+    cut = RealtimeAudioInterrupted(item_id="x", content_index=0, info=INFO, heard_ms=1234)
+    assert narrator.tell(cut, 3.0) == ["  [interrupted: 1.23 s were heard]"]
+    assert narrator.tell(RealtimeError(error=ValueError("no"), info=INFO), 4.0) == ["error: no"]
+    assert narrator.busy_since == 4.0
