@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -269,3 +271,69 @@ def test_support_desk_says_in_one_line_why_it_cannot_connect() -> None:
     done = run("support_desk.py", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL="ws://127.0.0.1:9/v1")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"ConnectFailed: .*127\.0\.0\.1:9.*\n", done.stderr)
+
+
+# ---- sip_call -------------------------------------------------------------------------------------------------------
+
+
+def test_sip_call_plays_a_call_that_ends_with_a_person() -> None:
+    pytest.importorskip("httpx")
+    pytest.importorskip("quart_trio")
+    done = run("sip_call.py")
+    assert (done.returncode, done.stderr) == (0, "A call on an emulator, whose voice is a signal, not speech.\n")
+    assert done.stdout.startswith("sip:ada@example.com calls.\n")
+    told = re.findall(r"^  (speech_started|speech_stopped|agent_start|agent_end|dtmf_received: 0)$", done.stdout, re.M)
+    assert told == [
+        *("agent_start", "agent_end", "speech_started", "speech_stopped", "agent_start", "agent_end"),
+        "dtmf_received: 0",
+    ]
+    assert "\nThe caller was put through to tel:+14155550123.\n" in done.stdout
+    assert "\n  assistant: Hello! Press zero to talk to a person.\n" in done.stdout
+    assert seconds(r"\nThe caller heard (\S+) s of the agent\.\n", done.stdout) > 2
+
+
+@pytest.mark.parametrize("given, missing", [({}, "OPENAI_API_KEY"), ({"OPENAI_API_KEY": "k"}, "OPENAI_WEBHOOK_SECRET")])
+def test_sip_call_says_what_real_calls_need(given, missing) -> None:
+    pytest.importorskip("httpx")
+    pytest.importorskip("quart_trio")
+    done = run("sip_call.py", "--port", "0", **given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"sip_call: {missing} is not set: see the top of this file\n"
+
+
+async def test_sip_call_refuses_what_is_no_webhook_and_lives() -> None:
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("quart_trio")
+    port = free_port()
+    secrets = {"OPENAI_API_KEY": "any", "OPENAI_WEBHOOK_SECRET": "whsec_c2VjcmV0"}
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as http:
+            start = partial(
+                trio.run_process,
+                command("sip_call.py", "--port", port),
+                env=environment(**secrets),
+                check=False,
+                capture_stdout=True,
+            )
+            process = await nursery.start(start)
+            url = f"http://127.0.0.1:{port}/webhook"
+            json_type = {"Content-Type": "application/json"}
+            while True:
+                try:
+                    unsigned = await http.post(url, content=b"{}", headers=json_type)
+                    break
+                except httpx.ConnectError:
+                    await trio.sleep(0.1)
+            assert (unsigned.status_code, unsigned.text[:39]) == (400, "the header webhook-id is missing: this ")
+            assert (await http.post(url, content=b"<xml/>", headers={"Content-Type": "text/xml"})).status_code == 415
+            forged = {"webhook-id": "wh_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
+            assert "old" in (await http.post(url, content=b"{}", headers=json_type | forged)).text
+            assert (await http.get(url)).status_code == 405
+            assert process.returncode is None
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

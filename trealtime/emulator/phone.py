@@ -139,8 +139,11 @@ class PhoneCall:
         with trio.move_on_after(_WEBHOOK_TIMEOUT_S):
             if not isinstance(self._webhook, str):
                 return await self._webhook(headers, body)
-            async with open_http_client(self._webhook) as client:
-                return (await client.post(self._webhook, content=body, headers=headers)).status_code
+            async with (
+                open_http_client(self._webhook) as client,
+                client.stream("POST", self._webhook, content=body, headers=headers) as answer,
+            ):
+                return answer.status_code  # whatever else it says
         return None
 
     # ---- the service, as the emulator plays it -----------------------------------------------------------------
