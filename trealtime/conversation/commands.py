@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trealtime.conversation.handoffs import AgentSwitch
 
 __all__ = [
+    "BeginUninterruptible",
     "CancelResponse",
     "ClearAudio",
     "CollectAudio",
@@ -27,6 +28,7 @@ __all__ = [
     "DecideApproval",
     "DeleteItem",
     "Disconnect",
+    "EndUninterruptible",
     "Interrupt",
     "OpenSession",
     "ReportCheck",
@@ -162,6 +164,16 @@ class Interrupt:
 
 
 @attrs.frozen
+class BeginUninterruptible:
+    """From now on speech interrupts nothing; as often as it began it has to end."""
+
+
+@attrs.frozen
+class EndUninterruptible:
+    """What the user is saying since `BeginUninterruptible` is taken up now, if it still goes on."""
+
+
+@attrs.frozen
 class SendRaw:
     """Send a client event as it is (an ``event_id`` is added when absent); a ``response.create`` goes through the
     gate."""
@@ -280,6 +292,8 @@ Command = (
     | CreateResponse
     | CancelResponse
     | Interrupt
+    | BeginUninterruptible
+    | EndUninterruptible
     | SendRaw
     | SendToolOutput
     | ReportNeed

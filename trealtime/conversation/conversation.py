@@ -4,10 +4,11 @@
 `Effects` to apply in one synchronous step. No clock, no IO, no task: `now` is any monotonic time in seconds.
 
 Where the rules are: what a server event does in `reception`, what a command does in `requesting`, one response at a
-time in `gate`, the life of a response in `responses`, who is in charge in `handoffs`, barge-in and truncation in
-`interrupts`, function calls in `tool_calls` and `approvals`, what was heard in `ledger`, the item graph in `history`,
-what is checked in `guardrails`, errors by event id in `requests` and `server_errors`, what it takes in `usage` and
-`prices`, when it has to end in `limits`.
+time in `gate`, what waits while the user speaks in `floor`, the life of a response in `responses`, who is in charge in
+`handoffs`, barge-in in `doubt`, truncation in `interrupts`, function calls in `tool_calls` and `approvals`, what was
+heard in `ledger`, the item graph in `history`, what is checked in `guardrails`, what the server is told about turns in
+`turn_settings`, errors by event id in `requests` and `server_errors`, what it takes in `usage` and `prices`, when it
+has to end in `limits`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import attrs
 
 from trealtime.audio.formats import AudioFormat
 from trealtime.conversation.approvals import Approvals, Standing, expire_approvals
+from trealtime.conversation.barge_in import BargeInPolicy
 from trealtime.conversation.checks import GuardrailCounters, GuardrailPolicy, Guardrails
 from trealtime.conversation.commands import Command
+from trealtime.conversation.doubt import expire_doubt
 from trealtime.conversation.effects import ApprovalRequest, Effects, HostedTool
 from trealtime.conversation.events import EventInfo, RealtimeRawModelEvent
 from trealtime.conversation.handoffs import VoiceLock, voice_lock
@@ -35,7 +38,7 @@ from trealtime.conversation.raw import model_events
 from trealtime.conversation.reception import RECEPTION, receive_audio
 from trealtime.conversation.requesting import REQUESTING
 from trealtime.conversation.responses import fail_request, give_up, pump
-from trealtime.conversation.state import BargeIn, State
+from trealtime.conversation.state import State
 from trealtime.conversation.turn_settings import TurnSettings
 from trealtime.conversation.usage import Meter, TranscriptionUsage, Usage
 from trealtime.errors import ServerRefused
@@ -69,6 +72,9 @@ class ConversationCounters:
     live_responses: int
     queued_requests: int
     parts_playing: int
+    interruptions_dismissed: int
+    """Speech that was no interruption (`BargeIn`)."""
+
     last_heard_ms: int | None
     """Where the last interrupt cut the audio."""
 
@@ -76,8 +82,8 @@ class ConversationCounters:
 class Conversation:
     """One conversation over one connection. `agent` speaks; `info` goes into every event.
 
-    `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` ``"off"``
-    leaves interrupting to the app. After an interrupt the ``response.done`` of the interrupted response is awaited
+    `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` says
+    when speech interrupts (`doubt`). After an interrupt the ``response.done`` of the interrupted response is awaited
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
     `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked,
     `prices` what tokens cost, `limits` how much of them there is. A call that needs approval waits for it for
@@ -91,7 +97,7 @@ class Conversation:
         info: EventInfo,
         ids: IdSource | None = None,
         position: Callable[[], PlaybackPosition | None] | None = None,
-        barge_in: BargeIn = "immediate",
+        barge_in: BargeInPolicy = "immediate",
         raw_events: bool = True,
         cancel_grace_s: float = 5.0,
         response_timeout_s: float = 30.0,
@@ -113,7 +119,7 @@ class Conversation:
             response_timeout_s=response_timeout_s,
             after_tool=after_tool,
             guardrails=Guardrails(policy),
-            turns=TurnSettings(policy.gates_turns),
+            turns=TurnSettings(checked=policy.gates_turns),
             approvals=Approvals(approval_timeout_s),
             meter=Meter(prices),
             limits=Limits(limits if limits is not None else SessionLimits()),
@@ -164,6 +170,7 @@ class Conversation:
             if response.forget_at is not None and response.forget_at <= now:
                 give_up(state, response, now, fx)
         expire_inputs(state, now, fx)
+        expire_doubt(state, now, fx)
         expire_approvals(state, now, fx)
         self._proceed(now, fx)
         return fx
@@ -177,6 +184,7 @@ class Conversation:
         sent_at = state.gate.oldest_sent_at
         times = [
             state.gate.due_at,
+            state.doubt.until if state.doubt is not None else None,
             state.limits.deadline,
             state.guardrails.input_deadline(state.response_timeout_s),
             state.approvals.deadline,

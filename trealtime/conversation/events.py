@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioChunk",
+    "DismissReason",
     "EventInfo",
     "LimitName",
     "LimitUse",
@@ -41,6 +42,9 @@ __all__ = [
     "RealtimeHistoryAdded",
     "RealtimeHistoryUpdated",
     "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeInterruptionConfirmed",
+    "RealtimeInterruptionDismissed",
+    "RealtimeInterruptionPending",
     "RealtimeLimitApproached",
     "RealtimeLimitReached",
     "RealtimeRawModelEvent",
@@ -62,6 +66,7 @@ __all__ = [
 ]
 
 ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
+DismissReason = Literal["short", "filler", "silence", "cleared"]
 
 
 @attrs.frozen
@@ -270,6 +275,45 @@ class RealtimeDtmf:
     source: Literal["call", "endpoint"] = "call"
     received_at_unix_s: int | None = None
     type: Literal["dtmf_received"] = "dtmf_received"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInterruptionPending:
+    """Ours: the user has begun to speak, and it is not known yet whether that interrupts the agent (`BargeIn`).
+
+    `while_unsure` is what playback does meanwhile: an app that plays by itself does it, until one of
+    `RealtimeInterruptionConfirmed` and `RealtimeInterruptionDismissed` comes.
+    """
+
+    item_id: str
+    while_unsure: Literal["play", "duck", "hold"]
+    info: EventInfo
+    type: Literal["interruption_pending"] = "interruption_pending"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInterruptionConfirmed:
+    """Ours: what was in doubt is the user's turn. `RealtimeAudioInterrupted` follows for what has not been heard, if
+    there is anything; play the next answer as usual."""
+
+    item_id: str
+    info: EventInfo
+    type: Literal["interruption_confirmed"] = "interruption_confirmed"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInterruptionDismissed:
+    """Ours: what was in doubt was no interruption: playback goes on where it stands, and nobody answers it.
+
+    `reason`: the speech was too ``"short"``, nothing but a ``"filler"``, or ``"silence"`` (`transcript` has its words);
+    ``"cleared"``: its audio was thrown away.
+    """
+
+    item_id: str
+    reason: DismissReason
+    info: EventInfo
+    transcript: str | None = None
+    type: Literal["interruption_dismissed"] = "interruption_dismissed"
 
 
 @attrs.frozen(kw_only=True)
@@ -493,6 +537,9 @@ RealtimeSessionEvent = (
     | RealtimeSpeechStarted
     | RealtimeSpeechStopped
     | RealtimeDtmf
+    | RealtimeInterruptionPending
+    | RealtimeInterruptionConfirmed
+    | RealtimeInterruptionDismissed
     | RealtimeHistoryUpdated
     | RealtimeHistoryAdded
     | RealtimeToolStart

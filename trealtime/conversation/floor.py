@@ -23,7 +23,7 @@ from trealtime.conversation.effects import Effects
 
 if TYPE_CHECKING:
     from trealtime.conversation.gate import Request
-    from trealtime.conversation.state import Response, State
+    from trealtime.conversation.state import Response, Speech, State
 
 __all__ = [
     "PATIENCE_S",
@@ -67,33 +67,33 @@ class SentItems:
         self.confirmed = max(self.confirmed, self._open.pop(item_id, 0))
 
 
-def user_began(state: State, now: float) -> None:
+def user_began(state: State, speech: Speech, now: float) -> None:
     """The user has begun to speak."""
-    state.speaking = True
+    state.speech = speech
     state.gate.quiet_until = now + state.response_timeout_s
 
 
 def user_stopped(state: State, now: float) -> None:
     """The user has fallen silent: the commit is next."""
-    state.speaking = False
+    state.speech = None
     state.gate.quiet_until = now + PATIENCE_S
 
 
 def turn_over(state: State, now: float, *, answered: bool) -> None:
     """The user's turn is committed; `answered`: the server answers it by itself."""
-    state.speaking = False
+    state.speech = None
     state.gate.quiet_until = now + PATIENCE_S if answered else None
 
 
 def floor_free(state: State) -> None:
     """What was said is thrown away, or nobody listens any more."""
-    state.speaking = False
+    state.speech = None
     state.gate.quiet_until = None
 
 
 def answer_with(state: State, response: Response, fx: Effects) -> None:
     """The server has begun a response of its own: what it has seen need not be asked for."""
-    if not state.speaking:
+    if state.speech is None:
         state.gate.quiet_until = None
     for request in state.gate.withdraw(lambda each: has_seen(response, each)):
         state.give(fx, response, request.tickets)

@@ -336,6 +336,11 @@ class ResponseGate:
         return bool(self._live or self._sent or self._sent_out_of_band or self._queue)
 
     @property
+    def sent_alive(self) -> bool:
+        """Whether a request of the default conversation is on its way and wanted."""
+        return self._sent is not None and not self._sent.dead
+
+    @property
     def asked(self) -> bool:
         """Whether another turn of the conversation is asked for already."""
         return self._sent is not None or bool(self._queue)

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trealtime.conversation.checks import Input, Recovery, recover, recovery_item, start_check
+from trealtime.conversation.doubt import turn_in_doubt
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeError, RealtimeGuardrailTripped
 from trealtime.conversation.gate import Request
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.state import State
+from trealtime.conversation.turn_settings import turns_are_ours
 from trealtime.errors import InputGuardrailTripwireTriggered, ProtocolError
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ def turn_refused(state: State, event_id: str | None) -> None:
 def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> None:
     """A turn of the user is an item now; `spoken`: the server's voice detection ended it, else the app did."""
     mine = state.guardrails
-    ours_to_answer = state.turns.ours and state.turns.wishes.answers and not state.server_answers
+    ours_to_answer = turns_are_ours(state) and state.turns.wishes.answers and not state.server_answers
+    if spoken:
+        ours_to_answer = not turn_in_doubt(state, item_id, wanted=ours_to_answer) and ours_to_answer
     if not spoken:
         unnamed = next((each for each in mine.inputs.values() if each.item_id is None), None)
         if unnamed is not None:

@@ -25,7 +25,7 @@ from trealtime.conversation.events import RealtimeAudioInterrupted
 from trealtime.conversation.requests import Sent
 from trealtime.conversation.state import Cause, Response, State
 
-__all__ = ["cancel_calls", "interrupt", "kill", "silence"]
+__all__ = ["cancel_calls", "interrupt", "interruptible", "kill", "silence"]
 
 
 def interrupt(
@@ -81,6 +81,13 @@ def interrupt(
         state.last_heard_ms = unheard[0].heard_ms
         fx.playback_reset = state.ledger.cut(unheard, now)
     return True
+
+
+def interruptible(state: State, now: float) -> bool:
+    """Whether the agent is speaking, or about to: an interrupt would cut something."""
+    state.ledger.sweep(now)
+    living = any(each.dead is None and (each.in_conversation or each.heard_of) for each in state.live())
+    return living or state.gate.sent_alive or bool(state.ledger.unheard(now))
 
 
 def cancel_calls(state: State, fx: Effects, *, response_id: str | None = None) -> bool:

@@ -7,7 +7,8 @@ Theory of operation
    in real time and begins when audio is handed to the app (not when it arrives), so that a slow consumer is never
    charged with audio it has not taken. A report may say how far playback goes on from there in real time: then that is
    assumed until the next one, and never more.
-4. A part leaves the ledger when all of it has arrived and has been heard or will never be heard (cut, shed).
+4. While playback is held (`hold`) its time stands still, and goes on with `resume`.
+5. A part leaves the ledger when all of it has arrived and has been heard or will never be heard (cut, shed).
 
 Positions are milliseconds from the start of the part. The wire gets them rounded down (`Unheard.heard_ms`): never more
 than was heard, never more than was received.
@@ -107,6 +108,9 @@ class PlaybackLedger:
 
     _plays_until: float = attrs.field(default=-math.inf, init=False)
     _reporting: bool = attrs.field(default=False, init=False)
+    _held_at: float | None = attrs.field(default=None, init=False)
+    _held_s: float = attrs.field(default=0.0, init=False)
+    """How long playback has been held so far: all spans are in the time without it."""
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -131,7 +135,7 @@ class PlaybackLedger:
             return
         start_ms = max(start_ms, part.handed_ms)
         part.handed_ms = end_ms
-        begins_at = max(now, self._plays_until)
+        begins_at = max(self._time(now), self._plays_until)
         last = part.spans[-1] if part.spans else None
         if last is not None and last.end_ms == start_ms and last.ends_at >= begins_at:
             last.end_ms = end_ms
@@ -153,7 +157,7 @@ class PlaybackLedger:
         """
         if reporting and not self._reporting:
             for part in self._parts.values():
-                if part.assumed_ms(now) > 0:
+                if part.assumed_ms(self._time(now)) > 0:
                     part.reported = part.spans[0]
                 if part.handed_ms < part.received_ms:
                     part.shed_ms = part.received_ms
@@ -168,7 +172,23 @@ class PlaybackLedger:
         part = self._parts.get((item_id, content_index))
         if part is None or heard_ms < (part.reported.start_ms if part.reported is not None else 0.0):
             return
-        part.reported = _Span(now, heard_ms, heard_ms if playing_to_ms is None else max(heard_ms, playing_to_ms))
+        part.reported = _Span(
+            self._time(now), heard_ms, heard_ms if playing_to_ms is None else max(heard_ms, playing_to_ms)
+        )
+
+    def hold(self, now: float) -> None:
+        """Playback stands still from now on. Idempotent."""
+        if self._held_at is None:
+            self._held_at = now
+
+    def resume(self, now: float) -> None:
+        """It goes on where it stands. Idempotent."""
+        if self._held_at is not None:
+            self._held_s += now - self._held_at
+            self._held_at = None
+
+    def _time(self, now: float) -> float:
+        return (now if self._held_at is None else self._held_at) - self._held_s
 
     def complete(self, response_id: str) -> None:
         """No more audio of this response will come."""
@@ -189,7 +209,7 @@ class PlaybackLedger:
         for entry in unheard:
             self._forget((entry.item_id, entry.content_index))
         ends = [part.spans[-1].ends_at for part in self._parts.values() if part.spans]
-        self._plays_until = max(ends, default=min(self._plays_until, now))
+        self._plays_until = max(ends, default=min(self._plays_until, self._time(now)))
         return position is None or self._find(position) is None
 
     def ignore(self, item_id: str, content_index: int) -> bool:
@@ -257,12 +277,12 @@ class PlaybackLedger:
         if not parts:
             return 0.0
         taken = (max(part.handed_ms, part.shed_ms) >= part.received_ms for part in parts)
-        if self._assumes and all(taken):
-            return max(0.0, self._plays_until - now)
+        if self._assumes and self._held_at is None and all(taken):
+            return max(0.0, self._plays_until - self._time(now))
         return math.inf
 
     def _is_kept(self, part: _Part, now: float, kept: Container[str]) -> bool:
-        return part.response_id in kept and not part.handed_ms and not part.reported_ms(now)
+        return part.response_id in kept and not part.handed_ms and not part.reported_ms(self._time(now))
 
     @property
     def _assumes(self) -> bool:
@@ -276,6 +296,7 @@ class PlaybackLedger:
 
     def _heard(self, now: float) -> Iterator[tuple[_Part, float]]:
         """Each part with its heard position, by the best source there is."""
+        now = self._time(now)
         parts = list(self._parts.values())
         if self._assumes:
             for part in parts:

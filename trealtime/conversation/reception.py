@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.conversation.approvals import ask_hosted
+from trealtime.conversation.doubt import speech_began, speech_ended, speech_thrown_away, words_known
 from trealtime.conversation.effects import Effects
 from trealtime.conversation.events import (
     RealtimeAudioEnd,
@@ -30,7 +31,7 @@ from trealtime.conversation.guardrails import hear, hear_all, item_over, stop_ov
 from trealtime.conversation.handoffs import complete_switch
 from trealtime.conversation.hold_back import hold
 from trealtime.conversation.input_guardrails import turn_committed, turn_refused, turn_transcribed
-from trealtime.conversation.interrupts import interrupt, silence
+from trealtime.conversation.interrupts import silence
 from trealtime.conversation.items import ItemStatus, OtherItem
 from trealtime.conversation.responses import (
     begin_response,
@@ -40,7 +41,7 @@ from trealtime.conversation.responses import (
     retry_request,
 )
 from trealtime.conversation.server_errors import is_collision, is_harmless, is_refused_create, read_error
-from trealtime.conversation.state import State
+from trealtime.conversation.state import Speech, State
 from trealtime.conversation.tool_calls import begin_call, offer_tools
 from trealtime.conversation.usage import parse_transcription_usage
 from trealtime.errors import AudioFormatError, MCPServerFailed, ProtocolError, ServerRefused, SettingsRefused
@@ -55,12 +56,12 @@ __all__ = ["RECEPTION", "receive_audio", "receive_raw"]
 
 def session_created(state: State, event: wire.SessionCreated, now: float, fx: Effects) -> None:
     state.defaults = event.session
-    acknowledge(state, event.session)
+    acknowledge(state, event.session, now, fx)
     _advance_opening(state, now, fx)
 
 
 def session_updated(state: State, event: wire.SessionUpdated, now: float, fx: Effects) -> None:
-    acknowledge(state, event.session)
+    acknowledge(state, event.session, now, fx)
     _settle_update(state, fx)
     _advance_opening(state, now, fx)
 
@@ -89,13 +90,14 @@ def _settle_update(state: State, fx: Effects) -> None:
         state.settle(fx, update.ticket, session)
 
 
-def acknowledge(state: State, session: Mapping[str, Any]) -> None:
+def acknowledge(state: State, session: Mapping[str, Any], now: float, fx: Effects) -> None:
     """The session as the server has it."""
     state.acknowledged = session
     audio = session.get("audio")
     sides = audio if isinstance(audio, Mapping) else {}
     if not state.turn_detection:
         floor_free(state)
+        speech_thrown_away(state, now, fx)
     state.input_format = _format(sides.get("input"), state.input_format)
     state.output_format = _format(sides.get("output"), state.output_format)
 
@@ -251,16 +253,17 @@ def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[
 
 def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float, fx: Effects) -> None:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
+    speech = Speech(event.item_id, now, event.audio_start_ms)
     state.emit(fx, RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
-    user_began(state, now)
-    if state.barge_in == "immediate":
-        interrupt(state, "speech", now, fx, server_cancels=state.server_interrupts)
+    user_began(state, speech, now)
+    speech_began(state, speech, now, fx)
 
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float, fx: Effects) -> None:
     state.spoken_items.add(event.item_id)
     user_stopped(state, now)
     state.emit(fx, RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
+    speech_ended(state, event.item_id, event.audio_end_ms, now, fx)
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float, fx: Effects) -> None:
@@ -274,6 +277,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
 
 def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float, fx: Effects) -> None:
     floor_free(state)
+    speech_thrown_away(state, now, fx)
 
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float, fx: Effects) -> None:
@@ -319,6 +323,7 @@ def transcription_completed(
     usage = parse_transcription_usage(event.usage)
     if usage is not None:
         state.meter.count_transcription(usage, state.transcription_model)
+    words_known(state, event.item_id, event.transcript, now, fx)
     turn_transcribed(state, event.item_id, event.transcript, fx)
 
 
@@ -327,6 +332,7 @@ def transcription_failed(
 ) -> None:
     info = read_error(event.error, request=f"transcription of {event.item_id}")
     state.emit(fx, RealtimeError(error=info, info=state.info))
+    words_known(state, event.item_id, None, now, fx)
     turn_transcribed(state, event.item_id, None, fx)
 
 

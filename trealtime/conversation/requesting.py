@@ -7,18 +7,19 @@ from typing import Any, Final
 
 from trealtime.conversation import commands as cmd
 from trealtime.conversation.approvals import decide, drop_approval, need_known
+from trealtime.conversation.doubt import confirm, speech_began
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime.conversation.guardrails import forget_everything, verdict
-from trealtime.conversation.handoffs import AgentSwitch, complete_switch, too_late
+from trealtime.conversation.handoffs import complete_switch, too_late
 from trealtime.conversation.input_guardrails import message_said, newest_input, turn_ending
 from trealtime.conversation.interrupts import cancel_calls, interrupt
 from trealtime.conversation.ledger import whole_ms
-from trealtime.conversation.requests import Sent, SettingsUpdate
+from trealtime.conversation.requests import Sent
 from trealtime.conversation.responses import submit
 from trealtime.conversation.state import Opening, State
 from trealtime.conversation.tool_calls import answer_call, end_call, offer_tools
-from trealtime.conversation.turn_settings import as_sent, gate_switch, wishes_of
+from trealtime.conversation.turn_settings import gate_switch, keep_server_told, send_update
 
 __all__ = ["REQUESTING"]
 
@@ -27,11 +28,11 @@ def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects
     state.emit(fx, RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
     state.opening = Opening(command.ticket, acknowledged=command.session is None)
     if command.session is not None:
-        _send_update(state, command.session, fx, opening=True)
+        send_update(state, command.session, fx, opening=True)
 
 
 def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Effects) -> None:
-    _send_update(state, command.session, fx, ticket=command.ticket, offer=command.offer)
+    send_update(state, command.session, fx, ticket=command.ticket, offer=command.offer)
 
 
 def switch_agent(state: State, command: cmd.SwitchAgent, now: float, fx: Effects) -> None:
@@ -40,29 +41,10 @@ def switch_agent(state: State, command: cmd.SwitchAgent, now: float, fx: Effects
         return
     session = gate_switch(state, command.switch.agent, command.session)
     if session is not None:
-        _send_update(state, session, fx, ticket=command.ticket, switch=command.switch)
+        send_update(state, session, fx, ticket=command.ticket, switch=command.switch)
         return
     complete_switch(state, command.switch, fx)
     state.settle(fx, command.ticket, state.acknowledged)
-
-
-def _send_update(
-    state: State,
-    session: Mapping[str, Any],
-    fx: Effects,
-    *,
-    ticket: str | None = None,
-    event_id: str | None = None,
-    opening: bool = False,
-    switch: AgentSwitch | None = None,
-    offer: cmd.UseTools | None = None,
-) -> None:
-    wishes, session = wishes_of(session), as_sent(state, session)
-    event: dict[str, Any] = {"type": "session.update", "session": session}
-    if event_id is not None:
-        event["event_id"] = event_id
-    event_id = state.send(fx, event, Sent("session.update"))
-    state.requests.updates.append(SettingsUpdate(event_id, session, ticket, opening, switch, offer, wishes))
 
 
 # ---- items ----------------------------------------------------------------------------------------------------------
@@ -189,7 +171,10 @@ def cancel_response(state: State, command: cmd.CancelResponse, now: float, fx: E
 
 def interrupt_all(state: State, command: cmd.Interrupt, now: float, fx: Effects) -> None:
     if command.ticket is None:
-        interrupt(state, command.cause, now, fx, response_id=command.response_id)
+        if command.response_id is None and state.doubt is not None:  # it is decided: the agent is silent
+            confirm(state, next(iter(state.doubt.utterances)), now, fx, cause=command.cause)
+        else:
+            interrupt(state, command.cause, now, fx, response_id=command.response_id)
         return
     living = next((each.id for each in state.live() if command.ticket in each.tickets), None)
     shared = _leave(state, command.ticket, fx)
@@ -228,9 +213,24 @@ def send_raw(state: State, command: cmd.SendRaw, now: float, fx: Effects) -> Non
         params = event.get("response")
         submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
     elif kind == "session.update" and isinstance(event.get("session"), Mapping):
-        _send_update(state, event["session"], fx, event_id=event_id)
+        send_update(state, event["session"], fx, event_id=event_id)
     else:
         state.send(fx, event, Sent(str(kind)))
+
+
+# ---- barge-in -------------------------------------------------------------------------------------------------------
+
+
+def begin_uninterruptible(state: State, command: cmd.BeginUninterruptible, now: float, fx: Effects) -> None:
+    state.turns.uninterruptible += 1
+    keep_server_told(state, fx)
+
+
+def end_uninterruptible(state: State, command: cmd.EndUninterruptible, now: float, fx: Effects) -> None:
+    state.turns.uninterruptible -= 1
+    keep_server_told(state, fx)
+    if state.speech is not None and state.speech.put_off:
+        speech_began(state, state.speech, now, fx)
 
 
 # ---- playback -------------------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ def disconnect(state: State, command: cmd.Disconnect, now: float, fx: Effects) -
         drop_approval(state, call_id, "closed", fx)
     state.responses.clear()
     state.calls.clear()
-    state.handing_over = None
+    state.handing_over = state.doubt = None
     forget_everything(state)
     for ticket in dict.fromkeys(tickets):
         state.settle(fx, ticket, error=command.error)
@@ -305,6 +305,8 @@ REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.CreateResponse: create_response,
     cmd.CancelResponse: cancel_response,
     cmd.Interrupt: interrupt_all,
+    cmd.BeginUninterruptible: begin_uninterruptible,
+    cmd.EndUninterruptible: end_uninterruptible,
     cmd.SendRaw: send_raw,
     cmd.ReportCheck: report_check,
     cmd.Shed: shed,

@@ -9,6 +9,7 @@ import attrs
 
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.conversation.approvals import Approvals
+from trealtime.conversation.barge_in import BargeInPolicy, Doubt
 from trealtime.conversation.checks import Guardrails
 from trealtime.conversation.effects import Effects, FunctionCall, Outgoing, ResponseResult, Settled
 from trealtime.conversation.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.tools import AfterTool, FunctionTool
 
-__all__ = ["BargeIn", "Call", "Cause", "Counters", "Opening", "Recent", "Response", "State"]
+__all__ = ["Call", "Cause", "Counters", "Opening", "Recent", "Response", "Speech", "State"]
 
 Cause = Literal["speech", "app", "guardrail"]
-BargeIn = Literal["immediate", "off"]
 
 
 @attrs.define
@@ -43,6 +43,7 @@ class Counters:
     harmless_errors: int = 0
     unknown_events: int = 0
     unanswered_requests: int = 0
+    interruptions_dismissed: int = 0
 
 
 @attrs.define(eq=False)
@@ -124,6 +125,17 @@ class Call:
 
 
 @attrs.define
+class Speech:
+    """What the user is saying: the item to come, since when, and where it begins in the input audio."""
+
+    item_id: str
+    since: float
+    start_ms: int
+    put_off: bool = False
+    """It began in an uninterruptible scope."""
+
+
+@attrs.define
 class Opening:
     """The wait for a session that is ready: created, and our settings acknowledged."""
 
@@ -164,7 +176,7 @@ class State:
     info: EventInfo
     ids: IdSource
     ledger: PlaybackLedger
-    barge_in: BargeIn
+    barge_in: BargeInPolicy
     cancel_grace_s: float
     response_timeout_s: float
     after_tool: AfterTool = "auto"
@@ -183,8 +195,14 @@ class State:
     """Live ones, by id."""
 
     items: SentItems = attrs.field(factory=SentItems, init=False)
-    speaking: bool = attrs.field(default=False, init=False)
-    """Whether the user speaks, as far as the server's voice detection knows."""
+    speech: Speech | None = attrs.field(default=None, init=False)
+    """What the user is saying, as far as the server's voice detection knows."""
+
+    doubt: Doubt | None = attrs.field(default=None, init=False)
+    """Speech of which it is not known yet whether it interrupts."""
+
+    dismissed: Recent = attrs.field(factory=Recent, init=False)
+    """Items of speech that was no interruption: nobody answers them."""
 
     calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     """Open function calls, by call id."""

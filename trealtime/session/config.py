@@ -17,6 +17,7 @@ from trealtime.agents.tool_invocation import ToolErrorFormatter
 from trealtime.agents.tools import AfterTool
 from trealtime.conversation.limits import SessionLimits
 from trealtime.conversation.prices import ModelPrices, find_prices
+from trealtime.conversation.barge_in import BargeInPolicy
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, setting, structure
@@ -121,9 +122,9 @@ class RealtimeRunConfig:
     limits: SessionLimits = setting(default=SessionLimits())
     """What ends a session, however well it goes."""
 
-    barge_in: Literal["immediate", "off"] = setting(default="immediate")
+    barge_in: BargeInPolicy = setting(default="immediate")
     """``"immediate"``: the user's speech interrupts the agent as soon as the server hears it. ``"off"``: only the app
-    does."""
+    does. A `BargeIn`, or a mapping of its fields: when the speech has shown that it is an interruption."""
 
     raw_events: bool = setting(default=True)
     """Whether ``raw_model_event`` is emitted; off saves its cost when nobody looks at it."""
