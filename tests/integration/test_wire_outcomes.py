@@ -314,6 +314,17 @@ async def test_leaving_closes_with_1000_after_everything_that_was_said(autojump_
     assert session.outcome == CloseOutcome(closed_by="client", code=1000)
 
 
+async def test_a_limit_closes_with_1000_and_is_told(autojump_clock, framed) -> None:
+    async with runner_of(framed, limits={"max_duration_s": 5, "warn_at": None}).session() as session:
+        events = [event async for event in session]
+        assert events[-1].type == "limit_reached"
+        assert session.outcome == CloseOutcome(closed_by="client", code=1000, limit=events[-1].limit)
+        with pytest.raises(SessionClosed, match="max_duration_s: 5"):
+            await session.send_message("too late")
+    await framed.peer.ended.wait()
+    assert framed.peer.closed.code == 1000
+
+
 async def test_a_peer_that_never_answers_our_close_frame_costs_two_seconds(autojump_clock, framed) -> None:
     async with runner_of(framed).session() as session:
         framed.peer.answers_close = False
@@ -526,6 +537,7 @@ async def test_a_server_that_connects_and_makes_no_session(autojump_clock, frame
 
 ENDS: dict[str, Callable[..., Any]] = {
     "you left the block, or called `close()`": test_leaving_closes_with_1000_after_everything_that_was_said,
+    "a [limit](usage.md#limits) was reached": test_a_limit_closes_with_1000_and_is_told,
     "the server closed with 1000 or 1001, no answer in the making": (
         test_a_clean_close_by_the_server_ends_iteration_and_raises_nothing
     ),
