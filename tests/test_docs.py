@@ -312,6 +312,7 @@ def public_awaits() -> set[str]:
         trealtime.SessionResponse,
         trealtime.Feed,
         trealtime.Attachment,
+        trealtime.RealtimeRestClient,
     ):
         for name, function in vars(kind).items():
             waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))

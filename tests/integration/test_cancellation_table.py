@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.tools import function_tool
+from trealtime.calls.rest import RealtimeRestClient
 from trealtime.mcp.servers import MCPServer
 from trealtime.session.runner import RealtimeRunner, serve_realtime_session
 from trealtime.session.session import RealtimeSession
@@ -221,7 +222,41 @@ async def with_an_mcp_server(talk: Any) -> None:
         assert desk.shared is None
 
 
+def on_a_call(act: Callable[[RealtimeRestClient, str], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
+    """Do something about a phone call of the emulator's, which ends with the scope."""
+
+    async def taken(headers: Mapping[str, str], body: bytes) -> int:
+        return 200
+
+    async def live(talk: Any) -> None:
+        httpx = pytest.importorskip("httpx")
+        async with (
+            httpx.AsyncClient(transport=talk.emulator.http_transport()) as http,
+            talk.emulator.ring(taken, secret="s") as call,
+            RealtimeRestClient(api_key="any", base_url="http://localhost/v1", http_client=http) as rest,
+        ):
+            await act(rest, call.call_id)
+
+    return live
+
+
+async def accept(rest: RealtimeRestClient, call_id: str) -> None:
+    await rest.accept_call(call_id, RealtimeAgent(name="Desk"))
+
+
+async def refer(rest: RealtimeRestClient, call_id: str) -> None:
+    await accept(rest, call_id)
+    await rest.refer_call(call_id, "tel:+14155550123")
+
+
 LIVES: dict[str, Callable[[Any], Awaitable[object]]] = {
+    "RealtimeRestClient.__aenter__": on_a_call(accept),
+    "RealtimeRestClient.__aexit__": on_a_call(accept),
+    "RealtimeRestClient.accept_call": on_a_call(accept),
+    "RealtimeRestClient.reject_call": on_a_call(lambda rest, call_id: rest.reject_call(call_id)),
+    "RealtimeRestClient.refer_call": on_a_call(refer),
+    "RealtimeRestClient.hang_up_call": on_a_call(lambda rest, call_id: rest.hang_up_call(call_id)),
+    "RealtimeRestClient.create_client_secret": on_a_call(lambda rest, _call_id: rest.create_client_secret()),
     "RealtimeRunner.run": only_built,
     "RealtimeRunner.session": scoped,
     "serve_realtime_session": served,
