@@ -64,8 +64,8 @@ class Endpoint(ABC):
     async def play(self, audio: bytes, position_ms: float) -> None:
         """Take the next piece of the agent's speech, which ends at `position_ms` of the stream.
 
-        Waits while enough is queued: that is what paces the session. If cancelled, the piece is taken whole or not at
-        all. Raises `trio.BrokenResourceError` when the far side has left, which ends the attachment in order.
+        `audio` is whole samples, of any number. Waits while enough is queued: that is what paces the session. If
+        cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` when the far side has left, which ends the attachment in order.
         """
 
     @abstractmethod

@@ -11,6 +11,8 @@ import trio
 
 from trealtime.audio.formats import AudioFormat, pcm16
 from trealtime.audio.pcm import from_int16
+from trealtime.audio.resample import resample
+from trealtime.audio.wav import read_wav
 from trealtime.endpoints.clock_speaker import ClockSpeaker
 from trealtime.endpoints.converting import silence
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
@@ -38,7 +40,8 @@ class WavEndpoint(Endpoint):
 
     `then` says what comes after the file: ``"silence"``, or the user leaves (``"leave"``), which ends the attachment.
 
-    Attaching raises `OSError` and `AudioFormatError` for files that cannot be read or written.
+    The file to say is read here and now: `OSError` and `AudioFormatError` when it cannot be. The one to record is made
+    when the endpoint is attached, which raises `OSError`.
     """
 
     def __init__(
@@ -56,10 +59,9 @@ class WavEndpoint(Endpoint):
         self.input_format: AudioFormat | None = self._format if input is not None else None
         self.output_format: AudioFormat | None = self._format
         self.live = realtime
-        self._input = input
         self._output = output
         self._then = then
-        self._speech = b""
+        self._speech = b"" if input is None else _read(input, self._format)
         self._said = 0
         self._began_at = 0.0
         self._link: EndpointLink | None = None
@@ -68,12 +70,11 @@ class WavEndpoint(Endpoint):
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        """Read the one file, begin the other."""
+        """Begin to say the one file, and to record the other."""
         if self._link is not None:
             raise RuntimeError("this WavEndpoint was attached before: make another one")
         self._link = link
-        if self._input is not None:
-            self._speech = await trio.to_thread.run_sync(_read, self._input, self._format)
+        await trio.lowlevel.checkpoint()
         with ExitStack() as files:
             if self._output is not None:
                 self._recording = files.enter_context(StereoRecording(self._output, self._format.rate))
@@ -125,9 +126,6 @@ class WavEndpoint(Endpoint):
 
 
 def _read(path: str | os.PathLike[str], audio_format: AudioFormat) -> bytes:
-    from trealtime.audio.resample import resample
-    from trealtime.audio.wav import read_wav
-
     samples, rate = read_wav(path)
     return from_int16(
         samples if rate == audio_format.rate else resample(samples, rate, audio_format.rate), audio_format
