@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from trealtime.endpoints.audio_device import AudioDevice, BlockHandler
 from trealtime.errors import AudioDeviceError, MissingDependency
 
-__all__ = ["DeviceChoice", "SoundCard", "SoundDevice", "list_devices"]
+__all__ = ["DeviceChoice", "SoundCard", "SoundDevice", "check_devices", "list_devices"]
 
 DeviceChoice = int | str | None
 """A device by its number or a part of its name, as `list_devices` tells them; None is the system's default."""
 
 _BLOCK_MS: Final = 10
+_LATENCY_S: Final = 0.04
+"""What the device is asked to buffer: less makes gaps when Python is busy, more is heard still after an interrupt."""
 _CLOSE_TIMEOUT_S: Final = 2.0
 _LONGEST_DELAY_S: Final = 2.0
 
@@ -73,6 +75,21 @@ def list_devices() -> tuple[SoundDevice, ...]:
         )
         for number, device in enumerate(sounddevice.query_devices())
     )
+
+
+def check_devices() -> None:
+    """Raises `AudioDeviceError` when this machine has no microphone or no loudspeaker, and as `list_devices` does."""
+    devices = list_devices()
+    missing = [
+        side
+        for side, there in (
+            ("microphone", any(device.inputs for device in devices)),
+            ("loudspeaker", any(device.outputs for device in devices)),
+        )
+        if not there
+    ]
+    if missing:
+        raise AudioDeviceError(f"this machine has no {' and no '.join(missing)}")
 
 
 class SoundCard(AudioDevice):
@@ -124,7 +141,7 @@ class SoundCard(AudioDevice):
                 device=(self._input, self._output),
                 channels=1,
                 dtype="int16",
-                latency="low",
+                latency=_LATENCY_S,
                 callback=callback,
                 finished_callback=finished,
             )
