@@ -110,13 +110,13 @@ def twiml(stream_url: str, **parameters: str) -> bytes:
     return document
 
 
-async def answer(call: TwilioEndpoint, connection: Mapping[str, Any]) -> None:
+async def answer(endpoint: TwilioEndpoint, connection: Mapping[str, Any]) -> None:
     """One call, until the caller hangs up."""
-    print(f"{call.call.custom_parameters['caller']} calls.", flush=True)
+    print(f"{endpoint.call.custom_parameters['caller']} calls.", flush=True)
     try:
         async with (
             runner.session(model_config=connection) as session,
-            session.attach(call) as attachment,
+            session.attach(endpoint) as attachment,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(show, session)

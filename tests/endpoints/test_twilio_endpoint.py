@@ -479,6 +479,15 @@ async def test_keys_that_no_telephone_has(autojump_clock, keys, error, words) ->
         assert str(caught.value) == words
 
 
+async def test_keys_before_the_endpoint_is_attached(autojump_clock) -> None:
+    client, server = memory_wire_pair()
+    async with open_fake_twilio(client):
+        endpoint = await accept_twilio_stream(server)
+        with pytest.raises(RuntimeError, match="once the endpoint is attached"):
+            await endpoint.send_dtmf("1")
+        await server.aclose()
+
+
 # ---- the contract ---------------------------------------------------------------------------------------------------
 
 

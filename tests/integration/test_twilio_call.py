@@ -68,6 +68,7 @@ async def open_call(kit: Any, **options: Any) -> AsyncIterator[Call]:
 
 
 async def test_caller_and_agent_hear_each_other_in_mu_law_unchanged(autojump_clock, kit) -> None:
+    """Peer behaviour B296, with nothing held back at the start and no gap between frames."""
     async with open_call(kit) as call:
         call.twilio.say(voice(1500))
         await call.listener.expect("agent_end")

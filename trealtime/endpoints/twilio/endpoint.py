@@ -123,8 +123,8 @@ async def _wait_for_start(wire: Wire, stream: TwilioStream) -> TwilioCall:
 class TwilioEndpoint(Endpoint):
     """A telephone call; get it from `accept_twilio_stream`, attach it with ``async with session.attach(endpoint)``.
 
-    Audio is mu-law both ways, which the session takes over: nothing is resampled. Keys that the caller presses come as
-    ``dtmf_received`` events.
+    Audio is mu-law both ways; where the session's formats are ``g711_ulaw`` too, it passes as it is. Keys that the
+    caller presses come as ``dtmf_received`` events.
     """
 
     input_format: AudioFormat | None = G711_ULAW
@@ -167,10 +167,14 @@ class TwilioEndpoint(Endpoint):
                 yield
             finally:
                 self._end()
-                # A frame that is cut in the middle would spoil the close frame behind it.
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_TIMEOUT_S):
-                    await self._written.wait()
-                    await self._wire.aclose()
+                # A frame that is cut in the middle would spoil the close frame behind it. Whoever has no time left for
+                # that, because they are cancelled, drops the connection.
+                until = min(trio.current_effective_deadline(), trio.current_time() + _CLOSE_TIMEOUT_S)
+                with trio.CancelScope(shield=True, deadline=until):
+                    try:
+                        await self._written.wait()
+                    finally:
+                        await self._wire.aclose()
 
     async def receive(self) -> bytes:
         """The next piece of what the caller says, usually 20 ms of mu-law. If cancelled, nothing is lost.
@@ -208,13 +212,15 @@ class TwilioEndpoint(Endpoint):
         with a pause of 100 ms. ``w`` waits half a second, as in TwiML. An interrupt of the agent does not touch them.
         If cancelled, keys that are not on their way yet are not pressed.
 
-        Raises `ValueError` for anything but ``0123456789*#ABCDw``, and `trio.BrokenResourceError` when the call ends
-        before they were heard.
+        Raises ValueError for anything but ``0123456789*#ABCDw``, RuntimeError for an endpoint that is not attached yet,
+        and `trio.BrokenResourceError` when the call ends before they were heard.
         """
         if not isinstance(keys, str):
             raise TypeError(f"keys: expected a string, got {type(keys).__name__}")
         if not keys or not DTMF_KEYS.union("w").issuperset(keys):
             raise ValueError(f"keys: expected some of 0123456789*#ABCDw, got {keys!r}")
+        if self._link is None:
+            raise RuntimeError("keys can be pressed once the endpoint is attached")
         await trio.lowlevel.checkpoint()
         numbers = [self._outgoing.press(key_tone(key)) for key in keys]
         self._wake_idle_writer()
@@ -250,7 +256,8 @@ class TwilioEndpoint(Endpoint):
                     event = self._stream.receive(message)
                 except TwilioStreamError as error:
                     self._messages_refused += 1
-                    logger.warning("call %s: a message was skipped: %s", self.call.call_sid, error)
+                    level = logging.WARNING if self._messages_refused == 1 else logging.DEBUG
+                    logger.log(level, "call %s: a message was skipped: %s", self.call.call_sid, error)
                 else:
                     self._handle(event, link)
         except WireClosed as error:

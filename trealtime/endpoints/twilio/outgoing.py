@@ -28,10 +28,9 @@ import attrs
 from trealtime.audio.formats import G711_ULAW
 from trealtime.endpoints.pacing import Pacer
 
-__all__ = ["FRAME_MS", "ClearBuffer", "PlayFrame", "SetMark", "OutgoingAudio"]
+__all__ = ["MAX_MARKS", "ClearBuffer", "OutgoingAudio", "PlayFrame", "SetMark"]
 
-FRAME_MS: Final = 20
-_FRAME_BYTES: Final = G711_ULAW.bytes_for_ms(FRAME_MS)
+_FRAME_BYTES: Final = G711_ULAW.bytes_for_ms(20)
 
 MAX_MARKS: Final = 1_000
 """A far side that returns no marks must not make us grow: the oldest are given up."""
@@ -57,7 +56,6 @@ class SetMark:
 
 
 Message: TypeAlias = ClearBuffer | PlayFrame | SetMark
-
 
 Kind: TypeAlias = Literal["speech", "key"]
 
@@ -93,7 +91,9 @@ class OutgoingAudio:
     lead_ms: float
     _queue: deque[_Piece] = attrs.field(factory=deque, init=False)
     _queued_bytes: int = attrs.field(default=0, init=False)
-    _pacer: Pacer = attrs.field(init=False)
+    _pacer: Pacer = attrs.field(
+        default=attrs.Factory(lambda self: Pacer(self.lead_ms / 1000), takes_self=True), init=False
+    )
     _due_at: float | None = attrs.field(default=None, init=False)
     """When the frame that is first in the queue may go, once that has been asked."""
 
@@ -111,10 +111,6 @@ class OutgoingAudio:
     """The number of the last key that has been heard to its end."""
 
     frames_sent: int = attrs.field(default=0, init=False)
-
-    @_pacer.default
-    def _make_pacer(self) -> Pacer:
-        return Pacer(self.lead_ms / 1000)
 
     @property
     def frames_late(self) -> int:
