@@ -107,17 +107,20 @@ class Meter:
     prices: Prices | None = None
     usage: Usage = attrs.field(init=False)
     transcription: TranscriptionUsage = attrs.field(init=False)
+    cost: Cost | None = attrs.field(init=False)
+    """Of all responses and transcriptions."""
 
     def __attrs_post_init__(self) -> None:
-        nothing = None if self.prices is None else Cost()
-        self.usage = Usage(cost=nothing)
-        self.transcription = TranscriptionUsage(cost=nothing)
+        self.cost = None if self.prices is None else Cost()
+        self.usage = Usage(cost=self.cost)
+        self.transcription = TranscriptionUsage(cost=self.cost)
 
     def count_response(self, usage: Usage, model: str | None) -> Usage:
         """A response is done; its usage with its cost."""
         if self.prices is not None:
             usage = attrs.evolve(usage, cost=response_cost(usage, find_prices(self.prices, model)))
         self.usage = add_usage(self.usage, usage)
+        self.cost = _sum_cost(self.cost, usage.cost)
         return usage
 
     def count_transcription(self, usage: TranscriptionUsage, model: str | None) -> None:
@@ -135,11 +138,7 @@ class Meter:
             seconds=total.seconds + usage.seconds,
             cost=_sum_cost(total.cost, cost),
         )
-
-    @property
-    def cost(self) -> Cost | None:
-        """Of all responses and transcriptions."""
-        return _sum_cost(self.usage.cost, self.transcription.cost)
+        self.cost = _sum_cost(self.cost, cost)
 
 
 def _sum_cost(left: Cost | None, right: Cost | None) -> Cost | None:

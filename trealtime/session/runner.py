@@ -92,9 +92,9 @@ async def serve_realtime_session(
 ) -> None:
     """Hold a session in a nursery of yours: ``session = await nursery.start(serve_realtime_session, runner)``.
 
-    It returns when the session ends: by ``await session.close()``, or because the server closed it in order.
-    Cancelling it closes the session. `ConnectionLost` comes out of here if nobody else has been told; so does what
-    opening raises.
+    It returns when the session ends: by ``await session.close()``, at a limit, or because the server closed it in
+    order. Cancelling it closes the session. `ConnectionLost` comes out of here if nobody else has been told; so does
+    what opening raises.
     """
     async with runner.session(context=context, model_config=model_config) as session:
         task_status.started(session)
