@@ -136,10 +136,8 @@ class ToolWorkers:
                 if work.decided:
                     outcome = await self._refused(work.call) or await self._run(work)
             if work.scope.cancelled_caught:
-                why = (
-                    f"The call of {work.call.name} was cancelled by an interrupt. It may have had some of its effects."
-                )
-                outcome = await self._failure("cancelled", why, work.call)
+                what = f"The call of {work.call.name} was cancelled by an interrupt."
+                outcome = await self._failure("cancelled", f"{what} It may have had some of its effects.", work.call)
         finally:
             work.done.set()
             if self._works.get(work.call.call_id) is work:
