@@ -270,7 +270,8 @@ class SlowConsumer(TrealtimeError):
 class GuardrailFailed(TrealtimeError):
     """A guardrail raised, gave no verdict, or took longer than its time. The cause is ``__cause__``.
 
-    A guardrail of what is said was skipped; what a tool guardrail was to check did not pass.
+    A guardrail of what is said was skipped, or counts as tripped (``on_failure`` of the guardrails' settings); what a
+    tool guardrail was to check did not pass.
     """
 
     def __init__(self, message: str, *, guardrail_name: str) -> None:

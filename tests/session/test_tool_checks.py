@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -239,3 +240,16 @@ async def test_a_guardrail_that_thinks_holds_up_nobody_and_ends_with_the_session
         await session.update_settings({"instructions": "still reading"})
         assert session.statistics().tools_active == 1
     assert trio.current_time() == began
+
+
+async def test_the_verdict_of_a_synchronous_guardrail_counts_however_late_it_is(service, make_runner) -> None:
+    def late(data: Any) -> Any:
+        time.sleep(0.05)
+        return REJECT
+
+    tool = pay_tool([], tool_input_guardrails=[ToolInputGuardrail(late)])
+    runner = make_runner(tools=[tool], guardrails_settings={"timeout_s": 0.01})
+    with trio.fail_after(30):
+        async with runner.session() as session, session.subscribe("error", "tool_end") as feed:
+            await call(service.last)
+            assert (await feed.receive()).output == "Too much."
