@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, parse_audio_format, pcm16
     from trealtime.calls.rest import ClientSecret, RealtimeRestClient
     from trealtime.calls.webhooks import IncomingCall, OtherWebhook, RealtimeWebhooks, SipHeader
+    from trealtime.conversation.barge_in import BargeIn
     from trealtime.conversation.checks import GuardrailCounters, HoldDelay
     from trealtime.conversation.effects import ApprovalRequest, HostedTool, ResponseResult
     from trealtime.conversation.events import (
@@ -68,6 +69,9 @@ if TYPE_CHECKING:
         RealtimeHistoryAdded,
         RealtimeHistoryUpdated,
         RealtimeInputAudioTimeoutTriggered,
+        RealtimeInterruptionConfirmed,
+        RealtimeInterruptionDismissed,
+        RealtimeInterruptionPending,
         RealtimeLimitApproached,
         RealtimeLimitReached,
         RealtimeRawModelEvent,
@@ -265,6 +269,7 @@ __all__ = [
     "tool_input_guardrail",
     "tool_output_guardrail",
     # Sessions
+    "BargeIn",
     "CloseOutcome",
     "Feed",
     "FeedStatistics",
@@ -303,6 +308,9 @@ __all__ = [
     "RealtimeHistoryAdded",
     "RealtimeHistoryUpdated",
     "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeInterruptionConfirmed",
+    "RealtimeInterruptionDismissed",
+    "RealtimeInterruptionPending",
     "RealtimeLimitApproached",
     "RealtimeLimitReached",
     "RealtimeRawModelEvent",
@@ -478,6 +486,7 @@ _NAMES = {
     "trealtime.audio.formats": ("AudioFormat", "G711_ALAW", "G711_ULAW", "PCM16_24K", "parse_audio_format", "pcm16"),
     "trealtime.calls.rest": ("ClientSecret", "RealtimeRestClient"),
     "trealtime.calls.webhooks": ("IncomingCall", "OtherWebhook", "RealtimeWebhooks", "SipHeader"),
+    "trealtime.conversation.barge_in": ("BargeIn",),
     "trealtime.conversation.checks": ("GuardrailCounters", "HoldDelay"),
     "trealtime.conversation.effects": ("ApprovalRequest", "HostedTool", "ResponseResult"),
     "trealtime.conversation.events": (
@@ -498,6 +507,9 @@ _NAMES = {
         "RealtimeHistoryAdded",
         "RealtimeHistoryUpdated",
         "RealtimeInputAudioTimeoutTriggered",
+        "RealtimeInterruptionConfirmed",
+        "RealtimeInterruptionDismissed",
+        "RealtimeInterruptionPending",
         "RealtimeLimitApproached",
         "RealtimeLimitReached",
         "RealtimeRawModelEvent",

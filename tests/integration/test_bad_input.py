@@ -127,6 +127,9 @@ def _called(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[[
         if hasattr(result, "__aenter__") and not inspect.isawaitable(result):
             async with result:
                 pass
+        elif hasattr(result, "__enter__"):
+            with result:
+                pass
         elif inspect.isawaitable(result):
             await result
 

@@ -14,6 +14,7 @@ import attrs
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
     from trealtime.agents.tools import FunctionTool
+    from trealtime.conversation.barge_in import BargeInPolicy
     from trealtime.conversation.handoffs import AgentSwitch
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "SwitchAgent",
     "TruncateItem",
     "UpdateSession",
+    "UseBargeIn",
     "UseTools",
 ]
 
@@ -174,6 +176,13 @@ class EndUninterruptible:
 
 
 @attrs.frozen
+class UseBargeIn:
+    """Speech interrupts by this policy from now on; None: by the one that the conversation began with."""
+
+    policy: BargeInPolicy | None
+
+
+@attrs.frozen
 class SendRaw:
     """Send a client event as it is (an ``event_id`` is added when absent); a ``response.create`` goes through the
     gate."""
@@ -294,6 +303,7 @@ Command = (
     | Interrupt
     | BeginUninterruptible
     | EndUninterruptible
+    | UseBargeIn
     | SendRaw
     | SendToolOutput
     | ReportNeed

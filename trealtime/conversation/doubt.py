@@ -54,7 +54,7 @@ _PADDING_MS: Final = 300
 
 def speech_began(state: State, speech: Speech, now: float, fx: Effects) -> None:
     """The user has begun to speak."""
-    policy = state.barge_in
+    policy = state.policy
     speech.put_off = state.turns.uninterruptible > 0
     if speech.put_off or policy == "off":
         return

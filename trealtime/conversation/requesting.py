@@ -233,6 +233,11 @@ def end_uninterruptible(state: State, command: cmd.EndUninterruptible, now: floa
         speech_began(state, state.speech, now, fx)
 
 
+def use_barge_in(state: State, command: cmd.UseBargeIn, now: float, fx: Effects) -> None:
+    state.turns.lent = command.policy
+    keep_server_told(state, fx)
+
+
 # ---- playback -------------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +312,7 @@ REQUESTING: Final[Mapping[type, Handler]] = {
     cmd.Interrupt: interrupt_all,
     cmd.BeginUninterruptible: begin_uninterruptible,
     cmd.EndUninterruptible: end_uninterruptible,
+    cmd.UseBargeIn: use_barge_in,
     cmd.SendRaw: send_raw,
     cmd.ReportCheck: report_check,
     cmd.Shed: shed,

@@ -317,6 +317,11 @@ class State:
         return node if isinstance(node, str) else None
 
     @property
+    def policy(self) -> BargeInPolicy:
+        """When speech interrupts, as it stands."""
+        return self.turns.lent if self.turns.lent is not None else self.barge_in
+
+    @property
     def server_interrupts(self) -> bool:
         """Whether the server cancels its response by itself when the user speaks (B053)."""
         return self.turn_detection.get("interrupt_response") is True

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trealtime.conversation.barge_in import BargeIn
+from trealtime.conversation.barge_in import BargeIn, BargeInPolicy
 from trealtime.conversation.effects import Effects
 from trealtime.conversation.requests import Sent, SettingsUpdate
 from trealtime.protocol.settings import deep_merge
@@ -56,12 +56,15 @@ class TurnSettings:
     uninterruptible: int = attrs.field(default=0, init=False)
     """Scopes in which speech interrupts nothing."""
 
+    lent: BargeInPolicy | None = attrs.field(default=None, init=False)
+    """The policy of an endpoint, while it is attached."""
+
     wishes: TurnWishes = attrs.field(factory=TurnWishes, init=False)
 
 
 def turns_are_ours(state: State) -> bool:
     """Whether we answer turns, and the server never does."""
-    return state.turns.checked or isinstance(state.barge_in, BargeIn)
+    return state.turns.checked or isinstance(state.policy, BargeIn)
 
 
 def detection_of(session: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -131,7 +134,8 @@ def _forced(state: State) -> dict[str, bool]:
     forced = {}
     if turns_are_ours(state):
         forced["create_response"] = False
-    if state.turns.uninterruptible or isinstance(state.barge_in, BargeIn):
+    # With "off" from the beginning the settings say so, unless they were told something else.
+    if state.turns.uninterruptible or isinstance(state.policy, BargeIn) or state.turns.lent == "off":
         forced["interrupt_response"] = False
     return forced
 

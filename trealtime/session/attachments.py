@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+from trealtime.conversation.barge_in import BargeInPolicy
+from trealtime.conversation.commands import UseBargeIn
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.session.attaching import Attaching
 from trealtime.session.attachment import Attachment, AttachmentStatistics
@@ -35,7 +37,9 @@ class Attachments:
         self._open: list[Attaching] = []
 
     @asynccontextmanager
-    async def attach(self, endpoint: Endpoint, *, coalesce_ms: float) -> AsyncIterator[Attachment]:
+    async def attach(
+        self, endpoint: Endpoint, *, coalesce_ms: float, barge_in: BargeInPolicy | None
+    ) -> AsyncIterator[Attachment]:
         """See `RealtimeSession.attach`."""
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"endpoint must be an Endpoint, got {type(endpoint).__name__}")
@@ -52,10 +56,24 @@ class Attachments:
         )
         try:
             async with attaching.run() as attachment:
-                yield attachment
+                with self._lent(barge_in):
+                    yield attachment
         finally:
             if attaching in self._open:
                 self._open.remove(attaching)
+
+    @contextmanager
+    def _lent(self, policy: BargeInPolicy | None) -> Iterator[None]:
+        """Speech interrupts by this policy, if there is one."""
+        if policy is None:
+            yield
+            return
+        self._carrier.command(UseBargeIn(policy))
+        try:
+            yield
+        finally:
+            if self._lifetime.state == "open":
+                self._carrier.command(UseBargeIn(None))
 
     def statistics(self) -> tuple[AttachmentStatistics, ...]:
         """Of those whose block has not ended, in the order in which they were opened."""

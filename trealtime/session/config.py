@@ -15,9 +15,9 @@ from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
 from trealtime.agents.tool_invocation import ToolErrorFormatter
 from trealtime.agents.tools import AfterTool
+from trealtime.conversation.barge_in import BargeInPolicy
 from trealtime.conversation.limits import SessionLimits
 from trealtime.conversation.prices import ModelPrices, find_prices
-from trealtime.conversation.barge_in import BargeInPolicy
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, setting, structure
@@ -32,6 +32,7 @@ __all__ = [
     "RealtimeRunConfig",
     "ToolExecution",
     "check_priced",
+    "barge_in_policy",
     "model_config",
     "run_config",
 ]
@@ -194,6 +195,16 @@ def check_priced(config: RealtimeRunConfig, model: str | None) -> None:
         if model is not None:
             allowed = f"a table with the prices of {model!r}, because `max_cost` is set"
         raise SettingsError([SettingsProblem("prices", list(prices), allowed)], what="config")
+
+
+@attrs.frozen(kw_only=True)
+class _BargeInAlone:
+    barge_in: BargeInPolicy = setting()
+
+
+def barge_in_policy(value: BargeInPolicy | Mapping[str, Any]) -> BargeInPolicy:
+    """`value` checked. Raises `SettingsError` with every problem in it."""
+    return structure(_BargeInAlone, {"barge_in": value}, what="attach").barge_in
 
 
 def model_config(value: RealtimeModelConfig | Mapping[str, Any] | None) -> RealtimeModelConfig:

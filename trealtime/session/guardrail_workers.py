@@ -22,6 +22,7 @@ from trealtime.agents.guardrails import (
     OutputGuardrail,
     OutputGuardrailResult,
 )
+from trealtime.conversation.barge_in import BargeIn, BargeInPolicy
 from trealtime.conversation.checks import GuardrailPolicy
 from trealtime.conversation.commands import ReportCheck
 from trealtime.conversation.effects import GuardrailCheck
@@ -145,10 +146,16 @@ def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> Guard
     )
 
 
-def check_transcription(policy: GuardrailPolicy, settings: SessionSettings | Mapping[str, object]) -> None:
-    """Raise `SettingsError` for settings that would leave input guardrails without the user's words."""
+def check_transcription(
+    policy: GuardrailPolicy, barge_in: BargeInPolicy, settings: SessionSettings | Mapping[str, object]
+) -> None:
+    """Raise `SettingsError` for settings that would leave those without the user's words who need them."""
     audio = merge_settings(session_settings(settings)).audio
     off = audio is not NOT_SET and audio.input is not NOT_SET and audio.input.transcription is None
-    if policy.gates_turns and off:
-        allowed = "a transcription, because input guardrails check the words of the user"
-        raise SettingsError([SettingsProblem("audio.input.transcription", None, allowed)])
+    who = None
+    if policy.gates_turns:
+        who = "input guardrails check the words of the user"
+    elif isinstance(barge_in, BargeIn) and barge_in.dismiss == "fillers":
+        who = "barge_in knows fillers by the words of the user"
+    if off and who is not None:
+        raise SettingsError([SettingsProblem("audio.input.transcription", None, f"a transcription, because {who}")])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, Literal
@@ -16,7 +16,9 @@ from trealtime.agents.context import ContextT, RunContext
 from trealtime.agents.enabling import enabled
 from trealtime.agents.tools import FunctionTool
 from trealtime.audio.formats import AudioFormat
+from trealtime.conversation.barge_in import BargeInPolicy
 from trealtime.conversation.commands import (
+    BeginUninterruptible,
     CancelResponse,
     ClearAudio,
     Command,
@@ -25,6 +27,7 @@ from trealtime.conversation.commands import (
     CreateResponse,
     DecideApproval,
     DeleteItem,
+    EndUninterruptible,
     Interrupt,
     OpenSession,
     RetrieveItem,
@@ -52,7 +55,7 @@ from trealtime.session.attachment import Attachment
 from trealtime.session.attachments import Attachments
 from trealtime.session.audio_input import AudioData, audio_bytes
 from trealtime.session.carrier import Carrier
-from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig, barge_in_policy
 from trealtime.session.endpoint_output import EVENTS
 from trealtime.session.guardrail_workers import GuardrailWorkers, check_transcription, guardrail_policy
 from trealtime.session.handoffs import Agents
@@ -207,7 +210,7 @@ class RealtimeSession(Generic[ContextT]):
             served=await self._servers.tools_of(self.current_agent),
         )
         check_sendable(begin.payload, "settings")
-        check_transcription(self._policy, begin.own.settings)
+        check_transcription(self._policy, self._run.barge_in, begin.own.settings)
         self._agents.begin(begin.own, begin.payload)
         self._carrier.command(UseTools(begin.own.offer.callable, begin.own.offer.handoff_names))
         ticket = self._carrier.tickets.open()
@@ -302,7 +305,13 @@ class RealtimeSession(Generic[ContextT]):
             playback=playback,
         )
 
-    def attach(self, endpoint: Endpoint, *, coalesce_ms: float = 40.0) -> AbstractAsyncContextManager[Attachment]:
+    def attach(
+        self,
+        endpoint: Endpoint,
+        *,
+        coalesce_ms: float = 40.0,
+        barge_in: BargeInPolicy | Mapping[str, Any] | None = None,
+    ) -> AbstractAsyncContextManager[Attachment]:
         """Let the user speak and hear through `endpoint`: ``async with session.attach(endpoint) as attachment``.
 
         Entering waits until the endpoint is open, and raises what opening it raises. Inside, what the user says is sent
@@ -314,8 +323,12 @@ class RealtimeSession(Generic[ContextT]):
         far side leaves, the path closes and the block goes on: `Attachment.wait_closed`. If cancelled, it is left in
         the same order. An exception of the endpoint cancels the block and comes out as `EndpointFailed`. A session has
         one endpoint that speaks and one that plays, which may be two: RuntimeError for more.
+
+        `barge_in` says when speech interrupts while this is attached, in place of that of the run config; the server is
+        told what differs. Raises `SettingsError` for what is no such policy.
         """
-        return self._attachments.attach(endpoint, coalesce_ms=coalesce_ms)
+        policy = None if barge_in is None else barge_in_policy(barge_in)
+        return self._attachments.attach(endpoint, coalesce_ms=coalesce_ms, barge_in=policy)
 
     @property
     def history(self) -> list[RealtimeItem]:
@@ -576,6 +589,23 @@ class RealtimeSession(Generic[ContextT]):
         self._carrier.command(Interrupt("app"))
         await trio.lowlevel.checkpoint()
 
+    @contextmanager
+    def uninterruptible(self) -> Iterator[None]:
+        """A scope in which the user's speech does not interrupt the agent: ``with session.uninterruptible():``.
+
+        The server is told so, and again at the end; `update_settings` and handoffs inside keep it. Scopes nest, and may
+        be in several tasks. What the user says inside is a turn like any, answered when the agent has ended; speech
+        that still goes on at the end of the last scope is taken up then. The app's own `interrupt`, and a
+        cancellation, interrupt as ever.
+        """
+        self._lifetime.check_open()
+        self._carrier.command(BeginUninterruptible())
+        try:
+            yield
+        finally:
+            if self._lifetime.state == "open":
+                self._carrier.command(EndUninterruptible())
+
     async def cancel_response(self, response_id: str | None = None) -> None:
         """Cancel one response and its audio: the one named, else the one that the conversation is in. As
         `interrupt`."""
@@ -648,7 +678,7 @@ class RealtimeSession(Generic[ContextT]):
         What is not in `settings` stays. If cancelled while it waits, the change may be made. Raises `SettingsError`
         for what cannot be sent, `SettingsRefused` for what the server does not take.
         """
-        check_transcription(self._policy, settings)
+        check_transcription(self._policy, self._run.barge_in, settings)
         await self._room()
         return await self._agents.update_settings(settings)
 
