@@ -198,7 +198,6 @@ async def _reports_say_what_was_heard(rig: _Rig) -> None:
             assert abs(reported_ms - bench.heard_ms) <= bench.tolerance_ms, (
                 f"reported {reported_ms:.1f} ms when {bench.heard_ms:.1f} ms had been heard"
             )
-        assert bench.reports, "nothing was reported"
         assert abs(bench.reports[-1] - bench.given_ms) < 1, f"the last report was {bench.reports[-1]:.1f} ms of 2000"
 
 
@@ -314,7 +313,7 @@ async def _when_the_far_side_has_left_receive_says_so(rig: _Rig) -> None:
             left = False
             with trio.move_on_after(10):
                 try:
-                    while True:
+                    for _ in range(1000):
                         await bench.endpoint.receive()
                 except trio.EndOfChannel:
                     left = True
