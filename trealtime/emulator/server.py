@@ -19,13 +19,15 @@ from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.ears import Transcriber, TurnDetectorFactory
 from trealtime.emulator.exchange import Exchange
-from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request
+from trealtime.emulator.faults import ChoppyStream, FaultPlan, Faults, FaultyWire
+from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request, refusal
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
 from trealtime.emulator.http import ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
 from trealtime.emulator.options import EmulatorLimits, EmulatorOptions
 from trealtime.emulator.phone import PhoneCall, Webhook
+from trealtime.emulator.phone_line import PhoneLine
 from trealtime.emulator.settings import SessionSettings
 from trealtime.emulator.speech import SpeechEngines
 from trealtime.emulator.voice import Voice
@@ -99,6 +101,7 @@ class Emulator:
         api_key: str | None,
         seed: int,
         unix_time_s: float,
+        faults: Faults,
         on_event: OnEvent | None,
         mcp_servers: Mapping[str, Mapping[str, McpTool]],
     ) -> None:
@@ -112,6 +115,8 @@ class Emulator:
         self._seed = seed
         self._opened_at = trio.current_time()
         self._unix_time_s = unix_time_s
+        self._faults = faults
+        self._refusals = FaultPlan(faults, random.Random(f"{seed}:refusals"))
         self._on_event = on_event
         self._mcp_servers = mcp_servers
         self._url: str | None = None
@@ -156,7 +161,7 @@ class Emulator:
         query = urlencode({name: value for name, value in asked.items() if value is not None})
         lowered = {name.lower(): value for name, value in (headers or {}).items()}
         try:
-            request = self._admit(f"{_PATH}?{query}", headers=lowered, subprotocols=())
+            request, line = self._admit(f"{_PATH}?{query}", headers=lowered, subprotocols=())
         except HandshakeRefused as refused:
             raise ConnectFailed(
                 f"the emulator refused the connection: HTTP status {refused.status}",
@@ -165,11 +170,10 @@ class Emulator:
                 body=refused.body,
             ) from None
         client, server = memory_wire_pair()
-        line = self._exchange.line(request.call_id)
         if line is not None:
             self._nursery.start_soon(line.attach, server)
         else:
-            self._nursery.start_soon(self._run, self._new_session(request, server))
+            self._nursery.start_soon(self._run, self._new_session(request, self._carried(server)))
         try:
             yield client
         finally:
@@ -220,31 +224,42 @@ class Emulator:
 
     async def _serve(self, stream: trio.abc.Stream, config: TransportConfig) -> None:
         """One TCP connection. Nothing that a client does comes out of here."""
+        if self._faults.split:
+            stream = ChoppyStream(stream, random.Random(f"{self._seed}:pieces:{self._counters.sessions_opened}"))
         try:
-            with trio.move_on_after(config.handshake_timeout) as reading:
-                head = await read_head(stream)
-                if not is_upgrade(head):
-                    await answer_request(stream, head, self._exchange.desk.answer)
-                    return
-            if reading.cancelled_caught:
+            head = await self._websocket_head(stream, config.handshake_timeout)
+            if head is None:
                 return
             async with accept_websocket_stream(ReplayedStream(stream, head), config=config) as upgrade:
                 try:
-                    request = self._admit(upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols)
+                    request, line = self._admit(
+                        upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols
+                    )
                 except HandshakeRefused as refused:
                     json_type = {"Content-Type": "application/json"}
                     await upgrade.reject(refused.status, headers=json_type, body=refused.body)
                     return
                 wire = await upgrade.accept(subprotocol=request.subprotocol)
-                line = self._exchange.line(request.call_id)
                 if line is not None:
                     await line.attach(wire)
                 else:
-                    await self._run(self._new_session(request, wire))
+                    await self._run(self._new_session(request, self._carried(wire)))
         except (ConnectFailed, WireClosed, trio.BrokenResourceError) as error:
             logger.debug("a client did not become a session: %s", error)
 
-    def _admit(self, resource: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]) -> SessionRequest:
+    async def _websocket_head(self, stream: trio.abc.Stream, timeout_s: float) -> bytes | None:
+        """The beginning of a WebSocket handshake. Any other request is answered here; None then, and for none."""
+        with trio.move_on_after(timeout_s):
+            head = await read_head(stream)
+            if is_upgrade(head):
+                return head
+            await answer_request(stream, head, self._exchange.desk.answer)
+        return None
+
+    def _admit(
+        self, resource: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
+    ) -> tuple[SessionRequest, PhoneLine | None]:
+        """What the client asks for, and the line of the phone call that it is about. Raises `HandshakeRefused`."""
         try:
             request = read_request(
                 resource,
@@ -253,13 +268,25 @@ class Emulator:
                 api_key=self._api_key,
                 secrets=self._exchange.secrets,
             )
-            self._exchange.line(request.call_id)
+            line = self._exchange.line(request.call_id)
             if self._closing or len(self._sessions) >= self._options.limits.max_sessions:
                 raise busy(self._options.limits.max_sessions)
+            status = self._refusals.refusal()
+            if status is not None:
+                raise refusal(status, "Refused on purpose.", code="refused_on_purpose")
         except HandshakeRefused:
             self._counters.handshakes_refused += 1
             raise
-        return request
+        return request, line
+
+    def _carried(self, wire: Wire) -> Wire:
+        """`wire`, with the faults that there are."""
+        if self._faults == Faults():
+            return wire
+        source = random.Random(f"{self._seed}:faults:{self._counters.sessions_opened}")
+        faulty = FaultyWire(wire, FaultPlan(self._faults, source))
+        self._nursery.start_soon(faulty.deliver)
+        return faulty
 
     def _new_session(self, request: SessionRequest, wire: Wire) -> EmulatedSession:
         self._counters.sessions_opened += 1
@@ -369,6 +396,7 @@ async def open_emulator(
     unix_time_s: float | None = None,
     limits: EmulatorLimits | None = None,
     mcp_servers: McpServers | None = None,
+    faults: Faults | None = None,
     on_event: OnEvent | None = None,
 ) -> AsyncIterator[Emulator]:
     """A server that speaks the Realtime protocol, for as long as the context is open.
@@ -387,8 +415,8 @@ async def open_emulator(
     `default_model` is the model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor`
     times faster than it plays (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A
     session ends after `max_session_s`. `unix_time_s` is the Unix time at which the emulator opens (default: the real
-    one); expiry times count from it on Trio's clock. `on_event` is called with every event that passes,
-    synchronously: it must not block, and not raise.
+    one); expiry times count from it on Trio's clock. `faults` go wrong on purpose, as `seed` decides.
+    `on_event` is called with every event that passes, synchronously: it must not block, and not raise.
 
     `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async or sync and quick.
     Raises TypeError for one that has no JSON Schema.
@@ -414,6 +442,7 @@ async def open_emulator(
             api_key=api_key,
             seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
             unix_time_s=time.time() if unix_time_s is None else unix_time_s,
+            faults=faults or Faults(),
             on_event=on_event,
             mcp_servers=mcp_tools(mcp_servers or {}),
         )
