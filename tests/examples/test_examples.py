@@ -337,3 +337,37 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# ---- console --------------------------------------------------------------------------------------------------------
+
+
+def test_console_says_a_file_and_records_both_sides(question: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.wav"
+    done = run("console.py", "--wav", question, both)
+    assert (done.returncode, done.stderr) == (0, NOTICE)
+    assert re.search(r"^user: \(speech, \d\.\d s\)\nassistant: I heard you speak .*words\.$", done.stdout, re.MULTILINE)
+    mean_of_both, rate = read_wav(both)
+    assert len(mean_of_both) / rate > len(speech()) / VOICE_RATE + 2
+    assert rms_dbfs(mean_of_both) > -40
+
+
+@pytest.mark.parametrize(
+    "trouble, words",
+    [
+        ("ImportError('no sounddevice')", 'pip install "trealtime[console]"'),
+        ("OSError('PortAudio library not found')", "apt install libportaudio2"),
+    ],
+)
+def test_console_says_what_it_needs_when_that_is_missing(trouble: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text(f"raise {trouble}\n", encoding="utf-8")
+    done = run("console.py", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "--wav" in done.stderr
+
+
+def test_console_refuses_a_file_that_is_not_there_in_one_line(tmp_path: Path) -> None:
+    done = run("console.py", "--wav", tmp_path / "question.wav", tmp_path / "both.wav")
+    assert done.returncode == 1
+    assert re.fullmatch(r"console: .*question\.wav.*", done.stderr.removeprefix(NOTICE).strip())
