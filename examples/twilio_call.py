@@ -114,20 +114,17 @@ async def answer(endpoint: TwilioEndpoint, connection: Mapping[str, Any]) -> Non
     """One call, until the caller hangs up."""
     print(f"{endpoint.call.custom_parameters['caller']} calls.", flush=True)
     try:
-        async with (
-            runner.session(model_config=connection) as session,
-            session.attach(endpoint) as attachment,
-            trio.open_nursery() as nursery,
-        ):
-            nursery.start_soon(show, session)
+        async with runner.session(model_config=connection) as session, session.attach(endpoint) as attachment:
             try:
-                await session.send_message("Somebody is on the line: greet them in one short sentence.")
-                await attachment.wait_closed()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(show, session)
+                    await session.send_message("Somebody is on the line: greet them in one short sentence.")
+                    await attachment.wait_closed()
+                    nursery.cancel_scope.cancel()
             finally:  # Quart-Trio cancels us when the socket closes, so what must be done in any case is done here
                 print("The call is over. What was said and heard:")
                 for item in session.history:
                     print(f"  {item}", flush=True)
-            nursery.cancel_scope.cancel()
     except* TrealtimeError as group:
         for error in group.exceptions:
             print(f"{type(error).__name__}: {error}", flush=True)
