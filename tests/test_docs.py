@@ -269,8 +269,8 @@ def settings_classes() -> list[type[Any]]:
 
     config = [trealtime.RealtimeRunConfig, trealtime.RealtimeModelConfig, trealtime.TransportConfig]
     names = [name for name in trealtime.__all__ if name.endswith("Settings")]
-    usage = [trealtime.ModelPrices, trealtime.SessionLimits]
-    return [*config, *(getattr(trealtime, name) for name in names), trealtime.CustomVoice, trealtime.TokenLimits, *usage]
+    others = [trealtime.CustomVoice, trealtime.TokenLimits, trealtime.ModelPrices, trealtime.SessionLimits]
+    return [*config, *(getattr(trealtime, name) for name in names), *others]
 
 
 @pytest.mark.parametrize("settings_class", settings_classes(), ids=lambda kind: kind.__name__)
@@ -313,6 +313,7 @@ def public_awaits() -> set[str]:
         trealtime.Feed,
         trealtime.Attachment,
         trealtime.RealtimeRestClient,
+        trealtime.MCPServer,
     ):
         for name, function in vars(kind).items():
             waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
