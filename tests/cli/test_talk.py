@@ -20,20 +20,25 @@ import trio
 import trio.testing
 
 from trealtime.audio.levels import rms_dbfs
+from trealtime.audio.resample import resample
 from trealtime.audio.wav import write_wav
 from trealtime.cli import main, talk_screen
 from trealtime.cli.talk_agent import built_in_agent, load_agent
 from trealtime.cli.talk_narrator import Narrator
 from trealtime.cli.talk_screen import Screen, meter
+from trealtime.cli.talk_session import Talk
 from trealtime.conversation.events import EventInfo, RealtimeAgentEndEvent, RealtimeAudioInterrupted, RealtimeError
 from trealtime.emulator import open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints import sound_card
+from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.errors import MissingDependency
+from trealtime.testing import FakeAudioDevice
 
 ROOT = Path(__file__).resolve().parents[2]
 TALK = [sys.executable, "-m", "trealtime", "talk", "--speech", "tones"]
 EMULATED = "No OPENAI_API_KEY: talking to an emulator in this process. The voice is a signal, not speech"
+ONE_TURN = ("[thinking]", "[speaking]", "[listening]")
 INFO: Any = EventInfo(None)  # type: ignore[arg-type]
 
 APP = '''
@@ -134,44 +139,30 @@ async def test_options_go_over_the_agents_own_settings_and_url_names_the_server(
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_file_is_said_and_both_sides_are_saved(tmp_path: Path) -> None:
+async def test_a_file_is_said_and_both_sides_are_saved_with_the_cut_where_the_user_spoke_on(tmp_path: Path) -> None:
     question, out = tmp_path / "question.wav", tmp_path / "out.wav"
-    write_wav(question, spoken("How is Oslo?"), VOICE_RATE)
+    first = spoken("How is Oslo?")
+    write_wav(question, np.concatenate((first, silence(1.6), spoken("Stop!"), silence(1))), VOICE_RATE)
     status, lines, errors = await run("--wav", question, "--save", out)
     assert (status, errors) == (0, "")
     assert without_times(lines[1:3]) == ["Saying N s of speech.", "[listening]"]
-    assert [line for line in lines if line.startswith("[")] == [
-        "[listening]",
-        "[thinking]",
-        "[speaking]",
-        "[listening]",
-    ]
-    assert any(re.match(r"you: \(speech, \d\.\d s\)", line) for line in lines)
+    assert [line for line in lines if line.startswith("[")] == ["[listening]", *ONE_TURN, *ONE_TURN]
+    assert sum(bool(re.match(r"you: \(speech, \d\.\d s\)", line)) for line in lines) == 2
     assert any(re.match(r"agent: I heard you .* \(first audio after \d\.\d\d s\)", line) for line in lines)
-    said, heard = channels(out)
-    talked, answered = sounding(said), sounding(heard)
-    assert talked[0] < 0.1
-    assert talked[1] == pytest.approx(len(spoken("How is Oslo?")) / VOICE_RATE, abs=0.5)
-    assert answered[0] > talked[1] + 0.4, "the server waits for half a second of silence"
-    assert answered[1] - answered[0] > 2
-    assert rms_dbfs(heard[heard != 0]) == pytest.approx(-19, abs=3)
-
-
-async def test_a_second_sentence_cuts_the_answer_in_the_saved_file(tmp_path: Path) -> None:
-    question, out = tmp_path / "question.wav", tmp_path / "out.wav"
-    first, second = spoken("How is Oslo?"), spoken("Stop!")
-    write_wav(question, np.concatenate((first, silence(1.6), second, silence(1))), VOICE_RATE)
-    status, lines, _ = await run("--wav", question, "--save", out)
-    assert status == 0
     interruption = next(line for line in lines if line.startswith("  [interrupted"))
-    told = re.search(r"(\d\.\d\d) s were heard", interruption)
-    assert told is not None
-    _, heard = channels(out)
-    at = round((len(first) / VOICE_RATE + 1.6 + 0.5) * VOICE_RATE)
-    first_answer = heard[:at]
-    began, ended = sounding(first_answer)
-    assert ended - began == pytest.approx(float(told[1]), abs=0.3), "what is told is what the file holds"
-    assert ended == pytest.approx((len(first) / VOICE_RATE) + 1.6, abs=0.4), "the answer ends when the user begins"
+    told_s = re.search(r"(\d\.\d\d) s were heard", interruption)
+    assert told_s is not None
+
+    said, heard = channels(out)
+    ends_s, speaks_on_s = len(first) / VOICE_RATE, len(first) / VOICE_RATE + 1.6
+    assert sounding(said)[0] < 0.1
+    assert sounding(said[: round(speaks_on_s * VOICE_RATE)])[1] == pytest.approx(ends_s, abs=0.5)
+    began_s, ended_s = sounding(heard[: round((speaks_on_s + 0.5) * VOICE_RATE)])
+    assert began_s > ends_s + 0.1, "the server waits for half a second of silence, the word's own included"
+    assert ended_s - began_s == pytest.approx(float(told_s[1]), abs=0.3), "what is told is what the file holds"
+    assert ended_s == pytest.approx(speaks_on_s, abs=0.4), "the answer ends when the user begins"
+    assert rms_dbfs(heard[heard != 0]) == pytest.approx(-19, abs=3)
+    assert len(heard) / VOICE_RATE > sounding(heard)[1] > speaks_on_s + 2, "the second answer is heard to its end"
 
 
 def channels(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -191,17 +182,17 @@ def sounding(samples: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-async def test_ctrl_c_ends_it_in_order(stop: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop, typed", [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)])
+async def test_ctrl_c_ends_it_in_order(stop: signal.Signals, typed: bool, tmp_path: Path) -> None:
     question = tmp_path / "question.wav"
-    write_wav(question, np.concatenate((spoken("Hello?"), silence(60))), VOICE_RATE)
+    write_wav(question, silence(60), VOICE_RATE)
     with trio.fail_after(60):
         async with open_emulator() as emulator, trio.open_nursery() as nursery:
-            command = [*TALK, "--url", emulator.url, "--wav", str(question)]
-            start = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            process = await nursery.start(start)
+            command = [*TALK, "--url", emulator.url, *(["--text"] if typed else ["--wav", str(question)])]
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            process = await nursery.start(partial(trio.run_process, command, **pipes))
             output = b""
-            while b"agent: " not in output:
+            while b"[listening]" not in output:
                 data = await process.stdout.receive_some()
                 assert data, output
                 output += data
@@ -216,6 +207,37 @@ async def test_ctrl_c_ends_it_in_order(stop: signal.Signals, tmp_path: Path) -> 
             assert emulator.sessions == ()
     assert process.returncode == 0
     assert output.decode().splitlines()[-1] == "Goodbye."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send")
+async def test_a_conversation_by_microphone_and_loudspeaker() -> None:
+    device, out = FakeAudioDevice(echo_db=-20, echo_delay_ms=40), io.StringIO()
+    async with open_emulator() as emulator:
+        talk = Talk(
+            agent=built_in_agent(),
+            endpoint=ConsoleEndpoint(device=device),
+            screen=Screen(out, live=True),
+            typed=False,
+            speech_s=None,
+            speech="tones",
+            url=emulator.url,
+            model_name=None,
+            has_key=False,
+            may_ask=False,
+        )
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(talk.run)
+                device.say(resample(spoken("Hello?"), VOICE_RATE, device.rate))
+                while "agent: " not in out.getvalue():  # noqa: ASYNC110  (there is nothing else to wait for)
+                    await trio.sleep(0.1)
+                signal.raise_signal(signal.SIGINT)
+    shown = out.getvalue()
+    assert re.search(r"\r\x1b\[Klistening  you #+-*  agent -+", shown), "somebody is heard"
+    assert re.search(r"\r\x1b\[Kspeaking   you [#-]+  agent #+-*  I heard you", shown), "the agent is heard"
+    assert re.search(r"\r\x1b\[Kyou: \(speech, \d\.\d s\)\n", shown)
+    assert shown.endswith("Goodbye.\n")
+    assert np.abs(device.played).max() > 1000
 
 
 async def test_a_server_that_is_not_there_is_told_in_a_line_and_exits_1() -> None:
