@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -19,6 +19,8 @@ from trealtime.endpoints.twilio import TwilioEndpoint, accept_twilio_stream
 from trealtime.session.attachment import Attachment
 from trealtime.session.session import RealtimeSession
 from trealtime.testing import FakeTwilio, memory_wire_pair, open_fake_twilio
+from trealtime.transport.memory import MemoryWire
+from trealtime.transport.wire import WireClosed
 
 PHONE = {"input_audio_format": "g711_ulaw", "output_audio_format": "g711_ulaw"}
 
@@ -50,15 +52,37 @@ class Call:
         return list(answers.values())
 
 
+async def carry(source: MemoryWire, target: MemoryWire, latency_s: float) -> None:
+    """Carry messages over a network that takes its time, until one side closes."""
+    send, receive = trio.open_memory_channel[tuple[float, str | bytes]](1_000)
+
+    async def take() -> None:
+        with send, suppress(WireClosed):
+            while True:
+                message = await source.receive()
+                await send.send((trio.current_time() + latency_s, message))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        with suppress(WireClosed):
+            async for arrives_at, message in receive:
+                await trio.sleep_until(arrives_at)
+                await target.send(str(message))
+        await target.aclose()
+
+
 @asynccontextmanager
-async def open_call(kit: Any, **options: Any) -> AsyncIterator[Call]:
-    client, server = memory_wire_pair()
+async def open_call(kit: Any, *, latency_s: float = 0.0) -> AsyncIterator[Call]:
+    client, network = memory_wire_pair()
+    far_network, server = memory_wire_pair()
     settings = {**PHONE, "turn_detection": kit.SERVER_VAD}
     async with (
-        kit.talk(settings=settings, **options) as talk,
-        open_fake_twilio(client) as twilio,
+        kit.talk(settings=settings) as talk,
         trio.open_nursery() as nursery,
+        open_fake_twilio(client) as twilio,
     ):
+        nursery.start_soon(carry, network, far_network, latency_s)
+        nursery.start_soon(carry, far_network, network, latency_s)
         endpoint = await accept_twilio_stream(server)
         async with talk.runner.session() as session, session.attach(endpoint) as attachment:
             listener = kit.listener()
@@ -107,6 +131,27 @@ async def test_a_caller_who_speaks_interrupts_the_agent_and_the_server_is_told_w
         assert G711_ULAW.duration_ms(heard_of_first) == at_interrupt_ms
         assert 0 <= at_interrupt_ms - cut["audio_end_ms"] <= 20
         assert call.twilio.clears
+
+
+@pytest.mark.parametrize("latency_s", [0.01, 0.05, 0.15])
+async def test_a_slow_network_costs_what_a_mark_and_a_clear_take_and_nothing_stale_is_heard(
+    autojump_clock, kit, latency_s
+) -> None:
+    async with open_call(kit, latency_s=latency_s) as call:
+        call.twilio.say(voice(1500))
+        await call.twilio.wait_heard(1000)
+        call.twilio.say(voice(1500))
+        await call.listener.expect("agent_end", 2)
+        await call.session.wait_for_playback()
+        await trio.sleep(1)
+        [cut] = call.talk.of("conversation.item.truncate")
+        first, second = call.answers()
+        heard = call.twilio.heard_audio
+        heard_of_first = len(heard) - len(second)
+        assert heard == first[:heard_of_first] + second
+        late_ms = G711_ULAW.duration_ms(heard_of_first) - cut["audio_end_ms"]
+        assert 0 <= late_ms <= 20 + 2 * latency_s * 1000
+        assert call.attachment.statistics().late_frames == 0
 
 
 async def test_an_agent_that_was_interrupted_by_the_app_is_silent_at_once(autojump_clock, kit) -> None:
