@@ -73,16 +73,17 @@ async def carry(source: MemoryWire, target: MemoryWire, latency_s: float) -> Non
 
 @asynccontextmanager
 async def open_call(kit: Any, *, latency_s: float = 0.0) -> AsyncIterator[Call]:
-    client, network = memory_wire_pair()
-    far_network, server = memory_wire_pair()
+    client, server = memory_wire_pair()
     settings = {**PHONE, "turn_detection": kit.SERVER_VAD}
     async with (
         kit.talk(settings=settings) as talk,
         trio.open_nursery() as nursery,
         open_fake_twilio(client) as twilio,
     ):
-        nursery.start_soon(carry, network, far_network, latency_s)
-        nursery.start_soon(carry, far_network, network, latency_s)
+        if latency_s:
+            near, (far, server) = server, memory_wire_pair()
+            nursery.start_soon(carry, near, far, latency_s)
+            nursery.start_soon(carry, far, near, latency_s)
         endpoint = await accept_twilio_stream(server)
         async with talk.runner.session() as session, session.attach(endpoint) as attachment:
             listener = kit.listener()
