@@ -30,15 +30,10 @@ class McpTool:
     server_label: str
     description: str
     arguments: type[Any]
-    function: Callable[..., object]
+    input_schema: Mapping[str, Any]
+    """JSON Schema of its arguments."""
 
-    @property
-    def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of its arguments."""
-        (schema,), definitions = msgspec.json.schema_components([self.arguments])
-        own = definitions.pop(self.arguments.__name__)
-        assert schema
-        return {**own, **({"$defs": definitions} if definitions else {})}
+    function: Callable[..., object]
 
     async def call(self, arguments: str) -> tuple[str | None, dict[str, Any] | None]:
         """(its output, its error), one of which is None. Raises no Exception."""
@@ -64,24 +59,25 @@ def mcp_tools(servers: McpServers) -> dict[str, dict[str, McpTool]]:
 
 def _tool(label: str, name: str, function: Callable[..., object]) -> McpTool:
     try:
-        fields: list[Any] = [
-            (each.name, each.annotation if each.annotation is not each.empty else Any)
-            if each.default is each.empty
-            else (each.name, each.annotation if each.annotation is not each.empty else Any, each.default)
-            for each in inspect.signature(function, eval_str=True).parameters.values()
-        ]
+        fields = [_field(parameter) for parameter in inspect.signature(function, eval_str=True).parameters.values()]
         arguments = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
-        tool = McpTool(
-            name=name,
-            server_label=label,
-            description=inspect.getdoc(function) or "",
-            arguments=arguments,
-            function=function,
-        )
-        assert tool.input_schema
+        _, definitions = msgspec.json.schema_components([arguments])
     except (NameError, TypeError, ValueError) as error:
         raise TypeError(f"mcp_servers[{label!r}][{name!r}]: its signature cannot be a tool's: {error}") from error
-    return tool
+    schema = definitions.pop("Arguments")
+    return McpTool(
+        name=name,
+        server_label=label,
+        description=inspect.getdoc(function) or "",
+        arguments=arguments,
+        input_schema=schema | ({"$defs": definitions} if definitions else {}),
+        function=function,
+    )
+
+
+def _field(parameter: inspect.Parameter) -> Any:
+    kind = Any if parameter.annotation is parameter.empty else parameter.annotation
+    return (parameter.name, kind) if parameter.default is parameter.empty else (parameter.name, kind, parameter.default)
 
 
 @attrs.frozen(kw_only=True)
@@ -124,7 +120,12 @@ class HostedServers:
         if definition["server_label"] not in self._servers:
             return None
         return [
-            {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema, "annotations": None}
+            {
+                "name": tool.name,
+                "description": tool.description,
+                "input_schema": dict(tool.input_schema),
+                "annotations": None,
+            }
             for tool in self._allowed(definition)
         ]
 
@@ -184,7 +185,7 @@ def as_functions(offered: Mapping[str, OfferedTool]) -> list[dict[str, Any]]:
             "type": "function",
             "name": name,
             "description": each.tool.description,
-            "parameters": each.tool.input_schema,
+            "parameters": dict(each.tool.input_schema),
             "server_label": each.tool.server_label,
         }
         for name, each in offered.items()
