@@ -48,6 +48,24 @@ def test_a_frame_that_spans_two_pieces_ends_where_it_ends_in_the_second() -> Non
     assert positions == [1020, 1040, 1055]
 
 
+def test_after_a_piece_that_ends_amid_a_packet_the_next_frame_makes_up_the_packet() -> None:
+    outgoing = OutgoingAudio(500)
+    positions = []
+    for end_ms in (50, 90, 120):
+        outgoing.speak(speech(end_ms - (positions[-1] if positions else 0)), end_ms)
+        positions += [outgoing.mark_returned(name) for name in marks_of(sent(outgoing, 0.0))]
+    assert positions == [20, 40, 50, 60, 80, 90, 100, 120]
+
+
+def test_packets_are_counted_anew_when_twilio_has_run_dry() -> None:
+    outgoing = OutgoingAudio(500)
+    outgoing.speak(speech(50), 50)
+    sent(outgoing, 0.0)
+    outgoing.speak(speech(50), 100)
+    positions = [outgoing.mark_returned(name) for name in marks_of(sent(outgoing, 1.0))]
+    assert positions == [70, 90, 100]
+
+
 def test_no_more_than_the_lead_is_ever_ahead_and_the_schedule_does_not_depend_on_when_it_is_asked() -> None:
     outgoing = OutgoingAudio(100)
     outgoing.speak(speech(1000), 1000)
