@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -234,6 +235,58 @@ async def test_what_was_being_given_when_the_interrupt_came_is_not_played(autoju
         heard = len(phone.heard())
         await ask(session, service.last, seconds=0.0)
         await trio.sleep(10)
+        assert len(phone.heard()) == heard
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_the_server_is_told_what_the_user_heard_whatever_came_between(
+    autojump_clock, runner, service, seed
+) -> None:
+    rng = random.Random(seed)
+    theirs = rng.choice([pcm16(8_000), pcm16(24_000), pcm16(44_100), G711_ULAW])
+    phone = MemoryEndpoint(None, theirs, room_ms=rng.choice([20, 200, 5000]))
+    told_ms = heard_ms = 0.0
+    async with runner.session() as session, session.attach(phone) as attachment:
+        for turn in range(1, 6):
+            await session.send_message("Hello")
+            request = await service.last.expect("response.create", count=turn)
+            await service.last.begin(request, id=f"resp_{turn}")
+            given = tone(rng.randrange(500, 4000), 24_000).tobytes()
+            while given:
+                size = rng.randrange(1, 20_000)  # the service may cut a sample in two
+                await speak(service.last, given[:size], id=f"resp_{turn}", item_id=f"item_{turn}")
+                given = given[size:]
+            for _ in range(rng.randrange(3)):
+                await trio.sleep(rng.uniform(0.05, 0.3))
+                attachment.hold()
+                await trio.sleep(rng.uniform(0, 0.5))
+                attachment.resume()
+            await trio.sleep(rng.uniform(0.03, 1.0))
+            await session.interrupt()
+            await service.last.done(id=f"resp_{turn}", status="cancelled")
+            await trio.testing.wait_all_tasks_blocked()
+            truncated = list(service.last.of("conversation.item.truncate"))
+            told_ms = sum(each["audio_end_ms"] for each in truncated)
+            heard_ms = theirs.duration_ms(len(phone.heard()))
+            assert len(truncated) <= turn
+            if len(truncated) == turn:  # else one had been heard to its end
+                assert told_ms == pytest.approx(heard_ms, abs=2 * turn)
+            else:
+                return
+
+
+async def test_leaving_a_response_silences_it(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone), trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: service.last.reply("A long story.", seconds=5.0))
+        with trio.move_on_after(1.5):
+            async with session.respond("Tell me a story.") as response:
+                async for _event in response:
+                    pass
+                await session.wait_for_playback()
+        heard = len(phone.heard())
+        assert heard == pytest.approx(1.5 * SECOND, abs=100)
+        await trio.sleep(5)
         assert len(phone.heard()) == heard
 
 
