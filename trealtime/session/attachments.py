@@ -51,8 +51,8 @@ class Attachments:
             endpoint,
             self._new_feed,
             self._admit,
-            coalesce_s=coalesce_ms / 1000,
-            close_timeout_s=self._close_timeout_s,
+            coalesce_ms / 1000,
+            self._close_timeout_s,
         )
         try:
             async with attaching.run() as attachment:
