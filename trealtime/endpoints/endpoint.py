@@ -24,7 +24,8 @@ class EndpointLink(Protocol):
     """The session's side of an attached endpoint."""
 
     def heard(self, position_ms: float) -> None:
-        """The far side has played the stream up to here. In the Trio thread, as often as is known; never waits."""
+        """The far side has played the stream up to here, and plays on: until the next report, in real time, as far as
+        it had been given audio. In the Trio thread, as often as is known; never waits."""
 
     def dtmf(self, digit: str) -> None:
         """The user has pressed a key: one of ``0123456789*#ABCD``. The app gets an event."""
@@ -50,7 +51,7 @@ class Endpoint(ABC):
     def open(self, link: EndpointLink) -> AbstractAsyncContextManager[None]:
         """Hold the path open: the device, the socket, and whatever tasks it needs. `link` is valid inside.
 
-        Leaving it closes the path, and may take as long as a session may take to close (`close_timeout_s`).
+        Leaving it closes the path, and may take half of the session's `close_timeout_s`; then it is cancelled.
         """
 
     @abstractmethod
@@ -65,7 +66,8 @@ class Endpoint(ABC):
         """Take the next piece of the agent's speech, which ends at `position_ms` of the stream.
 
         `audio` is whole samples, of any number. Waits while enough is queued: that is what paces the session. If
-        cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` when the far side has left, which ends the attachment in order.
+        cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` when the far side has left,
+        which ends the attachment in order.
         """
 
     @abstractmethod
