@@ -18,6 +18,7 @@ from trealtime.emulator.ears import (
     TurnDetector,
     TurnDetectorFactory,
 )
+from trealtime.emulator.faults import Faults
 from trealtime.emulator.live import EmulatedSession, LoggedEvent
 from trealtime.emulator.options import EmulatorLimits
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
@@ -33,6 +34,7 @@ __all__ = [
     "Emulator",
     "EmulatorLimits",
     "EmulatorStatistics",
+    "Faults",
     "LoggedEvent",
     "MemoryModel",
     "PlaceholderTranscriber",

@@ -19,7 +19,7 @@ from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.ears import Transcriber, TurnDetectorFactory
 from trealtime.emulator.exchange import Exchange
-from trealtime.emulator.faults import ChoppyStream, FaultPlan, Faults, FaultyWire
+from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
 from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request, refusal
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
 from trealtime.emulator.http import ReplayedStream, answer_request, is_upgrade, read_head
@@ -224,8 +224,8 @@ class Emulator:
 
     async def _serve(self, stream: trio.abc.Stream, config: TransportConfig) -> None:
         """One TCP connection. Nothing that a client does comes out of here."""
-        if self._faults.split:
-            stream = ChoppyStream(stream, random.Random(f"{self._seed}:pieces:{self._counters.sessions_opened}"))
+        source = random.Random(f"{self._seed}:pieces:{self._counters.sessions_opened}")
+        stream = faulty = FaultyStream(stream, source, split=self._faults.split)
         try:
             head = await self._websocket_head(stream, config.handshake_timeout)
             if head is None:
@@ -243,7 +243,7 @@ class Emulator:
                 if line is not None:
                     await line.attach(wire)
                 else:
-                    await self._run(self._new_session(request, self._carried(wire)))
+                    await self._run(self._new_session(request, self._carried(wire, faulty.play_dead)))
         except (ConnectFailed, WireClosed, trio.BrokenResourceError) as error:
             logger.debug("a client did not become a session: %s", error)
 
@@ -279,12 +279,12 @@ class Emulator:
             raise
         return request, line
 
-    def _carried(self, wire: Wire) -> Wire:
+    def _carried(self, wire: Wire, play_dead: Callable[[], None] = lambda: None) -> Wire:
         """`wire`, with the faults that there are."""
         if self._faults == Faults():
             return wire
         source = random.Random(f"{self._seed}:faults:{self._counters.sessions_opened}")
-        faulty = FaultyWire(wire, FaultPlan(self._faults, source))
+        faulty = FaultyWire(wire, FaultPlan(self._faults, source), play_dead)
         self._nursery.start_soon(faulty.deliver)
         return faulty
 

@@ -1,0 +1,178 @@
+"""Faults on purpose: what a plan makes of events, and what clients see of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trealtime.emulator import open_emulator
+from trealtime.emulator.faults import Delivery, FaultPlan, Faults
+from trealtime.errors import ConnectFailed, SettingsError
+from trealtime.transport import TransportConfig, Wire, WireClosed
+from trealtime.transport.dial import open_websocket_wire
+
+
+def plan(seed: int = 0, **faults: Any) -> FaultPlan:
+    return FaultPlan(Faults(**faults), random.Random(seed))
+
+
+def test_without_faults_everything_goes_as_it_is_and_at_once() -> None:
+    quiet = plan()
+    assert [quiet.outgoing(f"frame {n}", float(n)) for n in range(3)] == [
+        [Delivery(float(n), f"frame {n}")] for n in range(3)
+    ]
+    assert quiet.incoming('{"type": "response.create"}') is None
+    assert quiet.refusal() is None
+
+
+@pytest.mark.parametrize(
+    "faults, made",
+    [
+        ({"latency_s": 0.2}, [Delivery(1.2, "x")]),
+        ({"duplicates": 1.0}, [Delivery(1.0, "x"), Delivery(1.0, "x")]),
+        ({"reordered": 1.0, "reorder_s": 0.3}, [Delivery(1.3, "x")]),
+        ({"stalls": 1.0, "stall_s": 7.0}, [Delivery(8.0, "x")]),
+        ({"drops": 1.0}, [Delivery(1.0, ending="drop")]),
+        ({"closes": {4321: 1.0}}, [Delivery(1.0, ending="close", code=4321)]),
+        ({"half_open": 1.0}, [Delivery(1.0, ending="half_open")]),
+    ],
+)
+def test_what_becomes_of_an_event(faults: Mapping[str, Any], made: list[Delivery]) -> None:
+    assert plan(**faults).outgoing("x", 1.0) == made
+
+
+def test_jitter_keeps_the_order() -> None:
+    jittery = plan(latency_s=0.1, jitter_s=0.5)
+    dues = [jittery.outgoing("x", n * 0.01)[0].due for n in range(200)]
+    assert dues == sorted(dues)
+    assert max(due - n * 0.01 for n, due in enumerate(dues)) <= 0.1 + 0.5 + 1e-9
+
+
+def test_nonsense_and_rumours_follow_the_event_and_never_replace_it() -> None:
+    first, nonsense, rumour = plan(malformed=1.0, unknown=1.0).outgoing("x", 0.0)
+    assert first.frame == "x"
+    try:
+        assert "type" not in json.loads(nonsense.frame)
+    except (ValueError, TypeError):
+        pass
+    assert json.loads(rumour.frame)["type"] == "rumour.heard"
+
+
+def test_an_event_is_refused_by_its_id_and_audio_is_not() -> None:
+    refusing = plan(errors={"rate_limit_exceeded": 1.0})
+    refusal = refusing.incoming('{"type": "response.create", "event_id": "e1"}')
+    assert refusal is not None
+    error = json.loads(refusal)["error"]
+    assert (error["code"], error["event_id"]) == ("rate_limit_exceeded", "e1")
+    assert refusing.incoming('{"type": "input_audio_buffer.append", "audio": ""}') is None
+    assert refusing.incoming("no json") is None
+
+
+def test_the_same_seed_has_the_same_bad_day() -> None:
+    def day(seed: int) -> list[list[Delivery]]:
+        mixed = plan(seed, jitter_s=0.2, duplicates=0.3, reordered=0.2, malformed=0.3, unknown=0.2, drops=0.1)
+        return [mixed.outgoing(str(n), float(n)) for n in range(50)]
+
+    assert day(1) == day(1)
+    assert day(1) != day(2)
+
+
+def test_every_value_that_cannot_be_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Faults(
+            latency_s=-1,
+            drops=2,
+            errors={"server_error": -0.1},
+            closes={1006: 0.5},
+            refusals={200: 0.5},
+            slow_drain_bytes_per_s=0,
+        )
+    assert {problem.path for problem in caught.value.problems} == {
+        "latency_s",
+        "drops",
+        "errors.server_error",
+        "closes",
+        "refusals",
+        "slow_drain_bytes_per_s",
+    }
+
+
+async def _end(wire: Wire) -> WireClosed:
+    while True:
+        try:
+            await wire.receive()
+        except WireClosed as end:
+            return end
+
+
+@pytest.mark.parametrize("faults, code", [({"drops": 1.0}, 1006), ({"closes": {4000: 1.0}}, 4000)])
+@pytest.mark.parametrize("socket", [False, True])
+async def test_a_client_sees_how_the_connection_ends(faults: Mapping[str, Any], code: int, socket: bool) -> None:
+    with trio.fail_after(20):
+        async with (
+            open_emulator(faults=Faults(**faults), seed=1) as emulator,
+            open_websocket_wire(emulator.url) if socket else emulator.connect() as wire,
+        ):
+            assert (await _end(wire)).code == code
+
+
+async def test_pings_find_out_that_a_connection_is_half_open() -> None:
+    config = TransportConfig(ping_interval=0.1, ping_timeout=0.2)
+    with trio.fail_after(20):
+        async with (
+            open_emulator(faults=Faults(half_open=1.0), seed=1) as emulator,
+            open_websocket_wire(emulator.url, config=config) as wire,
+        ):
+            end = await _end(wire)
+    assert end.code == 1006
+    assert end.closed_by != "server"
+
+
+async def test_a_refused_handshake_has_its_status() -> None:
+    async with open_emulator(listen=False, faults=Faults(refusals={429: 1.0})) as emulator:
+        with pytest.raises(ConnectFailed) as caught:
+            async with emulator.connect():
+                raise AssertionError("never entered")
+        assert caught.value.status == 429
+        assert emulator.statistics().handshakes_refused == 1
+
+
+async def test_split_and_joined_frames_are_the_same_conversation(kit: Any) -> None:
+    with trio.fail_after(30):
+        async with (
+            open_emulator(faults=Faults(split=True), seed=3, realtime_factor=math.inf) as emulator,
+            open_websocket_wire(emulator.url) as wire,
+        ):
+            client = kit.client_of(wire)
+            await client.next()
+            await client.say("Count to five.")
+            await client.send("response.create")
+            response = (await client.get("response.done"))["response"]
+            assert response["output"][0]["content"][0]["transcript"] == "1, 2, 3, 4, 5."
+
+
+async def test_a_slow_reader_lets_the_client_wait(kit: Any, autojump_clock: MockClock) -> None:
+    faults = Faults(slow_drain_bytes_per_s=1_000)
+    async with open_emulator(listen=False, faults=faults, seed=1) as emulator, emulator.connect() as wire:
+        client = kit.client_of(wire)
+        await client.next()
+        began_at = trio.current_time()
+        await client.send("session.update", {"session": {"type": "realtime", "instructions": "x" * 5_000}})
+        await client.get("session.updated")
+        assert trio.current_time() - began_at >= 5
+
+
+async def test_a_stall_is_silence_and_then_all_of_it(kit: Any, autojump_clock: MockClock) -> None:
+    faults = Faults(stalls=1.0, stall_s=30)
+    async with open_emulator(listen=False, faults=faults, seed=1) as emulator, emulator.connect() as wire:
+        client = kit.client_of(wire)
+        began_at = trio.current_time()
+        await client.next()
+        assert trio.current_time() - began_at == pytest.approx(30)
