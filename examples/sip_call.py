@@ -118,9 +118,10 @@ def webhook_app(webhooks: RealtimeWebhooks, take: Any) -> QuartTrio:
 
     @app.post("/webhook")
     async def webhook() -> Response:
+        body = await request.body  # before any answer: what is left unread would hold up the connection's next request
         if request.mimetype != "application/json":
             return Response("webhooks are application/json", status=415)
-        event = webhooks.receive(dict(request.headers), await request.body)
+        event = webhooks.receive(dict(request.headers), body)
         if isinstance(event, IncomingCall):
             take(event)
         return Response("", status=200)
@@ -166,6 +167,12 @@ async def answer_calls(settings: Settings, *, task_status: trio.TaskStatus[str] 
         app = webhook_app(RealtimeWebhooks(settings.secret), take)
         [address] = await nursery.start(partial(serve, app, config, shutdown_trigger=trio.sleep_forever))
         task_status.started(f"{address}/webhook")
+
+
+async def answer_real_calls(settings: Settings) -> None:
+    async with trio.open_nursery() as nursery:
+        webhook = await nursery.start(answer_calls, settings)
+        print(f"Webhooks come in at {webhook}. Ctrl-C ends it.", flush=True)
 
 
 async def play_a_call(transfer_to: str) -> float:
@@ -226,7 +233,7 @@ if __name__ == "__main__":
         if not os.environ.get(name):
             refuse(f"{name} is not set: see the top of this file")
     trio.run(
-        answer_calls,
+        answer_real_calls,
         Settings(
             transfer_to=arguments.transfer_to,
             secret=os.environ["OPENAI_WEBHOOK_SECRET"],

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -304,39 +302,33 @@ def test_sip_call_says_what_real_calls_need(given, missing) -> None:
 async def test_sip_call_refuses_what_is_no_webhook_and_lives() -> None:
     httpx = pytest.importorskip("httpx")
     pytest.importorskip("quart_trio")
-    port = free_port()
     secrets = {"OPENAI_API_KEY": "any", "OPENAI_WEBHOOK_SECRET": "whsec_c2VjcmV0"}
     with trio.fail_after(60):
-        async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as http:
-            start = partial(
-                trio.run_process,
-                command("sip_call.py", "--port", port),
-                env=environment(**secrets),
-                check=False,
-                capture_stdout=True,
-            )
-            process = await nursery.start(start)
-            url = f"http://127.0.0.1:{port}/webhook"
-            json_type = {"Content-Type": "application/json"}
-            while True:
-                try:
-                    unsigned = await http.post(url, content=b"{}", headers=json_type)
-                    break
-                except httpx.ConnectError:
-                    await trio.sleep(0.1)
-            assert (unsigned.status_code, unsigned.text[:39]) == (400, "the header webhook-id is missing: this ")
-            assert (await http.post(url, content=b"<xml/>", headers={"Content-Type": "text/xml"})).status_code == 415
-            forged = {"webhook-id": "wh_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
-            assert "old" in (await http.post(url, content=b"{}", headers=json_type | forged)).text
-            assert (await http.get(url)).status_code == 405
-            assert process.returncode is None
-            process.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        process = await trio.lowlevel.open_process(
+            command("sip_call.py", "--port", 0), env=environment(**secrets), stdout=subprocess.PIPE
+        )
+        try:
+            assert process.stdout is not None
+            first_line = b""
+            while not first_line.endswith(b"\n"):
+                first_line += await process.stdout.receive_some()
+            found = re.fullmatch(r"Webhooks come in at (\S+)\. Ctrl-C ends it\.\n", first_line.decode())
+            assert found is not None
+            async with httpx.AsyncClient(trust_env=False, timeout=None) as http:
+                json_type = {"Content-Type": "application/json"}
+                unsigned = await http.post(found[1], content=b"{}", headers=json_type)
+                assert (unsigned.status_code, unsigned.text[:36]) == (400, "the header webhook-id is missing: th")
+                xml = await http.post(found[1], content=b"<xml/>", headers={"Content-Type": "text/xml"})
+                assert xml.status_code == 415
+                forged = {"webhook-id": "wh_1", "webhook-timestamp": "1", "webhook-signature": "v1,AAAA"}
+                assert "old" in (await http.post(found[1], content=b"{}", headers=json_type | forged)).text
+                assert (await http.get(found[1])).status_code == 405
+            assert process.poll() is None
+        finally:
+            process.kill()
+            await process.wait()
+            if process.stdout is not None:
+                await process.stdout.aclose()
 
 
 # ---- console --------------------------------------------------------------------------------------------------------
