@@ -67,6 +67,19 @@ def test_a_tool_declared_by_a_mapping_is_for_the_app_to_run_and_to_answer(talk) 
     assert len(talk.creates) == 1  # whether it wants an answer, the app says
 
 
+def test_a_call_that_is_told_late_or_never_is_in_the_response_that_is_over(talk) -> None:
+    talk.do(cmd.UseTools([make_tool()]))
+    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.created("r1", talk.creates[0])
+    call = {"type": "function_call", "status": "completed", "name": "look", "call_id": "c1", "arguments": "{}"}
+    talk.done("r1", output=[call, {"type": "function_call", "name": "look"}])
+    talk.call("r1", "c1")  # its own event, behind the response's
+    assert [each.call_id for each in talk.calls] == ["c1"]
+    assert talk.settled == {}  # the turn goes on with the answer to it
+    talk.do(cmd.SendToolOutput("c1", "42"))
+    assert len(talk.creates) == 2
+
+
 SAME = [
     ('{"a": 1, "b": [2]}', '{"b":[2],"a":1}'),
     ("", "{}"),

@@ -344,7 +344,20 @@ def response_created(state: State, event: wire.ResponseCreated, now: float, fx: 
 
 
 def response_done(state: State, event: wire.ResponseDone, now: float, fx: Effects) -> None:
+    _begin_untold_calls(state, event.response, fx)
     end_response(state, event.response, now, fx)
+
+
+def _begin_untold_calls(state: State, done: Mapping[str, Any], fx: Effects) -> None:
+    """A response that is over says all that it consists of: a call whose ``response.output_item.done`` has not come, or
+    comes late, is begun here, so that the answer to it is part of the same turn."""
+    response = state.responses.get(_text(done.get("id")))
+    output = done.get("output")
+    if response is None or not isinstance(output, list):
+        return
+    for item in output:
+        if isinstance(item, Mapping) and item.get("type") == "function_call" and _text(item.get("call_id")):
+            begin_call(state, response, item, fx)
 
 
 def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float, fx: Effects) -> None:
