@@ -1,4 +1,4 @@
-"""Random but legal servers against random users: what must hold whatever happens.
+"""Random but legal servers against random users, agents, guardrails and policies: what must hold whatever happens.
 
 `ModelServer` is a small server of the protocol with an item graph of its own. What it sends and what the core sends
 travels through queues, so every race between the two sides is reachable: a response that the server's voice detection
@@ -19,13 +19,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext
+from trealtime.agents.guardrails import (
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailResult,
+    OutputGuardrail,
+    OutputGuardrailResult,
+)
 from trealtime.agents.tools import FunctionTool
 from trealtime.conversation import commands as cmd
+from trealtime.conversation.barge_in import BargeIn
+from trealtime.conversation.checks import GuardrailPolicy
 from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import Effects, FunctionCall
+from trealtime.conversation.effects import Effects, FunctionCall, GuardrailCheck
 from trealtime.conversation.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted
+from trealtime.conversation.floor import PATIENCE_S
+from trealtime.conversation.handoffs import AgentSwitch
 from trealtime.conversation.ids import IdSource
 from trealtime.conversation.items import AssistantAudio, AssistantText, InputImage
+from trealtime.conversation.turn_settings import detection_of
 from trealtime.errors import ConnectionLost
 from trealtime.protocol.codec import read_server_event
 
@@ -86,6 +98,9 @@ class ModelServer:
     answered: dict[str, str] = attrs.Factory(dict)
     """Response id to the event id of our request."""
 
+    seen: set[str] = attrs.Factory(set)
+    """Items that were there when some response of the conversation began."""
+
     _last: int = 0
 
     # ---- helpers ---------------------------------------------------------------------------------------------------
@@ -141,8 +156,12 @@ class ModelServer:
     def on_session_update(self, event: dict[str, Any]) -> None:
         if event["session"].get("bad"):
             self.refuse(event, "invalid_value", "session.bad")
-        else:
-            self.send("session.updated", session=self.session())
+            return
+        detection = detection_of(event["session"])
+        if detection is not None:
+            self.answers_turns = detection["create_response"]
+            self.interrupts = detection["interrupt_response"]
+        self.send("session.updated", session=self.session())
 
     def session(self) -> dict[str, Any]:
         detection = {
@@ -185,6 +204,10 @@ class ModelServer:
     def on_input_audio_buffer_commit(self, event: dict[str, Any]) -> None:
         self.commit(self.id("item"))
 
+    def on_input_audio_buffer_clear(self, event: dict[str, Any]) -> None:
+        self.speaking = None
+        self.send("input_audio_buffer.cleared")
+
     def on_response_create(self, event: dict[str, Any]) -> None:
         params = event["response"]
         out_of_band = params.get("conversation") == "none"
@@ -208,7 +231,8 @@ class ModelServer:
         for _ in range(self.rng.choice((0, 1, 1, 1, 2))):
             item_id = self.id("item")
             if self.rng.random() < 0.25:
-                call = {"type": "function_call", "call_id": self.id("call"), "name": "look", "arguments": "{}"}
+                name = self.rng.choice(("look", "look", "hand over"))
+                call = {"type": "function_call", "call_id": self.id("call"), "name": name, "arguments": "{}"}
                 items.append({"id": item_id, **call})
             else:
                 kinds = self.rng.choice((["output_audio"], ["output_text"], ["output_audio", "output_audio"]))
@@ -217,6 +241,8 @@ class ModelServer:
         self.making[response_id] = Making(response_id, out_of_band, metadata, answers, items)
         if out_of_band:
             self.outside.add(response_id)
+        else:
+            self.seen.update(self.order)
         if answers is not None:
             self.answered[response_id] = answers
         shown = {"id": response_id, "status": "in_progress", "metadata": metadata}
@@ -345,10 +371,37 @@ class ModelServer:
     def end_speech(self) -> None:
         assert self.speaking is not None
         item_id, self.speaking = self.speaking, None
-        self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=10)
+        length_ms = self.rng.choice((10, 10, 3000))
+        self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=length_ms)
         self.commit(item_id)
         if self.answers_turns and self.active is None:
             self.begin(False, None, None)
+
+
+def pass_all(*_: Any) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(None, tripwire_triggered=False)
+
+
+POLICIES = (
+    BargeIn(min_speech_ms=300, while_unsure="hold", dismiss="fillers"),
+    BargeIn(min_speech_ms=2000, while_unsure="duck"),
+    BargeIn(while_unsure="play", dismiss="fillers", transcript_timeout_s=0.2),
+)
+SPOKEN = OutputGuardrail(pass_all, "spoken")
+HEARD = InputGuardrail(pass_all, "heard")
+CHECKED = (
+    GuardrailPolicy(output=(SPOKEN,), debounce_text_length=12),
+    GuardrailPolicy(output=(SPOKEN,), debounce_text_length=12, hold_back=True, hold_back_s=3),
+    GuardrailPolicy(input=(HEARD,), gates_turns=True, on_failure="stop"),
+    GuardrailPolicy(output=(SPOKEN,), input=(HEARD,), gates_turns=True, hold_back=True, input_recovery="system"),
+)
+
+
+def verdict_on(check: GuardrailCheck) -> OutputGuardrailResult | InputGuardrailResult:
+    output = GuardrailFunctionOutput("no", tripwire_triggered=True)
+    if check.which == "input":
+        return InputGuardrailResult(guardrail=HEARD, user_input=check.text, agent=check.agent, output=output)
+    return OutputGuardrailResult(guardrail=SPOKEN, agent_output=check.text, agent=check.agent, output=output)
 
 
 class Machine(RuleBasedStateMachine):
@@ -376,17 +429,34 @@ class Machine(RuleBasedStateMachine):
         self.calls: list[str] = []
         self.images: set[str] = set()
         self.user_truncates = False
+        self.checks: dict[int, GuardrailCheck] = {}
+        self.handoffs: list[FunctionCall] = []
+        self.switches: dict[str, FunctionCall] = {}
+        """Handoffs whose switch is on its way, by ticket."""
+
+        self.scopes = 0
+        self.playback = "play"
+        self.doubts = 0
+        self.owed: set[str] = set()
 
     @initialize(
         seed=st.integers(0, 2**16),
         vad=st.booleans(),
         flags=st.tuples(*[st.booleans()] * 6),
-        barge_in=st.sampled_from(("immediate", "immediate", "off")),
+        barge_in=st.sampled_from(("immediate", "immediate", "off", *POLICIES)),
+        guardrails=st.sampled_from((GuardrailPolicy(), GuardrailPolicy(), *CHECKED)),
         breaks_off=st.booleans(),
         on_interrupt=st.sampled_from(("keep", "cancel")),
     )
     def connect(
-        self, seed: int, vad: bool, flags: tuple[bool, ...], barge_in: Any, breaks_off: bool, on_interrupt: Any
+        self,
+        seed: int,
+        vad: bool,
+        flags: tuple[bool, ...],
+        barge_in: Any,
+        guardrails: GuardrailPolicy,
+        breaks_off: bool,
+        on_interrupt: Any,
     ) -> None:
         self.breaks_off = breaks_off
         answers, interrupts, echoes, names, error_ids, late = flags
@@ -408,10 +478,12 @@ class Machine(RuleBasedStateMachine):
             cancel_grace_s=GRACE_S,
             response_timeout_s=TIMEOUT_S,
             approval_timeout_s=APPROVAL_S,
+            guardrails=guardrails,
         )
         self.server.send("session.created", session=self.server.session())
-        self.command(cmd.OpenSession({"instructions": "x"}, self.ticket("open")))
-        self.command(cmd.UseTools([look(on_interrupt=on_interrupt)]))
+        self.command(cmd.OpenSession(self.server.session(), self.ticket("open")))
+        self.offer = cmd.UseTools([look(on_interrupt=on_interrupt)], ["hand over"])
+        self.command(self.offer)
 
     # ---- carrying --------------------------------------------------------------------------------------------------
 
@@ -430,7 +502,17 @@ class Machine(RuleBasedStateMachine):
         for response_id in fx.purge:
             self.dead.add(response_id)
             self.unhandled = [each for each in self.unhandled if self.part_of[each[0], each[1]] != response_id]
+        if fx.playback is not None:
+            self.playback = fx.playback.how
+        for subject in fx.cancel_checks:
+            self.checks = {serial: each for serial, each in self.checks.items() if each.subject != subject}
+        self.checks |= {check.serial: check for check in fx.checks}
+        if fx.purge or any(event.type in ("speech_started", "guardrail_tripped", "error") for event in fx.emit):
+            self.owed.clear()  # what was asked for may have been interrupted, withdrawn or refused
         for event in fx.emit:
+            if event.type.startswith("interruption_"):
+                self.doubts += 1 if event.type == "interruption_pending" else -1
+                assert self.doubts in (0, 1), "each doubt ends once"
             if isinstance(event, RealtimeAudio):
                 self.take_audio(event)
             elif isinstance(event, RealtimeAudioInterrupted):
@@ -446,6 +528,12 @@ class Machine(RuleBasedStateMachine):
             assert answer.ticket in self.tickets
             self.settled[answer.ticket] += 1
             assert self.settled[answer.ticket] == 1, answer
+            if answer.error is not None:
+                self.owed.clear()
+            handoff = self.switches.pop(answer.ticket, None)
+            if handoff is not None and handoff.call_id in self.core._state.calls:
+                assert answer.error is not None, "a switch that was made has answered its call"
+                self.handoffs.append(handoff)
         for call_id in fx.withdrawn:
             self.pending.remove(call_id)
         for request in fx.asks:
@@ -457,7 +545,11 @@ class Machine(RuleBasedStateMachine):
         assert set(self.pending) <= set(self.core._state.calls)
 
     def take_call(self, call: FunctionCall) -> None:
-        if call.cleared or call.refusal is not None:
+        if call.tool is None:
+            others = [*self.handoffs, *self.switches.values()]
+            assert not any(other.call_id in self.core._state.calls for other in others), "two handoffs at a time"
+            self.handoffs.append(call)
+        elif call.cleared or call.refusal is not None:
             assert call.call_id not in self.decided, "decided twice"
             self.decided.add(call.call_id)
             self.calls.append(call.call_id)
@@ -549,7 +641,8 @@ class Machine(RuleBasedStateMachine):
             self.server.send(f"{about}delta", item_id=item_id, content_index=0, delta="mm ")
             return
         item_id = self.server.transcribing.pop(0)
-        rest = {"transcript": f"words of {item_id}"} if outcome == "completed" else {"error": {"message": "no"}}
+        words = self.server.rng.choice((f"words of {item_id}", "mm-hmm", ""))
+        rest = {"transcript": words} if outcome == "completed" else {"error": {"message": "no"}}
         self.server.items[item_id]["content"][0] |= {"transcript": rest.get("transcript")}
         self.server.send(f"{about}{outcome}", item_id=item_id, content_index=0, **rest)
 
@@ -572,8 +665,9 @@ class Machine(RuleBasedStateMachine):
         if after != "gone":
             self.images |= {item_id} if image else set()
         item = {"id": item_id, "type": "message", "role": "user", "content": content}
-        self.command(cmd.CreateItem(item, after, self.ticket("item")))
+        self.command(cmd.CreateItem(item, after, self.ticket("item"), said=respond))
         if respond:
+            self.owed |= {item_id} if after != "gone" else set()
             self.command(cmd.CreateResponse(automatic=True))
 
     @rule(kind=st.sampled_from(("manual", "manual", "automatic", "out of band", "raw")))
@@ -601,6 +695,7 @@ class Machine(RuleBasedStateMachine):
             "cancel": cmd.CancelResponse(),
             "cancel one": cmd.CancelResponse(response_id),
         }[how]
+        self.owed.clear()
         self.command(command)
 
     def received_ids(self) -> dict[str, None]:
@@ -611,6 +706,7 @@ class Machine(RuleBasedStateMachine):
     def touch_an_item(self, what: str, which: int, ms: int) -> None:
         order = self.core._state.history.order()
         item_id, ticket = order[which % len(order)], self.ticket(what)
+        self.owed.discard(item_id)
         command = {
             "delete": cmd.DeleteItem(item_id, ticket),
             "retrieve": cmd.RetrieveItem(item_id, ticket),
@@ -620,11 +716,47 @@ class Machine(RuleBasedStateMachine):
 
     @rule(bad=st.booleans(), waits=st.booleans())
     def update_settings(self, bad: bool, waits: bool) -> None:
-        self.command(cmd.UpdateSession({"bad": True} if bad else {}, self.ticket("update") if waits else None))
+        self.command(cmd.UpdateSession(self.update(bad=bad), self.ticket("update") if waits else None))
+
+    def update(self, *, bad: bool) -> dict[str, Any]:
+        """Settings that the server takes, or refuses; where refusals name nobody, others would wait for ever."""
+        return {"bad": True} if bad and self.server.error_ids else {}
 
     @rule()
     def push_to_talk(self) -> None:
         self.command(cmd.CommitAudio())
+
+    @rule()
+    def throw_away(self) -> None:
+        self.command(cmd.ClearAudio())
+
+    @rule(begin=st.booleans())
+    def uninterruptible(self, begin: bool) -> None:
+        if begin:
+            self.scopes += 1
+            self.command(cmd.BeginUninterruptible())
+        elif self.scopes:
+            self.scopes -= 1
+            self.command(cmd.EndUninterruptible())
+
+    @precondition(lambda self: self.checks)
+    @rule(how=st.sampled_from(("passes", "passes", "trips", "fails", "hangs")), which=st.integers(0, 3))
+    def a_guardrail_says(self, how: str, which: int) -> None:
+        check = list(self.checks.values())[which % len(self.checks)]
+        if how != "hangs":
+            del self.checks[check.serial]
+        result = verdict_on(check)
+        tripped, failed = ((result,) if how == name else () for name in ("trips", "fails"))
+        if how == "hangs":
+            self.command(cmd.ReportCheck(check.serial, failed=(result,), overdue=True))
+        else:
+            self.command(cmd.ReportCheck(check.serial, tripped, failed=failed))
+
+    @rule(bad=st.booleans(), tells=st.booleans())
+    def another_agent(self, bad: bool, tells: bool) -> None:
+        agent = RealtimeAgent(name="another")
+        switch = AgentSwitch(agent=agent, tools=self.offer.tools, handoffs=self.offer.handoffs)
+        self.command(cmd.SwitchAgent(switch, self.update(bad=bad) if tells else None, self.ticket("agent")))
 
     @precondition(lambda self: self.unhandled)
     @rule(count=st.integers(1, 6), shed=st.booleans())
@@ -641,6 +773,26 @@ class Machine(RuleBasedStateMachine):
     @rule(respond=st.booleans())
     def a_tool_returns(self, respond: bool) -> None:
         self.command(cmd.SendToolOutput(self.calls.pop(0), "42", respond))
+
+    @precondition(lambda self: self.handoffs)
+    @rule(how=st.sampled_from(("made", "made", "nothing to tell", "refused", "failed")))
+    def a_handoff_ends(self, how: str) -> None:
+        call = self.handoffs.pop(0)
+        if how == "failed":
+            self.command(cmd.SendToolOutput(call.call_id, "no such agent"))
+            return
+        switch = AgentSwitch(
+            agent=RealtimeAgent(name="next"),
+            tools=self.offer.tools,
+            handoffs=self.offer.handoffs,
+            source=call.agent,
+            call_id=call.call_id,
+            output="made",
+        )
+        ticket = self.ticket("handoff")
+        self.switches[ticket] = call
+        session = None if how == "nothing to tell" else self.update(bad=how == "refused")
+        self.command(cmd.SwitchAgent(switch, session, ticket))
 
     @precondition(lambda self: self.looked_into)
     @rule(needed=st.booleans())
@@ -677,10 +829,19 @@ class Machine(RuleBasedStateMachine):
             assert len(state.sent_content) <= 256
             assert len(state.ledger) <= 256
 
+    @invariant()
+    def playback_stands_still_only_while_in_doubt(self) -> None:
+        if hasattr(self, "core"):
+            assert (self.doubts == 1) == (self.core._state.doubt is not None)
+            assert self.playback == "play" or self.doubts
+            assert (self.core._state.ledger._held_at is not None) == (self.playback == "hold")
+
     @rule()
     def everything_comes_to_rest(self) -> None:
         """Both sides carry on until nothing is left to do; then the two agree, and nothing is left over."""
         server = self.server
+        while self.scopes:
+            self.uninterruptible(False)
         for _ in range(300):
             if server.speaking is not None:
                 server.end_speech()
@@ -690,8 +851,14 @@ class Machine(RuleBasedStateMachine):
             server.late.clear()
             while server.making:
                 server.advance(next(iter(server.making.values())))
+            while server.transcribing:
+                self.words_are_recognised("completed")
             while server.down:
                 self.deliver(server.down.pop(0))
+            while self.checks:
+                self.a_guardrail_says("passes", 0)
+            while self.handoffs:
+                self.a_handoff_ends(server.rng.choice(("made", "made", "nothing to tell", "failed")))
             while self.looked_into:
                 if server.rng.random() < 0.1:
                     self.command(cmd.Interrupt())
@@ -703,7 +870,8 @@ class Machine(RuleBasedStateMachine):
             while self.unhandled:
                 self.consume(1, False)
             self.time_passes(0.3)
-            if not (self.outbox or self.urgent or self.core._state.gate.busy or self.core._state.calls):
+            state = self.core._state
+            if not (self.outbox or self.urgent or state.gate.busy or state.calls or state.doubt or self.checks):
                 break
         else:
             raise AssertionError("they never come to rest")
@@ -727,6 +895,12 @@ class Machine(RuleBasedStateMachine):
             assert state.history.order() == server.order
         assert not state.responses
         assert not state.calls
+        assert not self.owed - server.seen, "an answer was lost"
+        assert not state.doubt
+        assert state.gate.quiet_until is None or state.gate.quiet_until <= self.now + PATIENCE_S
+        assert not state.guardrails.inputs
+        assert not state.guardrails.held
+        assert state.handing_over is None
         assert not state.gate._on_its_way()
         assert not state.gate._live
         assert not state.history._waiting
