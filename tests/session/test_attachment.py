@@ -483,7 +483,8 @@ async def test_a_lost_connection_is_told_once_and_not_to_the_endpoint(autojump_c
         service.last.wire.drop()
         await attachment.wait_closed()
         with pytest.raises(ConnectionLost):
-            await anext(aiter(session))
+            async for _event in session:
+                pass
 
 
 class Faulty(MemoryEndpoint):
