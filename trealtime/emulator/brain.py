@@ -70,7 +70,7 @@ class BrainRequest:
     """All that a model would see: the session's settings merged with those of ``response.create``, and the context.
 
     `items` are conversation items in their wire shape (protocol reference, section 5), oldest first, input audio with
-    its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too. There is no clock in it.
+    its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too.
     """
 
     instructions: str = ""
@@ -80,6 +80,10 @@ class BrainRequest:
     parallel_tool_calls: bool = True
     output_modalities: Sequence[str] = ("audio",)
     metadata: Mapping[str, str] | None = None
+    own_instructions: bool = False
+    """`instructions` are those of this response alone."""
+    unix_time_s: float | None = None
+    """The time by the emulator's clock; None where nobody has told it."""
 
 
 class Brain(Protocol):
@@ -154,23 +158,23 @@ class RuleBrain:
 
     async def reply(self, request: BrainRequest) -> BrainReply:
         """The answer, without delay."""
-        talk = _Talk.of(request)
+        talk = Talk.of(request)
         if talk.outputs:
             return BrainReply((Say(" ".join(f"{name} says: {output}." for name, output in talk.outputs)),))
-        calls = _calls(talk, request)
+        calls = calls_wanted(talk, request)
         if calls:
             return BrainReply(tuple(CallFunction(name, json.dumps(arguments)) for name, arguments in calls))
         return BrainReply((Say(self._words(talk)),))
 
-    def _words(self, talk: _Talk) -> str:
+    def _words(self, talk: Talk) -> str:
         if talk.unprompted:
-            return _open(talk)
+            return opening_words(talk)
         seen = ""
         if talk.images:
             seen = "I see your image." if talk.images == 1 else f"I see your {talk.images} images."
             if not talk.text:
                 return seen
-        for pattern, answer in _RULES:
+        for pattern, answer in RULES:
             match = pattern.search(talk.text)
             words = answer(match, talk, self._rng) if match else None
             if words is not None:
@@ -178,7 +182,7 @@ class RuleBrain:
         raise AssertionError("the last rule answers everything")
 
 
-def _calls(talk: _Talk, request: BrainRequest) -> list[Call]:
+def calls_wanted(talk: Talk, request: BrainRequest) -> list[Call]:
     text = talk.text
     functions = functions_of(request.tools)
     choice = request.tool_choice
@@ -197,7 +201,7 @@ def _calls(talk: _Talk, request: BrainRequest) -> list[Call]:
 
 
 @attrs.frozen(kw_only=True)
-class _Talk:
+class Talk:
     """What the rules look at."""
 
     instructions: str
@@ -211,16 +215,16 @@ class _Talk:
     """Name and output of the functions that ran since the last user message."""
 
     @classmethod
-    def of(cls, request: BrainRequest) -> _Talk:
+    def of(cls, request: BrainRequest) -> Talk:
         items = request.items
         last_user = max((n for n, item in enumerate(items) if item.get("role") == "user"), default=-1)
         asked = items[last_user] if last_user >= 0 else {}
-        answers = [_text(item) for item in items if item.get("role") == "assistant"]
+        answers = [text_of(item) for item in items if item.get("role") == "assistant"]
         return cls(
             instructions=request.instructions,
             unprompted=not asked,
-            text=_text(asked),
-            images=sum(part.get("type") == "input_image" for part in _content(asked)),
+            text=text_of(asked),
+            images=sum(part.get("type") == "input_image" for part in content_of(asked)),
             last_answer=answers[-1] if answers else "",
             outputs=_untold_outputs(items, since=last_user + 1),
         )
@@ -244,18 +248,18 @@ def _untold_outputs(items: Sequence[Mapping[str, Any]], *, since: int) -> tuple[
     return tuple(outputs)
 
 
-def _content(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def content_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return item.get("content") or []
 
 
-def _text(item: Mapping[str, Any]) -> str:
-    parts = (part.get("text") or part.get("transcript") or "" for part in _content(item))
+def text_of(item: Mapping[str, Any]) -> str:
+    parts = (part.get("text") or part.get("transcript") or "" for part in content_of(item))
     return " ".join(part.strip() for part in parts if part.strip())
 
 
 # ---- the table of rules ---------------------------------------------------------------------------------------------
 
-_Answer = Callable[[re.Match[str], _Talk, random.Random], str | None]
+Answer = Callable[[re.Match[str], Talk, random.Random], str | None]
 
 _GREETINGS = ("Hello! How can I help you?", "Hello! It is good to hear from you.", "Hello! What can I do for you?")
 _MOST_COUNTED = 1000
@@ -275,28 +279,28 @@ _STORY = (
 
 
 _IDENTITY = re.compile(r"\b(?:you are|you're|your name is)\s+(?:called |named )?([^.,;:!?\n]+)", re.IGNORECASE)
-_TO_BE_SAID = re.compile(r"\bsay\b[^\"“]*[\"“]([^\"”]+)[\"”]", re.IGNORECASE)
+TO_BE_SAID = re.compile(r"\bsay\b[^\"“]*[\"“]([^\"”]+)[\"”]", re.IGNORECASE)
 
 
-def _who(talk: _Talk) -> str:
+def identity(talk: Talk) -> str:
     found = _IDENTITY.search(talk.instructions)
     return f"I am {found[1].strip()}." if found else "I am a small brain made of rules, and I have no name."
 
 
-def _open(talk: _Talk) -> str:
-    wanted = _TO_BE_SAID.search(talk.instructions)
-    return wanted[1] if wanted else f"Hello! {_who(talk)}"
+def opening_words(talk: Talk) -> str:
+    wanted = TO_BE_SAID.search(talk.instructions)
+    return wanted[1] if wanted else f"Hello! {identity(talk)}"
 
 
-def _greet(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+def _greet(match: re.Match[str], talk: Talk, rng: random.Random) -> str:
     return rng.choice(_GREETINGS)
 
 
-def _introduce(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
-    return _who(talk)
+def _introduce(match: re.Match[str], talk: Talk, rng: random.Random) -> str:
+    return identity(talk)
 
 
-def _count(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+def _count(match: re.Match[str], talk: Talk, rng: random.Random) -> str | None:
     target = re.search(r"\d+", with_digits(match["upto"]))
     if target is None:
         return None
@@ -318,7 +322,7 @@ _OPERATORS: Mapping[str, tuple[str, Callable[[float, float], float]]] = {
 _SUM = re.compile(rf"(?<![\w.])({NUMBER})\s*({'|'.join(map(re.escape, _OPERATORS))})\s*({NUMBER})(?!\w)", re.IGNORECASE)
 
 
-def _calculate(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+def _calculate(match: re.Match[str], talk: Talk, rng: random.Random) -> str | None:
     found = _SUM.search(with_digits(talk.text))
     if found is None:
         return None
@@ -329,58 +333,58 @@ def _calculate(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | N
     return f"{plain_number(left)} {name} {plain_number(right)} is {plain_number(operation(left, right))}."
 
 
-def _count_words(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+def _count_words(match: re.Match[str], talk: Talk, rng: random.Random) -> str:
     quoted = re.search(r"[\"“](.+)[\"”]|:\s*(.+)", talk.text)
     text = (quoted[1] or quoted[2]) if quoted else talk.text
     words = len(text.split())
     return f"That is {words} word{'s' if words != 1 else ''}."
 
 
-def _repeat(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+def _repeat(match: re.Match[str], talk: Talk, rng: random.Random) -> str | None:
     return match["words"].strip()
 
 
-def _again(match: re.Match[str], talk: _Talk, rng: random.Random) -> str | None:
+def _again(match: re.Match[str], talk: Talk, rng: random.Random) -> str | None:
     return talk.last_answer or None
 
 
-def _noise(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+def _noise(match: re.Match[str], talk: Talk, rng: random.Random) -> str:
     if match["kind"] == "silence":
         return f"I heard nothing for {match['length']} seconds. Are you still there?"
     return f"I heard you speak for {match['length']} seconds, but I cannot make out words."
 
 
-def _echo(match: re.Match[str], talk: _Talk, rng: random.Random) -> str:
+def echo(match: re.Match[str], talk: Talk, rng: random.Random) -> str:
     if not talk.text:
         return "I heard you, but I could not make out any words."
     verb = "asked" if talk.text.endswith("?") else "said"
     return f"You {verb}: {talk.text}"
 
 
-def _always(words: str) -> _Answer:
+def always(words: str) -> Answer:
     return lambda match, talk, rng: words
 
 
-def _rule(pattern: str, answer: _Answer) -> tuple[re.Pattern[str], _Answer]:
+def rule(pattern: str, answer: Answer) -> tuple[re.Pattern[str], Answer]:
     return re.compile(pattern, re.IGNORECASE | re.DOTALL), answer
 
 
 # The first rule whose pattern is in the text and whose answer is not None wins.
-_RULES: Sequence[tuple[re.Pattern[str], _Answer]] = (
-    _rule(r"^\((?P<kind>speech|silence), (?P<length>[\d.]+) s\)$", _noise),
-    _rule(r"\bhow many words\b|\bcount the words\b", _count_words),
-    _rule(r"\bcount (?:up )?(?:from \w+ )?(?:up )?to (?P<upto>[\w -]+)", _count),
-    _rule(r"\b(?:say|repeat|read)\b[^\"“]*[\"“](?P<words>[^\"”]+)[\"”]", _repeat),
-    _rule(r"\b(?:repeat after me|repeat|say exactly|say the words?)[:,]\s*(?P<words>.+)", _repeat),
-    _rule(r"\brepeat (?:that|it|yourself|please)\b|\bsay (?:that|it) again\b", _again),
-    _rule(r"\b(?:story|long (?:answer|text|speech))\b", _always(" ".join(_STORY))),
-    _rule(r"\bwhat(?:'s| is)\b|\bhow much\b|\b(?:calculate|compute|plus|minus|times|divided|multiplied)\b", _calculate),
-    _rule(r"^[\s\d.x+*/-]+=?[\s?]*$", _calculate),
-    _rule(r"\bwho are you\b|\byour name\b|\bwhat are you\b|\bintroduce yourself\b", _introduce),
-    _rule(r"\bsay (?:hello|hi)\b|\bgreet\b", _greet),
-    _rule(r"\bhow are you\b", _always("I am fine, thank you. How are you?")),
-    _rule(r"^(?:oh,? )?(?:hello|hi|hey|good (?:morning|afternoon|evening|day))(?:,? \w+){0,2}[.?!]*$", _greet),
-    _rule(r"\b(?:thanks|thank you)\b", _always("You are welcome.")),
-    _rule(r"\b(?:good ?bye|bye)\b", _always("Goodbye!")),
-    _rule(r"", _echo),
+RULES: Sequence[tuple[re.Pattern[str], Answer]] = (
+    rule(r"^\((?P<kind>speech|silence), (?P<length>[\d.]+) s\)$", _noise),
+    rule(r"\bhow many words\b|\bcount the words\b", _count_words),
+    rule(r"\bcount (?:up )?(?:from \w+ )?(?:up )?to (?P<upto>[\w -]+)", _count),
+    rule(r"\b(?:say|repeat|read)\b[^\"“]*[\"“](?P<words>[^\"”]+)[\"”]", _repeat),
+    rule(r"\b(?:repeat after me|repeat|say exactly|say the words?)[:,]\s*(?P<words>.+)", _repeat),
+    rule(r"\brepeat (?:that|it|yourself|please)\b|\bsay (?:that|it) again\b", _again),
+    rule(r"\b(?:story|long (?:answer|text|speech))\b", always(" ".join(_STORY))),
+    rule(r"\bwhat(?:'s| is)\b|\bhow much\b|\b(?:calculate|compute|plus|minus|times|divided|multiplied)\b", _calculate),
+    rule(r"^[\s\d.x+*/-]+=?[\s?]*$", _calculate),
+    rule(r"\bwho are you\b|\byour name\b|\bwhat are you\b|\bintroduce yourself\b", _introduce),
+    rule(r"\bsay (?:hello|hi)\b|\bgreet\b", _greet),
+    rule(r"\bhow are you\b", always("I am fine, thank you. How are you?")),
+    rule(r"^(?:oh,? )?(?:hello|hi|hey|good (?:morning|afternoon|evening|day))(?:,? \w+){0,2}[.?!]*$", _greet),
+    rule(r"\b(?:thanks|thank you)\b", always("You are welcome.")),
+    rule(r"\b(?:good ?bye|bye)\b", always("Goodbye!")),
+    rule(r"", echo),
 )

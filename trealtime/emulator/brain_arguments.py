@@ -14,7 +14,7 @@ import attrs
 
 from trealtime.emulator.brain_words import NUMBER, with_digits
 
-__all__ = ["fill_arguments", "has_all_required"]
+__all__ = ["allows_null", "fill_arguments", "find_arguments", "has_all_required", "resolved"]
 
 _DEEPEST = 8  # schemas may refer to themselves
 
@@ -43,11 +43,42 @@ def fill_arguments(text: str, schema: Mapping[str, Any]) -> dict[str, object]:
     return _Form(with_digits(text), root=schema).fill_object(schema, depth=0)
 
 
+def find_arguments(text: str, schema: Mapping[str, Any]) -> dict[str, object]:
+    """What `text` itself has for the properties of `schema`; what it says nothing about is left out."""
+    return _Form(with_digits(text), root=schema).fill_object({**schema, "required": ()}, depth=0)
+
+
 def has_all_required(text: str, schema: Mapping[str, Any]) -> bool:
     """Whether `schema` requires anything, and `text` has a value for all that it requires."""
     required = schema.get("required") or ()
-    found = _Form(with_digits(text), root=schema).fill_object({**schema, "required": ()}, depth=0)
+    found = find_arguments(text, schema)
     return bool(required) and all(name in found for name in required)
+
+
+def resolved(schema: Mapping[str, Any], *, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`schema`, which is a part of `root`, with references followed, and of several alternatives the first that is not
+    null."""
+    for _ in range(_DEEPEST):
+        if "$ref" in schema:
+            schema = _referred(schema["$ref"], root)
+        elif alternatives := _alternatives(schema):
+            told = {key: schema[key] for key in ("description", "default") if key in schema}
+            schema = {**told, **next((option for option in alternatives if option.get("type") != "null"), {})}
+        else:
+            break
+    if isinstance(schema.get("type"), list):
+        schema = {**schema, "type": next((kind for kind in schema["type"] if kind != "null"), "null")}
+    return schema
+
+
+def allows_null(schema: Mapping[str, Any]) -> bool:
+    """Whether null fits `schema`."""
+    kind = schema.get("type")
+    return (
+        kind == "null"
+        or (isinstance(kind, list) and "null" in kind)
+        or any(option.get("type") == "null" for option in _alternatives(schema))
+    )
 
 
 @attrs.define
@@ -67,7 +98,7 @@ class _Form:
             if value is not None:
                 filled[name] = value
             elif name in required:
-                filled[name] = None if self._allows_null(declared) else self._plainest(kind, depth=depth + 1)
+                filled[name] = None if allows_null(declared) else self._plainest(kind, depth=depth + 1)
         return filled
 
     def _fill(self, name: str, schema: Mapping[str, Any], *, depth: int) -> object:
@@ -157,31 +188,14 @@ class _Form:
                 return self.text.strip()
 
     def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """`schema` with references followed, and of several alternatives the first that is not null."""
-        for _ in range(_DEEPEST):
-            if "$ref" in schema:
-                schema = self._referred(schema["$ref"])
-            elif alternatives := _alternatives(schema):
-                schema = next((option for option in alternatives if option.get("type") != "null"), {})
-            else:
-                break
-        if isinstance(schema.get("type"), list):
-            schema = {**schema, "type": next((kind for kind in schema["type"] if kind != "null"), "null")}
-        return schema
+        return resolved(schema, root=self.root)
 
-    def _referred(self, reference: str) -> Mapping[str, Any]:
-        found: Any = self.root
-        for step in reference.removeprefix("#/").split("/"):
-            found = found.get(step) if isinstance(found, Mapping) else None
-        return found if isinstance(found, Mapping) else {}
 
-    def _allows_null(self, schema: Mapping[str, Any]) -> bool:
-        kind = schema.get("type")
-        return (
-            kind == "null"
-            or (isinstance(kind, list) and "null" in kind)
-            or any(option.get("type") == "null" for option in _alternatives(schema))
-        )
+def _referred(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Any = root
+    for step in reference.removeprefix("#/").split("/"):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 from trealtime.emulator.brain_arguments import fill_arguments, has_all_required
 from trealtime.emulator.brain_words import content_words
 
-__all__ = ["Call", "call_for", "calls_for", "functions_of"]
+__all__ = ["Call", "call_for", "calls_for", "functions_meant", "functions_of"]
 
 Call = tuple[str, dict[str, object]]
 """The name of a function, and the arguments."""
@@ -27,16 +27,22 @@ def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def calls_for(text: str, functions: Sequence[Mapping[str, Any]]) -> list[Call]:
     """The calls that `text` asks for, in the order in which it names the functions."""
+    return [call_for(piece, function) for function, piece in functions_meant(text, functions)]
+
+
+def functions_meant(text: str, functions: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], str]]:
+    """The functions that `text` asks for, in the order in which it names them, each with the piece of `text` that has
+    its arguments."""
     named = sorted(
         ((where, tool) for tool in functions if (where := _where_named(tool, text)) is not None),
         key=lambda found: found[0],
     )
     if not named:
         described = _best_described(text, functions)
-        return [] if described is None else [call_for(text, described)]
+        return [] if described is None else [(described, text)]
     # Of several, each finds its arguments between its own name and the next one's.
     borders = [0, *(where for where, _ in named[1:]), len(text)]
-    return [call_for(text[borders[n] : borders[n + 1]], tool) for n, (_, tool) in enumerate(named)]
+    return [(tool, text[borders[n] : borders[n + 1]]) for n, (_, tool) in enumerate(named)]
 
 
 def call_for(text: str, function: Mapping[str, Any]) -> Call:

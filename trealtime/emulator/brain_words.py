@@ -17,9 +17,10 @@ _VALUES = {word: value for value, word in enumerate(_UNITS)} | {word: 20 + 10 * 
 NUMBER = r"-?\d+(?:\.\d+)?"
 """A number in digits, as a pattern."""
 
+_SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_UNITS[1:10])}))?|(?:{'|'.join(_UNITS)}))"
+_UNDER_A_THOUSAND = rf"(?:(?:{_SMALL}|a) hundred(?:(?: and)? {_SMALL})?|{_SMALL})"
 _SPELLED = re.compile(
-    rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[- ](?P<ones>{'|'.join(_UNITS[1:10])}))?|(?P<unit>{'|'.join(_UNITS)}))"
-    r"(?P<hundred> hundred)?\b",
+    rf"\b(?:(?:{_UNDER_A_THOUSAND}|a) thousand(?:(?:,| and)? {_UNDER_A_THOUSAND})?|{_UNDER_A_THOUSAND}|a dozen)\b",
     re.IGNORECASE,
 )
 
@@ -42,12 +43,25 @@ def plain_number(value: float) -> str:
 
 
 def with_digits(text: str) -> str:
-    """`text` with spelled numbers under a thousand in digits: "twenty-one apples" is "21 apples"."""
+    """`text` with spelled numbers under a million in digits: "twenty-one apples" is "21 apples", "a hundred" is 100."""
 
     def digits(match: re.Match[str]) -> str:
-        parts = (match["tens"], match["ones"], match["unit"])
-        value = sum(_VALUES[part.lower()] for part in parts if part)
-        return str(value * 100 if match["hundred"] else value)
+        thousands, value = 0, 0
+        for word in re.findall(r"[a-z]+", match[0].lower()):
+            match word:
+                case "and":
+                    pass
+                case "a":
+                    value = 1
+                case "hundred":
+                    value *= 100
+                case "dozen":
+                    value *= 12
+                case "thousand":
+                    thousands, value = value * 1000, 0
+                case _:
+                    value += _VALUES[word]
+        return str(thousands + value)
 
     return _SPELLED.sub(digits, text)
 

@@ -66,6 +66,7 @@ class EmulatedSession:
         engines: Engines,
         options: EmulatorOptions,
         *,
+        unix_now: Callable[[], float],
         on_event: Callable[[EmulatedSession, LoggedEvent], None] | None,
     ) -> None:
         self.log: deque[LoggedEvent] = deque(maxlen=options.limits.log_events)
@@ -90,6 +91,7 @@ class EmulatedSession:
             hosted=core.hosted,
             hear=self._hear,
             let_out=self._let_out,
+            unix_now=unix_now,
         )
 
     @property

@@ -36,7 +36,7 @@ class ResponseMaker:
     """Makes the responses of one session.
 
     `hear` makes sure that an item's audio has words; `let_out` sends what has been written and waits while the client
-    is slow, so a response never runs further ahead than its queue.
+    is slow, so a response never runs further ahead than its queue. `unix_now` tells the brain the time.
     """
 
     brain: Brain | StreamingBrain
@@ -46,6 +46,7 @@ class ResponseMaker:
     hosted: HostedServers
     hear: Callable[[Item], Awaitable[None]]
     let_out: Callable[[], Awaitable[None]]
+    unix_now: Callable[[], float]
 
     async def make(self, response: Response) -> None:
         """Write `response` to its end.
@@ -70,7 +71,9 @@ class ResponseMaker:
         """Ask the brain and make what it wants; whether it is to be asked again, having got all outputs that it wants
         from the server's own tools."""
         items = (*response.context, *response.output)
-        request = attrs.evolve(response.request, items=tuple(item.as_heard() for item in items))
+        request = attrs.evolve(
+            response.request, items=tuple(item.as_heard() for item in items), unix_time_s=self.unix_now()
+        )
         message: _Message | None = None
         outputs, waiting = False, False
         async with aclosing(parts_of(self.brain, request)) as parts:

@@ -198,6 +198,7 @@ class ResponseDesk:
                 parallel_tool_calls=params.get("parallel_tool_calls", data.get("parallel_tool_calls", True)),
                 output_modalities=tuple(params.get("output_modalities", data["output_modalities"])),
                 metadata=params.get("metadata"),
+                own_instructions="instructions" in params,
             ),
             hosted=hosted,
             approved=self._hosted.take() if in_conversation else (),

@@ -311,7 +311,7 @@ class Emulator:
         )
         brain = self._brain or RuleBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
-        session = EmulatedSession(core, wire, engines, options, on_event=self._note)
+        session = EmulatedSession(core, wire, engines, options, unix_now=self._unix_now, on_event=self._note)
         self._sessions.append(session)
         return session
 
