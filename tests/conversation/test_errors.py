@@ -19,6 +19,17 @@ ASKING = [
 ]
 
 
+def test_a_refusal_that_comes_after_the_answer_to_the_next_such_request_leaves_nobody_waiting(talk):
+    talk.item("a")
+    for ticket in ("refused", "made"):
+        talk.do(cmd.TruncateItem("a", 0, 5, ticket))
+    talk.server("conversation.item.truncated", item_id="a", content_index=0, audio_end_ms=5)
+    assert list(talk.settled) == ["refused"]  # nothing tells which of the two it answers
+    talk.error("invalid_value", talk.sent[0]["event_id"])
+    assert list(talk.settled) == ["refused", "made"]
+    assert talk.types[-1] == "error"  # the refusal, which has nobody else to go to
+
+
 @pytest.mark.parametrize("command, kind", ASKING)
 def test_a_refusal_reaches_the_caller_who_asked_and_nobody_else(talk, command, kind):
     talk.do(command)

@@ -148,6 +148,9 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
                 fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
             return
     sent = state.requests.refused(info.event_id)
+    if (late := state.requests.refused_late(info.event_id)) is not None:
+        item_id, ticket = late
+        state.settle(fx, ticket, state.history.item(item_id) if item_id in state.history else None)
     turn_refused(state, info.event_id)
     if sent is not None and sent.type == "conversation.item.create":
         state.sent_content.pop(sent.item_id or "", None)

@@ -23,6 +23,9 @@ _REMEMBERED: Final = 512
 """How many sent events are remembered to put a name to a late error; errors come about a second late at worst."""
 
 
+_REMEMBERED_ANSWERS: Final = 64
+
+
 @attrs.frozen
 class Sent:
     """One event on its way: its wire type, the caller who waits for it, and whether we sent it by ourselves (then
@@ -62,6 +65,9 @@ class OpenRequests:
     _waiting: dict[tuple[str, str], deque[str]] = attrs.field(factory=dict, init=False)
     """(event type, item id) to the event ids that wait for that answer, oldest first."""
 
+    _answered: dict[str, tuple[str, str]] = attrs.field(factory=dict, init=False)
+    """The last few event ids that an answer was taken for, and which: a refusal of one may still come."""
+
     updates: deque[SettingsUpdate] = attrs.field(factory=deque, init=False)
     """Updates in the order of sending; acknowledgements come in that order."""
 
@@ -85,7 +91,16 @@ class OpenRequests:
         if not waiting:
             del self._waiting[type, item_id]
         entry = self._sent.pop(event_id, None)
+        self._answered[event_id] = type, item_id
+        if len(self._answered) > _REMEMBERED_ANSWERS:
+            del self._answered[next(iter(self._answered))]
         return entry.ticket if entry is not None else None
+
+    def refused_late(self, event_id: str | None) -> tuple[str, str | None] | None:
+        """An error names an event of ours that seemed to be answered: that was the answer to the next one of its type
+        for that item. The item id, and the ticket of that next one."""
+        key = self._answered.pop(event_id or "", None)
+        return (key[1], self.answered(*key)) if key is not None else None
 
     def refused(self, event_id: str | None) -> Sent | None:
         """An error names this event of ours."""
@@ -121,5 +136,6 @@ class OpenRequests:
         tickets += [update.ticket for update in self.updates if update.ticket is not None]
         self._sent.clear()
         self._waiting.clear()
+        self._answered.clear()
         self.updates.clear()
         return tickets
