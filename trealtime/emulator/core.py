@@ -7,7 +7,7 @@ After every call, and after every step of a response that it makes, it takes
 * `desk.started`: responses to make (the methods of `Response` write the events, `desk.end` ends it);
 * `input.committed`: items of user audio to listen to (`transcribed`, `transcription_failed`);
 * `input.pauses`: where listening may begin before the turn is over (`input.understood`);
-* `expired`: whether to close the connection.
+* `ending`: the code and reason to close the connection with, once it is to be closed.
 
 A message that cannot be obeyed changes nothing and is answered with an ``error`` event; the session lives on.
 """
@@ -37,7 +37,7 @@ from trealtime.emulator.settings import SessionSettings, SessionType, merge
 from trealtime.emulator.usage import USER_MS_PER_TOKEN, text_tokens
 from trealtime.protocol.wire_defaults import MAX_EVENT_ID_CHARS
 
-__all__ = ["SessionCore"]
+__all__ = ["SessionCore", "read_event"]
 
 _UPDATE = record(
     {"type": text(), "event_id": nullable(text()), "session": lambda value, path: value}, required=("session",)
@@ -89,13 +89,14 @@ class SessionCore:
             hosted=self.hosted,
         )
         self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector)
-        self.expired = False
+        self.ending: tuple[int, str] | None = None
         self._ids = ids
         self._model_fixed = model is not None
         self._call_id = call_id
         self._clock = clock
         self._expires_at = expires_at
         self._ends_at = clock() + max_session_s
+        self._max_session_s = max_session_s
         self._idle_since: float | None = None
         self._idle_from_ms = 0.0
         self._handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
@@ -116,7 +117,7 @@ class SessionCore:
 
     def open(self) -> None:
         """``session.created``."""
-        self.outlet.emit("session.created", {"session": self._session()})
+        self.outlet.emit("session.created", {"session": self.session_object()})
 
     def receive(self, message: str | bytes) -> dict[str, Any] | None:
         """One message of the client; returns the event that it was, if it was one.
@@ -126,7 +127,7 @@ class SessionCore:
         event: dict[str, Any] | None = None
         event_id: str | None = None
         try:
-            event = _read(message)
+            event = read_event(message)
             if "event_id" in event:
                 event_id = _event_id(event["event_id"], "event_id")
             if "type" not in event:
@@ -145,7 +146,7 @@ class SessionCore:
         self._model_fixed = self._model_fixed or "model" in update
         self.settings = settings
         self.input.configure(settings)
-        self.outlet.emit("session.updated", {"session": self._session()})
+        self.outlet.emit("session.updated", {"session": self.session_object()})
         self._list_mcp_tools()
 
     def _create_item(self, event: dict[str, Any]) -> None:
@@ -210,7 +211,8 @@ class SessionCore:
         """Do what is due."""
         now = self._clock()
         if now >= self._ends_at:
-            self.expired = True
+            minutes = self._max_session_s / 60
+            self.ending = (1001, f"Your session hit the maximum duration of {minutes:g} minutes.")
         elif now >= self._idle_deadline:
             idle_ms = (self.settings.turn_detection or {})["idle_timeout_ms"]
             self._idle_since = None
@@ -263,7 +265,8 @@ class SessionCore:
 
     # ---- inside ------------------------------------------------------------------------------------------------
 
-    def _session(self) -> dict[str, Any]:
+    def session_object(self) -> dict[str, Any]:
+        """The session as ``session.created`` and ``session.updated`` tell it."""
         kind = self.settings.type
         return {
             "type": kind,
@@ -288,7 +291,8 @@ class SessionCore:
             self.conversation.finish(item)
 
 
-def _read(message: str | bytes) -> dict[str, Any]:
+def read_event(message: str | bytes) -> dict[str, Any]:
+    """The event in `message`; raises `Refusal`."""
     if isinstance(message, bytes):
         raise Refusal("Events are JSON in text frames; this was a binary frame.", code="invalid_event")
     try:

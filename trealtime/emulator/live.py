@@ -159,10 +159,6 @@ class EmulatedSession:
                 await trio.sleep_forever()
             self._core.tick()
             self._flush()
-            if self._core.expired:
-                minutes = self._options.max_session_s / 60
-                self.close(1001, f"Your session hit the maximum duration of {minutes:g} minutes.")
-                return
 
     async def _listen(self) -> None:
         async for item in self._unheard:
@@ -237,6 +233,8 @@ class EmulatedSession:
         self._timer.deadline = core.deadline
         while core.desk.started:
             self._nursery.start_soon(self._make, core.desk.started.popleft())
+        if core.ending is not None:
+            self.close(*core.ending)
 
     def _note(self, direction: Direction, event: Mapping[str, Any]) -> None:
         entry = LoggedEvent(direction, event, at=trio.current_time())

@@ -20,6 +20,10 @@ class Outlet:
         """Add one event; it gets its ``event_id`` here. `fields` must not be changed afterwards."""
         self._events.append({"type": kind, "event_id": self._ids.new("event"), **fields})
 
+    def put(self, event: dict[str, Any]) -> None:
+        """Add one event as it is."""
+        self._events.append(event)
+
     def take(self) -> list[dict[str, Any]]:
         """The events since the last call, oldest first."""
         events, self._events = self._events, []

@@ -104,6 +104,7 @@ class Emulator:
         faults: Faults,
         on_event: OnEvent | None,
         mcp_servers: Mapping[str, Mapping[str, McpTool]],
+        make_core: Callable[..., SessionCore] = SessionCore,
     ) -> None:
         self._nursery = nursery
         self._options = options
@@ -119,6 +120,7 @@ class Emulator:
         self._refusals = FaultPlan(faults, random.Random(f"{seed}:refusals"))
         self._on_event = on_event
         self._mcp_servers = mcp_servers
+        self._make_core = make_core
         self._url: str | None = None
         self._sessions: list[EmulatedSession] = []
         self._session_ended = trio.lowlevel.ParkingLot()
@@ -293,7 +295,7 @@ class Emulator:
         # Sessions draw from sources of their own, so that what one does cannot change the ids of another.
         source = random.Random(f"{self._seed}:{self._counters.sessions_opened}")  # ids, not secrets
         options, limits = self._options, self._options.limits
-        core = SessionCore(
+        core = self._make_core(
             Ids(source),
             kind=request.kind,
             model=request.model,
@@ -431,27 +433,43 @@ async def open_emulator(
         limits=limits or EmulatorLimits(),
     )
     speech = speech or SpeechEngines()
+    build = partial(
+        Emulator,
+        options=options,
+        brain=brain,
+        voice=voice or speech.voice,
+        transcriber=transcriber or speech.transcriber,
+        turn_detector=turn_detector or speech.turn_detector,
+        api_key=api_key,
+        seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
+        unix_time_s=time.time() if unix_time_s is None else unix_time_s,
+        faults=faults or Faults(),
+        on_event=on_event,
+        mcp_servers=mcp_tools(mcp_servers or {}),
+    )
+    async with serving(build, listen=listen, host=host, port=port, ssl_context=ssl_context) as emulator:
+        yield emulator
+
+
+@asynccontextmanager
+async def serving(
+    build: Callable[[trio.Nursery], Emulator],
+    *,
+    listen: bool,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[Emulator]:
+    """An emulator of either personality while it serves; see `open_emulator`."""
     async with background_nursery() as nursery:
-        emulator = Emulator(
-            nursery,
-            options,
-            brain=brain,
-            voice=voice or speech.voice,
-            transcriber=transcriber or speech.transcriber,
-            turn_detector=turn_detector or speech.turn_detector,
-            api_key=api_key,
-            seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
-            unix_time_s=time.time() if unix_time_s is None else unix_time_s,
-            faults=faults or Faults(),
-            on_event=on_event,
-            mcp_servers=mcp_tools(mcp_servers or {}),
-        )
+        emulator = build(nursery)
         if listen:
             emulator._url = await _listen(nursery, emulator, host, port, ssl_context)
         try:
             yield emulator
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 2 * close_timeout_s):
+            deadline = trio.current_time() + 2 * emulator._options.close_timeout_s
+            with trio.CancelScope(shield=True, deadline=deadline):
                 await emulator._close()
 
 
