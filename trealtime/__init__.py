@@ -110,10 +110,11 @@ if TYPE_CHECKING:
     from trealtime.conversation.usage import TranscriptionUsage, Usage
     from trealtime.emulator.options import EmulatorLimits
     from trealtime.emulator.server import Emulator, open_emulator
+    from trealtime.endpoints.browser.endpoint import BrowserEndpoint, BrowserStatistics, accept_browser_stream
     from trealtime.endpoints.console import AudioLevels, ConsoleEndpoint, ConsoleStatistics
     from trealtime.endpoints.echo_gate import EchoGateStatistics
-    from trealtime.endpoints.sound_card import SoundDevice, list_devices
     from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+    from trealtime.endpoints.sound_card import SoundDevice, list_devices
     from trealtime.endpoints.twilio.endpoint import TwilioEndpoint, TwilioStatistics, accept_twilio_stream
     from trealtime.endpoints.twilio.signature import check_twilio_signature
     from trealtime.endpoints.twilio.stream import TwilioCall
@@ -121,6 +122,7 @@ if TYPE_CHECKING:
     from trealtime.errors import (
         AudioDeviceError,
         AudioFormatError,
+        BrowserStreamError,
         CallGone,
         ConnectFailed,
         ConnectionLost,
@@ -371,6 +373,8 @@ __all__ = [
     "SoundDevice",
     "list_devices",
     # Phone calls and browsers
+    "BrowserEndpoint",
+    "BrowserStatistics",
     "ClientSecret",
     "IncomingCall",
     "OtherWebhook",
@@ -380,6 +384,7 @@ __all__ = [
     "TwilioCall",
     "TwilioEndpoint",
     "TwilioStatistics",
+    "accept_browser_stream",
     "accept_twilio_stream",
     "check_twilio_signature",
     # Settings
@@ -417,6 +422,7 @@ __all__ = [
     # Errors
     "AudioDeviceError",
     "AudioFormatError",
+    "BrowserStreamError",
     "CallGone",
     "ConnectFailed",
     "ConnectionLost",
@@ -551,6 +557,7 @@ _NAMES = {
     "trealtime.session.attachment": ("Attachment", "AttachmentStatistics"),
     "trealtime.emulator.options": ("EmulatorLimits",),
     "trealtime.emulator.server": ("Emulator", "open_emulator"),
+    "trealtime.endpoints.browser.endpoint": ("BrowserEndpoint", "BrowserStatistics", "accept_browser_stream"),
     "trealtime.endpoints.console": ("AudioLevels", "ConsoleEndpoint", "ConsoleStatistics"),
     "trealtime.endpoints.echo_gate": ("EchoGateStatistics",),
     "trealtime.endpoints.sound_card": ("SoundDevice", "list_devices"),
@@ -560,6 +567,7 @@ _NAMES = {
     "trealtime.errors": (
         "AudioDeviceError",
         "AudioFormatError",
+        "BrowserStreamError",
         "CallGone",
         "ConnectFailed",
         "ConnectionLost",

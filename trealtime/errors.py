@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioDeviceError",
     "AudioFormatError",
+    "BrowserStreamError",
     "CallGone",
     "ConnectFailed",
     "ConnectionLost",
@@ -228,6 +229,10 @@ class ProtocolError(TrealtimeError):
 
 class TwilioStreamError(ProtocolError):
     """What came on the WebSocket of a telephone call is not Twilio Media Streams, or not in mu-law; or no start came."""
+
+
+class BrowserStreamError(ProtocolError):
+    """What came on the WebSocket of a page is not what pages of ours say; or no hello came."""
 
 
 class ServerRefused(TrealtimeError):

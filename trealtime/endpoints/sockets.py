@@ -6,7 +6,7 @@ Nothing here imports a web framework: what an object can do says what it is.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
 import attrs
 import trio
@@ -17,7 +17,16 @@ from trealtime.transport.wire import Wire, WireStatistics
 if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
 
-__all__ = ["QuartWebsocket", "ServerSocket", "server_wire"]
+__all__ = ["BinaryWire", "QuartWebsocket", "ServerSocket", "binary_wire", "server_wire"]
+
+
+@runtime_checkable
+class BinaryWire(Wire, Protocol):
+    """A `Wire` that sends binary messages too, as those of `server_wire` do."""
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send one binary message. Everything else as in `Wire.send`."""
+        ...
 
 
 @runtime_checkable
@@ -32,7 +41,7 @@ class QuartWebsocket(Protocol):
         ...
 
     async def send(self, data: str) -> None:
-        """Send a text message."""
+        """Send a text message; a binary one, if `data` is bytes."""
 
     async def close(self, code: int, reason: str = "") -> None:
         """Send a close frame."""
@@ -51,7 +60,8 @@ def server_wire(socket: ServerSocket) -> Wire:
         return socket
     if isinstance(socket, QuartWebsocket):
         # Outside the handler the name `websocket` stands for nothing; methods that are bound do.
-        return QuartWire(socket.accept, socket.receive, socket.send, socket.close)
+        send = cast("Callable[[str | bytes], Awaitable[None]]", socket.send)
+        return QuartWire(socket.accept, socket.receive, send, socket.close)
     if hasattr(socket, "get_message"):
         # trio-websocket is slow to import, and whoever brings such a connection has done so.
         from trealtime.transport.websocket import wire_from_connection
@@ -63,6 +73,14 @@ def server_wire(socket: ServerSocket) -> Wire:
     )
 
 
+def binary_wire(socket: ServerSocket) -> BinaryWire:
+    """As `server_wire`, for what is not all text. Raises `TypeError` for a wire that sends nothing else, too."""
+    wire = server_wire(socket)
+    if not isinstance(wire, BinaryWire):
+        raise TypeError(f"socket: expected a wire with send_binary, got {type(wire).__name__}")
+    return wire
+
+
 @attrs.define(eq=False)
 class QuartWire:
     """A `Wire` on Quart's ``websocket``.
@@ -72,16 +90,23 @@ class QuartWire:
 
     _accept: Callable[[], Awaitable[None]] = attrs.field(repr=False)
     _receive: Callable[[], Awaitable[str | bytes]] = attrs.field(repr=False)
-    _send: Callable[[str], Awaitable[None]] = attrs.field(repr=False)
+    _send_message: Callable[[str | bytes], Awaitable[None]] = attrs.field(repr=False)
     _close: Callable[[int, str], Awaitable[None]] = attrs.field(repr=False)
     _end: WireEnd | None = attrs.field(init=False, default=None)
     _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
 
     async def send(self, message: str) -> None:
         """Send one text message. If cancelled, half of it may be on its way: every later call raises `WireClosed`."""
+        await self._send(message)
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send one binary message. Everything else as in `send`."""
+        await self._send(message)
+
+    async def _send(self, message: str | bytes) -> None:
         await self._check()
         try:
-            await self._send(message)
+            await self._send_message(message)
         except trio.Cancelled:
             self._end = self._end or WireEnd(1006, TORN_SEND, "server")
             raise

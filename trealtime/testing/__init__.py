@@ -1,6 +1,7 @@
 """What voice agents, and wires and endpoints of your own, are tested with."""
 
 from trealtime.testing.audio_device import FakeAudioDevice
+from trealtime.testing.browser import FakePage, open_fake_page
 from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.endpoints import FarSide, check_endpoint
 from trealtime.testing.memory_endpoint import MemoryEndpoint
@@ -11,6 +12,7 @@ __all__ = [
     "CancelHere",
     "ClearedBuffer",
     "FakeAudioDevice",
+    "FakePage",
     "FakeTwilio",
     "FarSide",
     "HeardFrame",
@@ -19,6 +21,7 @@ __all__ = [
     "check_endpoint",
     "check_wire",
     "memory_wire_pair",
+    "open_fake_page",
     "open_fake_twilio",
     "open_websocket_wire_pair",
 ]

@@ -53,7 +53,7 @@ class MemoryWire:
         await self._send(message)
 
     async def send_binary(self, message: bytes) -> None:
-        """Send what no Realtime peer should: a binary message, which arrives as bytes."""
+        """Send one binary message, which Realtime peers do not take and pages do. Everything else as in `send`."""
         await self._send(message)
 
     async def receive(self) -> str | bytes:

@@ -202,18 +202,11 @@ class WebSocketWire:
         """
         if not isinstance(message, str):
             raise TypeError(f"a wire sends str, got {type(message).__name__}")
-        if self._end is not None:
-            await trio.lowlevel.checkpoint()
-            raise self._end.error()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            await self._connection.send_message(message)
-        except ConnectionClosed as exc:
-            raise self._ending().error() from exc
-        except BaseException:
-            await self._give_up(WireEnd(1006, TORN_SEND, self.side))
-            raise
-        self._traffic.count_sent(message)
+        await self._send(message)
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send one binary message, which Realtime peers do not take and pages do. Everything else as in `send`."""
+        await self._send(message)
 
     async def receive(self) -> str | bytes:
         """The next message, bytes for a binary one; cancelled, it loses none.
@@ -284,6 +277,20 @@ class WebSocketWire:
         # A pong may be waiting behind messages that our own side has not received: the peer is not to blame.
         statistics = self._connection._recv_channel.statistics()
         return statistics.current_buffer_used >= statistics.max_buffer_size
+
+    async def _send(self, message: str | bytes) -> None:
+        if self._end is not None:
+            await trio.lowlevel.checkpoint()
+            raise self._end.error()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            await self._connection.send_message(message)
+        except ConnectionClosed as exc:
+            raise self._ending().error() from exc
+        except BaseException:
+            await self._give_up(WireEnd(1006, TORN_SEND, self.side))
+            raise
+        self._traffic.count_sent(message)
 
     async def _give_up(self, end: WireEnd) -> None:
         if self._end is None:
