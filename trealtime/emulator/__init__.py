@@ -6,7 +6,18 @@ neither; ears, brain and voice are plug-ins. What the defaults give is a signal,
 words.
 """
 
-from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, RuleBrain, Say, ScriptedBrain
+from trealtime.emulator.brain import (
+    Brain,
+    BrainReply,
+    BrainRequest,
+    CallFunction,
+    RuleBrain,
+    Say,
+    SayMore,
+    ScriptedBrain,
+    StreamingBrain,
+)
+from trealtime.emulator.chat_brain import ChatBrain
 from trealtime.emulator.ears import (
     PlaceholderTranscriber,
     ScriptedTranscriber,
@@ -23,6 +34,7 @@ from trealtime.emulator.live import EmulatedSession, LoggedEvent
 from trealtime.emulator.options import EmulatorLimits
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
 from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.voice import SpokenChunk, ToneVoice, Voice
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "BrainReply",
     "BrainRequest",
     "CallFunction",
+    "ChatBrain",
     "EmulatedSession",
     "Emulator",
     "EmulatorLimits",
@@ -40,6 +53,7 @@ __all__ = [
     "PlaceholderTranscriber",
     "RuleBrain",
     "Say",
+    "SayMore",
     "ScriptedBrain",
     "ScriptedTranscriber",
     "SpeechEngines",
@@ -48,6 +62,8 @@ __all__ = [
     "SpeechStarted",
     "SpeechStopped",
     "SpokenChunk",
+    "TalkingBrain",
+    "StreamingBrain",
     "ToneVoice",
     "Transcriber",
     "TurnDetector",
