@@ -123,7 +123,9 @@ class Emulator:
         self._make_core = make_core
         self._url: str | None = None
         self._sessions: list[EmulatedSession] = []
-        self._session_ended = trio.lowlevel.ParkingLot()
+        self.changed = trio.lowlevel.ParkingLot()
+        """Woken by every event that passes and by the end of every session."""
+
         self._counters = _Counters()
         self._closing = False
         ids = Ids(random.Random(f"{seed}:calls"))
@@ -340,10 +342,11 @@ class Emulator:
             logger.exception("session %s failed", session.id)
         finally:
             self._sessions.remove(session)
-            self._session_ended.unpark_all()
+            self.changed.unpark_all()
 
     def _note(self, session: EmulatedSession, entry: LoggedEvent) -> None:
         self._counters.note(entry)
+        self.changed.unpark_all()
         if self._on_event is not None:
             self._on_event(session, entry)
 
@@ -354,7 +357,7 @@ class Emulator:
             session.close(1001, "The emulator is shutting down.")
         with trio.move_on_after(self._options.close_timeout_s):
             while self._sessions:
-                await self._session_ended.park()
+                await self.changed.park()
 
 
 @attrs.frozen

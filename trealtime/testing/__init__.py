@@ -4,7 +4,25 @@ from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.browser import FakePage, open_fake_page
 from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.endpoints import FarSide, check_endpoint
+from trealtime.testing.matching import absent, anything
 from trealtime.testing.memory_endpoint import MemoryEndpoint
+from trealtime.testing.script import (
+    RealtimeScriptError,
+    UnconsumedRealtimeSteps,
+    UnexpectedRealtimeSend,
+    a_function_call,
+    a_response,
+    a_transcript,
+    a_user_turn,
+    accept,
+    close,
+    emit,
+    expect,
+    the_end_of_the_response,
+    user_begins_to_speak,
+    wait,
+)
+from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
 from trealtime.testing.twilio import ClearedBuffer, FakeTwilio, HeardFrame, open_fake_twilio
 from trealtime.testing.wires import check_wire, memory_wire_pair, open_websocket_wire_pair
 
@@ -17,11 +35,29 @@ __all__ = [
     "FarSide",
     "HeardFrame",
     "MemoryEndpoint",
+    "RealtimeScriptError",
+    "ScriptedServer",
+    "UnconsumedRealtimeSteps",
+    "UnexpectedRealtimeSend",
+    "a_function_call",
+    "a_response",
+    "a_transcript",
+    "a_user_turn",
+    "absent",
+    "accept",
+    "anything",
     "cancel_at_each_checkpoint",
     "check_endpoint",
     "check_wire",
+    "close",
+    "emit",
+    "expect",
     "memory_wire_pair",
     "open_fake_page",
     "open_fake_twilio",
+    "open_scripted_server",
     "open_websocket_wire_pair",
+    "the_end_of_the_response",
+    "user_begins_to_speak",
+    "wait",
 ]

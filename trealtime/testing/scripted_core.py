@@ -1,0 +1,165 @@
+"""The script's engine: events of the client and time in, what the script says to them out. No Trio in here.
+
+How a script is played. Steps are taken in order, as far as they go without the client: `Emit` at once, `Wait` when its
+time has come, `Close` ends. `Expect` takes the next event that the client has sent. One that does not fit fails a
+strict script; a lenient one answers it as every server does, notes it, and goes on waiting. Audio is let through
+wherever no step is about it, since a microphone does not stop for a script.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from trealtime.emulator.core import read_event
+from trealtime.emulator.ids import Ids
+from trealtime.emulator.refusals import Refusal
+from trealtime.testing.play import Play
+from trealtime.testing.script import (
+    Act,
+    Close,
+    Emit,
+    Event,
+    Expect,
+    RealtimeScriptError,
+    UnexpectedRealtimeSend,
+    Wait,
+)
+from trealtime.testing.staging import StagedCore
+
+__all__ = ["ScriptedCore"]
+
+_MOST_WAITING = 1_000
+_APPEND = "input_audio_buffer.append"
+
+
+class ScriptedCore(StagedCore):
+    """One connection of a scripted server, which plays `play`; the rest are the arguments of `SessionCore`."""
+
+    def __init__(self, ids: Ids, *, play: Play, **options: Any) -> None:
+        super().__init__(ids, **options)
+        self._play = play
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._wait_ends_at: float | None = None
+
+    # ---- as the carrier drives it ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Play what comes before the client has said anything."""
+        self._advance()
+
+    def receive(self, message: str | bytes) -> dict[str, Any] | None:
+        """One message of the client."""
+        try:
+            event = read_event(message)
+        except Refusal:
+            return self.receive_live(message)
+        step = self._play.next_step
+        if event.get("type") != _APPEND:
+            self._play.received.append(event)
+        elif not isinstance(step, Expect) or step.type != _APPEND:
+            return self.receive_live(message)
+        self._waiting.append(event)
+        self._advance()
+        return event
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do."""
+        return min(self._ends_at, math.inf if self._wait_ends_at is None else self._wait_ends_at)
+
+    def tick(self) -> None:
+        """Do what is due."""
+        if self._clock() >= self._ends_at:
+            super().tick()
+        else:
+            self._advance()
+
+    # ---- the script --------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        try:
+            while not self._play.failed and self.ending is None and self._play_step():
+                pass
+        except Exception as error:  # noqa: BLE001  # also from a function of the script: for whoever wrote that
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """The script cannot go on: the connection ends, and whoever runs the test is told why."""
+        self.ending = (1011, "the script failed")
+        self._play.fail(error)
+
+    def _play_step(self) -> bool:
+        """Play the next step; False where it has to wait."""
+        step = self._play.next_step
+        if step is None or isinstance(step, Expect):
+            return self._take_event(step)
+        if isinstance(step, Wait) and not self._wait_is_over(step):
+            return False
+        if isinstance(step, Emit):
+            self._emit_step(step)
+        elif isinstance(step, Close):
+            self.ending = (step.code, step.reason)
+        self._play.position += 1
+        return True
+
+    def _wait_is_over(self, step: Wait) -> bool:
+        if self._wait_ends_at is None:
+            self._wait_ends_at = self._clock() + step.seconds
+        if self._clock() < self._wait_ends_at:
+            if len(self._waiting) > _MOST_WAITING:
+                raise RealtimeScriptError(f"the client sent more than {_MOST_WAITING} events during `{step}`")
+            return False
+        self._wait_ends_at = None
+        return True
+
+    def _take_event(self, step: Expect | None) -> bool:
+        if not self._waiting:
+            return False
+        event = self._waiting[0]
+        problems = ["nothing more is expected"] if step is None else step.differences(event)
+        if problems and self._play.strict:
+            raise UnexpectedRealtimeSend(self._play.mismatch(event, problems), actual=event, expected=step)
+        self._waiting.popleft()
+        if step is None or problems:
+            self._play.ignored.append(event)
+            self.answer(event)
+            if event.get("type") == "response.create":
+                self.finish()
+            return True
+        if step.save_as is not None:
+            self._play.saved[step.save_as] = event
+        self._play.position += 1
+        if step.answered:
+            self.answer(event)
+        elif event["type"] == "response.create":
+            self.unanswered.append(event)
+        return True
+
+    def _emit_step(self, step: Emit) -> None:
+        saved = self._play.saved
+        fields = {name: value(saved) if callable(value) else value for name, value in step.fields.items()}
+        sent = self._emit(step.what, fields)
+        if step.save_as is not None and sent is not None:
+            saved[step.save_as] = sent
+
+    def _emit(self, what: object, fields: Mapping[str, object]) -> Event | None:
+        match what:
+            case str():
+                return self.emit(what, fields)
+            case Act():
+                what.do(self)
+                return None
+            case Mapping():
+                event = {**what, **fields}
+                self.outlet.put(event)
+                return event
+            case list() | tuple():
+                for each in what:
+                    self._emit(each, {})
+                return None
+        if not callable(what):
+            raise TypeError(f"emit takes a type, an event, an act, or a function that makes one, got {what!r}")
+        return self._emit(what(self._play.saved), fields)

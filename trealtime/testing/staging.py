@@ -1,0 +1,190 @@
+"""A session's engine that is told what to say: everything else in it is the emulator's own.
+
+`StagedCore` is what scripts and `ServerEvents` stand on. It hears nobody by itself, and makes no response by itself:
+`respond`, `call`, `user_turn` and their kind write what the live emulator would, in the order that it would.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pybase64
+from numpy.typing import NDArray
+
+from trealtime.audio.formats import parse_audio_format
+from trealtime.audio.pcm import from_int16
+from trealtime.emulator.core import SessionCore
+from trealtime.emulator.ears import SpeechStarted, SpeechStopped, TurnEvent
+from trealtime.emulator.ids import Ids
+from trealtime.emulator.items import Item
+from trealtime.emulator.response import Response
+from trealtime.testing.events import EventDefaults
+
+__all__ = ["ResponseStatus", "StagedCore"]
+
+ResponseStatus = Literal["completed", "cancelled", "incomplete", "failed"]
+
+_CHUNK_MS = 200
+_MS_PER_CHARACTER = 60
+_ARGUMENT_CHARACTERS = 16
+_MOST_UNHEARD = 64
+
+
+class _Prompted:
+    """A turn detector that hears what it is told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[TurnEvent] = []
+        self.is_speaking = False
+
+    def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
+        heard, self.heard = self.heard, []
+        return heard
+
+    def understand(self, words: str) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+
+class StagedCore(SessionCore):
+    """The engine of one session; made with the arguments of `SessionCore`."""
+
+    def __init__(self, ids: Ids, **options: Any) -> None:  # those of SessionCore, from the emulator that makes it
+        self._ears = _Prompted()
+        super().__init__(ids, **{**options, "make_detector": self._make_ears})
+        self.events = EventDefaults(ids, self.session_object)
+        self.unanswered: deque[Mapping[str, Any]] = deque()
+        """Requests for a response that nothing has been sent about."""
+
+        self._asked: deque[Response] = deque()
+        self._unheard: deque[Item] = deque(maxlen=_MOST_UNHEARD)
+        self._on_stage: Response | None = None
+
+    # ---- single events -----------------------------------------------------------------------------------------
+
+    def emit(self, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """An event with its defaults; raises `ValueError`, see `EventDefaults.complete`."""
+        event = self.events.complete(kind, fields)
+        self.outlet.put(event)
+        return event
+
+    def answer(self, event: Mapping[str, Any]) -> None:
+        """What any server says to this event of the client. A response begins, and waits for `respond` or `call`."""
+        self.receive_live(json.dumps(event))
+
+    def receive_live(self, message: str | bytes) -> dict[str, Any] | None:
+        """As the live emulator takes a message, but for the responses."""
+        event = super().receive(message)
+        self._collect()
+        return event
+
+    # ---- responses ---------------------------------------------------------------------------------------------
+
+    def respond(
+        self, text: str, *, audio: bytes | None = None, audio_s: float | None = None, finish: bool = True
+    ) -> None:
+        """A message, spoken or written as the response is; `audio` is in its format, or silence of that length."""
+        response = self._response()
+        response.open_message()
+        for piece in _words(text):
+            response.add_text(piece)
+        if response.modality == "audio":
+            fmt = response.audio_format
+            if audio is None:
+                ms = len(text) * _MS_PER_CHARACTER if audio_s is None else audio_s * 1000
+                audio = from_int16(np.zeros(round(fmt.rate * ms / 1000), np.int16), fmt)
+            size = fmt.bytes_for_ms(_CHUNK_MS)
+            for start in range(0, len(audio), size):
+                if response.speech_began_at is None and not response.over:
+                    self.desk.note_speech(response)
+                response.add_audio(audio[start : start + size])
+        if finish:
+            response.close_item()
+            self.finish()
+
+    def call(self, name: str, arguments: Mapping[str, Any] | str, *, finish: bool = True) -> None:
+        """A function call."""
+        response = self._response()
+        text = arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
+        response.open_call(name)
+        for start in range(0, len(text), _ARGUMENT_CHARACTERS):
+            response.add_arguments(text[start : start + _ARGUMENT_CHARACTERS])
+        response.close_item()
+        if finish:
+            self.finish()
+
+    def finish(
+        self, status: ResponseStatus = "completed", *, reason: str | None = None, error: Mapping[str, str] | None = None
+    ) -> None:
+        """End the response under way."""
+        response, self._on_stage = self._response(), None
+        if status == "completed":
+            response.close_item()
+        self.desk.end(response, status, reason=reason, error=error)  # type: ignore[arg-type]  # any reason may be tried
+        self._collect()
+
+    # ---- the user ----------------------------------------------------------------------------------------------
+
+    def speech_begins(self) -> None:
+        """The user is heard to begin: what the settings make of that (an interrupt) happens."""
+        self._hear(SpeechStarted(round(self.input.position_ms), round(self.input.position_ms)), audio_s=0.1)
+
+    def user_turn(self, transcript: str | None, *, audio_s: float = 1.0) -> None:
+        """The user speaks, or goes on, for `audio_s`, and ends; words are told where the session asked for them."""
+        if not self.input.user_speaks:
+            self.speech_begins()
+        self._hear(SpeechStopped(round(self.input.position_ms + audio_s * 1000)), audio_s=audio_s)
+        self.transcribe(transcript)
+
+    def transcribe(self, transcript: str | None) -> None:
+        """The words of the oldest turn that has none yet, told where the session asked for them; None: they fail."""
+        item = self._unheard.popleft()
+        if transcript is None:
+            self.transcription_failed(item, 0, "The audio could not be transcribed.")
+        else:
+            self.transcribed(item, 0, transcript)
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    def _make_ears(self, detection: Mapping[str, Any] | None, *, start_ms: float = 0.0) -> _Prompted:
+        return self._ears
+
+    def _hear(self, heard: TurnEvent, *, audio_s: float) -> None:
+        fmt = parse_audio_format(self.settings.input_format)
+        silence = from_int16(np.zeros(round(fmt.rate * audio_s), np.int16), fmt)
+        self._ears.heard.append(heard)
+        audio = pybase64.b64encode_as_string(silence)
+        self.input.append({"type": "input_audio_buffer.append", "audio": audio})
+        self._collect()
+
+    def _collect(self) -> None:
+        self._asked.extend(self.desk.started)
+        self.desk.started.clear()
+        self._unheard.extend(self.input.committed)
+        self.input.committed.clear()
+
+    def _response(self) -> Response:
+        """The response that is under way, else one that was asked for, else one that the server begins."""
+        if self._on_stage is not None and not self._on_stage.over:
+            return self._on_stage
+        if not self._asked and self.unanswered:
+            self.answer(self.unanswered.popleft())
+        if not self._asked:
+            self.desk.answer_turn(self.settings)
+            self._collect()
+        # One that was cancelled before it said anything takes nothing more, unless there is a later one.
+        while len(self._asked) > 1 and self._asked[0].over:
+            self._asked.popleft()
+        self._on_stage = self._asked.popleft()
+        return self._on_stage
+
+
+def _words(text: str) -> list[str]:
+    first, *rest = text.split(" ")
+    return [first, *(f" {word}" for word in rest)] if text else []
