@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from trealtime.emulator import EmulatedSession, LoggedEvent
     from trealtime.emulator.chat_brain import ChatBrain
+    from trealtime.emulator.talking import TalkingBrain
 
 __all__ = ["add_parser"]
 
@@ -110,12 +112,13 @@ def _tls(files: list[str] | None) -> ssl.SSLContext | None:
     return context
 
 
-def _brain(arguments: argparse.Namespace) -> ChatBrain | None:
+def _brain(arguments: argparse.Namespace) -> ChatBrain | TalkingBrain:
     from trealtime.emulator.chat_brain import ChatBrain
+    from trealtime.emulator.talking import TalkingBrain
     from trealtime.errors import MissingDependency, SettingsError
 
     if arguments.brain is None:
-        return None
+        return TalkingBrain(random.Random(arguments.seed))
     try:
         return ChatBrain(arguments.brain, model=arguments.brain_model, api_key=os.environ.get("CHAT_API_KEY"))
     except (SettingsError, MissingDependency) as error:
