@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trealtime.emulator.ids import Ids
@@ -23,6 +24,11 @@ class Outlet:
     def put(self, event: dict[str, Any]) -> None:
         """Add one event as it is."""
         self._events.append(event)
+
+    @property
+    def waiting(self) -> Sequence[Mapping[str, Any]]:
+        """The events since `take` was last called, oldest first."""
+        return self._events
 
     def take(self) -> list[dict[str, Any]]:
         """The events since the last call, oldest first."""

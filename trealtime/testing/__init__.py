@@ -2,6 +2,7 @@
 
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.browser import FakePage, open_fake_page
+from trealtime.testing.builders import ServerEvents
 from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.endpoints import FarSide, check_endpoint
 from trealtime.testing.matching import absent, anything
@@ -22,6 +23,7 @@ from trealtime.testing.script import (
     user_begins_to_speak,
     wait,
 )
+from trealtime.testing.scripted_model import RealtimeConnectCall, RealtimeStep, ScriptedRealtimeModel
 from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
 from trealtime.testing.twilio import ClearedBuffer, FakeTwilio, HeardFrame, open_fake_twilio
 from trealtime.testing.wires import check_wire, memory_wire_pair, open_websocket_wire_pair
@@ -35,8 +37,12 @@ __all__ = [
     "FarSide",
     "HeardFrame",
     "MemoryEndpoint",
+    "RealtimeConnectCall",
     "RealtimeScriptError",
+    "RealtimeStep",
+    "ScriptedRealtimeModel",
     "ScriptedServer",
+    "ServerEvents",
     "UnconsumedRealtimeSteps",
     "UnexpectedRealtimeSend",
     "a_function_call",

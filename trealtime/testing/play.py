@@ -41,6 +41,10 @@ class Play:
         """The steps that have not been played."""
         return tuple(self.steps[self.position :])
 
+    def steps_after(self, count: int) -> tuple[Step, ...]:
+        """The steps that have not been played, the first `count` of the script left out."""
+        return tuple(self.steps[max(self.position, count) :])
+
     def fail(self, error: Exception) -> None:
         """The script cannot go on."""
         self.failed = True

@@ -19,6 +19,7 @@ __all__ = [
     "Emit",
     "Event",
     "Expect",
+    "Raise",
     "RealtimeScriptError",
     "Script",
     "Step",
@@ -141,7 +142,17 @@ class Close:
         return f"close {self.code}"
 
 
-Step = Expect | Emit | Wait | Close
+@attrs.frozen
+class Raise:
+    """Let the script end with `error`."""
+
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"raise {self.error!r}"
+
+
+Step = Expect | Emit | Wait | Close | Raise
 Script = Sequence["Step | Script"]
 
 

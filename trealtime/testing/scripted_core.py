@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from trealtime.emulator.core import read_event
@@ -23,6 +24,7 @@ from trealtime.testing.script import (
     Emit,
     Event,
     Expect,
+    Raise,
     RealtimeScriptError,
     UnexpectedRealtimeSend,
     Wait,
@@ -102,6 +104,8 @@ class ScriptedCore(StagedCore):
             self._emit_step(step)
         elif isinstance(step, Close):
             self.ending = (step.code, step.reason)
+        elif isinstance(step, Raise):
+            self.fail(step.error)
         self._play.position += 1
         return True
 
@@ -141,11 +145,12 @@ class ScriptedCore(StagedCore):
     def _emit_step(self, step: Emit) -> None:
         saved = self._play.saved
         fields = {name: value(saved) if callable(value) else value for name, value in step.fields.items()}
-        sent = self._emit(step.what, fields)
+        sent = self.perform(step.what, fields)
         if step.save_as is not None and sent is not None:
             saved[step.save_as] = sent
 
-    def _emit(self, what: object, fields: Mapping[str, object]) -> Event | None:
+    def perform(self, what: object, fields: Mapping[str, object] = MappingProxyType({})) -> Event | None:
+        """Do what an `emit` step does with `what` and `fields`; the event, where it is a single one."""
         match what:
             case str():
                 return self.emit(what, fields)
@@ -158,8 +163,8 @@ class ScriptedCore(StagedCore):
                 return event
             case list() | tuple():
                 for each in what:
-                    self._emit(each, {})
+                    self.perform(each)
                 return None
         if not callable(what):
             raise TypeError(f"emit takes a type, an event, an act, or a function that makes one, got {what!r}")
-        return self._emit(what(self._play.saved), fields)
+        return self.perform(what(self._play.saved), fields)

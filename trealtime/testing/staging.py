@@ -105,8 +105,8 @@ class StagedCore(SessionCore):
                     self.desk.note_speech(response)
                 response.add_audio(audio[start : start + size])
         if finish:
-            response.close_item()
             self.finish()
+        self._collect()
 
     def call(self, name: str, arguments: Mapping[str, Any] | str, *, finish: bool = True) -> None:
         """A function call."""
@@ -118,6 +118,7 @@ class StagedCore(SessionCore):
         response.close_item()
         if finish:
             self.finish()
+        self._collect()
 
     def finish(
         self, status: ResponseStatus = "completed", *, reason: str | None = None, error: Mapping[str, str] | None = None
@@ -168,6 +169,8 @@ class StagedCore(SessionCore):
         self.desk.started.clear()
         self._unheard.extend(self.input.committed)
         self.input.committed.clear()
+        for event in self.outlet.waiting:
+            self.events.note(event)
 
     def _response(self) -> Response:
         """The response that is under way, else one that was asked for, else one that the server begins."""
