@@ -34,7 +34,9 @@ __all__ = [
     "MissingDependency",
     "ProtocolError",
     "RateLimited",
+    "RecordingError",
     "RequestFailed",
+    "ScenarioError",
     "ServerRefused",
     "SessionClosed",
     "SessionNotOpen",
@@ -92,6 +94,18 @@ class SettingsError(TrealtimeError, ValueError):
 
 class AudioFormatError(TrealtimeError, ValueError):
     """Audio was not in the shape asked for: odd-length PCM16, a wrong dtype, an unknown format name."""
+
+
+class RecordingError(TrealtimeError, ValueError):
+    """A file is not a recording of a session; the message names the file and the line."""
+
+
+class ScenarioError(TrealtimeError, ValueError):
+    """A file of scenarios is wrong; `problems` are all that were found, each a line ``file:line: what``."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
 
 
 class MissingDependency(TrealtimeError, ImportError):

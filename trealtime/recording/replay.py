@@ -1,0 +1,145 @@
+"""Replay: a scripted server that says what a recorded one said.
+
+Theory of operation
+1. What the client sent is expected in its order; what the server sent follows it as long after as it did then. Audio of
+   the microphone is not expected: it comes in other pieces each time.
+2. Ids are the client's own to choose, so those that it chooses now take the place of the recorded ones in all that the
+   server says.
+3. Two events of a client are the same when they differ in nothing but ids, audio and the positions that were heard.
+   Settings (``session.update``) may differ: they belong to the agent under test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
+from trealtime.recording.file import left_out, load_recording
+from trealtime.testing.script import Emit, Event, Expect, Script, Step, close, wait
+from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
+
+__all__ = ["replay", "script_of"]
+
+_LOST: Final = (1011, "The recorded connection was lost here.")
+_IDS: Final = frozenset(
+    {"id", "event_id", "item_id", "previous_item_id", "call_id", "response_id", "approval_request_id"}
+)
+_NOT_COMPARED: Final = _IDS | {"metadata", "audio", "audio_end_ms"}
+_SILENCE: Final = {"audio/pcm": b"\x00", "audio/pcmu": b"\xff", "audio/pcma": b"\xd5"}
+
+
+def replay(
+    path: str | Path, *, strict: bool = True, listen: bool = False, host: str = "127.0.0.1", port: int = 0
+) -> AbstractAsyncContextManager[ScriptedServer]:
+    """A server that says to its first client what the recorded one said; to be entered with ``async with``.
+
+    `ScriptedServer.memory_model` is for a runner, in real time or under Trio's mock clock; `listen` opens a socket as
+    well, at `ScriptedServer.url`. With `strict` a client that sends something else than was recorded raises
+    `UnexpectedRealtimeSend` out of the block; without, it is answered as any server answers. What was not replayed when
+    the block ends raises `UnconsumedRealtimeSteps`. Raises `RecordingError` for a file that is no recording.
+    """
+    return open_scripted_server(script_of(path), strict=strict, greet=False, listen=listen, host=host, port=port)
+
+
+def script_of(path: str | Path) -> Script:
+    """The steps that replay a recording, once: to be changed, or played with `open_scripted_server(..., greet=False)`.
+    Raises `RecordingError`."""
+    recording = load_recording(path)
+    names = _Names()
+    steps: list[Step] = []
+    silence = _SILENCE["audio/pcm"]
+    last_at_s = 0.0
+    for entry in recording.events:
+        if not isinstance(entry.event, Mapping):
+            continue  # what cannot be read has no say
+        event = entry.event
+        kind = event.get("type")
+        if entry.sent_by == "client":
+            if kind == "input_audio_buffer.append" or kind not in CLIENT_EVENT_TYPES:
+                continue
+            steps.append(Expect(type=kind, where=_Recorded(event, names)))
+        else:
+            silence = _silence(event, silence)
+            if entry.at_s > last_at_s:
+                steps.append(wait(round(entry.at_s - last_at_s, 6)))
+            steps.append(Emit(what=_Answer(left_out(event, silence=silence), names)))
+        last_at_s = entry.at_s
+    end = recording.closed
+    if end is not None and end.closed_by != "client":
+        steps.append(close(*((end.code, end.reason) if end.closed_by == "server" else _LOST)))
+    return steps
+
+
+def _silence(event: Event, silence: bytes) -> bytes:
+    """The byte of silence in the output format, which the session objects of the server tell."""
+    audio = (event.get("session") or {}).get("audio") or {}
+    return _SILENCE.get(((audio.get("output") or {}).get("format") or {}).get("type", ""), silence)
+
+
+@attrs.define
+class _Names:
+    """What recorded ids are called now."""
+
+    now: dict[str, str] = attrs.field(factory=dict)
+
+    def learn(self, recorded: Any, sent: Any, key: str = "") -> None:
+        if isinstance(recorded, Mapping) and isinstance(sent, Mapping):
+            for name in recorded.keys() & sent.keys():
+                # A value of metadata may be an id too: sessions know their own responses by it.
+                self.learn(recorded[name], sent[name], "id" if key == "metadata" else str(name))
+        elif isinstance(recorded, list) and isinstance(sent, list):
+            for one, other in zip(recorded, sent, strict=False):
+                self.learn(one, other, key)
+        elif key in _IDS and isinstance(recorded, str) and isinstance(sent, str):
+            self.now[recorded] = sent
+
+    def renamed(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: self.renamed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.renamed(each) for each in value]
+        return self.now.get(value, value) if isinstance(value, str) else value
+
+
+@attrs.frozen(repr=False)
+class _Recorded:
+    """Takes the event that was recorded, whatever its ids."""
+
+    _event: Event
+    _names: _Names
+
+    def __call__(self, sent: Event) -> bool:
+        if sent.get("type") != "session.update" and _compared(sent) != _compared(self._event):
+            return False
+        self._names.learn(self._event, sent)
+        return True
+
+    def __repr__(self) -> str:
+        return f"the recording, {json.dumps(_compared(self._event), ensure_ascii=False)[:300]},"
+
+
+@attrs.frozen(repr=False)
+class _Answer:
+    """Makes the event that was recorded, with the ids of today."""
+
+    _event: Event
+    _names: _Names
+
+    def __call__(self, saved: Mapping[str, Event]) -> Event:
+        renamed: Event = self._names.renamed(self._event)
+        return renamed
+
+    def __repr__(self) -> str:
+        return f"the recording ({self._event.get('type')})"
+
+
+def _compared(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _compared(each) for key, each in value.items() if key not in _NOT_COMPARED}
+    return [_compared(each) for each in value] if isinstance(value, list) else value
