@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "confirm",
     "expire_doubt",
+    "playback_in_doubt",
     "speech_began",
     "speech_ended",
     "speech_thrown_away",
@@ -75,16 +76,18 @@ def speech_began(state: State, speech: Speech, now: float, fx: Effects) -> None:
 
 def _begin(state: State, policy: BargeIn, speech: Speech, now: float, fx: Effects) -> None:
     state.doubt = Doubt(policy)
-    gain = 1.0
     if policy.while_unsure == "hold":
         state.ledger.hold(now)
-    elif policy.while_unsure == "duck":
-        gain = 10 ** (policy.duck_db / 20)
-    fx.playback = PlaybackChange(policy.while_unsure, gain)
+    fx.playback = playback_in_doubt(policy)
     state.emit(
         fx,
         RealtimeInterruptionPending(item_id=speech.item_id, while_unsure=policy.while_unsure, info=state.info),
     )
+
+
+def playback_in_doubt(policy: BargeIn) -> PlaybackChange:
+    """What whoever plays does until it is known."""
+    return PlaybackChange(policy.while_unsure, 10 ** (policy.duck_db / 20) if policy.while_unsure == "duck" else 1.0)
 
 
 def speech_ended(state: State, item_id: str, end_ms: int, now: float, fx: Effects) -> None:

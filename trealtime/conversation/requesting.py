@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from trealtime.conversation import commands as cmd
 from trealtime.conversation.approvals import decide, drop_approval, need_known
-from trealtime.conversation.doubt import confirm, speech_began
+from trealtime.conversation.doubt import confirm, playback_in_doubt, speech_began
 from trealtime.conversation.effects import Effects, ResponseResult
 from trealtime.conversation.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime.conversation.guardrails import forget_everything, verdict
@@ -254,6 +254,8 @@ def report_heard(state: State, command: cmd.ReportHeard, now: float, fx: Effects
 
 def use_reports(state: State, command: cmd.UseReports, now: float, fx: Effects) -> None:
     state.ledger.use_reports(command.reporting, now)
+    if command.reporting and state.doubt is not None:
+        fx.playback = playback_in_doubt(state.doubt.policy)
 
 
 def report_dtmf(state: State, command: cmd.ReportDtmf, now: float, fx: Effects) -> None:

@@ -77,7 +77,7 @@ class Attachment:
             self._input.muted = muted
 
     def duck(self, gain_db: float = -12.0) -> None:
-        """Play on, softer by so many decibels, until `resume`. What was held plays on too.
+        """Play on, softer by so many decibels, until `resume`. What `hold` has stopped plays on too.
 
         Raises ValueError for a gain above 0 dB.
         """
@@ -91,7 +91,8 @@ class Attachment:
         self._change("hold")
 
     def resume(self) -> None:
-        """Play as usual: on from where `hold` stopped, as loud as it comes."""
+        """Play as usual: on from where `hold` stopped, as loud as it comes. What a barge-in policy holds or ducks in
+        the meantime stays so until that is decided."""
         self._change("play")
 
     def statistics(self) -> AttachmentStatistics:
@@ -111,4 +112,4 @@ class Attachment:
 
     def _change(self, how: Literal["play", "duck", "hold"], gain: float = 1.0) -> None:
         if self._output is not None:
-            self._output.change_playback(PlaybackChange(how, gain))
+            self._output.change_playback(PlaybackChange(how, gain), by="app")

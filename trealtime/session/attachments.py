@@ -35,6 +35,7 @@ class Attachments:
         self._close_timeout_s = close_timeout_s
         self._tracked = tracked
         self._open: list[Attaching] = []
+        self._policies: list[BargeInPolicy] = []
 
     @asynccontextmanager
     async def attach(
@@ -68,12 +69,19 @@ class Attachments:
         if policy is None:
             yield
             return
+        self._policies.append(policy)
         self._carrier.command(UseBargeIn(policy))
         try:
             yield
         finally:
+            self._policies.remove(policy)
             if self._lifetime.state == "open":
-                self._carrier.command(UseBargeIn(None))
+                self._carrier.command(UseBargeIn(self.barge_in))
+
+    @property
+    def barge_in(self) -> BargeInPolicy | None:
+        """The policy that holds while an endpoint is attached; None where none brought one."""
+        return self._policies[-1] if self._policies else None
 
     def statistics(self) -> tuple[AttachmentStatistics, ...]:
         """Of those whose block has not ended, in the order in which they were opened."""

@@ -8,13 +8,16 @@ Theory of operation
 3. A flush throws away more than was asked for, where another response's audio was queued as well, or where playback is
    only held. That goes back to the pieces that wait, from where it was heard.
 4. What was heard is the endpoint's to say; `Playout` makes item positions of it, and the core's ledger believes them.
+5. Two may hold or duck, the app and a barge-in policy, and neither undoes what the other has asked for: playback is
+   held while one of them holds it, and as soft as the softer one wants it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Final
+from functools import partial
+from typing import Final, Literal
 
 import attrs
 import trio
@@ -64,12 +67,13 @@ class EndpointOutput:
         self._playout = Playout(audio_format)
         self._flushes = 0
         self._gain = Gain()
+        self._asked: dict[Literal["app", "policy"], PlaybackChange] = {}
         self._held = False
         self._resumed = trio.Event()
         self._listening = trio.CancelScope()
         self._playing = trio.CancelScope()
         feed.on_put, feed.on_overflow = self._note_format, self._give_up
-        carrier.on_purge, carrier.on_playback = self.purge, self.change_playback
+        carrier.on_purge, carrier.on_playback = self.purge, partial(self.change_playback, by="policy")
         carrier.command(UseReports(reporting=True))
 
     @property
@@ -155,10 +159,12 @@ class EndpointOutput:
         if not dropped.isdisjoint(self._playout.response_ids):
             self._flush(drop=dropped)
 
-    def change_playback(self, change: PlaybackChange) -> None:
-        """Play as usual, softer, or not for now."""
-        held, self._held = self._held, change.how == "hold"
-        as_loud, self._gain.factor = change.gain == self._gain.factor, change.gain
+    def change_playback(self, change: PlaybackChange, *, by: Literal["app", "policy"]) -> None:
+        """Play as usual, softer, or not for now, as far as one of the two is concerned."""
+        self._asked[by] = change
+        held, self._held = self._held, any(each.how == "hold" for each in self._asked.values())
+        gain = min(each.gain for each in self._asked.values())
+        as_loud, self._gain.factor = gain == self._gain.factor, gain
         if self._held:
             if not held:
                 self._resumed = trio.Event()

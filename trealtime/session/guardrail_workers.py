@@ -34,7 +34,7 @@ from trealtime.session.carrier import Carrier
 from trealtime.session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime.session.lifetime import Lifetime
 
-__all__ = ["GuardrailWorkers", "check_transcription", "guardrail_policy"]
+__all__ = ["GuardrailWorkers", "check_transcribed", "check_transcription", "guardrail_policy"]
 
 _GRACE_S: Final = 0.5
 """How long after its time a guardrail may take to stop, before its check reports without it."""
@@ -151,11 +151,26 @@ def check_transcription(
 ) -> None:
     """Raise `SettingsError` for settings that would leave those without the user's words who need them."""
     audio = merge_settings(session_settings(settings)).audio
-    off = audio is not NOT_SET and audio.input is not NOT_SET and audio.input.transcription is None
-    who = None
+    if audio is not NOT_SET and audio.input is not NOT_SET and audio.input.transcription is None:
+        _check_nobody_needs_words(policy, barge_in)
+
+
+def check_transcribed(barge_in: BargeInPolicy, session: Mapping[str, object] | None) -> None:
+    """As `check_transcription`, for a policy that comes when the server has acknowledged its settings, `session`."""
+    node: object = session
+    for key in ("audio", "input", "transcription"):
+        if not isinstance(node, Mapping) or key not in node:
+            return  # not every server says
+        node = node[key]
+    if node is None:
+        _check_nobody_needs_words(GuardrailPolicy(), barge_in)
+
+
+def _check_nobody_needs_words(policy: GuardrailPolicy, barge_in: BargeInPolicy) -> None:
     if policy.gates_turns:
         who = "input guardrails check the words of the user"
     elif isinstance(barge_in, BargeIn) and barge_in.dismiss == "fillers":
         who = "barge_in knows fillers by the words of the user"
-    if off and who is not None:
-        raise SettingsError([SettingsProblem("audio.input.transcription", None, f"a transcription, because {who}")])
+    else:
+        return
+    raise SettingsError([SettingsProblem("audio.input.transcription", None, f"a transcription, because {who}")])
