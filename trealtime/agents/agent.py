@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, Unpack
 
 import attrs
 
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import ContextT, RunContext
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.handoffs import Handoff
@@ -124,9 +125,7 @@ class RealtimeAgent(Generic[ContextT]):
         """
         if self.instructions is None or isinstance(self.instructions, str):
             return self.instructions
-        text = self.instructions(context, self)
-        if inspect.isawaitable(text):
-            text = await text
+        text: str | None = await answer_of(self.instructions(context, self))
         _require(text is None or isinstance(text, str), "instructions", text, "a callable that returns a str or None")
         return text
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import trio
 
-__all__ = ["call_anywhere", "is_async", "name_of"]
+__all__ = ["answer_of", "call_anywhere", "is_async", "name_of"]
 
 
 def is_async(function: Callable[..., object]) -> bool:
@@ -28,7 +29,24 @@ async def call_anywhere(
         answer = function(*arguments)
     else:
         answer = await trio.to_thread.run_sync(partial(function, *arguments), limiter=thread_limiter)
-    return await answer if inspect.isawaitable(answer) else answer
+    return await answer_of(answer)
+
+
+async def answer_of(answer: object) -> Any:
+    """What a callable returned, or what comes of it where that is awaitable.
+
+    A nursery in it that fails while it is cancelled raises both in one group, which is no Exception: whoever catches
+    those would miss it. Here the failures come out alone; the cancellation comes again at the next checkpoint.
+    """
+    if not inspect.isawaitable(answer):
+        return answer
+    try:
+        return await answer
+    except BaseExceptionGroup as group:
+        cancelled, failures = group.split(trio.Cancelled)
+        if cancelled is None or failures is None:
+            raise
+        raise failures from None
 
 
 def name_of(function: Callable[..., object]) -> str:

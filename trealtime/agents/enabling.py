@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import RunContext
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ async def enabled(things: Sequence[T], context: RunContext[Any], agent: Realtime
 
     async def ask(place: int, rule: Callable[..., object]) -> None:
         try:
-            answer = rule(context, agent)
-            answers[place] = await answer if inspect.isawaitable(answer) else answer
+            answers[place] = await answer_of(rule(context, agent))
         except Exception as error:  # noqa: BLE001  (raised below, without the nursery's group around it)
             first.append(error)
             nursery.cancel_scope.cancel()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, get_args
 import attrs
 import msgspec
 
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import ContextT, RunContext
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 
@@ -181,9 +182,7 @@ class _Invocation(Generic[ContextT]):
     async def __call__(self, context: RunContext[Any], arguments: str) -> RealtimeAgent[ContextT]:
         given = () if self.decoder is None else (self._read(self.decoder, arguments),)
         if self.on_handoff is not None:
-            answer = self.on_handoff(context, *given)
-            if inspect.isawaitable(answer):
-                await answer
+            await answer_of(self.on_handoff(context, *given))
         return self.agent() if callable(self.agent) else self.agent
 
     def _read(self, decoder: msgspec.json.Decoder[Any], arguments: str) -> object:

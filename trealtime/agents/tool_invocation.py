@@ -6,7 +6,6 @@ the run's ``tool_error_formatter``, else ours.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import attrs
 import trio
 
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.tool_output import cap_output, serialise_output
 from trealtime.agents.tool_schema import check_json_object
@@ -93,7 +93,7 @@ async def invoke_tool(
 async def _within_time(tool: FunctionTool, context: ToolContext[Any], arguments: str) -> object:
     seconds = math.inf if tool.timeout is None else tool.timeout
     with trio.move_on_after(seconds):
-        return await tool.on_invoke_tool(context, arguments)
+        return await answer_of(tool.on_invoke_tool(context, arguments))
     raise ToolTimedOut(tool_name=tool.name, timeout=seconds)
 
 
@@ -123,8 +123,7 @@ async def _own_text(
 ) -> tuple[str, tuple[Exception, ...]]:
     default = default_tool_error(context, error)
     try:
-        answer = function(context, error)
-        text = await answer if inspect.isawaitable(answer) else answer
+        text = await answer_of(function(context, error))
     except Exception as trouble:  # noqa: BLE001  (there are better times to die)
         return default, (trouble,)
     if isinstance(text, str):
@@ -149,8 +148,7 @@ async def format_error(
         run_context=context,
     )
     try:
-        answer = formatter(args)
-        text = await answer if inspect.isawaitable(answer) else answer
+        text = await answer_of(formatter(args))
     except Exception as trouble:  # noqa: BLE001  (the default does)
         return default_message, (trouble,)
     if text is None or isinstance(text, str):

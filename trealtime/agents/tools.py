@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 import attrs
 import trio
 
-from trealtime.agents.callables import is_async, name_of
+from trealtime.agents.callables import answer_of, is_async, name_of
 from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.docstrings import DocstringStyle, DocumentedFunction, parse_docstring
 from trealtime.agents.tool_guardrails import ToolInputGuardrail, ToolOutputGuardrail
@@ -312,7 +312,7 @@ class _FunctionCall:
             result = call()
         else:
             result = await trio.to_thread.run_sync(call, limiter=context.thread_limiter)
-        return await result if inspect.isawaitable(result) else result
+        return await answer_of(result)
 
 
 async def _last_value(call: Callable[[], Any], context: ToolContext[Any]) -> object:

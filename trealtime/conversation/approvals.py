@@ -201,7 +201,7 @@ def _answer_hosted(state: State, call_id: str, fx: Effects, *, approve: bool, re
         "approve": approve,
     }
     if reason is not None:
-        item["reason"] = reason
+        item["reason"] = reason.encode(errors="replace").decode()  # no wire carries a lone surrogate
     state.finished_calls.add(call_id)
     state.send(fx, {"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
 

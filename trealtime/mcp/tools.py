@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.tools import FunctionTool, NeedsApproval
 from trealtime.errors import MCPToolError
@@ -47,8 +47,7 @@ async def _passes(server: MCPServer, tool: Tool, context: ToolFilterContext) -> 
     if isinstance(rule, Mapping):
         allowed = rule.get("allowed_tool_names")
         return (allowed is None or tool.name in allowed) and tool.name not in rule.get("blocked_tool_names", ())
-    answer = rule(context, tool)
-    passes = await answer if inspect.isawaitable(answer) else answer
+    passes = await answer_of(rule(context, tool))
     if not isinstance(passes, bool):
         raise TypeError(f"tool_filter of the MCP server {server.name!r} must return a bool, got {passes!r}")
     return passes

@@ -40,6 +40,10 @@ class Reject:
     message: str | None = None
     always: bool = attrs.field(default=False, kw_only=True)
 
+    def __attrs_post_init__(self) -> None:
+        if self.message is not None and not isinstance(self.message, str):
+            raise TypeError(f"the message of a rejection must be a str or None, got {self.message!r}")
+
 
 ApprovalDecision = Approve | Reject
 

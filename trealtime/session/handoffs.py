@@ -21,9 +21,11 @@ import msgspec
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import ToolContext
 from trealtime.agents.handoffs import Handoff
 from trealtime.agents.tool_invocation import ToolErrorKind, format_error
+from trealtime.agents.tool_output import serialise_output
 from trealtime.agents.tools import default_tool_error
 from trealtime.conversation.commands import Command, SendToolOutput, SwitchAgent, UpdateSession, UseTools
 from trealtime.conversation.effects import FunctionCall
@@ -138,7 +140,7 @@ class Agents:
     async def _hand_over(self, call: FunctionCall, handoff: Handoff[Any]) -> None:
         context = self._context(call)
         try:
-            target = await handoff.on_invoke_handoff(context, call.arguments)
+            target = await answer_of(handoff.on_invoke_handoff(context, call.arguments))
             if not isinstance(target, RealtimeAgent):
                 raise TypeError(f"on_invoke_handoff of {handoff.tool_name} must return a RealtimeAgent, got {target!r}")
             new = await self._settings_of(target)
@@ -177,7 +179,7 @@ class Agents:
             )
             failure.__cause__ = trouble
             self._carrier.emit(RealtimeError(error=failure, info=self._info))
-        self._carrier.command(SendToolOutput(call.call_id, text))
+        self._carrier.command(SendToolOutput(call.call_id, serialise_output(text)))
 
     def _context(self, call: FunctionCall) -> ToolContext[Any]:
         return ToolContext(

@@ -238,10 +238,12 @@ class Lifetime:
         except trio.Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001  (kept, and raised by the exit)
-            # A nursery of the task's own makes a group of its cancellation.
-            if isinstance(error, BaseExceptionGroup) and error.split(trio.Cancelled)[1] is None:
+            kept: BaseException | None = error
+            if isinstance(error, BaseExceptionGroup):  # a nursery of the task's own makes one of its cancellation
+                kept = error.split(trio.Cancelled)[1]
+            if kept is None:
                 raise
-            self._keep(error)
+            self._keep(kept)
 
     def _keep(self, error: BaseException) -> None:
         if self._bug is None:

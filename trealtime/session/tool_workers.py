@@ -14,7 +14,6 @@ When the session ends every call ends: its output, if there still is one, goes n
 
 from __future__ import annotations
 
-import inspect
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -22,9 +21,11 @@ from typing import Any, Final
 import attrs
 import trio
 
+from trealtime.agents.callables import answer_of
 from trealtime.agents.context import RunContext, ToolContext
 from trealtime.agents.enabling import enabled
 from trealtime.agents.tool_invocation import ToolErrorKind, ToolOutcome, format_error, invoke_tool
+from trealtime.agents.tool_output import serialise_output
 from trealtime.agents.tools import FunctionTool
 from trealtime.conversation.arguments import parsed_arguments
 from trealtime.conversation.commands import ReportNeed, SendToolOutput
@@ -136,8 +137,9 @@ class ToolWorkers:
                 if work.decided:
                     outcome = await self._refused(work.call) or await self._run(work)
             if work.scope.cancelled_caught:
-                what = f"The call of {work.call.name} was cancelled by an interrupt."
-                outcome = await self._failure("cancelled", f"{what} It may have had some of its effects.", work.call)
+                effects = "It may have had some of its effects." if work.started else "It was not made."
+                what = f"The call of {work.call.name} was cancelled by an interrupt. {effects}"
+                outcome = await self._failure("cancelled", what, work.call)
         finally:
             work.done.set()
             if self._works.get(work.call.call_id) is work:
@@ -173,8 +175,7 @@ class ToolWorkers:
         if arguments is None:  # somebody should look at what nobody can read (B203)
             return True
         try:
-            answer = tool.needs_approval(self._context(call), arguments, call.call_id)
-            return bool(await answer if inspect.isawaitable(answer) else answer)
+            return bool(await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)))
         except Exception as error:  # noqa: BLE001  (where it is unknown whether to ask, somebody is asked)
             self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
             return True
@@ -219,7 +220,8 @@ class ToolWorkers:
         for error in outcome.errors:
             self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
         nothing_to_tell = outcome.failure is None and outcome.value is None
-        self._carrier.command(SendToolOutput(call.call_id, outcome.output, nothing_to_tell=nothing_to_tell))
+        output = serialise_output(outcome.output)  # refusals are in words of the user's, as they are
+        self._carrier.command(SendToolOutput(call.call_id, output, nothing_to_tell=nothing_to_tell))
         if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
             self._carrier.emit(
                 RealtimeToolEnd(

@@ -1,0 +1,132 @@
+"""Callables of the user's that fail while they are being cancelled: a nursery raises failure and cancellation in one
+group, and that ends no session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
+from trealtime.agents.tool_guardrails import tool_input_guardrail, tool_output_guardrail
+from trealtime.agents.tools import function_tool
+
+
+async def fail_when_cancelled(*_: object) -> Any:
+    """Like a client that two tasks share, and that cannot say goodbye."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise LookupError("no goodbye")
+
+
+def outputs(connection: Any) -> list[str]:
+    items = [event["item"] for event in connection.of("conversation.item.create")]
+    return [item["output"] for item in items if item["type"] == "function_call_output"]
+
+
+NOT_MADE = "The call of search was cancelled by an interrupt. It was not made."
+UNCHECKED = "because the call could not be checked."
+
+PLACES = {
+    "is_enabled": ({"is_enabled": fail_when_cancelled}, "The tool search failed."),
+    "needs_approval": ({"needs_approval": fail_when_cancelled}, NOT_MADE),
+    "tool_input_guardrails": ({"tool_input_guardrails": [tool_input_guardrail(fail_when_cancelled)]}, UNCHECKED),
+    "tool": ({}, "An error occurred while running the tool search: LookupError: no goodbye"),
+    "failure_error_function": ({"failure_error_function": fail_when_cancelled}, "LookupError: gone"),
+    "tool_output_guardrails": ({"tool_output_guardrails": [tool_output_guardrail(fail_when_cancelled)]}, "withheld"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_call_is_answered_and_the_session_lives(autojump_clock, service, make_runner, place, closed) -> None:
+    options, text = PLACES[place]
+    enabled = options.get("is_enabled", True)
+
+    async def search() -> str:
+        if place == "tool":
+            await fail_when_cancelled()
+        elif place == "failure_error_function":
+            raise LookupError("gone")
+        return "found"
+
+    async def is_enabled(*_: object) -> bool:
+        if enabled is True or not service.connections:  # offered, and then asked again
+            return True
+        return bool(await fail_when_cancelled())
+
+    tool = function_tool(search, **{"on_interrupt": "cancel", **options, "is_enabled": is_enabled})
+    async with make_runner(tools=[tool]).session() as session:
+        await service.last.begin()
+        await service.last.call("search", "{}")
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+        assert outputs(service.last) == []
+        if not closed:
+            await session.interrupt()
+            await trio.testing.wait_all_tasks_blocked()
+            (output,) = outputs(service.last)
+            assert text in output
+            assert session.outcome is None
+    assert session.outcome.clean
+
+
+async def test_an_approval_handler_that_is_not_wanted_any_more(autojump_clock, service, make_runner) -> None:
+    @function_tool(needs_approval=True)
+    async def search() -> str:
+        return "found"
+
+    async with make_runner(tools=[search], approval_handler=fail_when_cancelled).session() as session:
+        await service.last.begin()
+        await service.last.call("search", "{}")
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await session.approve_tool_call("call_1")
+        await trio.testing.wait_all_tasks_blocked()
+        assert outputs(service.last) == ["found"]
+        assert session.outcome is None
+
+
+async def test_a_guardrail_whose_verdict_is_not_wanted_any_more(autojump_clock, service, make_runner) -> None:
+    @output_guardrail
+    async def quick(*_: object) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(None, tripwire_triggered=True)
+
+    slow = output_guardrail(fail_when_cancelled)
+    checks = {"debounce_text_length": 3}
+    runner = make_runner(output_guardrails=[slow, quick], guardrails_settings={**checks, "timeout_s": 1})
+    async with runner.session() as session, session.subscribe("guardrail_tripped") as feed:
+        await session.send_message("Hello.")
+        await service.last.reply()
+        assert (await feed.receive()).guardrail_results[0].guardrail is quick
+        await trio.testing.wait_all_tasks_blocked()
+        assert session.outcome is None
+
+
+# ---- words that no wire can carry -----------------------------------------------------------------------------------
+
+
+async def test_a_lone_surrogate_in_what_the_model_is_to_read_is_a_question_mark(
+    autojump_clock, service, make_runner
+) -> None:
+    @function_tool(needs_approval=True)
+    async def search() -> str:
+        return "found"
+
+    runner = make_runner(tools=[search], tool_error_formatter=lambda args: "not there \ud800")
+    async with runner.session() as session:
+        await service.last.begin()
+        await service.last.call("search", "{}")
+        await service.last.call("fly", "{}", call_id="call_2")
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+        await session.reject_tool_call("call_1", rejection_message="no \ud800")
+        await service.last.expect("response.create")
+        assert outputs(service.last) == ["not there ?", "no ?"]
+        with pytest.raises(TypeError, match="the message of a rejection must be a str or None, got 5"):
+            await session.reject_tool_call("call_9", rejection_message=5)
