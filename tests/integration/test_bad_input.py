@@ -113,7 +113,11 @@ def calls_of(session: RealtimeSession[Any]) -> dict[str, Callable[[], Any]]:
         if name.startswith("_") or name in AT_ANY_TIME:
             continue
         parameters = inspect.signature(method).parameters.values()
-        needed = [each for each in parameters if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
+        needed = [
+            each
+            for each in parameters
+            if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        ]
         named = {each.name: ARGUMENTS[each.name] for each in needed if each.kind is each.KEYWORD_ONLY}
         rest = [ARGUMENTS[each.name] for each in needed if each.kind is not each.KEYWORD_ONLY]
         calls[name] = _called(method, *rest, **named)

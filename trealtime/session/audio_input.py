@@ -3,12 +3,17 @@ here."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Final, Protocol, runtime_checkable
 
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import AudioFormatError
+from trealtime.session.outbox import MicrophoneAudio
 
-__all__ = ["AudioData", "SampleArray", "audio_bytes"]
+__all__ = ["AudioData", "SampleArray", "audio_bytes", "microphone_pieces"]
+
+MAX_PIECE: Final = 8 * 2**20
+"""The longest audio sent in one event: its base64 stays below the 15 MiB that the server takes."""
 
 
 @runtime_checkable
@@ -49,3 +54,9 @@ def audio_bytes(data: AudioData, audio_format: AudioFormat) -> bytes:
         packed: bytes = data.astype("<i2").tobytes()
         return packed
     raise TypeError(f"audio is bytes or an int16 array, got {type(data).__name__}")
+
+
+def microphone_pieces(data: bytes) -> Iterator[MicrophoneAudio]:
+    """The bytes as events that are short enough to be sent."""
+    for start in range(0, len(data), MAX_PIECE):
+        yield MicrophoneAudio(data[start : start + MAX_PIECE])

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, Literal
+from typing import Any, Generic, Unpack
 
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import ContextT, RunContext
-from trealtime.agents.enabling import enabled
-from trealtime.agents.tools import FunctionTool
 from trealtime.audio.formats import AudioFormat
 from trealtime.conversation.barge_in import BargeInPolicy
 from trealtime.conversation.commands import (
     BeginUninterruptible,
     CancelResponse,
     ClearAudio,
-    Command,
     CommitAudio,
     CreateItem,
     CreateResponse,
@@ -29,57 +25,37 @@ from trealtime.conversation.commands import (
     DeleteItem,
     EndUninterruptible,
     Interrupt,
-    OpenSession,
     RetrieveItem,
     SendRaw,
     TruncateItem,
-    UseTools,
 )
-from trealtime.conversation.conversation import Conversation
-from trealtime.conversation.effects import ApprovalRequest, FunctionCall
-from trealtime.conversation.events import EventInfo, LimitUse, RealtimeSessionEvent
-from trealtime.conversation.handoffs import AgentSwitch
-from trealtime.conversation.ids import IdSource
+from trealtime.conversation.effects import ApprovalRequest
+from trealtime.conversation.events import RealtimeSessionEvent
 from trealtime.conversation.items import RealtimeItem
 from trealtime.conversation.prices import Cost
 from trealtime.conversation.usage import TranscriptionUsage, Usage
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import ConnectFailed, SessionClosed, SettingsError, SettingsProblem
-from trealtime.mcp.connections import Connections
+from trealtime.errors import SessionClosed
 from trealtime.protocol.user_input import UserInput, message_item
-from trealtime.protocol.validation import NOT_SET
-from trealtime.session import config
 from trealtime.session.agent_settings import SettingsInput
-from trealtime.session.approvals import ApprovalWorkers
+from trealtime.session.approvals import Reject
 from trealtime.session.attachment import Attachment
-from trealtime.session.attachments import Attachments
-from trealtime.session.audio_input import AudioData, audio_bytes
-from trealtime.session.carrier import Carrier
+from trealtime.session.audio_input import AudioData, audio_bytes, microphone_pieces
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig, barge_in_policy
-from trealtime.session.endpoint_output import EVENTS
-from trealtime.session.guardrail_workers import GuardrailWorkers, check_transcription, guardrail_policy
-from trealtime.session.handoffs import Agents
-from trealtime.session.hooks import HookCalls
-from trealtime.session.lifetime import Lifetime
-from trealtime.session.listening import Listening
+from trealtime.session.entering import entered
+from trealtime.session.guardrail_workers import check_transcribed, check_transcription
 from trealtime.session.mailbox import Feed, Overflow, check_event_types
-from trealtime.session.mcp_servers import SessionMCPServers
 from trealtime.session.model_shim import SessionModel
-from trealtime.session.opening import connection_target, default_model_name, opening
-from trealtime.session.outbox import MicrophoneAudio, Outbox
 from trealtime.session.outcome import CloseOutcome
+from trealtime.session.parts import SessionParts
 from trealtime.session.response import SessionResponse
-from trealtime.session.response_params import Modality, check_sendable, response_params
+from trealtime.session.response_params import ResponseOptions, response_params
+from trealtime.session.sendable import sendable_event, sendable_item
 from trealtime.session.statistics import SessionStatistics
-from trealtime.session.tool_workers import ToolWorkers
 from trealtime.session.turn import Turn, collect
-from trealtime.session.waiters import Ticket, Tickets
 from trealtime.transport.models import RealtimeModel
 
 __all__ = ["RealtimeSession"]
-
-MAX_PIECE: Final = 8 * 2**20
-"""The longest audio sent in one event: its base64 stays below the 15 MiB that the server takes."""
 
 
 class RealtimeSession(Generic[ContextT]):
@@ -103,65 +79,11 @@ class RealtimeSession(Generic[ContextT]):
         run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._model = model
-        self._run = config.run_config(run_config)
-        self._config = config.model_config(model_config)
-        self._context: RunContext[Any] = RunContext(context)
-        self._info = EventInfo(self._context)
-        self._ids = IdSource(rng) if rng is not None else IdSource()
-        tracker = None if self._config.playback_tracker is NOT_SET else self._config.playback_tracker
-        self._policy = guardrail_policy(self._run, agent)
-        core = Conversation(
-            agent=agent,
-            info=self._info,
-            ids=self._ids,
-            position=tracker.position if tracker is not None else None,
-            barge_in=self._run.barge_in,
-            raw_events=self._run.raw_events,
-            cancel_grace_s=self._run.cancel_grace_s,
-            response_timeout_s=self._run.response_timeout_s,
-            after_tool=self._run.after_tool,
-            approval_timeout_s=self._run.approval_timeout_s,
-            guardrails=self._policy,
-            prices=self._run.prices,
-            limits=self._run.limits,
-        )
-        outbox = Outbox(audio_bound_s=self._run.input_buffer_s, event_bound=self._run.outbox_events)
-        self._carrier = Carrier(core, outbox, Tickets(lambda: self._ids.next("ticket")))
-        self._lifetime = Lifetime(self._carrier, self._run.close_timeout_s)
-        self._tools = ToolWorkers(self._carrier, self._lifetime, self._info, self._run)
-        self._lifetime.on_wind_down = self._tools.wind_down
-        servers = Connections(self._run.close_timeout_s / 2)
-        self._servers = SessionMCPServers(self._carrier, self._lifetime, self._info, servers)
-        self._lifetime.on_tools_ended = self._servers.close
-        approvals = ApprovalWorkers(
-            self._carrier, self._lifetime, self._info, self._run.approval_handler, threads=self._run.tool_concurrency
-        )
-        self._carrier.on_ask = approvals.start
-        self._carrier.on_withdraw = approvals.cancel
-        self._agents = Agents(self._carrier, self._lifetime, self._info, self._run, self._config, self._servers)
-        self._servers.on_change = self._agents.renew_served
-        checks = GuardrailWorkers(self._carrier, self._lifetime, self._info, self._run.guardrails_settings)
-        self._carrier.on_check = checks.start
-        self._carrier.on_cancel_checks = checks.cancel
-        self._carrier.on_call = self._start_call
-        self._carrier.on_switched = self._switched
-        self._hooks = HookCalls(self._run.hooks, self._info, self._run.close_timeout_s / 2)
-        self._hooked(agent)
-        self._carrier.on_cancel_call = self._tools.cancel
-        self._carrier.on_limit = self._end_at
-        if tracker is not None:
-            self._carrier.on_playback_reset = tracker.on_interrupted
-            self._carrier.on_output_format = tracker.set_audio_format
-        own = self._new_feed("the session's feed", unread_s=self._run.unread_buffer_s)
-        self._attachments = Attachments(
-            self._carrier,
-            self._lifetime,
-            lambda: self._new_feed("an endpoint", types=EVENTS, playback=False, tells_loss=False),
-            close_timeout_s=self._run.close_timeout_s / 2,
-            tracked=tracker is not None,
-        )
-        self._listening = Listening(own, lambda: self._new_feed("another loop over the session"))
+        parts = SessionParts(model, agent, context, model_config=model_config, run_config=run_config, rng=rng)
+        self._parts = parts
+        self._carrier = parts.carrier
+        self._lifetime = parts.lifetime
+        self._asking = parts.asking
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._task: trio.lowlevel.Task | None = None
 
@@ -177,7 +99,7 @@ class RealtimeSession(Generic[ContextT]):
         if self._scope is not None:
             raise RuntimeError("this session has been entered before: a session is entered once, build another")
         self._task = trio.lowlevel.current_task()
-        self._scope = self._open()
+        self._scope = entered(self._parts)
         await self._scope.__aenter__()
         return self
 
@@ -193,44 +115,6 @@ class RealtimeSession(Generic[ContextT]):
         if self._scope is None or trio.lowlevel.current_task() is not self._task:
             raise RuntimeError("a session is left by the task that entered it")
         return await self._scope.__aexit__(kind, error, traceback)
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[None]:
-        async with self._servers.open(), self._connect():
-            yield
-
-    @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[None]:
-        begin = await opening(
-            self.current_agent,
-            self._context,
-            self._run,
-            self._config,
-            model_name=default_model_name(self._model, self._config),
-            served=await self._servers.tools_of(self.current_agent),
-        )
-        check_sendable(begin.payload, "settings")
-        check_transcription(self._policy, self._run.barge_in, begin.own.settings)
-        self._agents.begin(begin.own, begin.payload)
-        self._carrier.command(UseTools(begin.own.offer.callable, begin.own.offer.handoff_names))
-        ticket = self._carrier.tickets.open()
-
-        async def become_ready() -> None:
-            with trio.move_on_after(self._run.ready_timeout_s) as waiting:
-                await self._answer(ticket)
-                config.check_priced(self._run, self._carrier.core.model)
-                self._hooks.opened(self.current_agent)
-                self._lifetime.start_tool(self._hooks.run)
-                self._servers.opened()
-            if waiting.cancelled_caught:
-                raise ConnectFailed(
-                    "the server took the connection and did not make the session ready within "
-                    f"{self._run.ready_timeout_s:g} s"
-                )
-
-        connection = self._model.connect(connection_target(self._config, begin.own.settings))
-        async with self._lifetime.run(connection, OpenSession(begin.payload, ticket.id), become_ready):
-            yield
 
     async def enter(self) -> RealtimeSession[ContextT]:
         """Not here: a session's tasks live in a nursery, which has to end somewhere. Raises RuntimeError.
@@ -279,7 +163,7 @@ class RealtimeSession(Generic[ContextT]):
         A second task that iterates meanwhile gets its own events from then on; loops of one task share theirs. Audio
         taken here counts as being played from then on. Raises `SlowConsumer` past the feed's bounds.
         """
-        return self._listening.begin()
+        return self._parts.listening.begin()
 
     def subscribe(
         self,
@@ -297,7 +181,7 @@ class RealtimeSession(Generic[ContextT]):
         """
         allowed = check_event_types(types)
         self._lifetime.check_open()
-        return self._new_feed(
+        return self._parts.feeds.new(
             f"subscribe({', '.join(map(repr, types))})",
             types=allowed,
             buffer_s=buffer_s,
@@ -325,10 +209,13 @@ class RealtimeSession(Generic[ContextT]):
         one endpoint that speaks and one that plays, which may be two: RuntimeError for more.
 
         `barge_in` says when speech interrupts while this is attached, in place of that of the run config; the server is
-        told what differs. Raises `SettingsError` for what is no such policy.
+        told what differs. Raises `SettingsError` for what is no such policy, and for one that judges by words that nobody
+        transcribes.
         """
         policy = None if barge_in is None else barge_in_policy(barge_in)
-        return self._attachments.attach(endpoint, coalesce_ms=coalesce_ms, barge_in=policy)
+        if policy is not None:
+            check_transcribed(policy, self.settings)
+        return self._parts.attachments.attach(endpoint, coalesce_ms=coalesce_ms, barge_in=policy)
 
     @property
     def history(self) -> list[RealtimeItem]:
@@ -363,7 +250,7 @@ class RealtimeSession(Generic[ContextT]):
     @property
     def context(self) -> RunContext[Any]:
         """The run context."""
-        return self._context
+        return self._parts.context
 
     @property
     def settings(self) -> Mapping[str, Any] | None:
@@ -382,18 +269,7 @@ class RealtimeSession(Generic[ContextT]):
 
     def statistics(self) -> SessionStatistics:
         """Numbers about this session; at any time."""
-        carrier = self._carrier
-        return SessionStatistics(
-            conversation=carrier.core.counters(),
-            outbox=carrier.outbox.statistics(),
-            feeds=tuple(feed.statistics() for feed in carrier.feeds),
-            guardrails=carrier.core.guardrail_counters(),
-            wire=self._lifetime.wire_statistics(),
-            attachments=self._attachments.statistics(),
-            tools_active=self._tools.active + carrier.core.handing_over,
-            approvals_pending=len(carrier.core.pending_approvals),
-            questions_open=len(carrier.tickets),
-        )
+        return self._parts.statistics()
 
     async def wait_for_playback(self) -> None:
         """Wait until the user has heard everything that the agent has said, an answer in the making included.
@@ -415,17 +291,7 @@ class RealtimeSession(Generic[ContextT]):
 
     @asynccontextmanager
     async def respond(
-        self,
-        input: UserInput | None = None,
-        *,
-        instructions: str | None = None,
-        output_modalities: Sequence[Modality] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        tools: Sequence[FunctionTool | Mapping[str, Any]] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        max_output_tokens: int | Literal["inf"] | None = None,
-        out_of_band: bool = False,
-        input_items: Sequence[UserInput] | None = None,
+        self, input: UserInput | None = None, **options: Unpack[ResponseOptions]
     ) -> AsyncIterator[SessionResponse]:
         """Ask for a response that belongs to a scope: ``async with session.respond("...") as response``.
 
@@ -437,30 +303,19 @@ class RealtimeSession(Generic[ContextT]):
         input and answer out of the conversation: the model then sees only `input_items`, if given, and `input`.
         `input_items` replaces what the model sees of the conversation.
         """
-        if tools is not None:
-            tools = await enabled(tools, self._context, self.current_agent)
-        params = response_params(
-            instructions=instructions,
-            output_modalities=output_modalities,
-            metadata=metadata,
-            tools=tools,
-            tool_choice=tool_choice,
-            max_output_tokens=max_output_tokens,
-            out_of_band=out_of_band,
-            context=input_items,
-        )
-        item = None if input is None else message_item(input, item_id=self._ids.new("item"))
-        if item is not None and out_of_band:
+        params, tools = await response_params(options, self._parts.context, self.current_agent)
+        item = None if input is None else message_item(input, item_id=self._parts.ids.new("item"))
+        if item is not None and "conversation" in params:
             params["input"] = [*params.get("input", ()), item]
             item = None
-        await self._room()
+        await self._asking.room()
         ticket = self._carrier.tickets.open()
-        feed = self._new_feed("a response", responses=[], playback=False)
+        feed = self._parts.feeds.new("a response", responses=[], playback=False)
         self._carrier.followers[ticket.id] = feed
         response = SessionResponse(self._carrier, self._lifetime, ticket, feed)
         if item is not None:
             self._carrier.command(CreateItem(item, said=True))
-        self._carrier.command(CreateResponse(params or None, ticket=ticket.id, tools=tools or ()))
+        self._carrier.command(CreateResponse(params or None, ticket=ticket.id, tools=tools))
         try:
             yield response
         except BaseException:
@@ -468,36 +323,14 @@ class RealtimeSession(Generic[ContextT]):
             raise
         response.leave(failed=False)
 
-    async def ask(
-        self,
-        input: UserInput | None = None,
-        *,
-        instructions: str | None = None,
-        output_modalities: Sequence[Modality] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        tools: Sequence[FunctionTool | Mapping[str, Any]] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        max_output_tokens: int | Literal["inf"] | None = None,
-        out_of_band: bool = False,
-        input_items: Sequence[UserInput] | None = None,
-    ) -> Turn:
+    async def ask(self, input: UserInput | None = None, **options: Unpack[ResponseOptions]) -> Turn:
         """Say `input` and wait for the whole answer, tool calls included. Arguments as in `respond`.
 
         If cancelled, the answer is cancelled on the server too. Its audio counts as handed out when this returns.
         Raises `ServerRefused` when the server makes no response; a response that fails or is cut is a `Turn` that
         says so.
         """
-        async with self.respond(
-            input,
-            instructions=instructions,
-            output_modalities=output_modalities,
-            metadata=metadata,
-            tools=tools,
-            tool_choice=tool_choice,
-            max_output_tokens=max_output_tokens,
-            out_of_band=out_of_band,
-            input_items=input_items,
-        ) as response:
+        async with self.respond(input, **options) as response:
             return await collect(response, self.history_of)
 
     def history_of(self, item_ids: Collection[str]) -> tuple[RealtimeItem, ...]:
@@ -513,8 +346,8 @@ class RealtimeSession(Generic[ContextT]):
         [...]}``. The answer follows a response that is running; messages sent meanwhile are answered together. Raises
         `SettingsError` naming every part that cannot be sent.
         """
-        item = message_item(message, item_id=self._ids.new("item"))
-        await self._room()
+        item = message_item(message, item_id=self._parts.ids.new("item"))
+        await self._asking.room()
         self._carrier.command(CreateItem(item, said=True))
         self._carrier.command(CreateResponse(automatic=True))
 
@@ -526,7 +359,7 @@ class RealtimeSession(Generic[ContextT]):
         `AudioFormatError` for PCM16 of odd length and for arrays of another type or shape.
         """
         data = self._audio(audio)
-        await self._room(audio=True)
+        await self._asking.room(audio=True)
         self._queue_audio(data, commit=commit)
 
     def send_audio_nowait(self, audio: AudioData, *, commit: bool = False) -> bool:
@@ -541,43 +374,21 @@ class RealtimeSession(Generic[ContextT]):
 
     async def commit_audio(self) -> None:
         """End the user's turn here (manual turns): what was sent becomes an item. It asks for no answer."""
-        await self._send(CommitAudio())
+        await self._asking.send(CommitAudio())
 
     async def clear_audio(self) -> None:
         """Throw away the microphone audio that is not committed yet."""
-        await self._send(ClearAudio())
+        await self._asking.send(ClearAudio())
 
     # ---- responses -----------------------------------------------------------------------------------------------
 
-    async def create_response(
-        self,
-        *,
-        instructions: str | None = None,
-        output_modalities: Sequence[Modality] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        tools: Sequence[FunctionTool | Mapping[str, Any]] | None = None,
-        tool_choice: str | Mapping[str, Any] | None = None,
-        max_output_tokens: int | Literal["inf"] | None = None,
-        out_of_band: bool = False,
-        input_items: Sequence[UserInput] | None = None,
-    ) -> None:
+    async def create_response(self, **options: Unpack[ResponseOptions]) -> None:
         """Ask for a response, which comes as events. Arguments as in `respond`, which is the form that can wait for it.
 
         It is sent when no other response of the conversation is running; requests keep their order.
         """
-        if tools is not None:
-            tools = await enabled(tools, self._context, self.current_agent)
-        params = response_params(
-            instructions=instructions,
-            output_modalities=output_modalities,
-            metadata=metadata,
-            tools=tools,
-            tool_choice=tool_choice,
-            max_output_tokens=max_output_tokens,
-            out_of_band=out_of_band,
-            context=input_items,
-        )
-        await self._send(CreateResponse(params or None, tools=tools or ()))
+        params, tools = await response_params(options, self._parts.context, self.current_agent)
+        await self._asking.send(CreateResponse(params or None, tools=tools))
 
     async def interrupt(self) -> None:
         """Stop the agent now: its queued audio is dropped, the server stops and is told what was heard.
@@ -585,9 +396,7 @@ class RealtimeSession(Generic[ContextT]):
         It takes effect before this waits for anything, so cancelling it undoes nothing. With nothing to interrupt it
         does nothing.
         """
-        self._lifetime.check_open()
-        self._carrier.command(Interrupt("app"))
-        await trio.lowlevel.checkpoint()
+        await self._asking.now(Interrupt("app"))
 
     @contextmanager
     def uninterruptible(self) -> Iterator[None]:
@@ -609,9 +418,7 @@ class RealtimeSession(Generic[ContextT]):
     async def cancel_response(self, response_id: str | None = None) -> None:
         """Cancel one response and its audio: the one named, else the one that the conversation is in. As
         `interrupt`."""
-        self._lifetime.check_open()
-        self._carrier.command(CancelResponse(response_id))
-        await trio.lowlevel.checkpoint()
+        await self._asking.now(CancelResponse(response_id))
 
     # ---- approvals -----------------------------------------------------------------------------------------------
 
@@ -634,9 +441,8 @@ class RealtimeSession(Generic[ContextT]):
     ) -> bool:
         """Answer a call that waits for approval with a refusal: the model reads `rejection_message`; None: what the
         ``tool_error_formatter`` of the run config says. Everything else as in `approve_tool_call`."""
-        return await self._decide(
-            DecideApproval(call_id=call_id, approve=False, always=always, message=rejection_message)
-        )
+        message = Reject(rejection_message).message
+        return await self._decide(DecideApproval(call_id=call_id, approve=False, always=always, message=message))
 
     # ---- items ---------------------------------------------------------------------------------------------------
 
@@ -647,27 +453,22 @@ class RealtimeSession(Generic[ContextT]):
         the item it comes after (None: at the end, ``"root"``: first). If cancelled while it waits, the item may be
         there. Raises `ServerRefused`.
         """
-        item_id = self._ids.new("item")
-        if isinstance(item, Mapping) and item.get("type", "message") != "message":
-            wire = {"id": item_id, **item}
-        else:
-            wire = message_item(item, item_id=item_id)
-        check_sendable(wire, "item")
-        await self._request(lambda ticket: CreateItem(wire, previous_item_id, ticket))
+        wire = sendable_item(item, item_id=self._parts.ids.new("item"))
+        await self._asking.request(lambda ticket: CreateItem(wire, previous_item_id, ticket))
         return str(wire["id"])
 
     async def delete_item(self, item_id: str) -> None:
         """Take an item out of the conversation and wait for the server to do so. Raises `ServerRefused`."""
-        await self._request(lambda ticket: DeleteItem(item_id, ticket))
+        await self._asking.request(lambda ticket: DeleteItem(item_id, ticket))
 
     async def truncate_item(self, item_id: str, *, content_index: int = 0, audio_end_ms: int) -> None:
         """Cut what the agent said at `audio_end_ms`, for the model's memory; wait for the server. Raises
         `ServerRefused`."""
-        await self._request(lambda ticket: TruncateItem(item_id, content_index, audio_end_ms, ticket))
+        await self._asking.request(lambda ticket: TruncateItem(item_id, content_index, audio_end_ms, ticket))
 
     async def retrieve_item(self, item_id: str) -> RealtimeItem:
         """An item as the server has it, with its audio. Raises `ServerRefused`."""
-        item: RealtimeItem = await self._request(lambda ticket: RetrieveItem(item_id, ticket))
+        item: RealtimeItem = await self._asking.request(lambda ticket: RetrieveItem(item_id, ticket))
         return item
 
     # ---- the session itself --------------------------------------------------------------------------------------
@@ -678,9 +479,10 @@ class RealtimeSession(Generic[ContextT]):
         What is not in `settings` stays. If cancelled while it waits, the change may be made. Raises `SettingsError`
         for what cannot be sent, `SettingsRefused` for what the server does not take.
         """
-        check_transcription(self._policy, self._run.barge_in, settings)
-        await self._room()
-        return await self._agents.update_settings(settings)
+        for policy in filter(None, (self._parts.run.barge_in, self._parts.attachments.barge_in)):
+            check_transcription(self._parts.guardrails, policy, settings)
+        await self._asking.room()
+        return await self._parts.agents.update_settings(settings)
 
     async def update_agent(self, agent: RealtimeAgent[Any]) -> None:
         """Put another agent in charge and wait for the server; only what differs is sent.
@@ -694,8 +496,8 @@ class RealtimeSession(Generic[ContextT]):
         """
         if not isinstance(agent, RealtimeAgent):
             raise TypeError(f"agent must be a RealtimeAgent, got {type(agent).__name__}")
-        await self._room()
-        await self._agents.update_agent(agent)
+        await self._asking.room()
+        await self._parts.agents.update_agent(agent)
 
     async def send_raw(self, event: Mapping[str, Any]) -> None:
         """Send a client event as it is: ``{"type": ..., ...}``, or the SDK's ``{"type": ..., "other_data": {...}}``.
@@ -703,102 +505,20 @@ class RealtimeSession(Generic[ContextT]):
         A ``response.create`` takes its turn like any other. Raises `SettingsError` for an event without a type,
         TypeError for what has no JSON form.
         """
-        kind, other = event.get("type"), event.get("other_data")
-        if not isinstance(kind, str) or not kind:
-            raise SettingsError([SettingsProblem("type", kind, "the type of a client event, a string")], what="event")
-        wire = {"type": kind, **other} if isinstance(other, Mapping) and len(event) == 2 else dict(event)
-        check_sendable(wire, "event")
-        await self._send(SendRaw(wire))
+        await self._asking.send(SendRaw(sendable_event(event)))
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
     async def _decide(self, decision: DecideApproval) -> bool:
-        self._lifetime.check_open()
         pending = any(request.call_id == decision.call_id for request in self.pending_approvals)
-        self._carrier.command(decision)
-        await trio.lowlevel.checkpoint()
+        await self._asking.now(decision)
         return pending
-
-    def _start_call(self, call: FunctionCall) -> None:
-        if not self._agents.take(call):
-            self._tools.start(call)
-
-    def _end_at(self, limit: LimitUse) -> None:
-        self._lifetime.start_tool(partial(self._lifetime.stop_at_limit, limit, self._run.limits.grace_s))
-
-    def _switched(self, switch: AgentSwitch) -> None:
-        self._agents.switched(switch)
-        self._hooked(switch.agent)
-        self._hooks.switched(switch)
-
-    def _hooked(self, agent: RealtimeAgent[Any]) -> None:
-        """From the first agent with hooks on, somebody wants to know."""
-        if self._run.hooks is not None or agent.hooks is not None:
-            self._carrier.on_emit = self._hooks.note
-
-    def _new_feed(
-        self,
-        name: str,
-        *,
-        types: frozenset[str] | None = None,
-        buffer_s: float | None = None,
-        overflow: Overflow | None = None,
-        unread_s: float | None = None,
-        responses: list[str] | None = None,
-        playback: bool = True,
-        tells_loss: bool = True,
-    ) -> Feed:
-        feed = Feed(
-            name=name,
-            types=types,
-            buffer_s=self._run.feed_buffer_s if buffer_s is None else buffer_s,
-            buffer_events=self._run.feed_buffer_events,
-            overflow=self._run.feed_overflow if overflow is None else overflow,
-            unread_s=unread_s,
-            responses=responses,
-            audio_format=self._carrier.core.output_format,
-            on_taken=self._carrier.handed_out if playback else None,
-            on_shed=self._carrier.shed if playback else None,
-            on_end=self._lifetime.end_of_feed if tells_loss else None,
-            on_close=self._carrier.drop_feed,
-        )
-        self._carrier.feeds.append(feed)
-        return feed
-
-    async def _room(self, *, audio: bool = False) -> None:
-        """Wait for room in the outbox; on return nothing else runs until the caller waits again."""
-        # Whoever cancelled the caller may have ended the session by the same stroke: then it is cancelled, not in
-        # error.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._lifetime.check_open()
-        try:
-            await self._carrier.outbox.wait_for_room(audio=audio)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            pass  # the session is ending: what to raise is the lifetime's to say
-        self._lifetime.check_open()
-
-    async def _send(self, command: Command) -> None:
-        await self._room()
-        self._carrier.command(command)
-
-    async def _request(self, command: Callable[[str], Command]) -> Any:
-        """Send a command that the server answers, and wait for the answer."""
-        await self._room()
-        ticket = self._carrier.tickets.open()
-        self._carrier.command(command(ticket.id))
-        return await self._answer(ticket)
-
-    async def _answer(self, ticket: Ticket) -> Any:
-        try:
-            return await ticket.wait()
-        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
-            raise self._lifetime.own(error) from None
 
     def _audio(self, audio: AudioData) -> bytes:
         return audio_bytes(audio, self._carrier.core.input_format)
 
     def _queue_audio(self, data: bytes, *, commit: bool) -> None:
-        for start in range(0, len(data), MAX_PIECE):
-            self._carrier.outbox.put(MicrophoneAudio(data[start : start + MAX_PIECE]))
+        for piece in microphone_pieces(data):
+            self._carrier.outbox.put(piece)
         if commit:
             self._carrier.command(CommitAudio())
