@@ -237,7 +237,7 @@ class Lifetime:
             await work()
         except trio.Cancelled:
             raise
-        except BaseException as error:  # noqa: BLE001  (kept, and raised by the exit)
+        except BaseException as error:
             kept: BaseException | None = error
             if isinstance(error, BaseExceptionGroup):  # a nursery of the task's own makes one of its cancellation
                 kept = error.split(trio.Cancelled)[1]
