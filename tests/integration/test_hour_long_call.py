@@ -6,15 +6,13 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable
 
 import numpy as np
-import pytest
 import trio
-from trio.testing import MockClock
 
 from trealtime import RealtimeAgent, RealtimeRunner, function_tool, open_emulator
 from trealtime.emulator import EmulatedSession, LoggedEvent, ScriptedTranscriber
+from trealtime.testing import run_deterministically
 
 MINUTES = 60
 LINES = ["Count to five.", "What is the weather in Paris?", "Tell me a story", "Who are you?"]
@@ -79,19 +77,10 @@ async def _hour() -> tuple[str, int, int]:
     return digest.hexdigest(), count, interrupts
 
 
-@pytest.fixture
-def orderly_tasks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Trio runs the tasks of a step in a random order; this makes it one that a seed decides."""
-    monkeypatch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-    return lambda: trio._core._run._r.seed(1)
-
-
-def test_an_hour_takes_seconds_and_gives_the_same_bytes_again(orderly_tasks: Callable[[], None]) -> None:
+def test_an_hour_takes_seconds_and_gives_the_same_bytes_again() -> None:
     began_at = time.monotonic()
-    orderly_tasks()
-    first = trio.run(_hour, clock=MockClock(autojump_threshold=0))
-    orderly_tasks()
-    assert first == trio.run(_hour, clock=MockClock(autojump_threshold=0))
+    first = run_deterministically(_hour, seed=1)
+    assert first == run_deterministically(_hour, seed=1)
     assert time.monotonic() - began_at < 60
     _, events, interrupts = first
     assert events > MINUTES * 20

@@ -415,8 +415,9 @@ async def open_emulator(
     tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
     `turn_detector` (default: by energy); each may also be given by itself, and goes over the set.
 
-    Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random: with
-    the same seed, `unix_time_s` and input, sessions under Trio's mock clock are the same byte for byte.
+    Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random. With
+    the same seed, `unix_time_s` and input, sessions under Trio's mock clock are the same but for the order of tasks in
+    one step, which Trio shuffles; under `trealtime.testing.run_deterministically`, byte for byte.
     `default_model` is the model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor`
     times faster than it plays (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A
     session ends after `max_session_s`. `unix_time_s` is the Unix time at which the emulator opens (default: the real

@@ -1,9 +1,11 @@
 """What voice agents, and wires and endpoints of your own, are tested with."""
 
+from trealtime.testing.assertions import called, heard, interrupted_at, not_called, said
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.browser import FakePage, open_fake_page
 from trealtime.testing.builders import ServerEvents
 from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
+from trealtime.testing.determinism import run_deterministically
 from trealtime.testing.endpoints import FarSide, check_endpoint
 from trealtime.testing.matching import absent, anything
 from trealtime.testing.memory_endpoint import MemoryEndpoint
@@ -52,17 +54,23 @@ __all__ = [
     "absent",
     "accept",
     "anything",
+    "called",
     "cancel_at_each_checkpoint",
     "check_endpoint",
     "check_wire",
     "close",
     "emit",
     "expect",
+    "heard",
+    "interrupted_at",
     "memory_wire_pair",
+    "not_called",
     "open_fake_page",
     "open_fake_twilio",
     "open_scripted_server",
     "open_websocket_wire_pair",
+    "run_deterministically",
+    "said",
     "the_end_of_the_response",
     "user_begins_to_speak",
     "wait",

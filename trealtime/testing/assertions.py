@@ -1,0 +1,124 @@
+"""What to assert of a conversation: who said what, what was called, where somebody was cut off.
+
+Each helper returns the item of history that it found, and raises `AssertionError` with the whole conversation when
+there is none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from trealtime.conversation.items import (
+    AssistantAudio,
+    AssistantMessageItem,
+    RealtimeItem,
+    RealtimeToolCallItem,
+    UserMessageItem,
+)
+from trealtime.session.session import RealtimeSession
+from trealtime.testing.matching import differences, shown
+
+__all__ = ["Conversation", "Words", "called", "heard", "interrupted_at", "not_called", "said"]
+
+Conversation = RealtimeSession[Any] | Sequence[RealtimeItem]
+"""A session, open or closed, or its history."""
+
+Words = str | re.Pattern[str] | Callable[[str], object]
+"""What words must be: contain a text, in any case; match a pattern somewhere; or please a predicate."""
+
+ItemT = TypeVar("ItemT", UserMessageItem, AssistantMessageItem)
+
+
+def heard(conversation: Conversation, words: Words, *, after: RealtimeItem | None = None) -> UserMessageItem:
+    """The agent heard the user say (or write) `words`, later than the item `after`."""
+    return _message(conversation, UserMessageItem, words, after, "the user did not say")
+
+
+def said(conversation: Conversation, words: Words, *, after: RealtimeItem | None = None) -> AssistantMessageItem:
+    """The agent said (or wrote) `words`, later than the item `after`; of an answer that was cut, what was heard."""
+    return _message(conversation, AssistantMessageItem, words, after, "the agent did not say")
+
+
+def called(conversation: Conversation, tool: str, /, **arguments: object) -> RealtimeToolCallItem:
+    """The agent called `tool`, with these `arguments` among others: values, predicates, or `anything`."""
+    calls = [item for item in _history(conversation) if isinstance(item, RealtimeToolCallItem) and item.name == tool]
+    problems = []
+    for call in calls:
+        found = differences(_arguments(call), arguments)
+        if not found:
+            return call
+        problems += [f"{call}: {problem}" for problem in found]
+    raise _failure(conversation, f"{tool} was not called{' like that' if calls else ''}", *problems)
+
+
+def not_called(conversation: Conversation, tool: str) -> None:
+    """The agent did not call `tool`."""
+    for item in _history(conversation):
+        if isinstance(item, RealtimeToolCallItem) and item.name == tool:
+            raise _failure(conversation, f"{tool} was called")
+
+
+def interrupted_at(conversation: Conversation, ms: float, *, within_ms: float = 100.0) -> AssistantMessageItem:
+    """An answer of the agent was cut when `ms` of it had been heard, give or take `within_ms`."""
+    cuts = []
+    for item in _history(conversation):
+        if isinstance(item, AssistantMessageItem):
+            for part in item.content:
+                if isinstance(part, AssistantAudio) and part.heard_ms is not None:
+                    if abs(part.heard_ms - ms) <= within_ms:
+                        return item
+                    cuts.append(f"an answer was cut at {part.heard_ms} ms")
+    raise _failure(conversation, f"no answer was cut at {ms:g} ms, give or take {within_ms:g}", *cuts)
+
+
+def _message(
+    conversation: Conversation, kind: type[ItemT], words: Words, after: RealtimeItem | None, problem: str
+) -> ItemT:
+    history = _history(conversation)
+    if after is not None:
+        ids = [item.item_id for item in history]
+        if after.item_id not in ids:
+            raise _failure(conversation, f"the item {after.item_id} is not part of the conversation")
+        history = history[ids.index(after.item_id) + 1 :]
+    for item in history:
+        if isinstance(item, kind) and _fits(item.text, words):
+            return item
+    since = "" if after is None else f" after {str(after)!r}"
+    raise _failure(conversation, f"{problem} {_shown(words)}{since}")
+
+
+def _history(conversation: Conversation) -> Sequence[RealtimeItem]:
+    return conversation.history if isinstance(conversation, RealtimeSession) else conversation
+
+
+def _fits(text: str, words: Words) -> bool:
+    if isinstance(words, str):
+        return " ".join(words.casefold().split()) in " ".join(text.casefold().split())
+    return bool(words.search(text) if isinstance(words, re.Pattern) else words(text))
+
+
+def _arguments(call: RealtimeToolCallItem) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError:
+        return {}
+    return arguments if isinstance(arguments, dict) else {}
+
+
+def _shown(words: Words) -> str:
+    if isinstance(words, re.Pattern):
+        return f"anything like {words.pattern!r}"
+    return shown(words) if isinstance(words, str) else f"what {getattr(words, '__qualname__', words)} takes"
+
+
+def _failure(conversation: Conversation, problem: str, *details: str) -> AssertionError:
+    lines = [f"  {_line(item)}" for item in _history(conversation)] or ["  (nothing)"]
+    return AssertionError("\n".join([problem, *(f"  {detail}" for detail in details), "", "the conversation:", *lines]))
+
+
+def _line(item: RealtimeItem) -> str:
+    cut = [part.heard_ms for part in getattr(item, "content", ()) if getattr(part, "heard_ms", None) is not None]
+    return f"{item}{f' [cut at {cut[0]} ms]' if cut else ''}"
