@@ -249,9 +249,10 @@ class BrowserEndpoint(Endpoint):
     async def refuse(self, reason: str, *, code: int = 1011) -> None:
         """Close the socket of a page that is not attached, with a reason that it can show (123 bytes of it).
 
-        Takes at most two seconds. Raises RuntimeError for an endpoint that is attached: leave the attachment.
+        Takes at most two seconds; once the page has left, nothing. Raises RuntimeError for an endpoint that is
+        attached: leave the attachment.
         """
-        if self._link is not None:
+        if self._link is not None and not self._ended:
             raise RuntimeError("the endpoint is attached: leave the attachment to close it")
         await _close(self._wire, code, reason)
 

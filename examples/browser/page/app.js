@@ -1,0 +1,350 @@
+// The page: one WebSocket, one conversation. What is said on the socket: docs/browser.md.
+
+import { Audio, MicrophoneError } from "./audio.js";
+
+const $ = (id) => document.getElementById(id);
+const MAX_LOG = 200;
+const MAX_IMAGE_PX = 1024;
+const MAX_BUFFERED_S = 2; // of the microphone's audio, when the network does not take it: more is not sent
+
+let audio = null; // opened by the first click, kept
+let socket = null;
+let epoch = 0; // of the audio to play
+let heard = { epoch: 0, played: 0, heard: 0, queued: 0 }; // what the loudspeaker said last
+let lastWord = "listening"; // what the server's events say of the conversation
+
+const flushes = []; // where the loudspeaker stood at each interrupt
+window.page = { get audio() { return audio; }, get heard() { return heard; }, flushes }; // to look at in the console
+
+// ---- audio ---------------------------------------------------------------------------------------------------------
+
+const hooks = {
+  onPiece(pcm, level) {
+    show($("your-level"), level);
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    if (socket.bufferedAmount < MAX_BUFFERED_S * audio.rate * 2) socket.send(pcm.buffer);
+  },
+  onReport(report) {
+    heard = report;
+    if (report.epoch === epoch) send({ type: "heard", epoch, samples: report.heard });
+    showState();
+  },
+  onFlushed(report) {
+    if (report.played === 0) return;
+    flushes.push(report);
+    note("silenced", `${((report.heard * 1000) / audio.rate).toFixed(0)} ms were heard since the last time`);
+  },
+};
+
+async function start({ microphone }) {
+  $("problem").hidden = true;
+  try {
+    audio ??= await Audio.open(hooks);
+    if (microphone) await audio.listen();
+  } catch (error) {
+    complain(error.message, { retry: () => start({ microphone }), without: error instanceof MicrophoneError });
+    return;
+  }
+  $("welcome").hidden = true;
+  $("transcript").hidden = $("controls").hidden = false;
+  connect();
+}
+
+// ---- the socket ----------------------------------------------------------------------------------------------------
+
+function connect() {
+  $("problem").hidden = true;
+  setState("connecting");
+  epoch = 0;
+  audio.flush(epoch); // of a conversation before this one
+  const url = new URL("talk", location.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  socket = new WebSocket(url);
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => {
+    send({ type: "hello", protocol: 1, rate: audio.rate });
+    beginConversation();
+    setState("listening");
+    showConnected(true);
+  };
+  socket.onmessage = ({ data }) => (typeof data === "string" ? receive(JSON.parse(data)) : receiveAudio(data));
+  socket.onclose = (event) => closed(event);
+}
+
+function send(message) {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+function receiveAudio(data) {
+  const of = new DataView(data).getUint32(0, true);
+  if (of === epoch) audio.play(of, new Int16Array(data, 4).slice());
+}
+
+function closed({ target, code, reason, wasClean }) {
+  if (target !== socket) return;
+  audio.flush(0);
+  setState("closed");
+  note("closed", `${code} ${reason}`);
+  showConnected(false);
+  for (const buttons of document.querySelectorAll("#tools .buttons")) buttons.remove();
+  $("reconnect").focus();
+  if (!target.hungUp) {
+    complain(reason || (wasClean ? "The conversation has ended." : "The connection is lost. Is the server running?"));
+  }
+}
+
+function receive(message) {
+  switch (message.type) {
+    case "flush":
+      epoch = message.epoch;
+      audio.flush(epoch);
+      break;
+    case "item":
+      showItem(message);
+      break;
+    case "item_gone":
+      item(message.item_id).remove();
+      break;
+    case "event":
+      happened(message);
+      break;
+    case "problem":
+      complain(message.text);
+      break;
+    case "refused":
+      note("refused", message.reason);
+      break;
+  }
+}
+
+// ---- what happens ---------------------------------------------------------------------------------------------------
+
+const WORDS = { speech_started: "user", speech_stopped: "thinking", agent_start: "thinking", agent_end: "listening" };
+
+function happened(event) {
+  const { name, type, ...fields } = event;
+  switch (name) {
+    case "transcript_delta":
+    case "text_delta":
+      addWords(event);
+      return; // they are read where they are said
+    case "tool_approval_required":
+      showTool(event, "waits for you", { ask: true });
+      break;
+    case "tool_start":
+      showTool(event, "is running");
+      break;
+    case "tool_end":
+      showTool(event, event.failure ? event.failure.replaceAll("_", " ") : "done");
+      break;
+    case "tool_approval_dropped":
+      showTool(event, `not decided: ${event.reason}`);
+      break;
+    case "error":
+      complain(event.error);
+      break;
+  }
+  lastWord = WORDS[name] ?? lastWord;
+  showState();
+  const shown = Object.entries(fields).filter(([key, value]) => value !== null && !key.endsWith("_id"));
+  note(name, shown.map(([key, value]) => `${key}: ${value}`).join(", "));
+}
+
+// ---- what is shown --------------------------------------------------------------------------------------------------
+
+const STATES = {
+  closed: "Not connected",
+  connecting: "Connecting…",
+  listening: "Listening",
+  user: "You are speaking",
+  thinking: "Thinking",
+  speaking: "Otto is speaking",
+};
+
+function setState(state) {
+  lastWord = state;
+  showState();
+}
+
+function showConnected(connected) {
+  $("talking").disabled = !connected;
+  $("mute").disabled = !audio.track;
+  $("hang-up").hidden = !connected;
+  $("reconnect").hidden = connected;
+}
+
+function showState() {
+  const silent = heard.epoch !== epoch || heard.heard === 0 || (heard.queued === 0 && heard.heard === heard.played);
+  const state = silent || !["listening", "thinking"].includes(lastWord) ? lastWord : "speaking";
+  if ($("state").dataset.state === state) return;
+  $("state").dataset.state = state;
+  $("state-text").textContent = STATES[state];
+  $("interrupt").classList.toggle("primary", state === "speaking");
+}
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text) element.textContent = text;
+  return element;
+}
+
+/** Keep the end of a list in sight, unless somebody has scrolled away from it. */
+function follow(list) {
+  let atEnd = true;
+  list.onscroll = () => (atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8);
+  const show = () => atEnd && (list.scrollTop = list.scrollHeight);
+  new MutationObserver(show).observe(list, { childList: true, subtree: true, characterData: true });
+  new ResizeObserver(show).observe(list);
+}
+follow($("transcript"));
+follow($("log"));
+
+function beginConversation() {
+  if ($("transcript").childElementCount) $("transcript").append(make("li", "divider", "A new conversation"));
+  for (const element of document.querySelectorAll("[data-item]")) delete element.dataset.item;
+}
+
+function item(id) {
+  const found = document.querySelector(`[data-item="${CSS.escape(id)}"]`);
+  if (found) return found;
+  const element = make("li", "turn");
+  element.dataset.item = id;
+  element.append(make("b", "who"), make("p", "words"), make("small", "cut"));
+  $("transcript").append(element);
+  return element;
+}
+
+function setRole(element, role) {
+  element.classList.add(role);
+  element.querySelector(".who").textContent = role === "user" ? "You" : "Otto";
+}
+
+function showItem({ item_id, role, text, heard_ms, after, images = [] }) {
+  const element = item(item_id);
+  setRole(element, role);
+  const before = after && document.querySelector(`[data-item="${CSS.escape(after)}"]`);
+  if (before && before.nextSibling !== element) before.after(element);
+  if (text || heard_ms !== null) element.querySelector(".words").textContent = text;
+  for (const url of images.filter((each) => each.startsWith("data:image/"))) {
+    const image = make("img");
+    image.src = url;
+    image.alt = "The image that you sent";
+    element.append(image);
+  }
+  if (heard_ms !== null) {
+    element.querySelector(".cut").textContent = `interrupted after ${(heard_ms / 1000).toFixed(1)} s`;
+  }
+}
+
+function addWords({ item_id, role = "assistant", delta }) {
+  const element = item(item_id);
+  setRole(element, role);
+  element.querySelector(".words").append(delta);
+}
+
+function showTool({ call_id, tool, arguments: given, output, failure }, state, { ask = false } = {}) {
+  $("no-tools").hidden = true;
+  let card = document.querySelector(`[data-call="${CSS.escape(call_id)}"]`);
+  if (!card) {
+    card = make("li", "tool");
+    card.dataset.call = call_id;
+    card.append(make("b", "", tool), make("small", "tool-state"), make("code", "", given), make("p", "output"));
+    $("tools").prepend(card);
+  }
+  card.dataset.state = ask ? "ask" : failure ? "failed" : output === undefined ? "busy" : "done";
+  card.querySelector(".tool-state").textContent = state;
+  card.querySelector(".output").textContent = output ?? "";
+  card.querySelector(".buttons")?.remove();
+  if (ask) {
+    const buttons = make("div", "buttons");
+    for (const [text, approve] of [["Approve", true], ["Reject", false]]) {
+      const button = make("button", approve ? "primary" : "", text);
+      button.type = "button";
+      button.onclick = () => {
+        send({ type: "decide", call_id, approve });
+        buttons.remove();
+      };
+      buttons.append(button);
+    }
+    card.append(buttons);
+  }
+}
+
+function note(name, text) {
+  const entry = make("li");
+  const time = make("time", "", new Date().toLocaleTimeString([], { hour12: false }));
+  entry.append(time, make("b", "", name), make("span", "", text));
+  $("log").append(entry);
+  while ($("log").childElementCount > MAX_LOG) $("log").firstElementChild.remove();
+}
+
+function complain(text, { retry = null, without = false } = {}) {
+  $("problem-text").textContent = text;
+  $("problem-retry").hidden = !retry;
+  $("problem-retry").onclick = retry;
+  $("problem-without").hidden = !without;
+  $("problem").hidden = false;
+  note("problem", text);
+}
+
+function show(meter, level) {
+  // From -60 dB on, the quietest that a room is.
+  const percent = Math.max(0, Math.min(100, 100 + (100 / 60) * 20 * Math.log10(level + 1e-9)));
+  meter.firstElementChild.style.transform = `scaleX(${percent / 100})`;
+  meter.setAttribute("aria-valuenow", Math.round(percent));
+}
+
+function showOttosLevel() {
+  if (audio) show($("otto-level"), audio.level);
+  requestAnimationFrame(showOttosLevel);
+}
+requestAnimationFrame(showOttosLevel);
+
+// ---- what is clicked ------------------------------------------------------------------------------------------------
+
+$("start").onclick = () => start({ microphone: true });
+$("problem-without").onclick = () => start({ microphone: false });
+$("reconnect").onclick = connect;
+$("interrupt").onclick = () => send({ type: "interrupt" });
+$("hang-up").onclick = () => {
+  socket.hungUp = true;
+  socket.close(1000);
+};
+$("mute").onclick = () => {
+  const muted = $("mute").getAttribute("aria-pressed") !== "true";
+  audio.muted = muted;
+  $("mute").setAttribute("aria-pressed", muted);
+  $("mute").textContent = muted ? "Muted" : "Mute";
+};
+$("composer").onsubmit = (event) => {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  if (text) send({ type: "say", text });
+  $("text").value = "";
+};
+$("image").onchange = async ({ target }) => {
+  const [file] = target.files;
+  target.value = "";
+  if (!file) return;
+  try {
+    send({ type: "image", url: await smallJpeg(file), text: $("text").value.trim() });
+    $("text").value = "";
+  } catch {
+    complain(`${file.name} is no image that this browser can read.`);
+  }
+};
+
+/** An image as a data URI, no larger than a model needs. */
+async function smallJpeg(file) {
+  const bitmap = await createImageBitmap(file);
+  const scale = Math.min(1, MAX_IMAGE_PX / Math.max(bitmap.width, bitmap.height));
+  const canvas = make("canvas");
+  canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+  canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white"; // what is transparent, JPEG would make black
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.85);
+}

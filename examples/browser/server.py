@@ -1,0 +1,361 @@
+"""A page that one can talk to: the service desk of a bicycle shop, in the browser, over a WebSocket of this program.
+
+    python examples/browser/server.py
+
+and open http://127.0.0.1:8000. It needs: pip install "trealtime[web]". With OPENAI_API_KEY the agent is on OpenAI's
+service; without, on an emulator in this process, which hears and speaks English if trealtime[local] is installed too.
+
+    python examples/browser/server.py --check
+
+needs no browser: it opens the page, talks to the agent, approves a refund, and says how that went.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import attrs
+import trio
+
+from trealtime import (
+    AssistantAudio,
+    AssistantMessageItem,
+    BrowserEndpoint,
+    BrowserStreamError,
+    Feed,
+    InputImage,
+    RealtimeAgent,
+    RealtimeItem,
+    RealtimeRunner,
+    RealtimeSession,
+    RealtimeSessionEvent,
+    SettingsError,
+    TrealtimeError,
+    UserMessageItem,
+    accept_browser_stream,
+    function_tool,
+    open_emulator,
+)
+from trealtime.emulator import SpeechEngines
+from trealtime.emulator.local import load_speech, missing_packages
+from trealtime.testing import open_fake_page
+
+try:
+    from hypercorn.config import Config
+    from hypercorn.trio import serve
+    from quart import Response, websocket
+    from quart_trio import QuartTrio
+except ImportError:
+    sys.exit('browser/server.py needs Quart-Trio and Hypercorn: pip install "trealtime[web]"')
+
+PAGE = Path(__file__).parent / "page"
+MAX_MESSAGE_BYTES = 4 * 2**20
+"""Of one message of a page: an image, and room to spare."""
+
+MAX_SESSIONS = 8
+"""At a time: each costs what a conversation costs."""
+
+
+# ---- the agent ------------------------------------------------------------------------------------------------------
+
+
+@function_tool
+async def order_status(order_id: int) -> str:
+    """Look up where an order is.
+
+    Args:
+        order_id: The number printed on the receipt.
+    """
+    await trio.sleep(1)  # the shop's computer is old
+    return f"Order {order_id} left the workshop this morning and arrives tomorrow"
+
+
+@function_tool(needs_approval=True)
+async def refund(order_id: int) -> str:
+    """Give the money for an order back.
+
+    Args:
+        order_id: The number printed on the receipt.
+    """
+    return f"The money for order {order_id} is on its way"
+
+
+agent = RealtimeAgent(
+    name="Otto",
+    instructions="You are Otto, at the service desk of a bicycle shop. You are brief and friendly. Use your tools.",
+    tools=[order_status, refund],
+)
+GREETING = 'Say "Hello, this is Otto from the bicycle shop. What can I do for you?"'
+runner = RealtimeRunner(
+    agent,
+    config={
+        "model_settings": {
+            "audio": {
+                "input": {
+                    "transcription": {"model": "gpt-4o-mini-transcribe"},
+                    "turn_detection": {"type": "server_vad", "silence_duration_ms": 500},
+                }
+            }
+        }
+    },
+)
+
+
+# ---- one conversation -----------------------------------------------------------------------------------------------
+
+
+async def converse(page: BrowserEndpoint, connection: Mapping[str, Any]) -> None:
+    """One session, for as long as its page is open."""
+    try:
+        async with (
+            runner.session(model_config=connection) as session,
+            session.subscribe(*FIELDS, "history_updated") as feed,
+            session.attach(page) as attachment,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(tell, page, feed)
+            nursery.start_soon(obey, page, session)
+            await session.create_response(instructions=GREETING)
+            await attachment.wait_closed()
+            nursery.cancel_scope.cancel()
+    except* trio.BrokenResourceError:
+        pass  # the page has left while something was said to it
+    except* TrealtimeError as group:
+        reason = "; ".join(f"{type(error).__name__}: {error}" for error in group.exceptions)
+        print(reason, flush=True)
+        await page.refuse(reason)  # unless it is closed already
+
+
+FIELDS: Mapping[str, Sequence[str]] = {
+    "agent_start": ("response_id",),
+    "agent_end": ("response_id", "status", "reason"),
+    "audio_interrupted": ("item_id", "heard_ms", "cause"),
+    "transcript_delta": ("item_id", "role", "delta"),
+    "text_delta": ("item_id", "delta"),
+    "speech_started": ("item_id", "audio_start_ms"),
+    "speech_stopped": ("item_id", "audio_end_ms"),
+    "tool_approval_required": ("call_id", "tool", "arguments"),
+    "tool_approval_dropped": ("call_id", "tool", "reason"),
+    "tool_start": ("call_id", "tool", "arguments"),
+    "tool_end": ("call_id", "tool", "output", "failure"),
+    "handoff": ("to_agent",),
+    "guardrail_tripped": ("message",),
+    "settings_mismatch": ("differences",),
+    "error": ("error",),
+}
+"""The events that the page is told of, and what of them."""
+
+
+async def tell(page: BrowserEndpoint, feed: Feed) -> None:
+    """Tell the page what happens."""
+    transcript = Transcript()
+    async for event in feed:
+        if event.type == "history_updated":
+            for change in transcript.changes(event.history):
+                await page.send(change)
+        else:
+            await page.send({"type": "event", "name": event.type, **fields_of(event)})
+
+
+def fields_of(event: RealtimeSessionEvent) -> dict[str, object]:
+    """What `FIELDS` names, in words where JSON has none; tools and agents by their names."""
+
+    def plain(value: Any) -> object:
+        return value if value is None or isinstance(value, str | int) else str(getattr(value, "name", value))
+
+    return {name: plain(getattr(event, name)) for name in FIELDS[event.type]}
+
+
+@attrs.define
+class Transcript:
+    """What the page was told of the conversation."""
+
+    told: dict[str, dict[str, object]] = attrs.Factory(dict)
+
+    def changes(self, history: Sequence[RealtimeItem]) -> list[dict[str, object]]:
+        """What to tell it now that `history` is the conversation."""
+        changes: list[dict[str, object]] = []
+        after = None
+        now: dict[str, dict[str, object]] = {}
+        for item in history:
+            if isinstance(item, UserMessageItem | AssistantMessageItem):
+                cut = next((part.heard_ms for part in item.content if isinstance(part, AssistantAudio)), None)
+                images = [part.image_url for part in item.content if isinstance(part, InputImage)]
+                line: dict[str, object] = {"role": item.role, "text": item.text, "heard_ms": cut, "after": after}
+                now[item.item_id] = line
+                if self.told.get(item.item_id) != line:
+                    # An image has come from the page and is sent back once, with the item that it became.
+                    shown = {"images": images} if item.item_id not in self.told else {}
+                    changes.append({"type": "item", "item_id": item.item_id, **line, **shown})
+                after = item.item_id
+        for item_id in self.told.keys() - now.keys():
+            changes.append({"type": "item_gone", "item_id": item_id})
+        self.told = now
+        return changes
+
+
+async def obey(page: BrowserEndpoint, session: RealtimeSession[Any]) -> None:
+    """Do what the page asks for."""
+    async for message in page.messages:
+        try:
+            await obey_one(message, session)
+        except (ValueError, SettingsError) as error:
+            await page.send({"type": "problem", "text": str(error)})
+
+
+async def obey_one(message: Mapping[str, Any], session: RealtimeSession[Any]) -> None:
+    match message:
+        case {"type": "say", "text": str(text)} if text.strip():
+            await session.interrupt()  # who types wants an answer now
+            await session.send_message(text)
+        case {"type": "image", "url": str(url), "text": str(text)}:
+            if not url.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")):
+                raise ValueError("image: expected PNG or JPEG as a data URI")
+            words = [{"type": "input_text", "text": text}] if text.strip() else []
+            content = [*words, {"type": "input_image", "image_url": url}]
+            await session.interrupt()
+            await session.send_message({"type": "message", "role": "user", "content": content})
+        case {"type": "interrupt"}:
+            await session.interrupt()
+        case {"type": "decide", "call_id": str(call_id), "approve": bool(approve)}:
+            decide = session.approve_tool_call if approve else session.reject_tool_call
+            await decide(call_id)
+        case _:
+            raise ValueError(f"nothing here does what {str(message)[:80]} asks for")
+
+
+# ---- the server -----------------------------------------------------------------------------------------------------
+
+
+def page_app(connection: Mapping[str, Any]) -> QuartTrio:
+    """The page and its WebSocket, for pages of the ORIGINS of the app's config alone."""
+    app = QuartTrio(__name__, static_folder=str(PAGE), static_url_path="")
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
+    sessions = trio.CapacityLimiter(MAX_SESSIONS)
+
+    @app.get("/")
+    async def index() -> Response:
+        return await app.send_static_file("index.html")
+
+    @app.after_request
+    async def add_headers(response: Response) -> Response:
+        # Nothing on the page comes from elsewhere; a WebSocket to another host than the page's has no business here.
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; frame-ancestors 'none'"
+        )
+        response.headers["Permissions-Policy"] = "microphone=(self)"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.websocket("/talk")
+    async def talk() -> Response | None:
+        origin = websocket.headers.get("Origin")
+        if origin not in app.config["ORIGINS"]:
+            # Browsers let any page open a WebSocket here, and tell us which one does.
+            reason = f"Refused: a page of {origin!r}; --allow-origin allows it"
+            print(reason, flush=True)
+            return Response(reason, status=403)
+        await websocket.accept()
+        if sessions.available_tokens == 0:
+            await websocket.close(1013, "Everybody is busy: try again later.")
+            return None
+        async with sessions:
+            try:
+                page = await accept_browser_stream(websocket, max_message_bytes=MAX_MESSAGE_BYTES)
+            except BrowserStreamError as error:
+                print(f"Refused: {error}", flush=True)
+            else:
+                await converse(page, connection)
+        return None
+
+    return app
+
+
+@asynccontextmanager
+async def service_or_emulator(*, tones: bool) -> AsyncIterator[Mapping[str, Any]]:
+    """How to connect: `model_config` of a session."""
+    if os.environ.get("OPENAI_API_KEY"):
+        yield {}
+        return
+    speech = SpeechEngines() if tones or missing_packages() else await load_speech()
+    print(f"No OPENAI_API_KEY: talking to an emulator. {speech.description}", file=sys.stderr)
+    async with open_emulator(speech=speech) as emulator:
+        yield {"url": emulator.url, "api_key": "any"}
+
+
+async def main(host: str, port: int, allowed: Sequence[str], *, tones: bool, check: bool) -> None:
+    async with service_or_emulator(tones=tones) as connection, trio.open_nursery() as nursery:
+        app = page_app(connection)
+        config = Config()
+        config.bind = [f"{host}:{port}"]
+        config.errorlog = None
+        config.graceful_timeout = 1
+        config.websocket_max_message_size = MAX_MESSAGE_BYTES
+        config.websocket_ping_interval = 20
+        over = trio.Event()
+        [address] = await nursery.start(partial(serve, app, config, shutdown_trigger=over.wait))
+        port = int(address.rpartition(":")[2])
+        app.config["ORIGINS"] = {f"http://{name}:{port}" for name in (host, "localhost", "127.0.0.1", "[::1]")}
+        app.config["ORIGINS"].update(origin.rstrip("/") for origin in allowed)
+        if check:
+            with trio.fail_after(60):
+                await look_at_the_page(address)
+            over.set()
+        else:
+            print(f"Open {address} in a browser. Ctrl-C ends it.", flush=True)
+
+
+# ---- without a browser ----------------------------------------------------------------------------------------------
+
+
+def fetch(url: str) -> bytes:
+    with urlopen(url, timeout=10) as response:  # noqa: S310  (our own)
+        return bytes(response.read())
+
+
+async def look_at_the_page(address: str) -> None:
+    for name in ("", "app.js", "audio.js", "worklet.js", "style.css", "icon.svg"):
+        assert await trio.to_thread.run_sync(fetch, f"{address}/{name}"), name
+    async with open_fake_page(f"{address.replace('http', 'ws', 1)}/talk", headers={"Origin": address}) as page:
+        await page.wait_heard(1_000)
+        page.post({"type": "say", "text": "Please refund order 1234."})
+        while (event := await page.wait_received("event"))["name"] != "tool_approval_required":
+            pass
+        print(f"{event['tool']} {event['arguments']} needs approval, and gets it.")
+        page.post({"type": "decide", "call_id": event["call_id"], "approve": True})
+        while (event := await page.wait_received("event"))["name"] != "tool_end":
+            pass
+        print(f"{event['tool']}: {event['output']}.")
+        await page.wait_heard(page.heard_ms + 1_000)
+    print(f"The page heard {page.heard_ms / 1000:.1f} s of the agent.")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="A voice agent to talk to in a browser.")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="default %(default)s; 0: any free one")
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin talk too, such as https://shop.example; may be given again",
+    )
+    parser.add_argument("--tones", action="store_true", help="without a key: no words, whatever is installed")
+    parser.add_argument("--check", action="store_true", help="talk to the agent without a browser, and end")
+    given = parser.parse_args()
+    try:
+        trio.run(partial(main, tones=given.tones, check=given.check), given.host, given.port, given.allow_origin)
+    except* KeyboardInterrupt:
+        pass
+    except* OSError as group:  # the port is taken, perhaps
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        sys.exit(f"browser/server.py: {error}")

@@ -1,0 +1,309 @@
+"""examples/browser, in a real browser: somebody speaks into a microphone, and the page plays what the agent says."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import sys
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import trio
+
+from trealtime.audio.wav import write_wav
+from trealtime.emulator import Emulator, SpeechEngines, open_emulator
+from trealtime.emulator.local import load_speech, missing_packages
+from trealtime.emulator.voice import VOICE_RATE
+from trealtime.errors import ConnectFailed
+from trealtime.testing import open_fake_page
+
+pytest.importorskip("quart_trio")
+pytest.importorskip("hypercorn")
+
+ROOT = Path(__file__).resolve().parents[2]
+MICROPHONE, ALLOWED, REFUSED = (
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--deny-permission-prompts",
+)
+
+
+@attrs.define
+class Server:
+    """The example as a program, on an emulator of ours."""
+
+    url: str
+    process: trio.Process
+    emulator: Emulator
+    events: list[tuple[str, Mapping[str, Any]]]
+
+    def of(self, *types: str) -> list[Mapping[str, Any]]:
+        """The client's events of these types, so far."""
+        return [event for side, event in self.events if side == "client" and event.get("type") in types]
+
+
+@asynccontextmanager
+async def open_server(*options: str, speech: SpeechEngines | None = None) -> AsyncIterator[Server]:
+    events: list[tuple[str, Mapping[str, Any]]] = []
+    async with (
+        open_emulator(
+            speech=speech, on_event=lambda session, logged: events.append((logged.direction, logged.event))
+        ) as emulator,
+        trio.open_nursery() as nursery,
+    ):
+        environment = {
+            **os.environ,
+            "OPENAI_API_KEY": "any",
+            "OPENAI_BASE_URL": emulator.url.rpartition("/realtime")[0],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        program = [sys.executable, "-W", "error", str(ROOT / "examples/browser/server.py"), "--port", "0", *options]
+        process = await nursery.start(
+            partial(trio.run_process, program, env=environment, check=False, stdout=-1, capture_stdout=False)
+        )
+        said = b""
+        with trio.fail_after(20):
+            while (found := re.search(rb"Open (http://\S+) in", said)) is None:
+                piece = await process.stdout.receive_some()
+                assert piece, f"the server ended: {said!r}"
+                said += piece
+        yield Server(found[1].decode(), process, emulator, events)
+        assert process.returncode is None, "the server has ended"
+        process.terminate()
+
+
+@pytest.fixture(params=["tones", "words"])
+async def speech(request: pytest.FixtureRequest) -> SpeechEngines:
+    if request.param == "tones":
+        return SpeechEngines()
+    if missing_packages():
+        pytest.skip("trealtime[local] is not installed")
+    return await load_speech()
+
+
+async def spoken(speech: SpeechEngines, text: str) -> np.ndarray:
+    return np.concatenate([chunk.samples async for chunk in speech.voice.speak(text, voice="cedar", speed=1.0)])
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * VOICE_RATE), np.int16)
+
+
+@pytest.fixture
+def quiet_microphone(tmp_path: Path) -> tuple[str, ...]:
+    """Flags for a microphone that hears nothing; Chromium's own one beeps."""
+    write_wav(tmp_path / "silence.wav", silence(1), VOICE_RATE)
+    return MICROPHONE, ALLOWED, f"--use-file-for-fake-audio-capture={tmp_path / 'silence.wav'}"
+
+
+async def test_somebody_talks_to_the_page_and_interrupts_it(browse, speech, tmp_path) -> None:
+    write_wav(
+        tmp_path / "user.wav",
+        np.concatenate(
+            [
+                silence(2.5),  # the greeting has begun
+                await spoken(speech, "Please tell me a long story."),
+                silence(3.5),  # the answer has begun
+                await spoken(speech, "Thank you, that is enough."),
+                silence(20),
+            ]
+        ),
+        VOICE_RATE,
+    )
+    flags = (MICROPHONE, ALLOWED, f"--use-file-for-fake-audio-capture={tmp_path / 'user.wav'}%noloop")
+    with trio.fail_after(60):
+        async with open_server(speech=speech) as server, browse(server.url, *flags) as tab:
+            await tab.click("#start")
+            await tab.until("page.audio?.level > 0.01")  # what comes out of the audio graph is not silence
+            await tab.until("document.querySelector('#state').dataset.state === 'speaking'")
+            for cuts in (1, 2):
+                await tab.until(f"page.flushes.length === {cuts}")
+            flushes, rate = await tab.run("[page.flushes, page.audio.rate]")
+            await tab.until("document.querySelectorAll('.turn.assistant').length === 3 && page.audio.level > 0.01")
+            assert await tab.run("[...document.querySelectorAll('.cut')].filter((e) => e.textContent).length") == 2
+            assert tab.errors == []
+    told_ms = [event["audio_end_ms"] for event in server.of("conversation.item.truncate")][:2]  # not what leaving cuts
+    page_ms = [flush["heard"] * 1000 / rate for flush in flushes]
+    assert page_ms == pytest.approx(told_ms, abs=50)
+    assert min(page_ms) > 500
+
+
+async def test_typing_tools_an_approval_an_image_and_a_second_conversation(browse, quiet_microphone, tmp_path) -> None:
+    write_png(tmp_path / "wheel.png", 1600, 400)
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("document.querySelector('.turn.assistant')")
+
+            await tab.write("#text", "Please refund order 1234.")
+            await tab.click("#composer button")
+            await tab.until("document.querySelector('.tool[data-state=ask]')?.innerText.includes('1234')")
+            await trio.sleep(0.2)
+            assert not outputs(server)
+            await tab.click(".tool .primary")
+            await tab.until("document.querySelector('.tool[data-state=done]')")
+            assert outputs(server) == ["The money for order 1234 is on its way"]
+
+            await tab.write("#text", "Please refund order 77.")
+            await tab.click("#composer button")
+            await tab.click(".tool[data-state=ask] button:last-child")
+            await tab.until("document.querySelector('.tool[data-state=failed]')?.innerText.includes('rejected')")
+            assert "money" not in outputs(server)[-1]
+
+            await tab.choose_file("#image", tmp_path / "wheel.png")
+            await tab.until("document.querySelector('.turn.user img')?.naturalWidth === 1024")
+            await tab.until("document.querySelector('.turn.assistant:last-child')?.innerText.includes('image')")
+            [image] = [
+                part["image_url"]
+                for event in server.of("conversation.item.create")
+                for part in event["item"].get("content", ())
+                if part["type"] == "input_image"
+            ]
+            assert image.startswith("data:image/jpeg;base64,")
+
+            await tab.click("#mute")
+            assert await tab.run("[page.audio.track.enabled, document.querySelector('#mute').textContent]") == [
+                False,
+                "Muted",
+            ]
+            await tab.click("#hang-up")
+            await tab.until("document.querySelector('#state').dataset.state === 'closed'")
+            await wait_for(lambda: not server.emulator.sessions)
+            await tab.click("#reconnect")
+            await tab.until("document.querySelector('.divider ~ .turn.assistant')")
+            await tab.until("page.audio.level > 0.01")
+            assert len(server.emulator.sessions) == 1
+            assert tab.errors == []
+
+
+async def test_the_interrupt_button_stops_the_agent_where_the_page_stood(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("page.heard.heard > page.audio?.rate")
+            await tab.click("#interrupt")
+            await tab.until("page.flushes.length")
+            [flush], rate = await tab.run("[page.flushes, page.audio.rate]")
+            await tab.until("document.querySelector('.cut').textContent")
+            assert await tab.run("new Promise((done) => setTimeout(() => done(page.audio.level), 200))") < 1e-4
+            assert tab.errors == []
+        [told] = server.of("conversation.item.truncate")
+    assert flush["heard"] * 1000 / rate == pytest.approx(told["audio_end_ms"], abs=50)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [((MICROPHONE, REFUSED), "does not let this page use the microphone"), ((ALLOWED,), "There is no microphone.")],
+)
+async def test_without_a_microphone_the_page_says_why_and_goes_on_without_it(browse, flags, words) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *flags) as tab:
+            await tab.click("#start")
+            await tab.until("document.querySelector('#problem').checkVisibility()")
+            assert words in await tab.run("document.querySelector('#problem').innerText")
+            assert not server.emulator.sessions
+            await tab.click("#problem-without")
+            await tab.until("page.audio.level > 0.01")
+            assert not await tab.run("document.querySelector('#problem').checkVisibility()")
+            await tab.write("#text", "Count to three.")
+            await tab.click("#composer button")
+            await tab.until("document.querySelector('.turn.assistant:last-child')?.innerText.includes('1, 2, 3')")
+
+
+async def test_when_the_conversation_ends_the_page_says_so(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("document.querySelector('.turn.assistant')")
+            for session in server.emulator.sessions:
+                session.close(1001, "Bye.")
+            await tab.until("document.querySelector('#problem').checkVisibility()")
+            assert "ended" in await tab.run("document.querySelector('#problem').innerText")
+            await tab.until("document.activeElement.id === 'reconnect'")
+
+
+# ---- without a browser ----------------------------------------------------------------------------------------------
+
+
+async def test_pages_of_other_origins_are_refused_and_those_that_are_allowed_are_not() -> None:
+    with trio.fail_after(60):
+        async with open_server("--allow-origin", "https://shop.example/") as server:
+            url = f"{server.url.replace('http', 'ws')}/talk"
+            for headers in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+                with pytest.raises(ConnectFailed) as caught:
+                    async with open_fake_page(url, headers=headers):
+                        pytest.fail("it was let in")
+                assert caught.value.status == 403
+            for origin in ("https://shop.example", server.url, server.url.replace("127.0.0.1", "localhost")):
+                async with open_fake_page(url, headers={"Origin": origin}) as page:
+                    await page.wait_heard(200)
+
+
+async def test_whatever_a_page_sends_the_server_lives_and_says_what_was_wrong() -> None:
+    with trio.fail_after(60):
+        async with open_server() as server:
+            url, headers = f"{server.url.replace('http', 'ws')}/talk", {"Origin": server.url}
+            async with open_fake_page(url, headers=headers) as page:
+                await page.wait_heard(100)
+                for message, answer in [
+                    (b"\1\2\3", "whole samples"),
+                    ("junk", "expected JSON"),
+                    ({"type": "heard", "epoch": 9, "samples": 1}, "epoch"),
+                ]:
+                    page.post(message)
+                    assert answer in (await page.wait_received("refused"))["reason"]
+                for message, answer in [
+                    ({"type": "dance"}, "nothing here does what {'type': 'dance'} asks for"),
+                    ({"type": "say", "text": 7}, "nothing here does"),
+                    ({"type": "image", "url": "https://x.example/y.png", "text": ""}, "PNG or JPEG as a data URI"),
+                    ({"type": "decide", "call_id": "x", "approve": "yes"}, "nothing here does"),
+                ]:
+                    page.post(message)
+                    assert answer in (await page.wait_received("problem"))["text"]
+                page.post({"type": "decide", "call_id": "call_none", "approve": True})
+                page.post({"type": "say", "text": "Count to three."})
+                await page.wait_heard(page.heard_ms + 500)
+            async with open_fake_page(url, headers=headers) as page:
+                await page.wait_heard(100)
+                page.post("x" * (4 * 2**20 + 1))
+                await page.wait_ended()
+            assert page.closed is not None
+            assert page.closed.code == 1009
+            async with open_fake_page(url, headers=headers, rate=22_050) as page:
+                await page.wait_heard(100)
+
+
+# ---- helpers --------------------------------------------------------------------------------------------------------
+
+
+def outputs(server: Server) -> list[str]:
+    """What the tools have answered."""
+    items = [event["item"] for event in server.of("conversation.item.create")]
+    return [item["output"] for item in items if item["type"] == "function_call_output"]
+
+
+async def wait_for(condition: Any) -> None:
+    while not condition():  # noqa: ASYNC110  (of another process's doing)
+        await trio.sleep(0.02)
+
+
+def write_png(path: Path, width: int, height: int) -> None:
+    """Stripes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes([47, 111, 94] if row // 40 % 2 else [230, 240, 235]) * width for row in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
