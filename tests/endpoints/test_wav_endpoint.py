@@ -175,7 +175,42 @@ def test_a_recording_puts_sound_where_it_was_and_silence_between(tmp_path) -> No
     said, heard = stereo(tmp_path / "out.wav")
     assert (said == 1).all()
     assert len(said) == 80_000
-    assert [int(each) for each in heard[[71_999, 72_000, 72_799, 72_800, 73_599, 73_600]]] == [0, 2, 2, 3, 3, 0]
+    assert [int(each) for each in heard[[71_999, 72_040, 72_799, 72_800, 73_559, 73_600]]] == [0, 2, 2, 3, 3, 0]
+
+
+def loudest_above_6_khz_dbfs(samples: np.ndarray[Any, Any], rate: int) -> float:
+    """Where a tone of 440 Hz has nothing, and a click has much."""
+    n = 256
+    windows = np.lib.stride_tricks.sliding_window_view(samples / 32768, n)[::16] * np.blackman(n)
+    spectrum = np.abs(np.fft.rfft(windows, axis=1))[:, 6_000 * n // rate :]
+    return float(20 * np.log10(spectrum.max() / np.blackman(n).sum() + 1e-12))
+
+
+@pytest.mark.parametrize("rate", [24_000, 48_000])
+@pytest.mark.parametrize("then_s", [0.0, 0.5, 5.0], ids=["at the end", "soon", "long after"])
+@pytest.mark.parametrize("piece_ms", [1, 20])
+def test_sound_that_is_cut_and_comes_again_makes_no_click_and_loses_nothing(tmp_path, rate, then_s, piece_ms) -> None:
+    wave = np.rint(16_000 * np.sin(2 * np.pi * 440 * (np.arange(rate) + rate / 1760) / rate)).astype("<i2")
+    cut = round(rate * (0.5 + 1 / 880 / 3))
+    with StereoRecording(tmp_path / "out.wav", rate) as recording:
+        for part, begin_s in ((wave[:cut], 0.1), (wave[cut:], 0.6 + then_s))[: 2 if then_s else 1]:
+            for begin in range(0, len(part), rate * piece_ms // 1000):
+                piece = part[begin : begin + rate * piece_ms // 1000]
+                recording.add_heard(begin_s + begin / rate, piece.tobytes())
+        for number in range(int(100 * (begin_s + 4))):
+            recording.add_said(number / 100, bytes(rate // 100 * 2))
+    _said, heard = stereo(tmp_path / "out.wav")
+    assert loudest_above_6_khz_dbfs(heard, rate) < -100
+    fade = round(rate * 0.005)
+    begin = round(0.1 * rate)
+    assert (heard[begin + fade : begin + cut - fade] == wave[fade : cut - fade]).all()
+    if then_s:
+        begin = round((0.6 + then_s) * rate)
+        assert (heard[begin + fade : begin + rate - cut - fade] == wave[cut + fade : -fade]).all()
+
+
+def test_a_click_would_be_found() -> None:
+    assert loudest_above_6_khz_dbfs(np.concatenate((hum(60)[:1336], np.zeros(512))), RATE) > -60
 
 
 def test_what_is_older_than_two_seconds_is_in_the_file_before_it_is_closed(tmp_path) -> None:
