@@ -49,7 +49,7 @@ def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
 def test_type_checkers_and_the_interpreter_find_each_name_in_the_same_module() -> None:
     blocks = [node for node in SOURCE.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     seen = {
-        alias.name: statement.module
+        alias.asname: statement.module
         for block in blocks
         for statement in block.body
         if isinstance(statement, ast.ImportFrom)

@@ -47,7 +47,7 @@ from trealtime.session.carrier import Carrier
 from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.session.lifetime import Lifetime
 from trealtime.session.mcp_servers import SessionMCPServers
-from trealtime.session.response_params import check_sendable
+from trealtime.session.sendable import check_sendable
 from trealtime.session.waiters import Ticket
 
 __all__ = ["Agents"]

@@ -31,7 +31,7 @@ class ResponseOptions(TypedDict, total=False):
     """``["audio"]``, which brings its transcript along, or ``["text"]``."""
 
     metadata: Mapping[str, str] | None
-    """Up to 16 strings of your own, which come back with the response."""
+    """Up to 15 pairs of text of your own, which come back with the response."""
 
     tools: Sequence[FunctionTool | Mapping[str, Any]] | None
     """What it may call, in place of the agent's tools. A mapping is a tool as the wire has it."""

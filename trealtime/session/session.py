@@ -209,8 +209,8 @@ class RealtimeSession(Generic[ContextT]):
         one endpoint that speaks and one that plays, which may be two: RuntimeError for more.
 
         `barge_in` says when speech interrupts while this is attached, in place of that of the run config; the server is
-        told what differs. Raises `SettingsError` for what is no such policy, and for one that judges by words that nobody
-        transcribes.
+        told what differs. Raises `SettingsError` for what is no such policy, and for one that judges by the user's words
+        where transcription is off.
         """
         policy = None if barge_in is None else barge_in_policy(barge_in)
         if policy is not None:
@@ -299,9 +299,9 @@ class RealtimeSession(Generic[ContextT]):
         and is told what was heard. A response that has been made, and whose audio nobody began to take here, is left
         alone.
 
-        `input` is said first, as in `send_message`. The settings are for this response only. `out_of_band` keeps
-        input and answer out of the conversation: the model then sees only `input_items`, if given, and `input`.
-        `input_items` replaces what the model sees of the conversation.
+        `input` is said first, as in `send_message`. The options (`ResponseOptions`) hold for this response only:
+        `instructions`, `output_modalities`, `metadata`, `tools`, `tool_choice`, `max_output_tokens`, `out_of_band`,
+        `input_items`. Raises `SettingsError` for what cannot be sent, TypeError for an option that there is not.
         """
         params, tools = await response_params(options, self._parts.context, self.current_agent)
         item = None if input is None else message_item(input, item_id=self._parts.ids.new("item"))
@@ -383,7 +383,7 @@ class RealtimeSession(Generic[ContextT]):
     # ---- responses -----------------------------------------------------------------------------------------------
 
     async def create_response(self, **options: Unpack[ResponseOptions]) -> None:
-        """Ask for a response, which comes as events. Arguments as in `respond`, which is the form that can wait for it.
+        """Ask for a response, which comes as events. Options as in `respond`, which is the form that can wait for it.
 
         It is sent when no other response of the conversation is running; requests keep their order.
         """
