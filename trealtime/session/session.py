@@ -479,8 +479,9 @@ class RealtimeSession(Generic[ContextT]):
         What is not in `settings` stays. If cancelled while it waits, the change may be made. Raises `SettingsError`
         for what cannot be sent, `SettingsRefused` for what the server does not take.
         """
-        for policy in filter(None, (self._parts.run.barge_in, self._parts.attachments.barge_in)):
-            check_transcription(self._parts.guardrails, policy, settings)
+        for policy in (self._parts.run.barge_in, self._parts.attachments.barge_in):
+            if policy is not None:
+                check_transcription(self._parts.guardrails, policy, settings)
         await self._asking.room()
         return await self._parts.agents.update_settings(settings)
 
