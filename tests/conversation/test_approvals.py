@@ -337,6 +337,23 @@ def test_a_request_of_the_servers_that_the_app_answers_by_itself_is_dropped(talk
     assert pending(talk) == []
 
 
+def test_what_waits_for_approval_is_bounded_also_where_the_server_runs_it(make_talk) -> None:
+    talk = make_talk(max_open_calls=1)
+    talk.open()
+    ask_hosted(talk)
+    ask_hosted(talk, "mcpr_2")
+    assert pending(talk) == ["mcpr_1"]
+    (answer,) = answers(talk)
+    assert (answer["approval_request_id"], answer["approve"]) == ("mcpr_2", False)
+    assert "too many calls have no result yet" in answer["reason"]
+    (event,) = talk.events_of("error")
+    assert (event.error.tool_name, event.error.call_id) == ("look", "mcpr_2")
+    talk.do(approve("mcpr_1"))
+    ask_hosted(talk, "mcpr_3")
+    assert pending(talk) == ["mcpr_3"]
+    assert talk.core.counters().calls_refused == 1
+
+
 @pytest.mark.parametrize("request_id", ["", None, 7])
 def test_a_request_of_the_servers_without_an_id_cannot_be_answered(talk, request_id) -> None:
     ask_hosted(talk, request_id)

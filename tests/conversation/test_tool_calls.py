@@ -28,6 +28,38 @@ def cancelled(talk: Any) -> list[str]:
 # ---- which are run --------------------------------------------------------------------------------------------------
 
 
+def test_calls_without_an_output_are_bounded_and_those_beyond_it_are_answered_at_once(make_talk) -> None:
+    talk = make_talk(max_open_calls=2)
+    talk.open()
+    talk.do(cmd.UseTools([make_tool(), {"type": "function", "name": "mine"}]))
+    talk.created("r1")
+    talk.call("r1", "own", name="mine")  # the app's to run, and to count
+    for number in range(3):
+        talk.call("r1", f"c{number}")
+    assert [call.call_id for call in talk.calls] == ["c0", "c1"]
+    (refused,) = outputs(talk)
+    assert refused == (
+        "c2",
+        "The call of look was not made, because too many calls have no result yet. Wait for those.",
+    )
+    (event,) = talk.events_of("error")
+    assert str(event.error) == "the call of look was not made: 2 calls have no output yet (max_open_calls)"
+    talk.do(cmd.SendToolOutput("c0", "found"))
+    talk.call("r1", "c3")
+    assert [call.call_id for call in talk.calls] == ["c0", "c1", "c3"]
+    assert talk.core.counters().calls_refused == 1
+
+
+def test_a_call_is_known_by_its_id_for_long_after_its_output(talk) -> None:
+    talk.do(cmd.UseTools([make_tool()]))
+    talk.created("r1")
+    for number in range(1000):
+        talk.call("r1", f"c{number}")
+        talk.do(cmd.SendToolOutput(f"c{number}", "found"))
+    talk.call("r1", "c0")
+    assert len(talk.calls) == 1000
+
+
 def test_b173_a_call_carries_the_agent_and_the_tool_of_its_moment(talk) -> None:
     first, second = make_tool(), make_tool()
     talk.do(cmd.UseTools([first, make_tool("other")]))

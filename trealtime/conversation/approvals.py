@@ -21,8 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime.conversation.effects import ApprovalRequest, Effects, HostedTool, Refusal
-from trealtime.conversation.events import RealtimeToolApprovalDropped, RealtimeToolApprovalRequired
+from trealtime.conversation.events import (
+    RealtimeError,
+    RealtimeToolApprovalDropped,
+    RealtimeToolApprovalRequired,
+)
 from trealtime.conversation.requests import Sent
+from trealtime.errors import ToolFailed
 
 if TYPE_CHECKING:
     from trealtime.agents.tools import FunctionTool
@@ -38,6 +43,7 @@ __all__ = [
     "expire_approvals",
     "interrupt_approval",
     "need_known",
+    "too_many_open",
 ]
 
 DropReason = Literal["timeout", "interrupted", "answered", "closed"]
@@ -114,10 +120,24 @@ def ask_hosted(state: State, item: Mapping[str, Any], now: float, fx: Effects) -
     tool = HostedTool(name=str(item.get("name")), server_label=str(item.get("server_label")))
     text = arguments if isinstance(arguments, str) else ""
     standing = state.approvals.standing(tool)
-    if standing is None:
+    if standing is None and len(state.approvals.pending) >= state.max_open_calls:
+        _answer_hosted(state, request_id, fx, approve=False, reason=too_many_open(state, request_id, tool.name, fx))
+    elif standing is None:
         _park(state, tool, request_id, text, now, fx, agent=state.agent)
     else:
         _answer(state, request_id, standing, fx)
+
+
+def too_many_open(state: State, call_id: str, name: str, fx: Effects) -> str:
+    """A call is not made, because `max_open_calls` are open: tell the app. What the model reads of it."""
+    state.counters.calls_refused += 1
+    error = ToolFailed(
+        f"the call of {name} was not made: {state.max_open_calls} calls have no output yet (max_open_calls)",
+        tool_name=name,
+        call_id=call_id,
+    )
+    state.emit(fx, RealtimeError(error=error, info=state.info))
+    return f"The call of {name} was not made, because too many calls have no result yet. Wait for those."
 
 
 def _park(

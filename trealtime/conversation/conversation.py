@@ -75,6 +75,9 @@ class ConversationCounters:
     interruptions_dismissed: int
     """Speech that was no interruption (`BargeIn`)."""
 
+    calls_refused: int
+    """Calls that were not made because too many had no output yet (``max_open_calls``)."""
+
     last_heard_ms: int | None
     """Where the last interrupt cut the audio."""
 
@@ -87,7 +90,7 @@ class Conversation:
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
     `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked,
     `prices` what tokens cost, `limits` how much of them there is. A call that needs approval waits for it for
-    `approval_timeout_s` (None: until the end).
+    `approval_timeout_s` (None: until the end); at most `max_open_calls` wait or run.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Conversation:
         after_tool: AfterTool = "auto",
         guardrails: GuardrailPolicy | None = None,
         approval_timeout_s: float | None = None,
+        max_open_calls: int = 128,
         prices: Prices | None = None,
         limits: SessionLimits | None = None,
     ) -> None:
@@ -118,6 +122,7 @@ class Conversation:
             cancel_grace_s=cancel_grace_s,
             response_timeout_s=response_timeout_s,
             after_tool=after_tool,
+            max_open_calls=max_open_calls,
             guardrails=Guardrails(policy),
             turns=TurnSettings(checked=policy.gates_turns),
             approvals=Approvals(approval_timeout_s),

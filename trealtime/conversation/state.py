@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -44,6 +45,7 @@ class Counters:
     unknown_events: int = 0
     unanswered_requests: int = 0
     interruptions_dismissed: int = 0
+    calls_refused: int = 0
 
 
 @attrs.define(eq=False)
@@ -180,6 +182,7 @@ class State:
     cancel_grace_s: float
     response_timeout_s: float
     after_tool: AfterTool = "auto"
+    max_open_calls: int = 128
     guardrails: Guardrails = attrs.field(factory=Guardrails)
     approvals: Approvals = attrs.field(factory=Approvals)
     meter: Meter = attrs.field(factory=Meter)
@@ -219,7 +222,7 @@ class State:
     finished: Recent = attrs.field(factory=Recent, init=False)
     """Responses that are over: what still comes of them is late."""
 
-    finished_calls: Recent = attrs.field(factory=Recent, init=False)
+    finished_calls: Recent = attrs.field(factory=partial(Recent, 1024), init=False)
     spoken_items: Recent = attrs.field(factory=Recent, init=False)
     """Items announced by the server's voice detection and not committed yet."""
 

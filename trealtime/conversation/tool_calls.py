@@ -11,6 +11,7 @@ Theory of operation
    the response has spoken already: "Done, I wrote it down" needs no second "I wrote it down", while "Let me check" does
    need what the check has found, and a silent response must not leave the user waiting.
 5. A call that an interrupt has cancelled wants no answer: the user has the floor.
+6. At most `max_open_calls` that are ours to run have no output yet. One more is answered at once: it is not made.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from trealtime.conversation.approvals import drop_approval
+from trealtime.conversation.approvals import drop_approval, too_many_open
 from trealtime.conversation.effects import Effects, FunctionCall
 from trealtime.conversation.events import RealtimeError
 from trealtime.conversation.requests import Sent
@@ -89,6 +90,9 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
         tool=tool,
         known=(*tools, *sorted(state.handoffs)),
     )
+    if sum(each.work is not None for each in state.calls.values()) > state.max_open_calls:
+        answer_call(state, call_id, too_many_open(state, call_id, name, fx), fx=fx)
+        return
     if name in state.handoffs and tool is None:
         winner = state.handing_over
         if winner is not None and winner.work is not None:

@@ -91,6 +91,10 @@ class RealtimeRunConfig:
     tool_concurrency: int = setting(default=8, at_least=1)
     """How many tools of one session run at a time."""
 
+    max_open_calls: int = setting(default=128, at_least=1)
+    """How many calls of one session may have no output yet, because they run, wait for their turn or for approval. One
+    more is not made, and the model reads so."""
+
     after_tool: AfterTool = setting(default="auto")
     """Whether the model is asked to answer when it has the outputs of its calls; a tool may say otherwise. ``"auto"``:
     yes, unless the response has spoken already and the tools returned None."""

@@ -75,6 +75,7 @@ class SessionParts:
             response_timeout_s=run.response_timeout_s,
             after_tool=run.after_tool,
             approval_timeout_s=run.approval_timeout_s,
+            max_open_calls=run.max_open_calls,
             guardrails=self.guardrails,
             prices=run.prices,
             limits=run.limits,
