@@ -194,8 +194,7 @@ class Transcript:
                     shown = {"images": images} if item.item_id not in self.told else {}
                     changes.append({"type": "item", "item_id": item.item_id, **line, **shown})
                 after = item.item_id
-        for item_id in self.told.keys() - now.keys():
-            changes.append({"type": "item_gone", "item_id": item_id})
+        changes.extend({"type": "item_gone", "item_id": item_id} for item_id in self.told.keys() - now.keys())
         self.told = now
         return changes
 
