@@ -132,7 +132,7 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
         (message("user", {"type": "input_audio", "audio": "%"}), "invalid_value", "item.content[0].audio"),
         (message("user", {"type": "input_audio", "audio": "AA=="}), "invalid_value", "item.content[0].audio"),
         (message("user", id=""), "invalid_value", "item.id"),
-        (message("user", id="a b"), "invalid_value", "item.id"),
+        (message("user", id="x" * 513), "invalid_value", "item.id"),
         (message("user", status="done"), "invalid_value", "item.status"),
         ({"item": {"type": "function_call", "name": "f"}}, "missing_required_parameter", "item.arguments"),
         ({"item": {"type": "item_reference", "id": "x"}}, "invalid_value", "item.type"),

@@ -29,6 +29,7 @@ from trealtime.emulator.hosted_mcp import HostedServers, McpTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.input_audio import InputAudio
 from trealtime.emulator.items import Item
+from trealtime.emulator.options import EventOrder
 from trealtime.emulator.outlet import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_value, json_kind
 from trealtime.emulator.response import Response
@@ -73,6 +74,7 @@ class SessionCore:
         max_out_of_band: int,
         mcp_servers: Mapping[str, Mapping[str, McpTool]] = MappingProxyType({}),
         make_detector: TurnDetectorFactory = make_turn_detector,
+        event_order: EventOrder = "usual",
     ) -> None:
         self.id = ids.new("sess")
         self.settings = settings or SessionSettings.default(kind, model=model or default_model)
@@ -87,6 +89,7 @@ class SessionCore:
             ended=self._response_ended,
             max_out_of_band=max_out_of_band,
             hosted=self.hosted,
+            event_order=event_order,
         )
         self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector)
         self.ending: tuple[int, str] | None = None

@@ -114,7 +114,7 @@ class Item:
 
 # ---- what a client may create ---------------------------------------------------------------------------------------
 
-_ID = text(pattern="[a-zA-Z0-9_-]{1,512}")
+_ID = text(non_empty=True, max_length=512)
 _COMMON: dict[str, Check] = {
     "type": text(),
     "id": _ID,

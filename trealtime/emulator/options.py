@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
-__all__ = ["EmulatorLimits", "EmulatorOptions"]
+__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder"]
+
+EventOrder = Literal["usual", "other"]
+"""Which of the orders that the protocol leaves open events come in."""
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -58,4 +61,5 @@ class EmulatorOptions:
     first_delta_delay_s: float = attrs.field(default=0.1, validator=_not_negative)
     max_session_s: float = attrs.field(default=3_600.0, validator=_positive)
     close_timeout_s: float = attrs.field(default=2.0, validator=_not_negative)
+    event_order: EventOrder = attrs.field(default="usual", validator=attrs.validators.in_(("usual", "other")))
     limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)

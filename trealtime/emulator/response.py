@@ -47,6 +47,9 @@ class Response:
     """Calls of the server's own tools that the client has approved since the last response: they come first."""
 
     read: InputTokens
+    item_first: bool = False
+    """Whether an item is told to the conversation before the response: both are allowed."""
+
     ids: Ids = attrs.field(repr=False)
     outlet: Outlet = attrs.field(repr=False)
     on_over: Callable[[], None] | None = None
@@ -197,9 +200,10 @@ class Response:
             self._emit_in_item("response.function_call_arguments.done", call)
         elif item.body["type"] == "message":
             self._close_part()
-        self._emit_item("response.output_item.done", item)
-        if self.conversation is not None:
-            self.conversation.finish(item)
+        self._in_order(
+            lambda: self._emit_item("response.output_item.done", item),
+            lambda: self.conversation.finish(item) if self.conversation is not None else None,
+        )
         self._open = None
 
     def finish(self, status: str, details: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> None:
@@ -217,11 +221,18 @@ class Response:
         return self._open
 
     def _open_item(self, body: dict[str, Any]) -> None:
-        self._open, self._text = Item(body), ""
-        self._output.append(self._open)
-        self._emit_item("response.output_item.added", self._open)
-        if self.conversation is not None:
-            self.conversation.add(self._open)
+        item = Item(body)
+        self._open, self._text = item, ""
+        self._output.append(item)
+        self._in_order(
+            lambda: self._emit_item("response.output_item.added", item),
+            lambda: self.conversation.add(item) if self.conversation is not None else None,
+        )
+
+    def _in_order(self, tell_response: Callable[[], None], tell_conversation: Callable[[], None]) -> None:
+        steps = (tell_conversation, tell_response) if self.item_first else (tell_response, tell_conversation)
+        for step in steps:
+            step()
 
     def _close_part(self) -> None:
         if self.modality == "text":

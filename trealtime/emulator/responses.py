@@ -18,6 +18,7 @@ from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.hosted_mcp import HostedServers, as_functions
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item, read_item
+from trealtime.emulator.options import EventOrder
 from trealtime.emulator.outlet import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_type, missing
 from trealtime.emulator.response import Response
@@ -49,6 +50,7 @@ class ResponseDesk:
         ended: Callable[[Response], None],
         max_out_of_band: int,
         hosted: HostedServers,
+        event_order: EventOrder = "usual",
     ) -> None:
         self.started: deque[Response] = deque()
         self.active: Response | None = None
@@ -61,6 +63,7 @@ class ResponseDesk:
         self._ended = ended
         self._hosted = hosted
         self._max_out_of_band = max_out_of_band
+        self._other_order = event_order == "other"
         self._out_of_band: dict[str, Response] = {}
         self._turn_waits = False
         self._limits = RateLimits()
@@ -150,10 +153,13 @@ class ResponseDesk:
             return
         details = {"type": status} | ({"reason": reason} if reason else {}) | ({"error": dict(error)} if error else {})
         usage = usage_object(response.read, response.made, before=self._last_read)
+        limits = {"rate_limits": self._limits.spend(self._clock(), tokens=usage["total_tokens"])}
+        if self._other_order:
+            self._outlet.emit("rate_limits.updated", limits)
         response.finish(status, None if status == "completed" else details, usage)
         self._last_read = response.read
-        limits = self._limits.spend(self._clock(), tokens=usage["total_tokens"])
-        self._outlet.emit("rate_limits.updated", {"rate_limits": limits})
+        if not self._other_order:
+            self._outlet.emit("rate_limits.updated", limits)
         if response is self.active:
             self.active, self.last_ended_id = None, response.id
         else:
@@ -203,6 +209,7 @@ class ResponseDesk:
             hosted=hosted,
             approved=self._hosted.take() if in_conversation else (),
             read=input_tokens(instructions, tools, context),
+            item_first=self._other_order,
             ids=self._ids,
             outlet=self._outlet,
         )

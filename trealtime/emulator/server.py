@@ -25,7 +25,7 @@ from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
 from trealtime.emulator.http import ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
-from trealtime.emulator.options import EmulatorLimits, EmulatorOptions
+from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrder
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
 from trealtime.emulator.settings import SessionSettings
@@ -312,6 +312,7 @@ class Emulator:
             max_out_of_band=limits.max_out_of_band,
             make_detector=self._turn_detector,
             mcp_servers=self._mcp_servers,
+            event_order=options.event_order,
         )
         brain = self._brain or RuleBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
@@ -399,6 +400,7 @@ async def open_emulator(
     max_session_s: float = 3_600.0,
     close_timeout_s: float = 2.0,
     unix_time_s: float | None = None,
+    event_order: EventOrder = "usual",
     limits: EmulatorLimits | None = None,
     mcp_servers: McpServers | None = None,
     faults: Faults | None = None,
@@ -421,7 +423,8 @@ async def open_emulator(
     `default_model` is the model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor`
     times faster than it plays (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A
     session ends after `max_session_s`. `unix_time_s` is the Unix time at which the emulator opens (default: the real
-    one); expiry times count from it on Trio's clock. `faults` go wrong on purpose, as `seed` decides.
+    one); expiry times count from it on Trio's clock. With the `event_order` "other", where the protocol leaves the
+    order of events open, they come the other way round. `faults` go wrong on purpose, as `seed` decides.
     `on_event` is called with every event that passes, synchronously: it must not block, and not raise.
 
     `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async or sync and quick.
@@ -434,6 +437,7 @@ async def open_emulator(
         first_delta_delay_s=first_delta_delay_s,
         max_session_s=max_session_s,
         close_timeout_s=close_timeout_s,
+        event_order=event_order,
         limits=limits or EmulatorLimits(),
     )
     speech = speech or SpeechEngines()
