@@ -1,4 +1,5 @@
-"""The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell.
+"""The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell,
+``trealtime eval`` runs scenarios.
 
 Nothing heavy is imported before a command has been chosen, so ``--help`` and ``--version`` answer at once.
 """
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 from trealtime._version import __version__
 from trealtime.cli import emulate, talk
+from trealtime.cli import eval as eval_command
 
 __all__ = ["main"]
 
@@ -24,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     emulate.add_parser(commands)
     talk.add_parser(commands)
+    eval_command.add_parser(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status

@@ -1,0 +1,294 @@
+"""Running a scenario: a session, its steps one after another, and what came of each.
+
+Theory of operation
+1. A step begins when what the agent said before has been heard. It is over when a response has ended that called
+   nothing (an answer), when a guardrail has stopped what the user said, or when its time is up.
+2. On the emulator, time is Trio's: under a mock clock a scenario takes no time. What is spoken is the emulator's own
+   voice, and its ears are told the words, so the words need no speech engine.
+3. Every event of the session passes through one task, which notes it for the step under way.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC
+from typing import Any
+
+import attrs
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.audio.pcm import from_int16
+from trealtime.audio.resample import resample
+from trealtime.conversation.events import RealtimeSessionEvent
+from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, Say
+from trealtime.emulator.server import open_emulator
+from trealtime.emulator.talking import TalkingBrain
+from trealtime.emulator.voice import VOICE_RATE, ToneVoice, Voice
+from trealtime.errors import TrealtimeError
+from trealtime.evals.checking import Heard, failures
+from trealtime.evals.mocks import Mocked, mocked
+from trealtime.evals.scenario import Scenario, Step
+from trealtime.session.runner import RealtimeRunner
+from trealtime.session.session import RealtimeSession
+from trealtime.transport.background import background_nursery
+
+__all__ = ["ScenarioResult", "StepResult", "run_scenario"]
+
+_PIECE_MS = 100
+_SILENCE_S = 1.5
+"""After what is spoken; the longest that the turn detection of a default session waits for."""
+_UNIX_TIME_S = 1_800_000_000.0
+
+
+@attrs.frozen(kw_only=True)
+class StepResult:
+    """What came of a step: what was `heard`, and `failures`, a line for each expectation that was not met."""
+
+    step: Step
+    heard: Heard
+    failures: Sequence[str]
+
+
+@attrs.frozen(kw_only=True)
+class ScenarioResult:
+    """What came of a scenario. `steps` are those that were run: the first that fails is the last. `error`: why it came
+    to its end before them."""
+
+    scenario: Scenario
+    steps: Sequence[StepResult]
+    seconds: float
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was as expected."""
+        return self.error is None and not any(step.failures for step in self.steps)
+
+
+async def run_scenario(
+    scenario: Scenario,
+    agent: RealtimeAgent[Any],
+    *,
+    model_config: Mapping[str, Any] | None = None,
+    voice: Voice | None = None,
+) -> ScenarioResult:
+    """Run `scenario` with `agent`, on an emulator of its own, or with `model_config` where that leads.
+
+    `voice` speaks what is to be spoken. It stops at the first step that fails. If cancelled, the session is closed.
+    Raises `ScenarioError` for mocks of tools that there are not; what goes wrong with the connection is in the result.
+    """
+    began_at = trio.current_time()
+    steps: list[StepResult] = []
+    error: str | None = None
+    where = f"{scenario.file}:{scenario.line}"
+    with mocked(agent, scenario.tools, where=where) as mocks:
+        try:
+            async with _conversation(scenario, agent, mocks, model_config, voice or ToneVoice()) as conversation:
+                for step in scenario.steps:
+                    heard = await conversation.take(step)
+                    steps.append(
+                        StepResult(
+                            step=step, heard=heard, failures=failures(step.expect, heard, within_s=step.within_s)
+                        )
+                    )
+                    if steps[-1].failures:
+                        break
+        except TrealtimeError as caught:
+            error = f"{type(caught).__name__}: {caught}"
+    return ScenarioResult(scenario=scenario, steps=steps, seconds=trio.current_time() - began_at, error=error)
+
+
+@asynccontextmanager
+async def _conversation(
+    scenario: Scenario,
+    agent: RealtimeAgent[Any],
+    mocks: Mocked,
+    model_config: Mapping[str, Any] | None,
+    voice: Voice,
+) -> AsyncIterator[_Conversation]:
+    config = {"model_settings": scenario.settings}
+    if model_config is not None:
+        runner = RealtimeRunner(agent, config=config)
+        async with runner.session(model_config=model_config) as session, _following(session, mocks, voice) as talk:
+            yield talk
+        return
+    prompter = _Prompter()
+    async with open_emulator(
+        listen=False, seed=1, unix_time_s=_UNIX_TIME_S, brain=prompter, transcriber=prompter
+    ) as emulator:
+        runner = RealtimeRunner(agent, model=emulator.memory_model(), config=config, rng=random.Random(1))
+        async with runner.session() as session, _following(session, mocks, voice, prompter) as talk:
+            yield talk
+
+
+@asynccontextmanager
+async def _following(
+    session: RealtimeSession[Any], mocks: Mocked, voice: Voice, prompter: _Prompter | None = None
+) -> AsyncIterator[_Conversation]:
+    talk = _Conversation(session, mocks, voice, prompter)
+    async with session.subscribe() as feed, background_nursery() as nursery:
+
+        async def follow() -> None:
+            with suppress(TrealtimeError):  # it comes out of the session too
+                async for event in feed:
+                    talk.note(event)
+            talk.over()
+
+        nursery.start_soon(follow)
+        yield talk
+
+
+class _Prompter:
+    """The emulator's brain and ears: they do what the step at hand says, and else what they always do."""
+
+    def __init__(self) -> None:
+        self._brain: Brain = TalkingBrain(random.Random(1), timezone=UTC)
+        self._answers: deque[str | Mapping[str, Any]] = deque()
+        self._spoken: deque[str] = deque()
+
+    def begin(self, step: Step) -> None:
+        self._answers = deque(step.answer)
+        self._spoken = deque([step.speak] if step.speak is not None else [])
+
+    async def reply(self, request: BrainRequest) -> BrainReply:
+        if not self._answers:
+            return await self._brain.reply(request)
+        answer = self._answers.popleft()
+        if isinstance(answer, str):
+            return BrainReply((Say(answer),))
+        return BrainReply(
+            tuple(CallFunction(name, json.dumps(arguments or {})) for name, arguments in answer["call"].items())
+        )
+
+    async def transcribe(
+        self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
+    ) -> str:
+        return self._spoken.popleft() if self._spoken else f"(speech, {len(samples) / rate:.1f} s)"
+
+
+class _Conversation:
+    """A session, and what is noted of the step that is under way."""
+
+    def __init__(self, session: RealtimeSession[Any], mocks: Mocked, voice: Voice, prompter: _Prompter | None) -> None:
+        self._session = session
+        self._mocks = mocks
+        self._voice = voice
+        self._prompter = prompter
+        self._step = Step()
+        self._heard = Heard()
+        self._items: dict[str, str] = {}
+        self._done = trio.Event()
+        self._sounding = trio.Event()
+        self._questions: list[tuple[str, bool]] = []
+        self._asked = trio.Event()
+
+    async def take(self, step: Step) -> Heard:
+        """Do what a step says, and wait for what comes of it."""
+        session = self._session
+        self._step, self._heard, self._items = step, Heard(), {}
+        self._done, self._sounding, self._asked = trio.Event(), trio.Event(), trio.Event()
+        if self._prompter is not None:
+            self._prompter.begin(step)
+        async with background_nursery() as nursery:
+            nursery.start_soon(self._decide)
+            if step.interrupt_at_s is not None:
+                nursery.start_soon(self._interrupt, step.interrupt_at_s)
+            if step.wait_s is not None:
+                await trio.sleep(step.wait_s)
+                self._heard.complete = True
+            else:
+                if step.speak is not None:
+                    await self._speak(step.speak)
+                else:
+                    await session.send_message(step.say or "")
+                began_at = trio.current_time()
+                with trio.move_on_after(step.within_s):
+                    await self._done.wait()
+                    self._heard.complete = True
+                self._heard.seconds = trio.current_time() - began_at
+            await session.wait_for_playback()
+        self._heard.text = " ".join(filter(None, (words.strip() for words in self._items.values())))
+        self._heard.agent = session.current_agent.name
+        return self._heard
+
+    def note(self, event: RealtimeSessionEvent) -> None:
+        """An event of the session."""
+        heard = self._heard
+        match event.type:
+            case "transcript_delta" if event.role == "user":
+                heard.user_text += event.delta
+            case "transcript_delta" | "text_delta":
+                self._items[event.item_id] = self._items.get(event.item_id, "") + event.delta
+            case "audio":
+                self._sounding.set()
+            case "audio_interrupted":
+                heard.interrupted = True
+            case "tool_start":
+                heard.calls.append((event.tool.name, _object(event.arguments)))
+            case "tool_approval_required":
+                name = event.tool.name
+                heard.approvals.append(name)
+                self._questions.append((event.call_id, self._step.approve))
+                self._asked.set()
+            case "handoff":
+                heard.handoffs.append(event.to_agent.name)
+                self._mocks.include(event.to_agent)
+            case "guardrail_tripped":
+                heard.guardrails += [result.guardrail.get_name() for result in event.guardrail_results]
+                if event.which == "input":
+                    self._done.set()
+            case "error":
+                heard.errors.append(str(event.error))
+            case "agent_end" if not self._called_something(event.item_ids):
+                self._done.set()
+            case _:
+                pass
+
+    def over(self) -> None:
+        """The session has ended."""
+        self._done.set()
+
+    def _called_something(self, item_ids: Sequence[str]) -> bool:
+        return any(item.type == "function_call" for item in self._session.history_of(item_ids))
+
+    async def _decide(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            questions, self._questions = self._questions, []
+            for call_id, approve in questions:
+                decide = self._session.approve_tool_call if approve else self._session.reject_tool_call
+                with suppress(TrealtimeError):  # the session is over, which `take` hears of too
+                    await decide(call_id)
+
+    async def _interrupt(self, at_s: float) -> None:
+        await self._sounding.wait()
+        await trio.sleep(at_s)
+        with suppress(TrealtimeError):
+            await self._session.interrupt()
+
+    async def _speak(self, words: str) -> None:
+        """Say something at the speed of speech, and be silent until the turn is over."""
+        pieces = [chunk.samples async for chunk in self._voice.speak(words, voice="user", speed=1.0)]
+        format_ = self._session.input_format
+        silence = np.zeros(int(_SILENCE_S * VOICE_RATE), np.int16)
+        audio = from_int16(resample(np.concatenate([*pieces, silence]), VOICE_RATE, format_.rate), format_)
+        size = format_.bytes_for_ms(_PIECE_MS)
+        for start in range(0, len(audio), size):
+            await self._session.send_audio(audio[start : start + size])
+            await trio.sleep(_PIECE_MS / 1000)
+
+
+def _object(arguments: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(arguments)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,80 @@
+"""What a scenario is: values, as the YAML files give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["DEFAULT_WITHIN_S", "Expectation", "Mock", "Scenario", "Step"]
+
+DEFAULT_WITHIN_S: Final = 30.0
+"""How long an answer may take."""
+
+
+@attrs.frozen(kw_only=True)
+class Mock:
+    """What stands in for a tool: it `returns` a value, or fails with `error`, after `after_s` seconds."""
+
+    returns: Any = None
+    error: str | None = None
+    after_s: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
+class Expectation:
+    """What must be true of the answer to one step; None and empty: anything goes.
+
+    `called` is a sequence of names with the arguments that each call must have had (others may be there); an argument
+    that is ``{"matches": regex}`` or ``{"contains": text}`` is looked at as text. Texts that are contained are compared
+    without case.
+    """
+
+    text: str | None = None
+    contains: Sequence[str] = ()
+    not_contains: Sequence[str] = ()
+    matches: str | None = None
+    called: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    not_called: Sequence[str] = ()
+    handoff: str | None = None
+    agent: str | None = None
+    approval: str | None = None
+    guardrail: str | None = None
+    interrupted: bool | None = None
+    heard: str | None = None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Step:
+    """One turn of the user: they `say` something in writing, or `speak` it, or do nothing for `wait_s`.
+
+    The answer must be made `within_s`. It is interrupted when `interrupt_at_s` of it have been heard. Calls that need
+    approval get it if `approve`. `answer` is what an emulator's brain does here in place of its rules: words, or a call
+    as ``{"call": {name: arguments}}``.
+    """
+
+    say: str | None = None
+    speak: str | None = None
+    wait_s: float | None = None
+    within_s: float = DEFAULT_WITHIN_S
+    interrupt_at_s: float | None = None
+    approve: bool = True
+    answer: Sequence[str | Mapping[str, Any]] = ()
+    expect: Expectation = Expectation()
+    line: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """A conversation: the agent at ``module:attribute``, the session's `settings`, what stands in for `tools`."""
+
+    name: str
+    agent: str
+    steps: Sequence[Step]
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+    tools: Mapping[str, Mock] = attrs.field(factory=dict)
+    file: Path
+    line: int = 0
