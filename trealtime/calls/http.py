@@ -37,6 +37,7 @@ from trealtime.transport.request import check_headers, is_loopback
 
 if TYPE_CHECKING:
     import httpx
+from trealtime.protocol.lenient import as_text
 
 __all__ = ["HttpRequests", "http_base_url", "open_http_client"]
 
@@ -158,14 +159,14 @@ def _failure(status: int, headers: Mapping[str, str], body: str, path: str, *, r
     kind, hint = _KINDS.get(status, (RequestFailed, ""))
     if status == 404 and "/calls/" in path:
         kind, hint = CallGone, "the caller has hung up, or there never was such a call"
-    said = _text(error.get("message"))
+    said = as_text(error.get("message"))
     return kind(
         "; ".join([f"{request}: HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]),
         request=request,
         status=status,
-        code=_text(error.get("code")),
-        type=_text(error.get("type")),
-        param=_text(error.get("param")),
+        code=as_text(error.get("code")),
+        type=as_text(error.get("type")),
+        param=as_text(error.get("param")),
         request_id=headers.get("x-request-id"),
         body=body[:_SHOWN_BODY_CHARS],
         not_acted_on=status in _NOT_ACTED_ON,
@@ -194,7 +195,3 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return parsed if isinstance(parsed, dict) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -35,7 +35,8 @@ from trealtime.conversation.ledger import PlaybackLedger, PlaybackPosition
 from trealtime.conversation.limits import Limits, SessionLimits, check_limits
 from trealtime.conversation.prices import Cost, Prices
 from trealtime.conversation.raw import model_events
-from trealtime.conversation.reception import RECEPTION, receive_audio
+from trealtime.conversation.reception import RECEPTION
+from trealtime.conversation.reception_agent import receive_audio
 from trealtime.conversation.requesting import REQUESTING
 from trealtime.conversation.responses import fail_request, give_up, pump
 from trealtime.conversation.state import State

@@ -32,6 +32,7 @@ from trealtime.conversation.items import (
     SystemMessageItem,
     UserMessageItem,
 )
+from trealtime.protocol.lenient import as_text
 
 __all__ = ["Change", "History", "heard_text"]
 
@@ -303,7 +304,7 @@ class History:
     def _merge(self, node: _Node, item: Mapping[str, Any], status: ItemStatus | None) -> None:
         node.seen = None
         node.type = item["type"] if isinstance(item.get("type"), str) else node.type
-        role = _text(item.get("role")) or node.role
+        role = as_text(item.get("role")) or node.role
         if node.role is not None and role != node.role:
             node.parts = []  # another message under the same id: nothing of the old one applies (B163)
         node.role = role
@@ -398,9 +399,9 @@ def _show(node: _Node) -> RealtimeItem:
         return RealtimeToolCallItem(
             item_id=node.item_id,
             previous_item_id=node.previous_item_id,
-            call_id=_text(node.data.get("call_id")),
-            name=_text(node.data.get("name")) or "",
-            arguments=_text(node.data.get("arguments")) or "",
+            call_id=as_text(node.data.get("call_id")),
+            name=as_text(node.data.get("name")) or "",
+            arguments=as_text(node.data.get("arguments")) or "",
             output=node.output,
             status="incomplete" if node.status == "incomplete" and node.output is None else done,
         )
@@ -445,7 +446,3 @@ _USER_PARTS: Final[Mapping[str, Callable[[_Part], InputText | InputAudio | Input
     "input_audio": lambda part: InputAudio(part.audio, part.transcript),
     "input_image": lambda part: InputImage(part.image_url, part.detail),
 }
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trealtime.conversation.events import ServerErrorInfo
+from trealtime.protocol.lenient import as_text
 
 __all__ = ["is_collision", "is_harmless", "is_refused_create", "read_error"]
 
@@ -41,13 +42,13 @@ _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
 
 def read_error(error: Mapping[str, Any], *, request: str | None = None) -> ServerErrorInfo:
     """The ``error`` object of the wire; anything may be missing."""
-    code = _text(error.get("code"))
+    code = as_text(error.get("code"))
     return ServerErrorInfo(
-        message=_text(error.get("message")) or "the server gave no message",
-        type=_text(error.get("type")),
+        message=as_text(error.get("message")) or "the server gave no message",
+        type=as_text(error.get("type")),
         code=code,
-        param=_text(error.get("param")),
-        event_id=_text(error.get("event_id")),
+        param=as_text(error.get("param")),
+        event_id=as_text(error.get("event_id")),
         request=request,
         fatal=code in _FATAL,
     )
@@ -66,7 +67,3 @@ def is_refused_create(error: ServerErrorInfo) -> bool:
 def is_harmless(error: ServerErrorInfo, request: str) -> bool:
     """Whether the refusal of what an interrupt sent changes nothing."""
     return (error.code or "") in _HARMLESS.get(request, frozenset())
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
