@@ -122,6 +122,25 @@ async def test_an_endpoint_attached_amid_a_doubt_does_what_the_doubt_asks(
             assert len(phone.heard()) == SECOND
 
 
+# ---- reports -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reports", [True, False])
+async def test_an_endpoint_that_reports_nothing_is_told_of_once(
+    autojump_clock, runner, service, caplog, reports
+) -> None:
+    class Mute(MemoryEndpoint):
+        def _hear(self, audio: bytes, began_at: float, position_ms: float) -> None:
+            if reports and position_ms > 9_000:
+                super()._hear(audio, began_at, position_ms)
+
+    async with runner.session() as session, session.attach(Mute()):
+        await answer(session, service.last, seconds=19)
+        await trio.sleep(20)
+    warnings = [record.message for record in caplog.records if "Mute has taken 10 s of audio" in record.message]
+    assert len(warnings) == (0 if reports else 1)
+
+
 # ---- policies that are lent ------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection
 from functools import partial
@@ -37,6 +38,11 @@ __all__ = ["EVENTS", "EndpointOutput"]
 
 EVENTS: Final = frozenset({"audio", "audio_end", "agent_end"})
 """What the feed of an endpoint is made of."""
+
+logger = logging.getLogger(__name__)
+
+SILENT_MS: Final = 10_000
+"""An endpoint that has taken so much and reports nothing of it is told of in the log."""
 
 PROMPT_MS: Final = 100
 """A new gain may be heard as late as this: what an endpoint holds beyond is taken back and given again."""
@@ -69,6 +75,7 @@ class EndpointOutput:
         self._gain = Gain()
         self._asked: dict[Literal["app", "policy"], PlaybackChange] = {}
         self._held = False
+        self._silent_ms = 0.0
         self._resumed = trio.Event()
         self._listening = trio.CancelScope()
         self._playing = trio.CancelScope()
@@ -112,6 +119,18 @@ class EndpointOutput:
             finally:
                 if flushes != self._flushes:
                     self._endpoint.flush()
+        self._note_silence(self.audio_format.duration_ms(len(audio)))
+
+    def _note_silence(self, ms: float) -> None:
+        """So much was taken since the last report: warn once when that is far more than any path holds."""
+        before, self._silent_ms = self._silent_ms, self._silent_ms + ms
+        if before < SILENT_MS <= self._silent_ms:
+            logger.warning(
+                "%s has taken %g s of audio and not reported that any of it was heard (link.heard): interrupts cut "
+                "where the last report was, and wait_for_playback does not return",
+                type(self._endpoint).__name__,
+                SILENT_MS / 1000,
+            )
 
     def _take(self, event: RealtimeSessionEvent) -> None:
         """Make pieces of an event of the feed."""
@@ -211,7 +230,7 @@ class EndpointOutput:
         """`EndpointLink.heard`."""
         if not self._open:
             return
-        now = trio.current_time()
+        now, self._silent_ms = trio.current_time(), 0.0
         place = self._playout.report(position_ms, now)
         if place is None:
             return
