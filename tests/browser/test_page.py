@@ -282,7 +282,38 @@ async def test_whatever_a_page_sends_the_server_lives_and_says_what_was_wrong() 
                 await page.wait_heard(100)
 
 
+async def test_the_check_needs_no_browser_and_says_how_it_went() -> None:
+    done = await run_example("--check", "--port", "0", "--tones")
+    assert done.returncode == 0, done
+    refund, paid, heard = done.stdout.decode().splitlines()
+    assert refund == 'refund {"order_id": 1234} needs approval, and gets it.'
+    assert paid == "refund: The money for order 1234 is on its way."
+    assert re.fullmatch(r"The page heard [2-9]\.\d s of the agent\.", heard)
+    assert done.stderr.decode().startswith("No OPENAI_API_KEY: talking to an emulator. The voice is a signal")
+
+
+async def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    async with open_server() as server:
+        done = await run_example("--tones", "--port", server.url.rpartition(":")[2])
+    assert done.returncode == 1
+    assert re.search(r"^browser/server\.py: .*in use", done.stderr.decode(), re.MULTILINE)
+
+
+async def test_without_the_packages_it_says_what_to_install(tmp_path) -> None:
+    (tmp_path / "quart_trio.py").write_text("raise ImportError\n", encoding="utf-8")
+    done = await run_example(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert done.returncode == 1
+    assert 'pip install "trealtime[web]"' in done.stderr.decode()
+
+
 # ---- helpers --------------------------------------------------------------------------------------------------------
+
+
+async def run_example(*arguments: str, **variables: str) -> Any:
+    program = [sys.executable, "-W", "error", str(ROOT / "examples/browser/server.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    with trio.fail_after(60):
+        return await trio.run_process(program, env=environment, check=False, capture_stdout=True, capture_stderr=True)
 
 
 def outputs(server: Server) -> list[str]:

@@ -12,9 +12,10 @@ import pytest
 import trio
 from trio_websocket import WebSocketRequest, serve_websocket
 
+from trealtime.endpoints.browser import accept_browser_stream
 from trealtime.endpoints.sockets import QuartWire, ServerSocket, server_wire
 from trealtime.endpoints.twilio import accept_twilio_stream
-from trealtime.testing import memory_wire_pair, open_fake_twilio
+from trealtime.testing import memory_wire_pair, open_fake_page, open_fake_twilio
 from trealtime.transport.dial import open_websocket_wire
 from trealtime.transport.wire import Wire, WireClosed
 
@@ -244,3 +245,33 @@ def test_what_is_no_websocket_is_refused_by_name(socket) -> None:
         "socket: expected a trio_websocket.WebSocketConnection, Quart's websocket, or a trealtime Wire, "
         f"got {type(socket).__name__}"
     )
+
+
+@pytest.mark.parametrize("served", SERVERS)
+async def test_a_page_over_a_real_socket(served) -> None:
+    heard = bytearray()
+    over = trio.Event()
+
+    async def handler(socket: ServerSocket) -> None:
+        try:
+            endpoint = await accept_browser_stream(socket)
+            async with endpoint.open(NoLink()):
+                await endpoint.play(b"\1\0" * 1_600, 200)
+                await endpoint.send({"type": "caption", "text": "ü"})
+                while True:
+                    heard.extend(await endpoint.receive())
+        except trio.EndOfChannel:
+            pass
+        finally:
+            over.set()
+
+    with trio.fail_after(20):
+        async with served(handler) as url:
+            async with open_fake_page(url, rate=8_000) as page:
+                await page.say(b"\2\0" * 480)
+                assert (await page.wait_received("caption"))["text"] == "ü"
+                await page.wait_heard(200)
+                await page.leave()
+            await over.wait()
+    assert bytes(heard) == b"\2\0" * 480
+    assert page.heard() == b"\1\0" * 1_600
