@@ -151,7 +151,8 @@ class ScriptedRealtimeModel:
         """Raise `UnconsumedRealtimeSteps` when steps are left."""
         left = self.remaining_steps
         if left:
-            count = f"{len(left)} step{'s are' if len(left) > 1 else ' is'} left; the next is: {left[0]}"
+            number = len(left)
+            count = f"{number} step{'s are' if number > 1 else ' is'} left; the next is: {left[0]}"
             raise UnconsumedRealtimeSteps(count, remaining_steps=left)
 
     @asynccontextmanager
