@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import functools
 import inspect
 import re
 import threading
@@ -17,10 +16,13 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK_TIMEOUT_S = 30
+SPEED = 4.0
+"""How much faster than ours the clock of the pages and of their emulator goes: nobody listens to what is said."""
 REAL_RUN = trio.run
 
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)$")
@@ -93,7 +95,7 @@ def emulator_in_a_thread() -> Iterator[str]:
 
     def run() -> None:
         try:
-            REAL_RUN(serve)
+            REAL_RUN(serve, clock=MockClock(rate=SPEED))
         except Exception as error:  # noqa: BLE001  (raised in the thread of the test)
             failure.append(error)
         finally:
@@ -158,10 +160,12 @@ def bounded_run(async_fn: Callable[..., Awaitable[Any]], *args: Any, **options: 
     """`trio.run`, ended after `BLOCK_TIMEOUT_S` of real time (a block with a clock of its own keeps its own time)."""
 
     async def bounded() -> Any:
-        with trio.fail_after(BLOCK_TIMEOUT_S):
+        with trio.fail_after(BLOCK_TIMEOUT_S * SPEED):
             return await async_fn(*args)
 
-    return REAL_RUN(functools.partial(async_fn, *args) if options.get("clock") else bounded, **options)
+    if options.get("clock"):
+        return REAL_RUN(async_fn, *args, **options)
+    return REAL_RUN(bounded, **{**options, "clock": MockClock(rate=SPEED)})
 
 
 def run_block(block: Block, namespace: dict[str, Any]) -> None:

@@ -141,12 +141,12 @@ class _Bench:
         for begin in range(0, len(audio), step):
             await self.play(audio[begin : begin + step])
 
-    async def wait_heard(self, ms: float) -> None:
-        """Wait until so much was heard at the far side, and a second more for what should not follow."""
+    async def wait_heard(self, ms: float, *, then_s: float = 1.0) -> None:
+        """Wait until so much was heard at the far side, and `then_s` more for what should not follow."""
         with trio.move_on_after(ms / 1000 + 10):
             while self.heard_ms < ms - 1e-3:  # noqa: ASYNC110  (a far side can only be looked at)
                 await trio.sleep(_FRAME_MS / 1000)
-        await trio.sleep(1)
+        await trio.sleep(then_s)
 
     def check_heard(self, ms: float) -> None:
         assert abs(self.heard_ms - ms) <= self.tolerance_ms, f"of {ms:.1f} ms, {self.heard_ms:.1f} ms were heard"
@@ -247,17 +247,17 @@ async def _a_flush_with_nothing_to_throw_away_does_nothing(rig: _Rig) -> None:
 async def _a_play_that_is_cancelled_was_taken_whole_or_not_at_all(rig: _Rig) -> None:
     async def scenario(cancel_here: CancelHere) -> None:
         async with rig.open() as bench:
-            pieces_ms = (400.0, 200.0, 100.0)
+            pieces_ms = (500.0, 60.0, 40.0)
             with cancel_here():
                 for ms in pieces_ms:
                     await bench.play(_tone(ms, bench.output))
-            await trio.sleep(2)
+            await trio.sleep(1.2)
             heard_ms = bench.heard_ms
-            possible = (0.0, 400.0, 600.0, 700.0)
+            possible = (0.0, 500.0, 560.0, 600.0)
             assert any(abs(heard_ms - ms) <= bench.tolerance_ms for ms in possible), f"{heard_ms:.1f} ms were heard"
-            await bench.play(_tone(500, bench.output))
-            await bench.wait_heard(heard_ms + 500)
-            bench.check_heard(heard_ms + 500)
+            await bench.play(_tone(200, bench.output))
+            await bench.wait_heard(heard_ms + 200, then_s=0.2)
+            bench.check_heard(heard_ms + 200)
 
     await cancel_at_each_checkpoint(scenario)
 
@@ -326,10 +326,11 @@ async def _when_the_far_side_has_left_receive_says_so(rig: _Rig) -> None:
 async def _an_endpoint_that_is_left_at_any_point_leaves_nothing(rig: _Rig) -> None:
     async def scenario(cancel_here: CancelHere) -> None:
         tasks = len(trio.lowlevel.current_task().child_nurseries)
-        with cancel_here(), trio.move_on_after(1):
+        # Long enough that a play has begun to wait for its turn; every step of a second is like those before it.
+        with cancel_here(), trio.move_on_after(0.3):
             async with rig.open() as bench:
                 if bench.endpoint.output_format is not None:
-                    await bench.play_in_pieces(_tone(2000, bench.output))
+                    await bench.play_in_pieces(_tone(2000, bench.output), piece_ms=100)
         assert len(trio.lowlevel.current_task().child_nurseries) == tasks, "a nursery was left open"
 
     await cancel_at_each_checkpoint(scenario)
