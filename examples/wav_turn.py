@@ -4,6 +4,9 @@
 
 The question is sent as fast as somebody would say it, then silence; the server hears when the turn is over. With
 OPENAI_API_KEY the server is OpenAI's; without, an emulator in this process; with --url, whatever listens there.
+
+This sends and collects audio by hand. ``session.attach(WavEndpoint("QUESTION.wav", "BOTH.wav"))`` does it for you, and
+so does ``python -m trealtime talk --wav QUESTION.wav --save BOTH.wav``, with nothing to write at all.
 """
 
 import argparse
