@@ -189,6 +189,14 @@ async def test_its_faults_are_those_of_the_emulator(autojump_clock: MockClock) -
     assert "emit session.created" in "".join(caught.value.__notes__)
 
 
+async def test_a_script_comes_through_a_slow_network_that_repeats_itself(autojump_clock: MockClock) -> None:
+    turn = await ask(
+        [*ASKED, a_response("Hello.", audio_s=0.4)], faults=Faults(latency_s=1.0, duplicates=1.0, unknown=0.5)
+    )
+    assert turn.text.startswith("Hello.")
+    assert trio.current_time() >= 2
+
+
 # ---- what it asks ---------------------------------------------------------------------------------------------------
 
 EVENT = {
@@ -265,6 +273,20 @@ async def test_something_else_comes_out_bare_with_the_difference_and_the_script(
     assert "    2 accept session.update\n->  3 accept conversation.item.create" in message
     assert caught.value.actual["item"]["content"][0]["text"] == "Hello?"
     assert caught.value.expected is script[0]
+
+
+async def test_it_comes_out_bare_from_among_the_tests_own_tasks_too(autojump_clock: MockClock) -> None:
+    async def talk() -> None:
+        async with (
+            open_scripted_server([]) as server,
+            trio.open_nursery() as nursery,
+            runner_of(server).session() as session,
+        ):
+            nursery.start_soon(session.send_message, "Hello?")
+            await trio.sleep_forever()
+
+    with pytest.raises(UnexpectedRealtimeSend):
+        await talk()
 
 
 async def test_an_event_out_of_turn_is_told_with_the_step_that_would_take_it(autojump_clock: MockClock) -> None:

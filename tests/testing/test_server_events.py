@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trealtime.protocol.codec import decode_server_event
 from trealtime.protocol.server_events import SERVER_EVENT_TYPES, RawServerEvent
@@ -15,6 +17,7 @@ from trealtime.testing import (
     ServerEvents,
     a_function_call,
     a_response,
+    a_transcript,
     a_user_turn,
     the_end_of_the_response,
     user_begins_to_speak,
@@ -155,6 +158,8 @@ def test_acts_add_to_a_response_that_is_not_finished() -> None:
     events = called(ServerEvents())
     (done,) = [event for event in events if event["type"] == "response.done"]
     assert [item["type"] for item in done["response"]["output"]] == ["message", "function_call"]
+    assert [item["status"] for item in done["response"]["output"]] == ["completed", "completed"]
+    assert len([event for event in events if event["type"] == "response.output_item.done"]) == 2
     assert json.loads(done["response"]["output"][1]["arguments"]) == {"at": "it"}
 
 
@@ -173,3 +178,53 @@ def test_a_response_that_was_asked_for_in_text_is_written_and_echoes_its_metadat
     events = written(ServerEvents())
     assert "response.output_audio.delta" not in [event["type"] for event in events]
     assert {json.dumps(event["response"]["metadata"]) for event in events if "response" in event} == {'{"a": "b"}'}
+
+
+def test_words_for_a_turn_that_was_never_committed_are_an_error() -> None:
+    with pytest.raises(ValueError, match="no turn of the user waits for its words"):
+        ServerEvents().play(a_transcript("Hello."))
+
+
+def test_a_response_that_the_client_has_cancelled_has_ended() -> None:
+    events = ServerEvents()
+    events.play(a_response("A long story", finish=False))
+    cancelled = events.answer({"type": "response.cancel"})
+    assert [event["response"]["status"] for event in cancelled if "response" in event] == ["cancelled"]
+    assert events.play(the_end_of_the_response()) == []
+    assert events.play(a_response("Another one."))[0]["type"] == "response.created"
+
+
+ACTS = [
+    a_response("Hello.", audio_s=0.3),
+    a_response("A long story", audio_s=0.3, finish=False),
+    a_response("", audio=b""),
+    a_function_call("look", {"at": "it"}),
+    a_function_call("look", '{"at"', finish=False),
+    the_end_of_the_response(),
+    the_end_of_the_response("failed", error={"type": "server_error", "code": "server_error"}),
+    user_begins_to_speak(),
+    a_user_turn("Stop!", audio_s=0.2),
+    a_user_turn(None, audio_s=0.2),
+]
+REQUESTS: list[dict[str, Any]] = [
+    {"type": "response.create"},
+    {"type": "response.create", "response": {"conversation": "none", "output_modalities": ["text"]}},
+    {"type": "response.cancel"},
+    {"type": "input_audio_buffer.clear"},
+    {"type": "session.update", "session": {"type": "realtime", "audio": {"input": {"turn_detection": None}}}},
+    {"type": "session.update", "session": {"type": "realtime", "output_modalities": ["text"]}},
+]
+
+
+@given(steps=st.lists(st.sampled_from([*ACTS, *REQUESTS]), max_size=12))
+def test_any_order_of_acts_and_requests_is_valid_and_ends_each_response_once(schema: ModuleType, steps: Any) -> None:
+    events = ServerEvents()
+    sent = []
+    for step in steps:
+        sent += events.answer(step) if isinstance(step, dict) else events.play(step)
+    for event in sent:
+        assert schema.validate("server", event) == [], event
+    done = [event["response"]["id"] for event in sent if event["type"] == "response.done"]
+    created = [event["response"]["id"] for event in sent if event["type"] == "response.created"]
+    assert len(done) == len(set(done))
+    assert set(done) <= set(created)

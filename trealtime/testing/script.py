@@ -237,7 +237,8 @@ def a_response(
 
     `audio` is in the session's output format; without it there is silence of `audio_s` seconds (by default as long as
     the text would take). A response that asks for text has none. With ``finish=False`` the response goes on: the next
-    act adds to it, `the_end_of_the_response` ends it, and so does the client when it cancels.
+    act adds an item to it, `the_end_of_the_response` ends it. So does the client when it cancels; what comes then is a
+    response of its own.
     """
     return Act(
         f"a response: {shown(text)}",

@@ -118,7 +118,7 @@ class ScriptedServer:
         return self._emulator.statistics()
 
     async def wait_played(self) -> None:
-        """Wait until every script has been played to its end."""
+        """Wait until every script has been played to its end; for ever, where a client leaves early."""
         await trio.lowlevel.checkpoint()
         while self.remaining_steps:
             await self._emulator.changed.park()

@@ -91,6 +91,7 @@ class StagedCore(SessionCore):
     ) -> None:
         """A message, spoken or written as the response is; `audio` is in its format, or silence of that length."""
         response = self._response()
+        response.close_item()
         response.open_message()
         for piece in _words(text):
             response.add_text(piece)
@@ -112,6 +113,7 @@ class StagedCore(SessionCore):
         """A function call."""
         response = self._response()
         text = arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
+        response.close_item()
         response.open_call(name)
         for start in range(0, len(text), _ARGUMENT_CHARACTERS):
             response.add_arguments(text[start : start + _ARGUMENT_CHARACTERS])
@@ -123,8 +125,8 @@ class StagedCore(SessionCore):
     def finish(
         self, status: ResponseStatus = "completed", *, reason: str | None = None, error: Mapping[str, str] | None = None
     ) -> None:
-        """End the response under way."""
-        response, self._on_stage = self._response(), None
+        """End the response under way; one that the client has cancelled has ended."""
+        response, self._on_stage = self._on_stage or self._response(), None
         if status == "completed":
             response.close_item()
         self.desk.end(response, status, reason=reason, error=error)  # type: ignore[arg-type]  # any reason may be tried
@@ -141,17 +143,24 @@ class StagedCore(SessionCore):
         if not self.input.user_speaks:
             self.speech_begins()
         self._hear(SpeechStopped(round(self.input.position_ms + audio_s * 1000)), audio_s=audio_s)
-        self.transcribe(transcript)
+        self._tell_words(self._unheard.pop(), transcript)
 
     def transcribe(self, transcript: str | None) -> None:
-        """The words of the oldest turn that has none yet, told where the session asked for them; None: they fail."""
-        item = self._unheard.popleft()
+        """The words of the oldest turn that has none yet, told where the session asked for them; None: they fail.
+
+        Raises `ValueError` where no turn waits for its words.
+        """
+        if not self._unheard:
+            raise ValueError("no turn of the user waits for its words: the client has not committed one")
+        self._tell_words(self._unheard.popleft(), transcript)
+
+    # ---- inside ------------------------------------------------------------------------------------------------
+
+    def _tell_words(self, item: Item, transcript: str | None) -> None:
         if transcript is None:
             self.transcription_failed(item, 0, "The audio could not be transcribed.")
         else:
             self.transcribed(item, 0, transcript)
-
-    # ---- inside ------------------------------------------------------------------------------------------------
 
     def _make_ears(self, detection: Mapping[str, Any] | None, *, start_ms: float = 0.0) -> _Prompted:
         return self._ears
