@@ -1,7 +1,7 @@
 """The weak spots of the OpenAI Agents SDK's realtime layer, by number: each that a session can have is shown fixed.
 
 Tests of whole sessions stand here; `INDEX` at the end names the test for each number, here or where the part in
-question is tested. Numbers 43 to 50 are about hooks, guardrails, handoffs and approvals, and are shown there.
+question is tested.
 """
 
 from __future__ import annotations
@@ -533,11 +533,42 @@ INDEX: dict[int, list[str]] = {
         f"{CORE}::test_ws42_items_can_be_created_retrieved_truncated_and_deleted",
         f"{TALKS}::test_items_are_made_placed_retrieved_cut_and_deleted",
     ],
+    43: [
+        f"{SESSIONS}/test_hooks.py::test_b250_all_hooks_are_called_in_the_order_of_what_happened",
+        f"{SESSIONS}/test_tool_checks.py::test_b218_output_guardrails_get_what_the_tool_gave_and_may_withhold_it",
+        f"{SESSIONS}/test_tool_workers_options.py::test_a_tool_at_its_own_limit_does_not_hold_up_others",
+        f"{SESSIONS}/test_handoffs.py::test_an_agent_brings_its_voice_and_settings_to_the_opening",
+        f"{SESSIONS}/test_guardrails.py::test_a_turn_is_answered_by_the_session_after_its_check",
+    ],
+    44: [
+        "conversation/test_guardrails.py::test_b234_short_answers_and_tails_are_checked_at_the_end_of_their_item",
+        f"{SESSIONS}/test_guardrails.py::test_b237_guardrails_run_side_by_side_and_report_in_their_order",
+        f"{SESSIONS}/test_guardrails.py::test_a_sync_guardrail_runs_in_a_thread",
+    ],
+    45: [f"{SESSIONS}/test_guardrails.py::test_b240_a_trip_stops_the_answer_and_the_model_is_asked_again"],
+    46: [
+        f"{SESSIONS}/test_handoffs.py::test_a_refused_update_leaves_both_sides_with_the_old_agent",
+        f"{SESSIONS}/test_handoffs.py::test_of_two_handoffs_of_one_response_the_first_wins",
+    ],
+    47: [f"{SESSIONS}/test_handoffs.py::test_updates_that_cross_are_made_one_after_the_other"],
+    48: [
+        f"{SESSIONS}/test_handoffs.py::test_only_what_differs_between_the_agents_is_sent_and_settings_go_back",
+        f"{SESSIONS}/test_handoffs.py::test_after_audio_another_voice_is_not_sent_and_the_app_is_told",
+    ],
+    49: [
+        "protocol/test_settings.py::test_all_problems_come_in_one_error_with_path_value_allowed_and_nearest",
+        "protocol/test_settings.py::test_weak_spot_49_a_format_that_is_none_of_the_three_is_refused_and_named",
+    ],
+    50: [
+        f"{SESSIONS}/test_approvals.py::test_ws50_the_list_of_what_is_pending_is_the_callers_own",
+        f"{SESSIONS}/test_approvals.py::test_ws50_a_call_that_nobody_approves_in_time_is_rejected",
+        f"{SESSIONS}/test_approvals.py::test_b214_ws50_a_lost_connection_drops_what_is_pending",
+    ],
 }
 
 
 def test_every_weak_spot_of_a_session_has_its_test() -> None:
-    assert list(INDEX) == list(range(1, 43))
+    assert list(INDEX) == list(range(1, 51))
     missing = []
     for tests in INDEX.values():
         for test in tests:

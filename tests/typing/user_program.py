@@ -19,6 +19,7 @@ from trealtime import (
     AudioChunk,
     ConnectionLost,
     FunctionTool,
+    GuardrailFunctionOutput,
     HostedMCPTool,
     HostedTool,
     MCPServerStdio,
@@ -26,6 +27,7 @@ from trealtime import (
     OtherItem,
     RealtimeAgent,
     RealtimeAgentEndEvent,
+    RealtimeAgentHooks,
     RealtimeAudio,
     RealtimeAudioInterrupted,
     RealtimeError,
@@ -49,6 +51,7 @@ from trealtime import (
     create_static_tool_filter,
     function_tool,
     open_emulator,
+    output_guardrail,
     serve_realtime_session,
     tool_input_guardrail,
 )
@@ -92,6 +95,24 @@ async def refund(order_id: int) -> str:
     return f"Order {order_id} is refunded."
 
 
+def greeting(context: RunContext[Shop], agent: RealtimeAgent[Shop]) -> str:
+    """Instructions that know the context."""
+    return f"{agent.name} knows {len(context.context.orders)} orders."
+
+
+@output_guardrail
+def no_numbers(context: RunContext[Shop], agent: RealtimeAgent[Shop], text: str) -> GuardrailFunctionOutput:
+    """Nobody wants to hear those."""
+    return GuardrailFunctionOutput(None, tripwire_triggered=any(str(order) in text for order in context.context.orders))
+
+
+class Log(RealtimeAgentHooks[Shop]):
+    """Hears what happens to one agent."""
+
+    async def on_start(self, context: RunContext[Shop], agent: RealtimeAgent[Any]) -> None:
+        assert_type(context.context, Shop)
+
+
 async def supervisor(request: ApprovalRequest) -> ApprovalDecision:
     """Approve what can be read."""
     assert_type(request.tool, FunctionTool | HostedTool)
@@ -101,7 +122,13 @@ async def supervisor(request: ApprovalRequest) -> ApprovalDecision:
 
 config = RealtimeRunConfig(approval_handler=supervisor, approval_timeout_s=30)
 
-agent: RealtimeAgent[Shop] = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=[order_status, refund])
+agent: RealtimeAgent[Shop] = RealtimeAgent(
+    name="Assistant",
+    instructions=greeting,
+    tools=[order_status, refund],
+    output_guardrails=[no_numbers],
+    hooks=Log(),
+)
 desk: RealtimeAgent[Shop] = agent.clone(
     tools=[order_status, HostedMCPTool({"server_label": "handbook", "server_url": "https://example.com/mcp"})],
     mcp_servers=[

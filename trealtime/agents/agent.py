@@ -92,7 +92,7 @@ class RealtimeAgent(Generic[ContextT]):
     input_guardrails: Sequence[InputGuardrail[ContextT]] = attrs.field(default=(), kw_only=True)
     voice: str | CustomVoice | None = attrs.field(default=None, kw_only=True)
     model_settings: SessionSettings | Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
-    hooks: RealtimeAgentHooks[Any] | None = attrs.field(default=None, kw_only=True)
+    hooks: RealtimeAgentHooks[ContextT] | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _require(isinstance(self.name, str), "name", self.name, "a str")
