@@ -35,6 +35,7 @@ from trealtime.endpoints.browser.stream import (
     text_message,
 )
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.hanging_up import close_behind, close_with_reason
 from trealtime.endpoints.sockets import BinaryWire, ServerSocket, binary_wire
 from trealtime.errors import BrowserStreamError
 from trealtime.transport.background import background_nursery
@@ -44,15 +45,11 @@ __all__ = ["BrowserEndpoint", "BrowserStatistics", "accept_browser_stream"]
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_TIMEOUT_S: Final = 2.0
 _INPUT_MS: Final = 10_000
 """Of a user whom nobody hears: more, and the oldest is dropped, counted."""
 
 _MESSAGES: Final = 256
 """The app's, in each direction: more have to wait on the way out, and are refused on the way in."""
-
-_CLOSE_REASON_BYTES: Final = 123
-"""RFC 6455 section 5.5.1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +104,7 @@ async def accept_browser_stream(
         error = exc
     else:
         return BrowserEndpoint(wire, stream, hello, lead_ms=lead_ms)
-    await _close(wire, 1008, str(error))
+    await close_with_reason(wire, str(error))
     raise error
 
 
@@ -118,11 +115,6 @@ async def _wait_for_hello(wire: BinaryWire, stream: BrowserStream) -> PageHello:
         raise BrowserStreamError(f"the connection ended before the page had said hello: {exc}") from exc
     assert isinstance(event, PageHello)  # the stream lets nothing else come first
     return event
-
-
-async def _close(wire: BinaryWire, code: int, reason: str) -> None:
-    with trio.move_on_after(_CLOSE_TIMEOUT_S):
-        await wire.aclose(code, reason.encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore"))
 
 
 class BrowserEndpoint(Endpoint):
@@ -179,14 +171,7 @@ class BrowserEndpoint(Endpoint):
             finally:
                 self._outgoing.flush()
                 self._end()
-                # A message that is cut in the middle would spoil the close frame behind it. Whoever has no time left
-                # for that, because they are cancelled, drops the connection.
-                until = min(trio.current_effective_deadline(), trio.current_time() + _CLOSE_TIMEOUT_S)
-                with trio.CancelScope(shield=True, deadline=until):
-                    try:
-                        await self._written.wait()
-                    finally:
-                        await self._wire.aclose()
+                await close_behind(self._wire, self._written)
 
     async def receive(self) -> bytes:
         """What the user has said since the last call. If cancelled, nothing is lost.
@@ -254,7 +239,7 @@ class BrowserEndpoint(Endpoint):
         """
         if self._link is not None and not self._ended:
             raise RuntimeError("the endpoint is attached: leave the attachment to close it")
-        await _close(self._wire, code, reason)
+        await close_with_reason(self._wire, reason, code=code)
 
     def statistics(self) -> BrowserStatistics:
         """Counts so far."""

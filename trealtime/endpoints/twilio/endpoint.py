@@ -24,6 +24,7 @@ import trio
 
 from trealtime.audio.formats import G711_ULAW, AudioFormat
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.hanging_up import close_behind, close_with_reason
 from trealtime.endpoints.sockets import ServerSocket, server_wire
 from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark
 from trealtime.endpoints.twilio.stream import (
@@ -46,15 +47,11 @@ __all__ = ["TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"]
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_TIMEOUT_S: Final = 2.0
 _QUEUE_MS: Final = 100
 """How much waits on this side beyond the lead: the frames are never late for want of the next piece."""
 
 _INPUT_FRAMES: Final = 500
 """Ten seconds of a caller whom nobody hears: more, and the oldest frames are dropped, counted."""
-
-_CLOSE_REASON_BYTES: Final = 123
-"""RFC 6455 section 5.5.1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,8 +102,7 @@ async def accept_twilio_stream(
         error = exc
     else:
         return TwilioEndpoint(wire, stream, call, lead_ms=lead_ms)
-    with trio.move_on_after(_CLOSE_TIMEOUT_S):
-        await wire.aclose(1008, str(error).encode()[:_CLOSE_REASON_BYTES].decode(errors="ignore"))
+    await close_with_reason(wire, str(error))
     raise error
 
 
@@ -167,14 +163,7 @@ class TwilioEndpoint(Endpoint):
                 yield
             finally:
                 self._end()
-                # A frame that is cut in the middle would spoil the close frame behind it. Whoever has no time left for
-                # that, because they are cancelled, drops the connection.
-                until = min(trio.current_effective_deadline(), trio.current_time() + _CLOSE_TIMEOUT_S)
-                with trio.CancelScope(shield=True, deadline=until):
-                    try:
-                        await self._written.wait()
-                    finally:
-                        await self._wire.aclose()
+                await close_behind(self._wire, self._written)
 
     async def receive(self) -> bytes:
         """The next piece of what the caller says, usually 20 ms of mu-law. If cancelled, nothing is lost.
