@@ -200,7 +200,7 @@ class _Reader:
             )
         ]
 
-    def _answer(self, at: Place, found: Mapping[str, Any]) -> list[str | Mapping[str, Any]]:
+    def _answer(self, at: Place, found: Mapping[str, Any]) -> tuple[str | Mapping[str, Any], ...]:
         value = found.get("answer")
         parts = value if isinstance(value, list) else [] if value is None else [value]
         for number, part in enumerate(parts):
@@ -208,7 +208,7 @@ class _Reader:
             if not (isinstance(part, str) or is_call):
                 place = (*at, "answer", number) if isinstance(value, list) else (*at, "answer")
                 self._wrong(place, part, "a text, or a call: {call: {name: {argument: value}}}")
-        return parts
+        return tuple(parts)
 
     def _expectation(self, at: Place, value: Any) -> Expectation:
         if value is None:

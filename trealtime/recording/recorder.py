@@ -61,7 +61,7 @@ class _Record:
     """The file that is written, until that fails."""
 
     _file: IO[str]
-    _keeps_audio: bool = attrs.field(kw_only=True)
+    keeps_audio: bool = attrs.field(kw_only=True)
     _began_at: float = attrs.field(init=False, factory=trio.current_time)
     _open: bool = attrs.field(init=False, default=True)
     _closed: bool = attrs.field(init=False, default=False)
@@ -72,7 +72,7 @@ class _Record:
         except ValueError:
             event = None
         if isinstance(event, dict):
-            self._entry({"from": sent_by, "event": writable(event, audio=self._keeps_audio)})
+            self._entry({"from": sent_by, "event": writable(event, audio=self.keeps_audio)})
         else:
             text = message if isinstance(message, str) else message.decode("utf-8", "replace")
             self._entry({"from": sent_by, "text": text})
