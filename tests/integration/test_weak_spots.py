@@ -554,6 +554,7 @@ INDEX: dict[int, list[str]] = {
     48: [
         f"{SESSIONS}/test_handoffs.py::test_only_what_differs_between_the_agents_is_sent_and_settings_go_back",
         f"{SESSIONS}/test_handoffs.py::test_after_audio_another_voice_is_not_sent_and_the_app_is_told",
+        "protocol/test_settings.py::test_weak_spot_48_the_model_is_sent_once_and_never_a_default_of_ours_to_a_server_that_chose",
     ],
     49: [
         "protocol/test_settings.py::test_all_problems_come_in_one_error_with_path_value_allowed_and_nearest",
