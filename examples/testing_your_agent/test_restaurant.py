@@ -51,16 +51,17 @@ async def test_a_guest_may_interrupt(realtime_session: RealtimeSession[Any], aut
 
 
 async def test_a_complaint_is_handed_over_whatever_the_model_says(autojump_clock: object) -> None:
-    script = [
-        accept("conversation.item.create"),
-        accept("response.create"),
-        emit(a_function_call("transfer_to_manager")),
-        accept("session.update", {"session.instructions": lambda words: "Ines" in words}),
-        accept("conversation.item.create", {"item.type": "function_call_output"}),
-        accept("response.create"),
-        emit(a_response("I am sorry to hear that.")),
-    ]
-    async with open_scripted_server(script) as server:
+    async with open_scripted_server(
+        [
+            accept("conversation.item.create"),
+            accept("response.create"),
+            emit(a_function_call("transfer_to_manager")),
+            accept("session.update", {"session.instructions": lambda words: "Ines" in words}),
+            accept("conversation.item.create", {"item.type": "function_call_output"}),
+            accept("response.create"),
+            emit(a_response("I am sorry to hear that.")),
+        ]
+    ) as server:
         runner = RealtimeRunner(restaurant.host, model=server.memory_model())
         async with runner.session() as session:
             await session.ask("The soup was cold.")
