@@ -612,9 +612,21 @@ async def test_one_endpoint_speaks_and_one_plays(autojump_clock, runner, formats
             with pytest.raises(RuntimeError, match=what):
                 async with session.attach(MemoryEndpoint(*formats)):
                     pytest.fail("the body must not run")
+            assert len(session.statistics().attachments) == 1
         microphone, speaker = MemoryEndpoint(PCM16_24K, None), MemoryEndpoint(None, PCM16_24K)
         async with session.attach(microphone), session.attach(speaker):
             assert len(session.statistics().attachments) == 2
+
+
+async def test_an_endpoint_that_is_attached_twice_is_refused_and_plays_on(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await ask(session, service.last, seconds=2.0)
+        with pytest.raises(RuntimeError, match="this MemoryEndpoint is attached already"):
+            async with session.attach(phone):
+                pytest.fail("the body must not run")
+        await session.wait_for_playback()
+        assert len(phone.heard()) == 2 * SECOND
 
 
 async def test_bad_arguments_are_refused(autojump_clock, runner) -> None:

@@ -46,6 +46,8 @@ class Attachments:
             raise TypeError(f"endpoint must be an Endpoint, got {type(endpoint).__name__}")
         if not 0 <= coalesce_ms <= 1000:
             raise ValueError(f"coalesce_ms must be from 0 to 1000, got {coalesce_ms!r}")
+        if any(each.endpoint is endpoint and each.active for each in self._open):
+            raise RuntimeError(f"this {type(endpoint).__name__} is attached already")
         attaching = Attaching(
             self._carrier,
             self._lifetime,
