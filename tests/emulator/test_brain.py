@@ -201,6 +201,16 @@ async def test_tool_choice_none_calls_nothing() -> None:
     assert await words(user("order status 42"), tools=[ORDER], tool_choice="none") == "You said: order status 42"
 
 
+@pytest.mark.parametrize("own", [True, False])
+async def test_words_that_the_instructions_of_one_response_want_said_are_said(own: bool) -> None:
+    items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Where is order 7?"}]}]
+    asked = {"items": items, "tools": [ORDER], "instructions": 'Say "One moment."', "own_instructions": own}
+    reply = await RuleBrain().reply(BrainRequest(**asked))
+    assert (reply.parts == (Say("One moment."),)) is own
+    demanded = await RuleBrain().reply(BrainRequest(**asked, tool_choice="required"))
+    assert isinstance(demanded.parts[0], CallFunction)
+
+
 async def test_tool_choice_required_calls_the_best_or_else_the_first() -> None:
     assert await calls(user("weather in Rome"), tools=[ORDER, WEATHER], tool_choice="required") == [
         ("get_weather", {"city": "Rome", "units": "celsius"})

@@ -147,10 +147,11 @@ def _as_reply(reply: str | Part | Sequence[Part]) -> BrainReply:
 class RuleBrain:
     """Answers by rules. Not a language model, and it does not pretend to be one.
 
-    First the functions: those that `tool_choice` demands (with ``required``, the one that fits best) or that the last
-    user message points at (see `brain_tools`). Once their outputs are there it says them, also under ``required``:
-    else a session with that setting would never get to an answer. Then the first rule of the table that fits the
-    words; `rng` varies the wording of greetings only.
+    First the words that the instructions of this response alone want said (``Say "One moment."``). Then the functions:
+    those that `tool_choice` demands (with ``required``, the one that fits best) or that the last user message points
+    at (see `brain_tools`). Once their outputs are there it says them, also under ``required``: else a session with
+    that setting would never get to an answer. Then the first rule of the table that fits the words; `rng` varies the
+    wording of greetings only.
     """
 
     def __init__(self, rng: random.Random | None = None) -> None:
@@ -161,6 +162,9 @@ class RuleBrain:
         talk = Talk.of(request)
         if talk.outputs:
             return BrainReply((Say(" ".join(f"{name} says: {output}." for name, output in talk.outputs)),))
+        demanded = words_demanded(request)
+        if demanded is not None:
+            return BrainReply((Say(demanded),))
         calls = calls_wanted(talk, request)
         if calls:
             return BrainReply(tuple(CallFunction(name, json.dumps(arguments)) for name, arguments in calls))
@@ -285,6 +289,14 @@ TO_BE_SAID = re.compile(r"\bsay\b[^\"“]*[\"“]([^\"”]+)[\"”]", re.IGNOREC
 def identity(talk: Talk) -> str:
     found = _IDENTITY.search(talk.instructions)
     return f"I am {found[1].strip()}." if found else "I am a small brain made of rules, and I have no name."
+
+
+def words_demanded(request: BrainRequest) -> str | None:
+    """What the instructions of this response alone want said, unless a function is demanded of it."""
+    if not request.own_instructions or request.tool_choice not in ("auto", "none"):
+        return None
+    wanted = TO_BE_SAID.search(request.instructions)
+    return wanted[1] if wanted else None
 
 
 def opening_words(talk: Talk) -> str:

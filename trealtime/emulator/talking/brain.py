@@ -34,6 +34,7 @@ from trealtime.emulator.brain import (
     identity,
     opening_words,
     text_of,
+    words_demanded,
 )
 from trealtime.emulator.brain_tools import call_for, functions_of
 from trealtime.emulator.brain_words import content_words
@@ -70,9 +71,9 @@ class TalkingBrain:
         talk = Talk.of(request)
         if talk.outputs:
             return BrainReply(self._tell(talk, request))
-        wanted = TO_BE_SAID.search(request.instructions) if request.own_instructions else None
-        if wanted:
-            return BrainReply((Say(wanted[1]),))
+        demanded = words_demanded(request)
+        if demanded is not None:
+            return BrainReply((Say(demanded),))
         if talk.unprompted:
             return BrainReply((Say(opening_words(talk)),))
         if request.tool_choice not in ("auto", "none") and (calls := calls_wanted(talk, request)):
