@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from trealtime.conversation.items import (
     AssistantAudio,
@@ -18,13 +18,22 @@ from trealtime.conversation.items import (
     RealtimeToolCallItem,
     UserMessageItem,
 )
-from trealtime.session.session import RealtimeSession
 from trealtime.testing.matching import differences, shown
 
 __all__ = ["Conversation", "Words", "called", "heard", "interrupted_at", "not_called", "said"]
 
-Conversation = RealtimeSession[Any] | Sequence[RealtimeItem]
-"""A session, open or closed, or its history."""
+
+class HasHistory(Protocol):
+    """A session, open or closed."""
+
+    @property
+    def history(self) -> Sequence[RealtimeItem]:
+        """The items of the conversation, in order."""
+        ...
+
+
+Conversation = HasHistory | Sequence[RealtimeItem]
+"""A session, or its history."""
 
 Words = str | re.Pattern[str] | Callable[[str], object]
 """What words must be: contain a text, in any case; match a pattern somewhere; or please a predicate."""
@@ -91,7 +100,7 @@ def _message(
 
 
 def _history(conversation: Conversation) -> Sequence[RealtimeItem]:
-    return conversation.history if isinstance(conversation, RealtimeSession) else conversation
+    return conversation if isinstance(conversation, Sequence) else conversation.history
 
 
 def _fits(text: str, words: Words) -> bool:
