@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.audio.formats import G711_ULAW, PCM16_24K, pcm16
+from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, pcm16
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.endpoints.endpoint import EndpointLink
 from trealtime.errors import ConnectionLost, EndpointFailed, SessionClosed, SessionNotOpen, SlowConsumer
@@ -97,6 +97,35 @@ async def test_mu_law_passes_through_untouched_where_the_server_takes_it(autojum
         await session.wait_for_playback()
         assert phone.heard() == everything
         assert appended(service.last) == everything
+
+
+@pytest.mark.parametrize("given", [PCM16_24K, G711_ULAW, G711_ALAW], ids=str)
+@pytest.mark.parametrize("asked", ["pcm16", "g711_ulaw"])
+async def test_what_counts_is_the_format_that_the_server_acknowledged(
+    autojump_clock, make_runner, service, asked, given
+) -> None:
+    phone = MemoryEndpoint(G711_ULAW, G711_ULAW)
+    runner = make_runner(model_settings={"input_audio_format": asked, "output_audio_format": asked})
+    async with runner.session() as session:
+        audio = {"input": {"format": given.to_wire()}, "output": {"format": given.to_wire()}}
+        await service.last.send({"type": "session.updated", "session": {**service.last.session, "audio": audio}})
+        await trio.testing.wait_all_tasks_blocked()
+        async with session.attach(phone):
+            await session.send_message("Hello")
+            await service.last.begin(await service.last.expect("response.create"))
+            await speak(service.last, from_int16(tone(1000, given.rate), given))
+            await service.last.done()
+            await session.wait_for_playback()
+            await phone.say(from_int16(tone(1000, 8_000), G711_ULAW))
+            await phone.leave()
+            await trio.sleep(1)
+    heard, sent = to_int16(phone.heard(), G711_ULAW), to_int16(appended(service.last), given)
+    assert (len(heard), len(sent)) == (8_000, given.rate)
+    for samples in (heard, sent):
+        assert np.abs(np.fft.rfft(samples.astype(float))).argmax() == 440
+        assert np.sqrt(np.mean(samples.astype(float) ** 2)) == pytest.approx(
+            8000 / np.sqrt(2), rel=0.03
+        )  # both laws, one after the other
 
 
 async def test_formats_that_change_are_followed(autojump_clock, runner, service) -> None:
