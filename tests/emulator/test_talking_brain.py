@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -128,6 +129,11 @@ async def test_it_knows_nothing_of_a_conversation_in_which_nothing_was_told() ->
 
 async def test_what_is_told_later_counts() -> None:
     assert (await converse("My name is Martha.", "Call me Bob.", "What is my name?"))[-1] == ["Your name is Bob."]
+    assert (await converse("my name is martha", "what's my name"))[-1] == ["Your name is Martha."]
+    assert await converse("remember my birthday is in May", "When is my birthday?") == [
+        ["Your birthday is in May. I will remember that."],
+        ["Your birthday is in May."],
+    ]
     assert (await converse("Remember that the key is under the mat", "What do you remember?"))[-1] == [
         "You told me that the key is under the mat."
     ]
@@ -281,6 +287,17 @@ async def test_an_answer_without_a_value_is_asked_for_again() -> None:
     ]
 
 
+async def test_digits_that_are_said_one_by_one_are_a_number() -> None:
+    assert (await converse("Where is my order?", "it's one two three"))[-1][0] == 'order_status{"order_id": 123}'
+
+
+async def test_what_is_no_value_changes_no_call() -> None:
+    assert await converse("What's the weather in Paris?", "how about tomorrow") == [
+        ['get_weather{"city": "Paris"}', WEATHER_TOLD],
+        ["You said: How about tomorrow."],
+    ]
+
+
 async def test_it_can_be_given_up() -> None:
     assert await converse("What's the weather?", "never mind", "Thanks!") == [
         ["Which city?"],
@@ -391,3 +408,10 @@ def test_no_conversation_is_without_an_answer(texts: list[str]) -> None:
     parts = finished.value.value.parts
     assert parts
     assert all(json.loads(part.arguments) is not None for part in parts if isinstance(part, CallFunction))
+
+
+@pytest.mark.parametrize("words", ["my ", "what is my ", "1 + ", "a hundred and ", "no, ", "remember that ", "(" * 3])
+async def test_a_message_without_end_is_answered_soon(words: str) -> None:
+    began = time.monotonic()
+    assert await answer(words * 5_000)
+    assert time.monotonic() - began < 5

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from trealtime.emulator.talking.telling import listed
+from trealtime.emulator.talking.telling import LONGEST_READ, listed
 
 __all__ = ["Memory"]
 
@@ -23,8 +23,8 @@ _TOLD: Sequence[re.Pattern[str]] = (
     *(
         re.compile(pattern, re.IGNORECASE)
         for pattern in (
-            rf"\bmy name(?:'s| is) {_NAME}",
-            rf"\b(?:call me|i am called|i'm called|this is|i am|i'm) {_NAME}",
+            r"\b(?:my name(?:'s| is)|call me) (?P<said_name>[\w'-]+(?: (?-i:[A-Z])[\w'-]*)*)",
+            rf"\b(?:i am called|i'm called|this is|i am|i'm) {_NAME}",
             rf"\bmy (?P<about>[\w' -]+?)(?:'s| is| are) (?P<value>[^.,;!?]+?){_END}",
             rf"\bi (?P<verb>live in|come from|work (?:for|at|as|in)|like|love|hate) (?P<value>[^.,;!?]+?){_END}",
         )
@@ -42,10 +42,12 @@ _ASKED_ALL = re.compile(
 )
 _ASKED_VERB = re.compile(r"\b(?:where|what|who|for whom) do i (?P<verb>live|come from|work|like|love|hate)\b", re.I)
 _ASKED_ABOUT = re.compile(
-    r"\b(?:what(?:'s| is| was| are| were)|who(?:'s| is)|(?:remember|know|tell me)(?: what| who)?) "
+    r"\b(?:what(?:'s| is| was| are| were)|(?:who|when|where)(?:'s| is)|tell me"
+    r"|do you (?:remember|know)(?: what| who| when| where)?) "
     r"my (?P<about>[\w' -]+?)(?: is| was| are)?[?.!]*$",
     re.I,
 )
+_ELSEWHERE = re.compile(r"who|when|where", re.I)
 
 
 @attrs.define
@@ -67,6 +69,7 @@ class Memory:
 
     def learn(self, text: str) -> str | None:
         """Take in what `text` tells; what to say to that, or None when it tells nothing."""
+        text = text[:LONGEST_READ]
         if text.rstrip().endswith("?"):
             return None
         replies: list[str] = []
@@ -79,6 +82,7 @@ class Memory:
 
     def answer(self, text: str) -> str | None:
         """The answer to a question about what has been told; None when it is no such question."""
+        text = text[:LONGEST_READ]
         if _ASKED_NAME.search(text):
             return f"Your name is {self.name}." if self.name else "You have not told me your name yet."
         if verb := _ASKED_VERB.search(text):
@@ -87,13 +91,16 @@ class Memory:
         if about := _ASKED_ABOUT.search(text):
             subject = about["about"].lower().strip()
             known = self.facts.get(subject)
+            if known is None and _ELSEWHERE.match(about[0]):
+                return None  # "where is my order?" is for somebody else to answer
             return f"Your {subject} is {known}." if known else f"You have not told me about your {subject} yet."
         if _ASKED_ALL.search(text):
             return self._all()
         return None
 
     def _keep(self, told: dict[str, str | None]) -> str | None:
-        if name := told.get("name"):
+        if name := told.get("said_name") or told.get("name"):
+            name = name[:1].upper() + name[1:]
             if name in _NO_NAMES:
                 return None
             self.name = name

@@ -23,7 +23,7 @@ from trealtime.emulator.brain_arguments import allows_null, fill_arguments, find
 from trealtime.emulator.brain_tools import functions_meant
 from trealtime.emulator.brain_words import NUMBER, content_words, with_digits
 from trealtime.emulator.talking.memory import Memory
-from trealtime.emulator.talking.telling import listed, sentence, spoken_name
+from trealtime.emulator.talking.telling import LONGEST_READ, listed, sentence, spoken_name
 
 __all__ = ["Asked", "Desk", "Form", "question"]
 
@@ -52,7 +52,7 @@ _CONFIRM = re.compile(r"\bconfirm\w*|\bask (?:first|before)\b|\bcheck with the (
 _LEAD = re.compile(
     r"^(?:(?:it(?:'s| is| will be)?|that(?:'s| is| would be)|i(?:'d like| would like| want| mean| meant| said)|make it"
     r"|in|for|to|at|from|on|the|an?|my|name is|is|please|well|u+m+|uh+|oh|ok(?:ay)?|yes|say|let's say|under|about"
-    r"|called|named|we are|there are)\b[\s,]*)+",
+    r"|called|named|we are|there are|(?:the )?name of)\b[\s,]*)+",
     re.I,
 )
 _TAIL = re.compile(r"(?:[\s,]*\b(?:please|thanks|thank you))*[\s.,;!?]*$", re.I)
@@ -146,7 +146,7 @@ class Desk:
         known = {function["name"]: function for function in self.functions}
         for item in items:
             if item.get("role") == "user":
-                text = text_of(item)
+                text = text_of(item)[:LONGEST_READ]
                 called = False
                 if not text and any(part.get("type") == "input_image" for part in content_of(item)):
                     result = []
@@ -273,6 +273,8 @@ class Desk:
         if made is None or said is None:
             return None
         rest = said["rest"]
+        if _TAIL.sub("", _LEAD.sub("", rest)).lower() in _NO_VALUES:
+            return None
         if len(rest.split()) > _MOST_WORDS_OF_A_CORRECTION or _ANOTHER_SUBJECT.search(rest):
             return None
         changed = made
@@ -309,7 +311,7 @@ class Desk:
     def _answer(self, form: Form, name: str, text: str) -> object:
         """The value in an answer to the question for `name`; None when it has none."""
         schema = self._schema_of(form, name)
-        digits = with_digits(text)
+        digits = re.sub(r"(?<=\b\d) (?=\d\b)", "", with_digits(text))  # "one two three" is 123
         if "enum" in schema:
             return find_arguments(text, {"properties": {name: schema}}).get(name)
         match schema.get("type", "string"):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from trealtime.emulator.brain_words import NUMBER, plain_number, with_digits
+from trealtime.emulator.talking.telling import LONGEST_READ
 
 __all__ = ["sum_in"]
 
@@ -54,6 +55,7 @@ _LARGEST_POWER = 64
 
 def sum_in(text: str) -> str | None:
     """The sum in `text`, done, as a sentence; None when it asks for none."""
+    text = text[:LONGEST_READ]
     if not _ASKED.search(text):
         return None
     written = with_digits(text)

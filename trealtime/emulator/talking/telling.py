@@ -9,7 +9,10 @@ from typing import Any
 
 from trealtime.emulator.brain_words import plain_number
 
-__all__ = ["listed", "sentence", "spoken_name", "tell_output"]
+__all__ = ["LONGEST_READ", "listed", "sentence", "spoken_name", "tell_output"]
+
+LONGEST_READ = 2_000
+"""Characters of a message that are searched: nobody says more in a turn, and patterns take their time."""
 
 _MOST_TOLD = 5
 _DEEPEST = 3
