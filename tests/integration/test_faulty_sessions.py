@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, Turn, function_tool, open_emulator
 from trealtime.emulator.faults import Faults
+from trealtime.emulator.options import EventOrder
 from trealtime.errors import TrealtimeError
 
 SESSIONS = 500
@@ -85,7 +86,8 @@ async def hold(seed: int, outcome: Outcome) -> None:
     rng = random.Random(seed)
     faults = some_faults(rng)
     agent = RealtimeAgent(name="Assistant", tools=[get_weather])
-    async with open_emulator(listen=False, seed=seed, faults=faults, unix_time_s=0.0) as emulator:
+    order: EventOrder = "other" if seed % 2 else "usual"
+    async with open_emulator(listen=False, seed=seed, faults=faults, unix_time_s=0.0, event_order=order) as emulator:
         settings = {"turn_detection": {"type": "server_vad"}}
         runner = RealtimeRunner(
             agent, model=emulator.memory_model(), config={"model_settings": settings}, rng=random.Random(seed)
