@@ -242,7 +242,7 @@ class ProtocolError(TrealtimeError):
 
 
 class TwilioStreamError(ProtocolError):
-    """What came on the WebSocket of a telephone call is not Twilio Media Streams, or not in mu-law; or no start came."""
+    """What came on the WebSocket of a phone call is not Twilio Media Streams, or not in mu-law; or no start came."""
 
 
 class BrowserStreamError(ProtocolError):

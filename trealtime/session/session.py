@@ -209,8 +209,8 @@ class RealtimeSession(Generic[ContextT]):
         one endpoint that speaks and one that plays, which may be two: RuntimeError for more.
 
         `barge_in` says when speech interrupts while this is attached, in place of that of the run config; the server is
-        told what differs. Raises `SettingsError` for what is no such policy, and for one that judges by the user's words
-        where transcription is off.
+        told what differs. Raises `SettingsError` for what is no such policy, and for one that judges by the user's
+        words where transcription is off.
         """
         policy = None if barge_in is None else barge_in_policy(barge_in)
         if policy is not None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator
 
 import numpy as np
 import trio
-from hibari import Hibari
+from hibari import Hibari  # pyright: ignore[reportMissingImports]
 from numpy.typing import NDArray
 
 from trealtime.emulator.voice import VOICE_RATE, SpokenChunk

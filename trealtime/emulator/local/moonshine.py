@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import onnxruntime
+import onnxruntime  # pyright: ignore[reportMissingImports]
 import trio
 from numpy.typing import NDArray
 
@@ -89,7 +89,7 @@ class Moonshine:
         return data.decode("utf-8", "replace").replace("\N{LOWER ONE EIGHTH BLOCK}", " ").strip()
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     # A second thread gains a third of the time and takes the core that the sessions run on.
     options.intra_op_num_threads = options.inter_op_num_threads = 1

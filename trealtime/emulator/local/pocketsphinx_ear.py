@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import trio
 from numpy.typing import NDArray
-from pocketsphinx import Decoder
+from pocketsphinx import Decoder  # pyright: ignore[reportMissingImports]
 
 from trealtime.audio.resample import resample
 

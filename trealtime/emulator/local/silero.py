@@ -19,7 +19,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-import onnxruntime
+import onnxruntime  # pyright: ignore[reportMissingImports]
 from numpy.typing import NDArray
 
 from trealtime.audio.resample import Resampler
@@ -111,7 +111,7 @@ class _Turn:
 class _SileroDetector:
     """One stream of audio; see `TurnDetector` for its methods."""
 
-    def __init__(self, model: onnxruntime.InferenceSession, rules: _Rules, start_ms: float) -> None:
+    def __init__(self, model: Any, rules: _Rules, start_ms: float) -> None:
         self._model = model
         self._rules = rules
         self._resampler: Resampler | None = None
@@ -134,7 +134,7 @@ class _SileroDetector:
         if self._resampler is None or rate != self._rate:
             # What the old rate has left over is less than a frame.
             self._resampler, self._rate = Resampler(rate, _RATE), rate
-        audio = self._resampler.process(samples).astype(np.float32) / 32768
+        audio = self._resampler.process(samples).astype(np.float32) / np.float32(32768)
         self._waiting = np.concatenate((self._waiting, audio))
         events: list[TurnEvent] = []
         while len(self._waiting) >= _FRAME:
