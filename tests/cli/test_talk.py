@@ -27,7 +27,14 @@ from trealtime.cli.talk_agent import built_in_agent, load_agent
 from trealtime.cli.talk_narrator import Narrator
 from trealtime.cli.talk_screen import Screen, meter
 from trealtime.cli.talk_session import Talk
-from trealtime.conversation.events import EventInfo, RealtimeAgentEndEvent, RealtimeAudioInterrupted, RealtimeError
+from trealtime.conversation.events import (
+    EventInfo,
+    RealtimeAgentEndEvent,
+    RealtimeAudioInterrupted,
+    RealtimeError,
+    RealtimeSpeechStarted,
+    RealtimeSpeechStopped,
+)
 from trealtime.emulator import open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints import sound_card
@@ -356,6 +363,14 @@ def test_elsewhere_there_are_only_lines() -> None:
 )
 def test_a_meter_goes_from_60_dB_below_to_full_scale(dbfs: float, bar: str) -> None:
     assert meter(dbfs, width=5) == bar
+
+
+def test_the_narrator_knows_that_the_user_may_not_have_ended() -> None:
+    narrator = Narrator(plays=True)
+    narrator.tell(RealtimeSpeechStarted(item_id="x", audio_start_ms=0, info=INFO), 1.0)
+    assert (narrator.hears_user, narrator.state) == (True, "listening")
+    narrator.tell(RealtimeSpeechStopped(item_id="x", audio_end_ms=900, info=INFO), 2.0)
+    assert (narrator.hears_user, narrator.state) == (False, "thinking")
 
 
 def test_the_narrator_tells_interruptions_failures_and_errors() -> None:

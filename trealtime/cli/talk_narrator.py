@@ -52,6 +52,8 @@ class Narrator:
     """What the agent has said of the answer under way."""
     busy_since: float = -math.inf
     """When something happened last."""
+    hears_user: bool = False
+    """The user has begun to speak, and the server does not know yet that they have ended."""
 
     _asked_at: float | None = None
     _first_after_s: float | None = None
@@ -78,7 +80,9 @@ class Narrator:
         match event.type:
             case "speech_started":
                 self.state = "listening"
+                self.hears_user = True
             case "speech_stopped":
+                self.hears_user = False
                 self._begin_to_think(now)
             case "history_added":
                 self._items[event.item.item_id] = event.item

@@ -30,7 +30,7 @@ _REDRAW_S: Final = 0.1
 _QUIET_S: Final = 2.0
 """How long after a file nothing may happen before the conversation is over."""
 _PATIENCE_S: Final = 20.0
-"""The same while the agent thinks."""
+"""The same while the agent thinks, or the server waits for more: semantic voice detection may do so for 8 s."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -177,7 +177,8 @@ class Talk:
             if self._narrator.state == "speaking":
                 left_s = _QUIET_S
             else:
-                patience_s = _PATIENCE_S if self._narrator.state == "thinking" else _QUIET_S
+                expected = self._narrator.state == "thinking" or self._narrator.hears_user
+                patience_s = _PATIENCE_S if expected else _QUIET_S
                 left_s = max(began, self._narrator.busy_since) + patience_s - trio.current_time()
             if left_s <= 0:
                 return
