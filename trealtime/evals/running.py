@@ -42,8 +42,6 @@ from trealtime.transport.background import background_nursery
 __all__ = ["ScenarioResult", "StepResult", "run_scenario"]
 
 _PIECE_MS = 100
-_SILENCE_S = 1.5
-"""After what is spoken; the longest that the turn detection of a default session waits for."""
 _UNIX_TIME_S = 1_800_000_000.0
 
 
@@ -206,6 +204,7 @@ class _Conversation:
             else:
                 if step.speak is not None:
                     await self._speak(step.speak)
+                    nursery.start_soon(self._be_silent)
                 else:
                     await session.send_message(step.say or "")
                 began_at = trio.current_time()
@@ -275,15 +274,25 @@ class _Conversation:
             await self._session.interrupt()
 
     async def _speak(self, words: str) -> None:
-        """Say something at the speed of speech, and be silent until the turn is over."""
-        pieces = [chunk.samples async for chunk in self._voice.speak(words, voice="user", speed=1.0)]
+        """Say something at the speed of speech."""
         format_ = self._session.input_format
-        silence = np.zeros(int(_SILENCE_S * VOICE_RATE), np.int16)
-        audio = from_int16(resample(np.concatenate([*pieces, silence]), VOICE_RATE, format_.rate), format_)
+        pieces = [chunk.samples async for chunk in self._voice.speak(words, voice="user", speed=1.0)]
+        audio = from_int16(resample(np.concatenate(pieces), VOICE_RATE, format_.rate), format_)
         size = format_.bytes_for_ms(_PIECE_MS)
         for start in range(0, len(audio), size):
-            await self._session.send_audio(audio[start : start + size])
-            await trio.sleep(_PIECE_MS / 1000)
+            await self._hear(audio[start : start + size])
+
+    async def _be_silent(self) -> None:
+        """Send silence until there is an answer, as a microphone does: turns end by what is heard."""
+        format_ = self._session.input_format
+        silence = from_int16(np.zeros(format_.rate * _PIECE_MS // 1000, np.int16), format_)
+        with suppress(TrealtimeError):  # the session is over
+            while not self._done.is_set():
+                await self._hear(silence)
+
+    async def _hear(self, piece: bytes) -> None:
+        await self._session.send_audio(piece)
+        await trio.sleep(_PIECE_MS / 1000)
 
 
 def _object(arguments: str) -> Mapping[str, Any]:
