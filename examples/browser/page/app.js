@@ -11,6 +11,7 @@ let audio = null; // opened by the first click, kept
 let socket = null;
 let epoch = 0; // of the audio to play
 let heard = { epoch: 0, played: 0, heard: 0, queued: 0 }; // what the loudspeaker said last
+let yourLevel = 0; // the loudest since it was shown
 let lastWord = "listening"; // what the server's events say of the conversation
 
 const flushes = []; // where the loudspeaker stood at each interrupt
@@ -20,7 +21,7 @@ window.page = { get audio() { return audio; }, get heard() { return heard; }, fl
 
 const hooks = {
   onPiece(pcm, level) {
-    show($("your-level"), level);
+    yourLevel = Math.max(yourLevel, level);
     if (socket?.readyState !== WebSocket.OPEN) return;
     if (socket.bufferedAmount < MAX_BUFFERED_S * audio.rate * 2) socket.send(pcm.buffer);
   },
@@ -31,7 +32,7 @@ const hooks = {
   },
   onFlushed(report) {
     if (report.played === 0) return;
-    flushes.push(report);
+    flushes.push({ ...report, at: Date.now() });
     note("silenced", `${((report.heard * 1000) / audio.rate).toFixed(0)} ms were heard since the last time`);
   },
 };
@@ -290,16 +291,18 @@ function complain(text, { retry = null, without = false } = {}) {
 
 function show(meter, level) {
   // From -60 dB on, the quietest that a room is.
-  const percent = Math.max(0, Math.min(100, 100 + (100 / 60) * 20 * Math.log10(level + 1e-9)));
+  const percent = Math.round(Math.max(0, Math.min(100, 100 + (100 / 60) * 20 * Math.log10(level + 1e-9))));
+  if (meter.ariaValueNow === String(percent)) return;
+  meter.ariaValueNow = percent;
   meter.firstElementChild.style.transform = `scaleX(${percent / 100})`;
-  meter.setAttribute("aria-valuenow", Math.round(percent));
 }
 
-function showOttosLevel() {
-  if (audio) show($("otto-level"), audio.level);
-  requestAnimationFrame(showOttosLevel);
-}
-requestAnimationFrame(showOttosLevel);
+// As often as an eye needs: each change is a picture to draw, in the thread that also carries the audio.
+setInterval(() => {
+  show($("your-level"), yourLevel);
+  show($("otto-level"), audio?.level ?? 0);
+  yourLevel = 0;
+}, 80);
 
 // ---- what is clicked ------------------------------------------------------------------------------------------------
 
