@@ -4,11 +4,11 @@
 `Effects` to apply in one synchronous step. No clock, no IO, no task: `now` is any monotonic time in seconds.
 
 Where the rules are: what a server event does in the functions of the table in `reception`, what a command does in
-`requesting`, one response at a time in `gate`, what waits while the user speaks in `floor`, the life of a response in `responses`, who is in charge in
-`handoffs`, barge-in in `doubt`, truncation in `interrupts`, function calls in `tool_calls` and `approvals`, what was
-heard in `ledger`, the item graph in `history`, what is checked in `guardrails`, what the server is told about turns in
-`turn_settings`, errors by event id in `requests` and `server_errors`, what it takes in `usage` and `prices`, when it
-has to end in `limits`.
+`requesting`, one response at a time in `gate`, what waits while the user speaks in `floor`, the life of a response in
+`responses`, who is in charge in `handoffs`, barge-in in `doubt`, truncation in `interrupts`, function calls in
+`tool_calls` and `approvals`, what was heard in `ledger`, the item graph in `history`, what is checked in `guardrails`,
+what the server is told about turns in `turn_settings`, errors by event id in `requests` and `server_errors`, what it
+takes in `usage` and `prices`, when it has to end in `limits`.
 """
 
 from __future__ import annotations
