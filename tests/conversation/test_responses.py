@@ -203,7 +203,7 @@ def test_a_null_conversation_counts_only_where_the_server_names_conversations(ma
 
 
 def test_nothing_is_kept_of_a_response_that_is_over(talk):
-    for index in range(200):
+    for index in range(1100):
         talk.do(cmd.CreateResponse(ticket=f"t{index}"))
         talk.speak(f"r{index}", f"item_{index}", 100)
         talk.call(f"r{index}", f"c{index}")
@@ -213,10 +213,10 @@ def test_nothing_is_kept_of_a_response_that_is_over(talk):
     state = talk.state
     assert not state.responses
     assert not state.calls
-    assert len(state.finished._ids) == len(state.finished_calls._ids) == 64
+    assert (len(state.finished._ids), len(state.finished_calls._ids)) == (64, 1024)
     assert len(state.ledger) <= 1
     assert talk.core.playback_remaining(talk.now) == 0
-    assert len(talk.settled) == 200
+    assert len(talk.settled) == 1100
 
 
 # ---- usage ----------------------------------------------------------------------------------------------------------
