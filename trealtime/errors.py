@@ -104,7 +104,7 @@ class ScenarioError(TrealtimeError, ValueError):
     """A file of scenarios is wrong; `problems` are all that were found, each a line ``file:line: what``."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
@@ -140,7 +140,7 @@ class ConnectFailed(TrealtimeError):
     ) -> None:
         self.url = url
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         self.body = body
         super().__init__(message)
 
@@ -305,8 +305,8 @@ class InputGuardrailTripwireTriggered(TrealtimeError):
     """
 
     def __init__(self, guardrail_results: Sequence[InputGuardrailResult]) -> None:
-        self.guardrail_results = tuple(guardrail_results)
-        self.guardrail_result = self.guardrail_results[0]
+        self.guardrail_results: tuple[InputGuardrailResult, ...] = tuple(guardrail_results)
+        self.guardrail_result: InputGuardrailResult = self.guardrail_results[0]
         names = ", ".join(result.guardrail.get_name() for result in self.guardrail_results)
         super().__init__(f"what the user said was stopped by a guardrail: {names}")
 

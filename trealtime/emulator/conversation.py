@@ -34,7 +34,7 @@ class Conversation:
     """
 
     def __init__(self, outlet: Outlet, ids: Ids, *, max_items: int, max_audio_bytes: int) -> None:
-        self.id = ids.new("conv")
+        self.id: str = ids.new("conv")
         self._outlet = outlet
         self._ids = ids
         self._max_items = max_items

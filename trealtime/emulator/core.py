@@ -76,12 +76,14 @@ class SessionCore:
         make_detector: TurnDetectorFactory = make_turn_detector,
         event_order: EventOrder = "usual",
     ) -> None:
-        self.id = ids.new("sess")
-        self.settings = settings or SessionSettings.default(kind, model=model or default_model)
-        self.outlet = Outlet(ids)
-        self.conversation = Conversation(self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes)
-        self.hosted = HostedServers(mcp_servers)
-        self.desk = ResponseDesk(
+        self.id: str = ids.new("sess")
+        self.settings: SessionSettings = settings or SessionSettings.default(kind, model=model or default_model)
+        self.outlet: Outlet = Outlet(ids)
+        self.conversation: Conversation = Conversation(
+            self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes
+        )
+        self.hosted: HostedServers = HostedServers(mcp_servers)
+        self.desk: ResponseDesk = ResponseDesk(
             self.outlet,
             ids,
             self.conversation,
@@ -91,7 +93,9 @@ class SessionCore:
             hosted=self.hosted,
             event_order=event_order,
         )
-        self.input = InputAudio(self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector)
+        self.input: InputAudio = InputAudio(
+            self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector
+        )
         self.ending: tuple[int, str] | None = None
         self._ids = ids
         self._model_fixed = model is not None

@@ -31,8 +31,8 @@ class Exchange:
         unix_now: Callable[[], float],
         accept: Callable[[PhoneCall, SessionSettings], None],
     ) -> None:
-        self.secrets = ClientSecrets(ids, default_model=options.default_model, now=unix_now)
-        self.desk = RestDesk(
+        self.secrets: ClientSecrets = ClientSecrets(ids, default_model=options.default_model, now=unix_now)
+        self.desk: RestDesk = RestDesk(
             api_key=api_key,
             default_model=options.default_model,
             secrets=self.secrets,

@@ -46,7 +46,7 @@ class PhoneCall:
         ready_after_s: float,
         unix_now: Callable[[], float],
     ) -> None:
-        self.call_id = ids.new("rtc")
+        self.call_id: str = ids.new("rtc")
         self.webhook_status: int | None = None
         self.rejected_with: int | None = None
         self.referred_to: str | None = None

@@ -111,7 +111,7 @@ class PhoneLine:
     """
 
     def __init__(self, ids: Ids, *, queued_events: int, close_timeout_s: float) -> None:
-        self.ear = Ear()
+        self.ear: Ear = Ear()
         self._ids = ids
         self._queued_events = queued_events
         self._close_timeout_s = close_timeout_s

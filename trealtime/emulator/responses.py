@@ -55,7 +55,7 @@ class ResponseDesk:
         self.started: deque[Response] = deque()
         self.active: Response | None = None
         self.last_ended_id: str | None = None
-        self.spoken = False
+        self.spoken: bool = False
         self._outlet = outlet
         self._ids = ids
         self._conversation = conversation

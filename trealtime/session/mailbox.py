@@ -111,7 +111,7 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self.on_overflow: Callable[[], None] | None = None
         """Told when the feed has failed; the consumer learns it when it next takes something."""
 
-        self.unread = unread_s is not None
+        self.unread: bool = unread_s is not None
         """Nobody has read yet: shed audio beyond `unread_s`, raise nothing, report no shed audio as lost."""
         self._types = types
         self._buffer_s = buffer_s

@@ -13,6 +13,7 @@ from typing import Any
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.context import RunContext
+from trealtime.conversation.checks import GuardrailPolicy
 from trealtime.conversation.conversation import Conversation
 from trealtime.conversation.effects import FunctionCall
 from trealtime.conversation.events import EventInfo, LimitUse
@@ -45,6 +46,20 @@ __all__ = ["SessionParts"]
 
 class SessionParts:
     """The parts of one session, made and connected. Raises `SettingsError` for either config."""
+
+    run: RealtimeRunConfig
+    config: RealtimeModelConfig
+    ids: IdSource
+    guardrails: GuardrailPolicy
+    carrier: Carrier
+    lifetime: Lifetime
+    asking: Asking
+    feeds: Feeds
+    servers: SessionMCPServers
+    agents: Agents
+    hooks: HookCalls
+    attachments: Attachments
+    listening: Listening
 
     def __init__(
         self,

@@ -58,7 +58,7 @@ class StagedCore(SessionCore):
     def __init__(self, ids: Ids, **options: Any) -> None:  # those of SessionCore, from the emulator that makes it
         self._ears = _Prompted()
         super().__init__(ids, **{**options, "make_detector": self._make_ears})
-        self.events = EventDefaults(ids, self.session_object)
+        self.events: EventDefaults = EventDefaults(ids, self.session_object)
         self.unanswered: deque[Mapping[str, Any]] = deque()
         """Requests for a response that nothing has been sent about."""
 
