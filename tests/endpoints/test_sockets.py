@@ -126,7 +126,7 @@ async def test_a_wire_that_this_side_has_closed_stays_closed(served) -> None:
             await over.wait()
 
 
-async def test_when_the_peer_leaves_trio_websocket_says_so_and_quart_trio_cancels_the_handler() -> None:
+async def test_when_the_peer_leaves_trio_websocket_says_so_and_quart_says_so_or_cancels_the_handler() -> None:
     ends: list[str] = []
     over = trio.Event()
 
@@ -147,7 +147,8 @@ async def test_when_the_peer_leaves_trio_websocket_says_so_and_quart_trio_cancel
             async with served(handler) as url, open_websocket_wire(url) as client:
                 await client.aclose()
                 await over.wait()
-    assert ends == ["1000 client", "cancelled"]
+    assert ends[0] == "1000 client"
+    assert ends[1:] in (["cancelled"], ["1005 client"])  # Quart up to 0.22, and from 0.23 on
 
 
 @attrs.frozen

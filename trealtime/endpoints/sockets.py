@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from trealtime.transport.ending import NETWORK_LOSS, TORN_SEND, Traffic, WireEnd
-from trealtime.transport.wire import Wire, WireStatistics
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
 if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
@@ -85,7 +85,8 @@ def binary_wire(socket: ServerSocket) -> BinaryWire:
 class QuartWire:
     """A `Wire` on Quart's ``websocket``.
 
-    When the peer leaves, Quart-Trio cancels the handler: this wire, unlike others, sees no end that the peer makes.
+    When the peer leaves, Quart up to 0.22 cancels the handler: this wire then, unlike others, sees no end that the peer
+    makes. Later ones tell it without a code, which is 1005 here.
     """
 
     _accept: Callable[[], Awaitable[None]] = attrs.field(repr=False)
@@ -110,9 +111,8 @@ class QuartWire:
         except trio.Cancelled:
             self._end = self._end or WireEnd(1006, TORN_SEND, "server")
             raise
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._end = self._end or NETWORK_LOSS
-            raise self._end.error() from exc
+        except Exception as exc:
+            raise self._ending(exc) from exc
         self._traffic.count_sent(message)
 
     async def receive(self) -> str | bytes:
@@ -120,9 +120,8 @@ class QuartWire:
         await self._check()
         try:
             message = await self._receive()
-        except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._end = self._end or NETWORK_LOSS
-            raise self._end.error() from exc
+        except Exception as exc:
+            raise self._ending(exc) from exc
         self._traffic.count_received(message)
         return message
 
@@ -135,8 +134,19 @@ class QuartWire:
         try:
             await self._accept()  # an app may close what it has not answered yet
             await self._close(code, reason)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # it was gone already
+        except Exception as exc:  # noqa: BLE001  (what is no end is raised again)
+            self._ending(exc)  # it was gone already
+
+    def _ending(self, exc: Exception) -> WireClosed:
+        """The end that `exc` tells of; raises `exc` where it tells of none."""
+        # By its name: what serves the socket need not be installed for this to be imported.
+        if type(exc).__name__ == "ClientDisconnectedError":
+            self._end = self._end or WireEnd(1005, "", "client")
+        elif isinstance(exc, trio.EndOfChannel | trio.BrokenResourceError | trio.ClosedResourceError):
+            self._end = self._end or NETWORK_LOSS
+        else:
+            raise exc
+        return self._end.error()
 
     def statistics(self) -> WireStatistics:
         """Messages and payload bytes so far."""
