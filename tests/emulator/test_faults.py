@@ -13,10 +13,11 @@ import trio
 from trio.testing import MockClock
 
 from trealtime.emulator import open_emulator
-from trealtime.emulator.faults import Delivery, FaultPlan, Faults
+from trealtime.emulator.faults import Delivery, FaultPlan, Faults, FaultyWire
 from trealtime.errors import ConnectFailed, SettingsError
 from trealtime.transport import TransportConfig, Wire, WireClosed
 from trealtime.transport.dial import open_websocket_wire
+from trealtime.transport.memory import memory_wire_pair
 
 
 def plan(seed: int = 0, **faults: Any) -> FaultPlan:
@@ -176,3 +177,32 @@ async def test_a_stall_is_silence_and_then_all_of_it(kit: Any, autojump_clock: M
         began_at = trio.current_time()
         await client.next()
         assert trio.current_time() - began_at == pytest.approx(30)
+
+
+async def test_a_close_that_is_cancelled_ends_the_delivery_too() -> None:
+    client, server = memory_wire_pair(capacity=1)
+    wire = FaultyWire(server, plan(stalls=1.0, stall_s=1_000))
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wire.deliver)
+            await wire.send("late")
+            with trio.move_on_after(0) as closing:
+                await wire.aclose()
+        assert closing.cancelled_caught
+    with pytest.raises(WireClosed):
+        await client.receive()
+
+
+async def test_refusals_wait_for_a_client_that_does_not_read(autojump_clock: MockClock) -> None:
+    client, server = memory_wire_pair(capacity=1)
+    wire = FaultyWire(server, plan(errors={"server_error": 1.0}))
+    sent = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.deliver)
+        nursery.start_soon(wire.receive)
+        with trio.move_on_after(60):
+            for _ in range(1_000):
+                await client.send('{"type": "response.create"}')
+                sent += 1
+        nursery.cancel_scope.cancel()
+    assert 200 < sent < 300

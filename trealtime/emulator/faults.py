@@ -230,11 +230,7 @@ class FaultyWire:
 
     async def send(self, message: str) -> None:
         """Queue what becomes of `message`; waits while a few hundred frames are queued. Raises `WireClosed`."""
-        await trio.lowlevel.checkpoint()
-        while len(self._deliveries) >= _QUEUED and self._end is None:
-            await self._changed.park()
-        if self._end is not None:
-            raise self._end
+        await self._room()
         self._queue(self._plan.outgoing(message, trio.current_time()))
 
     async def receive(self) -> str | bytes:
@@ -249,6 +245,7 @@ class FaultyWire:
             refusal = self._plan.incoming(message)
             if refusal is None:
                 return message
+            await self._room()
             self._queue([Delivery(trio.current_time(), refusal)])
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
@@ -257,9 +254,11 @@ class FaultyWire:
             while (self._deliveries or not self._idle) and self._end is None and not self._half_open:
                 await self._changed.park()
         finally:
-            await self._wire.aclose(code, reason)
-            self._closed = True
-            self._timer.cancel()
+            try:
+                await self._wire.aclose(code, reason)
+            finally:
+                self._closed = True
+                self._timer.cancel()
 
     def statistics(self) -> WireStatistics:
         """Of the wire beneath."""
@@ -277,6 +276,14 @@ class FaultyWire:
             while self._deliveries and self._deliveries[0][0] <= trio.current_time():
                 self._idle = False
                 await self._do(heapq.heappop(self._deliveries)[2])
+
+    async def _room(self) -> None:
+        """Wait until one more frame may be queued. Raises `WireClosed`."""
+        await trio.lowlevel.checkpoint()
+        while len(self._deliveries) >= _QUEUED and self._end is None:
+            await self._changed.park()
+        if self._end is not None:
+            raise self._end
 
     async def _do(self, delivery: Delivery) -> None:
         if self._end is not None or self._half_open:
