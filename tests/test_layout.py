@@ -60,7 +60,7 @@ IMPORTS = [each for module in MODULES for each in imports_of(module)]
 
 
 def room_of(module: str) -> str:
-    """``"session"`` for ``trealtime.session.mailbox``; ``""`` for the package itself."""
+    """``"session"`` for ``trealtime._session.subscription``; ``""`` for the package itself."""
     return module.partition(".")[2].partition(".")[0]
 
 

@@ -16,7 +16,7 @@ import attrs
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailResult
-    from trealtime.agents.tool_guardrails import ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
+    from trealtime.tools.guardrails import ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
 
 __all__ = [
     "AudioDeviceError",

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.context import RunContext
-from trealtime.agents.tools import FunctionTool, function_tool
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.errors import SettingsError
 
 

@@ -27,7 +27,7 @@ from trealtime.cli.talk_agent import built_in_agent, load_agent
 from trealtime.cli.talk_narrator import Narrator
 from trealtime.cli.talk_screen import Screen, meter
 from trealtime.cli.talk_session import Talk
-from trealtime.conversation.events import (
+from trealtime.events import (
     EventInfo,
     RealtimeAgentEndEvent,
     RealtimeAudioInterrupted,

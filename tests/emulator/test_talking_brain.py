@@ -19,8 +19,8 @@ from trealtime.emulator.brain import Brain, BrainRequest, CallFunction, Say
 from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.talking.slots import question
 from trealtime.emulator.talking.sums import sum_in
-from trealtime.emulator.talking.telling import tell_output
-from trealtime.session.runner import RealtimeRunner
+from trealtime.emulator.talking.verbalizer import tell_output
+from trealtime._session.runner import RealtimeRunner
 
 NEW_YEAR = dt.datetime(2027, 1, 15, 8, 0, tzinfo=dt.UTC).timestamp()
 

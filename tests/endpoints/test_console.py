@@ -19,7 +19,7 @@ from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.sound_card import SoundCard, list_devices
 from trealtime.errors import AudioDeviceError, AudioFormatError, EndpointFailed, MissingDependency
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.endpoints import check_endpoint
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from trealtime.emulator.ears import ServerVad, SpeechStarted
+from trealtime.emulator.turn_detection import ServerVad, SpeechStarted
 from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints.echo_gate import EchoGate
 from trealtime.errors import AudioFormatError

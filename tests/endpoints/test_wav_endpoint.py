@@ -16,7 +16,7 @@ from trealtime.emulator import open_emulator
 from trealtime.endpoints.recording import StereoRecording
 from trealtime.endpoints.wav import WavEndpoint
 from trealtime.errors import AudioFormatError
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 
 RATE = 24_000
 

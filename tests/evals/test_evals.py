@@ -15,7 +15,7 @@ import trio
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import GuardrailFunctionOutput, input_guardrail
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.cli import main
 from trealtime.emulator import open_emulator
 from trealtime.errors import ScenarioError

@@ -14,11 +14,11 @@ import pytest
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.conversation.events import RealtimeSessionEvent
+from trealtime.events import RealtimeSessionEvent
 from trealtime.emulator import EmulatedSession, Emulator, open_emulator
 from trealtime.emulator.live import LoggedEvent
-from trealtime.session.runner import RealtimeRunner
-from trealtime.session.session import RealtimeSession
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.transport.memory import MemoryWire
 
 PIECE_MS = 100

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime.agents.tools import function_tool
-from trealtime.conversation.events import RealtimeHandoffEvent
+from trealtime.tools.function_tool import function_tool
+from trealtime.events import RealtimeHandoffEvent
 from trealtime.emulator import CallFunction, ScriptedBrain, open_emulator
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -17,11 +17,11 @@ import trio
 import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.calls.rest import RealtimeRestClient
 from trealtime.mcp.servers import MCPServer
-from trealtime.session.runner import RealtimeRunner, serve_realtime_session
-from trealtime.session.session import RealtimeSession
+from trealtime._session.runner import RealtimeRunner, serve_realtime_session
+from trealtime._session.session import RealtimeSession
 from trealtime.testing import MemoryEndpoint, cancel_at_each_checkpoint
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cancellation.md"

@@ -6,7 +6,7 @@ from typing import Any
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 
 
 async def test_a_conversation_goes_to_another_agent_and_back_without_a_refusal(autojump_clock, kit) -> None:

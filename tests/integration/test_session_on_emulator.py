@@ -13,10 +13,10 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.emulator import RuleBrain, Say, ScriptedBrain, ScriptedTranscriber
 from trealtime.errors import ServerRefused, SessionClosed, SettingsRefused
-from trealtime.session.session import RealtimeSession
+from trealtime._session.session import RealtimeSession
 from trealtime.transport.models import ConnectionTarget, RealtimeModel
 from trealtime.transport.wire import Wire
 

@@ -16,8 +16,8 @@ import trio
 from trealtime.audio.formats import G711_ULAW
 from trealtime.audio.g711 import encode_ulaw
 from trealtime.endpoints.twilio import TwilioEndpoint, accept_twilio_stream
-from trealtime.session.attachment import Attachment
-from trealtime.session.session import RealtimeSession
+from trealtime._session.attachment import Attachment
+from trealtime._session.session import RealtimeSession
 from trealtime.testing import FakeTwilio, memory_wire_pair, open_fake_twilio
 from trealtime.transport.memory import MemoryWire
 from trealtime.transport.wire import WireClosed

@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.emulator import RuleBrain, ScriptedTranscriber
 from trealtime.errors import ConnectionLost, ProtocolError, SessionClosed, SettingsRefused, ToolFailed
 from trealtime.transport.config import TransportConfig

@@ -25,11 +25,11 @@ from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Request, TextMessage
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.conversation.events import ServerErrorInfo
+from trealtime.events import ServerErrorInfo
 from trealtime.emulator import open_emulator
 from trealtime.errors import ConnectFailed, ConnectionLost, ProtocolError, SessionClosed
-from trealtime.session.outcome import CloseOutcome
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.outcome import CloseOutcome
+from trealtime._session.runner import RealtimeRunner
 from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.models import ConnectionTarget, OpenAIRealtimeWebSocketModel

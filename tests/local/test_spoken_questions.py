@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def spoken(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The benchmark that holds such calls."""
     monkeypatch.syspath_prepend(str(ROOT))
-    import tests.benchmarks.spoken as module
+    import benchmarks.spoken as module
 
     return module
 

@@ -11,12 +11,12 @@ import pytest
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.emulator import open_emulator
 from trealtime.errors import ConnectionLost, RecordingError
 from trealtime.recording import RecordingModel, load_recording, replay, script_of
-from trealtime.session.runner import RealtimeRunner
-from trealtime.session.session import RealtimeSession
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.testing import UnexpectedRealtimeSend
 
 

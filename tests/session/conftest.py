@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 from trealtime.transport.memory import MemoryWire, memory_wire_pair
 from trealtime.transport.models import ConnectionTarget
 from trealtime.transport.wire import Wire, WireClosed

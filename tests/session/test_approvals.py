@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.tools import FunctionTool, function_tool
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.errors import SessionClosed, SessionNotOpen, ToolFailed
-from trealtime.session.approvals import Approve, Reject
+from trealtime._session.approval_handler import Approve, Reject
 
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer"}}}
 

@@ -17,7 +17,7 @@ from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, pcm16
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.endpoints.endpoint import EndpointLink
 from trealtime.errors import ConnectionLost, EndpointFailed, SessionClosed, SessionNotOpen, SlowConsumer
-from trealtime.session.playback_tracker import RealtimePlaybackTracker
+from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime.testing import MemoryEndpoint
 
 SECOND = 48_000

@@ -13,9 +13,9 @@ import trio.testing
 
 from trealtime.audio.formats import PCM16_24K
 from trealtime.audio.pcm import to_int16
-from trealtime.conversation.barge_in import BargeIn
+from trealtime._core.barge_in import BargeIn
 from trealtime.errors import SettingsError
-from trealtime.session.attachment import Attachment
+from trealtime._session.attachment import Attachment
 from trealtime.testing import MemoryEndpoint
 
 SECOND = 48_000

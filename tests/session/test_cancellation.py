@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.session.runner import serve_realtime_session
+from trealtime._session.runner import serve_realtime_session
 from trealtime.testing.cancellation import cancel_at_each_checkpoint
 
 CALLS = {

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
-from trealtime.agents.tool_guardrails import tool_input_guardrail, tool_output_guardrail
-from trealtime.agents.tools import function_tool
+from trealtime.tools.guardrails import tool_input_guardrail, tool_output_guardrail
+from trealtime.tools.function_tool import function_tool
 
 
 async def fail_when_cancelled(*_: object) -> Any:

@@ -12,11 +12,11 @@ import trio
 import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.context import RunContext
+from trealtime.tools.context import RunContext
 from trealtime.agents.handoffs import Handoff, realtime_handoff
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.errors import SettingsError, SettingsRefused, ToolFailed
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 
 
 @function_tool

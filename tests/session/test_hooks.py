@@ -9,10 +9,10 @@ import trio
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 from trealtime.errors import SettingsError, SlowConsumer
-from trealtime.session.hooks import CALLS_WAITING
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.hooks import CALLS_WAITING
+from trealtime._session.runner import RealtimeRunner
 
 
 @function_tool

@@ -10,14 +10,14 @@ import trio
 import trio.testing
 
 from trealtime.errors import AudioFormatError, ServerRefused, SettingsError, SettingsRefused
-from trealtime.session.model_shim import (
+from trealtime._session.model_shim import (
     RealtimeModelSendAudio,
     RealtimeModelSendInterrupt,
     RealtimeModelSendRawMessage,
     RealtimeModelSendSessionUpdate,
     RealtimeModelSendUserInput,
 )
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 
 
 def sent_audio(connection) -> bytes:

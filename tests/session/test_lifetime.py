@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from trealtime.errors import ConnectFailed, ConnectionLost, SessionClosed, SessionNotOpen, SettingsRefused
-from trealtime.session.runner import serve_realtime_session
+from trealtime._session.runner import serve_realtime_session
 
 
 def task_count() -> int:

@@ -11,10 +11,10 @@ import trio
 import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.tools import function_tool
-from trealtime.conversation.events import LimitUse
+from trealtime.tools.function_tool import function_tool
+from trealtime.events import LimitUse
 from trealtime.errors import SessionClosed, SettingsError
-from trealtime.session.runner import RealtimeRunner, serve_realtime_session
+from trealtime._session.runner import RealtimeRunner, serve_realtime_session
 
 MODEL = "gpt-realtime-2.1"
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from trealtime.errors import AudioFormatError
-from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+from trealtime._session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
 
 
 def test_time_adds_up_within_a_part_and_begins_anew_with_another() -> None:

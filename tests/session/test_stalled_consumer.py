@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from trealtime.errors import SlowConsumer
-from trealtime.session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+from trealtime._session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
 
 
 async def speak(connection) -> None:

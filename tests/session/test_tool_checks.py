@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import trio
 
-from trealtime.agents.tool_guardrails import (
+from trealtime.tools.guardrails import (
     ToolGuardrailFunctionOutput,
     ToolInputGuardrail,
     ToolOutputGuardrail,
 )
-from trealtime.agents.tools import FunctionTool
+from trealtime.tools.function_tool import FunctionTool
 from trealtime.errors import (
     GuardrailFailed,
     ToolInputGuardrailTripwireTriggered,

@@ -8,8 +8,8 @@ import threading
 import trio
 import trio.testing
 
-from trealtime.agents.context import ToolContext
-from trealtime.agents.tools import FunctionTool, function_tool
+from trealtime.tools.context import ToolContext
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.errors import ToolFailed
 
 

@@ -13,11 +13,11 @@ import trio
 import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.context import RunContext, ToolContext
-from trealtime.agents.tool_invocation import ToolErrorFormatterArgs
-from trealtime.agents.tools import FunctionTool, function_tool
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.invocation import ToolErrorFormatterArgs
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.errors import ToolFailed, ToolTimedOut
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.websocket import accept_websocket_stream, wrap_websocket_stream
 from trealtime.transport.wire import WireClosed

@@ -1,6 +1,6 @@
 """Peer behaviours 4.16 to 4.18 over a session, one named test each; where ours is another, its name says what it is.
 
-Those of the decorator are in tests/agents, those of identity alone (B193 to B197) in tests/conversation as well.
+Those of the decorator are in tests/agents, those of identity alone (B193 to B197) in tests/core as well.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import trio
 import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.context import ToolContext
-from trealtime.agents.tools import FunctionTool, function_tool
+from trealtime.tools.context import ToolContext
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.errors import ToolFailed, ToolTimedOut
-from trealtime.session.runner import RealtimeRunner
+from trealtime._session.runner import RealtimeRunner
 
 
 def outputs(connection: Any) -> list[tuple[str, str]]:

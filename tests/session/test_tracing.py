@@ -13,8 +13,8 @@ import pytest
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime.agents.tools import function_tool
-from trealtime.session.runner import RealtimeRunner
+from trealtime.tools.function_tool import function_tool
+from trealtime._session.runner import RealtimeRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 

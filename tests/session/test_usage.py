@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trealtime.agents.context import RunContext
-from trealtime.agents.tools import function_tool
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import function_tool
 
 
 async def answer_with_a_call(service: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from trealtime import RealtimeAgent, RealtimeRunner, function_tool
-from trealtime.conversation.items import (
+from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
     InputText,

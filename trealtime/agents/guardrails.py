@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 import attrs
 import trio
 
-from trealtime.agents.callables import call_anywhere, name_of
-from trealtime.agents.context import ContextT, RunContext
+from trealtime.tools.callables import call_anywhere, name_of
+from trealtime.tools.context import ContextT, RunContext
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent

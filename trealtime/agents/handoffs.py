@@ -1,6 +1,6 @@
 """Handoffs: how one agent gives the conversation to another.
 
-To the model a handoff is a function that it may call. What happens when it does is in `trealtime.session.handoffs`.
+To the model a handoff is a function that it may call. What happens when it does is in `trealtime._session.agent_switch`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, get_args
 import attrs
 import msgspec
 
-from trealtime.agents.callables import answer_of
-from trealtime.agents.context import ContextT, RunContext
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import ContextT, RunContext
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 
 if TYPE_CHECKING:

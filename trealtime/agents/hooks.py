@@ -1,19 +1,19 @@
 """Hooks: methods that a session calls as things happen, on an agent's own object or on one for the whole run.
 
 They are called one after another, in the order of what happened, by a task that nothing else waits for: a slow hook
-delays the hooks behind it and neither audio nor tools. See `trealtime.session.hooks` for when each is called.
+delays the hooks behind it and neither audio nor tools. See `trealtime._session.hooks` for when each is called.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic
 
-from trealtime.agents.context import ContextT, RunContext
+from trealtime.tools.context import ContextT, RunContext
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.agents.tools import FunctionTool
-    from trealtime.conversation.events import RealtimeAgentEndEvent, RealtimeAgentStartEvent, RealtimeAudioInterrupted
+    from trealtime.tools.function_tool import FunctionTool
+    from trealtime.events import RealtimeAgentEndEvent, RealtimeAgentStartEvent, RealtimeAudioInterrupted
 
 __all__ = ["RealtimeAgentHooks", "RealtimeRunHooks"]
 

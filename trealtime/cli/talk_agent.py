@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.tools import function_tool
+from trealtime.tools.function_tool import function_tool
 
 __all__ = ["AgentNotFound", "built_in_agent", "load_agent"]
 

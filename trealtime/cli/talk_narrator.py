@@ -8,8 +8,8 @@ from typing import Literal
 
 import attrs
 
-from trealtime.conversation.events import RealtimeSessionEvent
-from trealtime.conversation.items import AssistantMessageItem, RealtimeItem, UserMessageItem
+from trealtime.events import RealtimeSessionEvent
+from trealtime.items import AssistantMessageItem, RealtimeItem, UserMessageItem
 
 __all__ = ["EVENTS", "Narrator", "State"]
 

@@ -15,12 +15,12 @@ from trealtime.cli.speech import speech_engines
 from trealtime.cli.talk_narrator import EVENTS, Narrator
 from trealtime.cli.talk_screen import Screen, meter
 from trealtime.cli.talk_typing import Typist
-from trealtime.conversation.events import RealtimeToolApprovalRequired
+from trealtime.events import RealtimeToolApprovalRequired
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import InputGuardrailTripwireTriggered, ServerRefused, TrealtimeError
-from trealtime.session.runner import RealtimeRunner
-from trealtime.session.session import RealtimeSession
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.transport.background import background_nursery
 
 __all__ = ["Talk"]

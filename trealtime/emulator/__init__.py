@@ -18,7 +18,7 @@ from trealtime.emulator.brain import (
     StreamingBrain,
 )
 from trealtime.emulator.chat_brain import ChatBrain
-from trealtime.emulator.ears import (
+from trealtime.emulator.turn_detection import (
     PlaceholderTranscriber,
     ScriptedTranscriber,
     SpeechPaused,

@@ -23,14 +23,14 @@ import msgspec
 
 from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.ears import TurnDetectorFactory, make_turn_detector
+from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.hosted_mcp import HostedServers, McpTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.input_audio import InputAudio
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EventOrder
-from trealtime.emulator.outlet import Outlet
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_value, json_kind
 from trealtime.emulator.response import Response
 from trealtime.emulator.responses import ResponseDesk

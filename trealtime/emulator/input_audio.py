@@ -15,7 +15,7 @@ from trealtime.audio.formats import AudioFormat, parse_audio_format
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import resample
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.ears import (
+from trealtime.emulator.turn_detection import (
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
@@ -27,7 +27,7 @@ from trealtime.emulator.ears import (
 from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, decode_audio, new_message
-from trealtime.emulator.outlet import Outlet
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.refusals import Refusal
 from trealtime.emulator.settings import SessionSettings
 

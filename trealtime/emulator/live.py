@@ -17,10 +17,10 @@ import trio
 from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.early import EarlyHearing
-from trealtime.emulator.ears import Transcriber
+from trealtime.emulator.eager_transcription import EarlyHearing
+from trealtime.emulator.turn_detection import Transcriber
 from trealtime.emulator.items import Clip, Item
-from trealtime.emulator.making import ResponseMaker
+from trealtime.emulator.response_generator import ResponseMaker
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.outgoing import Outgoing
 from trealtime.emulator.response import Response

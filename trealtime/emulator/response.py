@@ -14,7 +14,7 @@ from trealtime.emulator.conversation import Conversation
 from trealtime.emulator.hosted_mcp import HostedCall, McpTool, OfferedTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, new_message
-from trealtime.emulator.outlet import Outlet
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.usage import InputTokens, OutputTokens
 
 __all__ = ["Response"]

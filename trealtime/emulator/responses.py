@@ -19,7 +19,7 @@ from trealtime.emulator.hosted_mcp import HostedServers, as_functions
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item, read_item
 from trealtime.emulator.options import EventOrder
-from trealtime.emulator.outlet import Outlet
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_type, missing
 from trealtime.emulator.response import Response
 from trealtime.emulator.settings import SessionSettings, cannot_update_voice, read_response_params

@@ -17,8 +17,8 @@ import trio
 
 from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.ears import Transcriber, TurnDetectorFactory
-from trealtime.emulator.exchange import Exchange
+from trealtime.emulator.turn_detection import Transcriber, TurnDetectorFactory
+from trealtime.emulator.sip_registry import Exchange
 from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
 from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request, refusal
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools

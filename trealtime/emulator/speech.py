@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from trealtime.emulator.ears import PlaceholderTranscriber, Transcriber, TurnDetectorFactory, make_turn_detector
+from trealtime.emulator.turn_detection import PlaceholderTranscriber, Transcriber, TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.voice import ToneVoice, Voice
 
 __all__ = ["SpeechEngines"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import attrs
 
 from trealtime.audio.formats import AudioFormat
-from trealtime.conversation.events import AudioChunk
+from trealtime.events import AudioChunk
 from trealtime.endpoints.converting import StreamConverter
-from trealtime.endpoints.playout import Piece
+from trealtime.endpoints.playback_map import Piece
 
 __all__ = ["PartStream"]
 

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.tools import FunctionTool
+from trealtime.tools.function_tool import FunctionTool
 from trealtime.errors import ScenarioError
 from trealtime.evals.scenario import Mock
 

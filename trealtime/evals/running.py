@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.pcm import from_int16
 from trealtime.audio.resample import resample
-from trealtime.conversation.events import RealtimeSessionEvent
+from trealtime.events import RealtimeSessionEvent
 from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, Say
 from trealtime.emulator.server import open_emulator
 from trealtime.emulator.talking import TalkingBrain
@@ -35,8 +35,8 @@ from trealtime.errors import TrealtimeError
 from trealtime.evals.checking import Heard, failures
 from trealtime.evals.mocks import Mocked, mocked
 from trealtime.evals.scenario import Scenario, Step
-from trealtime.session.runner import RealtimeRunner
-from trealtime.session.session import RealtimeSession
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.transport.background import background_nursery
 
 __all__ = ["ScenarioResult", "StepResult", "run_scenario"]

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from trealtime.agents.context import RunContext
-from trealtime.agents.tools import OnInterrupt, ToolErrorFunction, default_tool_error
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import OnInterrupt, ToolErrorFunction, default_tool_error
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem
 from trealtime.mcp.connections import Connections
 from trealtime.protocol.validation import WrongValue, setting, structure

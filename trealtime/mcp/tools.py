@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from trealtime.agents.callables import answer_of
-from trealtime.agents.context import RunContext, ToolContext
-from trealtime.agents.tools import FunctionTool, NeedsApproval
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.function_tool import FunctionTool, NeedsApproval
 from trealtime.errors import MCPToolError
 from trealtime.mcp.servers import MCPConfig, MCPServer, RequireApproval, ToolFilterContext
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from trealtime.conversation.items import (
+from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
     RealtimeItem,

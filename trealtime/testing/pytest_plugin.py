@@ -20,8 +20,8 @@ import pytest
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.emulator import Emulator, open_emulator
-from trealtime.session.runner import RealtimeRunner
-from trealtime.session.session import RealtimeSession
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.testing.script import Script
 from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 import trio.testing
 
-from trealtime.emulator.ears import PlaceholderTranscriber, make_turn_detector
+from trealtime.emulator.turn_detection import PlaceholderTranscriber, make_turn_detector
 from trealtime.emulator.faults import Faults
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, LoggedEvent

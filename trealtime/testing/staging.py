@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trealtime.audio.formats import parse_audio_format
 from trealtime.audio.pcm import from_int16
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.ears import SpeechStarted, SpeechStopped, TurnEvent
+from trealtime.emulator.turn_detection import SpeechStarted, SpeechStopped, TurnEvent
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item
 from trealtime.emulator.response import Response

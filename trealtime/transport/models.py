@@ -19,7 +19,7 @@ from trealtime.transport.wire import Wire
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.protocol.settings import SessionSettings
-    from trealtime.session.config import RealtimeModelConfig, RealtimeRunConfig
+    from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 
 __all__ = [
     "DEFAULT_MODEL_NAME",

@@ -7,7 +7,7 @@ import importlib.util
 
 import trio
 
-from trealtime.emulator.ears import Transcriber
+from trealtime.emulator.turn_detection import Transcriber
 from trealtime.emulator.speech import SpeechEngines
 from trealtime.errors import MissingDependency
 

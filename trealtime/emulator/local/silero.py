@@ -23,7 +23,7 @@ import onnxruntime  # pyright: ignore[reportMissingImports]
 from numpy.typing import NDArray
 
 from trealtime.audio.resample import Resampler
-from trealtime.emulator.ears import (
+from trealtime.emulator.turn_detection import (
     PATIENCE_MS,
     SpeechPaused,
     SpeechResumed,

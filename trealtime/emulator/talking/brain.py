@@ -41,7 +41,7 @@ from trealtime.emulator.brain_words import content_words
 from trealtime.emulator.talking.memory import Memory
 from trealtime.emulator.talking.slots import Desk, arguments_of
 from trealtime.emulator.talking.small_talk import Topic, small_talk, stands_alone
-from trealtime.emulator.talking.telling import tell_output
+from trealtime.emulator.talking.verbalizer import tell_output
 
 __all__ = ["TalkingBrain"]
 

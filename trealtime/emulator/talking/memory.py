@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from trealtime.emulator.talking.telling import LONGEST_READ, listed
+from trealtime.emulator.talking.verbalizer import LONGEST_READ, listed
 
 __all__ = ["Memory"]
 

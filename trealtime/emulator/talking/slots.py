@@ -23,7 +23,7 @@ from trealtime.emulator.brain_arguments import allows_null, fill_arguments, find
 from trealtime.emulator.brain_tools import functions_meant
 from trealtime.emulator.brain_words import NUMBER, content_words, with_digits
 from trealtime.emulator.talking.memory import Memory
-from trealtime.emulator.talking.telling import LONGEST_READ, listed, sentence, spoken_name
+from trealtime.emulator.talking.verbalizer import LONGEST_READ, listed, sentence, spoken_name
 
 __all__ = ["Asked", "Desk", "Form", "question"]
 

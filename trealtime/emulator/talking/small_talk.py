@@ -13,7 +13,7 @@ import attrs
 from trealtime.emulator.brain import RULES, Talk, echo
 from trealtime.emulator.talking.memory import Memory
 from trealtime.emulator.talking.sums import sum_in
-from trealtime.emulator.talking.telling import listed, sentence, spoken_name
+from trealtime.emulator.talking.verbalizer import listed, sentence, spoken_name
 
 __all__ = ["Topic", "small_talk", "stands_alone"]
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from trealtime.emulator.brain_words import NUMBER, plain_number, with_digits
-from trealtime.emulator.talking.telling import LONGEST_READ
+from trealtime.emulator.talking.verbalizer import LONGEST_READ
 
 __all__ = ["sum_in"]
 

@@ -35,7 +35,7 @@ from trealtime.endpoints.browser.stream import (
     text_message,
 )
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.hanging_up import close_behind, close_with_reason
+from trealtime.endpoints.close_handshake import close_behind, close_with_reason
 from trealtime.endpoints.sockets import BinaryWire, ServerSocket, binary_wire
 from trealtime.errors import BrowserStreamError
 from trealtime.transport.background import background_nursery

@@ -24,7 +24,7 @@ import trio
 
 from trealtime.audio.formats import G711_ULAW, AudioFormat
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.hanging_up import close_behind, close_with_reason
+from trealtime.endpoints.close_handshake import close_behind, close_with_reason
 from trealtime.endpoints.sockets import ServerSocket, server_wire
 from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark
 from trealtime.endpoints.twilio.stream import (

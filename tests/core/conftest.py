@@ -1,0 +1,235 @@
+"""A conversation to talk with: wire events in as JSON, commands in as values, and everything that came of it kept."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pybase64
+import pytest
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import RunContext
+from trealtime._core import commands as cmd
+from trealtime._core.conversation import Conversation
+from trealtime._core.effects import Effects, FunctionCall, Settled
+from trealtime.events import EventInfo
+from trealtime._core.ids import IdSource
+from trealtime.protocol.codec import read_server_event
+
+BYTES_PER_MS = 48
+"""PCM16 mono at 24 kHz."""
+
+
+class Talk:
+    """One core and the two sides of it: `server(...)` for what the server sends, `do(...)` for what the app wants."""
+
+    def __init__(self, **options: Any) -> None:
+        self.agent = RealtimeAgent(name="agent")
+        self.info = EventInfo(RunContext({}))
+        self.core = Conversation(
+            agent=self.agent, info=self.info, **{"ids": IdSource(random.Random(7)), "raw_events": False, **options}
+        )
+        self.state = self.core._state
+        self.now = 100.0
+        self.effects: list[Effects] = []
+
+    # ---- in --------------------------------------------------------------------------------------------------------
+
+    def _keep(self, fx: Effects) -> Effects:
+        self.effects.append(fx)
+        return fx
+
+    def server(self, type: str, **fields: Any) -> Effects:
+        """The server sends one event."""
+        data = {"type": type, "event_id": "event_x", **fields}
+        return self._keep(self.core.receive(read_server_event(data), self.now, data))
+
+    def do(self, command: cmd.Command) -> Effects:
+        """The app gives one command."""
+        return self._keep(self.core.command(command, self.now))
+
+    def wait(self, seconds: float) -> Effects:
+        """Time passes, and the core is told."""
+        self.now += seconds
+        return self._keep(self.core.tick(self.now))
+
+    def open(self, **turn_detection: Any) -> None:
+        """The session is there; `turn_detection` as acknowledged (none: it is off)."""
+        detection = {"type": "server_vad", **turn_detection} if turn_detection else None
+        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+        self.do(cmd.OpenSession(None, "open"))
+        self.server("session.created", session=session)
+        self.forget()
+
+    def created(self, response_id: str, answers: Mapping[str, Any] | None = None, **fields: Any) -> Effects:
+        """``response.created``, with the metadata of the request that it answers."""
+        if answers is not None:
+            fields["metadata"] = answers["response"]["metadata"]
+        return self.server("response.created", response={"id": response_id, "status": "in_progress", **fields})
+
+    def done(self, response_id: str, status: str = "completed", **fields: Any) -> Effects:
+        return self.server("response.done", response={"id": response_id, "status": status, **fields})
+
+    def output_item(self, response_id: str, item_id: str, done: bool = False, **fields: Any) -> Effects:
+        kind = "done" if done else "added"
+        item = {"id": item_id, "type": "message", "role": "assistant", "content": [], **fields}
+        return self.server(f"response.output_item.{kind}", response_id=response_id, output_index=0, item=item)
+
+    def call(self, response_id: str, call_id: str, /, name: str = "look", **fields: Any) -> Effects:
+        """The model has written a function call."""
+        item = {"id": f"item_{call_id}", "type": "function_call", "call_id": call_id, "name": name}
+        return self.server(
+            "response.output_item.done",
+            response_id=response_id,
+            output_index=0,
+            item={**item, "arguments": "{}", "status": "completed", **fields},
+        )
+
+    def audio(self, response_id: str, item_id: str, ms: float = 100, index: int = 0) -> Effects:
+        """Some speech of the agent."""
+        delta = pybase64.b64encode_as_string(bytes(int(ms * BYTES_PER_MS)))
+        return self.server(
+            "response.output_audio.delta",
+            response_id=response_id,
+            item_id=item_id,
+            output_index=0,
+            content_index=index,
+            delta=delta,
+        )
+
+    def transcript(self, response_id: str, item_id: str, delta: str, index: int = 0) -> Effects:
+        return self.server(
+            "response.output_audio_transcript.delta",
+            response_id=response_id,
+            item_id=item_id,
+            output_index=0,
+            content_index=index,
+            delta=delta,
+        )
+
+    def item(self, item_id: str, previous: str | None = None, kind: str = "added", **fields: Any) -> Effects:
+        """``conversation.item.added`` and its kin."""
+        item = {"id": item_id, "type": "message", "role": "user", "content": [], **fields}
+        return self.server(f"conversation.item.{kind}", item=item, previous_item_id=previous)
+
+    def error(self, code: str | None, event_id: str | None = None, **fields: Any) -> Effects:
+        error = {"type": "invalid_request_error", "code": code, "message": "no", "event_id": event_id, **fields}
+        return self.server("error", error=error)
+
+    def turn(self, item_id: str) -> None:
+        """The user speaks a turn that the server's voice detection takes."""
+        self.server("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=0)
+        self.server("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=900)
+        self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
+
+    def silence(self, item_id: str) -> None:
+        """The user has been silent for the idle timeout, which the server takes for a turn."""
+        self.server("input_audio_buffer.timeout_triggered", item_id=item_id, audio_start_ms=0, audio_end_ms=900)
+        self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
+
+    def hand_out(self, item_id: str, start_ms: float, end_ms: float, index: int = 0) -> None:
+        self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
+
+    def speak(self, response_id: str, item_id: str, ms: float = 1000, *, hand_out: bool = True) -> None:
+        """A response that has begun, with an item and audio that the app has taken."""
+        if response_id not in self.state.responses:
+            self.created(response_id)
+        self.output_item(response_id, item_id)
+        self.audio(response_id, item_id, ms)
+        if hand_out:
+            self.hand_out(item_id, 0, ms)
+
+    # ---- out -------------------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Look only at what comes from here on."""
+        self.effects.clear()
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        return [dict(outgoing.event) for fx in self.effects for outgoing in fx.send]
+
+    def sent_of(self, type: str) -> list[dict[str, Any]]:
+        return [event for event in self.sent if event["type"] == type]
+
+    @property
+    def creates(self) -> list[dict[str, Any]]:
+        return self.sent_of("response.create")
+
+    @property
+    def truncations(self) -> list[tuple[str, int, int]]:
+        return [
+            (event["item_id"], event["content_index"], event["audio_end_ms"])
+            for event in self.sent_of("conversation.item.truncate")
+        ]
+
+    @property
+    def events(self) -> list[Any]:
+        return [event for fx in self.effects for event in fx.emit]
+
+    def events_of(self, type: str) -> list[Any]:
+        return [event for event in self.events if event.type == type]
+
+    @property
+    def types(self) -> list[str]:
+        return [event.type for event in self.events]
+
+    @property
+    def settled(self) -> dict[str, Settled]:
+        """Answers by ticket; a ticket that was answered twice fails here."""
+        answers = [each for fx in self.effects for each in fx.settled]
+        tickets = [each.ticket for each in answers]
+        assert len(tickets) == len(set(tickets)), tickets
+        return {each.ticket: each for each in answers}
+
+    @property
+    def calls(self) -> list[FunctionCall]:
+        return [call for fx in self.effects for call in fx.calls]
+
+    @property
+    def purged(self) -> list[str]:
+        return [response_id for fx in self.effects for response_id in fx.purge]
+
+    @property
+    def started(self) -> list[tuple[str, str]]:
+        return [pair for fx in self.effects for pair in fx.started]
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing at all came of what happened."""
+        return not any(self.effects)
+
+    def texts(self) -> dict[str, list[str | None]]:
+        """Transcripts and texts of all messages in history."""
+        return {
+            item.item_id: [part.text if hasattr(part, "text") else part.transcript for part in item.content]
+            for item in self.core.history()
+            if item.type == "message"
+        }
+
+    def order(self) -> list[str]:
+        return [item.item_id for item in self.core.history()]
+
+
+@pytest.fixture(scope="session")
+def make_talk() -> Callable[..., Talk]:
+    """Talks with options for the conversation."""
+    return Talk
+
+
+@pytest.fixture
+def talk() -> Talk:
+    """A talk over an open session without voice detection."""
+    talk = Talk()
+    talk.open()
+    return talk
+
+
+@pytest.fixture
+def vad_talk() -> Talk:
+    """A talk over an open session whose server takes turns, answers and interrupts by itself."""
+    talk = Talk()
+    talk.open(create_response=True, interrupt_response=True)
+    return talk

@@ -1,0 +1,153 @@
+"""Who is in charge, by the core alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.function_tool import function_tool
+from trealtime._core.commands import Disconnect, SendToolOutput, SwitchAgent, UpdateSession, UseTools
+from trealtime.events import SettingsDifference
+from trealtime._core.handoffs import AgentSwitch
+from trealtime.errors import SessionClosed
+
+OTHER = RealtimeAgent("other")
+
+
+@function_tool
+async def pay() -> str:
+    """Pay."""
+    return "paid"
+
+
+def switch(**fields) -> AgentSwitch:
+    return AgentSwitch(agent=OTHER, **fields)
+
+
+def test_the_agent_changes_with_the_acknowledgement_of_its_own_update(talk) -> None:
+    talk.open()
+    talk.do(UpdateSession({"type": "realtime", "speed": 1}, "first"))
+    talk.do(SwitchAgent(switch(), {"type": "realtime", "instructions": "x"}, "second"))
+    talk.server("session.updated", session={"type": "realtime"})
+    assert talk.core.agent is talk.agent
+    fx = talk.server("session.updated", session={"type": "realtime"})
+    assert talk.core.agent is OTHER
+    assert [each.agent for each in fx.switched] == [OTHER]
+    assert [each.ticket for each in fx.settled] == ["second"]
+    assert fx.emit == []
+
+
+def test_with_nothing_to_send_the_agent_changes_at_once(talk) -> None:
+    talk.open()
+    fx = talk.do(SwitchAgent(switch(), None, "t"))
+    assert (talk.core.agent, fx.send, [each.ticket for each in fx.settled]) == (OTHER, [], ["t"])
+
+
+def test_a_refused_switch_changes_nothing(talk) -> None:
+    talk.open()
+    (sent,) = talk.do(SwitchAgent(switch(), {"type": "realtime"}, "t")).send
+    fx = talk.error("invalid_value", sent.event["event_id"])
+    assert talk.core.agent is talk.agent
+    assert [each.error.request for each in fx.settled] == ["session.update"]
+    assert not fx.switched
+
+
+def test_a_switch_that_meets_the_end_of_the_connection_is_settled(talk) -> None:
+    talk.open()
+    talk.do(SwitchAgent(switch(), {"type": "realtime"}, "t"))
+    fx = talk.do(Disconnect(SessionClosed("over")))
+    assert [each.ticket for each in fx.settled] == ["t"]
+
+
+def test_all_that_belongs_to_a_handoff_happens_in_one_step(talk) -> None:
+    talk.open()
+    talk.do(UseTools([]))
+    talk.created("r1")
+    talk.call("r1", "c1", name="transfer")
+    talk.done("r1")
+    withheld = (SettingsDifference("audio.output.voice", "verse", "ash"),)
+    made = switch(tools=[pay], call_id="c1", output="done", params={"instructions": "Greet."}, withheld=withheld)
+    fx = talk.do(SwitchAgent(made, None, "t"))
+    handoff, mismatch = fx.emit
+    assert (handoff.type, handoff.from_agent, handoff.to_agent) == ("handoff", talk.agent, OTHER)
+    assert (mismatch.type, mismatch.differences) == ("settings_mismatch", withheld)
+    item, create = [each.event for each in fx.send]
+    assert item["item"]["output"] == "done"
+    assert create["response"]["instructions"] == "Greet."
+    talk.created("r2", create)
+    (call,) = talk.call("r2", "c2", name="pay").calls
+    assert (call.tool, call.agent) == (pay, OTHER)
+
+
+def test_a_call_that_the_app_has_answered_gets_no_second_output(talk) -> None:
+    talk.open()
+    fx = talk.do(SwitchAgent(switch(call_id="c1", output="done"), None, "t"))
+    assert [each.type for each in fx.emit] == ["handoff"]
+    assert fx.send == []
+
+
+def test_the_voice_is_open_until_something_may_have_been_said(talk) -> None:
+    talk.open()
+    assert talk.core.voice_lock == "open"
+    talk.created("r1")
+    assert talk.core.voice_lock == "unsure"
+    talk.done("r1")
+    assert talk.core.voice_lock == "open"
+    talk.created("r2")
+    talk.audio("r2", "item")
+    assert talk.core.voice_lock == "locked"
+    talk.done("r2")
+    assert talk.core.voice_lock == "locked"
+
+
+def two_calls(talk, *names) -> list:
+    """A response that calls these functions, of which two hand over."""
+    talk.open()
+    talk.do(UseTools([pay], ["to_a", "to_b"]))
+    talk.created("r1")
+    for number, name in enumerate(names):
+        talk.call("r1", f"c{number}", name=name)
+    return [call.name for call in talk.calls]
+
+
+@pytest.mark.parametrize(
+    "names, made, told",
+    [
+        (("to_a", "to_b"), ["to_a"], {"c1": "to_a"}),
+        (("to_b", "to_a", "to_b"), ["to_b"], {"c1": "to_b", "c2": "to_b"}),
+        (("to_a", "pay"), ["to_a", "pay"], {}),
+        (("pay", "to_b"), ["pay", "to_b"], {}),
+    ],
+)
+def test_of_several_handoffs_the_first_is_made_and_the_model_reads_that_the_others_are_not(
+    talk, names, made, told
+) -> None:
+    assert two_calls(talk, *names) == made
+    outputs = {event["item"]["call_id"]: event["item"]["output"] for event in talk.sent_of("conversation.item.create")}
+    assert outputs == {
+        call_id: f"Not made: another handoff ({winner}) is being made, only one can be."
+        for call_id, winner in told.items()
+    }
+
+
+def test_when_a_handoff_has_failed_the_next_is_made(talk) -> None:
+    two_calls(talk, "to_a")
+    talk.do(SendToolOutput("c0", "It was not made."))
+    talk.call("r1", "c9", name="to_b")
+    assert [call.name for call in talk.calls] == ["to_a", "to_b"]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(talk, answered) -> None:
+    two_calls(talk, "to_a")
+    talk.do(SwitchAgent(switch(), None, "update"))
+    if answered:
+        talk.do(SendToolOutput("c0", "by the app"))
+    talk.forget()
+    late = AgentSwitch(agent=RealtimeAgent("A"), source=talk.agent, call_id="c0", output="done")
+    talk.do(SwitchAgent(late, {"type": "realtime", "instructions": "x"}, "late"))
+    assert talk.core.agent is OTHER
+    assert "late" in talk.settled
+    assert talk.sent_of("session.update") == []
+    outputs = [event["item"]["output"] for event in talk.sent_of("conversation.item.create")]
+    assert outputs == ([] if answered else ["Not made: other has taken over meanwhile."])

@@ -1,0 +1,960 @@
+"""Random but legal servers against random users, agents, guardrails and policies: what must hold whatever happens.
+
+`ModelServer` is a small server of the protocol with an item graph of its own. What it sends and what the core sends
+travels through queues, so every race between the two sides is reachable: a response that the server's voice detection
+begins while our request is on its way, deltas of a cancelled response, a refusal that comes a second late.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import attrs
+import pybase64
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import RunContext
+from trealtime.agents.guardrails import (
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailResult,
+    OutputGuardrail,
+    OutputGuardrailResult,
+)
+from trealtime.tools.function_tool import FunctionTool
+from trealtime._core import commands as cmd
+from trealtime._core.barge_in import BargeIn
+from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.conversation import Conversation
+from trealtime._core.effects import Effects, FunctionCall, GuardrailCheck
+from trealtime.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted
+from trealtime._core.turns import PATIENCE_S
+from trealtime._core.handoffs import AgentSwitch
+from trealtime._core.ids import IdSource
+from trealtime.items import AssistantAudio, AssistantText, InputImage
+from trealtime._core.turn_settings import detection_of
+from trealtime.errors import ConnectionLost
+from trealtime.protocol.codec import read_server_event
+
+GRACE_S = 5.0
+TIMEOUT_S = 30.0
+APPROVAL_S = 3.0
+BYTES_PER_MS = 48
+WORDS = ("well", "I", "think", "that", "is", "fine")
+
+
+def look(**options: Any) -> FunctionTool:
+    """The tool that the model calls."""
+
+    async def handler(context: Any, arguments: str) -> str:
+        raise AssertionError("the core runs nothing")
+
+    schema = {"type": "object"}
+    return FunctionTool("look", "", params_json_schema=schema, on_invoke_tool=handler, needs_approval=True, **options)
+
+
+@attrs.define
+class Making:
+    """A response that the server is making: what it has still to send, and what it would send if it were cancelled."""
+
+    id: str
+    out_of_band: bool
+    metadata: dict[str, str] | None
+    answers: str | None
+    """The event id of the request that it answers."""
+
+    items: list[dict[str, Any]]
+    at: tuple[int, int] = (0, 0)
+    """Item and step within it."""
+
+
+@attrs.define
+class ModelServer:
+    rng: random.Random
+    vad: bool
+    answers_turns: bool
+    interrupts: bool
+    echoes: bool
+    names_conversations: bool
+    error_ids: bool
+    late_errors: bool
+
+    down: list[dict[str, Any]] = attrs.Factory(list)
+    late: list[dict[str, Any]] = attrs.Factory(list)
+    order: list[str] = attrs.Factory(list)
+    items: dict[str, dict[str, Any]] = attrs.Factory(dict)
+    audio_ms: Counter[tuple[str, int]] = attrs.Factory(Counter)
+    making: dict[str, Making] = attrs.Factory(dict)
+    speaking: str | None = None
+    transcribing: list[str] = attrs.Factory(list)
+    outside: set[str] = attrs.Factory(set)
+    """Out-of-band responses."""
+
+    answered: dict[str, str] = attrs.Factory(dict)
+    """Response id to the event id of our request."""
+
+    seen: set[str] = attrs.Factory(set)
+    """Items that were there when some response of the conversation began."""
+
+    _last: int = 0
+
+    # ---- helpers ---------------------------------------------------------------------------------------------------
+
+    def id(self, prefix: str) -> str:
+        self._last += 1
+        return f"{prefix}_{self._last}"
+
+    def send(self, type: str, **fields: Any) -> None:
+        self.down.append({"type": type, "event_id": self.id("event"), **fields})
+
+    def refuse(self, event: dict[str, Any], code: str, param: str | None = None) -> None:
+        error = {"type": "invalid_request_error", "code": code, "message": code, "param": param}
+        frame = {
+            "type": "error",
+            "event_id": self.id("event"),
+            "error": {**error, "event_id": event["event_id"] if self.error_ids else None},
+            "refuses": event["event_id"],
+        }
+        (self.late if self.late_errors else self.down).append(frame)
+
+    @property
+    def active(self) -> Making | None:
+        return next((each for each in self.making.values() if not each.out_of_band), None)
+
+    def enter(self, item: dict[str, Any], after: str | None = None, *, at_end: bool = True) -> None:
+        """An item enters the conversation and is announced."""
+        position = len(self.order) if at_end else (0 if after is None else self.order.index(after) + 1)
+        self.order.insert(position, item["id"])
+        self.items[item["id"]] = item
+        self.announce("added", item)
+
+    def announce(self, kind: str, item: dict[str, Any]) -> None:
+        if item["id"] not in self.order:
+            return
+        position = self.order.index(item["id"])
+        previous = self.order[position - 1] if position else None
+        self.send(f"conversation.item.{kind}", item=self.shown(item), previous_item_id=previous)
+
+    @staticmethod
+    def shown(item: dict[str, Any]) -> dict[str, Any]:
+        """An item as events show it: without images and audio."""
+        if "content" not in item:
+            return dict(item)
+        return {**item, "content": [dict(part) for part in item["content"] if part["type"] != "input_image"]}
+
+    # ---- what the client asks --------------------------------------------------------------------------------------
+
+    def read(self, event: dict[str, Any]) -> None:
+        name = event["type"].replace(".", "_")
+        getattr(self, f"on_{name}")(event)
+
+    def on_session_update(self, event: dict[str, Any]) -> None:
+        if event["session"].get("bad"):
+            self.refuse(event, "invalid_value", "session.bad")
+            return
+        detection = detection_of(event["session"])
+        if detection is not None:
+            self.answers_turns = detection["create_response"]
+            self.interrupts = detection["interrupt_response"]
+        self.send("session.updated", session=self.session())
+
+    def session(self) -> dict[str, Any]:
+        detection = {
+            "type": "server_vad",
+            "create_response": self.answers_turns,
+            "interrupt_response": self.interrupts,
+        }
+        return {"type": "realtime", "audio": {"input": {"turn_detection": detection if self.vad else None}}}
+
+    def on_conversation_item_create(self, event: dict[str, Any]) -> None:
+        item, after = {**event["item"], "status": "completed"}, event.get("previous_item_id")
+        if after not in (None, "root", *self.order):
+            self.refuse(event, "invalid_value", "previous_item_id")
+            return
+        self.enter(item, None if after == "root" else after, at_end=after is None)
+        self.announce("done", item)
+
+    def on_conversation_item_delete(self, event: dict[str, Any]) -> None:
+        if event["item_id"] not in self.order:
+            self.refuse(event, "item_delete_invalid_item_id")
+            return
+        self.order.remove(event["item_id"])
+        self.send("conversation.item.deleted", item_id=event["item_id"])
+
+    def on_conversation_item_retrieve(self, event: dict[str, Any]) -> None:
+        if event["item_id"] not in self.order:
+            self.refuse(event, "item_retrieve_invalid_item_id")
+            return
+        self.send("conversation.item.retrieved", item=self.shown(self.items[event["item_id"]]))
+
+    def on_conversation_item_truncate(self, event: dict[str, Any]) -> None:
+        key = (event["item_id"], event["content_index"])
+        if event["item_id"] not in self.order or event["audio_end_ms"] > self.audio_ms[key]:
+            self.refuse(event, "invalid_value")
+            return
+        self.send(
+            "conversation.item.truncated", item_id=key[0], content_index=key[1], audio_end_ms=event["audio_end_ms"]
+        )
+
+    def on_input_audio_buffer_commit(self, event: dict[str, Any]) -> None:
+        self.commit(self.id("item"))
+
+    def on_input_audio_buffer_clear(self, event: dict[str, Any]) -> None:
+        self.speaking = None
+        self.send("input_audio_buffer.cleared")
+
+    def on_response_create(self, event: dict[str, Any]) -> None:
+        params = event["response"]
+        out_of_band = params.get("conversation") == "none"
+        if not out_of_band and self.active is not None:
+            self.refuse(event, "conversation_already_has_active_response")
+            return
+        self.begin(out_of_band, params.get("metadata") if self.echoes else None, event["event_id"])
+
+    def on_response_cancel(self, event: dict[str, Any]) -> None:
+        making = self.making.get(event["response_id"])
+        if making is None:
+            self.refuse(event, "response_cancel_not_active")
+        else:
+            self.end(making, "cancelled", "client_cancelled")
+
+    # ---- making a response -----------------------------------------------------------------------------------------
+
+    def begin(self, out_of_band: bool, metadata: dict[str, str] | None, answers: str | None) -> None:
+        response_id = self.id("resp")
+        items: list[dict[str, Any]] = []
+        for _ in range(self.rng.choice((0, 1, 1, 1, 2))):
+            item_id = self.id("item")
+            if self.rng.random() < 0.25:
+                name = self.rng.choice(("look", "look", "hand over"))
+                call = {"type": "function_call", "call_id": self.id("call"), "name": name, "arguments": "{}"}
+                items.append({"id": item_id, **call})
+            else:
+                kinds = self.rng.choice((["output_audio"], ["output_text"], ["output_audio", "output_audio"]))
+                content = [{"type": kind} for kind in kinds]
+                items.append({"id": item_id, "type": "message", "role": "assistant", "content": content})
+        self.making[response_id] = Making(response_id, out_of_band, metadata, answers, items)
+        if out_of_band:
+            self.outside.add(response_id)
+        else:
+            self.seen.update(self.order)
+        if answers is not None:
+            self.answered[response_id] = answers
+        shown = {"id": response_id, "status": "in_progress", "metadata": metadata}
+        self.send("response.created", response=self.placed(shown, out_of_band))
+
+    def placed(self, response: dict[str, Any], out_of_band: bool) -> dict[str, Any]:
+        if self.names_conversations:
+            response["conversation_id"] = None if out_of_band else "conv_1"
+        return response
+
+    def steps(self, making: Making, item: dict[str, Any]) -> int:
+        return 2 + 3 * len(item.get("content", ()))
+
+    def advance(self, making: Making) -> None:
+        """One more event of a response (or the last ones)."""
+        index, step = making.at
+        if index == len(making.items):
+            self.end(making, "completed", None)
+            return
+        item = making.items[index]
+        about = {"response_id": making.id, "item_id": item["id"], "output_index": index}
+        if step == 0:
+            self.begin_item(making, item, index)
+        elif step == self.steps(making, item) - 1:
+            self.end_item(making, item, index, "completed")
+            making.at = (index + 1, 0)
+            return
+        else:
+            content_index, part_step = divmod(step - 1, 3)
+            part = item["content"][content_index]
+            if part_step < 2:
+                self.grow(part, {**about, "content_index": content_index})
+            else:
+                self.end_part(part, {**about, "content_index": content_index})
+        making.at = (index, step + 1)
+
+    def begin_item(self, making: Making, item: dict[str, Any], index: int) -> None:
+        bare = {**item, "status": "in_progress", **({"content": []} if "content" in item else {})}
+        self.send("response.output_item.added", response_id=making.id, output_index=index, item=bare)
+        if not making.out_of_band:
+            self.order.append(item["id"])
+            self.items[item["id"]] = item
+            self.announce_bare(bare)
+
+    def announce_bare(self, item: dict[str, Any]) -> None:
+        position = self.order.index(item["id"])
+        previous = self.order[position - 1] if position else None
+        self.send("conversation.item.added", item=item, previous_item_id=previous)
+
+    def grow(self, part: dict[str, Any], about: dict[str, Any]) -> None:
+        word = self.rng.choice(WORDS) + " "
+        if part["type"] == "output_text":
+            part["text"] = part.get("text", "") + word
+            self.send("response.output_text.delta", **about, delta=word)
+            return
+        part["transcript"] = part.get("transcript", "") + word
+        ms = self.rng.choice((10, 200, 1000))
+        self.audio_ms[about["item_id"], about["content_index"]] += ms
+        audio = pybase64.b64encode_as_string(bytes(ms * BYTES_PER_MS))
+        frames = [
+            ("response.output_audio_transcript.delta", word),
+            ("response.output_audio.delta", audio),
+        ]
+        for kind, delta in frames if self.rng.random() < 0.7 else reversed(frames):
+            self.send(kind, **about, delta=delta)
+
+    def end_part(self, part: dict[str, Any], about: dict[str, Any]) -> None:
+        if part["type"] == "output_text":
+            self.send("response.output_text.done", **about, text=part.get("text", ""))
+            shown = {"type": "text", "text": part.get("text", "")}
+        else:
+            self.send("response.output_audio.done", **about)
+            self.send("response.output_audio_transcript.done", **about, transcript=part.get("transcript", ""))
+            shown = {"type": "audio", "transcript": part.get("transcript", "")}
+        self.send("response.content_part.done", **about, part=shown)
+
+    def end_item(self, making: Making, item: dict[str, Any], index: int, status: str) -> None:
+        item["status"] = status
+        output = (
+            "response.output_item.done",
+            {"response_id": making.id, "output_index": index, "item": self.shown(item)},
+        )
+        # The place of conversation.item.done is not specified: before or after the response's own event.
+        if self.rng.random() < 0.5:
+            self.send(output[0], **output[1])
+            self.announce("done", item) if not making.out_of_band else None
+        else:
+            self.announce("done", item) if not making.out_of_band else None
+            self.send(output[0], **output[1])
+
+    def end(self, making: Making, status: str, reason: str | None) -> None:
+        index, step = making.at
+        if status != "completed" and index < len(making.items) and step > 0:
+            item = making.items[index]
+            begun = (step + 1) // 3 if step > 1 else 0
+            if "content" in item:
+                item["content"] = item["content"][: max(begun, (step + 1) // 3)]
+            self.end_item(making, item, index, "incomplete")
+        del self.making[making.id]
+        shown = {"id": making.id, "status": status, "metadata": making.metadata, "usage": {"total_tokens": 3}}
+        shown["status_details"] = {"type": status, "reason": reason} if reason else None
+        self.send("response.done", response=self.placed(shown, making.out_of_band))
+
+    # ---- the user's voice ------------------------------------------------------------------------------------------
+
+    def commit(self, item_id: str) -> None:
+        self.send(
+            "input_audio_buffer.committed", item_id=item_id, previous_item_id=self.order[-1] if self.order else None
+        )
+        item = {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
+        self.enter({**item, "status": "completed"})
+        self.announce("done", self.items[item_id])
+        self.transcribing.append(item_id)
+
+    def begin_speech(self) -> None:
+        self.speaking = self.id("item")
+        active = self.active
+        first = self.rng.random() < 0.5
+        if first:
+            self.send("input_audio_buffer.speech_started", item_id=self.speaking, audio_start_ms=0)
+        if self.interrupts and active is not None:
+            self.end(active, "cancelled", "turn_detected")
+        if not first:
+            self.send("input_audio_buffer.speech_started", item_id=self.speaking, audio_start_ms=0)
+
+    def end_speech(self) -> None:
+        assert self.speaking is not None
+        item_id, self.speaking = self.speaking, None
+        length_ms = self.rng.choice((10, 10, 3000))
+        self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=length_ms)
+        self.commit(item_id)
+        if self.answers_turns and self.active is None:
+            self.begin(False, None, None)
+
+
+def pass_all(*_: Any) -> GuardrailFunctionOutput:
+    return GuardrailFunctionOutput(None, tripwire_triggered=False)
+
+
+POLICIES = (
+    BargeIn(min_speech_ms=300, while_unsure="hold", dismiss="fillers"),
+    BargeIn(min_speech_ms=2000, while_unsure="duck"),
+    BargeIn(while_unsure="play", dismiss="fillers", transcript_timeout_s=0.2),
+)
+SPOKEN = OutputGuardrail(pass_all, "spoken")
+HEARD = InputGuardrail(pass_all, "heard")
+CHECKED = (
+    GuardrailPolicy(output=(SPOKEN,), debounce_text_length=12),
+    GuardrailPolicy(output=(SPOKEN,), debounce_text_length=12, hold_back=True, hold_back_s=3),
+    GuardrailPolicy(input=(HEARD,), gates_turns=True, on_failure="stop"),
+    GuardrailPolicy(output=(SPOKEN,), input=(HEARD,), gates_turns=True, hold_back=True, input_recovery="system"),
+)
+
+
+def verdict_on(check: GuardrailCheck) -> OutputGuardrailResult | InputGuardrailResult:
+    output = GuardrailFunctionOutput("no", tripwire_triggered=True)
+    if check.which == "input":
+        return InputGuardrailResult(guardrail=HEARD, user_input=check.text, agent=check.agent, output=output)
+    return OutputGuardrailResult(guardrail=SPOKEN, agent_output=check.text, agent=check.agent, output=output)
+
+
+class Machine(RuleBasedStateMachine):
+    """The core between the two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 50.0
+        self.outbox: list[dict[str, Any]] = []
+        self.urgent: list[dict[str, Any]] = []
+        self.tickets: dict[str, str] = {}
+        self.settled: Counter[str] = Counter()
+        self.unhandled: list[tuple[str, int, float, float]] = []
+        self.handed_ms: Counter[tuple[str, int]] = Counter()
+        self.received_ms: Counter[tuple[str, int]] = Counter()
+        self.part_of: dict[tuple[str, int], str] = {}
+        self.dead: set[str] = set()
+        self.asked: dict[str, float] = {}
+        self.told_live: set[str] = set()
+        self.looked_into: list[str] = []
+        """Calls of which nobody knows yet whether they need approval."""
+
+        self.pending: list[str] = []
+        self.decided: set[str] = set()
+        self.calls: list[str] = []
+        self.images: set[str] = set()
+        self.user_truncates = False
+        self.checks: dict[int, GuardrailCheck] = {}
+        self.handoffs: list[FunctionCall] = []
+        self.switches: dict[str, FunctionCall] = {}
+        """Handoffs whose switch is on its way, by ticket."""
+
+        self.scopes = 0
+        self.playback = "play"
+        self.doubts = 0
+        self.owed: set[str] = set()
+
+    @initialize(
+        seed=st.integers(0, 2**16),
+        vad=st.booleans(),
+        flags=st.tuples(*[st.booleans()] * 6),
+        barge_in=st.sampled_from(("immediate", "immediate", "off", *POLICIES)),
+        guardrails=st.sampled_from((GuardrailPolicy(), GuardrailPolicy(), *CHECKED)),
+        breaks_off=st.booleans(),
+        on_interrupt=st.sampled_from(("keep", "cancel")),
+    )
+    def connect(
+        self,
+        seed: int,
+        vad: bool,
+        flags: tuple[bool, ...],
+        barge_in: Any,
+        guardrails: GuardrailPolicy,
+        breaks_off: bool,
+        on_interrupt: Any,
+    ) -> None:
+        self.breaks_off = breaks_off
+        answers, interrupts, echoes, names, error_ids, late = flags
+        self.server = ModelServer(
+            rng=random.Random(seed),
+            vad=vad,
+            answers_turns=answers,
+            interrupts=interrupts,
+            echoes=echoes,
+            names_conversations=names,
+            error_ids=error_ids,
+            late_errors=late,
+        )
+        self.core = Conversation(
+            agent=RealtimeAgent(name="a"),
+            info=EventInfo(RunContext({})),
+            ids=IdSource(random.Random(seed)),
+            barge_in=barge_in,
+            cancel_grace_s=GRACE_S,
+            response_timeout_s=TIMEOUT_S,
+            approval_timeout_s=APPROVAL_S,
+            guardrails=guardrails,
+        )
+        self.server.send("session.created", session=self.server.session())
+        self.command(cmd.OpenSession(self.server.session(), self.ticket("open")))
+        self.offer = cmd.UseTools([look(on_interrupt=on_interrupt)], ["hand over"])
+        self.command(self.offer)
+
+    # ---- carrying --------------------------------------------------------------------------------------------------
+
+    def ticket(self, kind: str) -> str:
+        ticket = f"{kind}_{len(self.tickets)}"
+        self.tickets[ticket] = kind
+        return ticket
+
+    def command(self, command: cmd.Command) -> None:
+        self.user_truncates = isinstance(command, cmd.TruncateItem)
+        self.apply(self.core.command(command, self.now))
+        self.user_truncates = False
+
+    def apply(self, fx: Effects) -> None:
+        """As the session's carrier does it, and every promise about effects checked on the way."""
+        for response_id in fx.purge:
+            self.dead.add(response_id)
+            self.unhandled = [each for each in self.unhandled if self.part_of[each[0], each[1]] != response_id]
+        if fx.playback is not None:
+            self.playback = fx.playback.how
+        for subject in fx.cancel_checks:
+            self.checks = {serial: each for serial, each in self.checks.items() if each.subject != subject}
+        self.checks |= {check.serial: check for check in fx.checks}
+        if fx.purge or any(event.type in ("speech_started", "guardrail_tripped", "error") for event in fx.emit):
+            self.owed.clear()  # what was asked for may have been interrupted, withdrawn or refused
+        for event in fx.emit:
+            if event.type.startswith("interruption_"):
+                self.doubts += 1 if event.type == "interruption_pending" else -1
+                assert self.doubts in (0, 1), "each doubt ends once"
+            if isinstance(event, RealtimeAudio):
+                self.take_audio(event)
+            elif isinstance(event, RealtimeAudioInterrupted):
+                key = (event.item_id, event.content_index)
+                assert 0 <= event.heard_ms <= self.received_ms[key]
+                assert event.heard_ms <= self.handed_ms[key]
+                assert event.response_id in self.dead
+        for outgoing in fx.send:
+            event = dict(outgoing.event)
+            self.check_outgoing(event)
+            (self.urgent if outgoing.urgent else self.outbox).append(event)
+        for answer in fx.settled:
+            assert answer.ticket in self.tickets
+            self.settled[answer.ticket] += 1
+            assert self.settled[answer.ticket] == 1, answer
+            if answer.error is not None:
+                self.owed.clear()
+            handoff = self.switches.pop(answer.ticket, None)
+            if handoff is not None and handoff.call_id in self.core._state.calls:
+                assert answer.error is not None, "a switch that was made has answered its call"
+                self.handoffs.append(handoff)
+        for call_id in fx.withdrawn:
+            self.pending.remove(call_id)
+        for request in fx.asks:
+            assert request.call_id not in self.decided
+            self.pending.append(request.call_id)
+        for call in fx.calls:
+            self.take_call(call)
+        assert self.pending == [request.call_id for request in self.core.pending_approvals]
+        assert set(self.pending) <= set(self.core._state.calls)
+
+    def take_call(self, call: FunctionCall) -> None:
+        if call.tool is None:
+            others = [*self.handoffs, *self.switches.values()]
+            assert not any(other.call_id in self.core._state.calls for other in others), "two handoffs at a time"
+            self.handoffs.append(call)
+        elif call.cleared or call.refusal is not None:
+            assert call.call_id not in self.decided, "decided twice"
+            self.decided.add(call.call_id)
+            self.calls.append(call.call_id)
+        else:
+            self.looked_into.append(call.call_id)
+
+    def take_audio(self, event: RealtimeAudio) -> None:
+        key = (event.item_id, event.content_index)
+        assert event.response_id not in self.dead, "audio after its interrupt"
+        ms = len(event.audio.data) / BYTES_PER_MS
+        assert event.audio.start_ms == self.received_ms[key]
+        self.received_ms[key] += ms
+        self.part_of[key] = event.response_id
+        self.unhandled.append((*key, event.audio.start_ms, event.audio.start_ms + ms))
+
+    def check_outgoing(self, event: dict[str, Any]) -> None:
+        if event["type"] == "conversation.item.truncate" and not self.user_truncates:
+            assert 0 <= event["audio_end_ms"] <= self.received_ms[event["item_id"], event["content_index"]]
+        if event["type"] == "response.create" and event["response"].get("conversation") != "none":
+            self.asked = {each: at for each, at in self.asked.items() if at + TIMEOUT_S > self.now}
+            if self.core._state.gate._echoes:
+                assert not self.asked, "two responses asked for at once"
+            else:  # what was asked before may have been taken as answered by a response of the server's own
+                self.asked.clear()
+            live = self.told_live & set(self.core._state.responses)
+            assert not live, "asked while a response lives"
+            assert self.told_live - live <= self.dead, "forgot a response that nobody interrupted"
+            self.asked[event["event_id"]] = self.now
+
+    def deliver(self, frame: dict[str, Any]) -> None:
+        refused = frame.pop("refuses", None)
+        self.asked.pop(refused, None)
+        if frame["type"] == "response.created":
+            response_id = frame["response"]["id"]
+            self.asked.pop(self.server.answered.get(response_id), None)
+            if response_id not in self.server.outside:
+                self.told_live.add(response_id)
+        elif frame["type"] == "response.done":
+            self.told_live.discard(frame["response"]["id"])
+        self.apply(self.core.receive(read_server_event(frame), self.now, frame))
+
+    # ---- the server's side -----------------------------------------------------------------------------------------
+
+    @rule(count=st.integers(1, 4))
+    def server_reads(self, count: int) -> None:
+        for _ in range(count):
+            lane = self.urgent or self.outbox
+            if lane:
+                self.server.read(lane.pop(0))
+
+    @precondition(lambda self: self.server.down)
+    @rule(count=st.integers(1, 12))
+    def client_receives(self, count: int) -> None:
+        for _ in range(min(count, len(self.server.down))):
+            self.deliver(self.server.down.pop(0))
+
+    @precondition(lambda self: self.server.late)
+    @rule()
+    def a_refusal_comes_late(self) -> None:
+        self.server.down.append(self.server.late.pop(0))
+
+    @precondition(lambda self: self.server.making)
+    @rule(which=st.integers(0, 3), steps=st.integers(1, 9))
+    def server_generates(self, which: int, steps: int) -> None:
+        making = list(self.server.making.values())[which % len(self.server.making)]
+        for _ in range(steps):
+            if making.id in self.server.making:
+                self.server.advance(making)
+
+    @precondition(lambda self: self.server.making)
+    @rule(status=st.sampled_from(("failed", "incomplete")))
+    def a_response_breaks_off(self, status: str) -> None:
+        self.server.end(next(iter(self.server.making.values())), status, "content_filter")
+
+    @precondition(lambda self: self.server.vad)
+    @rule()
+    def the_user_speaks(self) -> None:
+        if self.server.speaking is None:
+            self.server.begin_speech()
+        else:
+            self.server.end_speech()
+
+    @precondition(lambda self: self.server.transcribing or self.server.speaking)
+    @rule(outcome=st.sampled_from(("delta", "completed", "failed")))
+    def words_are_recognised(self, outcome: str) -> None:
+        about = "conversation.item.input_audio_transcription."
+        if outcome == "delta" or not self.server.transcribing:
+            item_id = self.server.speaking or self.server.transcribing[0]
+            self.server.send(f"{about}delta", item_id=item_id, content_index=0, delta="mm ")
+            return
+        item_id = self.server.transcribing.pop(0)
+        words = self.server.rng.choice((f"words of {item_id}", "mm-hmm", ""))
+        rest = {"transcript": words} if outcome == "completed" else {"error": {"message": "no"}}
+        self.server.items[item_id]["content"][0] |= {"transcript": rest.get("transcript")}
+        self.server.send(f"{about}{outcome}", item_id=item_id, content_index=0, **rest)
+
+    @rule(code=st.sampled_from((None, "server_error", "rate_limit_exceeded")))
+    def an_error_of_nobody(self, code: str | None) -> None:
+        self.server.send("error", error={"type": "server_error", "code": code, "message": "oops"})
+
+    # ---- the user's side -------------------------------------------------------------------------------------------
+
+    @rule(
+        respond=st.booleans(), image=st.booleans(), where=st.sampled_from((None, None, None, "root", "first", "gone"))
+    )
+    def message(self, respond: bool, image: bool, where: str | None) -> None:
+        item_id = f"mine_{len(self.tickets)}"
+        content = [{"type": "input_text", "text": f"text of {item_id}"}]
+        if image:
+            content.insert(0, {"type": "input_image", "image_url": f"data:{item_id}"})
+        order = self.core._state.history.order()
+        after = order[0] if where == "first" and order else None if where == "first" else where
+        if after != "gone":
+            self.images |= {item_id} if image else set()
+        item = {"id": item_id, "type": "message", "role": "user", "content": content}
+        self.command(cmd.CreateItem(item, after, self.ticket("item"), said=respond))
+        if respond:
+            self.owed |= {item_id} if after != "gone" else set()
+            self.command(cmd.CreateResponse(automatic=True))
+
+    @rule(kind=st.sampled_from(("manual", "manual", "automatic", "out of band", "raw")))
+    def ask(self, kind: str) -> None:
+        if kind == "raw":
+            self.command(cmd.SendRaw({"type": "response.create", "event_id": f"raw_{len(self.tickets)}_{self.now}"}))
+            return
+        params = {"conversation": "none"} if kind == "out of band" else None
+        ticket = self.ticket("response")
+        self.command(cmd.CreateResponse(params, automatic=kind == "automatic", ticket=ticket))
+
+    @rule(
+        how=st.sampled_from(("all", "all", "response", "ticket", "both", "cancel", "cancel one")),
+        which=st.integers(0, 9),
+    )
+    def interrupt(self, how: str, which: int) -> None:
+        known = [*self.received_ids()] or ["resp_0"]
+        asked = [ticket for ticket, kind in self.tickets.items() if kind == "response"] or ["response_0"]
+        response_id, ticket = known[-1 - which % len(known)], asked[-1 - which % len(asked)]
+        command = {
+            "all": cmd.Interrupt(("app", "guardrail")[which % 2]),
+            "response": cmd.Interrupt(response_id=response_id),
+            "ticket": cmd.Interrupt(ticket=ticket),
+            "both": cmd.Interrupt(response_id=response_id, ticket=ticket),
+            "cancel": cmd.CancelResponse(),
+            "cancel one": cmd.CancelResponse(response_id),
+        }[how]
+        self.owed.clear()
+        self.command(command)
+
+    def received_ids(self) -> dict[str, None]:
+        return dict.fromkeys([*self.part_of.values(), *self.core._state.responses])
+
+    @precondition(lambda self: self.core.history())
+    @rule(what=st.sampled_from(("delete", "retrieve", "truncate")), which=st.integers(0, 9), ms=st.integers(-5, 3000))
+    def touch_an_item(self, what: str, which: int, ms: int) -> None:
+        order = self.core._state.history.order()
+        item_id, ticket = order[which % len(order)], self.ticket(what)
+        self.owed.discard(item_id)
+        command = {
+            "delete": cmd.DeleteItem(item_id, ticket),
+            "retrieve": cmd.RetrieveItem(item_id, ticket),
+            "truncate": cmd.TruncateItem(item_id, 0, ms, ticket),
+        }[what]
+        self.command(command)
+
+    @rule(bad=st.booleans(), waits=st.booleans())
+    def update_settings(self, bad: bool, waits: bool) -> None:
+        self.command(cmd.UpdateSession(self.update(bad=bad), self.ticket("update") if waits else None))
+
+    def update(self, *, bad: bool) -> dict[str, Any]:
+        """Settings that the server takes, or refuses; where refusals name nobody, others would wait for ever."""
+        return {"bad": True} if bad and self.server.error_ids else {}
+
+    @rule()
+    def push_to_talk(self) -> None:
+        self.command(cmd.CommitAudio())
+
+    @rule()
+    def throw_away(self) -> None:
+        self.command(cmd.ClearAudio())
+
+    @rule(begin=st.booleans())
+    def uninterruptible(self, begin: bool) -> None:
+        if begin:
+            self.scopes += 1
+            self.command(cmd.BeginUninterruptible())
+        elif self.scopes:
+            self.scopes -= 1
+            self.command(cmd.EndUninterruptible())
+
+    @precondition(lambda self: self.checks)
+    @rule(how=st.sampled_from(("passes", "passes", "trips", "fails", "hangs")), which=st.integers(0, 3))
+    def a_guardrail_says(self, how: str, which: int) -> None:
+        check = list(self.checks.values())[which % len(self.checks)]
+        if how != "hangs":
+            del self.checks[check.serial]
+        result = verdict_on(check)
+        tripped, failed = ((result,) if how == name else () for name in ("trips", "fails"))
+        if how == "hangs":
+            self.command(cmd.ReportCheck(check.serial, failed=(result,), overdue=True))
+        else:
+            self.command(cmd.ReportCheck(check.serial, tripped, failed=failed))
+
+    @rule(bad=st.booleans(), tells=st.booleans())
+    def another_agent(self, bad: bool, tells: bool) -> None:
+        agent = RealtimeAgent(name="another")
+        switch = AgentSwitch(agent=agent, tools=self.offer.tools, handoffs=self.offer.handoffs)
+        self.command(cmd.SwitchAgent(switch, self.update(bad=bad) if tells else None, self.ticket("agent")))
+
+    @precondition(lambda self: self.unhandled)
+    @rule(count=st.integers(1, 6), shed=st.booleans())
+    def consume(self, count: int, shed: bool) -> None:
+        for _ in range(min(count, len(self.unhandled))):
+            item_id, index, start_ms, end_ms = self.unhandled.pop(0)
+            if shed:
+                self.command(cmd.Shed(item_id, index, end_ms))
+            else:
+                self.handed_ms[item_id, index] = max(self.handed_ms[item_id, index], end_ms)
+                self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
+
+    @precondition(lambda self: self.calls)
+    @rule(respond=st.booleans())
+    def a_tool_returns(self, respond: bool) -> None:
+        self.command(cmd.SendToolOutput(self.calls.pop(0), "42", respond))
+
+    @precondition(lambda self: self.handoffs)
+    @rule(how=st.sampled_from(("made", "made", "nothing to tell", "refused", "failed")))
+    def a_handoff_ends(self, how: str) -> None:
+        call = self.handoffs.pop(0)
+        if how == "failed":
+            self.command(cmd.SendToolOutput(call.call_id, "no such agent"))
+            return
+        switch = AgentSwitch(
+            agent=RealtimeAgent(name="next"),
+            tools=self.offer.tools,
+            handoffs=self.offer.handoffs,
+            source=call.agent,
+            call_id=call.call_id,
+            output="made",
+        )
+        ticket = self.ticket("handoff")
+        self.switches[ticket] = call
+        session = None if how == "nothing to tell" else self.update(bad=how == "refused")
+        self.command(cmd.SwitchAgent(switch, session, ticket))
+
+    @precondition(lambda self: self.looked_into)
+    @rule(needed=st.booleans())
+    def it_is_known_whether_a_call_needs_approval(self, needed: bool) -> None:
+        self.command(cmd.ReportNeed(self.looked_into.pop(0), needed=needed))
+
+    @precondition(lambda self: self.pending)
+    @rule(approve=st.booleans(), always=st.booleans(), newest=st.booleans())
+    def somebody_decides(self, approve: bool, always: bool, newest: bool) -> None:
+        self.command(cmd.DecideApproval(call_id=self.pending[-newest], approve=approve, always=always))
+
+    @precondition(lambda self: self.pending)
+    @rule()
+    def the_app_answers_a_call_by_itself(self) -> None:
+        self.command(cmd.CreateItem({"type": "function_call_output", "call_id": self.pending[0], "output": "mine"}))
+
+    @rule(seconds=st.sampled_from((0.01, 0.05, 0.3, 1.1, 7.0)))
+    def time_passes(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (due := self.core.next_deadline) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.apply(self.core.tick(self.now))
+            after = self.core.next_deadline
+            assert after is None or after > self.now, "a deadline that never passes"
+        self.now = until
+
+    # ---- what must hold --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def rings_are_bounded(self) -> None:
+        if hasattr(self, "core"):
+            state = self.core._state
+            assert len(state.history._early_transcripts) <= 32
+            assert len(state.sent_content) <= 256
+            assert len(state.ledger) <= 256
+
+    @invariant()
+    def playback_stands_still_only_while_in_doubt(self) -> None:
+        if hasattr(self, "core"):
+            assert (self.doubts == 1) == (self.core._state.doubt is not None)
+            assert self.playback == "play" or self.doubts
+            assert (self.core._state.ledger._held_at is not None) == (self.playback == "hold")
+
+    @rule()
+    def everything_comes_to_rest(self) -> None:
+        """Both sides carry on until nothing is left to do; then the two agree, and nothing is left over."""
+        server = self.server
+        while self.scopes:
+            self.uninterruptible(False)
+        for _ in range(300):
+            if server.speaking is not None:
+                server.end_speech()
+            while self.urgent or self.outbox:
+                server.read((self.urgent or self.outbox).pop(0))
+            server.down += server.late
+            server.late.clear()
+            while server.making:
+                server.advance(next(iter(server.making.values())))
+            while server.transcribing:
+                self.words_are_recognised("completed")
+            while server.down:
+                self.deliver(server.down.pop(0))
+            while self.checks:
+                self.a_guardrail_says("passes", 0)
+            while self.handoffs:
+                self.a_handoff_ends(server.rng.choice(("made", "made", "nothing to tell", "failed")))
+            while self.looked_into:
+                if server.rng.random() < 0.1:
+                    self.command(cmd.Interrupt())
+                self.it_is_known_whether_a_call_needs_approval(server.rng.random() < 0.7)
+            while self.pending:
+                self.something_happens_to_a_pending_call()
+            while self.calls:
+                self.command(cmd.SendToolOutput(self.calls.pop(0), "42"))
+            while self.unhandled:
+                self.consume(1, False)
+            self.time_passes(0.3)
+            state = self.core._state
+            if not (self.outbox or self.urgent or state.gate.busy or state.calls or state.doubt or self.checks):
+                break
+        else:
+            raise AssertionError("they never come to rest")
+        self.compare()
+
+    def something_happens_to_a_pending_call(self) -> None:
+        """By chance of the server's: too few steps of a run come as far as this."""
+        match self.server.rng.randrange(5):
+            case 0 | 1:
+                self.somebody_decides(self.server.rng.random() < 0.5, self.server.rng.random() < 0.2, True)
+            case 2:
+                self.the_app_answers_a_call_by_itself()
+            case 3:
+                self.command(cmd.Interrupt())
+            case 4:
+                self.time_passes(APPROVAL_S)
+
+    def compare(self) -> None:
+        state, server = self.core._state, self.server
+        if server.echoes or not server.outside:  # else nobody can tell which response is out of band
+            assert state.history.order() == server.order
+        assert not state.responses
+        assert not state.calls
+        assert not self.owed - server.seen, "an answer was lost"
+        assert not state.doubt
+        assert state.gate.quiet_until is None or state.gate.quiet_until <= self.now + PATIENCE_S
+        assert not state.guardrails.inputs
+        assert not state.guardrails.held
+        assert state.handing_over is None
+        assert not state.gate._on_its_way()
+        assert not state.gate._live
+        assert not state.history._waiting
+        assert not (set(state.sent_content) & set(server.items))
+        assert self.core.usage.requests <= state.counters.responses
+        assert self.core.playback_remaining(self.now + 1e6) == 0
+        assert len(state.ledger) == 0
+        if server.error_ids:
+            waiting = [ticket for ticket in self.tickets if not self.settled[ticket]]
+            assert not waiting, waiting
+            assert not state.requests.updates
+            assert not state.requests._waiting
+        for item in self.core.history():
+            if item.type == "message":
+                self.compare_message(item)
+
+    def compare_message(self, item: Any) -> None:
+        truth = self.server.items.get(item.item_id, {}).get("content", [])
+        assert item.status in ("completed", "incomplete"), item
+        images = [part for part in item.content if isinstance(part, InputImage)]
+        assert len(images) == (item.item_id in self.images)
+        for part, true in zip(item.content, truth, strict=False):
+            if isinstance(part, AssistantText):
+                assert part.text == true.get("text", "")
+            elif isinstance(part, AssistantAudio) and part.heard_ms is None:
+                assert (part.transcript or "") == true.get("transcript", "")
+            elif isinstance(part, AssistantAudio):
+                assert true.get("transcript", "").startswith(part.transcript)
+                assert item.status == "incomplete"
+
+    def the_connection_is_lost(self) -> None:
+        self.command(cmd.Disconnect(ConnectionLost("gone")))
+        assert [ticket for ticket in self.tickets if self.settled[ticket] != 1] == []
+        state = self.core._state
+        assert not state.responses
+        assert not state.calls
+        assert not self.pending
+        assert not state.gate.busy
+        assert self.core.next_deadline is None
+
+    def teardown(self) -> None:
+        if hasattr(self, "core"):
+            if not self.breaks_off:
+                self.everything_comes_to_rest()
+            self.the_connection_is_lost()
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)

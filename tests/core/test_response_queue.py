@@ -1,0 +1,424 @@
+"""The response gate: each numbered rule of its theory."""
+
+from __future__ import annotations
+
+import pytest
+
+from trealtime._core.response_queue import METADATA_KEY, Request, ResponseGate
+
+OUT = {"conversation": "none"}
+
+
+class Driver:
+    """A gate and what it has let through, by key."""
+
+    def __init__(self) -> None:
+        self.gate = ResponseGate()
+        self.now = 10.0
+        self.sent: list[str] = []
+
+    def ask(self, key, params=None, *, automatic=False, tickets=()):
+        request = Request(key, params, automatic=automatic, tickets=list(tickets))
+        self.gate.submit(request)
+        self.pump()
+        return request
+
+    def pump(self):
+        while (request := self.gate.next(self.now)) is not None:
+            request.event_id = f"evt_{request.key}_{request.collisions}"
+            self.sent.append(request.key)
+
+    def created(self, response_id, key=None, *, outside=None):
+        return self.gate.created(response_id, {METADATA_KEY: key} if key else None, out_of_band=outside)
+
+    def done(self, response_id, key=None):
+        served = self.gate.done(response_id, {METADATA_KEY: key} if key else None)
+        self.pump()
+        return served
+
+    def refuse(self, event_id, *, collision=True):
+        answer = self.gate.refused(event_id, collision=collision, now=self.now)
+        self.pump()
+        return answer
+
+
+@pytest.fixture
+def driver():
+    return Driver()
+
+
+# ---- 1 and 2: one at a time -----------------------------------------------------------------------------------------
+
+
+def test_a_request_goes_at_once_when_nothing_else_is_there(driver):
+    request = driver.ask("a")
+    assert driver.sent == ["a"]
+    assert request.sent_at == 10.0
+    assert driver.gate.busy
+
+
+def test_the_next_one_waits_for_created_and_for_done(driver):
+    driver.ask("a")
+    driver.ask("b")
+    driver.created("r1", "a")
+    driver.pump()
+    assert driver.sent == ["a"]
+    assert driver.gate.waiting == 1
+    driver.done("r1")
+    assert driver.sent == ["a", "b"]
+
+
+def test_a_response_of_the_servers_own_is_waited_for(driver):
+    driver.created("r1")
+    driver.ask("a")
+    assert driver.sent == []
+    driver.done("r1")
+    assert driver.sent == ["a"]
+
+
+def test_the_end_of_another_response_opens_nothing(driver):
+    driver.created("r1")
+    driver.ask("a")
+    driver.done("r0")
+    assert driver.sent == []
+
+
+# ---- 3: what goes as one --------------------------------------------------------------------------------------------
+
+
+def test_automatic_requests_that_wait_together_go_as_one(driver):
+    driver.created("r1")
+    requests = [driver.ask(key, automatic=True, tickets=[f"t{key}"]) for key in "abc"]
+    driver.done("r1")
+    assert driver.sent == ["a"]
+    assert requests[0].tickets == ["ta", "tb", "tc"]
+    assert driver.gate.waiting == 0
+
+
+def test_manual_requests_keep_to_themselves_and_their_order(driver):
+    driver.created("r0")
+    for key, automatic in (("a", True), ("b", True), ("m", False), ("n", False), ("c", True), ("d", True)):
+        driver.ask(key, automatic=automatic)
+    driver.done("r0")
+    for number, key in enumerate("amnc", start=1):
+        driver.created(f"r{number}", key)
+        driver.done(f"r{number}")
+    assert driver.sent == ["a", "m", "n", "c"]
+
+
+def test_automatic_requests_for_different_things_do_not_mix(driver):
+    driver.created("r0")
+    driver.ask("a", automatic=True)
+    driver.ask("b", {"instructions": "shout"}, automatic=True)
+    driver.done("r0")
+    driver.created("r1", "a")
+    driver.done("r1")
+    assert driver.sent == ["a", "b"]
+
+
+def test_what_is_asked_after_the_create_was_sent_gets_a_response_of_its_own(driver):
+    driver.ask("a", automatic=True)
+    driver.ask("b", automatic=True)
+    driver.created("r1", "a")
+    driver.done("r1")
+    assert driver.sent == ["a", "b"]
+
+
+# ---- 4: out of band -------------------------------------------------------------------------------------------------
+
+
+def test_out_of_band_requests_wait_for_nothing(driver):
+    driver.created("r1")
+    driver.ask("a")
+    driver.ask("o", OUT)
+    driver.ask("p", OUT)
+    assert driver.sent == ["o", "p"]
+
+
+def test_an_out_of_band_response_holds_nobody_up(driver):
+    driver.ask("o", OUT)
+    driver.created("ro", "o")
+    driver.ask("a")
+    assert driver.sent == ["o", "a"]
+    assert driver.done("ro") is None
+
+
+# ---- 5: whose response ----------------------------------------------------------------------------------------------
+
+
+def test_the_key_tells_whose_response_it_is(driver):
+    request, out = driver.ask("a"), driver.ask("o", OUT)
+    assert driver.created("ro", "o") is out
+    assert driver.created("ra", "a") is request
+
+
+def test_a_server_that_echoes_made_what_has_no_key_by_itself(driver):
+    driver.ask("a")
+    driver.created("r1", "a")
+    driver.done("r1")
+    request = driver.ask("b")
+    assert driver.created("r2") is None
+    assert driver.done("r2") is None
+    assert driver.created("r3", "b") is request
+
+
+def test_a_key_of_somebody_else_is_not_ours(driver):
+    request = driver.ask("a")
+    assert driver.created("r1", "theirs") is None
+    assert driver.created("r2", "a") is request
+
+
+def test_a_server_that_echoes_nothing_answers_the_request_on_its_way(driver):
+    request = driver.ask("a")
+    assert driver.created("r1") is request
+
+
+def test_without_keys_requests_are_answered_in_the_order_of_sending(driver):
+    request, out = driver.ask("a"), driver.ask("o", OUT)
+    assert driver.created("r1") is request
+    assert driver.created("r2") is out
+
+
+def test_without_keys_a_server_that_names_the_conversation_says_which_kind_it_answers(driver):
+    request, out = driver.ask("a"), driver.ask("o", OUT)
+    assert driver.created("r1", outside=True) is out
+    assert driver.created("r2", outside=True) is None
+    assert driver.created("r3", outside=False) is request
+
+
+def test_without_keys_a_turn_of_the_user_is_answered_first(driver):
+    driver.gate.turn_due()
+    request = driver.ask("a")
+    assert driver.created("r1") is None
+    assert driver.created("r2") is request
+
+
+def test_a_response_that_took_a_requests_place_has_answered_it(driver):
+    driver.gate.turn_due()
+    request = driver.ask("a")
+    driver.created("r1")
+    assert driver.done("r1") is request
+    assert not driver.gate.busy
+
+
+def test_the_end_of_a_response_that_never_began_tells_its_request_by_key(driver):
+    request = driver.ask("a")
+    driver.gate.adopt("r1")
+    assert driver.done("r1", "a") is request
+    assert not driver.gate.busy
+
+
+def test_output_before_created_holds_the_gate(driver):
+    driver.gate.adopt("r1")
+    driver.ask("a")
+    assert driver.sent == []
+    driver.done("r1")
+    assert driver.sent == ["a"]
+
+
+def test_a_response_adopted_before_it_turned_out_to_be_out_of_band_holds_nobody_up(driver):
+    driver.ask("o", OUT)
+    driver.gate.adopt("ro")
+    driver.created("ro", "o")
+    driver.ask("a")
+    assert driver.sent == ["o", "a"]
+
+
+# ---- 6: collisions --------------------------------------------------------------------------------------------------
+
+
+def test_a_collided_request_goes_again_after_the_response_that_it_met(driver):
+    driver.gate.turn_due()
+    request = driver.ask("a", tickets=["t"])
+    driver.ask("b")
+    driver.created("r1")
+    assert driver.refuse("evt_a_0") == (request, True)
+    assert driver.sent == ["a"]
+    driver.done("r1")
+    assert driver.sent == ["a", "a"]
+    assert driver.created("r2", "a") is request
+    driver.done("r2")
+    assert driver.sent == ["a", "a", "b"]
+
+
+def test_where_no_response_is_known_the_pause_doubles(driver):
+    driver.ask("a")
+    pauses = []
+    for collisions in range(8):
+        driver.refuse(f"evt_a_{collisions}")
+        pauses.append(driver.gate.due_at - driver.now)
+        driver.now = driver.gate.due_at - 0.001
+        driver.pump()
+        assert len(driver.sent) == collisions + 1
+        driver.now = driver.gate.due_at
+        driver.pump()
+    assert pauses == pytest.approx([0.2 * 2**n for n in range(8)])
+
+
+def test_a_request_that_collides_for_ever_is_refused_in_the_end(driver):
+    request = driver.ask("a")
+    for collisions in range(8):
+        assert driver.refuse(f"evt_a_{collisions}") == (request, True)
+        driver.now += 100
+        driver.pump()
+    assert driver.refuse("evt_a_8") == (request, False)
+    assert not driver.gate.busy
+
+
+def test_a_collided_automatic_request_takes_along_what_has_been_asked_since(driver):
+    request = driver.ask("a", automatic=True, tickets=["ta"])
+    driver.ask("b", automatic=True, tickets=["tb"])
+    driver.refuse("evt_a_0")
+    driver.now += 1
+    driver.pump()
+    assert driver.sent == ["a", "a"]
+    assert request.tickets == ["ta", "tb"]
+
+
+def test_a_late_refusal_takes_a_guessed_answer_back(driver):
+    request = driver.ask("a")
+    assert driver.created("r1") is request
+    assert driver.refuse("evt_a_0") == (request, True)
+    driver.done("r1")
+    assert driver.sent == ["a", "a"]
+    assert driver.created("r2") is request
+
+
+def test_a_refusal_that_comes_after_the_guessed_answer_is_over_still_sends_it_again(driver):
+    driver.gate.turn_due()
+    request = driver.ask("a")
+    driver.created("r1")
+    assert driver.done("r1") is request
+    assert driver.refuse("evt_a_0") == (request, True)
+    driver.now += 1
+    driver.pump()
+    assert driver.sent == ["a", "a"]
+
+
+def test_a_key_shows_that_what_came_without_one_answered_nothing(driver):
+    request = driver.ask("a", tickets=["t"])
+    driver.ask("o", OUT)
+    driver.gate.adopt("vad")
+    assert driver.done("vad") is request  # no key seen yet: it took the request's place
+    driver.created("r_o", "o")
+    driver.ask("b")
+    assert driver.sent == ["a", "o"], "the server has not answered the first one yet"
+    assert request.tickets == [], "whoever waited for it has been served"
+    assert driver.created("r_a", "a") is request
+    driver.done("r_a", "a")
+    assert driver.sent == ["a", "o", "b"]
+
+
+def test_a_request_that_is_refused_for_another_reason_is_gone_and_the_next_goes(driver):
+    request = driver.ask("a")
+    driver.ask("b")
+    assert driver.refuse("evt_a_0", collision=False) == (request, False)
+    assert driver.sent == ["a", "b"]
+
+
+def test_a_refusal_without_an_id_needs_a_single_request_on_its_way(driver):
+    assert driver.refuse(None) is None
+    request = driver.ask("a")
+    out = driver.ask("o", OUT)
+    assert driver.refuse(None, collision=False) is None
+    assert driver.refuse("evt_o_0") == (out, False)
+    assert driver.refuse(None, collision=False) == (request, False)
+
+
+def test_an_id_that_is_not_ours_refuses_nothing(driver):
+    driver.ask("a")
+    assert driver.refuse("evt_other") is None
+    assert driver.gate.busy
+
+
+# ---- 7: the dead ----------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_request_still_takes_its_response(driver):
+    request = driver.ask("a")
+    assert driver.gate.kill_sent() is request
+    assert driver.gate.kill_sent() is None
+    driver.ask("b")
+    assert driver.sent == ["a"]
+    assert driver.created("r1", "a") is request
+    assert request.dead
+
+
+def test_a_dead_request_that_collides_is_not_sent_again(driver):
+    request = driver.ask("a")
+    driver.gate.kill_sent()
+    assert driver.refuse("evt_a_0") == (request, False)
+    assert driver.sent == ["a"]
+
+
+def test_there_is_nothing_to_kill_when_nothing_is_on_its_way(driver):
+    assert driver.gate.kill_sent() is None
+    driver.ask("o", OUT)
+    assert driver.gate.kill_sent() is None
+
+
+def test_leaving_takes_a_request_out_of_the_queue(driver):
+    driver.created("r1")
+    driver.ask("a", tickets=["t"])
+    assert driver.gate.kill_ticket("t")
+    driver.done("r1")
+    assert driver.sent == []
+
+
+def test_leaving_kills_a_request_on_its_way(driver):
+    request = driver.ask("a", tickets=["t"])
+    out = driver.ask("o", OUT, tickets=["u"])
+    assert not driver.gate.kill_ticket("t")
+    assert not driver.gate.kill_ticket("u")
+    assert not driver.gate.kill_ticket("nobody")
+    assert request.dead
+    assert out.dead
+
+
+def test_a_request_that_others_wait_for_only_loses_the_ticket(driver):
+    request = driver.ask("a", tickets=["t", "u"])
+    assert driver.gate.kill_ticket("t")
+    assert request.tickets == ["u"]
+    assert not request.dead
+
+
+# ---- giving up ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent_at", [0.1, 0.7, 1.1, 10.0, 1234.567, 86400.123])
+def test_a_request_expires_at_its_deadline_to_the_last_bit(driver, sent_at):
+    driver.now = sent_at
+    request = driver.ask("a")
+    assert driver.gate.oldest_sent_at == sent_at
+    deadline = sent_at + 30.0
+    assert driver.gate.expire(deadline - 0.001, 30.0) == []
+    assert driver.gate.expire(deadline, 30.0) == [request]
+    assert not driver.gate.busy
+    assert driver.gate.oldest_sent_at is None
+
+
+def test_an_expired_request_lets_the_next_one_go_and_is_known_when_it_is_answered_after_all(driver):
+    out = driver.ask("o", OUT)
+    request = driver.ask("a")
+    driver.ask("b")
+    driver.gate.expire(40.0, 30.0)
+    driver.pump()
+    assert driver.sent == ["o", "a", "b"]
+    assert driver.created("r1", "a") is request
+    assert driver.created("r2", "o") is out
+
+
+def test_given_up_requests_do_not_add_up(driver):
+    for index in range(100):
+        driver.ask(f"key_{index}")
+        driver.gate.expire(driver.now + 30.0, 30.0)
+    assert len(driver.gate._given_up) == 16
+
+
+def test_draining_returns_all_that_wait_and_leaves_a_gate_as_new(driver):
+    driver.gate.turn_due()
+    requests = [driver.ask("o", OUT), driver.ask("a"), driver.ask("b")]
+    assert driver.gate.drain() == requests
+    assert not driver.gate.busy
+    driver.ask("c")
+    assert driver.sent[-1] == "c"

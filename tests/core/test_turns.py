@@ -1,0 +1,244 @@
+"""The floor: what waits while the user speaks, what the server's own answer answers, and that all waits end."""
+
+from __future__ import annotations
+
+import pytest
+
+from trealtime._core import commands as cmd
+from trealtime._core.turns import PATIENCE_S, SentItems
+
+TIMEOUT_S = 30.0
+
+
+def begins(talk, item_id="u"):
+    return talk.server("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=0)
+
+
+def stops(talk, item_id="u"):
+    return talk.server("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=900)
+
+
+def commits(talk, item_id="u"):
+    return talk.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
+
+
+def says(talk, item_id="m", ticket=None):
+    """The app sends a message and asks for an answer."""
+    talk.do(cmd.CreateItem({"id": item_id, "type": "message", "role": "user", "content": []}, said=True))
+    talk.do(cmd.CreateResponse(automatic=True, ticket=ticket))
+
+
+def open_talk(make_talk, answers=True):
+    talk = make_talk(response_timeout_s=TIMEOUT_S)
+    talk.open(create_response=answers, interrupt_response=True)
+    return talk
+
+
+# ---- who waits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_tools_output_is_not_answered_into_the_users_speech(make_talk, answers):
+    talk = open_talk(make_talk, answers)
+    talk.created("r0")
+    talk.call("r0", "c1")
+    talk.done("r0")
+    begins(talk)
+    talk.do(cmd.SendToolOutput("c1", "42"))
+    assert talk.sent_of("conversation.item.create")  # the model has it as soon as it is there
+    assert not talk.creates
+    stops(talk)
+    assert not talk.creates
+    commits(talk)
+    assert len(talk.creates) == (0 if answers else 1)
+
+
+def test_a_typed_message_waits_for_the_end_of_the_turn(make_talk):
+    talk = open_talk(make_talk, answers=False)
+    begins(talk)
+    says(talk)
+    assert not talk.creates
+    stops(talk)
+    commits(talk)
+    assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        cmd.CreateResponse(ticket="t"),
+        cmd.SendRaw({"type": "response.create"}),
+        cmd.CreateResponse({"conversation": "none"}),
+    ],
+    ids=["by hand", "raw", "out of band"],
+)
+def test_who_asks_by_hand_does_not_wait_and_passes_those_who_do(make_talk, command):
+    talk = open_talk(make_talk)
+    begins(talk)
+    says(talk)
+    talk.do(command)
+    assert len(talk.creates) == 1
+    talk.created("r1", talk.creates[0])
+    talk.done("r1")
+    assert len(talk.creates) == 1
+    stops(talk)
+    talk.wait(PATIENCE_S)
+    assert len(talk.creates) == 2
+
+
+def test_without_voice_detection_nobody_has_the_floor(talk):
+    talk.do(cmd.CommitAudio())
+    says(talk)
+    commits(talk)
+    assert len(talk.creates) == 1
+
+
+# ---- until when -----------------------------------------------------------------------------------------------------
+
+
+def detection_off(talk):
+    talk.server("session.updated", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
+
+
+ENDS = {
+    "committed": (lambda talk: commits(talk), 0.0, False),
+    "committed, the server answers": (lambda talk: commits(talk), PATIENCE_S, True),
+    "stopped, and no commit": (lambda talk: stops(talk), PATIENCE_S, True),
+    "cleared": (lambda talk: talk.server("input_audio_buffer.cleared"), 0.0, True),
+    "voice detection is switched off": (detection_off, 0.0, True),
+    "a microphone that went away": (lambda talk: None, TIMEOUT_S, True),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_wait_ends_whatever_becomes_of_the_speech(make_talk, end):
+    happens, after_s, answers = ENDS[end]
+    talk = open_talk(make_talk, answers)
+    begins(talk)
+    says(talk)
+    if end.startswith("committed"):
+        stops(talk)
+    happens(talk)
+    if after_s:
+        assert not talk.creates
+        assert talk.core.next_deadline == pytest.approx(talk.now + after_s)
+        talk.wait(after_s)
+    assert len(talk.creates) == 1
+    talk.created("r1", talk.creates[0])
+    talk.done("r1")
+    assert talk.core.next_deadline is None
+
+
+def test_speech_that_begins_again_keeps_the_floor(make_talk):
+    talk = open_talk(make_talk, answers=False)
+    begins(talk, "u1")
+    says(talk)
+    stops(talk, "u1")
+    begins(talk, "u2")
+    talk.wait(PATIENCE_S)
+    assert not talk.creates
+    stops(talk, "u2")
+    commits(talk, "u2")
+    assert len(talk.creates) == 1
+
+
+# ---- one answer -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("echo", ["added", "done", "created"])
+def test_the_servers_answer_to_the_turn_answers_what_it_has_seen(make_talk, echo):
+    talk = open_talk(make_talk)
+    begins(talk)
+    says(talk, ticket="t")
+    talk.item("m", kind=echo)
+    stops(talk)
+    commits(talk)
+    talk.created("r1")
+    assert talk.started == [("t", "r1")]
+    talk.done("r1")
+    talk.wait(TIMEOUT_S)
+    assert not talk.creates
+    assert talk.settled["t"].value.response_id == "r1"
+
+
+def test_an_item_that_came_too_late_for_the_servers_answer_is_answered_after_it(make_talk):
+    talk = open_talk(make_talk)
+    begins(talk)
+    says(talk, "m1", "t1")
+    says(talk, "m2", "t2")
+    talk.item("m1")
+    stops(talk)
+    commits(talk)
+    talk.created("r1")
+    talk.item("m2", "m1")
+    talk.done("r1")
+    assert set(talk.settled) == {"t1"}
+    talk.created("r2", talk.creates[0])
+    talk.done("r2")
+    assert talk.settled["t2"].value.response_id == "r2"
+
+
+def test_whoever_leaves_takes_their_interest_in_the_servers_answer_along(make_talk):
+    talk = open_talk(make_talk)
+    begins(talk)
+    says(talk, ticket="t")
+    talk.item("m")
+    stops(talk)
+    commits(talk)
+    talk.created("r1")
+    talk.do(cmd.Interrupt(ticket="t"))
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_request_that_met_the_servers_answer_goes_again_only_if_that_had_not_seen_the_item(vad_talk, seen):
+    talk = vad_talk
+    says(talk, ticket="t")
+    (create,) = talk.creates
+    talk.silence("u")
+    if seen:
+        talk.item("m")
+    talk.created("r1")
+    talk.error("conversation_already_has_active_response", create["event_id"])
+    talk.done("r1")
+    talk.wait(1)
+    assert len(talk.creates) == (1 if seen else 2)
+    assert ("t" in talk.settled) == seen
+    assert talk.core.counters().collisions_retried == (not seen)
+
+
+def test_a_request_that_was_taken_for_answered_by_the_servers_answer_stays_answered_if_that_had_seen_the_item(talk):
+    says(talk, ticket="t")
+    (create,) = talk.creates
+    talk.item("m")
+    talk.created("r1")  # no keys shown: it may be ours
+    talk.error("conversation_already_has_active_response", create["event_id"])
+    talk.done("r1")
+    talk.wait(1)
+    assert len(talk.creates) == 1
+    assert talk.settled["t"].value.response_id == "r1"
+
+
+def test_an_answer_that_was_interrupted_answers_no_request_that_met_it(vad_talk):
+    talk = vad_talk
+    says(talk, ticket="t")
+    (create,) = talk.creates
+    talk.item("m")
+    talk.silence("u")
+    talk.created("r1")
+    talk.do(cmd.Interrupt(response_id="r1"))
+    talk.error("conversation_already_has_active_response", create["event_id"])
+    talk.done("r1", "cancelled")
+    assert len(talk.creates) == 2
+
+
+def test_items_are_seen_in_the_order_in_which_they_were_sent_and_strangers_change_nothing():
+    items = SentItems()
+    for name in ("a", "b", "c"):
+        items.send(name)
+    for name, confirmed in (("theirs", 0), ("b", 2), ("a", 2), ("b", 2), ("c", 3)):
+        items.confirm(name)
+        assert items.confirmed == confirmed
+    for number in range(1000):
+        items.send(f"n{number}")
+    assert len(items._open) <= 256

@@ -1,0 +1,158 @@
+"""Listening before the turn is over: what a pause starts, and what becomes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import trio
+from numpy.typing import NDArray
+from trio.testing import MockClock
+
+from trealtime.emulator import open_emulator
+from trealtime.emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
+
+STARTED, STOPPED = SpeechStarted(0, 100), SpeechStopped(1_000)
+PAUSED = SpeechPaused(500)
+
+
+@attrs.define
+class ScriptedDetector:
+    """Tells, at each append, what comes next in its script."""
+
+    script: list[list[TurnEvent]]
+    understood: list[str] = attrs.Factory(list)
+    is_speaking: bool = False
+
+    def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
+        return self.script.pop(0) if self.script else []
+
+    def understand(self, words: str) -> None:
+        self.understood.append(words)
+
+    def reset(self) -> None:
+        pass
+
+
+@attrs.define
+class SlowTranscriber:
+    """Takes its time, and says how much audio it was given; fails the first `failures` times."""
+
+    seconds: float = 0.5
+    failures: int = 0
+    begun: list[float] = attrs.Factory(list)
+
+    async def transcribe(
+        self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
+    ) -> str:
+        self.begun.append(len(samples) / rate)
+        await trio.sleep(self.seconds)
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("not today")
+        return f"{len(samples) / rate:g} s of words"
+
+
+@attrs.define
+class Scene:
+    client: Any
+    detector: ScriptedDetector
+    ears: SlowTranscriber
+
+    async def append(self, kit: Any, *, seconds: float = 0.5) -> None:
+        await self.client.send("input_audio_buffer.append", {"audio": kit.b64(bytes(round(seconds * 24_000) * 2))})
+
+    async def words(self) -> str:
+        event = await self.client.get("conversation.item.input_audio_transcription.completed")
+        words: str = event["transcript"]
+        return words
+
+
+async def _scene(kit: Any, script: list[list[TurnEvent]], ears: SlowTranscriber, then: Any) -> None:
+    detector = ScriptedDetector(script)
+    async with (
+        open_emulator(
+            listen=False, transcriber=ears, turn_detector=lambda settings, *, start_ms=0: detector, seed=1
+        ) as emulator,
+        emulator.connect() as wire,
+    ):
+        client = kit.client_of(wire)
+        await client.next()
+        await client.update(
+            {"audio": {"input": {"transcription": {"model": "whisper-1"}, "turn_detection": {"type": "server_vad"}}}}
+        )
+        await then(Scene(client, detector, ears))
+
+
+async def test_the_words_are_there_when_the_turn_ends_after_the_pause(kit: Any, autojump_clock: MockClock) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit)
+        await scene.append(kit)
+        await trio.sleep(0.5)
+        await scene.append(kit)
+        stopped_at = trio.current_time()
+        assert await scene.words() == "0.5 s of words"
+        assert trio.current_time() - stopped_at < 0.01
+        assert scene.ears.begun == [0.5]
+        assert scene.detector.understood == ["0.5 s of words"]
+
+    await _scene(kit, [[STARTED], [PAUSED], [STOPPED]], SlowTranscriber(0.4), then)
+
+
+async def test_recognition_under_way_when_the_turn_ends_is_waited_for(kit: Any, autojump_clock: MockClock) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit)
+        began_at = trio.current_time()
+        await scene.append(kit)
+        await trio.sleep(0.3)
+        await scene.append(kit)
+        assert await scene.words() == "0.5 s of words"
+        assert trio.current_time() - began_at == pytest.approx(0.5, abs=0.05)
+        assert len(scene.ears.begun) == 1
+
+    await _scene(kit, [[STARTED], [PAUSED], [STOPPED]], SlowTranscriber(0.5), then)
+
+
+async def test_a_pause_that_was_none_is_forgotten(kit: Any, autojump_clock: MockClock) -> None:
+    async def then(scene: Scene) -> None:
+        for _ in range(4):
+            await scene.append(kit)
+            await trio.sleep(0.1)
+        assert await scene.words() == "1 s of words"
+        assert scene.ears.begun == [0.5, 1.0]
+        assert scene.detector.understood == []
+
+    await _scene(kit, [[STARTED], [PAUSED], [SpeechResumed()], [STOPPED]], SlowTranscriber(0.5), then)
+
+
+async def test_where_listening_early_failed_the_turn_is_listened_to_again(
+    kit: Any, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def then(scene: Scene) -> None:
+        for _ in range(3):
+            await scene.append(kit)
+            await trio.sleep(0.2)
+        assert await scene.words() == "1 s of words"
+        assert scene.ears.begun == [0.5, 1.0]
+
+    await _scene(kit, [[STARTED], [PAUSED], [STOPPED]], SlowTranscriber(0.1, failures=1), then)
+    assert "recognising a turn early failed" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["input_audio_buffer.clear", "input_audio_buffer.commit"])
+async def test_a_turn_that_the_client_ends_forgets_what_was_heard(
+    kit: Any, autojump_clock: MockClock, ending: str
+) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit)
+        await scene.append(kit)
+        await trio.sleep(0.1)
+        await scene.client.send(ending)
+        if ending.endswith("commit"):
+            assert await scene.words() == "1 s of words"
+        await trio.sleep(2)
+        assert scene.detector.understood == []
+
+    await _scene(kit, [[STARTED], [PAUSED]], SlowTranscriber(0.5), then)

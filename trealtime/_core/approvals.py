@@ -1,0 +1,278 @@
+"""Approvals: calls that wait for a yes or a no.
+
+Theory of operation
+1. Whether a function call needs approval is for a worker to find out, because `needs_approval` may be a callable of the
+   user's; it tells with `ReportNeed`. A tool that the server runs asks by itself, with an item.
+2. A decision that was made for always is looked at after all that could take time, so one made meanwhile counts. It
+   holds for the session, and for tools of the same kind, namespace and name.
+3. A call that is asked for is parked: it holds no worker and no place, and delays nothing but the answer to its own
+   response. That it comes again changes nothing.
+4. It is decided once, by whoever comes first; what comes later finds nothing. Yes: it runs with the tool and the agent
+   that it came with. No: its output says so.
+5. It is dropped, and the app told why, when nobody is to decide it any more: its deadline has passed, an interrupt has
+   cancelled it, the app has answered it by itself, the session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from trealtime._core.effects import ApprovalRequest, Effects, HostedTool, Refusal
+from trealtime.events import (
+    RealtimeError,
+    RealtimeToolApprovalDropped,
+    RealtimeToolApprovalRequired,
+)
+from trealtime._core.requests import Sent
+from trealtime.errors import ToolFailed
+
+if TYPE_CHECKING:
+    from trealtime.tools.function_tool import FunctionTool
+    from trealtime._core.state import State
+
+__all__ = [
+    "Approvals",
+    "DropReason",
+    "Standing",
+    "ask_hosted",
+    "decide",
+    "drop_approval",
+    "expire_approvals",
+    "interrupt_approval",
+    "need_known",
+    "too_many_open",
+]
+
+DropReason = Literal["timeout", "interrupted", "answered", "closed"]
+
+NOT_APPROVED = "Tool execution was not approved."
+
+
+@attrs.frozen(kw_only=True)
+class Standing:
+    """A decision for always; `message` is what the model reads of a no."""
+
+    approve: bool
+    message: str | None = None
+
+
+@attrs.define
+class Approvals:
+    """What a conversation knows about approvals."""
+
+    timeout_s: float | None = None
+    pending: dict[str, ApprovalRequest] = attrs.field(factory=dict, init=False)
+    """By call id, oldest first."""
+
+    _standing: dict[tuple[str, str | None, str], Standing] = attrs.field(factory=dict, init=False)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the next one is given up."""
+        times = [request.expires_at for request in self.pending.values() if request.expires_at is not None]
+        return min(times, default=None)
+
+    def standing(self, tool: FunctionTool | HostedTool) -> Standing | None:
+        """The decision for always that holds for such a tool; none does where nobody would have to be asked."""
+        if not isinstance(tool, HostedTool) and tool.needs_approval is False:
+            return None
+        return self._standing.get(_key(tool))
+
+    def stand(self, tool: FunctionTool | HostedTool, standing: Standing) -> None:
+        self._standing[_key(tool)] = standing
+
+
+def _key(tool: FunctionTool | HostedTool) -> tuple[str, str | None, str]:
+    if isinstance(tool, HostedTool):
+        return "hosted", tool.server_label, tool.name
+    return "function", tool.namespace, tool.name
+
+
+# ---- asked ----------------------------------------------------------------------------------------------------------
+
+
+def need_known(state: State, call_id: str, now: float, fx: Effects, *, needed: bool) -> None:
+    """A worker has found out whether a function call needs approval."""
+    call = state.calls.get(call_id)
+    if call is None or call.work is None or call.tool is None or call_id in state.approvals.pending:
+        return
+    standing = state.approvals.standing(call.tool)
+    if call.cancelled:
+        _refuse(state, call_id, _interrupted(call.tool.name), fx)
+    elif standing is not None:
+        _answer(state, call_id, standing, fx)
+    elif needed:
+        _park(state, call.tool, call_id, call.work.arguments, now, fx, agent=call.work.agent)
+    else:
+        _clear(state, call_id, fx)
+
+
+def ask_hosted(state: State, item: Mapping[str, Any], now: float, fx: Effects) -> None:
+    """The server asks for a call of a tool that it runs (an item ``mcp_approval_request``). Its answer is an item too,
+    after which the server goes on by itself."""
+    request_id, arguments = item.get("id"), item.get("arguments")
+    known = request_id in state.approvals.pending or request_id in state.finished_calls
+    if not isinstance(request_id, str) or not request_id or known:
+        return
+    tool = HostedTool(name=str(item.get("name")), server_label=str(item.get("server_label")))
+    text = arguments if isinstance(arguments, str) else ""
+    standing = state.approvals.standing(tool)
+    if standing is None and len(state.approvals.pending) >= state.max_open_calls:
+        _answer_hosted(state, request_id, fx, approve=False, reason=too_many_open(state, request_id, tool.name, fx))
+    elif standing is None:
+        _park(state, tool, request_id, text, now, fx, agent=state.agent)
+    else:
+        _answer(state, request_id, standing, fx)
+
+
+def too_many_open(state: State, call_id: str, name: str, fx: Effects) -> str:
+    """A call is not made, because `max_open_calls` are open: tell the app. What the model reads of it."""
+    state.counters.calls_refused += 1
+    error = ToolFailed(
+        f"the call of {name} was not made: {state.max_open_calls} calls have no output yet (max_open_calls)",
+        tool_name=name,
+        call_id=call_id,
+    )
+    state.emit(fx, RealtimeError(error=error, info=state.info))
+    return f"The call of {name} was not made, because too many calls have no result yet. Wait for those."
+
+
+def _park(
+    state: State,
+    tool: FunctionTool | HostedTool,
+    call_id: str,
+    arguments: str,
+    now: float,
+    fx: Effects,
+    *,
+    agent: Any,
+) -> None:
+    timeout_s = state.approvals.timeout_s
+    request = ApprovalRequest(
+        agent=agent,
+        tool=tool,
+        call_id=call_id,
+        arguments=arguments,
+        context=state.info.context,
+        expires_at=None if timeout_s is None else now + timeout_s,
+    )
+    state.approvals.pending[call_id] = request
+    fx.asks.append(request)
+    state.emit(
+        fx,
+        RealtimeToolApprovalRequired(
+            agent=agent,
+            tool=tool,
+            call_id=call_id,
+            arguments=arguments,
+            info=state.info,
+            expires_at=request.expires_at,
+        ),
+    )
+
+
+# ---- decided --------------------------------------------------------------------------------------------------------
+
+
+def decide(state: State, call_id: str, *, approve: bool, always: bool, message: str | None, fx: Effects) -> None:
+    """Somebody has decided; with `always` for later calls too. Nothing happens where nothing is pending."""
+    request = _take(state, call_id, fx)
+    if request is None:
+        return
+    decision = Standing(approve=approve, message=message)
+    if always:
+        state.approvals.stand(request.tool, decision)
+    _answer(state, call_id, decision, fx)
+
+
+def _answer(state: State, call_id: str, decision: Standing, fx: Effects) -> None:
+    if decision.approve:
+        _clear(state, call_id, fx)
+    else:
+        message = decision.message
+        text = NOT_APPROVED if message is None else message
+        _refuse(state, call_id, Refusal(kind="approval_rejected", message=text, final=message is not None), fx)
+
+
+def _clear(state: State, call_id: str, fx: Effects) -> None:
+    call = state.calls.get(call_id)
+    if call is None:
+        _answer_hosted(state, call_id, fx, approve=True)
+    elif call.work is not None:
+        fx.calls.append(attrs.evolve(call.work, cleared=True))
+
+
+def _refuse(state: State, call_id: str, refusal: Refusal, fx: Effects) -> None:
+    call = state.calls.get(call_id)
+    if call is None:
+        _answer_hosted(state, call_id, fx, approve=False, reason=refusal.message)
+    elif call.work is not None:
+        fx.calls.append(attrs.evolve(call.work, refusal=refusal))
+
+
+def _answer_hosted(state: State, call_id: str, fx: Effects, *, approve: bool, reason: str | None = None) -> None:
+    item: dict[str, Any] = {
+        "id": state.ids.new("item"),
+        "type": "mcp_approval_response",
+        "approval_request_id": call_id,
+        "approve": approve,
+    }
+    if reason is not None:
+        item["reason"] = reason.encode(errors="replace").decode()  # no wire carries a lone surrogate
+    state.finished_calls.add(call_id)
+    state.send(fx, {"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
+
+
+# ---- dropped --------------------------------------------------------------------------------------------------------
+
+
+def drop_approval(state: State, call_id: str, reason: DropReason, fx: Effects) -> bool:
+    """Nobody is to decide this any more; whether it was pending."""
+    request = _take(state, call_id, fx)
+    if request is None:
+        return False
+    if isinstance(request.tool, HostedTool):
+        state.finished_calls.add(call_id)
+    dropped = RealtimeToolApprovalDropped(
+        agent=request.agent,
+        tool=request.tool,
+        call_id=call_id,
+        arguments=request.arguments,
+        reason=reason,
+        info=state.info,
+    )
+    state.emit(fx, dropped)
+    return True
+
+
+def expire_approvals(state: State, now: float, fx: Effects) -> None:
+    """What nobody has decided in time counts as rejected."""
+    for request in list(state.approvals.pending.values()):
+        if request.expires_at is not None and request.expires_at <= now:
+            drop_approval(state, request.call_id, "timeout", fx)
+            text = f"Nobody approved the call within {state.approvals.timeout_s:g} s, so it was not made."
+            _refuse(state, request.call_id, Refusal(kind="approval_rejected", message=text), fx)
+
+
+def interrupt_approval(state: State, call_id: str, fx: Effects) -> bool:
+    """An interrupt cancels this call; whether it was pending, and so has no worker that could be stopped."""
+    if not drop_approval(state, call_id, "interrupted", fx):
+        return False
+    call = state.calls[call_id]
+    assert call.tool is not None
+    _refuse(state, call_id, _interrupted(call.tool.name), fx)
+    return True
+
+
+def _interrupted(name: str) -> Refusal:
+    return Refusal(kind="cancelled", message=f"The call of {name} was cancelled by an interrupt. It was not made.")
+
+
+def _take(state: State, call_id: str, fx: Effects) -> ApprovalRequest | None:
+    request = state.approvals.pending.pop(call_id, None)
+    if request is not None:
+        fx.withdrawn.append(call_id)
+    return request

@@ -1,0 +1,448 @@
+"""History: the conversation's items as a graph, kept in the order that the server's `previous_item_id` gives.
+
+Theory of operation
+1. An item enters once and keeps its place. A known predecessor decides the place; without one it goes to the end.
+2. An item whose predecessor has not come yet goes to the end, and moves when the predecessor comes.
+3. Later sights of the item merge into it: what is absent or empty never erases what is there, a status never goes back.
+4. A cut is final: what the user did not hear does not come back with a late transcript.
+5. The output of a function call is shown with the call; its own item takes part in the order only.
+
+Snapshots are values, made once per change of an item, so a list of them costs one copy of references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, Final, Literal, cast
+
+import attrs
+
+from trealtime.items import (
+    AssistantAudio,
+    AssistantMessageItem,
+    AssistantText,
+    InputAudio,
+    InputImage,
+    InputText,
+    ItemStatus,
+    OtherItem,
+    RealtimeItem,
+    RealtimeToolCallItem,
+    SystemMessageItem,
+    UserMessageItem,
+)
+from trealtime.protocol.lenient import as_text
+
+__all__ = ["Change", "History", "heard_text"]
+
+Change = Literal["added", "updated", "unchanged"]
+
+_PART_TYPES: Final[Mapping[str, str]] = {"output_text": "text", "output_audio": "audio"}
+"""Content types of the wire and of ``response.content_part`` under one name; the others are alike on both sides."""
+
+_STATUSES: Final = ("in_progress", "completed", "incomplete")
+
+
+def heard_text(transcript: str, heard_ms: float, received_ms: float) -> str:
+    """The part of `transcript` that fits the share of the audio that was heard, cut back to the end of a word.
+
+    An estimate: the protocol does not say which word belongs to which millisecond.
+    """
+    if heard_ms >= received_ms:
+        return transcript
+    end = int(len(transcript) * max(heard_ms, 0.0) / received_ms) if received_ms > 0 else 0
+    if end < len(transcript) and not transcript[end].isspace():
+        end = max(transcript.rfind(" ", 0, end), 0)
+    return transcript[:end].rstrip()
+
+
+@attrs.define
+class _Part:
+    type: str
+    text: str | None = None
+    transcript: str | None = None
+    audio: str | None = None
+    image_url: str | None = None
+    detail: str | None = None
+    heard_ms: int | None = None
+    """Set when the part has been cut; its transcript is final then."""
+
+
+@attrs.define
+class _Node:
+    item_id: str
+    data: Mapping[str, Any]
+    previous_item_id: str | None = None
+    type: str = "message"
+    role: str | None = None
+    status: ItemStatus | None = None
+    parts: list[_Part] = attrs.Factory(list)
+    output: str | None = None
+    hidden: bool = False
+    seen: RealtimeItem | None = None
+    """The snapshot, until something changes."""
+
+
+@attrs.define
+class History:
+    """See the module's theory of operation."""
+
+    _nodes: dict[str, _Node] = attrs.field(factory=dict, init=False)
+    _order: list[str] = attrs.field(factory=list, init=False)
+    _calls: dict[str, str] = attrs.field(factory=dict, init=False)
+    """call_id to the item id of the function call."""
+
+    _outputs: dict[str, str] = attrs.field(factory=dict, init=False)
+    """call_id to the item id of the output."""
+
+    _waiting: dict[str, list[str]] = attrs.field(factory=dict, init=False)
+    """An item that has not come yet to the items that follow it."""
+
+    _early_transcripts: dict[str, str] = attrs.field(factory=dict, init=False)
+    """Transcription deltas may come before their item (protocol reference 3)."""
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._nodes
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def snapshot(self) -> list[RealtimeItem]:
+        """The visible items in order, in a list of the caller's own."""
+        nodes = self._nodes
+        return [self._show(nodes[item_id]) for item_id in self._order if not nodes[item_id].hidden]
+
+    def order(self) -> list[str]:
+        """Ids of all items in order, those included that `snapshot` folds into their function call."""
+        return list(self._order)
+
+    def item(self, item_id: str) -> RealtimeItem:
+        """One item; KeyError if it is not there."""
+        return self._show(self._nodes[item_id])
+
+    def visible(self, item_id: str) -> bool:
+        """Whether `snapshot` shows this item by itself."""
+        node = self._nodes.get(item_id)
+        return node is not None and not node.hidden
+
+    def audio_parts(self, item_id: str) -> list[int]:
+        """Content indexes of the agent's audio in an item."""
+        node = self._nodes.get(item_id)
+        return [index for index, part in enumerate(node.parts) if part.type == "audio"] if node is not None else []
+
+    # ---- the server's items ----------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        item: Mapping[str, Any],
+        *,
+        previous_item_id: str | None = None,
+        first: bool = False,
+        status: ItemStatus | None = None,
+    ) -> Change:
+        """An item as the server shows it. `status` stands in where the item has none; `first` puts it at the start."""
+        item_id = item.get("id")
+        if not isinstance(item_id, str) or not item_id:
+            return "unchanged"
+        if previous_item_id == item_id:  # nonsense; the place that it has or gets at the end is as good as any
+            previous_item_id = None
+        node = self._nodes.get(item_id)
+        if node is None:
+            node = self._nodes[item_id] = _Node(item_id, {})
+            self._place(node, previous_item_id, first=first)
+            self._merge(node, item, status)
+            self._settle_waiting(node)
+            return "added"
+        before = self._show(node)
+        moved = self._move(node, previous_item_id)
+        self._merge(node, item, status)
+        return "updated" if moved or self._show(node) != before else "unchanged"
+
+    def remove(self, item_id: str) -> bool:
+        """The server has deleted an item; whether it was there."""
+        self._early_transcripts.pop(item_id, None)
+        node = self._nodes.pop(item_id, None)
+        if node is None:
+            return False
+        self._order.remove(item_id)
+        self._stop_waiting(node)
+        call_id = node.data.get("call_id")
+        if node.type == "function_call" and isinstance(call_id, str):
+            self._calls.pop(call_id, None)
+            if (output := self._nodes.get(self._outputs.get(call_id, ""))) is not None:
+                output.hidden = False
+        elif node.type == "function_call_output" and isinstance(call_id, str):
+            self._outputs.pop(call_id, None)
+            if (call := self._nodes.get(self._calls.get(call_id, ""))) is not None:
+                call.output, call.seen = None, None
+        return True
+
+    def finish(self, item_id: str, status: ItemStatus) -> bool:
+        """The response of this item is over; whether that changed the item."""
+        node = self._nodes.get(item_id)
+        if node is None or node.status in ("completed", "incomplete"):
+            return False
+        node.status, node.seen = status, None
+        return True
+
+    # ---- text that grows -------------------------------------------------------------------------------------------
+
+    def add_text(self, item_id: str, content_index: int, delta: str) -> None:
+        """A piece of text that the agent writes."""
+        if (part := self._part(item_id, content_index, "text")) is not None:
+            part.text = (part.text or "") + delta
+
+    def add_transcript(self, item_id: str, content_index: int, delta: str) -> None:
+        """A piece of what the agent says. After a cut it is dropped."""
+        part = self._part(item_id, content_index, "audio")
+        if part is not None and part.heard_ms is None:
+            part.transcript = (part.transcript or "") + delta
+
+    def put_part(self, item_id: str, content_index: int, part: Mapping[str, Any]) -> None:
+        """A content part as the server shows it at its end; its text replaces the deltas."""
+        node = self._nodes.get(item_id)
+        if node is not None and 0 <= content_index <= len(node.parts):
+            node.seen = None
+            self._merge_part(node, content_index, part)
+
+    def add_user_transcript(self, item_id: str, content_index: int, delta: str) -> None:
+        """A piece of what the user said; kept aside until the item comes."""
+        part = self._part(item_id, content_index, "input_audio")
+        if part is not None:
+            part.transcript = (part.transcript or "") + delta
+        else:
+            self._early_transcripts[item_id] = self._early_transcripts.get(item_id, "") + delta
+            while len(self._early_transcripts) > 32:  # items that never came must not add up
+                del self._early_transcripts[next(iter(self._early_transcripts))]
+
+    def set_user_transcript(self, item_id: str, content_index: int, transcript: str) -> Change:
+        """What the user said, final. An unknown item is added: words that were heard are not lost (B155)."""
+        self._early_transcripts.pop(item_id, None)
+        if item_id not in self._nodes:
+            content = [{"type": "input_audio", "transcript": transcript}]
+            return self.put({"id": item_id, "type": "message", "role": "user", "content": content}, status="completed")
+        part = self._part(item_id, content_index, "input_audio")
+        if part is None:
+            return "unchanged"
+        part.transcript = transcript
+        self._nodes[item_id].status = "completed"
+        return "updated"
+
+    def cut(self, item_id: str, content_index: int, heard_ms: int, received_ms: float | None) -> bool:
+        """The user heard this part up to `heard_ms`: trim its transcript; whether the item is known."""
+        node = self._nodes.get(item_id)
+        if node is None or node.role != "assistant":
+            return False
+        part = self._part(item_id, content_index, "audio")
+        if part is None or (part.heard_ms is not None and part.heard_ms <= heard_ms):
+            return False
+        if part.transcript and received_ms is not None:
+            part.transcript = heard_text(part.transcript, heard_ms, received_ms)
+        elif received_ms is None and heard_ms == 0:
+            part.transcript = ""
+        part.transcript = part.transcript or ""
+        part.heard_ms = heard_ms
+        node.status, node.seen = "incomplete", None
+        return True
+
+    # ---- order -----------------------------------------------------------------------------------------------------
+
+    def _place(self, node: _Node, previous_item_id: str | None, *, first: bool) -> None:
+        node.previous_item_id = previous_item_id
+        order = self._order
+        if first or previous_item_id == "root":
+            order.insert(0, node.item_id)
+        elif previous_item_id is None or (order and order[-1] == previous_item_id):
+            order.append(node.item_id)
+        elif previous_item_id in self._nodes:
+            order.insert(order.index(previous_item_id) + 1, node.item_id)
+        else:
+            self._waiting.setdefault(previous_item_id, []).append(node.item_id)
+            order.append(node.item_id)
+
+    def _move(self, node: _Node, previous_item_id: str | None) -> bool:
+        """A later sight names the predecessor: put the item there unless it is there already."""
+        if previous_item_id is None or previous_item_id == node.previous_item_id:
+            return False
+        self._stop_waiting(node)
+        node.previous_item_id, node.seen = previous_item_id, None
+        if previous_item_id in self._nodes:
+            self._follow(node, previous_item_id)
+        else:
+            self._waiting.setdefault(previous_item_id, []).append(node.item_id)
+        return True
+
+    def _settle_waiting(self, node: _Node) -> None:
+        """Items that came before their predecessor `node` follow it now."""
+        for item_id in reversed(self._waiting.pop(node.item_id, [])):
+            self._follow(self._nodes[item_id], node.item_id)
+
+    def _stop_waiting(self, node: _Node) -> None:
+        previous = node.previous_item_id or ""
+        if node.item_id in (waiting := self._waiting.get(previous, [])):
+            waiting.remove(node.item_id)
+            if not waiting:
+                del self._waiting[previous]
+
+    def _follow(self, node: _Node, previous_item_id: str) -> None:
+        """Put an item behind its predecessor, with those that follow it."""
+        order = self._order
+        begin = order.index(node.item_id)
+        end = begin + 1
+        while end < len(order) and self._nodes[order[end]].previous_item_id == order[end - 1]:
+            end += 1
+        run = order[begin:end]
+        if previous_item_id in run:  # the server's links form a circle: leave them as they came
+            return
+        del order[begin:end]
+        position = order.index(previous_item_id) + 1
+        order[position:position] = run
+
+    # ---- merging ---------------------------------------------------------------------------------------------------
+
+    def _merge(self, node: _Node, item: Mapping[str, Any], status: ItemStatus | None) -> None:
+        node.seen = None
+        node.type = item["type"] if isinstance(item.get("type"), str) else node.type
+        role = as_text(item.get("role")) or node.role
+        if node.role is not None and role != node.role:
+            node.parts = []  # another message under the same id: nothing of the old one applies (B163)
+        node.role = role
+        keep = {key: value for key, value in item.items() if value is not None}
+        if node.type == "message":
+            keep.pop("content", None)  # lives in the parts; retrieved audio is large
+        node.data = {**node.data, **keep}
+        given = item.get("status")
+        new_status = cast("ItemStatus", given) if given in _STATUSES else status
+        goes_back = new_status == "in_progress" and node.status is not None
+        cut = any(part.heard_ms is not None for part in node.parts)
+        if new_status is not None and not goes_back and not cut:
+            node.status = new_status
+        content = item.get("content")
+        if isinstance(content, Sequence) and not isinstance(content, str):
+            parts = [part for part in content if isinstance(part, Mapping)]
+            for index, part in zip(self._places(node, parts), parts, strict=False):
+                self._merge_part(node, index, part)
+        early = self._early_transcripts.pop(node.item_id, None)
+        if early is not None and (target := self._part(node.item_id, 0, "input_audio")) is not None:
+            target.transcript = target.transcript or early
+        call_id = node.data.get("call_id")
+        if isinstance(call_id, str):
+            self._link_call(node, call_id)
+
+    @staticmethod
+    def _places(node: _Node, parts: list[Mapping[str, Any]]) -> Iterator[int]:
+        """Where these parts belong. Servers echo an item without its images: then those that we have keep theirs."""
+        passed_over = (
+            []
+            if any(part.get("type") == "input_image" for part in parts)
+            else [index for index, part in enumerate(node.parts) if part.type == "input_image"]
+        )
+        return (index for index in count() if index not in passed_over)
+
+    def _merge_part(self, node: _Node, index: int, incoming: Mapping[str, Any]) -> None:
+        kind = _PART_TYPES.get(str(incoming.get("type")), str(incoming.get("type")))
+        part = self._grow(node, index, kind)
+        if isinstance(text := incoming.get("text"), str) and (text or kind == "text"):
+            part.text = text
+        if isinstance(transcript := incoming.get("transcript"), str) and transcript and part.heard_ms is None:
+            part.transcript = transcript
+        for name in ("audio", "image_url", "detail"):
+            if isinstance(value := incoming.get(name), str) and value:
+                setattr(part, name, value)
+
+    def _link_call(self, node: _Node, call_id: str) -> None:
+        if node.type == "function_call":
+            self._calls[call_id] = node.item_id
+        elif node.type == "function_call_output":
+            self._outputs[call_id] = node.item_id
+        call = self._nodes.get(self._calls.get(call_id, ""))
+        output = self._nodes.get(self._outputs.get(call_id, ""))
+        if call is not None and output is not None:
+            self._fold_output(call, output)
+
+    @staticmethod
+    def _fold_output(call: _Node, output: _Node) -> None:
+        text = output.data.get("output")
+        call.output, call.seen = text if isinstance(text, str) else "", None
+        output.hidden = True
+
+    def _part(self, item_id: str, content_index: int, kind: str) -> _Part | None:
+        """The part of an item that a delta belongs to; None if the item is unknown or the index makes no sense."""
+        node = self._nodes.get(item_id)
+        if node is None or not 0 <= content_index <= len(node.parts) + 16:
+            return None
+        node.seen = None
+        return self._grow(node, content_index, kind)
+
+    @staticmethod
+    def _grow(node: _Node, index: int, kind: str) -> _Part:
+        while len(node.parts) <= index:
+            node.parts.append(_Part(kind))
+        part = node.parts[index]
+        if part.type != kind and part.text is None and part.transcript is None and part.image_url is None:
+            part.type = kind
+        return part
+
+    # ---- showing ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _show(node: _Node) -> RealtimeItem:
+        if node.seen is None:
+            node.seen = _show(node)
+        return node.seen
+
+
+def _show(node: _Node) -> RealtimeItem:
+    if node.type == "function_call":
+        done: ItemStatus = "completed" if node.output is not None else "in_progress"
+        return RealtimeToolCallItem(
+            item_id=node.item_id,
+            previous_item_id=node.previous_item_id,
+            call_id=as_text(node.data.get("call_id")),
+            name=as_text(node.data.get("name")) or "",
+            arguments=as_text(node.data.get("arguments")) or "",
+            output=node.output,
+            status="incomplete" if node.status == "incomplete" and node.output is None else done,
+        )
+    if node.type == "message" and node.role == "system":
+        return SystemMessageItem(
+            item_id=node.item_id,
+            previous_item_id=node.previous_item_id,
+            content=tuple(InputText(part.text) for part in node.parts if part.type == "input_text"),
+            status=node.status,
+        )
+    if node.type == "message" and node.role == "user":
+        return UserMessageItem(
+            item_id=node.item_id,
+            previous_item_id=node.previous_item_id,
+            content=tuple(_USER_PARTS[part.type](part) for part in node.parts if part.type in _USER_PARTS),
+            status=node.status,
+        )
+    if node.type == "message" and node.role == "assistant":
+        return AssistantMessageItem(
+            item_id=node.item_id,
+            previous_item_id=node.previous_item_id,
+            content=tuple(
+                AssistantText(part.text)
+                if part.type == "text"
+                else AssistantAudio(part.audio, part.transcript, part.heard_ms)
+                for part in node.parts
+                if part.type in ("text", "audio")
+            ),
+            status=node.status,
+        )
+    return OtherItem(
+        item_id=node.item_id,
+        previous_item_id=node.previous_item_id,
+        type=node.type,
+        status=node.status,
+        data=dict(node.data),
+    )
+
+
+_USER_PARTS: Final[Mapping[str, Callable[[_Part], InputText | InputAudio | InputImage]]] = {
+    "input_text": lambda part: InputText(part.text),
+    "input_audio": lambda part: InputAudio(part.audio, part.transcript),
+    "input_image": lambda part: InputImage(part.image_url, part.detail),
+}

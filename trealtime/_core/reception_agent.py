@@ -1,0 +1,217 @@
+"""What comes of the agent: responses, their items, text and audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trealtime._core.approvals import ask_hosted
+from trealtime._core.effects import Effects
+from trealtime.events import (
+    RealtimeAudioEnd,
+    RealtimeError,
+    RealtimeTextDelta,
+    RealtimeTranscriptDelta,
+    audio_event,
+)
+from trealtime._core.guardrails import hear, hear_all, item_over, stop_overfull
+from trealtime._core.hold_back import hold
+from trealtime._core.interruption import silence
+from trealtime.items import ItemStatus, OtherItem
+from trealtime._core.responses import (
+    begin_response,
+    end_response,
+    find_response,
+)
+from trealtime._core.state import State
+from trealtime._core.tool_calls import begin_call
+from trealtime.errors import MCPServerFailed
+from trealtime.protocol import server_events as wire
+from trealtime.protocol.lenient import as_text
+
+__all__ = [
+    "response_created",
+    "response_done",
+    "output_item_added",
+    "output_item_done",
+    "content_part_done",
+    "text_delta",
+    "text_done",
+    "transcript_delta",
+    "transcript_done",
+    "receive_audio",
+    "audio_done",
+    "playing_started",
+    "playing_ended",
+    "listing_failed",
+]
+
+
+def response_created(state: State, event: wire.ResponseCreated, now: float, fx: Effects) -> None:
+    begin_response(state, event.response, now, fx)
+
+
+def response_done(state: State, event: wire.ResponseDone, now: float, fx: Effects) -> None:
+    _begin_untold_calls(state, event.response, fx)
+    end_response(state, event.response, now, fx)
+
+
+def _begin_untold_calls(state: State, done: Mapping[str, Any], fx: Effects) -> None:
+    """A response that is over says all that it consists of: a call whose ``response.output_item.done`` has not come, or
+    comes late, is begun here, so that the answer to it is part of the same turn."""
+    response = state.responses.get(as_text(done.get("id")) or "")
+    output = done.get("output")
+    if response is None or not isinstance(output, list):
+        return
+    for item in output:
+        if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
+            begin_call(state, response, item, fx)
+
+
+def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float, fx: Effects) -> None:
+    _output_item(state, event, now, fx, final=False)
+
+
+def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float, fx: Effects) -> None:
+    _output_item(state, event, now, fx, final=True)
+    item_over(state, event.response_id, event.item, now, fx)
+
+
+def _output_item(
+    state: State,
+    event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
+    now: float,
+    fx: Effects,
+    *,
+    final: bool,
+) -> None:
+    response = find_response(state, event.response_id, fx)
+    if response is None:
+        return
+    item_id = as_text(event.item.get("id")) or ""
+    if response.in_conversation and item_id not in state.deleted_items:
+        ended: ItemStatus = "incomplete" if response.dead is not None else "completed"
+        change = state.history.put(event.item, status=ended if final else "in_progress")
+        if item_id not in response.items:
+            response.items.append(item_id)
+        state.emit_history(fx, change, item_id)
+        if final and response.dead is not None:
+            for content_index in state.history.audio_parts(item_id):
+                silence(state, response, item_id, content_index, fx)
+    if final and event.item.get("type") == "function_call":
+        begin_call(state, response, event.item, fx)
+    elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
+        ask_hosted(state, event.item, now, fx)
+
+
+def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float, fx: Effects) -> None:
+    state.history.put_part(event.item_id, event.content_index, event.part)
+
+
+def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float, fx: Effects) -> None:
+    response = find_response(state, event.response_id, fx)
+    if response is None or response.dead is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_text(event.item_id, event.content_index, event.delta)
+    state.emit(
+        fx,
+        RealtimeTextDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta, fx)
+
+
+def text_done(state: State, event: wire.ResponseOutputTextDone, now: float, fx: Effects) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.text, fx)
+
+
+def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float, fx: Effects) -> None:
+    response = find_response(state, event.response_id, fx)
+    if response is None or response.dead is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_transcript(event.item_id, event.content_index, event.delta)
+    state.emit(
+        fx,
+        RealtimeTranscriptDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            role="assistant",
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta, fx)
+
+
+def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float, fx: Effects) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript, fx)
+
+
+def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float, fx: Effects) -> None:
+    """The hot path: a chunk of the agent's audio."""
+    response = state.responses.get(event.response_id) or find_response(state, event.response_id, fx)
+    if response is None or response.dead is not None:
+        state.counters.late_deltas_dropped += 1
+        if response is not None:
+            silence(state, response, event.item_id, event.content_index, fx)
+        return
+    response.heard_of = state.spoken = True
+    if not response.in_conversation:
+        state.outside_items.add(event.item_id)
+    item_id, content_index, data = event.item_id, event.content_index, event.delta
+    duration_ms = state.output_format.duration_ms(len(data))
+    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
+    chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
+    if state.guardrails.policy.hold_back:
+        hold(state, response.id, chunk, now, fx)
+        stop_overfull(state, response.id, now, fx)
+    else:
+        fx.emit.append(chunk)
+
+
+def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:
+    state.ledger.complete_part(event.item_id, event.content_index)
+    response = state.responses.get(event.response_id)
+    if response is None or response.dead is not None:
+        return
+    end = RealtimeAudioEnd(
+        item_id=event.item_id,
+        content_index=event.content_index,
+        response_id=event.response_id,
+        info=state.info,
+    )
+    hold(state, response.id, end, now, fx)
+
+
+def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float, fx: Effects) -> None:
+    state.server_plays = event.response_id
+
+
+def playing_ended(
+    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float, fx: Effects
+) -> None:
+    if state.server_plays == event.response_id:
+        state.server_plays = None
+
+
+def listing_failed(state: State, event: wire.McpListToolsFailed, now: float, fx: Effects) -> None:
+    """The service got no tools from an MCP server. Its item names the server, where there is one; else it is known
+    when only one of the session's has no list."""
+    lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
+    labels = {item.item_id: as_text(item.data.get("server_label")) or "" for item in lists}
+    declared = {as_text(tool.get("server_label")) or "" for tool in (state.acknowledged or {}).get("tools") or ()}
+    unlisted = declared - {""} - set(labels.values())
+    label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
+    which = f"the MCP server {label!r}" if label else "an MCP server"
+    failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
+    state.emit(fx, RealtimeError(error=failure, info=state.info))

@@ -1,0 +1,162 @@
+"""What the server says of the session: its settings as they are, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime._core.pending_interruption import speech_thrown_away
+from trealtime._core.effects import Effects
+from trealtime.events import (
+    RealtimeError,
+    RealtimeSettingsMismatch,
+    ServerErrorInfo,
+    SettingsDifference,
+)
+from trealtime._core.turns import floor_free
+from trealtime._core.handoffs import complete_switch
+from trealtime._core.input_guardrails import turn_refused
+from trealtime._core.responses import (
+    fail_request,
+    retry_request,
+)
+from trealtime._core.server_errors import is_collision, is_harmless, is_refused_create, read_error
+from trealtime._core.state import State
+from trealtime._core.tool_calls import offer_tools
+from trealtime.errors import AudioFormatError, ServerRefused, SettingsRefused
+from trealtime.protocol import server_events as wire
+from trealtime.protocol.acknowledgement import session_differences
+
+__all__ = ["session_created", "session_updated", "acknowledge", "error"]
+
+
+def session_created(state: State, event: wire.SessionCreated, now: float, fx: Effects) -> None:
+    state.defaults = event.session
+    acknowledge(state, event.session, now, fx)
+    _advance_opening(state, now, fx)
+
+
+def session_updated(state: State, event: wire.SessionUpdated, now: float, fx: Effects) -> None:
+    acknowledge(state, event.session, now, fx)
+    _settle_update(state, fx)
+    _advance_opening(state, now, fx)
+
+
+def _settle_update(state: State, fx: Effects) -> None:
+    """The oldest open update has been acknowledged, if there is one."""
+    update = state.requests.acknowledged()
+    session = state.acknowledged
+    if update is not None and session is not None:
+        differences = session_differences(update.session, session)
+        if differences:
+            state.emit(
+                fx,
+                RealtimeSettingsMismatch(
+                    differences=tuple(SettingsDifference(*difference) for difference in differences), info=state.info
+                ),
+            )
+        if update.opening and state.opening is not None:
+            state.opening.acknowledged = True
+        if update.wishes is not None:
+            state.turns.wishes = update.wishes
+        if update.offer is not None:
+            offer_tools(state, update.offer)
+        if update.switch is not None:
+            complete_switch(state, update.switch, fx)
+        state.settle(fx, update.ticket, session)
+
+
+def acknowledge(state: State, session: Mapping[str, Any], now: float, fx: Effects) -> None:
+    """The session as the server has it."""
+    state.acknowledged = session
+    audio = session.get("audio")
+    sides = audio if isinstance(audio, Mapping) else {}
+    if not state.turn_detection:
+        floor_free(state)
+        speech_thrown_away(state, now, fx)
+    state.input_format = _format(sides.get("input"), state.input_format)
+    state.output_format = _format(sides.get("output"), state.output_format)
+
+
+def _format(side: object, current: AudioFormat) -> AudioFormat:
+    value = side.get("format") if isinstance(side, Mapping) else None
+    if value is None:
+        return current
+    try:
+        return parse_audio_format(value)
+    except AudioFormatError:
+        return PCM16_24K  # what peers assume of a format that nobody knows (B080)
+
+
+def _advance_opening(state: State, now: float, fx: Effects) -> None:
+    opening = state.opening
+    if opening is None:
+        return
+    opening.created = True  # an acknowledged update says as much as session.created does
+    if opening.acknowledged:
+        state.opening = None
+        state.limits.began_at = now
+        state.settle(fx, opening.ticket, state.acknowledged)
+
+
+def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None:
+    """Find out what was refused; whoever waits for it gets the error, else everybody."""
+    info = read_error(event.error)
+    if (update := state.requests.refused_update(info.event_id, param=info.param)) is not None:
+        refusal = SettingsRefused(**_refusal(info, "session.update"))
+        state.requests.refused(update.event_id)
+        if update.opening and state.opening is not None:
+            opening, state.opening = state.opening, None
+            state.settle(fx, opening.ticket, error=refusal)
+        elif update.ticket is not None:
+            state.settle(fx, update.ticket, error=refusal)
+        else:
+            _emit_error(state, event, "session.update", fx)
+        return
+    if info.event_id is not None or is_refused_create(info):
+        refused = state.gate.refused(info.event_id, collision=is_collision(info), now=now)
+        if refused is not None:
+            request, again = refused
+            state.requests.refused(info.event_id)
+            if again:
+                retry_request(state, request, fx)
+            else:
+                fail_request(state, request, ServerRefused(**_refusal(info, "response.create")), fx)
+            return
+    sent = state.requests.refused(info.event_id)
+    if (late := state.requests.refused_late(info.event_id)) is not None:
+        item_id, ticket = late
+        state.settle(fx, ticket, state.history.item(item_id) if item_id in state.history else None)
+    turn_refused(state, info.event_id)
+    if sent is not None and sent.type == "conversation.item.create":
+        state.sent_content.pop(sent.item_id or "", None)
+    if sent is not None and sent.type == "session.update":
+        # This refusal comes late: the acknowledgement that was taken for this update's was the next one's.
+        _settle_update(state, fx)
+    if sent is not None and sent.own and is_harmless(info, sent.type):
+        state.counters.harmless_errors += 1
+        return
+    if sent is not None and sent.ticket is not None:
+        state.settle(fx, sent.ticket, error=ServerRefused(**_refusal(info, sent.type)))
+        return
+    if info.fatal and state.opening is not None:
+        opening, state.opening = state.opening, None
+        state.settle(fx, opening.ticket, error=ServerRefused(**_refusal(info, "connecting")))
+        return
+    _emit_error(state, event, sent.type if sent is not None else None, fx)
+
+
+def _emit_error(state: State, event: wire.ErrorEvent, request: str | None, fx: Effects) -> None:
+    state.emit(fx, RealtimeError(error=read_error(event.error, request=request), info=state.info))
+
+
+def _refusal(info: ServerErrorInfo, request: str) -> dict[str, Any]:
+    return {
+        "message": info.message,
+        "code": info.code,
+        "type": info.type,
+        "param": info.param,
+        "event_id": info.event_id,
+        "request": request,
+    }

@@ -1,0 +1,364 @@
+"""The response gate: one response at a time in the default conversation, and no request for one ever lost.
+
+Theory of operation
+1. A request is *queued*, then *sent* (``response.create`` is on its way), then *answered* (``response.created`` has
+   come).
+2. In the default conversation a request is sent only when no response lives there and no other request is on its way.
+3. Automatic requests for the same thing that wait next to each other go as one; every other request keeps to itself
+   and its place.
+4. Out-of-band requests (``conversation: "none"``) wait for nothing.
+5. Whose response was created? The one whose key its metadata carries. A server that has echoed our key once always
+   does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
+   is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own;
+   once it shows a key, that guess was wrong and is taken back.
+6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
+   that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
+   refusal comes late and shows that rule 5 had guessed wrong.
+7. Automatic requests stay while the user has the floor (`floor`); others pass them.
+8. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead. So does one
+   that was given up, where its key comes back after all: whoever asked has been told that there is no answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from trealtime.tools.function_tool import FunctionTool
+
+__all__ = ["METADATA_KEY", "Request", "ResponseGate"]
+
+METADATA_KEY: Final = "trealtime_request"
+"""Our ``response.create`` carries its request's key here; servers echo metadata in every response object."""
+
+_RETRY_FIRST_S: Final = 0.2
+_RETRY_LIMIT: Final = 8
+_GIVEN_UP_LIMIT: Final = 16
+
+
+@attrs.define(eq=False)
+class Request:
+    """One wish for a response. `tickets` are the callers who wait for it."""
+
+    key: str
+    params: Mapping[str, Any] | None = None
+    automatic: bool = False
+    about: int = 0
+    """Of an automatic request: the number of the last item that it wants answered (`floor.SentItems`); 0: unknown."""
+
+    tickets: list[str] = attrs.Factory(list)
+    event_id: str | None = None
+    tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
+    """Those that `params` offers, as they can be run."""
+
+    dead: bool = False
+    answered: bool = False
+    """A response has been taken for its answer."""
+
+    sent_at: float | None = None
+    place: int = 0
+    """In the order of sending."""
+
+    collisions: int = 0
+    answers: str | None = None
+    """The input of the user's that it answers, where that is being checked."""
+
+    item: Mapping[str, Any] | None = None
+    """A message that leaves just before it."""
+
+    recovery: int = 0
+    """A guardrail has tripped: how many times in a row. 0: it is an ordinary request."""
+
+    @property
+    def out_of_band(self) -> bool:
+        """Whether the response stays outside the default conversation."""
+        return self.params is not None and self.params.get("conversation") == "none"
+
+    def goes_with(self, other: Request) -> bool:
+        """Whether one response answers both."""
+        return self.automatic and other.automatic and self.params == other.params and other.item is None
+
+    def take_in(self, other: Request) -> None:
+        """Answer `other` as well."""
+        self.tickets += other.tickets
+        self.about = max(self.about, other.about) if self.about and other.about else 0
+
+
+@attrs.define
+class ResponseGate:
+    """See the module's theory of operation. It decides; the conversation sends what `next` gives."""
+
+    _queue: deque[Request] = attrs.field(factory=deque, init=False)
+    _sent: Request | None = attrs.field(default=None, init=False)
+    _places: Iterator[int] = attrs.field(factory=count, init=False)
+    _sent_out_of_band: dict[str, Request] = attrs.field(factory=dict, init=False)
+    _given_up: dict[str, Request] = attrs.field(factory=dict, init=False)
+    """The last few, by key."""
+
+    _live: set[str] = attrs.field(factory=set, init=False)
+    """Responses in the default conversation that have been created and are not done."""
+
+    _echoes: bool = attrs.field(default=False, init=False)
+    _guessed: Request | None = attrs.field(default=None, init=False)
+    """The last request that was taken as answered without its key."""
+
+    _turns_due: int = attrs.field(default=0, init=False)
+    """Turns of the user that the server has promised to answer by itself."""
+
+    _blocked_until: float | None = attrs.field(default=None, init=False)
+
+    held: bool = attrs.field(default=False, init=False)
+    """Something in the conversation must not be answered yet: nothing is asked for there."""
+
+    quiet_until: float | None = attrs.field(default=None, init=False)
+    """Automatic requests stay until then, unless the floor is free before."""
+
+    # ---- asking ----------------------------------------------------------------------------------------------------
+
+    def submit(self, request: Request) -> None:
+        """Take a request in; `next` says when to send it."""
+        self._queue.append(request)
+
+    def next(self, now: float) -> Request | None:
+        """The request to send now, marked as sent; None when there is none or it has to wait. Ask until None."""
+        for request in self._queue:
+            if request.out_of_band:
+                self._queue.remove(request)
+                self._sent_out_of_band[request.key] = request
+                return self._mark_sent(request, now)
+        if self._live or self._sent is not None or self.held:
+            return None
+        at = next((at for at, each in enumerate(self._queue) if self._due_at(each) <= now), None)
+        if at is None:
+            return None
+        self._blocked_until = None
+        request = self._queue[at]
+        del self._queue[at]
+        while at < len(self._queue) and request.goes_with(self._queue[at]):
+            request.take_in(self._queue[at])
+            del self._queue[at]
+        self._sent = request
+        return self._mark_sent(request, now)
+
+    def _due_at(self, request: Request) -> float:
+        """When a request of the default conversation may go, if nothing else is in its way."""
+        times = (self._blocked_until, self.quiet_until if request.automatic else None)
+        return max((time for time in times if time is not None), default=-math.inf)
+
+    def _mark_sent(self, request: Request, now: float) -> Request:
+        request.sent_at = now
+        request.place = next(self._places)
+        return request
+
+    # ---- answers ---------------------------------------------------------------------------------------------------
+
+    def created(
+        self, response_id: str, metadata: Mapping[str, Any] | None, *, out_of_band: bool | None
+    ) -> Request | None:
+        """A response has begun; the request it answers, None for one that the server made by itself.
+
+        `out_of_band` is None where the server does not tell.
+        """
+        key = metadata.get(METADATA_KEY) if metadata is not None else None
+        request = self._take_by_key(key) if isinstance(key, str) else self._guess(out_of_band=out_of_band)
+        if out_of_band if request is None else request.out_of_band:
+            self._live.discard(response_id)  # it may have been taken for one of the default conversation
+        else:
+            self._live.add(response_id)
+        return request
+
+    def _take_by_key(self, key: str) -> Request | None:
+        if not self._echoes:
+            self._echoes = True
+            self._take_guess_back()
+        for request in [*self._on_its_way(), *self._given_up.values()]:
+            if request.key == key:
+                self._drop_sent(request)
+                return request
+        return None
+
+    def _guess(self, *, out_of_band: bool | None) -> Request | None:
+        if self._turns_due and not out_of_band:
+            self._turns_due -= 1
+            return None
+        if self._echoes:
+            return None
+        likely = [request for request in self._on_its_way() if out_of_band in (None, request.out_of_band)]
+        if not likely:
+            return None
+        return self._take_guess(min(likely, key=lambda request: request.place))
+
+    def _take_guess(self, request: Request) -> Request:
+        self._drop_sent(request)
+        self._guessed = request
+        return request
+
+    def _take_guess_back(self) -> None:
+        """The server shows keys, so what came without one answered nothing: that request is still on its way. Who
+        waited for it has been served by then, so it goes on for nobody."""
+        request, self._guessed = self._guessed, None
+        if request is not None and not request.dead and not request.out_of_band and self._sent is None:
+            request.tickets = []
+            self._sent = request
+
+    def adopt(self, response_id: str) -> None:
+        """Output of a response came before its ``response.created``: it lives."""
+        self._live.add(response_id)
+
+    def turn_due(self) -> None:
+        """The user's turn has been committed and the server said that it answers those."""
+        self._turns_due += 1
+
+    def done(self, response_id: str, metadata: Mapping[str, Any] | None = None) -> Request | None:
+        """A response is over. The answer is a request that is still on its way and that this response must have
+        answered: its key says so, or, on a server that shows no keys, it took the request's place."""
+        key = metadata.get(METADATA_KEY) if metadata is not None else None
+        request = self._take_by_key(key) if isinstance(key, str) else None
+        if response_id not in self._live:
+            return request
+        self._live.discard(response_id)
+        self._blocked_until = None
+        took_its_place = not self._echoes and not self._live
+        if request is None and took_its_place and self._sent is not None and self._sent.collisions == 0:
+            request = self._take_guess(self._sent)
+        return request
+
+    def refused(self, event_id: str | None, *, collision: bool, now: float) -> tuple[Request, bool] | None:
+        """The server refused a ``response.create``: the request and whether it will be sent again.
+
+        Without an `event_id` it must be the only one on its way (design section 4). None: no such request.
+        """
+        on_its_way = self._on_its_way()
+        if event_id is None:
+            request = on_its_way[0] if len(on_its_way) == 1 else None
+        else:
+            request = next((each for each in on_its_way if each.event_id == event_id), None)
+        guessed = self._guessed
+        if request is None and collision and guessed is not None and guessed.event_id == event_id and not guessed.dead:
+            request = guessed
+        if request is None:
+            return None
+        if request is guessed:
+            self._guessed = None
+        self._drop_sent(request)
+        if collision and not request.dead and not request.out_of_band and request.collisions < _RETRY_LIMIT:
+            if not self._live:
+                self._blocked_until = now + _RETRY_FIRST_S * 2**request.collisions
+            request.collisions += 1
+            request.sent_at = None
+            self._queue.appendleft(request)
+            return request, True
+        return request, False
+
+    def withdraw(self, which: Callable[[Request], bool]) -> list[Request]:
+        """Take these out of the queue; the answer is what was there."""
+        gone = [request for request in self._queue if which(request)]
+        for request in gone:
+            self._queue.remove(request)
+        return gone
+
+    # ---- giving up -------------------------------------------------------------------------------------------------
+
+    def kill_sent(self) -> Request | None:
+        """Mark the request on its way in the default conversation dead; None if there is none alive."""
+        if self._sent is None or self._sent.dead:
+            return None
+        self._sent.dead = True
+        return self._sent
+
+    def kill_ticket(self, ticket: str) -> bool:
+        """Whoever holds this ticket has left. Whether the ticket is free: its request was still in the queue (and is
+        not any more), or others wait for it too.
+
+        Not free: its request is on its way and dead now, or there is none.
+        """
+        for request in [*self._queue, *self._on_its_way()]:
+            if ticket not in request.tickets or request.dead:
+                continue
+            if len(request.tickets) > 1:
+                request.tickets.remove(ticket)
+                return True
+            request.dead = True
+            if request in self._queue:
+                self._queue.remove(request)
+                return True
+            return False
+        return False
+
+    def expire(self, now: float, timeout_s: float) -> list[Request]:
+        """Requests on their way for too long: the server will not answer them any more."""
+        # The same sum as whoever waits for the deadline makes: a difference may round the other way and never be due.
+        late = [
+            request
+            for request in self._on_its_way()
+            if request.sent_at is not None and request.sent_at + timeout_s <= now
+        ]
+        for request in late:
+            self._drop_sent(request)
+            self._given_up[request.key] = request
+            if len(self._given_up) > _GIVEN_UP_LIMIT:
+                del self._given_up[next(iter(self._given_up))]
+        return late
+
+    def drain(self) -> list[Request]:
+        """The connection has ended: every request that has no response yet, and a gate as new."""
+        waiting = [*self._on_its_way(), *self._queue]
+        self._queue.clear()
+        self._sent = None
+        self._sent_out_of_band.clear()
+        self._given_up.clear()
+        self._live.clear()
+        self._guessed = None
+        self._turns_due = 0
+        self._blocked_until = self.quiet_until = None
+        return waiting
+
+    def _on_its_way(self) -> list[Request]:
+        return [*self._sent_out_of_band.values(), *([self._sent] if self._sent is not None else [])]
+
+    def _drop_sent(self, request: Request) -> None:
+        if request is self._sent:
+            self._sent = None
+        self._sent_out_of_band.pop(request.key, None)
+        self._given_up.pop(request.key, None)
+
+    # ---- questions -------------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a response lives in the default conversation or anything is asked for."""
+        return bool(self._live or self._sent or self._sent_out_of_band or self._queue)
+
+    @property
+    def sent_alive(self) -> bool:
+        """Whether a request of the default conversation is on its way and wanted."""
+        return self._sent is not None and not self._sent.dead
+
+    @property
+    def asked(self) -> bool:
+        """Whether another turn of the conversation is asked for already."""
+        return self._sent is not None or bool(self._queue)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._queue)
+
+    @property
+    def due_at(self) -> float | None:
+        """When to ask `next` again although nothing will have happened."""
+        if self._live or self._sent is not None or self.held:
+            return None
+        return min(map(self._due_at, self._queue), default=None)
+
+    @property
+    def oldest_sent_at(self) -> float | None:
+        """When the request that has been on its way longest was sent."""
+        times = [request.sent_at for request in self._on_its_way() if request.sent_at is not None]
+        return min(times, default=None)

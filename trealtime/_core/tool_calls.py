@@ -1,0 +1,157 @@
+"""Function calls: which are run, once each, and whether an answer follows.
+
+Theory of operation
+1. A call is known by its id. The same call once more (the same name, the same arguments as JSON) is ignored; another
+   call under a used id, or under none, is an error of the model that the app is told of. Nothing ever runs twice.
+2. The tools are those that the model had been told of when it called: its response's own, else the session's. A tool
+   that was declared by a wire mapping is the app's to run, and to answer with an item.
+3. Every call that runs gets one output, whatever becomes of it; what comes after that is dropped.
+4. An answer is asked for when the response is done and all its calls have their outputs, if one of them wants it.
+   ``"always"`` and ``"never"`` mean what they say. ``"auto"`` wants an answer unless the tool had nothing to tell and
+   the response has spoken already: "Done, I wrote it down" needs no second "I wrote it down", while "Let me check" does
+   need what the check has found, and a silent response must not leave the user waiting.
+5. A call that an interrupt has cancelled wants no answer: the user has the floor.
+6. At most `max_open_calls` that are ours to run have no output yet. One more is answered at once: it is not made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trealtime._core.approvals import drop_approval, too_many_open
+from trealtime._core.effects import Effects, FunctionCall
+from trealtime.events import RealtimeError
+from trealtime._core.requests import Sent
+from trealtime._core.responses import follow_up
+from trealtime._core.state import Call, Response, State
+from trealtime.errors import ToolFailed
+
+if TYPE_CHECKING:
+    from trealtime.tools.function_tool import FunctionTool
+    from trealtime._core.commands import UseTools
+
+__all__ = ["answer_call", "begin_call", "end_call", "offer_tools", "tools_by_name"]
+
+
+def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str, FunctionTool | None]:
+    """The function tools among `tools`; None for one that is declared by a mapping: the app runs it."""
+    found: dict[str, FunctionTool | None] = {}
+    for tool in tools:
+        if not isinstance(tool, Mapping):
+            found[tool.name] = tool
+        elif tool.get("type", "function") == "function" and isinstance(tool.get("name"), str):
+            found[tool["name"]] = None
+    return found
+
+
+def offer_tools(state: State, offer: UseTools) -> None:
+    """The model has been told of these."""
+    state.tools, state.handoffs = tools_by_name(offer.tools), frozenset(offer.handoffs)
+
+
+def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Effects) -> None:
+    """The model has finished writing a function call. A call of an out-of-band response belongs to whoever asked for
+    it (its result carries it): its output would have no place in the conversation."""
+    name = item.get("name")
+    if not response.in_conversation or item.get("status") not in (None, "completed") or not isinstance(name, str):
+        return
+    arguments = item.get("arguments")
+    text = arguments if isinstance(arguments, str) else ""
+    call_id = item.get("call_id")
+    if not isinstance(call_id, str) or not call_id:
+        _reject(state, "", name, f"the model called {name!r} without an id: there is no way to answer it", fx)
+        return
+    fingerprint = _fingerprint(name, text)
+    known = state.calls[call_id].fingerprint if call_id in state.calls else state.finished_calls.get(call_id)
+    if known is not None:
+        if known != fingerprint:
+            why = f"the model called {name!r} under {call_id!r}, which is the id of another call: it is not run"
+            _reject(state, call_id, name, why, fx)
+        return
+    tools = tools_by_name(response.request.tools) if response.request is not None else {}
+    tools = {**state.tools, **tools}
+    tool = tools.get(name)
+    response.open_calls.add(call_id)
+    call = state.calls[call_id] = Call(call_id, response, fingerprint, tool)
+    if name in tools and tool is None:
+        return
+    item_id = item.get("id")
+    call.work = FunctionCall(
+        call_id=call_id,
+        name=name,
+        arguments=text,
+        item_id=item_id if isinstance(item_id, str) else "",
+        response_id=response.id,
+        agent=state.agent,
+        tool=tool,
+        known=(*tools, *sorted(state.handoffs)),
+    )
+    if sum(each.work is not None for each in state.calls.values()) > state.max_open_calls:
+        answer_call(state, call_id, too_many_open(state, call_id, name, fx), fx=fx)
+        return
+    if name in state.handoffs and tool is None:
+        winner = state.handing_over
+        if winner is not None and winner.work is not None:
+            text = f"Not made: another handoff ({winner.work.name}) is being made, only one can be."
+            answer_call(state, call_id, text, fx=fx)
+            return
+        state.handing_over = call
+    fx.calls.append(call.work)
+    if response.dead is not None and call.cancels:
+        call.cancelled = True
+        fx.cancel_calls.append(call_id)
+
+
+def answer_call(
+    state: State,
+    call_id: str,
+    output: str,
+    *,
+    respond: bool | None = None,
+    nothing_to_tell: bool = False,
+    fx: Effects,
+) -> None:
+    """Give the server the output of a function call that has none yet; see `end_call`."""
+    item = {"id": state.ids.new("item"), "type": "function_call_output", "call_id": call_id, "output": output}
+    state.send(fx, {"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
+    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell, fx=fx)
+
+
+def end_call(
+    state: State, call_id: str, *, respond: bool | None = None, nothing_to_tell: bool = False, fx: Effects
+) -> None:
+    """A function call has its output; `respond` None leaves it to the rules whether that wants an answer."""
+    drop_approval(state, call_id, "answered", fx)
+    call = state.calls.pop(call_id)
+    state.finished_calls.add(call_id, call.fingerprint)
+    if state.handing_over is call:
+        state.handing_over = None
+    response = call.response
+    response.open_calls.discard(call_id)
+    if respond is not None:
+        response.answer_calls = response.answer_calls or respond
+    elif not call.cancelled:
+        policy = (call.tool.after_tool if call.tool is not None else None) or state.after_tool
+        if policy == "auto" and nothing_to_tell:
+            response.answer_if_silent = True
+        else:
+            response.answer_calls = response.answer_calls or policy != "never"
+    follow_up(state, response, fx)
+
+
+def _reject(state: State, call_id: str, name: str, why: str, fx: Effects) -> None:
+    state.emit(fx, RealtimeError(error=ToolFailed(why, tool_name=name, call_id=call_id), info=state.info))
+
+
+def _fingerprint(name: str, arguments: str) -> str:
+    """What two calls share when they are the same: the arguments as JSON, however they were written (B193)."""
+    try:
+        value = msgspec.json.decode(arguments or "{}")
+        arguments = msgspec.json.encode(value, order="deterministic").decode()
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        pass
+    return hashlib.sha256(f"{name}\n{arguments}".encode(errors="surrogatepass")).hexdigest()

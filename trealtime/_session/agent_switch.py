@@ -1,0 +1,249 @@
+"""Who is in charge of a session: handoffs that the model asks for, and agents that the app puts in charge.
+
+Theory of operation
+1. Only one change is on its way at a time: a lock holds from the look at what differs to the server's answer. Settings
+   that the app changes take the same lock, so what is compared is what the server has.
+2. A handoff begins when the model has called it: `on_handoff` runs and the settings of the new agent are put together
+   while the old one still speaks. It is made when the response that asked for it is over (then every call of that
+   response has found the tools of its own agent), with ``when="heard"`` when the user has heard it too.
+3. Whatever goes wrong before the server has acknowledged it leaves the old agent in charge, on both sides; the model
+   reads why, and the app gets an ``error`` event unless it was the model's own mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import ToolContext
+from trealtime.agents.handoffs import Handoff
+from trealtime.tools.invocation import ToolErrorKind, format_error
+from trealtime.tools.output import serialise_output
+from trealtime.tools.function_tool import default_tool_error
+from trealtime._core.commands import Command, SendToolOutput, SwitchAgent, UpdateSession, UseTools
+from trealtime._core.effects import FunctionCall
+from trealtime.events import EventInfo, RealtimeError
+from trealtime._core.handoffs import AgentSwitch
+from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
+from trealtime._session.agent_settings import (
+    AgentSettings,
+    Offer,
+    SwitchPlan,
+    names_voice,
+    plan_switch,
+    served_change,
+    settings_change,
+    settings_of,
+    told_of,
+)
+from trealtime._session.driver import Carrier
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.lifetime import Lifetime
+from trealtime._session.mcp import SessionMCPServers
+from trealtime._session.sendable import check_sendable
+from trealtime._session.pending_reply import Ticket
+
+__all__ = ["Agents"]
+
+
+@attrs.define(eq=False)
+class Agents:
+    """The agents of one session. `current` is the one in charge, with what the model has been offered by it."""
+
+    _carrier: Carrier
+    _lifetime: Lifetime
+    _info: EventInfo
+    _run: RealtimeRunConfig
+    _model: RealtimeModelConfig
+    _servers: SessionMCPServers
+    _current: AgentSettings | None = attrs.field(default=None, init=False)
+    _told: dict[str, Any] = attrs.field(factory=dict, init=False)
+    """What the model was last told of what every agent says itself."""
+
+    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _asked: Ticket | None = attrs.field(default=None, init=False)
+    """The last question to the server; one whose asker was cancelled may still be open."""
+
+    _next: tuple[AgentSettings, SwitchPlan] | None = attrs.field(default=None, init=False)
+    """Who takes over when the server has acknowledged it."""
+
+    @property
+    def current(self) -> AgentSettings:
+        """The one in charge; there is one from the opening on."""
+        assert self._current is not None
+        return self._current
+
+    def begin(self, own: AgentSettings, session: Mapping[str, Any]) -> None:
+        """The session opens with this agent, and `session` is what the server is told."""
+        self._current = own
+        self._told = told_of(session)
+
+    def switched(self, switch: AgentSwitch) -> None:
+        """The core has put another agent in charge."""
+        assert self._next is not None
+        self._current, plan = self._next
+        self._told |= told_of(plan.session or {})
+
+    # ---- what the app wants --------------------------------------------------------------------------------------
+
+    async def update_agent(self, agent: RealtimeAgent[Any]) -> None:
+        """See `RealtimeSession.update_agent`."""
+        new = await self._settings_of(agent)
+        async with self._turn:
+            offered = new.offer
+            await self._switch(new, AgentSwitch(agent=agent, tools=offered.callable, handoffs=offered.handoff_names))
+
+    async def update_settings(self, settings: Any) -> Mapping[str, Any]:
+        """See `RealtimeSession.update_settings`."""
+        async with self._turn:
+            await self._settle_last()
+            return await self._update(*await settings_change(settings, self.current, self._info.context, self._run))
+
+    async def renew_served(self) -> None:
+        """Tell the model what the MCP servers of the agent in charge have now, where that is something else."""
+        async with self._turn:
+            await self._settle_last()
+            served = await self._servers.known_tools_of(self.current.agent)
+            payload, offered = await served_change(served, self.current, self._info.context)
+            if offered.wired != self.current.offer.wired:
+                await self._update(payload, offered)
+
+    async def _update(self, payload: Mapping[str, Any], offered: Offer | None) -> Mapping[str, Any]:
+        check_sendable(payload, "settings")
+        use = None if offered is None else UseTools(offered.callable, offered.handoff_names)
+
+        def made() -> None:  # also when whoever asked has been cancelled meanwhile
+            self._told |= told_of(payload)
+            if offered is not None:
+                self._current = attrs.evolve(self.current, offer=offered)
+
+        acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket, use), made)
+        return acknowledged
+
+    # ---- what the model wants ------------------------------------------------------------------------------------
+
+    def take(self, call: FunctionCall) -> bool:
+        """Whether `call` is one of a handoff, which then is made."""
+        handoff = self.current.offer.handoff(call.name) if call.tool is None else None
+        if handoff is None:
+            return False
+        self._lifetime.start_tool(partial(self._hand_over, call, handoff))
+        return True
+
+    async def _hand_over(self, call: FunctionCall, handoff: Handoff[Any]) -> None:
+        context = self._context(call)
+        try:
+            target = await answer_of(handoff.on_invoke_handoff(context, call.arguments))
+            if not isinstance(target, RealtimeAgent):
+                raise TypeError(f"on_invoke_handoff of {handoff.tool_name} must return a RealtimeAgent, got {target!r}")
+            new = await self._settings_of(target)
+            while self._carrier.core.is_live(call.response_id):
+                await self._carrier.wait_for_change()
+            if handoff.when == "heard":
+                await self._carrier.wait_for_farewell()
+            async with self._turn:
+                # With a stored prompt alone there are no instructions that would have to stand before it.
+                said = "\n\n".join(text for text in (new.instructions, handoff.opening) if text)
+                switch = AgentSwitch(
+                    agent=target,
+                    tools=new.offer.callable,
+                    handoffs=new.offer.handoff_names,
+                    source=call.agent,
+                    call_id=call.call_id,
+                    output=msgspec.json.encode({"assistant": target.name}).decode(),
+                    params={"instructions": said} if handoff.opening else None,
+                )
+                await self._switch(new, switch)
+        except Exception as error:  # noqa: BLE001  (an answer to the model and an event to the app)
+            await self._failed(call, context, error)
+
+    async def _failed(self, call: FunctionCall, context: ToolContext[Any], error: Exception) -> None:
+        if self._lifetime.state != "open":
+            return
+        own_mistake = isinstance(error, ToolArgumentsError)
+        kind: ToolErrorKind = "invalid_arguments" if own_mistake else "failed"
+        default = f"The handoff was not made. {default_tool_error(context, error)}"
+        text, troubles = await format_error(kind, default, context, self._run.tool_error_formatter)
+        for trouble in (*(() if own_mistake else (error,)), *troubles):
+            failure = ToolFailed(
+                f"handoff {call.name} failed: {type(trouble).__name__}: {trouble}",
+                tool_name=call.name,
+                call_id=call.call_id,
+            )
+            failure.__cause__ = trouble
+            self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        self._carrier.command(SendToolOutput(call.call_id, serialise_output(text)))
+
+    def _context(self, call: FunctionCall) -> ToolContext[Any]:
+        return ToolContext(
+            context=self._info.context.context,
+            usage=self._carrier.core.usage,
+            tool_name=call.name,
+            tool_call_id=call.call_id,
+            tool_arguments=call.arguments,
+            agent=call.agent,
+        )
+
+    # ---- the change ----------------------------------------------------------------------------------------------
+
+    async def _settings_of(self, agent: RealtimeAgent[Any]) -> AgentSettings:
+        served = await self._servers.tools_of(agent)
+        new = await settings_of(agent, self._info.context, self._run, self._model, served=served, opening=False)
+        # Here, before anything happens: a stored schema or a setting may hold what has no JSON form.
+        check_sendable(self._plan(new, voice_open=True).session or {}, "settings")
+        return new
+
+    async def _switch(self, new: AgentSettings, switch: AgentSwitch) -> None:
+        """Put `new` in charge; under the lock. Raises `SettingsRefused`, and then nothing has changed."""
+        core = self._carrier.core
+        if names_voice(new):
+            while core.voice_lock == "unsure":
+                await self._carrier.wait_for_change()
+                self._lifetime.check_open()
+        try:
+            await self._propose(new, switch, voice_open=core.voice_lock == "open")
+        except SettingsRefused as refused:
+            # The server may have begun to speak by itself (an answer to the user's turn) before it read this.
+            if not names_voice(new) or "voice" not in f"{refused.code} {refused.param}":
+                raise
+            await self._propose(new, switch, voice_open=False)
+
+    async def _propose(self, new: AgentSettings, switch: AgentSwitch, *, voice_open: bool) -> None:
+        await self._settle_last()
+        plan = self._plan(new, voice_open=voice_open)
+        self._next = (new, plan)
+        proposed = attrs.evolve(switch, withheld=plan.withheld)
+        await self._ask(lambda ticket: SwitchAgent(proposed, plan.session, ticket))
+
+    def _plan(self, new: AgentSettings, *, voice_open: bool) -> SwitchPlan:
+        core = self._carrier.core
+        return plan_switch(
+            self.current,
+            new,
+            told=self._told,
+            acknowledged=core.acknowledged or {},
+            defaults=core.defaults,
+            voice_open=voice_open,
+        )
+
+    async def _ask(self, command: Callable[[str], Command], then: Callable[[], None] | None = None) -> Any:
+        self._lifetime.check_open()
+        ticket = self._asked = self._carrier.tickets.open(then)
+        self._carrier.command(command(ticket.id))
+        try:
+            return await ticket.wait()
+        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
+            raise self._lifetime.own(error) from None
+
+    async def _settle_last(self) -> None:
+        """Wait for the answer that a cancelled caller has left behind."""
+        if self._asked is not None:
+            await self._asked.settled()
+            self._asked = None

@@ -1,0 +1,110 @@
+"""The approval handler: a callable of the app's that decides about calls that wait for approval.
+
+For each of them it runs in the session's nursery, in a scope of its own, until it has decided, somebody else has, or
+nobody is to decide any more. One that fails has rejected the call, and the app gets an ``error`` event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import attrs
+import trio
+
+from trealtime.tools.callables import call_anywhere
+from trealtime._core.commands import DecideApproval
+from trealtime._core.effects import ApprovalRequest
+from trealtime.events import EventInfo, RealtimeError
+from trealtime.errors import ToolFailed
+from trealtime._session.driver import Carrier
+from trealtime._session.lifetime import Lifetime
+
+__all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalWorkers", "Approve", "Reject"]
+
+
+@attrs.frozen
+class Approve:
+    """The call is made. `always`: so are later calls of this tool in this session, without asking."""
+
+    always: bool = attrs.field(default=False, kw_only=True)
+
+
+@attrs.frozen
+class Reject:
+    """The call is not made, and the model reads `message`; None: what the ``tool_error_formatter`` says.
+
+    `always`: so it is with later calls of this tool in this session, without asking.
+    """
+
+    message: str | None = None
+    always: bool = attrs.field(default=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        if self.message is not None and not isinstance(self.message, str):
+            raise TypeError(f"the message of a rejection must be a str or None, got {self.message!r}")
+
+
+ApprovalDecision = Approve | Reject
+
+ApprovalHandler = Callable[[ApprovalRequest], ApprovalDecision | Awaitable[ApprovalDecision]]
+"""``handler(request)``, sync or async. A synchronous one runs in a worker thread, so it may block."""
+
+
+class ApprovalWorkers:
+    """Asks the handler about the calls of one session; a synchronous one runs in at most `threads` threads."""
+
+    def __init__(
+        self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, handler: ApprovalHandler | None, *, threads: int
+    ) -> None:
+        self._carrier = carrier
+        self._lifetime = lifetime
+        self._info = info
+        self._handler = handler
+        self._threads = trio.CapacityLimiter(threads)
+        self._scopes: dict[str, trio.CancelScope] = {}
+
+    def start(self, request: ApprovalRequest) -> None:
+        """Ask about a call, if there is somebody to ask."""
+        if self._handler is None:
+            return
+        scope = trio.CancelScope()
+        if self._lifetime.start_tool(partial(self._work, self._handler, request, scope)):
+            self._scopes[request.call_id] = scope
+
+    def cancel(self, call_id: str) -> None:
+        """Nobody wants to know about this call any more."""
+        scope = self._scopes.pop(call_id, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _work(self, handler: ApprovalHandler, request: ApprovalRequest, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                decision = await self._ask(handler, request)
+            except Exception as error:  # noqa: BLE001  (whatever it is, it is no yes)
+                decision = Reject()
+                self._report(request, error)
+            self._carrier.command(
+                DecideApproval(
+                    call_id=request.call_id,
+                    approve=isinstance(decision, Approve),
+                    always=decision.always,
+                    message=decision.message if isinstance(decision, Reject) else None,
+                )
+            )
+
+    async def _ask(self, handler: ApprovalHandler, request: ApprovalRequest) -> ApprovalDecision:
+        decision = await call_anywhere(handler, request, thread_limiter=self._threads)
+        if not isinstance(decision, Approve | Reject):
+            raise TypeError(f"an approval_handler must return Approve(...) or Reject(...), got {decision!r}")
+        return decision
+
+    def _report(self, request: ApprovalRequest, error: Exception) -> None:
+        failure = ToolFailed(
+            f"the approval_handler failed for {request.tool.name}: {type(error).__name__}: {error}",
+            tool_name=request.tool.name,
+            call_id=request.call_id,
+        )
+        failure.__cause__ = error
+        self._carrier.emit(RealtimeError(error=failure, info=self._info))

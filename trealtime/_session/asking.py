@@ -1,0 +1,61 @@
+"""How a call of the app becomes a command: when there is room for it, and with the answer when there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from trealtime._core.commands import Command
+from trealtime._session.driver import Carrier
+from trealtime._session.lifetime import Lifetime
+from trealtime._session.pending_reply import Ticket
+
+__all__ = ["Asking"]
+
+
+@attrs.frozen(eq=False)
+class Asking:
+    """Every method raises what `Lifetime.check_open` raises."""
+
+    _carrier: Carrier
+    _lifetime: Lifetime
+
+    async def now(self, command: Command) -> None:
+        """Give a command before anything else can happen, whatever is queued; then one checkpoint."""
+        self._lifetime.check_open()
+        self._carrier.command(command)
+        await trio.lowlevel.checkpoint()
+
+    async def room(self, *, audio: bool = False) -> None:
+        """Wait for room in the outbox; on return nothing else runs until the caller waits again."""
+        # Whoever cancelled the caller may have ended the session by the same stroke: then it is cancelled, not in
+        # error.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._lifetime.check_open()
+        try:
+            await self._carrier.outbox.wait_for_room(audio=audio)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass  # the session is ending: what to raise is the lifetime's to say
+        self._lifetime.check_open()
+
+    async def send(self, command: Command) -> None:
+        """Give a command when there is room for what it sends."""
+        await self.room()
+        self._carrier.command(command)
+
+    async def request(self, command: Callable[[str], Command]) -> Any:
+        """Give a command that the server answers, made with the id of its ticket, and wait for the answer."""
+        await self.room()
+        ticket = self._carrier.tickets.open()
+        self._carrier.command(command(ticket.id))
+        return await self.answer(ticket)
+
+    async def answer(self, ticket: Ticket) -> Any:
+        """What the ticket was settled with. Raises its error."""
+        try:
+            return await ticket.wait()
+        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
+            raise self._lifetime.own(error) from None

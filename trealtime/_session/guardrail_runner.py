@@ -1,0 +1,176 @@
+"""Guardrail workers: each check runs in the session's nursery, in a scope of its own, and always reports.
+
+The guardrails of one check run side by side, sync ones in threads; what tripped is reported together, in the order of
+declaration. A guardrail that raises or takes too long has failed: the app gets an ``error`` event, and the core decides
+what follows. One in a thread cannot be stopped: the check reports without it, and once more when it has returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import RunContext
+from trealtime.agents.guardrails import (
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailResult,
+    OutputGuardrail,
+    OutputGuardrailResult,
+)
+from trealtime._core.barge_in import BargeIn, BargeInPolicy
+from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.commands import ReportCheck
+from trealtime._core.effects import GuardrailCheck
+from trealtime.events import EventInfo, RealtimeError
+from trealtime.errors import GuardrailFailed, SettingsError, SettingsProblem
+from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
+from trealtime.protocol.validation import NOT_SET
+from trealtime._session.driver import Carrier
+from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
+from trealtime._session.lifetime import Lifetime
+
+__all__ = ["GuardrailWorkers", "check_transcribed", "check_transcription", "guardrail_policy"]
+
+_GRACE_S: Final = 0.5
+"""How long after its time a guardrail may take to stop, before its check reports without it."""
+
+Result = OutputGuardrailResult | InputGuardrailResult
+
+
+class GuardrailWorkers:
+    """Runs the checks of one session."""
+
+    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, settings: GuardrailsSettings) -> None:
+        self._carrier = carrier
+        self._lifetime = lifetime
+        self._info = info
+        self._timeout_s = settings.timeout_s
+        self._threads = trio.CapacityLimiter(settings.concurrency)
+        self._scopes: dict[str, list[trio.CancelScope]] = {}
+
+    def start(self, check: GuardrailCheck) -> None:
+        """Run a check, unless the session is ending: then nobody wants the verdict."""
+        if self._lifetime.state in ("closing", "closed"):
+            return
+        scope = trio.CancelScope()
+        self._scopes.setdefault(check.subject, []).append(scope)
+        self._lifetime.start_tool(partial(self._work, check, scope))
+
+    def cancel(self, subject: str) -> None:
+        """The verdict on this response or input is there: its other checks are not wanted any more."""
+        for scope in self._scopes.get(subject, ()):
+            scope.cancel()
+
+    async def _work(self, check: GuardrailCheck, scope: trio.CancelScope) -> None:
+        results: list[Result | None] = [None] * len(check.guardrails)
+        failures: list[Result | None] = [None] * len(check.guardrails)
+
+        async def judge(index: int, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]) -> None:
+            context = RunContext(self._info.context.context, self._carrier.core.usage)
+            try:
+                with trio.fail_after(self._timeout_s):
+                    results[index] = await guardrail.run(context, check.agent, check.text, thread_limiter=self._threads)
+            except trio.TooSlowError as error:
+                fail(index, f"took longer than {self._timeout_s:g} s", error)
+            except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
+                fail(index, f"failed: {type(error).__name__}: {error}", error)
+
+        def fail(index: int, what: str, cause: Exception | None) -> None:
+            if failures[index] is None:
+                failures[index] = self._failure(check, check.guardrails[index], what, cause)
+
+        def report(*, overdue: bool) -> None:
+            tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
+            failed = tuple(each for each in failures if each is not None)
+            self._carrier.command(ReportCheck(check.serial, tripped, failed=failed, overdue=overdue))
+
+        async def watch() -> None:
+            await trio.sleep(self._timeout_s + _GRACE_S)
+            for index, result in enumerate(results):
+                if result is None:
+                    fail(index, f"took longer than {self._timeout_s:g} s, and its thread cannot be stopped", None)
+            report(overdue=True)
+
+        try:
+            with scope:
+                async with trio.open_nursery() as watching:
+                    watching.start_soon(watch)
+                    async with trio.open_nursery() as nursery:
+                        for index, guardrail in enumerate(check.guardrails):
+                            nursery.start_soon(judge, index, guardrail)
+                    watching.cancel_scope.cancel()
+        finally:
+            scopes = self._scopes[check.subject]
+            scopes.remove(scope)
+            if not scopes:
+                del self._scopes[check.subject]
+        if not scope.cancel_called:
+            report(overdue=False)
+
+    def _failure(
+        self,
+        check: GuardrailCheck,
+        guardrail: OutputGuardrail[Any] | InputGuardrail[Any],
+        what: str,
+        cause: Exception | None,
+    ) -> Result:
+        """Tell the app; what the failure comes to where it counts as a trip."""
+        name = guardrail.get_name()
+        failure = GuardrailFailed(f"guardrail {name} {what}", guardrail_name=name)
+        failure.__cause__ = cause
+        self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        verdict = GuardrailFunctionOutput(failure, tripwire_triggered=True)
+        if isinstance(guardrail, InputGuardrail):
+            return InputGuardrailResult(guardrail=guardrail, user_input=check.text, agent=check.agent, output=verdict)
+        return OutputGuardrailResult(guardrail=guardrail, agent_output=check.text, agent=check.agent, output=verdict)
+
+
+def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> GuardrailPolicy:
+    """What the run says about guardrails, for the core."""
+    settings = run.guardrails_settings
+    return GuardrailPolicy(
+        output=tuple(run.output_guardrails),
+        input=tuple(run.input_guardrails),
+        gates_turns=bool(run.input_guardrails or agent.input_guardrails),
+        debounce_text_length=settings.debounce_text_length,
+        hold_back=settings.hold_back,
+        hold_back_s=settings.hold_back_s,
+        on_failure=settings.on_failure,
+        recovery=settings.recovery,
+        input_recovery=settings.input_recovery,
+    )
+
+
+def check_transcription(
+    policy: GuardrailPolicy, barge_in: BargeInPolicy, settings: SessionSettings | Mapping[str, object]
+) -> None:
+    """Raise `SettingsError` for settings that would leave those without the user's words who need them."""
+    audio = merge_settings(session_settings(settings)).audio
+    if audio is not NOT_SET and audio.input is not NOT_SET and audio.input.transcription is None:
+        _check_nobody_needs_words(policy, barge_in)
+
+
+def check_transcribed(barge_in: BargeInPolicy, session: Mapping[str, object] | None) -> None:
+    """As `check_transcription`, for a policy that comes when the server has acknowledged its settings, `session`."""
+    node: object = session
+    for key in ("audio", "input", "transcription"):
+        if not isinstance(node, Mapping) or key not in node:
+            return  # not every server says
+        node = node[key]
+    if node is None:
+        _check_nobody_needs_words(GuardrailPolicy(), barge_in)
+
+
+def _check_nobody_needs_words(policy: GuardrailPolicy, barge_in: BargeInPolicy) -> None:
+    if policy.gates_turns:
+        who = "input guardrails check the words of the user"
+    elif isinstance(barge_in, BargeIn) and barge_in.dismiss == "fillers":
+        who = "barge_in knows fillers by the words of the user"
+    else:
+        return
+    raise SettingsError([SettingsProblem("audio.input.transcription", None, f"a transcription, because {who}")])

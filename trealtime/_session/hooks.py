@@ -1,0 +1,159 @@
+"""Hooks, called: what happens is noted as it happens, and told by a task of its own, one call after another.
+
+Theory of operation
+1. The order is the order of what happened. At the opening: start. For a response: response start, then its tools, its
+   interrupts and its end, as their events come. At a switch: end of the old agent, handoff (where the model asked for
+   it), start of the new one. At the end of the session: what was still waiting, then end. Of each, the hook of the run
+   is called first, then the agent's own.
+2. Nobody waits for a hook. The calls that wait are bounded; past the bound the session ends with `SlowConsumer`.
+3. An exception out of a hook is a bug of the program: it ends the session and comes out of it, bare.
+4. When the session ends, the hook that runs is cancelled, and those that are left get a grace period between them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
+from trealtime.events import EventInfo, RealtimeSessionEvent
+from trealtime._core.handoffs import AgentSwitch
+from trealtime.errors import SlowConsumer
+
+__all__ = ["HookCalls"]
+
+CALLS_WAITING: Final = 1000
+"""How far hooks may fall behind."""
+
+_SPEAKERS: Final = 64
+"""Of how many responses it is known whose they are: an interrupt comes while the last few are still heard."""
+
+_Call = Callable[[], object]
+
+
+@attrs.define(eq=False)
+class HookCalls:
+    """The hooks of one session. `note` takes what happens, `run` calls them."""
+
+    _run_hooks: RealtimeRunHooks[Any] | None
+    _info: EventInfo
+    _grace_s: float
+    _agent: RealtimeAgent[Any] | None = attrs.field(default=None, init=False)
+    """Whose end has not been told yet."""
+
+    _calls: deque[_Call] = attrs.field(factory=deque, init=False)
+    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _overrun: bool = attrs.field(default=False, init=False)
+    _calling: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _speakers: dict[str, RealtimeAgent[Any]] = attrs.field(factory=dict, init=False)
+    _text: list[str] = attrs.field(factory=list, init=False)
+    _text_of: str | None = attrs.field(default=None, init=False)
+
+    # ---- what happens --------------------------------------------------------------------------------------------
+
+    def opened(self, agent: RealtimeAgent[Any]) -> None:
+        """The session has opened with `agent`."""
+        self._agent = agent
+        self._tell(agent, "on_agent_start", "on_start")
+
+    def switched(self, switch: AgentSwitch) -> None:
+        """Another agent is in charge."""
+        before, agent = self._agent, switch.agent
+        self._end()
+        self._agent = agent
+        if switch.call_id is not None and before is not None:
+            if self._run_hooks is not None:
+                self._put(partial(self._run_hooks.on_handoff, self._info.context, before, agent))
+            if agent.hooks is not None:
+                self._put(partial(agent.hooks.on_handoff, self._info.context, agent, before))
+        self._tell(agent, "on_agent_start", "on_start")
+
+    def note(self, event: RealtimeSessionEvent) -> None:
+        """An event has been emitted."""
+        if event.type == "audio":  # by far the most of them
+            return
+        if event.type == "transcript_delta" or event.type == "text_delta":
+            self._hear(event.response_id, event.delta)
+        elif event.type == "agent_start":
+            self._speak(event.response_id, event.agent)
+            self._tell(event.agent, "on_response_start", "on_response_start", event)
+        elif event.type == "agent_end":
+            self._tell(event.agent, "on_response_end", "on_response_end", event)
+        elif event.type == "tool_start":
+            self._tell(event.agent, "on_tool_start", "on_tool_start", event.tool)
+        elif event.type == "tool_end":
+            self._tell(event.agent, "on_tool_end", "on_tool_end", event.tool, event.output)
+        elif event.type == "audio_interrupted":
+            agent = self._speakers.get(event.response_id or "", self._agent)
+            if agent is not None:
+                self._tell(agent, "on_interrupt", "on_interrupt", event)
+
+    def _speak(self, response_id: str | None, agent: RealtimeAgent[Any]) -> None:
+        self._speakers[response_id or ""] = agent
+        if len(self._speakers) > _SPEAKERS:
+            del self._speakers[next(iter(self._speakers))]
+
+    def _hear(self, response_id: str | None, text: str) -> None:
+        if response_id is None:  # what the user says
+            return
+        if response_id != self._text_of:
+            self._text_of = response_id
+            self._text.clear()
+        self._text.append(text)
+
+    def _end(self) -> None:
+        agent, self._agent = self._agent, None
+        if agent is not None:
+            own = self._text_of is not None and self._speakers.get(self._text_of) is agent
+            self._tell(agent, "on_agent_end", "on_end", "".join(self._text) if own else "")
+
+    def _tell(self, agent: RealtimeAgent[Any], run_hook: str, agent_hook: str, *arguments: object) -> None:
+        for hooks, name in ((self._run_hooks, run_hook), (agent.hooks, agent_hook)):
+            if hooks is not None and _overridden(hooks, name):
+                self._put(partial(getattr(hooks, name), self._info.context, agent, *arguments))
+
+    def _put(self, call: _Call) -> None:
+        if len(self._calls) >= CALLS_WAITING:
+            self._overrun = True
+            self._calling.cancel()
+            return
+        self._calls.append(call)
+        self._news.set()
+
+    # ---- the task ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Call hooks until cancelled, then those that are left. Raises what a hook raises, and `SlowConsumer`."""
+        try:
+            with self._calling:
+                while True:
+                    await self._news.wait()
+                    self._news = trio.Event()
+                    await self._call_waiting()
+        except trio.Cancelled:
+            self._end()
+            with trio.move_on_after(self._grace_s) as grace:
+                grace.shield = True
+                await self._call_waiting()
+            raise
+        if self._overrun:
+            raise SlowConsumer(f"hooks fell {CALLS_WAITING} calls behind what happened in the session")
+
+    async def _call_waiting(self) -> None:
+        while self._calls:
+            answer = self._calls.popleft()()
+            if inspect.isawaitable(answer):
+                await answer
+
+
+def _overridden(hooks: RealtimeAgentHooks[Any] | RealtimeRunHooks[Any], name: str) -> bool:
+    """Whether a subclass has this hook: those of ours do nothing, and need not wait in the queue to do it."""
+    base = RealtimeRunHooks if isinstance(hooks, RealtimeRunHooks) else RealtimeAgentHooks
+    return getattr(type(hooks), name, None) is not getattr(base, name) or name in getattr(hooks, "__dict__", {})

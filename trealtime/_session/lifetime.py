@@ -1,0 +1,345 @@
+"""The lifetime of a session: one nursery, opened and left in an order that holds whatever goes wrong.
+
+Theory of operation
+1. Everything that a session runs is one service task, in a scope that is shielded from the moment when the connection
+   stands. An outer cancellation therefore reaches the body first: its ``finally`` blocks still have a working session.
+   Leaving the body gives that scope a deadline, so exit is bounded.
+2. The service tasks never raise into the nursery. A guard keeps the first failure; the body's own exception is kept
+   aside as well; both are raised after the nursery has closed, one of them, bare. So nothing of ours is ever in a
+   group.
+3. A lost connection ends the feeds and is raised once: by whoever comes first, a consumer at the end of its feed, a
+   call that needs the connection, or else the exit. Any other failure of a service task is a bug of ours or of a user's
+   callable: it cancels the body and comes out of the exit.
+4. On the way out: new commands are refused, tools cancelled, the reader stopped, a running response cancelled, the
+   outbox written out, the close frame exchanged, the connection dropped, the feeds ended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Literal
+
+import attrs
+import trio
+
+from trealtime._core.commands import CancelResponse, Command, Disconnect
+from trealtime.events import LimitUse
+from trealtime._core.limits import session_over
+from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
+from trealtime.protocol.codec import encode, encode_append
+from trealtime._session.driver import Carrier
+from trealtime._session.send_queue import MicrophoneAudio
+from trealtime._session.outcome import CloseOutcome
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+
+__all__ = ["Lifetime"]
+
+State = Literal["new", "opening", "open", "closing", "closed"]
+
+_MARGIN_S = 1.0
+"""What the last resort, dropping everything, may take on top of the close timeout."""
+
+
+@attrs.define(eq=False)
+class Lifetime:
+    """Carries one session from entry to exit."""
+
+    _carrier: Carrier
+    _close_timeout_s: float
+    state: State = attrs.field(default="new", init=False)
+    outcome: CloseOutcome | None = attrs.field(default=None, init=False)
+    on_wind_down: Callable[[float], None] = attrs.field(default=lambda _deadline: None, init=False)
+    """Called when the session begins to end, with the time until which tools may finish."""
+
+    on_tools_ended: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    """Called when it ends and no tool runs any more, or has run on for too long."""
+
+    limit: LimitUse | None = attrs.field(default=None, init=False)
+    """The limit that the session has reached."""
+
+    _wire: Wire | None = attrs.field(default=None, init=False)
+    _lost: bool = attrs.field(default=False, init=False)
+    _unseen: bool = attrs.field(default=False, init=False)
+    """Nobody has been told of the loss yet."""
+
+    _disconnected: bool = attrs.field(default=False, init=False)
+    _bug: BaseException | None = attrs.field(default=None, init=False)
+    _body: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _services: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _reader: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _tools: trio.Nursery | None = attrs.field(default=None, init=False)
+    _tools_done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _written: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _finished: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    # ---- the body's side -----------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def run(
+        self,
+        connection: AbstractAsyncContextManager[Wire],
+        opening: Command,
+        become_ready: Callable[[], Awaitable[None]],
+    ) -> AsyncIterator[None]:
+        """Open, hold and close the session around a body.
+
+        Entering `connection` connects. `opening` is given to the core before the first message is read.
+        `become_ready` runs when the connection stands; the body begins when it has returned.
+        """
+        self.state = "opening"
+        error: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                with self._body:
+                    await nursery.start(self._serve, connection, opening)
+                    await become_ready()
+                    # The connection may have gone in the very step that made the session ready: then it is not open.
+                    self.state = "closing" if self._stopping.is_set() else "open"
+                    yield
+            except BaseException as raised:  # noqa: BLE001
+                # Kept aside, raised again below: raised in here it would come out in a group.
+                error = raised
+            if self.state == "opening" and isinstance(error, trio.Cancelled):
+                self._services.cancel()
+            self.stop()
+            # Bounded: `stop` has given the services a deadline. Nothing but them can be waited for here.
+            with trio.CancelScope(shield=True):
+                await self._finished.wait()
+        self.state = "closed"
+        try:
+            self._raise(error)
+        finally:
+            # The traceback of an exception holds this frame: without this they keep each other alive.
+            del error
+
+    def _raise(self, error: BaseException | None) -> None:
+        """Raise what the whole lifetime comes to: one exception, bare, or none."""
+        lost = self._take_loss()
+        if self._bug is not None and (error is None or isinstance(error, trio.Cancelled)):
+            raise self._bug
+        if error is None:
+            if lost is not None:
+                raise lost
+            return
+        other = lost if self._bug is None else self._bug
+        if other is not None and not isinstance(error, trio.Cancelled):
+            error.add_note(f"Meanwhile the session had failed: {type(other).__name__}: {other}")
+        raise error
+
+    def stop(self) -> None:
+        """Begin to end the session; nothing new is accepted from now on. Idempotent."""
+        if self._stopping.is_set():
+            return
+        if self.state == "open":
+            self.state = "closing"
+        self._services.deadline = trio.current_time() + self._close_timeout_s + _MARGIN_S
+        self._stopping.set()
+
+    async def stop_at_limit(self, limit: LimitUse, grace_s: float) -> None:
+        """End the session when what the agent says has been heard, at the latest after `grace_s`."""
+        self.limit = limit
+        with trio.move_on_after(grace_s):
+            await self._carrier.wait_for_playback()
+        self.stop()
+
+    async def wait_finished(self) -> None:
+        """Wait until the connection is closed and every service task has ended."""
+        await self._finished.wait()
+
+    # ---- what others ask -----------------------------------------------------------------------------------------
+
+    def check_open(self) -> None:
+        """Raise `SessionNotOpen`, `SessionClosed`, or `ConnectionLost`, unless the session is open."""
+        if self.state == "open":
+            return
+        if self.state in ("new", "opening"):
+            raise SessionNotOpen("this session is not open: use it inside `async with session:`")
+        if self._lost and self.state != "closed":
+            raise self._loss()
+        raise self._closed_error()
+
+    def check_entered(self) -> None:
+        """Raise `SessionNotOpen` if nobody has begun to open the session: then it has no end to wait for."""
+        if self.state == "new":
+            raise SessionNotOpen("this session was never entered, there is nothing to close")
+
+    def end_of_feed(self) -> Exception | None:
+        """What a consumer gets that has come to the end of its feed: the loss, if it is the first, else nothing."""
+        return self._take_loss()
+
+    def own(self, error: Exception) -> Exception:
+        """The exception to raise from a call whose ticket was settled with `error`.
+
+        Every call that a lost connection has left without an answer raises; each gets an exception of its own.
+        """
+        return self._loss() if self._lost and isinstance(error, ConnectionLost) else error
+
+    def start_tool(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Run a tool worker in the session's nursery for tools. False: the session is ending, and no tool begins."""
+        if self._stopping.is_set():
+            return False
+        assert self._tools is not None
+        self._tools.start_soon(self._guard, work)
+        return True
+
+    def wire_statistics(self) -> WireStatistics:
+        """Counters of the connection, also of one that is gone."""
+        return self._wire.statistics() if self._wire is not None else WireStatistics()
+
+    # ---- the service task ----------------------------------------------------------------------------------------
+
+    async def _serve(
+        self,
+        connection: AbstractAsyncContextManager[Wire],
+        opening: Command,
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        opened = False
+        try:
+            with self._services:
+                async with connection as self._wire, trio.open_nursery() as nursery:
+                    self._carrier.command(opening)
+                    await nursery.start(self._host_tools)
+                    nursery.start_soon(self._guard, self._write)
+                    nursery.start_soon(self._guard, self._read)
+                    nursery.start_soon(self._guard, self._carrier.keep_deadlines)
+                    task_status.started()
+                    opened = True
+                    # Not before: a cancelled entry must be able to give up connecting. One that was cancelled in
+                    # this very step has not taken this task over, and would wait for it for ever.
+                    self._services.shield = trio.current_effective_deadline() > -math.inf
+                    await self._stopping.wait()
+                    await self._guard(self._wind_down)
+                    nursery.cancel_scope.cancel()
+        except BaseException as error:
+            if not opened or isinstance(error, trio.Cancelled):
+                raise
+            self._keep(error)
+        finally:
+            self._disconnect()
+            self._finished.set()
+
+    async def _host_tools(self, *, task_status: trio.TaskStatus[None]) -> None:
+        try:
+            async with trio.open_nursery() as self._tools:
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._tools_done.set()
+
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run a service task so that nothing but cancellation comes out of it."""
+        try:
+            await work()
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            kept: BaseException | None = error
+            if isinstance(error, BaseExceptionGroup):  # a nursery of the task's own makes one of its cancellation
+                kept = error.split(trio.Cancelled)[1]
+            if kept is None:
+                raise
+            self._keep(kept)
+
+    def _keep(self, error: BaseException) -> None:
+        if self._bug is None:
+            self._bug = error
+        self._body.cancel()
+        self.stop()
+
+    async def _read(self) -> None:
+        assert self._wire is not None
+        with self._reader:
+            try:
+                while True:
+                    self._carrier.receive(await self._wire.receive())
+            except WireClosed as closed:
+                self._ended(closed)
+
+    async def _write(self) -> None:
+        assert self._wire is not None
+        outbox = self._carrier.outbox
+        try:
+            while True:
+                message = await outbox.receive()
+                await self._wire.send(
+                    encode_append(message.data) if isinstance(message, MicrophoneAudio) else encode(message)
+                )
+        except trio.EndOfChannel:
+            pass
+        except WireClosed:
+            # The reader learns the same, after the last message that came before the end, and says how it ended.
+            outbox.break_off()
+        finally:
+            self._written.set()
+
+    # ---- the end -------------------------------------------------------------------------------------------------
+
+    def _ended(self, closed: WireClosed) -> None:
+        """The connection has ended without our asking."""
+        self.outcome = CloseOutcome.of(
+            closed,
+            response_cut=self._carrier.core.response_active,
+            expired=self._carrier.expired,
+            limit=self.limit,
+        )
+        self._lost = self._unseen = self.state == "opening" or not self.outcome.clean
+        self.stop()
+        self._disconnect()
+
+    async def _wind_down(self) -> None:
+        """Close in order, within the close timeout; what is left then is dropped."""
+        assert self._wire is not None
+        assert self._tools is not None
+        with trio.move_on_after(self._close_timeout_s) as closing:
+            # Half of the time for the tools; those that take longer are not left behind, but closing goes on.
+            with trio.move_on_after(self._close_timeout_s / 2) as grace:
+                self.on_wind_down(grace.deadline)
+                self._tools.cancel_scope.cancel()
+                await self._tools_done.wait()
+            self.on_tools_ended()
+            self._reader.cancel()
+            if self.outcome is None:
+                response_cut = self._carrier.core.response_active
+                if response_cut:
+                    self._carrier.command(CancelResponse())
+                self.outcome = CloseOutcome(closed_by="client", code=1000, response_cut=response_cut, limit=self.limit)
+            self._carrier.outbox.close()
+            await self._written.wait()
+            await self._wire.aclose(1000)
+        if closing.cancelled_caught and self.outcome is not None and self.outcome.closed_by == "client":
+            reason = f"the server took nothing within {self._close_timeout_s:g} s, the connection was dropped"
+            self.outcome = attrs.evolve(self.outcome, code=1006, reason=reason)
+
+    def _disconnect(self) -> None:
+        """Whoever still waits for something is told that it will not come. Idempotent."""
+        if self._disconnected:
+            return
+        self._disconnected = True
+        self._carrier.outbox.break_off()
+        lost = self.outcome.as_error() if self.outcome is not None and self._lost else None
+        self._carrier.command(Disconnect(lost or self._closed_error()))
+        for feed in list(self._carrier.feeds):
+            feed.end()
+
+    def _closed_error(self) -> SessionClosed:
+        outcome = self.outcome
+        if outcome is not None and outcome.closed_by == "server":
+            why = f": {outcome.reason}" if outcome.reason else ""
+            return SessionClosed(f"this session is over: the server closed it with code {outcome.code}{why}")
+        if self.limit is not None:
+            return session_over(self.limit)
+        return SessionClosed("this session is closed")
+
+    def _loss(self) -> ConnectionLost:
+        """The loss, for somebody who sees it now."""
+        assert self.outcome is not None
+        self._unseen = False
+        return self.outcome.as_error()
+
+    def _take_loss(self) -> ConnectionLost | None:
+        return self._loss() if self._unseen else None

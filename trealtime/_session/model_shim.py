@@ -1,0 +1,101 @@
+"""``session.model.send_event(...)``: what programs written for the OpenAI Agents SDK send past its session.
+
+Everything here has a method of `RealtimeSession` that does the same, which new programs call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trealtime.protocol.user_input import UserInput
+from trealtime._session.agent_settings import SettingsInput
+from trealtime._session.audio_input import AudioData
+
+if TYPE_CHECKING:
+    from trealtime._session.session import RealtimeSession
+
+__all__ = [
+    "RealtimeModelSendAudio",
+    "RealtimeModelSendEvent",
+    "RealtimeModelSendInterrupt",
+    "RealtimeModelSendRawMessage",
+    "RealtimeModelSendSessionUpdate",
+    "RealtimeModelSendUserInput",
+    "SessionModel",
+]
+
+
+@attrs.frozen
+class RealtimeModelSendRawMessage:
+    """`RealtimeSession.send_raw`: ``{"type": ..., "other_data": {...}}``."""
+
+    message: Mapping[str, Any]
+
+
+@attrs.frozen
+class RealtimeModelSendUserInput:
+    """`RealtimeSession.send_message`."""
+
+    user_input: UserInput
+
+
+@attrs.frozen
+class RealtimeModelSendAudio:
+    """`RealtimeSession.send_audio`."""
+
+    audio: AudioData
+    commit: bool = attrs.field(default=False, kw_only=True)
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeModelSendInterrupt:
+    """`RealtimeSession.interrupt`, or `RealtimeSession.cancel_response` when a response is named."""
+
+    response_id: str | None = None
+    force_response_cancel: bool = False
+    """Taken and not needed: an interrupt always cancels what the server does not cancel by itself."""
+
+
+@attrs.frozen
+class RealtimeModelSendSessionUpdate:
+    """`RealtimeSession.update_settings`."""
+
+    session_settings: SettingsInput
+
+
+RealtimeModelSendEvent = (
+    RealtimeModelSendRawMessage
+    | RealtimeModelSendUserInput
+    | RealtimeModelSendAudio
+    | RealtimeModelSendInterrupt
+    | RealtimeModelSendSessionUpdate
+)
+
+
+@attrs.frozen(eq=False)
+class SessionModel:
+    """The connection of a session, as far as programs for the SDK reach for it."""
+
+    _session: RealtimeSession[Any]
+
+    async def send_event(self, event: RealtimeModelSendEvent) -> None:
+        """Do what `event` says; waits and raises as the session's method of that name."""
+        session = self._session
+        match event:
+            case RealtimeModelSendRawMessage():
+                await session.send_raw(event.message)
+            case RealtimeModelSendUserInput():
+                await session.send_message(event.user_input)
+            case RealtimeModelSendAudio():
+                await session.send_audio(event.audio, commit=event.commit)
+            case RealtimeModelSendInterrupt(response_id=None):
+                await session.interrupt()
+            case RealtimeModelSendInterrupt():
+                await session.cancel_response(event.response_id)
+            case RealtimeModelSendSessionUpdate():
+                await session.update_settings(event.session_settings)
+            case _:
+                raise TypeError(f"send_event takes one of the RealtimeModelSend... values, got {event!r}")

@@ -1,0 +1,78 @@
+"""What a session tells the server first: the agent and all layers of settings as one ``session.update``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import FunctionTool
+from trealtime.protocol.session_payload import initial_session_payload
+from trealtime.protocol.settings import SessionSettings
+from trealtime.protocol.validation import NOT_SET
+from trealtime._session.agent_settings import AgentSettings, settings_of
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.transport.models import (
+    DEFAULT_MODEL_NAME,
+    ConnectionTarget,
+    OpenAIRealtimeWebSocketModel,
+    RealtimeModel,
+)
+
+__all__ = ["Opening", "connection_target", "default_model_name", "opening"]
+
+
+@attrs.frozen(kw_only=True)
+class Opening:
+    """The first ``session.update``, and what the agent makes of the session."""
+
+    own: AgentSettings
+    payload: Mapping[str, Any]
+
+
+async def opening(
+    agent: RealtimeAgent[Any],
+    context: RunContext[Any],
+    run: RealtimeRunConfig,
+    model: RealtimeModelConfig,
+    *,
+    model_name: str | None,
+    served: Sequence[FunctionTool] = (),
+) -> Opening:
+    """Put the layers together, as `settings_of` does, and raise what it raises.
+
+    `model_name` is sent when no layer names a model. `served` are the tools of the agent's MCP servers.
+    """
+    own = await settings_of(agent, context, run, model, served=served, opening=True)
+    payload = initial_session_payload(
+        own.wired,
+        model_name=model_name,
+        formats_defaulted=model.call_id is NOT_SET,
+        tracing_disabled=run.tracing_disabled,
+    )
+    return Opening(own=own, payload=payload)
+
+
+def connection_target(model: RealtimeModelConfig, settings: SessionSettings) -> ConnectionTarget:
+    """What the model is asked to connect to."""
+    return ConnectionTarget(
+        model_name=given_or(settings.model_name, None),
+        api_key=given_or(model.api_key, None),
+        url=given_or(model.url, None),
+        headers=given_or(model.headers, None),
+        call_id=given_or(model.call_id, None),
+    )
+
+
+def default_model_name(model: RealtimeModel, config: RealtimeModelConfig) -> str | None:
+    """The name to send when nobody names a model; None where the address or the deployment has chosen one already."""
+    chosen = config.url is not NOT_SET or config.call_id is not NOT_SET
+    return DEFAULT_MODEL_NAME if isinstance(model, OpenAIRealtimeWebSocketModel) and not chosen else None
+
+
+def given_or(value: Any, default: Any) -> Any:
+    """`value`, or `default` where it was not given."""
+    return default if value is NOT_SET else value

@@ -1,0 +1,172 @@
+"""What a session is made of, and who tells whom.
+
+The core decides; the carrier brings what it decided to the part whose work it is. Which part that is stands here, in
+`SessionParts._connect`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import RunContext
+from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.conversation import Conversation
+from trealtime._core.effects import FunctionCall
+from trealtime.events import EventInfo, LimitUse
+from trealtime._core.handoffs import AgentSwitch
+from trealtime._core.ids import IdSource
+from trealtime.mcp.connections import Connections
+from trealtime.protocol.validation import NOT_SET
+from trealtime._session import config
+from trealtime._session.approval_handler import ApprovalWorkers
+from trealtime._session.asking import Asking
+from trealtime._session.attachments import Attachments
+from trealtime._session.driver import Carrier
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.endpoint_output import EVENTS
+from trealtime._session.subscriptions import Feeds
+from trealtime._session.guardrail_runner import GuardrailWorkers, guardrail_policy
+from trealtime._session.agent_switch import Agents
+from trealtime._session.hooks import HookCalls
+from trealtime._session.lifetime import Lifetime
+from trealtime._session.listening import Listening
+from trealtime._session.mcp import SessionMCPServers
+from trealtime._session.send_queue import Outbox
+from trealtime._session.statistics import SessionStatistics
+from trealtime._session.tool_runner import ToolWorkers
+from trealtime._session.pending_reply import Tickets
+from trealtime.transport.models import RealtimeModel
+
+__all__ = ["SessionParts"]
+
+
+class SessionParts:
+    """The parts of one session, made and connected. Raises `SettingsError` for either config."""
+
+    run: RealtimeRunConfig
+    config: RealtimeModelConfig
+    ids: IdSource
+    guardrails: GuardrailPolicy
+    carrier: Carrier
+    lifetime: Lifetime
+    asking: Asking
+    feeds: Feeds
+    servers: SessionMCPServers
+    agents: Agents
+    hooks: HookCalls
+    attachments: Attachments
+    listening: Listening
+
+    def __init__(
+        self,
+        model: RealtimeModel,
+        agent: RealtimeAgent[Any],
+        context: object,
+        *,
+        model_config: RealtimeModelConfig | Mapping[str, Any] | None,
+        run_config: RealtimeRunConfig | Mapping[str, Any] | None,
+        rng: random.Random | None,
+    ) -> None:
+        self.model = model
+        self.run = run = config.run_config(run_config)
+        self.config = config.model_config(model_config)
+        self.context: RunContext[Any] = RunContext(context)
+        self.ids = IdSource(rng) if rng is not None else IdSource()
+        self.guardrails = guardrail_policy(run, agent)
+        self._tracker = None if self.config.playback_tracker is NOT_SET else self.config.playback_tracker
+        info = EventInfo(self.context)
+        core = Conversation(
+            agent=agent,
+            info=info,
+            ids=self.ids,
+            position=self._tracker.position if self._tracker is not None else None,
+            barge_in=run.barge_in,
+            raw_events=run.raw_events,
+            cancel_grace_s=run.cancel_grace_s,
+            response_timeout_s=run.response_timeout_s,
+            after_tool=run.after_tool,
+            approval_timeout_s=run.approval_timeout_s,
+            max_open_calls=run.max_open_calls,
+            guardrails=self.guardrails,
+            prices=run.prices,
+            limits=run.limits,
+        )
+        outbox = Outbox(audio_bound_s=run.input_buffer_s, event_bound=run.outbox_events)
+        self.carrier = carrier = Carrier(core, outbox, Tickets(lambda: self.ids.next("ticket")))
+        self.lifetime = lifetime = Lifetime(carrier, run.close_timeout_s)
+        self.asking = Asking(carrier, lifetime)
+        self.feeds = Feeds(carrier, lifetime, run)
+        self.servers = SessionMCPServers(carrier, lifetime, info, Connections(run.close_timeout_s / 2))
+        self.agents = Agents(carrier, lifetime, info, run, self.config, self.servers)
+        self.hooks = HookCalls(run.hooks, info, run.close_timeout_s / 2)
+        self.attachments = Attachments(
+            carrier,
+            lifetime,
+            lambda: self.feeds.new("an endpoint", types=EVENTS, playback=False, tells_loss=False),
+            close_timeout_s=run.close_timeout_s / 2,
+            tracked=self._tracker is not None,
+        )
+        self.listening = Listening(
+            self.feeds.new("the session's feed", unread_s=run.unread_buffer_s),
+            lambda: self.feeds.new("another loop over the session"),
+        )
+        self._tools = ToolWorkers(carrier, lifetime, info, run)
+        self._approvals = ApprovalWorkers(carrier, lifetime, info, run.approval_handler, threads=run.tool_concurrency)
+        self._checks = GuardrailWorkers(carrier, lifetime, info, run.guardrails_settings)
+        self._connect(agent)
+
+    def statistics(self) -> SessionStatistics:
+        """See `RealtimeSession.statistics`."""
+        carrier = self.carrier
+        return SessionStatistics(
+            conversation=carrier.core.counters(),
+            outbox=carrier.outbox.statistics(),
+            feeds=tuple(feed.statistics() for feed in carrier.feeds),
+            guardrails=carrier.core.guardrail_counters(),
+            wire=self.lifetime.wire_statistics(),
+            attachments=self.attachments.statistics(),
+            tools_active=self._tools.active + carrier.core.handing_over,
+            approvals_pending=len(carrier.core.pending_approvals),
+            questions_open=len(carrier.tickets),
+        )
+
+    # ---- who tells whom ------------------------------------------------------------------------------------------
+
+    def _connect(self, agent: RealtimeAgent[Any]) -> None:
+        carrier, lifetime = self.carrier, self.lifetime
+        carrier.on_call = self._call
+        carrier.on_cancel_call = self._tools.cancel
+        carrier.on_ask = self._approvals.start
+        carrier.on_withdraw = self._approvals.cancel
+        carrier.on_check = self._checks.start
+        carrier.on_cancel_checks = self._checks.cancel
+        carrier.on_switched = self._switched
+        carrier.on_limit = self._reached
+        if self._tracker is not None:
+            carrier.on_playback_reset = self._tracker.on_interrupted
+            carrier.on_output_format = self._tracker.set_audio_format
+        lifetime.on_wind_down = self._tools.wind_down
+        lifetime.on_tools_ended = self.servers.close
+        self.servers.on_change = self.agents.renew_served
+        self._listen_for(agent)
+
+    def _call(self, call: FunctionCall) -> None:
+        if not self.agents.take(call):
+            self._tools.start(call)
+
+    def _switched(self, switch: AgentSwitch) -> None:
+        self.agents.switched(switch)
+        self._listen_for(switch.agent)
+        self.hooks.switched(switch)
+
+    def _listen_for(self, agent: RealtimeAgent[Any]) -> None:
+        """From the first agent with hooks on, somebody wants to know."""
+        if self.run.hooks is not None or agent.hooks is not None:
+            self.carrier.on_emit = self.hooks.note
+
+    def _reached(self, limit: LimitUse) -> None:
+        self.lifetime.start_tool(partial(self.lifetime.stop_at_limit, limit, self.run.limits.grace_s))

@@ -1,0 +1,101 @@
+"""The runner: makes sessions of one agent."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Generic
+
+import trio
+
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import ContextT
+from trealtime._session import config as configs
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.session import RealtimeSession
+from trealtime.transport.models import OpenAIRealtimeWebSocketModel, RealtimeModel
+
+__all__ = ["RealtimeRunner", "serve_realtime_session"]
+
+
+class RealtimeRunner(Generic[ContextT]):
+    """Makes sessions with `starting_agent`, as many as wanted and side by side.
+
+    `model` says where to connect (by default OpenAI's service; see `trealtime.transport.models`), `config` how sessions
+    behave: a `RealtimeRunConfig` or a mapping with its keys. `rng` makes the ids of its sessions repeatable. Raises
+    `SettingsError` with every problem of `config`.
+    """
+
+    def __init__(
+        self,
+        starting_agent: RealtimeAgent[ContextT],
+        *,
+        model: RealtimeModel | None = None,
+        config: RealtimeRunConfig | Mapping[str, Any] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        if not isinstance(starting_agent, RealtimeAgent):
+            raise TypeError(f"starting_agent must be a RealtimeAgent, got {type(starting_agent).__name__}")
+        self._agent = starting_agent
+        self._model = model if model is not None else OpenAIRealtimeWebSocketModel()
+        self._config = configs.run_config(config)
+        self._rng = rng
+
+    async def run(
+        self,
+        *,
+        context: ContextT | None = None,
+        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+    ) -> RealtimeSession[ContextT]:
+        """A session, built and not opened: ``async with session:`` connects. One checkpoint.
+
+        `context` reaches every tool and event; `model_config` says how this session connects. Raises `SettingsError`.
+        """
+        session = self._build(context, model_config)
+        await trio.lowlevel.checkpoint()
+        return session
+
+    @asynccontextmanager
+    async def session(
+        self,
+        *,
+        context: ContextT | None = None,
+        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[RealtimeSession[ContextT]]:
+        """A session that is open in the block: ``async with runner.session() as session``. Arguments as in `run`.
+
+        Waits, raises and is cancelled as entering and leaving a `RealtimeSession`.
+        """
+        async with self._build(context, model_config) as session:
+            yield session
+
+    def _build(
+        self, context: ContextT | None, model_config: RealtimeModelConfig | Mapping[str, Any] | None
+    ) -> RealtimeSession[ContextT]:
+        return RealtimeSession(
+            self._model,
+            self._agent,
+            context,
+            model_config=model_config,
+            run_config=self._config,
+            rng=self._rng,
+        )
+
+
+async def serve_realtime_session(
+    runner: RealtimeRunner[ContextT],
+    *,
+    context: ContextT | None = None,
+    model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+    task_status: trio.TaskStatus[RealtimeSession[ContextT]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Hold a session in a nursery of yours: ``session = await nursery.start(serve_realtime_session, runner)``.
+
+    It returns when the session ends: by ``await session.close()``, at a limit, or because the server closed it in
+    order. Cancelling it closes the session. `ConnectionLost` comes out of here if nobody else has been told; so does
+    what opening raises.
+    """
+    async with runner.session(context=context, model_config=model_config) as session:
+        task_status.started(session)
+        await session.wait_closed()

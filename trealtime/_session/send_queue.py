@@ -1,0 +1,190 @@
+"""The outbox: what waits to be written to the connection.
+
+Theory of operation
+1. Two lanes. Urgent events (cancel, truncate, clear) leave before anything else; the rest leaves in the order in
+   which it came, so that ``append ... commit ... create`` stays a sequence.
+2. Only the writer task takes from it. Everybody else enqueues, which is synchronous, so that a cancelled call has
+   either queued its event whole or not at all and never leaves half a frame on the wire.
+3. Callers wait *before* they enqueue, for room of their kind: microphone audio is bounded in seconds, other events are
+   counted. What the conversation itself sends (`Outbox.put`) never waits: it runs inside the reader.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime._session.wakeup import Sleeper
+
+__all__ = ["MicrophoneAudio", "Outbox", "OutboxStatistics", "OutgoingMessage"]
+
+
+@attrs.frozen
+class MicrophoneAudio:
+    """A piece of input audio on its way out, in the input format; it becomes an ``input_audio_buffer.append``."""
+
+    data: bytes
+
+
+OutgoingMessage = MicrophoneAudio | Mapping[str, Any]
+"""What the outbox holds: input audio, or a client event in wire shape."""
+
+
+@attrs.frozen(kw_only=True)
+class OutboxStatistics:
+    """What an outbox holds and has held. Times are seconds of audio."""
+
+    audio_queued_s: float
+    audio_peak_s: float
+    events_queued: int
+    events_peak: int
+    audio_refused: int
+    """Chunks that `RealtimeSession.send_audio_nowait` did not take because the bound was reached."""
+    taken: int
+    """Messages that the writer has taken."""
+
+
+class Outbox(trio.abc.SendChannel[OutgoingMessage]):
+    """A two-lane queue with the interface of a memory channel's send side, and `receive` for the one writer.
+
+    `audio_bound_s` is how much input audio may wait before `send` of audio waits, `event_bound` how many other events.
+    """
+
+    def __init__(self, *, audio_bound_s: float = 2.0, event_bound: int = 256) -> None:
+        self.audio_format: AudioFormat = PCM16_24K
+        self._audio_bound_s = audio_bound_s
+        self._event_bound = event_bound
+        self._urgent: deque[OutgoingMessage] = deque()
+        self._fifo: deque[OutgoingMessage] = deque()
+        self._audio_bytes = 0
+        self._audio_peak_s = 0.0
+        self._events = 0
+        self._events_peak = 0
+        self._refused = 0
+        self._taken = 0
+        self._closed = False
+        self._broken = False
+        self._writer = Sleeper()
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    # ---- in ------------------------------------------------------------------------------------------------------
+
+    def put(self, message: OutgoingMessage, *, urgent: bool = False) -> None:
+        """Queue a message now, bound or no bound. On an outbox that is closed or broken it is dropped."""
+        if self._closed or self._broken:
+            return
+        if isinstance(message, MicrophoneAudio):
+            self._audio_bytes += len(message.data)
+            self._audio_peak_s = max(self._audio_peak_s, self._audio_queued_s)
+        else:
+            self._events += 1
+            self._events_peak = max(self._events_peak, self._events)
+        (self._urgent if urgent else self._fifo).append(message)
+        self._writer.wake()
+
+    async def send(self, value: OutgoingMessage) -> None:
+        """Queue a message once there is room for its kind.
+
+        If cancelled, nothing was queued. Raises `trio.ClosedResourceError` after `close` and `trio.BrokenResourceError`
+        when the writer is gone.
+        """
+        await self.wait_for_room(audio=isinstance(value, MicrophoneAudio))
+        self.put(value)
+
+    async def wait_for_room(self, *, audio: bool = False) -> None:
+        """Wait until one more message of this kind may be queued; a checkpoint in any case.
+
+        On return nothing else has run since the room was found, so that what the caller queues now, with no
+        checkpoint in between, is within the bound. Raises as `send` does.
+        """
+        self.check_open()
+        await trio.lowlevel.checkpoint()
+        self.check_open()
+        while not self.has_room(audio=audio):
+            await self._waiting.park()
+            self.check_open()
+
+    def has_room(self, *, audio: bool = False) -> bool:
+        """Whether a message of this kind would be taken without waiting."""
+        if audio:
+            return self._audio_queued_s <= self._audio_bound_s
+        return self._events <= self._event_bound
+
+    def refuse_audio(self) -> None:
+        """Count a chunk that was given up because there was no room."""
+        self._refused += 1
+
+    def check_open(self) -> None:
+        """Raise if nothing can be queued any more."""
+        if self._closed:
+            raise trio.ClosedResourceError("this outbox is closed")
+        if self._broken:
+            raise trio.BrokenResourceError("the connection of this outbox has ended")
+
+    # ---- out -----------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> OutgoingMessage:
+        """The next message to write: urgent ones first. For the writer only.
+
+        Raises `trio.EndOfChannel` once the outbox is closed and empty. It is a checkpoint only when it has to wait: the
+        write that follows is one.
+        """
+        while not (self._urgent or self._fifo):
+            if self._closed or self._broken:
+                raise trio.EndOfChannel
+            await self._writer.sleep()
+        message = (self._urgent or self._fifo).popleft()
+        if isinstance(message, MicrophoneAudio):
+            self._audio_bytes -= len(message.data)
+        else:
+            self._events -= 1
+        self._taken += 1
+        if self._waiting:
+            self._waiting.unpark_all()
+        return message
+
+    # ---- end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take nothing more; what is queued will still be written. Idempotent."""
+        self._closed = True
+        self._wake_all()
+
+    def break_off(self) -> None:
+        """The writer is gone: drop what is queued. Idempotent."""
+        self._broken = True
+        self._urgent.clear()
+        self._fifo.clear()
+        self._audio_bytes = self._events = 0
+        self._wake_all()
+
+    async def aclose(self) -> None:
+        """As `close`, and a checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def _wake_all(self) -> None:
+        self._waiting.unpark_all()
+        self._writer.wake()
+
+    # ---- figures -------------------------------------------------------------------------------------------------
+
+    @property
+    def _audio_queued_s(self) -> float:
+        return self.audio_format.duration_ms(self._audio_bytes) / 1000
+
+    def statistics(self) -> OutboxStatistics:
+        """What it holds and has held."""
+        return OutboxStatistics(
+            audio_queued_s=self._audio_queued_s,
+            audio_peak_s=self._audio_peak_s,
+            events_queued=self._events,
+            events_peak=self._events_peak,
+            audio_refused=self._refused,
+            taken=self._taken,
+        )

@@ -1,0 +1,402 @@
+"""The mailbox: feeds of session events, each bounded, each with its own reader.
+
+Theory of operation
+1. The session puts, and never waits; one consumer takes. A feed is a memory channel with a policy around it.
+2. Audio is bounded in seconds, all other events in number. What happens at the bound is the overflow policy: ``"fail"``
+   empties the feed and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` sheds from the old end and leaves
+   one `RealtimeAudioDropped` where audio was, counted.
+3. A feed that nobody has read yet (`unread`) sheds, whatever its policy: a session that nobody iterates neither fails
+   nor grows. It turns to its policy when somebody begins to read.
+4. An event sits in a one-element list, its slot. Removing it from the middle of the queue (an interrupt, shed audio)
+   means emptying the slot, which costs nothing however long the queue is; empty slots are swept out when they are the
+   majority.
+5. Of queued ``history_updated`` events only the newest few are kept: each holds the whole history, the newer says all.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Final, Literal, Self, get_args
+
+import attrs
+import trio
+
+from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.events import (
+    RealtimeAudio,
+    RealtimeAudioDropped,
+    RealtimeSessionEvent,
+)
+from trealtime.errors import SlowConsumer
+from trealtime._session.wakeup import Sleeper
+
+__all__ = ["EVENT_TYPES", "Feed", "FeedStatistics", "Overflow", "check_event_types"]
+
+Overflow = Literal["fail", "drop_oldest_audio"]
+
+EVENT_TYPES: Final[tuple[str, ...]] = tuple(
+    str(attrs.fields_dict(event_class)["type"].default) for event_class in get_args(RealtimeSessionEvent)
+)
+"""The type strings of all session events."""
+
+HISTORY_SNAPSHOTS: Final = 64
+"""How many unread ``history_updated`` events a feed keeps."""
+
+_Slot = list[RealtimeSessionEvent | None]
+
+
+def check_event_types(types: Collection[str]) -> frozenset[str] | None:
+    """The filter for a feed; None (all events) when no type is named. Raises `ValueError` for an unknown type."""
+    for name in types:
+        if name not in EVENT_TYPES:
+            close = difflib.get_close_matches(str(name), EVENT_TYPES, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"unknown event type {name!r}{hint} Allowed: {', '.join(EVENT_TYPES)}")
+    return frozenset(types) or None
+
+
+@attrs.frozen(kw_only=True)
+class FeedStatistics:
+    """What one feed holds and has held. Times are seconds of audio."""
+
+    name: str
+    events_queued: int
+    events_peak: int
+    """Events other than audio: the most that waited at once."""
+    audio_queued_s: float
+    audio_peak_s: float
+    taken: int
+    audio_dropped_s: float
+    """Audio shed by the overflow policy, or because nobody read."""
+    audio_purged_s: float
+    """Audio taken out by interrupts."""
+    events_dropped: int
+    history_superseded: int
+    """Unread ``history_updated`` events that newer ones made pointless."""
+
+
+class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
+    """A bounded channel of session events with one reader; made by `RealtimeSession.subscribe`.
+
+    Iterate it (``async for event in feed``), or call `receive` and `receive_nowait`. It ends when the session ends:
+    then `trio.EndOfChannel`, or once the `ConnectionLost` that nobody has seen yet. Close it by leaving ``with feed``
+    or ``async with feed``; leaving is no checkpoint, so that it never replaces an exception on its way out.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "feed",
+        types: frozenset[str] | None = None,
+        buffer_s: float = 600.0,
+        buffer_events: int = 10_000,
+        overflow: Overflow = "fail",
+        unread_s: float | None = None,
+        responses: list[str] | None = None,
+        audio_format: AudioFormat = PCM16_24K,
+        on_taken: Callable[[RealtimeAudio], None] | None = None,
+        on_shed: Callable[[RealtimeAudio], None] | None = None,
+        on_end: Callable[[], Exception | None] | None = None,
+        on_close: Callable[[Feed], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.responses = responses
+        """When not None: only events of these responses come in. One, or a few when tools were called."""
+
+        self.on_put: Callable[[RealtimeSessionEvent], None] | None = None
+        """Sees every event that passes the filters, before it is queued."""
+
+        self.on_overflow: Callable[[], None] | None = None
+        """Told when the feed has failed; the consumer learns it when it next takes something."""
+
+        self.unread: bool = unread_s is not None
+        """Nobody has read yet: shed audio beyond `unread_s`, raise nothing, report no shed audio as lost."""
+        self._types = types
+        self._buffer_s = buffer_s
+        self._unread_s = buffer_s if unread_s is None else unread_s
+        self._buffer_events = buffer_events
+        self._overflow: Overflow = overflow
+        self._on_taken = on_taken
+        self._on_shed = on_shed
+        self._on_end = on_end
+        self._on_close = on_close
+        self._queue: deque[_Slot] = deque()
+        self._audio: deque[_Slot] = deque()
+        self._snapshots: deque[_Slot] = deque()
+        self._marker: _Slot | None = None
+        self._events = 0
+        self._closed = False
+        self._ended = False
+        self._failure: SlowConsumer | None = None
+        self._sleeper = Sleeper()
+        self._audio_bytes = 0
+        self._audio_bytes_peak = 0
+        self._events_peak = 0
+        self._taken = 0
+        self._dropped_bytes = 0
+        self._purged_bytes = 0
+        self._events_dropped = 0
+        self._superseded = 0
+        self.use_format(audio_format)
+
+    # ---- in: the session's side, all of it synchronous -----------------------------------------------------------
+
+    def put(self, event: RealtimeSessionEvent) -> None:
+        """Queue an event if it passes the filters; past the bound, do what the policy says."""
+        kind = event.type
+        if self._types is not None and kind not in self._types:
+            return
+        if self.responses is not None and getattr(event, "response_id", None) not in self.responses:
+            return
+        if self._closed or self._ended or self._failure is not None:
+            return
+        if self.on_put is not None:
+            self.on_put(event)
+        slot: _Slot = [event]
+        self._queue.append(slot)
+        if event.type == "audio":
+            self._audio.append(slot)
+            self._audio_bytes += len(event.audio.data)
+            if self._audio_bytes > self._audio_bytes_peak:
+                self._audio_bytes_peak = self._audio_bytes
+            if self._audio_bytes > self._audio_bound:
+                self._overflowed()
+        else:
+            self._events += 1
+            self._events_peak = max(self._events_peak, self._events)
+            if kind == "history_updated":
+                self._supersede(slot)
+            if self._events > self._buffer_events:
+                self._overflowed()
+        self._sleeper.wake()
+
+    def purge(self, response_id: str) -> None:
+        """Throw away the queued audio of one response."""
+        kept: deque[_Slot] = deque()
+        for slot in self._audio:
+            event = slot[0]
+            assert isinstance(event, RealtimeAudio)
+            if event.audio.response_id == response_id:
+                slot[0] = None
+                self._audio_bytes -= len(event.audio.data)
+                self._purged_bytes += len(event.audio.data)
+            else:
+                kept.append(slot)
+        self._audio = kept
+        self._sweep()
+
+    def end(self) -> None:
+        """Nothing more will come: the consumer gets what is queued, then the end."""
+        self._ended = True
+        self._sleeper.wake()
+
+    def begin(self) -> None:
+        """Somebody reads now: from here on the overflow policy holds."""
+        if self.unread:
+            self.unread = False
+            self.use_format(self.audio_format)
+
+    def use_format(self, audio_format: AudioFormat) -> None:
+        """The format of the audio to come, in which the bound is counted."""
+        self.audio_format = audio_format
+        bound_s = self._unread_s if self.unread else self._buffer_s
+        self._audio_bound = audio_format.bytes_for_ms(bound_s * 1000)
+
+    # ---- out: the consumer's side --------------------------------------------------------------------------------
+
+    def receive_nowait(self) -> RealtimeSessionEvent:
+        """The next event, without waiting.
+
+        Raises `trio.WouldBlock` when there is none now; `trio.EndOfChannel` (or once the session's unseen failure) when
+        there will be none; `SlowConsumer` when this feed overflowed; `trio.ClosedResourceError` when it was closed.
+        """
+        if self._closed:
+            raise trio.ClosedResourceError("this feed is closed")
+        self.begin()
+        if self._failure is not None:
+            raise self._failure
+        queue = self._queue
+        while queue:
+            slot = queue.popleft()
+            event = slot[0]
+            if event is None:
+                continue
+            # An emptied slot tells whoever still refers to it (the marker, the snapshots) that the event is gone.
+            slot[0] = None
+            self._taken += 1
+            if event.type == "audio":
+                self._audio.popleft()
+                self._audio_bytes -= len(event.audio.data)
+                if self._on_taken is not None:
+                    self._on_taken(event)
+            else:
+                self._events -= 1
+            return event
+        if not self._ended:
+            raise trio.WouldBlock
+        error = self._on_end() if self._on_end is not None else None
+        if error is not None:
+            raise error
+        raise trio.EndOfChannel
+
+    async def receive(self) -> RealtimeSessionEvent:
+        """The next event. If cancelled, no event is lost. Raises as `receive_nowait`, and waits where that would block.
+
+        A second task that waits here at the same time gets `trio.BusyResourceError`: give it a feed of its own.
+        """
+        self.begin()
+        # The checkpoint comes before the event is taken: what happens during it (an interrupt) then still counts.
+        if not self._quiet:
+            await trio.lowlevel.checkpoint()
+        while self._quiet:
+            await self._sleeper.sleep()
+        return self.receive_nowait()
+
+    @property
+    def _quiet(self) -> bool:
+        return not (self._events or self._audio or self._ended or self._closed or self._failure is not None)
+
+    def close(self) -> None:
+        """Give up this feed: what is queued is dropped, a waiting `receive` raises `trio.ClosedResourceError`.
+        Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._clear()
+        self._sleeper.wake()
+        if self._on_close is not None:
+            self._on_close(self)
+
+    async def aclose(self) -> None:
+        """As `close`, and a checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether audio waits to be taken."""
+        return bool(self._audio)
+
+    @property
+    def speaking(self) -> set[str]:
+        """The responses whose audio waits to be taken."""
+        return {event.response_id for slot in self._audio if isinstance(event := slot[0], RealtimeAudio)}
+
+    def statistics(self) -> FeedStatistics:
+        """What it holds and has held."""
+        return FeedStatistics(
+            name=self.name,
+            events_queued=self._events,
+            events_peak=self._events_peak,
+            audio_queued_s=self._seconds(self._audio_bytes),
+            audio_peak_s=self._seconds(self._audio_bytes_peak),
+            taken=self._taken,
+            audio_dropped_s=self._seconds(self._dropped_bytes),
+            audio_purged_s=self._seconds(self._purged_bytes),
+            events_dropped=self._events_dropped,
+            history_superseded=self._superseded,
+        )
+
+    # ---- bounds --------------------------------------------------------------------------------------------------
+
+    def _overflowed(self) -> None:
+        if self._overflow == "fail" and not self.unread:
+            statistics = self.statistics()
+            self._failure = SlowConsumer(
+                f"{self.name} was not read: it held {statistics.audio_queued_s:.1f} s of audio and "
+                f"{statistics.events_queued} other events, the bounds are {self._buffer_s:g} s and "
+                f"{self._buffer_events}",
+                statistics=statistics,
+            )
+            while self._audio:
+                self._report_shed(self._audio.popleft()[0])
+            self._clear()
+            if self.on_overflow is not None:
+                self.on_overflow()
+            return
+        while self._audio_bytes > self._audio_bound:
+            self._shed_audio()
+        while self._events > self._buffer_events:
+            self._drop_event()
+        self._sweep()
+
+    def _shed_audio(self) -> None:
+        slot = self._audio.popleft()
+        event = slot[0]
+        assert isinstance(event, RealtimeAudio)
+        n_bytes = len(event.audio.data)
+        dropped_ms = self.audio_format.duration_ms(n_bytes)
+        self._audio_bytes -= n_bytes
+        self._dropped_bytes += n_bytes
+        slot[0] = None
+        self._report_shed(event)
+        if self._types is not None and "audio_dropped" not in self._types:
+            return
+        marker = self._marker[0] if self._marker is not None else None
+        if (
+            self._marker is not None
+            and isinstance(marker, RealtimeAudioDropped)
+            and (marker.item_id, marker.content_index) == (event.item_id, event.content_index)
+        ):
+            self._marker[0] = attrs.evolve(marker, dropped_ms=marker.dropped_ms + dropped_ms)
+        else:
+            slot[0] = RealtimeAudioDropped(
+                item_id=event.item_id, content_index=event.content_index, dropped_ms=dropped_ms, info=event.info
+            )
+            self._marker = slot
+            self._events += 1
+
+    def _report_shed(self, event: RealtimeSessionEvent | None) -> None:
+        assert isinstance(event, RealtimeAudio)
+        if self._on_shed is not None and not self.unread:
+            self._on_shed(event)
+
+    def _drop_event(self) -> None:
+        while self._queue[0][0] is None:
+            self._queue.popleft()
+        for slot in self._queue:
+            event = slot[0]
+            if event is not None and event.type != "audio":
+                slot[0] = None
+                self._events -= 1
+                self._events_dropped += 1
+                return
+
+    def _supersede(self, newest: _Slot) -> None:
+        snapshots = self._snapshots
+        snapshots.append(newest)
+        while snapshots[0][0] is None:
+            snapshots.popleft()
+        if len(snapshots) > HISTORY_SNAPSHOTS:
+            snapshots.popleft()[0] = None
+            self._events -= 1
+            self._superseded += 1
+            self._sweep()
+
+    def _sweep(self) -> None:
+        if len(self._queue) > 2 * (self._events + len(self._audio)) + 64:
+            self._queue = deque(slot for slot in self._queue if slot[0] is not None)
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        self._audio.clear()
+        self._snapshots.clear()
+        self._marker = None
+        self._audio_bytes = self._events = 0
+
+    def _seconds(self, n_bytes: int) -> float:
+        return self.audio_format.duration_ms(n_bytes) / 1000

@@ -1,0 +1,270 @@
+"""Tool workers: each function call of the model runs in a scope of its own, and always gets an answer.
+
+A tool that raises, takes too long, is unknown or got wrong arguments neither ends the session nor leaves the model
+waiting: the model is told what went wrong and, where that is not the model's own fault, the app gets an ``error``
+event. Which calls come here, and what follows from their outputs, is the core's to say (`tool_calls`).
+
+A call is looked into first: whether the tool is there, and whether somebody has to approve it. The core says what comes
+of that (`approvals`). A call that need not wait goes on where it is; one that waits leaves, and comes back as another
+call when it has been decided. So it holds up nobody, also where calls keep their order.
+
+When the session ends every call ends: its output, if there still is one, goes nowhere. A call of a tool with
+``on_interrupt="shield"`` may finish first, until the deadline that `wind_down` sets.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.enabling import enabled
+from trealtime.tools.invocation import ToolErrorKind, ToolOutcome, format_error, invoke_tool
+from trealtime.tools.output import serialise_output
+from trealtime.tools.function_tool import FunctionTool
+from trealtime._core.arguments import parsed_arguments
+from trealtime._core.commands import ReportNeed, SendToolOutput
+from trealtime._core.effects import FunctionCall
+from trealtime.events import (
+    EventInfo,
+    RealtimeError,
+    RealtimeToolEnd,
+    RealtimeToolProgress,
+    RealtimeToolStart,
+)
+from trealtime.errors import ToolFailed
+from trealtime._session.driver import Carrier
+from trealtime._session.config import RealtimeRunConfig
+from trealtime._session.lifetime import Lifetime
+from trealtime._session.tool_checks import ToolChecks
+
+__all__ = ["ToolWorkers"]
+
+_REFUSALS: Final = ("approval_rejected", "guardrail_rejected")
+"""Failures that have a ``tool_end`` although nothing has started."""
+
+
+@attrs.define(eq=False)
+class _Work:
+    """One call on its way to an output."""
+
+    call: FunctionCall
+    after: trio.Event | None
+    """What it waits for, where calls keep their order."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    started: bool = False
+    """The app has been told that the tool runs."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is known what becomes of it."""
+        return self.call.cleared or self.call.refusal is not None
+
+    @property
+    def shielded(self) -> bool:
+        return self.started and self.call.tool is not None and self.call.tool.on_interrupt == "shield"
+
+
+class ToolWorkers:
+    """Runs the function calls of one session, at most ``tool_concurrency`` of `run` at a time; the others wait their
+    turn. Where they keep their order, each waits for the one before it."""
+
+    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, run: RealtimeRunConfig) -> None:
+        concurrency = run.tool_concurrency if run.async_tool_calls else 1
+        self._carrier = carrier
+        self._lifetime = lifetime
+        self._info = info
+        self._formatter = run.tool_error_formatter
+        self._in_order = not run.async_tool_calls
+        self._checks = ToolChecks(carrier, info, run.guardrails_settings)
+        self._checks_before_approval = run.tool_execution.pre_approval_tool_input_guardrails
+        self._last: trio.Event | None = None
+        self._running = trio.CapacityLimiter(concurrency)
+        # A second one of the same size: a worker that holds a token of the first may not ask it for another.
+        self._threads = trio.CapacityLimiter(concurrency)
+        self._limits: dict[FunctionTool, trio.CapacityLimiter] = {}
+        self._works: dict[str, _Work] = {}
+        self._closing = False
+
+    @property
+    def active(self) -> int:
+        """Calls that run or wait to run; not those that wait for approval."""
+        return len(self._works)
+
+    def start(self, call: FunctionCall) -> None:
+        """Run a call with the tool and the agent that it came with, also after a handoff; one that comes while the
+        session ends is not begun."""
+        looking_into = self._works.get(call.call_id)
+        if looking_into is not None:  # it need not wait: it goes on in its place
+            looking_into.call = call
+            return
+        work = _Work(call, self._last if self._in_order else None)
+        if self._lifetime.start_tool(partial(self._work, work)):
+            self._works[call.call_id] = work
+            self._last = work.done
+
+    def cancel(self, call_id: str) -> None:
+        """Stop a call."""
+        work = self._works.get(call_id)
+        if work is not None:
+            work.scope.cancel()
+
+    def wind_down(self, deadline: float) -> None:
+        """The session ends: shielded calls may run until `deadline`, and no output is wanted any more."""
+        self._closing = True
+        for work in self._works.values():
+            if work.shielded:
+                work.scope.deadline = deadline
+                work.scope.shield = True
+
+    # ---- a call --------------------------------------------------------------------------------------------------
+
+    async def _work(self, work: _Work) -> None:
+        outcome: ToolOutcome | None = None
+        try:
+            with work.scope:
+                if work.after is not None:
+                    await work.after.wait()
+                if not work.decided:
+                    outcome = await self._look_into(work)
+                if work.decided:
+                    outcome = await self._refused(work.call) or await self._run(work)
+            if work.scope.cancelled_caught:
+                effects = "It may have had some of its effects." if work.started else "It was not made."
+                what = f"The call of {work.call.name} was cancelled by an interrupt. {effects}"
+                outcome = await self._failure("cancelled", what, work.call)
+        finally:
+            work.done.set()
+            if self._works.get(work.call.call_id) is work:
+                del self._works[work.call.call_id]
+        if outcome is not None and not self._closing:
+            self._answer(work, outcome)
+
+    async def _look_into(self, work: _Work) -> ToolOutcome | None:
+        """Find out whether a call may run, and tell the core, which decides what becomes of it; an outcome where there
+        is nothing to decide about."""
+        call, tool = work.call, work.call.tool
+        try:
+            there = tool is not None and await enabled([tool], self._info.context, call.agent)
+        except Exception as error:  # noqa: BLE001  (the user's callable: the app is told, and the model that it failed)
+            failure = await self._failure("failed", f"The tool {call.name} failed.", call)
+            return attrs.evolve(failure, errors=(error, *failure.errors))
+        if tool is None or not there:
+            known = ", ".join(name for name in call.known if name != call.name) or "none"
+            return await self._failure("unknown_tool", f"There is no tool {call.name!r}. Tools: {known}.", call)
+        standing = self._carrier.core.standing_decision(tool)
+        needed = standing is None and await self._needs_approval(call, tool)
+        if needed and self._checks_before_approval:
+            stopped = await self._checks.before(call, self._context(call))
+            if stopped is not None:
+                return stopped
+        self._carrier.command(ReportNeed(call.call_id, needed=needed))
+        return None
+
+    async def _needs_approval(self, call: FunctionCall, tool: FunctionTool) -> bool:
+        if isinstance(tool.needs_approval, bool):
+            return tool.needs_approval
+        arguments = parsed_arguments(call.arguments)
+        if arguments is None:  # somebody should look at what nobody can read (B203)
+            return True
+        try:
+            return bool(await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)))
+        except Exception as error:  # noqa: BLE001  (where it is unknown whether to ask, somebody is asked)
+            self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
+            return True
+
+    async def _refused(self, call: FunctionCall) -> ToolOutcome | None:
+        refusal = call.refusal
+        if refusal is None:
+            return None
+        if refusal.final:
+            return ToolOutcome(output=refusal.message, value=refusal.message, failure=refusal.kind)
+        return await self._failure(refusal.kind, refusal.message, call)
+
+    async def _run(self, work: _Work) -> ToolOutcome:
+        call, tool = work.call, work.call.tool
+        assert tool is not None
+        async with AsyncExitStack() as turn:
+            if tool.max_concurrency is not None:
+                # Before the session's own limit: whoever waits here must not take a place there.
+                await turn.enter_async_context(self._limit(tool, tool.max_concurrency))
+            await turn.enter_async_context(self._running)
+            context = self._context(call, on_progress=partial(self._progress, work))
+            stopped = await self._checks.before(call, context)
+            if stopped is not None:
+                return stopped
+            work.started = True
+            self._carrier.emit(
+                RealtimeToolStart(
+                    agent=call.agent, tool=tool, arguments=call.arguments, info=self._info, call_id=call.call_id
+                )
+            )
+            outcome = await invoke_tool(tool, context, call.arguments, formatter=self._formatter)
+            return await self._checks.after(call, context, outcome)
+
+    async def _failure(self, kind: ToolErrorKind, message: str, call: FunctionCall) -> ToolOutcome:
+        text, errors = await format_error(kind, message, self._context(call), self._formatter)
+        return ToolOutcome(output=text, value=text, failure=kind, errors=errors)
+
+    def _answer(self, work: _Work, outcome: ToolOutcome) -> None:
+        call = work.call
+        if outcome.failure == "unknown_tool":
+            self._report(call, f"there is no tool {call.name!r}")
+        for error in outcome.errors:
+            self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
+        nothing_to_tell = outcome.failure is None and outcome.value is None
+        output = serialise_output(outcome.output)  # refusals are in words of the user's, as they are
+        self._carrier.command(SendToolOutput(call.call_id, output, nothing_to_tell=nothing_to_tell))
+        if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
+            self._carrier.emit(
+                RealtimeToolEnd(
+                    agent=call.agent,
+                    tool=call.tool,
+                    arguments=call.arguments,
+                    output=outcome.value,
+                    info=self._info,
+                    call_id=call.call_id,
+                    failure=outcome.failure,
+                )
+            )
+
+    def _progress(self, work: _Work, note: object) -> None:
+        if self._closing or work.call.tool is None:
+            return
+        self._carrier.emit(
+            RealtimeToolProgress(
+                agent=work.call.agent,
+                tool=work.call.tool,
+                note=note,
+                info=self._info,
+                call_id=work.call.call_id,
+            )
+        )
+
+    def _limit(self, tool: FunctionTool, calls: int) -> trio.CapacityLimiter:
+        return self._limits.setdefault(tool, trio.CapacityLimiter(calls))
+
+    def _context(self, call: FunctionCall, **more: Any) -> ToolContext[Any]:
+        run: RunContext[Any] = self._info.context
+        return ToolContext(
+            context=run.context,
+            usage=self._carrier.core.usage,
+            tool_name=call.name,
+            tool_call_id=call.call_id,
+            tool_arguments=call.arguments,
+            agent=call.agent,
+            thread_limiter=self._threads,
+            **more,
+        )
+
+    def _report(self, call: FunctionCall, what: str, cause: Exception | None = None) -> None:
+        failure = ToolFailed(what, tool_name=call.name, call_id=call.call_id)
+        failure.__cause__ = cause
+        self._carrier.emit(RealtimeError(error=failure, info=self._info))

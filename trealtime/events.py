@@ -1,0 +1,557 @@
+"""Session events: what ``async for event in session`` yields.
+
+Type strings, class names and fields follow the realtime layer of the OpenAI Agents SDK; fields and events that it does
+not have are marked "ours". The union is closed, so ``event.type == "audio"`` and ``match event:`` narrow for type
+checkers. Every event carries `info`, whose `context` is the run context.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import attrs
+
+from trealtime.items import RealtimeItem
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.tools.context import RunContext
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.tools.invocation import ToolErrorKind
+    from trealtime.tools.function_tool import FunctionTool
+    from trealtime._core.effects import HostedTool
+    from trealtime._core.usage import Usage
+
+__all__ = [
+    "AudioChunk",
+    "DismissReason",
+    "EventInfo",
+    "LimitName",
+    "LimitUse",
+    "RealtimeAgentEndEvent",
+    "RealtimeAgentStartEvent",
+    "RealtimeAudio",
+    "RealtimeAudioDropped",
+    "RealtimeAudioEnd",
+    "RealtimeAudioInterrupted",
+    "RealtimeDtmf",
+    "RealtimeError",
+    "RealtimeGuardrailTripped",
+    "RealtimeHandoffEvent",
+    "RealtimeHistoryAdded",
+    "RealtimeHistoryUpdated",
+    "RealtimeInputAudioTimeoutTriggered",
+    "RealtimeInterruptionConfirmed",
+    "RealtimeInterruptionDismissed",
+    "RealtimeInterruptionPending",
+    "RealtimeLimitApproached",
+    "RealtimeLimitReached",
+    "RealtimeRawModelEvent",
+    "RealtimeSessionEvent",
+    "RealtimeSettingsMismatch",
+    "RealtimeSpeechStarted",
+    "RealtimeSpeechStopped",
+    "RealtimeTextDelta",
+    "RealtimeToolApprovalDropped",
+    "RealtimeToolApprovalRequired",
+    "RealtimeToolEnd",
+    "RealtimeToolProgress",
+    "RealtimeToolStart",
+    "RealtimeTranscriptDelta",
+    "ResponseStatus",
+    "ServerErrorInfo",
+    "SettingsDifference",
+    "audio_event",
+]
+
+ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
+DismissReason = Literal["short", "filler", "silence", "cleared"]
+
+
+@attrs.frozen
+class EventInfo:
+    """What all events of one session share; `context` is the run context given to ``runner.run(context=...)``."""
+
+    context: RunContext[Any]
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeRawModelEvent:
+    """One server event as it came, before the events derived from it; audio deltas are left out (see `RealtimeAudio`).
+
+    `data` is a model event: its `type` is ``"raw_server_event"`` with the decoded frame in `data.data`, or one of the
+    derived kinds listed in `trealtime._core.model_events`.
+    """
+
+    data: Any
+    info: EventInfo
+    type: Literal["raw_model_event"] = "raw_model_event"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAgentStartEvent:
+    """A response has begun (``response.created``). `response_id` is ours."""
+
+    agent: RealtimeAgent[Any]
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["agent_start"] = "agent_start"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAgentEndEvent:
+    """A response is over (``response.done``), whatever its outcome.
+
+    Ours: `response_id`, `item_ids` (what it added to the conversation, in order), `status`, and `reason`
+    (``turn_detected``, ``client_cancelled``, ``max_output_tokens``, ``content_filter``, an error code, or None), and
+    `usage`, what it took (None where the server does not say).
+    """
+
+    agent: RealtimeAgent[Any]
+    info: EventInfo
+    response_id: str | None = None
+    item_ids: tuple[str, ...] = ()
+    status: ResponseStatus = "completed"
+    reason: str | None = None
+    usage: Usage | None = None
+    type: Literal["agent_end"] = "agent_end"
+
+
+@attrs.frozen
+class AudioChunk:
+    """A piece of the agent's audio: `data` in the output format that the server acknowledged (PCM16 mono
+    little-endian at 24 kHz, or G.711 at 8 kHz). `start_ms` (ours) is its offset in the content part."""
+
+    data: bytes
+    response_id: str
+    item_id: str
+    content_index: int
+    start_ms: float = 0.0
+    type: Literal["audio"] = attrs.field(default="audio", kw_only=True)
+
+
+@attrs.frozen
+class RealtimeAudio:
+    """A chunk of the agent's speech. Never comes after the `RealtimeAudioInterrupted` of its response."""
+
+    audio: AudioChunk
+    item_id: str
+    content_index: int
+    info: EventInfo
+    type: Literal["audio"] = attrs.field(default="audio", kw_only=True)
+
+    @property
+    def response_id(self) -> str:
+        """The response that this audio belongs to."""
+        return self.audio.response_id
+
+
+# One pair is made for every audio delta. Filling the slots directly costs half of what the constructors of frozen attrs
+# classes do; a test holds both to the same result. Another field fails here at import.
+_new: Final = object.__new__
+_chunk_data, _chunk_response_id, _chunk_item_id, _chunk_content_index, _chunk_start_ms, _chunk_type = (
+    getattr(AudioChunk, name).__set__ for name in attrs.fields_dict(AudioChunk)
+)
+_audio_chunk, _audio_item_id, _audio_content_index, _audio_info, _audio_type = (
+    getattr(RealtimeAudio, name).__set__ for name in attrs.fields_dict(RealtimeAudio)
+)
+
+
+def audio_event(
+    data: bytes, response_id: str, item_id: str, content_index: int, start_ms: float, info: EventInfo
+) -> RealtimeAudio:
+    """``RealtimeAudio(AudioChunk(...), ...)``, quickly."""
+    chunk = _new(AudioChunk)
+    _chunk_data(chunk, data)
+    _chunk_response_id(chunk, response_id)
+    _chunk_item_id(chunk, item_id)
+    _chunk_content_index(chunk, content_index)
+    _chunk_start_ms(chunk, start_ms)
+    _chunk_type(chunk, "audio")
+    event = _new(RealtimeAudio)
+    _audio_chunk(event, chunk)
+    _audio_item_id(event, item_id)
+    _audio_content_index(event, content_index)
+    _audio_info(event, info)
+    _audio_type(event, "audio")
+    return event
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAudioEnd:
+    """All audio of one content part has arrived. `response_id` is ours."""
+
+    item_id: str
+    content_index: int
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["audio_end"] = "audio_end"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAudioInterrupted:
+    """Stop playing this item now: no audio of it follows.
+
+    Ours: `heard_ms`, the position that the server is told; `response_id`; `cause`: ``"speech"`` (barge-in),
+    ``"app"`` (`session.interrupt`, leaving a `respond` scope, `cancel_response`) or ``"guardrail"``.
+    """
+
+    item_id: str
+    content_index: int
+    info: EventInfo
+    heard_ms: int = 0
+    response_id: str | None = None
+    cause: Literal["speech", "app", "guardrail"] = "app"
+    type: Literal["audio_interrupted"] = "audio_interrupted"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeAudioDropped:
+    """Ours: a feed with the policy ``"drop_oldest_audio"`` was full and shed `dropped_ms` of audio of this item."""
+
+    item_id: str
+    content_index: int
+    dropped_ms: float
+    info: EventInfo
+    type: Literal["audio_dropped"] = "audio_dropped"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeTranscriptDelta:
+    """Ours: a piece of what the agent says (`role` assistant) or of what the user said (`role` user)."""
+
+    item_id: str
+    content_index: int
+    delta: str
+    role: Literal["assistant", "user"]
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["transcript_delta"] = "transcript_delta"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeTextDelta:
+    """Ours: a piece of text that the agent writes (output modality ``text``)."""
+
+    item_id: str
+    content_index: int
+    delta: str
+    info: EventInfo
+    response_id: str | None = None
+    type: Literal["text_delta"] = "text_delta"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSpeechStarted:
+    """Ours: the server's voice detection heard the user begin; `audio_start_ms` counts input audio of this session."""
+
+    item_id: str
+    audio_start_ms: int
+    info: EventInfo
+    type: Literal["speech_started"] = "speech_started"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSpeechStopped:
+    """Ours: the server's voice detection heard the user end; `audio_end_ms` counts input audio of this session."""
+
+    item_id: str
+    audio_end_ms: int
+    info: EventInfo
+    type: Literal["speech_stopped"] = "speech_stopped"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeDtmf:
+    """Ours: the user has pressed a key of their phone: `digit` is one of ``0123456789*#ABCD``.
+
+    `source` says who heard it: ``"call"`` the service, on a phone call that it carries itself (SIP); ``"endpoint"`` the
+    attached endpoint. `received_at_unix_s` is the time that the service gives, in whole seconds; endpoints give none.
+    """
+
+    digit: str
+    info: EventInfo
+    source: Literal["call", "endpoint"] = "call"
+    received_at_unix_s: int | None = None
+    type: Literal["dtmf_received"] = "dtmf_received"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInterruptionPending:
+    """Ours: the user has begun to speak, and it is not known yet whether that interrupts the agent (`BargeIn`).
+
+    `while_unsure` is what playback does meanwhile: an app that plays by itself does it, until one of
+    `RealtimeInterruptionConfirmed` and `RealtimeInterruptionDismissed` comes.
+    """
+
+    item_id: str
+    while_unsure: Literal["play", "duck", "hold"]
+    info: EventInfo
+    type: Literal["interruption_pending"] = "interruption_pending"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInterruptionConfirmed:
+    """Ours: what was in doubt is the user's turn. `RealtimeAudioInterrupted` follows for what has not been heard, if
+    there is anything; play the next answer as usual."""
+
+    item_id: str
+    info: EventInfo
+    type: Literal["interruption_confirmed"] = "interruption_confirmed"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInterruptionDismissed:
+    """Ours: what was in doubt was no interruption: playback goes on where it stands, and nobody answers it.
+
+    `reason`: the speech was too ``"short"``, nothing but a ``"filler"``, or ``"silence"`` (`transcript` has its words);
+    ``"cleared"``: its audio was thrown away.
+    """
+
+    item_id: str
+    reason: DismissReason
+    info: EventInfo
+    transcript: str | None = None
+    type: Literal["interruption_dismissed"] = "interruption_dismissed"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeHistoryUpdated:
+    """History changed; `history` is the whole of it as it is now (a list of its own, later changes do not alter it)."""
+
+    history: list[RealtimeItem]
+    info: EventInfo
+    type: Literal["history_updated"] = "history_updated"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeHistoryAdded:
+    """A new item entered history."""
+
+    item: RealtimeItem
+    info: EventInfo
+    type: Literal["history_added"] = "history_added"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolStart:
+    """A tool is about to run. `arguments` is the raw JSON text; `call_id` is ours."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool
+    arguments: str
+    info: EventInfo
+    call_id: str = ""
+    type: Literal["tool_start"] = "tool_start"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolApprovalRequired:
+    """A call waits for `session.approve_tool_call` or `session.reject_tool_call`; `arguments` is the raw JSON text.
+
+    `tool` is a `HostedTool` where the server runs it. Ours: `expires_at`, in the time of `trio.current_time`, when it
+    is given up; None: never.
+    """
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool | HostedTool
+    call_id: str
+    arguments: str
+    info: EventInfo
+    expires_at: float | None = None
+    type: Literal["tool_approval_required"] = "tool_approval_required"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolApprovalDropped:
+    """Ours: nobody is to decide this call any more. `reason`: ``"timeout"`` (its time is over, it counts as rejected),
+    ``"interrupted"`` (an interrupt has cancelled it: its tool has ``on_interrupt="cancel"``), ``"answered"`` (the app
+    has answered it by itself) or ``"closed"`` (the session ends)."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool | HostedTool
+    call_id: str
+    arguments: str
+    reason: Literal["timeout", "interrupted", "answered", "closed"]
+    info: EventInfo
+    type: Literal["tool_approval_dropped"] = "tool_approval_dropped"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolProgress:
+    """Ours: a tool that is an async generator has yielded `note`; the last note is the result too."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool
+    note: object
+    info: EventInfo
+    call_id: str
+    type: Literal["tool_progress"] = "tool_progress"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeToolEnd:
+    """A tool's output has been queued for the server; `output` is the value that the tool returned, or the text that
+    the model got in its place where `failure` says why there is none. `call_id` and `failure` are ours."""
+
+    agent: RealtimeAgent[Any]
+    tool: FunctionTool
+    arguments: str
+    output: Any
+    info: EventInfo
+    call_id: str = ""
+    failure: ToolErrorKind | None = None
+    type: Literal["tool_end"] = "tool_end"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeHandoffEvent:
+    """The model has handed the conversation over, and the server has acknowledged it: `to_agent` is in charge."""
+
+    from_agent: RealtimeAgent[Any]
+    to_agent: RealtimeAgent[Any]
+    info: EventInfo
+    type: Literal["handoff"] = "handoff"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeGuardrailTripped:
+    """Guardrails have stopped something: the `guardrail_results` that tripped, in the order of declaration, and
+    `message`, the text that they were given.
+
+    Ours: `which` says whether the agent (``"output"``) or the user (``"input"``) said it; `response_id`, `item_id`, and
+    the `agent` that said it or would have answered it.
+    """
+
+    guardrail_results: tuple[OutputGuardrailResult | InputGuardrailResult, ...]
+    message: str
+    info: EventInfo
+    agent: RealtimeAgent[Any]
+    which: Literal["output", "input"] = "output"
+    response_id: str | None = None
+    item_id: str | None = None
+    type: Literal["guardrail_tripped"] = "guardrail_tripped"
+
+
+@attrs.frozen(kw_only=True)
+class ServerErrorInfo:
+    """The server's account of an error (the ``error`` object of its event). `request` (ours) says what we had asked for
+    when the error carries the id of one of our events; `fatal` (ours) that the session cannot go on after it."""
+
+    message: str
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+    event_id: str | None = None
+    request: str | None = None
+    fatal: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeError:
+    """Something went wrong and the session goes on. `error` is a `ServerErrorInfo` for an ``error`` of the server, an
+    exception for one of ours."""
+
+    error: ServerErrorInfo | Exception
+    info: EventInfo
+    type: Literal["error"] = "error"
+
+
+@attrs.frozen
+class SettingsDifference:
+    """One setting that the server acknowledged with another value than the one asked for; `path` is dotted."""
+
+    path: str
+    requested: object
+    acknowledged: object
+
+    def __str__(self) -> str:
+        return f"{self.path}: asked for {self.requested!r}, the server uses {self.acknowledged!r}"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeSettingsMismatch:
+    """Ours: the server accepted our ``session.update`` and answered with other values than we asked for; or an agent
+    has taken over whose voice the server would not take any more (``audio.output.voice``, once it has spoken)."""
+
+    differences: tuple[SettingsDifference, ...]
+    info: EventInfo
+    type: Literal["settings_mismatch"] = "settings_mismatch"
+
+
+LimitName = Literal["max_tokens", "max_cost", "max_duration_s"]
+
+
+@attrs.frozen
+class LimitUse:
+    """How much of one limit of the run config is `used`: tokens, an amount of money, or seconds."""
+
+    name: LimitName
+    used: int | float | Decimal
+    allowed: int | float | Decimal
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.used} of {self.allowed}"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeLimitApproached:
+    """Ours: the share ``warn_at`` of a limit is used. Comes once for each limit."""
+
+    limit: LimitUse
+    info: EventInfo
+    type: Literal["limit_approached"] = "limit_approached"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeLimitReached:
+    """Ours: a limit is reached, and the session ends when the answer that is being made has been heard."""
+
+    limit: LimitUse
+    info: EventInfo
+    type: Literal["limit_reached"] = "limit_reached"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeInputAudioTimeoutTriggered:
+    """The user was silent for ``idle_timeout_ms``. Ours: the item and its span of input audio."""
+
+    info: EventInfo
+    item_id: str | None = None
+    audio_start_ms: int | None = None
+    audio_end_ms: int | None = None
+    type: Literal["input_audio_timeout_triggered"] = "input_audio_timeout_triggered"
+
+
+RealtimeSessionEvent = (
+    RealtimeRawModelEvent
+    | RealtimeAgentStartEvent
+    | RealtimeAgentEndEvent
+    | RealtimeAudio
+    | RealtimeAudioEnd
+    | RealtimeAudioInterrupted
+    | RealtimeAudioDropped
+    | RealtimeTranscriptDelta
+    | RealtimeTextDelta
+    | RealtimeSpeechStarted
+    | RealtimeSpeechStopped
+    | RealtimeDtmf
+    | RealtimeInterruptionPending
+    | RealtimeInterruptionConfirmed
+    | RealtimeInterruptionDismissed
+    | RealtimeHistoryUpdated
+    | RealtimeHistoryAdded
+    | RealtimeToolStart
+    | RealtimeToolApprovalRequired
+    | RealtimeToolApprovalDropped
+    | RealtimeToolProgress
+    | RealtimeToolEnd
+    | RealtimeHandoffEvent
+    | RealtimeGuardrailTripped
+    | RealtimeError
+    | RealtimeSettingsMismatch
+    | RealtimeLimitApproached
+    | RealtimeLimitReached
+    | RealtimeInputAudioTimeoutTriggered
+)

@@ -1,0 +1,1 @@
+"""Function tools: schema, docstring, invocation, output, guardrails."""

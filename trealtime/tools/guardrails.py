@@ -1,0 +1,171 @@
+"""Tool guardrails: checks of a call before its tool runs, and of what came of it before the model reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import attrs
+import trio
+
+from trealtime.tools.callables import call_anywhere, name_of
+from trealtime.tools.context import ToolContext
+
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+
+__all__ = [
+    "ToolGuardrailFunctionOutput",
+    "ToolInputGuardrail",
+    "ToolInputGuardrailData",
+    "ToolInputGuardrailFunction",
+    "ToolOutputGuardrail",
+    "ToolOutputGuardrailData",
+    "ToolOutputGuardrailFunction",
+    "tool_input_guardrail",
+    "tool_output_guardrail",
+]
+
+
+@attrs.frozen(kw_only=True)
+class ToolGuardrailFunctionOutput:
+    """A verdict; make one with `allow`, `reject_content` or `raise_exception`. `output_info` is anything that explains
+    it, `message` what the model reads of a rejection."""
+
+    behavior: Literal["allow", "reject_content", "raise_exception"]
+    message: str = ""
+    output_info: object = None
+
+    @classmethod
+    def allow(cls, output_info: object = None) -> ToolGuardrailFunctionOutput:
+        """Go on."""
+        return cls(behavior="allow", output_info=output_info)
+
+    @classmethod
+    def reject_content(cls, message: str, output_info: object = None) -> ToolGuardrailFunctionOutput:
+        """Do not make the call, or withhold what came of it: the model reads `message` in its place."""
+        if not isinstance(message, str):
+            raise TypeError(f"message must be a str, got {message!r}")
+        return cls(behavior="reject_content", message=message, output_info=output_info)
+
+    @classmethod
+    def raise_exception(cls, output_info: object = None) -> ToolGuardrailFunctionOutput:
+        """End the session: a `ToolInputGuardrailTripwireTriggered` or `ToolOutputGuardrailTripwireTriggered` comes out
+        of it."""
+        return cls(behavior="raise_exception", output_info=output_info)
+
+
+@attrs.frozen(kw_only=True)
+class ToolInputGuardrailData:
+    """The call that is checked: `context` has the tool's name, the call id and the raw arguments."""
+
+    context: ToolContext[Any]
+    agent: RealtimeAgent[Any]
+
+
+@attrs.frozen(kw_only=True)
+class ToolOutputGuardrailData(ToolInputGuardrailData):
+    """The call, and the `output` of it: the value that the tool returned, or the text that says how it failed."""
+
+    output: object
+
+
+ToolInputGuardrailFunction = Callable[
+    [ToolInputGuardrailData], ToolGuardrailFunctionOutput | Awaitable[ToolGuardrailFunctionOutput]
+]
+"""``function(data)``, sync or async."""
+
+ToolOutputGuardrailFunction = Callable[
+    [ToolOutputGuardrailData], ToolGuardrailFunctionOutput | Awaitable[ToolGuardrailFunctionOutput]
+]
+"""``function(data)``, sync or async."""
+
+
+@attrs.frozen(eq=False)
+class ToolInputGuardrail:
+    """A check of a call before its tool runs; made by `tool_input_guardrail`.
+
+    An async function runs in the session, a sync one in a worker thread, so it may block. `name` is what errors are
+    told; by default the function's own.
+    """
+
+    guardrail_function: ToolInputGuardrailFunction
+    name: str | None = None
+
+    def get_name(self) -> str:
+        """The name, also where the callable has none."""
+        return self.name if self.name is not None else name_of(self.guardrail_function)
+
+    async def run(
+        self, data: ToolInputGuardrailData, *, thread_limiter: trio.CapacityLimiter | None = None
+    ) -> ToolGuardrailFunctionOutput:
+        """The verdict. Raises what the function raises, TypeError when it gives no verdict.
+
+        A sync function takes a thread of `thread_limiter`; if cancelled, this waits until it returns.
+        """
+        output = await call_anywhere(self.guardrail_function, data, thread_limiter=thread_limiter)
+        return _verdict(self.get_name(), output)
+
+
+@attrs.frozen(eq=False)
+class ToolOutputGuardrail:
+    """A check of what came of a call before the model reads it; made by `tool_output_guardrail`. Everything else is as
+    with `ToolInputGuardrail`."""
+
+    guardrail_function: ToolOutputGuardrailFunction
+    name: str | None = None
+
+    def get_name(self) -> str:
+        """The name, also where the callable has none."""
+        return self.name if self.name is not None else name_of(self.guardrail_function)
+
+    async def run(
+        self, data: ToolOutputGuardrailData, *, thread_limiter: trio.CapacityLimiter | None = None
+    ) -> ToolGuardrailFunctionOutput:
+        """The verdict; as `ToolInputGuardrail.run`."""
+        output = await call_anywhere(self.guardrail_function, data, thread_limiter=thread_limiter)
+        return _verdict(self.get_name(), output)
+
+
+def _verdict(name: str, output: object) -> ToolGuardrailFunctionOutput:
+    if not isinstance(output, ToolGuardrailFunctionOutput):
+        raise TypeError(f"tool guardrail {name!r} returned {output!r}, allowed: a ToolGuardrailFunctionOutput")
+    return output
+
+
+@overload
+def tool_input_guardrail(func: ToolInputGuardrailFunction, *, name: str | None = None) -> ToolInputGuardrail: ...
+@overload
+def tool_input_guardrail(*, name: str | None = None) -> Callable[[ToolInputGuardrailFunction], ToolInputGuardrail]: ...
+def tool_input_guardrail(
+    func: ToolInputGuardrailFunction | None = None, *, name: str | None = None
+) -> ToolInputGuardrail | Callable[[ToolInputGuardrailFunction], ToolInputGuardrail]:
+    """A `ToolInputGuardrail` made of a function ``(data) -> ToolGuardrailFunctionOutput``, sync or async.
+
+    Use it as ``@tool_input_guardrail`` or ``@tool_input_guardrail(name=...)``.
+    """
+
+    def decorate(function: ToolInputGuardrailFunction) -> ToolInputGuardrail:
+        return ToolInputGuardrail(function, name)
+
+    return decorate if func is None else decorate(func)
+
+
+@overload
+def tool_output_guardrail(func: ToolOutputGuardrailFunction, *, name: str | None = None) -> ToolOutputGuardrail: ...
+@overload
+def tool_output_guardrail(
+    *, name: str | None = None
+) -> Callable[[ToolOutputGuardrailFunction], ToolOutputGuardrail]: ...
+def tool_output_guardrail(
+    func: ToolOutputGuardrailFunction | None = None, *, name: str | None = None
+) -> ToolOutputGuardrail | Callable[[ToolOutputGuardrailFunction], ToolOutputGuardrail]:
+    """A `ToolOutputGuardrail` made of a function ``(data) -> ToolGuardrailFunctionOutput``, sync or async.
+
+    Use it as ``@tool_output_guardrail`` or ``@tool_output_guardrail(name=...)``.
+    """
+
+    def decorate(function: ToolOutputGuardrailFunction) -> ToolOutputGuardrail:
+        return ToolOutputGuardrail(function, name)
+
+    return decorate if func is None else decorate(func)

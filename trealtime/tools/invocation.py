@@ -1,0 +1,156 @@
+"""One call of a tool, from the text that the model wrote to the text that it reads: nothing comes out but an outcome.
+
+Whose text does the model read when a call fails? That of the tool's own error function where it has one, else that of
+the run's ``tool_error_formatter``, else ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import attrs
+import trio
+
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.output import cap_output, serialise_output
+from trealtime.tools.schema import check_json_object
+from trealtime.tools.function_tool import FunctionTool, ToolErrorFunction, default_tool_error
+from trealtime.errors import ToolArgumentsError, ToolTimedOut
+
+__all__ = [
+    "ToolErrorFormatter",
+    "ToolErrorFormatterArgs",
+    "ToolErrorKind",
+    "ToolOutcome",
+    "format_error",
+    "invoke_tool",
+]
+
+ToolErrorKind = Literal[
+    "unknown_tool",
+    "invalid_arguments",
+    "failed",
+    "timed_out",
+    "cancelled",
+    "approval_rejected",
+    "guardrail_rejected",
+]
+"""Why a call has no result: there is no such tool, or none that is enabled; its arguments do not fit; it raised; it
+took too long; an interrupt cancelled it; it was not approved; a guardrail of the tool stopped it."""
+
+
+@attrs.frozen(kw_only=True)
+class ToolErrorFormatterArgs:
+    """What a ``tool_error_formatter`` is told of a call that failed."""
+
+    kind: ToolErrorKind
+    tool_name: str
+    call_id: str
+    default_message: str
+    run_context: RunContext[Any]
+    tool_type: Literal["function"] = "function"
+
+
+ToolErrorFormatter = Callable[[ToolErrorFormatterArgs], str | Awaitable[str | None] | None]
+"""Makes the text that the model reads of a failed call; None keeps the default message."""
+
+
+@attrs.frozen(kw_only=True)
+class ToolOutcome:
+    """What came of a call: `output` is the text for the model, `value` what the tool returned (the text, where it
+    failed). `errors` are exceptions for the app: why the tool failed, and what went wrong in saying so."""
+
+    output: str
+    value: object
+    failure: ToolErrorKind | None = None
+    errors: tuple[Exception, ...] = ()
+
+
+async def invoke_tool(
+    tool: FunctionTool,
+    context: ToolContext[Any],
+    arguments: str,
+    *,
+    formatter: ToolErrorFormatter | None = None,
+) -> ToolOutcome:
+    """Call `tool` with the JSON text `arguments`; an empty text counts as ``{}``.
+
+    Waits for the tool, for as long as its `timeout` lets it. Cancelling this cancels the tool. Raises no Exception,
+    whatever the arguments are and whatever the tool does.
+    """
+    text = arguments if arguments.strip() else "{}"
+    try:
+        check_json_object(tool.name, text, tool.params_json_schema)
+        value = await _within_time(tool, context, text)
+    except Exception as error:  # noqa: BLE001  (a tool's failure is an answer to the model)
+        return await _failed(tool, context, error, formatter)
+    return ToolOutcome(output=cap_output(serialise_output(value), max_bytes=tool.max_output_bytes), value=value)
+
+
+async def _within_time(tool: FunctionTool, context: ToolContext[Any], arguments: str) -> object:
+    seconds = math.inf if tool.timeout is None else tool.timeout
+    with trio.move_on_after(seconds):
+        return await answer_of(tool.on_invoke_tool(context, arguments))
+    raise ToolTimedOut(tool_name=tool.name, timeout=seconds)
+
+
+async def _failed(
+    tool: FunctionTool, context: ToolContext[Any], error: Exception, formatter: ToolErrorFormatter | None
+) -> ToolOutcome:
+    kind: ToolErrorKind = "failed"
+    function = tool.failure_error_function
+    if isinstance(error, ToolArgumentsError):
+        kind = "invalid_arguments"
+    elif isinstance(error, ToolTimedOut):
+        kind, function = "timed_out", tool.timeout_error_function or function
+    # A mistake of the model's own is no news to the app.
+    errors = () if kind == "invalid_arguments" else (error,)
+    if function is not None and function is not default_tool_error:
+        text, trouble = await _own_text(function, context, error)
+    else:
+        reasons = function is not None or kind != "failed"
+        default = default_tool_error(context, error) if reasons else f"The tool {tool.name} failed."
+        text, trouble = await format_error(kind, default, context, formatter)
+    output = cap_output(serialise_output(text), max_bytes=tool.max_output_bytes)
+    return ToolOutcome(output=output, value=output, failure=kind, errors=(*errors, *trouble))
+
+
+async def _own_text(
+    function: ToolErrorFunction, context: ToolContext[Any], error: Exception
+) -> tuple[str, tuple[Exception, ...]]:
+    default = default_tool_error(context, error)
+    try:
+        text = await answer_of(function(context, error))
+    except Exception as trouble:  # noqa: BLE001  (there are better times to die)
+        return default, (trouble,)
+    if isinstance(text, str):
+        return text, ()
+    return default, (TypeError(f"an error function of the tool {context.tool_name} must return a str, got {text!r}"),)
+
+
+async def format_error(
+    kind: ToolErrorKind,
+    default_message: str,
+    context: ToolContext[Any],
+    formatter: ToolErrorFormatter | None,
+) -> tuple[str, tuple[Exception, ...]]:
+    """(the text for the model, what went wrong in making it: then the text is `default_message`)."""
+    if formatter is None:
+        return default_message, ()
+    args = ToolErrorFormatterArgs(
+        kind=kind,
+        tool_name=context.tool_name,
+        call_id=context.tool_call_id,
+        default_message=default_message,
+        run_context=context,
+    )
+    try:
+        text = await answer_of(formatter(args))
+    except Exception as trouble:  # noqa: BLE001  (the default does)
+        return default_message, (trouble,)
+    if text is None or isinstance(text, str):
+        return default_message if text is None else text, ()
+    return default_message, (TypeError(f"tool_error_formatter must return a str or None, got {text!r}"),)

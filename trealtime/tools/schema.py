@@ -1,0 +1,191 @@
+"""A function's signature, as the JSON Schema that a model sees and as the check that its arguments pass.
+
+Both come from one msgspec Struct generated from the signature, so what is promised is what is enforced.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import attrs
+import msgspec
+
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.refusals import explain_refusal
+from trealtime.errors import ToolArgumentsError
+
+__all__ = ["ToolSignature", "check_json_object", "read_signature"]
+
+_Kind = inspect.Parameter
+_DEFS = "#/$defs/"
+
+
+@attrs.frozen(eq=False)
+class ToolSignature:
+    """How a model calls one function: `json_schema` for the model, `parse` for what the model then writes."""
+
+    tool_name: str
+    json_schema: Mapping[str, Any]
+    takes_context: bool
+    parameters: tuple[inspect.Parameter, ...]
+    decoder: msgspec.json.Decoder[msgspec.Struct]
+
+    def parse(self, arguments: str) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments for the function, without its context; an empty text counts as ``{}``.
+
+        Validation is strict: no coercion of types, no unknown names. Raises `ToolArgumentsError` with a message that a
+        model can act on: where, what stands there, what may stand there.
+        """
+        text = arguments.strip() or "{}"
+        try:
+            values = self.decoder.decode(text)
+        except Exception as error:
+            # Beside msgspec's own errors: whatever the constructors of the declared types raise.
+            raise refusal(self.tool_name, error, text, self.json_schema) from error
+        positional: list[Any] = []
+        keyword: dict[str, Any] = {}
+        for parameter in self.parameters:
+            value = getattr(values, parameter.name)
+            if parameter.kind is _Kind.VAR_POSITIONAL:
+                positional.extend(value)
+            elif parameter.kind is _Kind.VAR_KEYWORD:
+                keyword.update(value)
+            elif parameter.kind is _Kind.KEYWORD_ONLY:
+                keyword[parameter.name] = value
+            else:
+                positional.append(value)
+        return positional, keyword
+
+
+def check_json_object(tool_name: str, arguments: str, schema: Mapping[str, Any]) -> None:
+    """Raise `ToolArgumentsError` unless `arguments` is a JSON object; an empty text counts as one."""
+    text = arguments.strip() or "{}"
+    try:
+        msgspec.json.decode(text, type=dict[str, Any])
+    except Exception as error:
+        raise refusal(tool_name, error, text, schema) from error
+
+
+def refusal(tool_name: str, error: Exception, arguments: str, schema: Mapping[str, Any]) -> ToolArgumentsError:
+    """The error that tells the model why `arguments` were refused with `error`."""
+    try:
+        msgspec.json.decode(arguments)
+        problem = explain_refusal(error, arguments, schema)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as unreadable:
+        problem = f"not valid JSON: {unreadable}"
+    return ToolArgumentsError(
+        f"invalid arguments for tool {tool_name}: {problem}", tool_name=tool_name, arguments=arguments
+    )
+
+
+def read_signature(
+    function: Callable[..., object], *, tool_name: str, descriptions: Mapping[str, str]
+) -> ToolSignature:
+    """The signature of `function`, with `descriptions` by parameter name (those in ``Annotated`` go before them).
+
+    A first parameter annotated `RunContext` or `ToolContext` is for the library to fill and not in the schema.
+    ``*args`` becomes a list, ``**kwargs`` an object. Raises TypeError for a parameter that has no JSON Schema, naming
+    it.
+    """
+    try:
+        parameters = tuple(inspect.signature(function, eval_str=True).parameters.values())
+    except (NameError, TypeError, ValueError) as error:
+        raise TypeError(f"tool {tool_name!r}: its signature cannot be read: {error}") from error
+    takes_context = bool(parameters) and _is_context(parameters[0])
+    if takes_context:
+        parameters = parameters[1:]
+    for parameter in parameters:
+        if _is_context(parameter):
+            raise TypeError(f"tool {tool_name!r}: the context must be the first parameter, {parameter.name!r} is not")
+    fields = [_field(parameter, descriptions.get(parameter.name)) for parameter in parameters]
+    arguments_type = msgspec.defstruct(tool_name, fields, forbid_unknown_fields=True, kw_only=True)
+    return ToolSignature(
+        tool_name=tool_name,
+        json_schema=_json_schema(arguments_type, tool_name),
+        takes_context=takes_context,
+        parameters=parameters,
+        decoder=msgspec.json.Decoder(arguments_type),
+    )
+
+
+def _is_context(parameter: inspect.Parameter) -> bool:
+    annotation = get_origin(parameter.annotation) or parameter.annotation
+    return annotation is RunContext or annotation is ToolContext
+
+
+def _field(parameter: inspect.Parameter, description: str | None) -> tuple[str, Any, Any]:
+    annotation = Any if parameter.annotation is _Kind.empty else _clearer(parameter.annotation)
+    if parameter.kind is _Kind.VAR_POSITIONAL:
+        return (
+            parameter.name,
+            _described(GenericAlias(list, (annotation,)), description),
+            msgspec.field(default_factory=list),
+        )
+    if parameter.kind is _Kind.VAR_KEYWORD:
+        return (
+            parameter.name,
+            _described(GenericAlias(dict, (str, annotation)), description),
+            msgspec.field(default_factory=dict),
+        )
+    return parameter.name, _described(annotation, description), _default(parameter.default)
+
+
+# msgspec leaves the format out where a time zone is optional: a model that is not told writes "tomorrow at five". And
+# it takes `object` for a type of the user's own.
+_CLEARER: Final[Mapping[object, Any]] = {
+    dt.datetime: Annotated[dt.datetime, msgspec.Meta(extra_json_schema={"format": "date-time"})],
+    dt.time: Annotated[dt.time, msgspec.Meta(extra_json_schema={"format": "time"})],
+    object: Any,
+}
+
+
+def _clearer(annotation: Any) -> Any:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in (dt.datetime, dt.time, object):
+        return _CLEARER[annotation]
+    if origin is UnionType or origin is Union:
+        return Union[tuple(_clearer(each) for each in arguments)]  # noqa: UP007  (made of a tuple)
+    if origin in (list, tuple, set, frozenset, dict):
+        return GenericAlias(origin, tuple(_clearer(each) for each in arguments))
+    return annotation
+
+
+def _described(annotation: Any, description: str | None) -> Any:
+    if get_origin(annotation) is Annotated:
+        extras = get_args(annotation)[1:]
+        # A text, or the description of a msgspec Meta or of another library's field.
+        texts = [extra if isinstance(extra, str) else getattr(extra, "description", None) for extra in extras]
+        description = next((text for text in texts if isinstance(text, str)), description)
+    return Annotated[annotation, msgspec.Meta(description=description)] if description else annotation
+
+
+def _default(default: object) -> Any:
+    if default is _Kind.empty:
+        return msgspec.field()
+    plain = default is None or type(default) in {bool, int, str} or isinstance(default, enum.Enum)
+    if plain or (type(default) is float and math.isfinite(default)):
+        return msgspec.field(default=default)
+    # The function's own default object, as Python would use it; msgspec refuses mutable ones and would have to write
+    # any other into the schema.
+    return msgspec.field(default_factory=lambda: default)
+
+
+def _json_schema(arguments_type: type[msgspec.Struct], tool_name: str) -> dict[str, Any]:
+    for field in msgspec.structs.fields(arguments_type):
+        try:
+            # Bare first: a type of the user's own passes for one with a schema once it has a description.
+            msgspec.json.schema(get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type)
+            msgspec.json.schema(field.type)
+        except TypeError as error:
+            raise TypeError(f"tool {tool_name!r}: parameter {field.name!r} has no JSON Schema: {error}") from error
+    (root,), components = msgspec.json.schema_components([arguments_type], ref_template=_DEFS + "{name}")
+    schema = components.pop(root["$ref"].removeprefix(_DEFS))
+    del schema["title"]  # the name of the generated Struct: the tool has it already
+    schema.setdefault("required", [])
+    return {**schema, "$defs": components} if components else schema
