@@ -1,8 +1,8 @@
 """Barge-in: from the server's ``speech_started`` to ``audio_interrupted`` at the app's loop.
 
 The server writes its monotonic clock into the event, and both processes share that clock. The library is idle when it
-comes, with a consumer that takes everything (`_idle`), or with one that has stopped reading and whose feed is full
-(`_stalled`), where another feed gets the interrupt. The bare loop only notices the frame: it has nothing to stop.
+comes, with a consumer that takes everything (`_idle`), or with one that has stopped reading and whose subscription is full
+(`_stalled`), where another subscription gets the interrupt. The bare loop only notices the frame: it has nothing to stop.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BLOCKS = 3
 """The three take turns, this many times."""
 
 FEED_S = 60.0
-"""How much audio the stalled consumer's feed holds."""
+"""How much audio the stalled consumer's subscription holds."""
 
 
 def run(load: Load) -> list[Result]:
@@ -33,7 +33,7 @@ def run(load: Load) -> list[Result]:
     idle, stalled, noticed = [], [], []
     with running_server() as server:
         few = f"{server}/interrupts?deltas=5&pause=0.02"
-        # More than the feed holds; the pause is for the client to take it in.
+        # More than the subscription holds; the pause is for the client to take it in.
         many = f"{server}/interrupts?deltas={int(FEED_S / DELTA_S) + 20}&pause=0.05"
         for _ in range(BLOCKS):
             idle += trio.run(_idle, few, each)
@@ -73,10 +73,10 @@ async def _stalled(url: str, interrupts: int) -> list[float]:
             await trio.sleep_forever()
 
         nursery.start_soon(consumer)
-        async with session.subscribe("speech_started", "audio_interrupted", "agent_end") as feed:
-            latencies_ms = await _interrupted(session, feed, interrupts)
+        async with session.subscribe("speech_started", "audio_interrupted", "agent_end") as subscription:
+            latencies_ms = await _interrupted(session, subscription, interrupts)
         statistics = stuck.statistics()
-        assert statistics.audio_dropped_s > 0, "the stalled consumer's feed was never full"
+        assert statistics.audio_dropped_s > 0, "the stalled consumer's subscription was never full"
         assert statistics.audio_purged_s >= FEED_S * (interrupts - 1), "it was not full at every interrupt"
         nursery.cancel_scope.cancel()
     return latencies_ms

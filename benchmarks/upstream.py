@@ -30,12 +30,12 @@ def run(load: Load) -> list[Result]:
 
 
 async def _library(url: str, chunks: int) -> float:
-    async with session_to(url) as session, session.subscribe("raw_model_event") as feed:
+    async with session_to(url) as session, session.subscribe("raw_model_event") as subscription:
         with CpuTime() as cpu:
             for _ in range(chunks):
                 await session.send_audio(CHUNK)
             await session.commit_audio()
-            async for event in feed:
+            async for event in subscription:
                 if _is_commit(event):
                     break
     return cpu.seconds * 1e6 / chunks

@@ -314,7 +314,7 @@ def public_awaits() -> set[str]:
         trealtime.RealtimeRunner,
         trealtime.RealtimeSession,
         trealtime.SessionResponse,
-        trealtime.Feed,
+        trealtime.Subscription,
         trealtime.Attachment,
         trealtime.RealtimeRestClient,
         trealtime.MCPServer,

@@ -13,10 +13,48 @@ from typing import TYPE_CHECKING
 from trealtime._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from trealtime._core.barge_in import BargeIn as BargeIn
+    from trealtime._core.effects import ApprovalRequest as ApprovalRequest
+    from trealtime._core.effects import HostedTool as HostedTool
+    from trealtime._core.effects import ResponseResult as ResponseResult
+    from trealtime._core.guardrail_state import GuardrailCounters as GuardrailCounters
+    from trealtime._core.guardrail_state import HoldDelay as HoldDelay
+    from trealtime._core.limits import SessionLimits as SessionLimits
+    from trealtime._core.prices import Cost as Cost
+    from trealtime._core.prices import ModelPrices as ModelPrices
+    from trealtime._core.saved_history import dump_history as dump_history
+    from trealtime._core.saved_history import load_history as load_history
+    from trealtime._core.saved_history import wire_items as wire_items
+    from trealtime._core.usage import TranscriptionUsage as TranscriptionUsage
+    from trealtime._core.usage import Usage as Usage
+    from trealtime._session.approval_handler import ApprovalDecision as ApprovalDecision
+    from trealtime._session.approval_handler import ApprovalHandler as ApprovalHandler
+    from trealtime._session.approval_handler import Approve as Approve
+    from trealtime._session.approval_handler import Reject as Reject
+    from trealtime._session.attachment import Attachment as Attachment
+    from trealtime._session.attachment import AttachmentStatistics as AttachmentStatistics
+    from trealtime._session.config import GuardrailsSettings as GuardrailsSettings
+    from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
+    from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
+    from trealtime._session.config import ToolExecution as ToolExecution
+    from trealtime._session.model_shim import RealtimeModelSendAudio as RealtimeModelSendAudio
+    from trealtime._session.model_shim import RealtimeModelSendInterrupt as RealtimeModelSendInterrupt
+    from trealtime._session.model_shim import RealtimeModelSendRawMessage as RealtimeModelSendRawMessage
+    from trealtime._session.model_shim import RealtimeModelSendSessionUpdate as RealtimeModelSendSessionUpdate
+    from trealtime._session.model_shim import RealtimeModelSendUserInput as RealtimeModelSendUserInput
+    from trealtime._session.outcome import CloseOutcome as CloseOutcome
+    from trealtime._session.playback_tracker import RealtimePlaybackState as RealtimePlaybackState
+    from trealtime._session.playback_tracker import RealtimePlaybackTracker as RealtimePlaybackTracker
+    from trealtime._session.response import SessionResponse as SessionResponse
+    from trealtime._session.response_params import ResponseOptions as ResponseOptions
+    from trealtime._session.runner import RealtimeRunner as RealtimeRunner
+    from trealtime._session.runner import serve_realtime_session as serve_realtime_session
+    from trealtime._session.session import RealtimeSession as RealtimeSession
+    from trealtime._session.statistics import SessionStatistics as SessionStatistics
+    from trealtime._session.subscription import Subscription as Subscription
+    from trealtime._session.subscription import SubscriptionStatistics as SubscriptionStatistics
+    from trealtime._session.turn import Turn as Turn
     from trealtime.agents.agent import RealtimeAgent as RealtimeAgent
-    from trealtime.tools.context import RunContext as RunContext
-    from trealtime.tools.context import RunContextWrapper as RunContextWrapper
-    from trealtime.tools.context import ToolContext as ToolContext
     from trealtime.agents.guardrails import GuardrailFunctionOutput as GuardrailFunctionOutput
     from trealtime.agents.guardrails import InputGuardrail as InputGuardrail
     from trealtime.agents.guardrails import InputGuardrailResult as InputGuardrailResult
@@ -28,24 +66,6 @@ if TYPE_CHECKING:
     from trealtime.agents.handoffs import realtime_handoff as realtime_handoff
     from trealtime.agents.hooks import RealtimeAgentHooks as RealtimeAgentHooks
     from trealtime.agents.hooks import RealtimeRunHooks as RealtimeRunHooks
-    from trealtime.tools.guardrails import ToolGuardrailFunctionOutput as ToolGuardrailFunctionOutput
-    from trealtime.tools.guardrails import ToolInputGuardrail as ToolInputGuardrail
-    from trealtime.tools.guardrails import ToolInputGuardrailData as ToolInputGuardrailData
-    from trealtime.tools.guardrails import ToolOutputGuardrail as ToolOutputGuardrail
-    from trealtime.tools.guardrails import ToolOutputGuardrailData as ToolOutputGuardrailData
-    from trealtime.tools.guardrails import tool_input_guardrail as tool_input_guardrail
-    from trealtime.tools.guardrails import tool_output_guardrail as tool_output_guardrail
-    from trealtime.tools.invocation import ToolErrorFormatter as ToolErrorFormatter
-    from trealtime.tools.invocation import ToolErrorFormatterArgs as ToolErrorFormatterArgs
-    from trealtime.tools.invocation import ToolErrorKind as ToolErrorKind
-    from trealtime.tools.function_tool import AfterTool as AfterTool
-    from trealtime.tools.function_tool import FunctionTool as FunctionTool
-    from trealtime.tools.function_tool import NeedsApproval as NeedsApproval
-    from trealtime.tools.function_tool import OnInterrupt as OnInterrupt
-    from trealtime.tools.function_tool import ToolEnabled as ToolEnabled
-    from trealtime.tools.function_tool import ToolErrorFunction as ToolErrorFunction
-    from trealtime.tools.function_tool import default_tool_error as default_tool_error
-    from trealtime.tools.function_tool import function_tool as function_tool
     from trealtime.audio.formats import G711_ALAW as G711_ALAW
     from trealtime.audio.formats import G711_ULAW as G711_ULAW
     from trealtime.audio.formats import PCM16_24K as PCM16_24K
@@ -58,69 +78,6 @@ if TYPE_CHECKING:
     from trealtime.calls.webhooks import OtherWebhook as OtherWebhook
     from trealtime.calls.webhooks import RealtimeWebhooks as RealtimeWebhooks
     from trealtime.calls.webhooks import SipHeader as SipHeader
-    from trealtime._core.barge_in import BargeIn as BargeIn
-    from trealtime._core.guardrail_state import GuardrailCounters as GuardrailCounters
-    from trealtime._core.guardrail_state import HoldDelay as HoldDelay
-    from trealtime._core.effects import ApprovalRequest as ApprovalRequest
-    from trealtime._core.effects import HostedTool as HostedTool
-    from trealtime._core.effects import ResponseResult as ResponseResult
-    from trealtime.events import AudioChunk as AudioChunk
-    from trealtime.events import EventInfo as EventInfo
-    from trealtime.events import LimitName as LimitName
-    from trealtime.events import LimitUse as LimitUse
-    from trealtime.events import RealtimeAgentEndEvent as RealtimeAgentEndEvent
-    from trealtime.events import RealtimeAgentStartEvent as RealtimeAgentStartEvent
-    from trealtime.events import RealtimeAudio as RealtimeAudio
-    from trealtime.events import RealtimeAudioDropped as RealtimeAudioDropped
-    from trealtime.events import RealtimeAudioEnd as RealtimeAudioEnd
-    from trealtime.events import RealtimeAudioInterrupted as RealtimeAudioInterrupted
-    from trealtime.events import RealtimeDtmf as RealtimeDtmf
-    from trealtime.events import RealtimeError as RealtimeError
-    from trealtime.events import RealtimeGuardrailTripped as RealtimeGuardrailTripped
-    from trealtime.events import RealtimeHandoffEvent as RealtimeHandoffEvent
-    from trealtime.events import RealtimeHistoryAdded as RealtimeHistoryAdded
-    from trealtime.events import RealtimeHistoryUpdated as RealtimeHistoryUpdated
-    from trealtime.events import RealtimeInputAudioTimeoutTriggered as RealtimeInputAudioTimeoutTriggered
-    from trealtime.events import RealtimeInterruptionConfirmed as RealtimeInterruptionConfirmed
-    from trealtime.events import RealtimeInterruptionDismissed as RealtimeInterruptionDismissed
-    from trealtime.events import RealtimeInterruptionPending as RealtimeInterruptionPending
-    from trealtime.events import RealtimeLimitApproached as RealtimeLimitApproached
-    from trealtime.events import RealtimeLimitReached as RealtimeLimitReached
-    from trealtime.events import RealtimeRawModelEvent as RealtimeRawModelEvent
-    from trealtime.events import RealtimeSessionEvent as RealtimeSessionEvent
-    from trealtime.events import RealtimeSettingsMismatch as RealtimeSettingsMismatch
-    from trealtime.events import RealtimeSpeechStarted as RealtimeSpeechStarted
-    from trealtime.events import RealtimeSpeechStopped as RealtimeSpeechStopped
-    from trealtime.events import RealtimeTextDelta as RealtimeTextDelta
-    from trealtime.events import RealtimeToolApprovalDropped as RealtimeToolApprovalDropped
-    from trealtime.events import RealtimeToolApprovalRequired as RealtimeToolApprovalRequired
-    from trealtime.events import RealtimeToolEnd as RealtimeToolEnd
-    from trealtime.events import RealtimeToolProgress as RealtimeToolProgress
-    from trealtime.events import RealtimeToolStart as RealtimeToolStart
-    from trealtime.events import RealtimeTranscriptDelta as RealtimeTranscriptDelta
-    from trealtime.events import ResponseStatus as ResponseStatus
-    from trealtime.events import ServerErrorInfo as ServerErrorInfo
-    from trealtime.events import SettingsDifference as SettingsDifference
-    from trealtime.items import AssistantAudio as AssistantAudio
-    from trealtime.items import AssistantMessageItem as AssistantMessageItem
-    from trealtime.items import AssistantText as AssistantText
-    from trealtime.items import InputAudio as InputAudio
-    from trealtime.items import InputImage as InputImage
-    from trealtime.items import InputText as InputText
-    from trealtime.items import ItemStatus as ItemStatus
-    from trealtime.items import OtherItem as OtherItem
-    from trealtime.items import RealtimeItem as RealtimeItem
-    from trealtime.items import RealtimeToolCallItem as RealtimeToolCallItem
-    from trealtime.items import SystemMessageItem as SystemMessageItem
-    from trealtime.items import UserMessageItem as UserMessageItem
-    from trealtime._core.limits import SessionLimits as SessionLimits
-    from trealtime._core.prices import Cost as Cost
-    from trealtime._core.prices import ModelPrices as ModelPrices
-    from trealtime._core.saved_history import dump_history as dump_history
-    from trealtime._core.saved_history import load_history as load_history
-    from trealtime._core.saved_history import wire_items as wire_items
-    from trealtime._core.usage import TranscriptionUsage as TranscriptionUsage
-    from trealtime._core.usage import Usage as Usage
     from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
     from trealtime.emulator.server import Emulator as Emulator
     from trealtime.emulator.server import open_emulator as open_emulator
@@ -174,6 +131,55 @@ if TYPE_CHECKING:
     from trealtime.errors import TrealtimeError as TrealtimeError
     from trealtime.errors import TwilioStreamError as TwilioStreamError
     from trealtime.errors import WebhookRefused as WebhookRefused
+    from trealtime.events import AudioChunk as AudioChunk
+    from trealtime.events import EventInfo as EventInfo
+    from trealtime.events import LimitName as LimitName
+    from trealtime.events import LimitUse as LimitUse
+    from trealtime.events import RealtimeAgentEndEvent as RealtimeAgentEndEvent
+    from trealtime.events import RealtimeAgentStartEvent as RealtimeAgentStartEvent
+    from trealtime.events import RealtimeAudio as RealtimeAudio
+    from trealtime.events import RealtimeAudioDropped as RealtimeAudioDropped
+    from trealtime.events import RealtimeAudioEnd as RealtimeAudioEnd
+    from trealtime.events import RealtimeAudioInterrupted as RealtimeAudioInterrupted
+    from trealtime.events import RealtimeDtmf as RealtimeDtmf
+    from trealtime.events import RealtimeError as RealtimeError
+    from trealtime.events import RealtimeGuardrailTripped as RealtimeGuardrailTripped
+    from trealtime.events import RealtimeHandoffEvent as RealtimeHandoffEvent
+    from trealtime.events import RealtimeHistoryAdded as RealtimeHistoryAdded
+    from trealtime.events import RealtimeHistoryUpdated as RealtimeHistoryUpdated
+    from trealtime.events import RealtimeInputAudioTimeoutTriggered as RealtimeInputAudioTimeoutTriggered
+    from trealtime.events import RealtimeInterruptionConfirmed as RealtimeInterruptionConfirmed
+    from trealtime.events import RealtimeInterruptionDismissed as RealtimeInterruptionDismissed
+    from trealtime.events import RealtimeInterruptionPending as RealtimeInterruptionPending
+    from trealtime.events import RealtimeLimitApproached as RealtimeLimitApproached
+    from trealtime.events import RealtimeLimitReached as RealtimeLimitReached
+    from trealtime.events import RealtimeRawModelEvent as RealtimeRawModelEvent
+    from trealtime.events import RealtimeSessionEvent as RealtimeSessionEvent
+    from trealtime.events import RealtimeSettingsMismatch as RealtimeSettingsMismatch
+    from trealtime.events import RealtimeSpeechStarted as RealtimeSpeechStarted
+    from trealtime.events import RealtimeSpeechStopped as RealtimeSpeechStopped
+    from trealtime.events import RealtimeTextDelta as RealtimeTextDelta
+    from trealtime.events import RealtimeToolApprovalDropped as RealtimeToolApprovalDropped
+    from trealtime.events import RealtimeToolApprovalRequired as RealtimeToolApprovalRequired
+    from trealtime.events import RealtimeToolEnd as RealtimeToolEnd
+    from trealtime.events import RealtimeToolProgress as RealtimeToolProgress
+    from trealtime.events import RealtimeToolStart as RealtimeToolStart
+    from trealtime.events import RealtimeTranscriptDelta as RealtimeTranscriptDelta
+    from trealtime.events import ResponseStatus as ResponseStatus
+    from trealtime.events import ServerErrorInfo as ServerErrorInfo
+    from trealtime.events import SettingsDifference as SettingsDifference
+    from trealtime.items import AssistantAudio as AssistantAudio
+    from trealtime.items import AssistantMessageItem as AssistantMessageItem
+    from trealtime.items import AssistantText as AssistantText
+    from trealtime.items import InputAudio as InputAudio
+    from trealtime.items import InputImage as InputImage
+    from trealtime.items import InputText as InputText
+    from trealtime.items import ItemStatus as ItemStatus
+    from trealtime.items import OtherItem as OtherItem
+    from trealtime.items import RealtimeItem as RealtimeItem
+    from trealtime.items import RealtimeToolCallItem as RealtimeToolCallItem
+    from trealtime.items import SystemMessageItem as SystemMessageItem
+    from trealtime.items import UserMessageItem as UserMessageItem
     from trealtime.mcp.hosted import HostedMCPTool as HostedMCPTool
     from trealtime.mcp.servers import MCPConfig as MCPConfig
     from trealtime.mcp.servers import MCPServer as MCPServer
@@ -205,33 +211,27 @@ if TYPE_CHECKING:
     from trealtime.protocol.user_input import UserMessage as UserMessage
     from trealtime.protocol.user_input import image_part as image_part
     from trealtime.protocol.validation import NOT_SET as NOT_SET
-    from trealtime._session.approval_handler import ApprovalDecision as ApprovalDecision
-    from trealtime._session.approval_handler import ApprovalHandler as ApprovalHandler
-    from trealtime._session.approval_handler import Approve as Approve
-    from trealtime._session.approval_handler import Reject as Reject
-    from trealtime._session.attachment import Attachment as Attachment
-    from trealtime._session.attachment import AttachmentStatistics as AttachmentStatistics
-    from trealtime._session.config import GuardrailsSettings as GuardrailsSettings
-    from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
-    from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
-    from trealtime._session.config import ToolExecution as ToolExecution
-    from trealtime._session.subscription import Feed as Feed
-    from trealtime._session.subscription import FeedStatistics as FeedStatistics
-    from trealtime._session.model_shim import RealtimeModelSendAudio as RealtimeModelSendAudio
-    from trealtime._session.model_shim import RealtimeModelSendInterrupt as RealtimeModelSendInterrupt
-    from trealtime._session.model_shim import RealtimeModelSendRawMessage as RealtimeModelSendRawMessage
-    from trealtime._session.model_shim import RealtimeModelSendSessionUpdate as RealtimeModelSendSessionUpdate
-    from trealtime._session.model_shim import RealtimeModelSendUserInput as RealtimeModelSendUserInput
-    from trealtime._session.outcome import CloseOutcome as CloseOutcome
-    from trealtime._session.playback_tracker import RealtimePlaybackState as RealtimePlaybackState
-    from trealtime._session.playback_tracker import RealtimePlaybackTracker as RealtimePlaybackTracker
-    from trealtime._session.response import SessionResponse as SessionResponse
-    from trealtime._session.response_params import ResponseOptions as ResponseOptions
-    from trealtime._session.runner import RealtimeRunner as RealtimeRunner
-    from trealtime._session.runner import serve_realtime_session as serve_realtime_session
-    from trealtime._session.session import RealtimeSession as RealtimeSession
-    from trealtime._session.statistics import SessionStatistics as SessionStatistics
-    from trealtime._session.turn import Turn as Turn
+    from trealtime.tools.context import RunContext as RunContext
+    from trealtime.tools.context import RunContextWrapper as RunContextWrapper
+    from trealtime.tools.context import ToolContext as ToolContext
+    from trealtime.tools.function_tool import AfterTool as AfterTool
+    from trealtime.tools.function_tool import FunctionTool as FunctionTool
+    from trealtime.tools.function_tool import NeedsApproval as NeedsApproval
+    from trealtime.tools.function_tool import OnInterrupt as OnInterrupt
+    from trealtime.tools.function_tool import ToolEnabled as ToolEnabled
+    from trealtime.tools.function_tool import ToolErrorFunction as ToolErrorFunction
+    from trealtime.tools.function_tool import default_tool_error as default_tool_error
+    from trealtime.tools.function_tool import function_tool as function_tool
+    from trealtime.tools.guardrails import ToolGuardrailFunctionOutput as ToolGuardrailFunctionOutput
+    from trealtime.tools.guardrails import ToolInputGuardrail as ToolInputGuardrail
+    from trealtime.tools.guardrails import ToolInputGuardrailData as ToolInputGuardrailData
+    from trealtime.tools.guardrails import ToolOutputGuardrail as ToolOutputGuardrail
+    from trealtime.tools.guardrails import ToolOutputGuardrailData as ToolOutputGuardrailData
+    from trealtime.tools.guardrails import tool_input_guardrail as tool_input_guardrail
+    from trealtime.tools.guardrails import tool_output_guardrail as tool_output_guardrail
+    from trealtime.tools.invocation import ToolErrorFormatter as ToolErrorFormatter
+    from trealtime.tools.invocation import ToolErrorFormatterArgs as ToolErrorFormatterArgs
+    from trealtime.tools.invocation import ToolErrorKind as ToolErrorKind
     from trealtime.transport.azure import AzureRealtimeModel as AzureRealtimeModel
     from trealtime.transport.config import TransportConfig as TransportConfig
     from trealtime.transport.models import OpenAIRealtimeModel as OpenAIRealtimeModel
@@ -317,7 +317,7 @@ _NAMES = {
     "_session.approval_handler": "ApprovalDecision ApprovalHandler Approve Reject",
     "_session.attachment": "Attachment AttachmentStatistics",
     "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
-    "_session.subscription": "Feed FeedStatistics",
+    "_session.subscription": "Subscription SubscriptionStatistics",
     "_session.model_shim": """
         RealtimeModelSendAudio RealtimeModelSendInterrupt RealtimeModelSendRawMessage
         RealtimeModelSendSessionUpdate RealtimeModelSendUserInput

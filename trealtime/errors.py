@@ -279,7 +279,7 @@ class SettingsRefused(ServerRefused):
 
 
 class SlowConsumer(TrealtimeError):
-    """A feed with the overflow policy ``"fail"`` ran past its bound; `statistics` shows what it held."""
+    """A subscription with the overflow policy ``"fail"`` ran past its bound; `statistics` shows what it held."""
 
     def __init__(self, message: str, *, statistics: object = None) -> None:
         self.statistics = statistics

@@ -15,13 +15,13 @@ import attrs
 from trealtime.items import RealtimeItem
 
 if TYPE_CHECKING:
-    from trealtime.agents.agent import RealtimeAgent
-    from trealtime.tools.context import RunContext
-    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
-    from trealtime.tools.invocation import ToolErrorKind
-    from trealtime.tools.function_tool import FunctionTool
     from trealtime._core.effects import HostedTool
     from trealtime._core.usage import Usage
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.tools.context import RunContext
+    from trealtime.tools.function_tool import FunctionTool
+    from trealtime.tools.invocation import ToolErrorKind
 
 __all__ = [
     "AudioChunk",
@@ -208,7 +208,7 @@ class RealtimeAudioInterrupted:
 
 @attrs.frozen(kw_only=True)
 class RealtimeAudioDropped:
-    """Ours: a feed with the policy ``"drop_oldest_audio"`` was full and shed `dropped_ms` of audio of this item."""
+    """Ours: a subscription with the policy ``"drop_oldest_audio"`` was full and shed `dropped_ms` of audio of this item."""
 
     item_id: str
     content_index: int

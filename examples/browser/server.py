@@ -28,7 +28,6 @@ from trealtime import (
     AssistantMessageItem,
     BrowserEndpoint,
     BrowserStreamError,
-    Feed,
     InputImage,
     RealtimeAgent,
     RealtimeItem,
@@ -36,6 +35,7 @@ from trealtime import (
     RealtimeSession,
     RealtimeSessionEvent,
     SettingsError,
+    Subscription,
     TrealtimeError,
     UserMessageItem,
     accept_browser_stream,
@@ -115,11 +115,11 @@ async def converse(page: BrowserEndpoint, connection: Mapping[str, Any]) -> None
     try:
         async with (
             runner.session(model_config=connection) as session,
-            session.subscribe(*FIELDS, "history_updated") as feed,
+            session.subscribe(*FIELDS, "history_updated") as subscription,
             session.attach(page) as attachment,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(tell, page, feed)
+            nursery.start_soon(tell, page, subscription)
             nursery.start_soon(obey, page, session)
             await session.create_response(instructions=GREETING)
             await attachment.wait_closed()
@@ -152,10 +152,10 @@ FIELDS: Mapping[str, Sequence[str]] = {
 """The events that the page is told of, and what of them."""
 
 
-async def tell(page: BrowserEndpoint, feed: Feed) -> None:
+async def tell(page: BrowserEndpoint, subscription: Subscription) -> None:
     """Tell the page what happens."""
     transcript = Transcript()
-    async for event in feed:
+    async for event in subscription:
         if event.type == "history_updated":
             for change in transcript.changes(event.history):
                 await page.send(change)

@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import SettingsError
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import SettingsError
 
 
 @function_tool

@@ -8,10 +8,10 @@ from typing import Any, TypedDict
 import pytest
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
 from trealtime.agents.handoffs import Handoff, as_handoff, handoff_to_wire, realtime_handoff
 from trealtime.agents.hooks import RealtimeAgentHooks
 from trealtime.errors import SettingsError, ToolArgumentsError
+from trealtime.tools.context import RunContext
 
 
 @pytest.mark.parametrize(

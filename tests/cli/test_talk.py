@@ -27,6 +27,11 @@ from trealtime.cli.talk_agent import built_in_agent, load_agent
 from trealtime.cli.talk_narrator import Narrator
 from trealtime.cli.talk_screen import Screen, meter
 from trealtime.cli.talk_session import Talk
+from trealtime.emulator import open_emulator
+from trealtime.emulator.voice import VOICE_RATE, tones
+from trealtime.endpoints import sound_card
+from trealtime.endpoints.console import ConsoleEndpoint
+from trealtime.errors import MissingDependency
 from trealtime.events import (
     EventInfo,
     RealtimeAgentEndEvent,
@@ -35,11 +40,6 @@ from trealtime.events import (
     RealtimeSpeechStarted,
     RealtimeSpeechStopped,
 )
-from trealtime.emulator import open_emulator
-from trealtime.emulator.voice import VOICE_RATE, tones
-from trealtime.endpoints import sound_card
-from trealtime.endpoints.console import ConsoleEndpoint
-from trealtime.errors import MissingDependency
 from trealtime.testing import FakeAudioDevice
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,14 +9,14 @@ from typing import Any
 import pybase64
 import pytest
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
 from trealtime._core import commands as cmd
 from trealtime._core.conversation import Conversation
 from trealtime._core.effects import Effects, FunctionCall, Settled
-from trealtime.events import EventInfo
 from trealtime._core.ids import IdSource
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.events import EventInfo
 from trealtime.protocol.codec import read_server_event
+from trealtime.tools.context import RunContext
 
 BYTES_PER_MS = 48
 """PCM16 mono at 24 kHz."""
@@ -178,11 +178,11 @@ class Talk:
 
     @property
     def settled(self) -> dict[str, Settled]:
-        """Answers by ticket; a ticket that was answered twice fails here."""
+        """Answers by reply_id; a reply_id that was answered twice fails here."""
         answers = [each for fx in self.effects for each in fx.settled]
-        tickets = [each.ticket for each in answers]
-        assert len(tickets) == len(set(tickets)), tickets
-        return {each.ticket: each for each in answers}
+        reply_ids = [each.reply_id for each in answers]
+        assert len(reply_ids) == len(set(reply_ids)), reply_ids
+        return {each.reply_id: each for each in answers}
 
     @property
     def calls(self) -> list[FunctionCall]:

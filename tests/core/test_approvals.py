@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import FunctionTool
 from trealtime._core import commands as cmd
 from trealtime._core.effects import HostedTool
 from trealtime._core.handoffs import AgentSwitch
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.function_tool import FunctionTool
 
 
 def make_tool(name: str = "look", **options: Any) -> FunctionTool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trealtime.tools.context import RunContext
 from trealtime.events import AudioChunk, EventInfo, RealtimeAudio, audio_event
+from trealtime.tools.context import RunContext
 
 
 def test_audio_made_quickly_is_what_the_constructors_make():

@@ -21,8 +21,8 @@ ASKING = [
 
 def test_a_refusal_that_comes_after_the_answer_to_the_next_such_request_leaves_nobody_waiting(talk):
     talk.item("a")
-    for ticket in ("refused", "made"):
-        talk.do(cmd.TruncateItem("a", 0, 5, ticket))
+    for reply_id in ("refused", "made"):
+        talk.do(cmd.TruncateItem("a", 0, 5, reply_id))
     talk.server("conversation.item.truncated", item_id="a", content_index=0, audio_end_ms=5)
     assert list(talk.settled) == ["refused"]  # nothing tells which of the two it answers
     talk.error("invalid_value", talk.sent[0]["event_id"])
@@ -191,9 +191,9 @@ def test_a_transcription_that_failed_is_told(talk):
 def test_a_lost_connection_tells_everybody_once(talk):
     talk.do(cmd.UpdateSession({}, "update"))
     talk.do(cmd.DeleteItem("a", "delete"))
-    talk.do(cmd.CreateResponse(ticket="on its way"))
-    talk.do(cmd.CreateResponse(ticket="queued"))
-    talk.do(cmd.CreateResponse({"conversation": "none"}, ticket="out of band"))
+    talk.do(cmd.CreateResponse(reply_id="on its way"))
+    talk.do(cmd.CreateResponse(reply_id="queued"))
+    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="out of band"))
     talk.created("r0", talk.creates[1])
     talk.call("r0", "c1")
     talk.do(cmd.Disconnect(ConnectionLost("gone")))

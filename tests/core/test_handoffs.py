@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import function_tool
 from trealtime._core.commands import Disconnect, SendToolOutput, SwitchAgent, UpdateSession, UseTools
-from trealtime.events import SettingsDifference
 from trealtime._core.handoffs import AgentSwitch
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import SessionClosed
+from trealtime.events import SettingsDifference
+from trealtime.tools.function_tool import function_tool
 
 OTHER = RealtimeAgent("other")
 
@@ -33,14 +33,14 @@ def test_the_agent_changes_with_the_acknowledgement_of_its_own_update(talk) -> N
     fx = talk.server("session.updated", session={"type": "realtime"})
     assert talk.core.agent is OTHER
     assert [each.agent for each in fx.switched] == [OTHER]
-    assert [each.ticket for each in fx.settled] == ["second"]
+    assert [each.reply_id for each in fx.settled] == ["second"]
     assert fx.emit == []
 
 
 def test_with_nothing_to_send_the_agent_changes_at_once(talk) -> None:
     talk.open()
     fx = talk.do(SwitchAgent(switch(), None, "t"))
-    assert (talk.core.agent, fx.send, [each.ticket for each in fx.settled]) == (OTHER, [], ["t"])
+    assert (talk.core.agent, fx.send, [each.reply_id for each in fx.settled]) == (OTHER, [], ["t"])
 
 
 def test_a_refused_switch_changes_nothing(talk) -> None:
@@ -56,7 +56,7 @@ def test_a_switch_that_meets_the_end_of_the_connection_is_settled(talk) -> None:
     talk.open()
     talk.do(SwitchAgent(switch(), {"type": "realtime"}, "t"))
     fx = talk.do(Disconnect(SessionClosed("over")))
-    assert [each.ticket for each in fx.settled] == ["t"]
+    assert [each.reply_id for each in fx.settled] == ["t"]
 
 
 def test_all_that_belongs_to_a_handoff_happens_in_one_step(talk) -> None:

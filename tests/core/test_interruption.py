@@ -248,7 +248,7 @@ def test_the_transcript_is_trimmed_to_what_was_heard_and_stays_so(talk):
 
 
 def test_a_request_on_its_way_dies_and_its_response_is_cancelled_when_it_is_born(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     create = talk.creates[0]
     talk.do(cmd.Interrupt())
     talk.do(cmd.Interrupt())
@@ -264,7 +264,7 @@ def test_a_request_on_its_way_dies_and_its_response_is_cancelled_when_it_is_born
 
 
 def test_a_request_that_was_interrupted_and_refused_is_cancelled(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.do(cmd.Interrupt())
     talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
     assert talk.settled["t"].value.status == "cancelled"
@@ -273,7 +273,7 @@ def test_a_request_that_was_interrupted_and_refused_is_cancelled(talk):
 
 def test_requests_that_queue_survive(talk):
     speaking(talk)
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.do(cmd.Interrupt())
     talk.done("r1", "cancelled")
     talk.created("r2", talk.creates[0])
@@ -320,7 +320,7 @@ def test_interrupting_the_one_that_plays_leaves_the_live_one_alone(two):
     assert len(two.events_of("audio")) == 1
 
 
-@pytest.mark.parametrize("command", [cmd.Interrupt(response_id="nobody"), cmd.Interrupt(ticket="nobody")])
+@pytest.mark.parametrize("command", [cmd.Interrupt(response_id="nobody"), cmd.Interrupt(reply_id="nobody")])
 def test_interrupting_what_is_unknown_does_nothing(two, command):
     two.do(command)
     assert two.quiet
@@ -355,21 +355,21 @@ def test_a_tracker_is_reset_only_when_what_it_plays_was_stopped(make_talk):
     assert talk.truncations == [("b", 0, 0), ("a", 0, 300)]
 
 
-# ---- tickets --------------------------------------------------------------------------------------------------------
+# ---- reply_ids --------------------------------------------------------------------------------------------------------
 
 
 def test_leaving_before_the_request_was_sent_settles_it(talk):
     talk.created("r0")
-    talk.do(cmd.CreateResponse(ticket="t"))
-    talk.do(cmd.Interrupt(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.do(cmd.Interrupt(reply_id="t"))
     assert talk.settled["t"].value.status == "cancelled"
     talk.done("r0")
     assert talk.creates == []
 
 
 def test_leaving_while_the_request_is_on_its_way_cancels_its_response(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
-    talk.do(cmd.Interrupt(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.do(cmd.Interrupt(reply_id="t"))
     assert talk.settled == {}
     talk.created("r1", talk.creates[0])
     talk.done("r1", "cancelled")
@@ -377,33 +377,36 @@ def test_leaving_while_the_request_is_on_its_way_cancels_its_response(talk):
 
 
 def test_leaving_while_the_response_lives_cancels_it_by_its_ticket_alone(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
-    talk.do(cmd.Interrupt(ticket="t"))
+    talk.do(cmd.Interrupt(reply_id="t"))
     assert talk.sent_of("response.cancel")[0]["response_id"] == "r1"
 
 
 def test_leaving_a_response_that_others_wait_for_lets_it_go_on(talk):
     talk.created("r0")
-    talk.do(cmd.CreateResponse(automatic=True, ticket="t"))
-    talk.do(cmd.CreateResponse(automatic=True, ticket="u"))
-    talk.do(cmd.CreateResponse(automatic=True, ticket="v"))
+    talk.do(cmd.CreateResponse(automatic=True, reply_id="t"))
+    talk.do(cmd.CreateResponse(automatic=True, reply_id="u"))
+    talk.do(cmd.CreateResponse(automatic=True, reply_id="v"))
     talk.done("r0")
-    talk.do(cmd.Interrupt(ticket="v"))
+    talk.do(cmd.Interrupt(reply_id="v"))
     talk.created("r1", talk.creates[0])
-    talk.do(cmd.Interrupt(response_id="r1", ticket="t"))
+    talk.do(cmd.Interrupt(response_id="r1", reply_id="t"))
     assert talk.sent_of("response.cancel") == []
-    assert {ticket: each.value.status for ticket, each in talk.settled.items()} == {"v": "cancelled", "t": "cancelled"}
+    assert {reply_id: each.value.status for reply_id, each in talk.settled.items()} == {
+        "v": "cancelled",
+        "t": "cancelled",
+    }
     talk.done("r1")
     assert talk.settled["u"].value.status == "completed"
 
 
 def test_leaving_between_a_call_and_its_answer_asks_for_no_answer(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.Interrupt(response_id="r1", ticket="t"))
+    talk.do(cmd.Interrupt(response_id="r1", reply_id="t"))
     talk.do(cmd.SendToolOutput("c1", "42"))
     assert len(talk.creates) == 1
     assert talk.settled["t"].value.response_id == "r1"
@@ -415,7 +418,7 @@ def test_leaving_between_a_call_and_its_answer_asks_for_no_answer(talk):
 @pytest.fixture
 def aside(talk):
     """An out-of-band response, asked for and begun."""
-    talk.do(cmd.CreateResponse({"conversation": "none"}, ticket="t"))
+    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="t"))
     talk.created("ro", talk.creates[0])
     talk.forget()
     return talk

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from trealtime._core import commands as cmd
-from trealtime.events import LimitUse
 from trealtime._core.limits import SessionLimits
 from trealtime._core.prices import ModelPrices
 from trealtime.errors import SessionClosed
+from trealtime.events import LimitUse
 
 DETAILS = {"text_tokens": 100, "cached_tokens": 0}
 PRICES = {"gpt-realtime": ModelPrices(text_input=Decimal(100), text_output=Decimal(1000), audio_input=Decimal(300))}
@@ -124,17 +124,17 @@ def test_time_is_told_at_deadlines_that_pass_however_floats_add_up(make_talk, du
 
 def test_after_a_limit_nothing_is_asked_for_and_whoever_asks_is_told(limited):
     talk = limited(max_tokens=100)
-    talk.do(cmd.CreateResponse(ticket="first"))
+    talk.do(cmd.CreateResponse(reply_id="first"))
     (create,) = talk.creates
     talk.created("r1", create)
-    talk.do(cmd.CreateResponse(ticket="waiting"))
+    talk.do(cmd.CreateResponse(reply_id="waiting"))
     talk.done("r1", usage={"total_tokens": 100}, metadata=create["response"]["metadata"])
-    talk.do(cmd.CreateResponse(ticket="late"))
-    talk.do(cmd.CreateResponse({"conversation": "none"}, ticket="beside"))
+    talk.do(cmd.CreateResponse(reply_id="late"))
+    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="beside"))
     assert len(talk.creates) == 1
     assert talk.settled["first"].value.status == "completed"
-    for ticket in ("waiting", "late", "beside"):
-        error = talk.settled[ticket].value.error
+    for reply_id in ("waiting", "late", "beside"):
+        error = talk.settled[reply_id].value.error
         assert isinstance(error, SessionClosed)
         assert str(error) == "this session is over: it has reached its limit, max_tokens: 100 of 100"
     talk.forget()
@@ -145,7 +145,7 @@ def test_after_a_limit_nothing_is_asked_for_and_whoever_asks_is_told(limited):
 
 def test_after_a_limit_an_answer_to_tools_is_not_asked_for(limited):
     talk = limited(max_tokens=100)
-    talk.do(cmd.CreateResponse(ticket="ask"))
+    talk.do(cmd.CreateResponse(reply_id="ask"))
     (create,) = talk.creates
     talk.created("r1", create)
     talk.call("r1", "call_1")
@@ -172,7 +172,7 @@ def test_after_a_limit_a_response_of_the_server_s_own_is_cancelled(limited):
 
 def test_after_a_limit_the_response_that_was_asked_for_before_comes(limited):
     talk = limited(max_duration_s=20)
-    talk.do(cmd.CreateResponse(ticket="ask"))
+    talk.do(cmd.CreateResponse(reply_id="ask"))
     talk.wait(20)
     (create,) = talk.creates
     talk.created("r1", create)

@@ -17,8 +17,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from trealtime._core import commands as cmd
+from trealtime._core.barge_in import BargeIn
+from trealtime._core.conversation import Conversation
+from trealtime._core.effects import Effects, FunctionCall, GuardrailCheck
+from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.handoffs import AgentSwitch
+from trealtime._core.ids import IdSource
+from trealtime._core.turn_settings import detection_of
+from trealtime._core.turns import PATIENCE_S
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
 from trealtime.agents.guardrails import (
     GuardrailFunctionOutput,
     InputGuardrail,
@@ -26,20 +34,12 @@ from trealtime.agents.guardrails import (
     OutputGuardrail,
     OutputGuardrailResult,
 )
-from trealtime.tools.function_tool import FunctionTool
-from trealtime._core import commands as cmd
-from trealtime._core.barge_in import BargeIn
-from trealtime._core.guardrail_state import GuardrailPolicy
-from trealtime._core.conversation import Conversation
-from trealtime._core.effects import Effects, FunctionCall, GuardrailCheck
-from trealtime.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted
-from trealtime._core.turns import PATIENCE_S
-from trealtime._core.handoffs import AgentSwitch
-from trealtime._core.ids import IdSource
-from trealtime.items import AssistantAudio, AssistantText, InputImage
-from trealtime._core.turn_settings import detection_of
 from trealtime.errors import ConnectionLost
+from trealtime.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted
+from trealtime.items import AssistantAudio, AssistantText, InputImage
 from trealtime.protocol.codec import read_server_event
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import FunctionTool
 
 GRACE_S = 5.0
 TIMEOUT_S = 30.0
@@ -410,15 +410,15 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 50.0
-        self.outbox: list[dict[str, Any]] = []
+        self.send_queue: list[dict[str, Any]] = []
         self.urgent: list[dict[str, Any]] = []
-        self.tickets: dict[str, str] = {}
+        self.reply_ids: dict[str, str] = {}
         self.settled: Counter[str] = Counter()
         self.unhandled: list[tuple[str, int, float, float]] = []
         self.handed_ms: Counter[tuple[str, int]] = Counter()
         self.received_ms: Counter[tuple[str, int]] = Counter()
         self.part_of: dict[tuple[str, int], str] = {}
-        self.dead: set[str] = set()
+        self.interrupted: set[str] = set()
         self.asked: dict[str, float] = {}
         self.told_live: set[str] = set()
         self.looked_into: list[str] = []
@@ -432,7 +432,7 @@ class Machine(RuleBasedStateMachine):
         self.checks: dict[int, GuardrailCheck] = {}
         self.handoffs: list[FunctionCall] = []
         self.switches: dict[str, FunctionCall] = {}
-        """Handoffs whose switch is on its way, by ticket."""
+        """Handoffs whose switch is on its way, by reply_id."""
 
         self.scopes = 0
         self.playback = "play"
@@ -481,16 +481,16 @@ class Machine(RuleBasedStateMachine):
             guardrails=guardrails,
         )
         self.server.send("session.created", session=self.server.session())
-        self.command(cmd.OpenSession(self.server.session(), self.ticket("open")))
+        self.command(cmd.OpenSession(self.server.session(), self.reply_id("open")))
         self.offer = cmd.UseTools([look(on_interrupt=on_interrupt)], ["hand over"])
         self.command(self.offer)
 
     # ---- carrying --------------------------------------------------------------------------------------------------
 
-    def ticket(self, kind: str) -> str:
-        ticket = f"{kind}_{len(self.tickets)}"
-        self.tickets[ticket] = kind
-        return ticket
+    def reply_id(self, kind: str) -> str:
+        reply_id = f"{kind}_{len(self.reply_ids)}"
+        self.reply_ids[reply_id] = kind
+        return reply_id
 
     def command(self, command: cmd.Command) -> None:
         self.user_truncates = isinstance(command, cmd.TruncateItem)
@@ -498,9 +498,9 @@ class Machine(RuleBasedStateMachine):
         self.user_truncates = False
 
     def apply(self, fx: Effects) -> None:
-        """As the session's carrier does it, and every promise about effects checked on the way."""
+        """As the session's driver does it, and every promise about effects checked on the way."""
         for response_id in fx.purge:
-            self.dead.add(response_id)
+            self.interrupted.add(response_id)
             self.unhandled = [each for each in self.unhandled if self.part_of[each[0], each[1]] != response_id]
         if fx.playback is not None:
             self.playback = fx.playback.how
@@ -519,18 +519,18 @@ class Machine(RuleBasedStateMachine):
                 key = (event.item_id, event.content_index)
                 assert 0 <= event.heard_ms <= self.received_ms[key]
                 assert event.heard_ms <= self.handed_ms[key]
-                assert event.response_id in self.dead
+                assert event.response_id in self.interrupted
         for outgoing in fx.send:
             event = dict(outgoing.event)
             self.check_outgoing(event)
-            (self.urgent if outgoing.urgent else self.outbox).append(event)
+            (self.urgent if outgoing.urgent else self.send_queue).append(event)
         for answer in fx.settled:
-            assert answer.ticket in self.tickets
-            self.settled[answer.ticket] += 1
-            assert self.settled[answer.ticket] == 1, answer
+            assert answer.reply_id in self.reply_ids
+            self.settled[answer.reply_id] += 1
+            assert self.settled[answer.reply_id] == 1, answer
             if answer.error is not None:
                 self.owed.clear()
-            handoff = self.switches.pop(answer.ticket, None)
+            handoff = self.switches.pop(answer.reply_id, None)
             if handoff is not None and handoff.call_id in self.core._state.calls:
                 assert answer.error is not None, "a switch that was made has answered its call"
                 self.handoffs.append(handoff)
@@ -558,7 +558,7 @@ class Machine(RuleBasedStateMachine):
 
     def take_audio(self, event: RealtimeAudio) -> None:
         key = (event.item_id, event.content_index)
-        assert event.response_id not in self.dead, "audio after its interrupt"
+        assert event.response_id not in self.interrupted, "audio after its interrupt"
         ms = len(event.audio.data) / BYTES_PER_MS
         assert event.audio.start_ms == self.received_ms[key]
         self.received_ms[key] += ms
@@ -570,13 +570,13 @@ class Machine(RuleBasedStateMachine):
             assert 0 <= event["audio_end_ms"] <= self.received_ms[event["item_id"], event["content_index"]]
         if event["type"] == "response.create" and event["response"].get("conversation") != "none":
             self.asked = {each: at for each, at in self.asked.items() if at + TIMEOUT_S > self.now}
-            if self.core._state.gate._echoes:
+            if self.core._state.response_queue._echoes:
                 assert not self.asked, "two responses asked for at once"
             else:  # what was asked before may have been taken as answered by a response of the server's own
                 self.asked.clear()
             live = self.told_live & set(self.core._state.responses)
             assert not live, "asked while a response lives"
-            assert self.told_live - live <= self.dead, "forgot a response that nobody interrupted"
+            assert self.told_live - live <= self.interrupted, "forgot a response that nobody interrupted"
             self.asked[event["event_id"]] = self.now
 
     def deliver(self, frame: dict[str, Any]) -> None:
@@ -596,7 +596,7 @@ class Machine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4))
     def server_reads(self, count: int) -> None:
         for _ in range(count):
-            lane = self.urgent or self.outbox
+            lane = self.urgent or self.send_queue
             if lane:
                 self.server.read(lane.pop(0))
 
@@ -656,7 +656,7 @@ class Machine(RuleBasedStateMachine):
         respond=st.booleans(), image=st.booleans(), where=st.sampled_from((None, None, None, "root", "first", "gone"))
     )
     def message(self, respond: bool, image: bool, where: str | None) -> None:
-        item_id = f"mine_{len(self.tickets)}"
+        item_id = f"mine_{len(self.reply_ids)}"
         content = [{"type": "input_text", "text": f"text of {item_id}"}]
         if image:
             content.insert(0, {"type": "input_image", "image_url": f"data:{item_id}"})
@@ -665,7 +665,7 @@ class Machine(RuleBasedStateMachine):
         if after != "gone":
             self.images |= {item_id} if image else set()
         item = {"id": item_id, "type": "message", "role": "user", "content": content}
-        self.command(cmd.CreateItem(item, after, self.ticket("item"), said=respond))
+        self.command(cmd.CreateItem(item, after, self.reply_id("item"), said=respond))
         if respond:
             self.owed |= {item_id} if after != "gone" else set()
             self.command(cmd.CreateResponse(automatic=True))
@@ -673,25 +673,25 @@ class Machine(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(("manual", "manual", "automatic", "out of band", "raw")))
     def ask(self, kind: str) -> None:
         if kind == "raw":
-            self.command(cmd.SendRaw({"type": "response.create", "event_id": f"raw_{len(self.tickets)}_{self.now}"}))
+            self.command(cmd.SendRaw({"type": "response.create", "event_id": f"raw_{len(self.reply_ids)}_{self.now}"}))
             return
         params = {"conversation": "none"} if kind == "out of band" else None
-        ticket = self.ticket("response")
-        self.command(cmd.CreateResponse(params, automatic=kind == "automatic", ticket=ticket))
+        reply_id = self.reply_id("response")
+        self.command(cmd.CreateResponse(params, automatic=kind == "automatic", reply_id=reply_id))
 
     @rule(
-        how=st.sampled_from(("all", "all", "response", "ticket", "both", "cancel", "cancel one")),
+        how=st.sampled_from(("all", "all", "response", "reply_id", "both", "cancel", "cancel one")),
         which=st.integers(0, 9),
     )
     def interrupt(self, how: str, which: int) -> None:
         known = [*self.received_ids()] or ["resp_0"]
-        asked = [ticket for ticket, kind in self.tickets.items() if kind == "response"] or ["response_0"]
-        response_id, ticket = known[-1 - which % len(known)], asked[-1 - which % len(asked)]
+        asked = [reply_id for reply_id, kind in self.reply_ids.items() if kind == "response"] or ["response_0"]
+        response_id, reply_id = known[-1 - which % len(known)], asked[-1 - which % len(asked)]
         command = {
             "all": cmd.Interrupt(("app", "guardrail")[which % 2]),
             "response": cmd.Interrupt(response_id=response_id),
-            "ticket": cmd.Interrupt(ticket=ticket),
-            "both": cmd.Interrupt(response_id=response_id, ticket=ticket),
+            "reply_id": cmd.Interrupt(reply_id=reply_id),
+            "both": cmd.Interrupt(response_id=response_id, reply_id=reply_id),
             "cancel": cmd.CancelResponse(),
             "cancel one": cmd.CancelResponse(response_id),
         }[how]
@@ -705,18 +705,18 @@ class Machine(RuleBasedStateMachine):
     @rule(what=st.sampled_from(("delete", "retrieve", "truncate")), which=st.integers(0, 9), ms=st.integers(-5, 3000))
     def touch_an_item(self, what: str, which: int, ms: int) -> None:
         order = self.core._state.history.order()
-        item_id, ticket = order[which % len(order)], self.ticket(what)
+        item_id, reply_id = order[which % len(order)], self.reply_id(what)
         self.owed.discard(item_id)
         command = {
-            "delete": cmd.DeleteItem(item_id, ticket),
-            "retrieve": cmd.RetrieveItem(item_id, ticket),
-            "truncate": cmd.TruncateItem(item_id, 0, ms, ticket),
+            "delete": cmd.DeleteItem(item_id, reply_id),
+            "retrieve": cmd.RetrieveItem(item_id, reply_id),
+            "truncate": cmd.TruncateItem(item_id, 0, ms, reply_id),
         }[what]
         self.command(command)
 
     @rule(bad=st.booleans(), waits=st.booleans())
     def update_settings(self, bad: bool, waits: bool) -> None:
-        self.command(cmd.UpdateSession(self.update(bad=bad), self.ticket("update") if waits else None))
+        self.command(cmd.UpdateSession(self.update(bad=bad), self.reply_id("update") if waits else None))
 
     def update(self, *, bad: bool) -> dict[str, Any]:
         """Settings that the server takes, or refuses; where refusals name nobody, others would wait for ever."""
@@ -756,7 +756,7 @@ class Machine(RuleBasedStateMachine):
     def another_agent(self, bad: bool, tells: bool) -> None:
         agent = RealtimeAgent(name="another")
         switch = AgentSwitch(agent=agent, tools=self.offer.tools, handoffs=self.offer.handoffs)
-        self.command(cmd.SwitchAgent(switch, self.update(bad=bad) if tells else None, self.ticket("agent")))
+        self.command(cmd.SwitchAgent(switch, self.update(bad=bad) if tells else None, self.reply_id("agent")))
 
     @precondition(lambda self: self.unhandled)
     @rule(count=st.integers(1, 6), shed=st.booleans())
@@ -789,10 +789,10 @@ class Machine(RuleBasedStateMachine):
             call_id=call.call_id,
             output="made",
         )
-        ticket = self.ticket("handoff")
-        self.switches[ticket] = call
+        reply_id = self.reply_id("handoff")
+        self.switches[reply_id] = call
         session = None if how == "nothing to tell" else self.update(bad=how == "refused")
-        self.command(cmd.SwitchAgent(switch, session, ticket))
+        self.command(cmd.SwitchAgent(switch, session, reply_id))
 
     @precondition(lambda self: self.looked_into)
     @rule(needed=st.booleans())
@@ -832,7 +832,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def playback_stands_still_only_while_in_doubt(self) -> None:
         if hasattr(self, "core"):
-            assert (self.doubts == 1) == (self.core._state.doubt is not None)
+            assert (self.doubts == 1) == (self.core._state.pending_interruption is not None)
             assert self.playback == "play" or self.doubts
             assert (self.core._state.ledger._held_at is not None) == (self.playback == "hold")
 
@@ -845,8 +845,8 @@ class Machine(RuleBasedStateMachine):
         for _ in range(300):
             if server.speaking is not None:
                 server.end_speech()
-            while self.urgent or self.outbox:
-                server.read((self.urgent or self.outbox).pop(0))
+            while self.urgent or self.send_queue:
+                server.read((self.urgent or self.send_queue).pop(0))
             server.down += server.late
             server.late.clear()
             while server.making:
@@ -871,7 +871,14 @@ class Machine(RuleBasedStateMachine):
                 self.consume(1, False)
             self.time_passes(0.3)
             state = self.core._state
-            if not (self.outbox or self.urgent or state.gate.busy or state.calls or state.doubt or self.checks):
+            if not (
+                self.send_queue
+                or self.urgent
+                or state.response_queue.busy
+                or state.calls
+                or state.pending_interruption
+                or self.checks
+            ):
                 break
         else:
             raise AssertionError("they never come to rest")
@@ -896,20 +903,20 @@ class Machine(RuleBasedStateMachine):
         assert not state.responses
         assert not state.calls
         assert not self.owed - server.seen, "an answer was lost"
-        assert not state.doubt
-        assert state.gate.quiet_until is None or state.gate.quiet_until <= self.now + PATIENCE_S
+        assert not state.pending_interruption
+        assert state.response_queue.quiet_until is None or state.response_queue.quiet_until <= self.now + PATIENCE_S
         assert not state.guardrails.inputs
         assert not state.guardrails.held
         assert state.handing_over is None
-        assert not state.gate._on_its_way()
-        assert not state.gate._live
+        assert not state.response_queue._on_its_way()
+        assert not state.response_queue._live
         assert not state.history._waiting
         assert not (set(state.sent_content) & set(server.items))
         assert self.core.usage.requests <= state.counters.responses
         assert self.core.playback_remaining(self.now + 1e6) == 0
         assert len(state.ledger) == 0
         if server.error_ids:
-            waiting = [ticket for ticket in self.tickets if not self.settled[ticket]]
+            waiting = [reply_id for reply_id in self.reply_ids if not self.settled[reply_id]]
             assert not waiting, waiting
             assert not state.requests.updates
             assert not state.requests._waiting
@@ -933,12 +940,12 @@ class Machine(RuleBasedStateMachine):
 
     def the_connection_is_lost(self) -> None:
         self.command(cmd.Disconnect(ConnectionLost("gone")))
-        assert [ticket for ticket in self.tickets if self.settled[ticket] != 1] == []
+        assert [reply_id for reply_id in self.reply_ids if self.settled[reply_id] != 1] == []
         state = self.core._state
         assert not state.responses
         assert not state.calls
         assert not self.pending
-        assert not state.gate.busy
+        assert not state.response_queue.busy
         assert self.core.next_deadline is None
 
     def teardown(self) -> None:

@@ -367,7 +367,7 @@ def test_b134_creates_wait_for_the_end_of_a_cancelled_response(talk):
 @pytest.mark.parametrize("code, with_id", [("invalid_value", True), ("bad_response_create", False)])
 def test_b136_a_refused_create_makes_room_for_the_next(talk, code, with_id):
     """Same; and whoever waits is told."""
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.do(cmd.CreateResponse())
     talk.error(code, talk.creates[0]["event_id"] if with_id else None)
     assert len(talk.creates) == 2
@@ -395,7 +395,7 @@ def test_b138_the_end_of_another_response_does_not_open_the_gate(talk):
 def test_b139_b140_the_end_of_the_connection_cancels_all_that_wait(talk, number):
     """Same; and each caller is told."""
     talk.created("r1")
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.do(cmd.Disconnect(ConnectionLost("gone")))
     assert isinstance(talk.settled["t"].error, ConnectionLost)
     talk.done("r1")

@@ -8,21 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trealtime.agents.guardrails import GuardrailFunctionOutput, InputGuardrail
-from trealtime.tools.function_tool import function_tool
 from trealtime._core import commands as cmd
 from trealtime._core.barge_in import FILLERS, BargeIn, only_fillers
 from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._core.playback import PlaybackChange
+from trealtime.agents.guardrails import GuardrailFunctionOutput, InputGuardrail
 from trealtime.errors import ConnectionLost
+from trealtime.tools.function_tool import function_tool
 
 DETECTION = {"silence_duration_ms": 200, "prefix_padding_ms": 100}
 
 
-def talk_with(make_talk, *, wishes_answers=True, guardrails=None, **policy):
+def talk_with(make_talk, *, requested_answers=True, guardrails=None, **policy):
     """A talk whose policy is a `BargeIn`, over a server that has taken our settings."""
     talk = make_talk(barge_in=BargeIn(**policy), guardrails=guardrails)
-    detection = {"type": "server_vad", **DETECTION, "create_response": wishes_answers}
+    detection = {"type": "server_vad", **DETECTION, "create_response": requested_answers}
     session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
     talk.do(cmd.OpenSession(session, "open"))
     talk.server("session.created", session={"type": "realtime"})
@@ -95,11 +95,11 @@ def test_without_turn_detection_there_is_nothing_to_tell(make_talk) -> None:
     assert talk.sent_of("session.update")[0]["session"] == session
 
 
-@pytest.mark.parametrize("wishes", [True, False])
-def test_an_ordinary_turn_is_answered_by_us_if_the_app_would_have_the_server_answer(make_talk, wishes) -> None:
-    talk = talk_with(make_talk, wishes_answers=wishes)
+@pytest.mark.parametrize("requested", [True, False])
+def test_an_ordinary_turn_is_answered_by_us_if_the_app_would_have_the_server_answer(make_talk, requested) -> None:
+    talk = talk_with(make_talk, requested_answers=requested)
     talk.turn("u")
-    assert len(talk.creates) == wishes
+    assert len(talk.creates) == requested
     assert outcome(talk) == []
 
 

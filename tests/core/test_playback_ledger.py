@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import ledger as ledger_module
+from trealtime._core import playback_ledger as ledger_module
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition, whole_ms
 
 

@@ -26,14 +26,14 @@ def test_a_silence_that_the_server_answers_is_told_and_its_turn_is_due(vad_talk)
         900,
     )
     vad_talk.server("input_audio_buffer.committed", item_id="u")
-    vad_talk.do(cmd.CreateResponse(ticket="t"))
+    vad_talk.do(cmd.CreateResponse(reply_id="t"))
     vad_talk.created("server's own")
     assert vad_talk.started == []
 
 
 def test_a_turn_that_the_app_commits_itself_is_not_due_an_answer_of_the_servers(vad_talk):
     vad_talk.server("input_audio_buffer.committed", item_id="u")
-    vad_talk.do(cmd.CreateResponse(ticket="t"))
+    vad_talk.do(cmd.CreateResponse(reply_id="t"))
     vad_talk.created("r1")
     assert vad_talk.started == [("t", "r1")]
 

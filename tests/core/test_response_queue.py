@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core.response_queue import METADATA_KEY, Request, ResponseGate
+from trealtime._core.response_queue import METADATA_KEY, Request, ResponseQueue
 
 OUT = {"conversation": "none"}
 
@@ -13,31 +13,31 @@ class Driver:
     """A gate and what it has let through, by key."""
 
     def __init__(self) -> None:
-        self.gate = ResponseGate()
+        self.response_queue = ResponseQueue()
         self.now = 10.0
         self.sent: list[str] = []
 
-    def ask(self, key, params=None, *, automatic=False, tickets=()):
-        request = Request(key, params, automatic=automatic, tickets=list(tickets))
-        self.gate.submit(request)
+    def ask(self, key, params=None, *, automatic=False, reply_ids=()):
+        request = Request(key, params, automatic=automatic, reply_ids=list(reply_ids))
+        self.response_queue.submit(request)
         self.pump()
         return request
 
     def pump(self):
-        while (request := self.gate.next(self.now)) is not None:
+        while (request := self.response_queue.next(self.now)) is not None:
             request.event_id = f"evt_{request.key}_{request.collisions}"
             self.sent.append(request.key)
 
     def created(self, response_id, key=None, *, outside=None):
-        return self.gate.created(response_id, {METADATA_KEY: key} if key else None, out_of_band=outside)
+        return self.response_queue.created(response_id, {METADATA_KEY: key} if key else None, out_of_band=outside)
 
     def done(self, response_id, key=None):
-        served = self.gate.done(response_id, {METADATA_KEY: key} if key else None)
+        served = self.response_queue.done(response_id, {METADATA_KEY: key} if key else None)
         self.pump()
         return served
 
     def refuse(self, event_id, *, collision=True):
-        answer = self.gate.refused(event_id, collision=collision, now=self.now)
+        answer = self.response_queue.refused(event_id, collision=collision, now=self.now)
         self.pump()
         return answer
 
@@ -54,7 +54,7 @@ def test_a_request_goes_at_once_when_nothing_else_is_there(driver):
     request = driver.ask("a")
     assert driver.sent == ["a"]
     assert request.sent_at == 10.0
-    assert driver.gate.busy
+    assert driver.response_queue.busy
 
 
 def test_the_next_one_waits_for_created_and_for_done(driver):
@@ -63,7 +63,7 @@ def test_the_next_one_waits_for_created_and_for_done(driver):
     driver.created("r1", "a")
     driver.pump()
     assert driver.sent == ["a"]
-    assert driver.gate.waiting == 1
+    assert driver.response_queue.waiting == 1
     driver.done("r1")
     assert driver.sent == ["a", "b"]
 
@@ -88,11 +88,11 @@ def test_the_end_of_another_response_opens_nothing(driver):
 
 def test_automatic_requests_that_wait_together_go_as_one(driver):
     driver.created("r1")
-    requests = [driver.ask(key, automatic=True, tickets=[f"t{key}"]) for key in "abc"]
+    requests = [driver.ask(key, automatic=True, reply_ids=[f"t{key}"]) for key in "abc"]
     driver.done("r1")
     assert driver.sent == ["a"]
-    assert requests[0].tickets == ["ta", "tb", "tc"]
-    assert driver.gate.waiting == 0
+    assert requests[0].reply_ids == ["ta", "tb", "tc"]
+    assert driver.response_queue.waiting == 0
 
 
 def test_manual_requests_keep_to_themselves_and_their_order(driver):
@@ -187,29 +187,29 @@ def test_without_keys_a_server_that_names_the_conversation_says_which_kind_it_an
 
 
 def test_without_keys_a_turn_of_the_user_is_answered_first(driver):
-    driver.gate.turn_due()
+    driver.response_queue.turn_due()
     request = driver.ask("a")
     assert driver.created("r1") is None
     assert driver.created("r2") is request
 
 
 def test_a_response_that_took_a_requests_place_has_answered_it(driver):
-    driver.gate.turn_due()
+    driver.response_queue.turn_due()
     request = driver.ask("a")
     driver.created("r1")
     assert driver.done("r1") is request
-    assert not driver.gate.busy
+    assert not driver.response_queue.busy
 
 
 def test_the_end_of_a_response_that_never_began_tells_its_request_by_key(driver):
     request = driver.ask("a")
-    driver.gate.adopt("r1")
+    driver.response_queue.adopt("r1")
     assert driver.done("r1", "a") is request
-    assert not driver.gate.busy
+    assert not driver.response_queue.busy
 
 
 def test_output_before_created_holds_the_gate(driver):
-    driver.gate.adopt("r1")
+    driver.response_queue.adopt("r1")
     driver.ask("a")
     assert driver.sent == []
     driver.done("r1")
@@ -218,7 +218,7 @@ def test_output_before_created_holds_the_gate(driver):
 
 def test_a_response_adopted_before_it_turned_out_to_be_out_of_band_holds_nobody_up(driver):
     driver.ask("o", OUT)
-    driver.gate.adopt("ro")
+    driver.response_queue.adopt("ro")
     driver.created("ro", "o")
     driver.ask("a")
     assert driver.sent == ["o", "a"]
@@ -228,8 +228,8 @@ def test_a_response_adopted_before_it_turned_out_to_be_out_of_band_holds_nobody_
 
 
 def test_a_collided_request_goes_again_after_the_response_that_it_met(driver):
-    driver.gate.turn_due()
-    request = driver.ask("a", tickets=["t"])
+    driver.response_queue.turn_due()
+    request = driver.ask("a", reply_ids=["t"])
     driver.ask("b")
     driver.created("r1")
     assert driver.refuse("evt_a_0") == (request, True)
@@ -246,11 +246,11 @@ def test_where_no_response_is_known_the_pause_doubles(driver):
     pauses = []
     for collisions in range(8):
         driver.refuse(f"evt_a_{collisions}")
-        pauses.append(driver.gate.due_at - driver.now)
-        driver.now = driver.gate.due_at - 0.001
+        pauses.append(driver.response_queue.due_at - driver.now)
+        driver.now = driver.response_queue.due_at - 0.001
         driver.pump()
         assert len(driver.sent) == collisions + 1
-        driver.now = driver.gate.due_at
+        driver.now = driver.response_queue.due_at
         driver.pump()
     assert pauses == pytest.approx([0.2 * 2**n for n in range(8)])
 
@@ -262,17 +262,17 @@ def test_a_request_that_collides_for_ever_is_refused_in_the_end(driver):
         driver.now += 100
         driver.pump()
     assert driver.refuse("evt_a_8") == (request, False)
-    assert not driver.gate.busy
+    assert not driver.response_queue.busy
 
 
 def test_a_collided_automatic_request_takes_along_what_has_been_asked_since(driver):
-    request = driver.ask("a", automatic=True, tickets=["ta"])
-    driver.ask("b", automatic=True, tickets=["tb"])
+    request = driver.ask("a", automatic=True, reply_ids=["ta"])
+    driver.ask("b", automatic=True, reply_ids=["tb"])
     driver.refuse("evt_a_0")
     driver.now += 1
     driver.pump()
     assert driver.sent == ["a", "a"]
-    assert request.tickets == ["ta", "tb"]
+    assert request.reply_ids == ["ta", "tb"]
 
 
 def test_a_late_refusal_takes_a_guessed_answer_back(driver):
@@ -285,7 +285,7 @@ def test_a_late_refusal_takes_a_guessed_answer_back(driver):
 
 
 def test_a_refusal_that_comes_after_the_guessed_answer_is_over_still_sends_it_again(driver):
-    driver.gate.turn_due()
+    driver.response_queue.turn_due()
     request = driver.ask("a")
     driver.created("r1")
     assert driver.done("r1") is request
@@ -296,14 +296,14 @@ def test_a_refusal_that_comes_after_the_guessed_answer_is_over_still_sends_it_ag
 
 
 def test_a_key_shows_that_what_came_without_one_answered_nothing(driver):
-    request = driver.ask("a", tickets=["t"])
+    request = driver.ask("a", reply_ids=["t"])
     driver.ask("o", OUT)
-    driver.gate.adopt("vad")
+    driver.response_queue.adopt("vad")
     assert driver.done("vad") is request  # no key seen yet: it took the request's place
     driver.created("r_o", "o")
     driver.ask("b")
     assert driver.sent == ["a", "o"], "the server has not answered the first one yet"
-    assert request.tickets == [], "whoever waited for it has been served"
+    assert request.reply_ids == [], "whoever waited for it has been served"
     assert driver.created("r_a", "a") is request
     driver.done("r_a", "a")
     assert driver.sent == ["a", "o", "b"]
@@ -328,7 +328,7 @@ def test_a_refusal_without_an_id_needs_a_single_request_on_its_way(driver):
 def test_an_id_that_is_not_ours_refuses_nothing(driver):
     driver.ask("a")
     assert driver.refuse("evt_other") is None
-    assert driver.gate.busy
+    assert driver.response_queue.busy
 
 
 # ---- 7: the dead ----------------------------------------------------------------------------------------------------
@@ -336,50 +336,50 @@ def test_an_id_that_is_not_ours_refuses_nothing(driver):
 
 def test_a_dead_request_still_takes_its_response(driver):
     request = driver.ask("a")
-    assert driver.gate.kill_sent() is request
-    assert driver.gate.kill_sent() is None
+    assert driver.response_queue.kill_sent() is request
+    assert driver.response_queue.kill_sent() is None
     driver.ask("b")
     assert driver.sent == ["a"]
     assert driver.created("r1", "a") is request
-    assert request.dead
+    assert request.interrupted
 
 
 def test_a_dead_request_that_collides_is_not_sent_again(driver):
     request = driver.ask("a")
-    driver.gate.kill_sent()
+    driver.response_queue.kill_sent()
     assert driver.refuse("evt_a_0") == (request, False)
     assert driver.sent == ["a"]
 
 
 def test_there_is_nothing_to_kill_when_nothing_is_on_its_way(driver):
-    assert driver.gate.kill_sent() is None
+    assert driver.response_queue.kill_sent() is None
     driver.ask("o", OUT)
-    assert driver.gate.kill_sent() is None
+    assert driver.response_queue.kill_sent() is None
 
 
 def test_leaving_takes_a_request_out_of_the_queue(driver):
     driver.created("r1")
-    driver.ask("a", tickets=["t"])
-    assert driver.gate.kill_ticket("t")
+    driver.ask("a", reply_ids=["t"])
+    assert driver.response_queue.kill_reply("t")
     driver.done("r1")
     assert driver.sent == []
 
 
 def test_leaving_kills_a_request_on_its_way(driver):
-    request = driver.ask("a", tickets=["t"])
-    out = driver.ask("o", OUT, tickets=["u"])
-    assert not driver.gate.kill_ticket("t")
-    assert not driver.gate.kill_ticket("u")
-    assert not driver.gate.kill_ticket("nobody")
-    assert request.dead
-    assert out.dead
+    request = driver.ask("a", reply_ids=["t"])
+    out = driver.ask("o", OUT, reply_ids=["u"])
+    assert not driver.response_queue.kill_reply("t")
+    assert not driver.response_queue.kill_reply("u")
+    assert not driver.response_queue.kill_reply("nobody")
+    assert request.interrupted
+    assert out.interrupted
 
 
 def test_a_request_that_others_wait_for_only_loses_the_ticket(driver):
-    request = driver.ask("a", tickets=["t", "u"])
-    assert driver.gate.kill_ticket("t")
-    assert request.tickets == ["u"]
-    assert not request.dead
+    request = driver.ask("a", reply_ids=["t", "u"])
+    assert driver.response_queue.kill_reply("t")
+    assert request.reply_ids == ["u"]
+    assert not request.interrupted
 
 
 # ---- giving up ------------------------------------------------------------------------------------------------------
@@ -389,19 +389,19 @@ def test_a_request_that_others_wait_for_only_loses_the_ticket(driver):
 def test_a_request_expires_at_its_deadline_to_the_last_bit(driver, sent_at):
     driver.now = sent_at
     request = driver.ask("a")
-    assert driver.gate.oldest_sent_at == sent_at
+    assert driver.response_queue.oldest_sent_at == sent_at
     deadline = sent_at + 30.0
-    assert driver.gate.expire(deadline - 0.001, 30.0) == []
-    assert driver.gate.expire(deadline, 30.0) == [request]
-    assert not driver.gate.busy
-    assert driver.gate.oldest_sent_at is None
+    assert driver.response_queue.expire(deadline - 0.001, 30.0) == []
+    assert driver.response_queue.expire(deadline, 30.0) == [request]
+    assert not driver.response_queue.busy
+    assert driver.response_queue.oldest_sent_at is None
 
 
 def test_an_expired_request_lets_the_next_one_go_and_is_known_when_it_is_answered_after_all(driver):
     out = driver.ask("o", OUT)
     request = driver.ask("a")
     driver.ask("b")
-    driver.gate.expire(40.0, 30.0)
+    driver.response_queue.expire(40.0, 30.0)
     driver.pump()
     assert driver.sent == ["o", "a", "b"]
     assert driver.created("r1", "a") is request
@@ -411,14 +411,14 @@ def test_an_expired_request_lets_the_next_one_go_and_is_known_when_it_is_answere
 def test_given_up_requests_do_not_add_up(driver):
     for index in range(100):
         driver.ask(f"key_{index}")
-        driver.gate.expire(driver.now + 30.0, 30.0)
-    assert len(driver.gate._given_up) == 16
+        driver.response_queue.expire(driver.now + 30.0, 30.0)
+    assert len(driver.response_queue._given_up) == 16
 
 
 def test_draining_returns_all_that_wait_and_leaves_a_gate_as_new(driver):
-    driver.gate.turn_due()
+    driver.response_queue.turn_due()
     requests = [driver.ask("o", OUT), driver.ask("a"), driver.ask("b")]
-    assert driver.gate.drain() == requests
-    assert not driver.gate.busy
+    assert driver.response_queue.drain() == requests
+    assert not driver.response_queue.busy
     driver.ask("c")
     assert driver.sent[-1] == "c"

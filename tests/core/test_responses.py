@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trealtime._core import commands as cmd
-from trealtime._core.response_queue import METADATA_KEY
 from trealtime._core.ids import IdSource
+from trealtime._core.response_queue import METADATA_KEY
 from trealtime._core.usage import add_usage, parse_usage
 from trealtime.errors import ServerRefused
 
@@ -14,7 +14,7 @@ from trealtime.errors import ServerRefused
 
 
 def test_a_request_carries_its_key_next_to_the_callers_metadata(talk):
-    talk.do(cmd.CreateResponse({"instructions": "short", "metadata": {"topic": "x"}}, event_id="mine", ticket="t"))
+    talk.do(cmd.CreateResponse({"instructions": "short", "metadata": {"topic": "x"}}, event_id="mine", reply_id="t"))
     (create,) = talk.creates
     assert create["event_id"] == "mine"
     assert create["response"]["instructions"] == "short"
@@ -43,7 +43,7 @@ def test_a_retried_request_goes_under_a_new_event_id(talk):
 
 
 def test_a_refused_request_is_the_result_of_who_asked_or_an_event_for_all(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.error("invalid_value", talk.creates[0]["event_id"], param="response.voice")
     result = talk.settled["t"].value
     assert (result.status, result.response_id, result.reason) == ("failed", None, "invalid_value")
@@ -55,8 +55,8 @@ def test_a_refused_request_is_the_result_of_who_asked_or_an_event_for_all(talk):
 
 
 def test_a_request_that_nothing_answers_is_given_up_and_the_next_goes(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
-    talk.do(cmd.CreateResponse(ticket="u"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.do(cmd.CreateResponse(reply_id="u"))
     assert talk.core.next_deadline == talk.now + 30
     talk.wait(30)
     assert talk.settled["t"].value.error.code == "no_answer"
@@ -65,7 +65,7 @@ def test_a_request_that_nothing_answers_is_given_up_and_the_next_goes(talk):
 
 
 def test_a_response_that_comes_after_its_request_was_given_up_is_cancelled(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.wait(30)
     talk.created("r1", talk.creates[0])
     talk.audio("r1", "a")
@@ -79,7 +79,7 @@ def test_a_response_that_comes_after_its_request_was_given_up_is_cancelled(talk)
 
 
 def test_a_response_begins_ends_and_answers_who_asked(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     assert talk.started == [("t", "r1")]
     assert talk.core.response_active
@@ -125,7 +125,7 @@ def test_the_end_says_how_and_why(talk, done, status, reason):
 
 
 def test_output_before_created_begins_the_response_once(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.audio("r1", "a")
     talk.created("r1", talk.creates[0])
     talk.done("r1")
@@ -134,8 +134,8 @@ def test_output_before_created_begins_the_response_once(talk):
 
 
 def test_a_response_said_twice_is_one(talk):
-    talk.do(cmd.CreateResponse({"conversation": "none"}, ticket="t"))
-    talk.do(cmd.CreateResponse({"conversation": "none"}, ticket="u"))
+    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="t"))
+    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="u"))
     for _ in range(2):
         talk.created("r1")
     assert talk.started == [("t", "r1")]
@@ -147,7 +147,7 @@ def test_a_response_said_twice_is_one(talk):
 
 
 def test_an_end_without_a_beginning_is_a_response_all_the_same(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.done("r1", metadata=talk.creates[0]["response"]["metadata"])
     assert talk.types == ["agent_start", "agent_end"]
     assert talk.settled["t"].value.response_id == "r1"
@@ -155,7 +155,7 @@ def test_an_end_without_a_beginning_is_a_response_all_the_same(talk):
 
 
 def test_a_guess_that_a_late_refusal_proves_wrong_is_taken_back(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("server's own")
     talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
     talk.done("server's own")
@@ -168,7 +168,7 @@ def test_a_guess_that_a_late_refusal_proves_wrong_is_taken_back(talk):
 
 
 def test_a_refusal_after_the_wrong_response_is_over_still_gets_the_answer(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("server's own")
     talk.done("server's own")
     talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
@@ -179,7 +179,7 @@ def test_a_refusal_after_the_wrong_response_is_over_still_gets_the_answer(talk):
 
 
 def test_out_of_band_output_stays_out_of_history(talk):
-    talk.do(cmd.CreateResponse({"conversation": "none"}, ticket="t"))
+    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="t"))
     talk.created("ro", talk.creates[0])
     talk.output_item("ro", "x")
     talk.audio("ro", "x")
@@ -204,7 +204,7 @@ def test_a_null_conversation_counts_only_where_the_server_names_conversations(ma
 
 def test_nothing_is_kept_of_a_response_that_is_over(talk):
     for index in range(1100):
-        talk.do(cmd.CreateResponse(ticket=f"t{index}"))
+        talk.do(cmd.CreateResponse(reply_id=f"t{index}"))
         talk.speak(f"r{index}", f"item_{index}", 100)
         talk.call(f"r{index}", f"c{index}")
         talk.done(f"r{index}")
@@ -292,7 +292,7 @@ def test_a_call_that_is_not_whole_is_not_made(talk, fields):
 
 
 def test_all_outputs_come_before_the_one_create_and_that_after_the_response(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     for call_id in ("c1", "c2", "c3"):
         talk.call("r1", call_id)
@@ -320,7 +320,7 @@ def test_outputs_that_are_there_before_the_response_is_done_wait_for_it(talk):
 
 
 def test_whoever_asked_goes_on_to_wait_for_the_answer_to_the_outputs(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
@@ -350,7 +350,7 @@ def test_a_call_that_comes_again_after_its_output_is_not_made_again(talk):
 
 
 def test_an_app_that_answers_a_call_itself_decides_itself_what_follows(talk):
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")

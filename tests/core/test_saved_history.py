@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from trealtime._core.saved_history import dump_history, load_history, wire_items
+from trealtime.errors import SettingsError
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -20,8 +22,6 @@ from trealtime.items import (
     SystemMessageItem,
     UserMessageItem,
 )
-from trealtime._core.saved_history import dump_history, load_history, wire_items
-from trealtime.errors import SettingsError
 
 ITEMS: list[RealtimeItem] = [
     SystemMessageItem(item_id="s", content=(InputText("be kind"),), status="completed"),

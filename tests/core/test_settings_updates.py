@@ -16,8 +16,8 @@ def new(make_talk):
     return make_talk()
 
 
-def update(talk, ticket, **session):
-    talk.do(cmd.UpdateSession(session, ticket))
+def update(talk, reply_id, **session):
+    talk.do(cmd.UpdateSession(session, reply_id))
     return talk.sent_of("session.update")[-1]["event_id"]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trealtime.tools.function_tool import FunctionTool
 from trealtime._core import commands as cmd
+from trealtime.tools.function_tool import FunctionTool
 
 
 def make_tool(name: str = "look", **options: Any) -> FunctionTool:
@@ -88,7 +88,7 @@ def test_a_response_has_the_tools_that_it_was_asked_for_with(talk) -> None:
 
 def test_a_tool_declared_by_a_mapping_is_for_the_app_to_run_and_to_answer(talk) -> None:
     talk.do(cmd.UseTools([{"type": "function", "name": "look"}, {"type": "mcp", "server_label": "look2"}]))
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
@@ -101,7 +101,7 @@ def test_a_tool_declared_by_a_mapping_is_for_the_app_to_run_and_to_answer(talk) 
 
 def test_a_call_that_is_told_late_or_never_is_in_the_response_that_is_over(talk) -> None:
     talk.do(cmd.UseTools([make_tool()]))
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     call = {"type": "function_call", "status": "completed", "name": "look", "call_id": "c1", "arguments": "{}"}
     talk.done("r1", output=[call, {"type": "function_call", "name": "look"}])
@@ -248,7 +248,7 @@ def test_a_tool_goes_before_the_run_config(make_talk, policy, creates) -> None:
 
 def test_whoever_asked_gets_the_result_when_no_answer_follows(talk) -> None:
     talk.do(cmd.UseTools([make_tool(after_tool="never")]))
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
@@ -329,11 +329,11 @@ def test_cancelling_one_response_leaves_the_calls_of_others_alone(talk) -> None:
 
 def test_whoever_leaves_cancels_the_calls_of_what_it_asked_for(talk) -> None:
     talk.do(cmd.UseTools([make_tool(on_interrupt="cancel")]))
-    talk.do(cmd.CreateResponse(ticket="t"))
+    talk.do(cmd.CreateResponse(reply_id="t"))
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.Interrupt(ticket="t"))
+    talk.do(cmd.Interrupt(reply_id="t"))
     assert cancelled(talk) == ["c1"]
     talk.do(cmd.SendToolOutput("c1", "cancelled"))
     assert talk.settled["t"].value.response_id == "r1"

@@ -22,10 +22,10 @@ def commits(talk, item_id="u"):
     return talk.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
 
 
-def says(talk, item_id="m", ticket=None):
+def says(talk, item_id="m", reply_id=None):
     """The app sends a message and asks for an answer."""
     talk.do(cmd.CreateItem({"id": item_id, "type": "message", "role": "user", "content": []}, said=True))
-    talk.do(cmd.CreateResponse(automatic=True, ticket=ticket))
+    talk.do(cmd.CreateResponse(automatic=True, reply_id=reply_id))
 
 
 def open_talk(make_talk, answers=True):
@@ -66,7 +66,7 @@ def test_a_typed_message_waits_for_the_end_of_the_turn(make_talk):
 @pytest.mark.parametrize(
     "command",
     [
-        cmd.CreateResponse(ticket="t"),
+        cmd.CreateResponse(reply_id="t"),
         cmd.SendRaw({"type": "response.create"}),
         cmd.CreateResponse({"conversation": "none"}),
     ],
@@ -149,7 +149,7 @@ def test_speech_that_begins_again_keeps_the_floor(make_talk):
 def test_the_servers_answer_to_the_turn_answers_what_it_has_seen(make_talk, echo):
     talk = open_talk(make_talk)
     begins(talk)
-    says(talk, ticket="t")
+    says(talk, reply_id="t")
     talk.item("m", kind=echo)
     stops(talk)
     commits(talk)
@@ -181,19 +181,19 @@ def test_an_item_that_came_too_late_for_the_servers_answer_is_answered_after_it(
 def test_whoever_leaves_takes_their_interest_in_the_servers_answer_along(make_talk):
     talk = open_talk(make_talk)
     begins(talk)
-    says(talk, ticket="t")
+    says(talk, reply_id="t")
     talk.item("m")
     stops(talk)
     commits(talk)
     talk.created("r1")
-    talk.do(cmd.Interrupt(ticket="t"))
+    talk.do(cmd.Interrupt(reply_id="t"))
     assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
 
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_request_that_met_the_servers_answer_goes_again_only_if_that_had_not_seen_the_item(vad_talk, seen):
     talk = vad_talk
-    says(talk, ticket="t")
+    says(talk, reply_id="t")
     (create,) = talk.creates
     talk.silence("u")
     if seen:
@@ -208,7 +208,7 @@ def test_a_request_that_met_the_servers_answer_goes_again_only_if_that_had_not_s
 
 
 def test_a_request_that_was_taken_for_answered_by_the_servers_answer_stays_answered_if_that_had_seen_the_item(talk):
-    says(talk, ticket="t")
+    says(talk, reply_id="t")
     (create,) = talk.creates
     talk.item("m")
     talk.created("r1")  # no keys shown: it may be ours
@@ -221,7 +221,7 @@ def test_a_request_that_was_taken_for_answered_by_the_servers_answer_stays_answe
 
 def test_an_answer_that_was_interrupted_answers_no_request_that_met_it(vad_talk):
     talk = vad_talk
-    says(talk, ticket="t")
+    says(talk, reply_id="t")
     (create,) = talk.creates
     talk.item("m")
     talk.silence("u")

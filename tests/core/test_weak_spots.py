@@ -1,6 +1,6 @@
 """The weak spots of the OpenAI Agents SDK's realtime layer that concern the core, by number: each shown fixed.
 
-Those that concern tasks, feeds and connections (1, 2, 3, 6 to 9, 11 to 19, 29) are shown with the session.
+Those that concern tasks, subscriptions and connections (1, 2, 3, 6 to 9, 11 to 19, 29) are shown with the session.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def test_ws05_nothing_grows_but_history(talk):
         return [
             len(each)
             for each in (state.responses, state.calls, state.ledger, state.sent_content, state.requests._waiting)
-        ] + [state.gate.waiting, len(state.history._early_transcripts), len(state.history._waiting)]
+        ] + [state.response_queue.waiting, len(state.history._early_transcripts), len(state.history._waiting)]
 
     before = sizes()
     for index in range(300):
@@ -172,14 +172,14 @@ def test_ws31_a_request_that_races_a_response_of_the_servers_is_not_forgotten(va
 
 def test_ws32_out_of_band_responses_run_next_to_the_others(talk):
     talk.created("r1")
-    for ticket in ("t", "u"):
-        talk.do(cmd.CreateResponse({"conversation": "none"}, ticket=ticket))
+    for reply_id in ("t", "u"):
+        talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id=reply_id))
     assert len(talk.creates) == 2
     for response_id, create in zip(("rt", "ru"), reversed(talk.creates), strict=True):
         talk.created(response_id, create)
     for response_id in ("ru", "r1", "rt"):
         talk.done(response_id)
-    assert {ticket: each.value.response_id for ticket, each in talk.settled.items()} == {"u": "rt", "t": "ru"}
+    assert {reply_id: each.value.response_id for reply_id, each in talk.settled.items()} == {"u": "rt", "t": "ru"}
 
 
 def test_ws33_a_cancel_that_came_too_late_is_known_for_what_it_is(talk):

@@ -125,7 +125,7 @@ async def _open_client(*, connect: Event | None = None, **options: Any) -> Async
 
 @attrs.define
 class Engine:
-    """A core without a carrier: calls in, events out, time by hand."""
+    """A core without a driver: calls in, events out, time by hand."""
 
     core: SessionCore
     clock: list[float]

@@ -13,6 +13,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.emulator import open_emulator
 from trealtime.emulator.brain import Brain, BrainRequest, CallFunction, Say
@@ -20,7 +21,6 @@ from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.talking.slots import question
 from trealtime.emulator.talking.sums import sum_in
 from trealtime.emulator.talking.verbalizer import tell_output
-from trealtime._session.runner import RealtimeRunner
 
 NEW_YEAR = dt.datetime(2027, 1, 15, 8, 0, tzinfo=dt.UTC).timestamp()
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import trio
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
@@ -19,7 +20,6 @@ from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.sound_card import SoundCard, list_devices
 from trealtime.errors import AudioDeviceError, AudioFormatError, EndpointFailed, MissingDependency
-from trealtime._session.runner import RealtimeRunner
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.endpoints import check_endpoint
 
@@ -253,13 +253,15 @@ async def call(device: FakeAudioDevice, **options: bool) -> AsyncIterator[tuple]
         runner = RealtimeRunner(RealtimeAgent(name="Assistant"), model=MemoryModel(emulator))
         async with runner.session() as session:
             endpoint = ConsoleEndpoint(device=device, **options)
-            feed = session.subscribe("audio_interrupted", "speech_started", "agent_end", "audio", playback=False)
-            async with session.attach(endpoint), feed:
-                yield session, feed
+            subscription = session.subscribe(
+                "audio_interrupted", "speech_started", "agent_end", "audio", playback=False
+            )
+            async with session.attach(endpoint), subscription:
+                yield session, subscription
 
 
-async def next_of(feed, kind: str):
-    async for event in feed:
+async def next_of(subscription, kind: str):
+    async for event in subscription:
         if event.type == kind:
             return event
     raise AssertionError(f"no {kind}")
@@ -267,10 +269,10 @@ async def next_of(feed, kind: str):
 
 async def test_a_spoken_question_is_answered_aloud(autojump_clock) -> None:
     device = FakeAudioDevice()
-    async with call(device) as (session, feed):
+    async with call(device) as (session, subscription):
         device.say(spoken("What is the weather like in Oslo?"))
         with trio.fail_after(60):
-            await next_of(feed, "agent_end")
+            await next_of(subscription, "agent_end")
             await session.wait_for_playback()
     assert rms_dbfs(device.played[np.flatnonzero(device.played)[0] :]) > -30
 
@@ -278,16 +280,16 @@ async def test_a_spoken_question_is_answered_aloud(autojump_clock) -> None:
 @pytest.mark.parametrize("echo_delay_ms", [0, 80, 300])
 async def test_the_agents_echo_does_not_interrupt_it_and_the_user_does(echo_delay_ms: float, autojump_clock) -> None:
     device = FakeAudioDevice(echo_db=-20, echo_delay_ms=echo_delay_ms)
-    async with call(device) as (session, feed):
+    async with call(device) as (session, subscription):
         await session.send_message(STORY)
-        await next_of(feed, "audio")
+        await next_of(subscription, "audio")
         with trio.move_on_after(5):
-            event = await next_of(feed, "speech_started")
+            event = await next_of(subscription, "speech_started")
             raise AssertionError(f"the agent has heard itself: {event}")
         said_at = trio.current_time()
         device.say(spoken("Stop, please!", voice="marin"))
         with trio.fail_after(2):
-            interrupted = await next_of(feed, "audio_interrupted")
+            interrupted = await next_of(subscription, "audio_interrupted")
         assert trio.current_time() - said_at < 0.6
         heard_ms = device.heard_until(trio.current_time()) * 1000 / RATE
         began_ms = np.flatnonzero(device.played)[0] * 1000 / RATE
@@ -299,17 +301,17 @@ async def test_the_agents_echo_does_not_interrupt_it_and_the_user_does(echo_dela
 
 async def test_without_the_gate_the_agent_interrupts_itself(autojump_clock) -> None:
     device = FakeAudioDevice(echo_db=-20, echo_delay_ms=80)
-    async with call(device, echo_gate=False) as (session, feed):
+    async with call(device, echo_gate=False) as (session, subscription):
         await session.send_message(STORY)
         with trio.fail_after(10):
-            await next_of(feed, "audio_interrupted")
+            await next_of(subscription, "audio_interrupted")
 
 
 async def test_a_session_that_is_closed_while_the_agent_speaks_ends_in_order(autojump_clock) -> None:
     device = FakeAudioDevice()
-    async with call(device) as (session, feed):
+    async with call(device) as (session, subscription):
         await session.send_message(STORY)
-        await next_of(feed, "audio")
+        await next_of(subscription, "audio")
         await trio.sleep(1)
         await session.close()
         played = len(device.played)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trealtime.audio.formats import G711_ULAW, pcm16
-from trealtime.endpoints.playback_map import Piece, Place, Playout
+from trealtime.endpoints.playback_map import Piece, Place, PlaybackMap
 
 BYTES = 8  # of a millisecond of mu-law
 
@@ -15,8 +15,8 @@ def piece(ms: float, *, item: str = "a", start_ms: float = 0.0, response: str = 
 
 
 @pytest.fixture
-def playout() -> Playout:
-    return Playout(G711_ULAW)
+def playout() -> PlaybackMap:
+    return PlaybackMap(G711_ULAW)
 
 
 def test_positions_grow_with_what_is_given(playout) -> None:
@@ -78,7 +78,7 @@ def test_reports_of_what_was_flushed_come_too_late(playout) -> None:
 
 
 def test_nothing_adds_up_over_hours() -> None:
-    playout = Playout(pcm16(44_100))
+    playout = PlaybackMap(pcm16(44_100))
     for number in range(30_000):
         position_ms = playout.give(Piece(bytes(882 * 2), "r", "a", 0, number * 20.0))
         playout.report(position_ms, number / 50)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import trio
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.wav import WavWriter, read_wav, write_wav
 from trealtime.emulator import open_emulator
 from trealtime.endpoints.recording import StereoRecording
 from trealtime.endpoints.wav import WavEndpoint
 from trealtime.errors import AudioFormatError
-from trealtime._session.runner import RealtimeRunner
 
 RATE = 24_000
 

@@ -15,7 +15,6 @@ import trio
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import GuardrailFunctionOutput, input_guardrail
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime.tools.function_tool import function_tool
 from trealtime.cli import main
 from trealtime.emulator import open_emulator
 from trealtime.errors import ScenarioError
@@ -31,6 +30,7 @@ from trealtime.evals import (
     run_scenario,
     text_report,
 )
+from trealtime.tools.function_tool import function_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,12 +11,12 @@ import trio.testing
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime.tools.function_tool import function_tool
-from trealtime.events import RealtimeHandoffEvent
 from trealtime.emulator import CallFunction, ScriptedBrain, open_emulator
-from trealtime._session.runner import RealtimeRunner
+from trealtime.events import RealtimeHandoffEvent
+from trealtime.tools.function_tool import function_tool
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -70,10 +70,13 @@ def test_arguments_that_do_not_fit_reach_no_function_and_end_no_session(argument
         agent = RealtimeAgent(name="A", tools=[add], handoffs=[b])
         async with open_emulator(listen=False, brain=ScriptedBrain(script)) as emulator:
             runner = RealtimeRunner(agent, model=emulator.memory_model(), config={"async_tool_calls": not in_order})
-            async with runner.session() as session, session.subscribe("tool_approval_required", "handoff") as feed:
+            async with (
+                runner.session() as session,
+                session.subscribe("tool_approval_required", "handoff") as subscription,
+            ):
 
                 async def approve() -> None:
-                    async for event in feed:
+                    async for event in subscription:
                         if not isinstance(event, RealtimeHandoffEvent):
                             await session.approve_tool_call(event.call_id)
 

@@ -227,13 +227,13 @@ def test_unknown_keys_are_named_with_the_nearest_known_one_all_at_once() -> None
             RealtimeAgent(name="Assistant"),
             config={
                 "barge_inn": "off",
-                "feed_overflow": "drop",
+                "subscription_overflow": "drop",
                 "model_settings": {"turn_detection": {"type": "server_vad", "treshold": 0.5}, "voice": 7},
             },
         )
     assert {problem.path: problem.suggestion for problem in caught.value.problems} == {
         "barge_inn": "barge_in",
-        "feed_overflow": None,
+        "subscription_overflow": None,
         "model_settings.turn_detection.treshold": "threshold",
         "model_settings.voice": None,
     }

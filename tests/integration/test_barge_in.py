@@ -147,7 +147,7 @@ async def test_an_endpoint_holds_what_it_plays_and_goes_on(autojump_clock, kit) 
     phone = MemoryEndpoint()
     async with kit.talk(settings={"turn_detection": VAD}) as talk, talk.runner.session() as session:
         wanted = session.settings["audio"]["input"]["turn_detection"]
-        async with session.attach(phone, barge_in=policy), session.subscribe("interruption_dismissed") as feed:
+        async with session.attach(phone, barge_in=policy), session.subscribe("interruption_dismissed") as subscription:
             await session.send_message(STORY)
             await trio.sleep(2)
             told = session.settings["audio"]["input"]["turn_detection"]
@@ -155,7 +155,7 @@ async def test_an_endpoint_holds_what_it_plays_and_goes_on(autojump_clock, kit) 
             for loud in (True,) * 2 + (False,) * 8:
                 await phone.say(kit.tone(100, loud=loud))
                 await trio.sleep(0.1)
-            assert (await feed.receive()).reason == "short"
+            assert (await subscription.receive()).reason == "short"
             await session.wait_for_playback()
             assert not talk.of("response.cancel", "conversation.item.truncate", "error")
             sent = sum(len(event["delta"]) * 3 // 4 for event in talk.of("response.output_audio.delta"))

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import trio
 
+from trealtime._session.attachment import Attachment
+from trealtime._session.session import RealtimeSession
 from trealtime.audio.formats import PCM16_24K, pcm16
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.pcm import to_int16
 from trealtime.endpoints.browser import BrowserEndpoint, accept_browser_stream
-from trealtime._session.attachment import Attachment
-from trealtime._session.session import RealtimeSession
 from trealtime.testing import FakePage, memory_wire_pair, open_fake_page
 
 RATE = 44_100

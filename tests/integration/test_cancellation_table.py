@@ -16,13 +16,13 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import function_tool
-from trealtime.calls.rest import RealtimeRestClient
-from trealtime.mcp.servers import MCPServer
 from trealtime._session.runner import RealtimeRunner, serve_realtime_session
 from trealtime._session.session import RealtimeSession
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.calls.rest import RealtimeRestClient
+from trealtime.mcp.servers import MCPServer
 from trealtime.testing import MemoryEndpoint, cancel_at_each_checkpoint
+from trealtime.tools.function_tool import function_tool
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cancellation.md"
 
@@ -36,9 +36,9 @@ async def listen(session: Session) -> None:
 
 
 async def hear(session: Session) -> None:
-    async with session.subscribe("agent_end") as feed:
+    async with session.subscribe("agent_end") as subscription:
         await session.create_response()
-        await feed.receive()
+        await subscription.receive()
 
 
 async def respond(session: Session) -> None:
@@ -64,17 +64,17 @@ async def transcript(session: Session) -> None:
 
 
 async def close_feed(session: Session) -> None:
-    feed = session.subscribe()
+    subscription = session.subscribe()
     try:
-        await feed.aclose()
+        await subscription.aclose()
     finally:
-        assert feed not in session._carrier.feeds
+        assert subscription not in session._driver.subscriptions
 
 
 async def in_a_feed(session: Session) -> None:
-    async with session.subscribe("audio") as feed:
+    async with session.subscribe("audio") as subscription:
         await trio.lowlevel.checkpoint()
-    assert feed not in session._carrier.feeds
+    assert subscription not in session._driver.subscriptions
 
 
 async def attach(session: Session) -> None:
@@ -120,10 +120,10 @@ CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "SessionResponse.next_event": next_events,
     "SessionResponse.result": result,
     "SessionResponse.transcript": transcript,
-    "Feed.receive": hear,
-    "Feed.aclose": close_feed,
-    "Feed.__aenter__": in_a_feed,
-    "Feed.__aexit__": in_a_feed,
+    "Subscription.receive": hear,
+    "Subscription.aclose": close_feed,
+    "Subscription.__aenter__": in_a_feed,
+    "Subscription.__aexit__": in_a_feed,
 }
 
 
@@ -141,7 +141,7 @@ async def test_a_call_cancelled_at_any_point_leaves_a_session_that_works(autojum
                 assert (await session.ask("What is 2 plus 2?")).text == "2 plus 2 is 4."
                 await trio.testing.wait_all_tasks_blocked()
                 assert session.statistics().questions_open == 0
-                assert len(session.statistics().feeds) == 1
+                assert len(session.statistics().subscriptions) == 1
                 said = Counter(entry.event["type"] for _session, entry in talk.passed if entry.direction == "client")
                 if row == "RealtimeSession.send_audio":
                     assert said["input_audio_buffer.append"] == said["input_audio_buffer.commit"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
-from trealtime._session.runner import RealtimeRunner
 
 
 async def test_a_conversation_goes_to_another_agent_and_back_without_a_refusal(autojump_clock, kit) -> None:
@@ -22,7 +22,7 @@ async def test_a_conversation_goes_to_another_agent_and_back_without_a_refusal(a
         config = {"model_settings": {"turn_detection": None}}
         runner = RealtimeRunner(triage, model=talk.runner._model, config=config)
         kinds = ("handoff", "settings_mismatch", "error")
-        async with runner.session() as session, session.subscribe(*kinds) as feed:
+        async with runner.session() as session, session.subscribe(*kinds) as subscription:
             assert session.settings is not None
             assert session.settings["audio"]["output"]["voice"] == "marin"
             await session.ask("Hello")
@@ -36,6 +36,6 @@ async def test_a_conversation_goes_to_another_agent_and_back_without_a_refusal(a
             await session.ask("transfer to triage")
             assert session.current_agent is triage
             assert session.settings["audio"]["output"]["speed"] == 1.0
-            seen = [feed.receive_nowait().type for _ in range(3)]
+            seen = [subscription.receive_nowait().type for _ in range(3)]
             assert seen == ["handoff", "settings_mismatch", "handoff"]
-            assert feed.statistics().events_queued == 0
+            assert subscription.statistics().events_queued == 0

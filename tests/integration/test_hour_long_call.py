@@ -55,13 +55,13 @@ async def _hour() -> tuple[str, int, int]:
         )
         async with (
             runner.session() as session,
-            session.subscribe("audio", "audio_interrupted") as feed,
+            session.subscribe("audio", "audio_interrupted") as subscription,
             trio.open_nursery() as nursery,
         ):
 
             async def listen() -> None:
                 nonlocal interrupts
-                async for event in feed:
+                async for event in subscription:
                     interrupts += event.type == "audio_interrupted"
 
             nursery.start_soon(listen)

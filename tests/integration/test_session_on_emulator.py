@@ -13,10 +13,10 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.tools.function_tool import function_tool
+from trealtime._session.session import RealtimeSession
 from trealtime.emulator import RuleBrain, Say, ScriptedBrain, ScriptedTranscriber
 from trealtime.errors import ServerRefused, SessionClosed, SettingsRefused
-from trealtime._session.session import RealtimeSession
+from trealtime.tools.function_tool import function_tool
 from trealtime.transport.models import ConnectionTarget, RealtimeModel
 from trealtime.transport.wire import Wire
 
@@ -98,14 +98,14 @@ async def test_push_to_talk(autojump_clock, kit) -> None:
     async with (
         kit.talk(settings=settings, transcriber=transcriber) as talk,
         talk.runner.session() as session,
-        session.subscribe("speech_started", "agent_end") as feed,
+        session.subscribe("speech_started", "agent_end") as subscription,
     ):
         await kit.speak(session)
         await session.commit_audio()
         await trio.sleep(5)
         assert talk.counts()["response.created"] == 0
         await session.create_response()
-        assert (await feed.receive()).type == "agent_end"
+        assert (await subscription.receive()).type == "agent_end"
         assert [item.text for item in session.history] == ["How are you?", "I am fine, thank you. How are you?"]
         # The same in one call and one question.
         await session.send_audio(kit.tone(400), commit=True)
@@ -135,12 +135,12 @@ async def test_a_turn_with_a_tool(autojump_clock, kit) -> None:
     async with (
         kit.talk(tools=[get_weather]) as talk,
         talk.runner.session() as session,
-        session.subscribe("tool_start", "tool_end", "agent_end", "error") as feed,
+        session.subscribe("tool_start", "tool_end", "agent_end", "error") as subscription,
     ):
         turn = await session.ask("What is the weather in Paris?")
         assert "sunny in Paris" in turn.text
         assert turn.status == "completed"
-        seen = [(await feed.receive()).type for _ in range(4)]
+        seen = [(await subscription.receive()).type for _ in range(4)]
         assert seen.count("agent_end") == 2
         assert seen.index("tool_start") < seen.index("tool_end")
         call = next(item for item in session.history if item.type == "function_call")
@@ -161,11 +161,11 @@ async def test_an_out_of_band_response_next_to_a_default_one(autojump_clock, kit
 
 
 async def test_messages_sent_while_the_agent_answers_get_one_answer_afterwards(autojump_clock, kit) -> None:
-    async with kit.talk() as talk, talk.runner.session() as session, session.subscribe("agent_end") as feed:
+    async with kit.talk() as talk, talk.runner.session() as session, session.subscribe("agent_end") as subscription:
         await session.send_message(STORY)
         await session.send_message("What is 1 plus 1?")
         await session.send_message("What is 2 plus 2?")
-        assert [(await feed.receive()).status for _ in range(2)] == ["completed", "completed"]
+        assert [(await subscription.receive()).status for _ in range(2)] == ["completed", "completed"]
         assert session.history[-1].text == "2 plus 2 is 4."
         await trio.sleep(100)
         assert talk.counts()["response.created"] == 2
@@ -368,7 +368,7 @@ async def test_settings_that_the_server_takes_refuses_and_changes(autojump_clock
 async def test_a_setting_that_the_server_acknowledges_differently_is_named(autojump_clock, kit) -> None:
     async with kit.talk() as talk:
         talk.runner._model = _SettlesForCedar(talk.emulator.memory_model())
-        async with talk.runner.session() as session, session.subscribe("settings_mismatch") as feed:
+        async with talk.runner.session() as session, session.subscribe("settings_mismatch") as subscription:
             async for event in session:
                 if event.type == "settings_mismatch":
                     break
@@ -376,7 +376,7 @@ async def test_a_setting_that_the_server_acknowledges_differently_is_named(autoj
                 "audio.output.voice: asked for 'ash', the server uses 'cedar'"
             ]
             await session.update_settings({"voice": "marin"})
-            (difference,) = (await feed.receive()).differences
+            (difference,) = (await subscription.receive()).differences
             assert (difference.path, difference.requested, difference.acknowledged) == (
                 "audio.output.voice", "marin", "cedar",
             )  # fmt: skip
@@ -448,18 +448,18 @@ async def test_half_an_hour_of_talk_stays_within_its_bounds(autojump_clock, kit)
     """A turn every 30 s, every third one interrupted: only history grows."""
 
     def held(session: RealtimeSession) -> dict[str, int]:
-        state = session._carrier.core._state
+        state = session._driver.core._state
         statistics = session.statistics()
         return {
             "responses": len(state.responses),
             "calls": len(state.calls),
             "ledger": len(state.ledger),
             "sent content": len(state.sent_content),
-            "tickets": statistics.questions_open,
-            "feeds": len(statistics.feeds),
-            "followers": len(session._carrier.followers),
-            "queued events": sum(feed.events_queued for feed in statistics.feeds),
-            "queued for the wire": statistics.outbox.events_queued,
+            "replies": statistics.questions_open,
+            "subscriptions": len(statistics.subscriptions),
+            "followers": len(session._driver.followers),
+            "queued events": sum(subscription.events_queued for subscription in statistics.subscriptions),
+            "queued for the wire": statistics.send_queue.events_queued,
             "live responses": statistics.conversation.live_responses,
         }
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import trio
 
+from trealtime._session.attachment import Attachment
+from trealtime._session.session import RealtimeSession
 from trealtime.audio.formats import G711_ULAW
 from trealtime.audio.g711 import encode_ulaw
 from trealtime.endpoints.twilio import TwilioEndpoint, accept_twilio_stream
-from trealtime._session.attachment import Attachment
-from trealtime._session.session import RealtimeSession
 from trealtime.testing import FakeTwilio, memory_wire_pair, open_fake_twilio
 from trealtime.transport.memory import MemoryWire
 from trealtime.transport.wire import WireClosed

@@ -17,9 +17,9 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.tools.function_tool import function_tool
 from trealtime.emulator import RuleBrain, ScriptedTranscriber
 from trealtime.errors import ConnectionLost, ProtocolError, SessionClosed, SettingsRefused, ToolFailed
+from trealtime.tools.function_tool import function_tool
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.models import ConnectionTarget, RealtimeModel
 from trealtime.transport.websocket import wrap_websocket_stream
@@ -42,13 +42,13 @@ def living_tasks() -> int:
 
 
 async def test_weak_spot_01_a_session_that_nobody_reads_holds_a_bounded_amount(autojump_clock, kit) -> None:
-    config = {"unread_buffer_s": 10.0, "feed_buffer_s": 20.0, "feed_overflow": "drop_oldest_audio"}
+    config = {"unread_buffer_s": 10.0, "subscription_buffer_s": 20.0, "subscription_overflow": "drop_oldest_audio"}
     async with kit.talk(config=config) as talk, talk.runner.session() as session:
         slow = session.subscribe("audio", "audio_dropped", playback=False)
         for _ in range(10):
             await session.ask(STORY)
         await trio.testing.wait_all_tasks_blocked()
-        own, subscribed, *rest = session.statistics().feeds
+        own, subscribed, *rest = session.statistics().subscriptions
         assert not rest
         assert own.audio_peak_s <= 10.2
         assert subscribed.audio_peak_s <= 20.2
@@ -84,7 +84,7 @@ class _Framed:
 
 async def test_weak_spot_02_a_consumer_that_stalls_for_a_minute_delays_nothing(autojump_clock, kit) -> None:
     """While audio pours in: memory stays bounded, pongs are answered, barge-in works at once, nothing stale follows."""
-    config = {"feed_buffer_s": 30.0, "feed_overflow": "drop_oldest_audio", "raw_events": False}
+    config = {"subscription_buffer_s": 30.0, "subscription_overflow": "drop_oldest_audio", "raw_events": False}
     async with kit.talk(settings={"turn_detection": kit.SERVER_VAD}, config=config, realtime_factor=3) as talk:
         talk.runner._model = _Framed(talk.emulator)
         async with talk.runner.session() as session, session.subscribe("speech_started") as live:
@@ -94,7 +94,7 @@ async def test_weak_spot_02_a_consumer_that_stalls_for_a_minute_delays_nothing(a
                 pass
             began = trio.current_time()
             await trio.sleep(60)
-            own = session.statistics().feeds[0]
+            own = session.statistics().subscriptions[0]
             assert own.audio_peak_s <= 30.2
             assert own.audio_dropped_s > 100
             await kit.speak(session, 300, 0)
@@ -251,9 +251,9 @@ async def test_weak_spot_13_14_nothing_outlives_the_block(autojump_clock, kit) -
     async with kit.talk(tools=[get_weather]) as talk:
         before = living_tasks()
         with pytest.raises(KeyError):  # noqa: PT012  (what a whole session raises)
-            async with talk.runner.session() as session, session.subscribe("tool_start") as feed:
+            async with talk.runner.session() as session, session.subscribe("tool_start") as subscription:
                 await session.send_message("What is the weather?")
-                await feed.receive()
+                await subscription.receive()
                 raise KeyError
         # A tool that will not be cancelled is waited for: it is never left running behind the app's back.
         assert finished == [trio.current_time()]
@@ -375,12 +375,16 @@ async def test_weak_spot_20_an_interrupt_stops_the_model_also_with_server_vad(au
 
 
 async def test_weak_spot_27_an_interrupt_before_the_response_exists_stops_it(autojump_clock, kit) -> None:
-    async with kit.talk() as talk, talk.runner.session() as session, session.subscribe("audio", "agent_end") as feed:
+    async with (
+        kit.talk() as talk,
+        talk.runner.session() as session,
+        session.subscribe("audio", "agent_end") as subscription,
+    ):
         await session.send_message(STORY)
         await session.interrupt()
         assert (await session.ask("What is 1 plus 1?")).text == "1 plus 1 is 2."
         await session.close()
-        seen = [event async for event in feed]
+        seen = [event async for event in subscription]
         lengths = sum(len(event.audio.data) for event in seen if event.type == "audio") / kit.BYTES_PER_MS
         assert lengths < 10_000
         assert len(session.history[-1].text) < 20

@@ -24,12 +24,12 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Request, TextMessage
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.events import ServerErrorInfo
-from trealtime.emulator import open_emulator
-from trealtime.errors import ConnectFailed, ConnectionLost, ProtocolError, SessionClosed
 from trealtime._session.outcome import CloseOutcome
 from trealtime._session.runner import RealtimeRunner
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.emulator import open_emulator
+from trealtime.errors import ConnectFailed, ConnectionLost, ProtocolError, SessionClosed
+from trealtime.events import ServerErrorInfo
 from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.models import ConnectionTarget, OpenAIRealtimeWebSocketModel
@@ -413,12 +413,12 @@ async def test_nothing_follows_a_torn_frame() -> None:
 async def test_a_message_that_is_no_event_is_an_error_event_and_the_session_goes_on(
     autojump_clock, framed, message
 ) -> None:
-    async with runner_of(framed).session() as session, session.subscribe("error", "agent_start") as feed:
+    async with runner_of(framed).session() as session, session.subscribe("error", "agent_start") as subscription:
         await framed.peer.frames(TextMessage(data=message))
         await framed.peer.begin_response()
-        event = await feed.receive()
+        event = await subscription.receive()
         assert isinstance(event.error, ProtocolError)
-        assert (await feed.receive()).type == "agent_start"
+        assert (await subscription.receive()).type == "agent_start"
         await session.create_response(out_of_band=True)
     assert framed.peer.heard[-2]["type"] == "response.create"
 
@@ -426,17 +426,17 @@ async def test_a_message_that_is_no_event_is_an_error_event_and_the_session_goes
 async def test_a_binary_frame_is_read_as_text_and_is_an_error_event_if_it_is_no_event(autojump_clock, framed) -> None:
     response = {"id": "resp_1", "object": "realtime.response", "status": "in_progress", "output": []}
     created = {"type": "response.created", "event_id": "event_1", "response": response}
-    async with runner_of(framed).session() as session, session.subscribe("error", "agent_start") as feed:
+    async with runner_of(framed).session() as session, session.subscribe("error", "agent_start") as subscription:
         await framed.peer.frames(BytesMessage(data=b"\x00\xff\xfe"))
         await framed.peer.frames(BytesMessage(data=json.dumps(created).encode()))
-        assert isinstance((await feed.receive()).error, ProtocolError)
-        assert (await feed.receive()).response_id == "resp_1"
+        assert isinstance((await subscription.receive()).error, ProtocolError)
+        assert (await subscription.receive()).response_id == "resp_1"
 
 
 async def test_an_event_newer_than_us_is_a_raw_event_and_no_error(autojump_clock, framed) -> None:
-    async with runner_of(framed).session() as session, session.subscribe("error", "raw_model_event") as feed:
+    async with runner_of(framed).session() as session, session.subscribe("error", "raw_model_event") as subscription:
         await framed.peer.send({"type": "response.of.tomorrow", "delta": None})
-        event = await feed.receive()
+        event = await subscription.receive()
         assert event.type == "raw_model_event"
         assert event.data.data["type"] == "response.of.tomorrow"
         assert session.statistics().conversation.unknown_events == 1

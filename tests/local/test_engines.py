@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trealtime.audio.levels import rms_dbfs
-from trealtime.emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
 from trealtime.emulator.local import load_speech
 from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
 from trealtime.emulator.voice import VOICE_RATE
 
 SENTENCES = [

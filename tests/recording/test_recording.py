@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import trio
 
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import function_tool
 from trealtime.emulator import open_emulator
 from trealtime.errors import ConnectionLost, RecordingError
 from trealtime.recording import RecordingModel, load_recording, replay, script_of
-from trealtime._session.runner import RealtimeRunner
-from trealtime._session.session import RealtimeSession
 from trealtime.testing import UnexpectedRealtimeSend
+from trealtime.tools.function_tool import function_tool
 
 
 @function_tool

@@ -13,8 +13,8 @@ import attrs
 import pytest
 import trio
 
-from trealtime.agents.agent import RealtimeAgent
 from trealtime._session.runner import RealtimeRunner
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.transport.memory import MemoryWire, memory_wire_pair
 from trealtime.transport.models import ConnectionTarget
 from trealtime.transport.wire import Wire, WireClosed

@@ -10,10 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import SessionClosed, SessionNotOpen, ToolFailed
 from trealtime._session.approval_handler import Approve, Reject
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import SessionClosed, SessionNotOpen, ToolFailed
+from trealtime.tools.function_tool import FunctionTool, function_tool
 
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer"}}}
 
@@ -47,12 +47,12 @@ def collected(session, *types: str) -> Any:
     )
 
 
-def types_of(feed) -> list[str]:
+def types_of(subscription) -> list[str]:
     """What has come so far."""
     types = []
     with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
         while True:
-            types.append(feed.receive_nowait().type)
+            types.append(subscription.receive_nowait().type)
     return types
 
 
@@ -61,9 +61,9 @@ def types_of(feed) -> list[str]:
 
 async def test_b201_a_call_is_parked_until_the_app_approves_it(autojump_clock, service, make_runner) -> None:
     ran: list[str] = []
-    async with make_runner(tools=[refund_tool(ran)]).session() as session, collected(session) as feed:
+    async with make_runner(tools=[refund_tool(ran)]).session() as session, collected(session) as subscription:
         await call(service.last, arguments='{"amount": 5}')
-        asked = await feed.receive()
+        asked = await subscription.receive()
         await trio.sleep(3600)
         assert (asked.type, asked.tool.name, asked.arguments) == ("tool_approval_required", "refund", '{"amount": 5}')
         assert (asked.agent, asked.call_id) == (session.current_agent, "call_1")
@@ -72,16 +72,16 @@ async def test_b201_a_call_is_parked_until_the_app_approves_it(autojump_clock, s
         assert (request.call_id, request.parsed_arguments) == ("call_1", {"amount": 5})
         assert (session.statistics().approvals_pending, session.statistics().tools_active) == (1, 0)
         assert await session.approve_tool_call("call_1") is True
-        assert [(await feed.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
+        assert [(await subscription.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
         await service.last.expect("response.create")
         assert (ran, outputs(service.last)) == (["call_1"], {"call_1": "refunded"})
         assert session.pending_approvals == []
 
 
 async def test_ws50_the_list_of_what_is_pending_is_the_callers_own(autojump_clock, service, make_runner) -> None:
-    async with make_runner(tools=[refund_tool()]).session() as session, collected(session) as feed:
+    async with make_runner(tools=[refund_tool()]).session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         session.pending_approvals.clear()
         assert len(session.pending_approvals) == 1
 
@@ -102,9 +102,9 @@ async def test_b202_a_callable_tells_by_context_arguments_and_call_id(
         return large(context, arguments, call_id)
 
     tool = refund_tool(needs_approval=large_async if is_async else large)
-    async with make_runner(tools=[tool]).session(context="mine") as session, collected(session) as feed:
+    async with make_runner(tools=[tool]).session(context="mine") as session, collected(session) as subscription:
         await call(service.last, arguments=f'{{"amount": {amount}}}')
-        assert (await feed.receive()).type == ("tool_approval_required" if asks else "tool_start")
+        assert (await subscription.receive()).type == ("tool_approval_required" if asks else "tool_start")
         assert told == [("mine", {"amount": amount}, "call_1")]
 
 
@@ -114,9 +114,9 @@ async def test_b203_arguments_that_nobody_can_read_are_asked_about(autojump_cloc
         raise AssertionError("it is not asked")
 
     tools = [refund_tool(needs_approval=never)]
-    async with make_runner(tools=tools).session() as session, collected(session) as feed:
+    async with make_runner(tools=tools).session() as session, collected(session) as subscription:
         await call(service.last, arguments=text)
-        assert (await feed.receive()).type == "tool_approval_required"
+        assert (await subscription.receive()).type == "tool_approval_required"
 
 
 async def test_a_callable_that_fails_is_told_to_the_app_and_somebody_is_asked(
@@ -125,9 +125,12 @@ async def test_a_callable_that_fails_is_told_to_the_app_and_somebody_is_asked(
     def broken(context: Any, arguments: dict[str, Any], call_id: str) -> bool:
         raise LookupError("no limits here")
 
-    async with make_runner(tools=[refund_tool(needs_approval=broken)]).session() as session, collected(session) as feed:
+    async with (
+        make_runner(tools=[refund_tool(needs_approval=broken)]).session() as session,
+        collected(session) as subscription,
+    ):
         await call(service.last)
-        error, asked = await feed.receive(), await feed.receive()
+        error, asked = await subscription.receive(), await subscription.receive()
         assert isinstance(error.error.__cause__, LookupError)
         assert asked.type == "tool_approval_required"
 
@@ -139,14 +142,14 @@ async def test_b204_an_approved_call_has_the_tool_and_the_agent_of_its_moment(
     wrong: list[str] = []
     enabled = True
     tool = refund_tool(ran, is_enabled=lambda context, agent: enabled)
-    async with make_runner(tools=[tool]).session() as session, collected(session) as feed:
+    async with make_runner(tools=[tool]).session() as session, collected(session) as subscription:
         first = session.current_agent
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.update_agent(RealtimeAgent(name="Other", tools=[refund_tool(wrong)]))
         enabled = False
         await session.approve_tool_call("call_1")
-        start = await feed.receive()
+        start = await subscription.receive()
         assert (start.tool, start.agent) == (tool, first)
         await service.last.expect("response.create")
         assert (ran, wrong) == (["call_1"], [])
@@ -155,25 +158,25 @@ async def test_b204_an_approved_call_has_the_tool_and_the_agent_of_its_moment(
 async def test_a_disabled_tool_is_not_asked_for(autojump_clock, service, make_runner) -> None:
     offered = iter([True, False])
     tool = refund_tool(is_enabled=lambda context, agent: next(offered))
-    async with make_runner(tools=[tool]).session() as session, collected(session) as feed:
+    async with make_runner(tools=[tool]).session() as session, collected(session) as subscription:
         await call(service.last)
-        assert (await feed.receive()).type == "error"
+        assert (await subscription.receive()).type == "error"
         await service.last.expect("response.create")
         assert "There is no tool" in outputs(service.last)["call_1"]
 
 
 async def test_b205_always_approves_later_calls_of_the_tool(autojump_clock, service, make_runner) -> None:
     other = refund_tool(name="erase")
-    async with make_runner(tools=[refund_tool(), other]).session() as session, collected(session) as feed:
+    async with make_runner(tools=[refund_tool(), other]).session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.approve_tool_call("call_1", always=True)
         await service.last.expect("response.create")
         await call(service.last, call_id="call_2")
         await service.last.expect("response.create", count=2)
         await call(service.last, "erase", call_id="call_3")
         await trio.testing.wait_all_tasks_blocked()
-        assert types_of(feed) == ["tool_start", "tool_end", "tool_start", "tool_end", "tool_approval_required"]
+        assert types_of(subscription) == ["tool_start", "tool_end", "tool_start", "tool_end", "tool_approval_required"]
 
 
 @pytest.mark.parametrize(
@@ -202,12 +205,12 @@ async def test_b206_b209_a_rejected_call_is_answered_and_never_run(
     runner = make_runner(tools=[refund_tool(ran)], tool_error_formatter=formatter)
     async with (
         runner.session() as session,
-        session.subscribe("tool_approval_required", "tool_start", "tool_end") as feed,
+        session.subscribe("tool_approval_required", "tool_start", "tool_end") as subscription,
     ):
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         assert await session.reject_tool_call("call_1", rejection_message=message) is True
-        end = await feed.receive()
+        end = await subscription.receive()
         assert (end.type, end.output, end.failure) == ("tool_end", text, "approval_rejected")
         await service.last.expect("response.create")
         assert outputs(service.last) == {"call_1": text}
@@ -226,15 +229,15 @@ async def test_b207_always_rejects_later_calls_at_once_with_the_same_message(
         return True
 
     runner = make_runner(tools=[refund_tool(needs_approval=needs_approval)])
-    async with runner.session() as session, collected(session) as feed:
+    async with runner.session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.reject_tool_call("call_1", always=True, rejection_message="Never.")
         await call(service.last, call_id="call_2")
         await service.last.expect("response.create", count=2)
         assert outputs(service.last) == {"call_1": "Never.", "call_2": "Never."}
         assert asked == ["call_1"]
-        assert types_of(feed) == ["tool_end", "tool_end"]
+        assert types_of(subscription) == ["tool_end", "tool_end"]
 
 
 @pytest.mark.parametrize("approve", [True, False])
@@ -246,17 +249,20 @@ async def test_b208_a_decision_for_always_wins_over_a_callable_that_is_still_thi
             await trio.sleep(10)
         return True
 
-    async with make_runner(tools=[refund_tool(needs_approval=slow)]).session() as session, collected(session) as feed:
+    async with (
+        make_runner(tools=[refund_tool(needs_approval=slow)]).session() as session,
+        collected(session) as subscription,
+    ):
         await call(service.last)
         await call(service.last, call_id="call_2")
-        await feed.receive()
+        await subscription.receive()
         if approve:
             await session.approve_tool_call("call_1", always=True)
         else:
             await session.reject_tool_call("call_1", always=True, rejection_message="Never.")
         await service.last.expect("response.create", count=2)
         assert outputs(service.last)["call_2"] == ("refunded" if approve else "Never.")
-        assert "tool_approval_required" not in types_of(feed)
+        assert "tool_approval_required" not in types_of(subscription)
 
 
 async def test_b210_an_interrupt_while_the_refusal_is_worded_leaves_one_output_and_runs_nothing(
@@ -273,9 +279,9 @@ async def test_b210_an_interrupt_while_the_refusal_is_worded_leaves_one_output_a
 
     tool = refund_tool(ran, on_interrupt="cancel")
     runner = make_runner(tools=[tool], tool_error_formatter=formatter)
-    async with runner.session() as session, collected(session) as feed:
+    async with runner.session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.reject_tool_call("call_1")
         await wording.wait()
         await session.interrupt()
@@ -292,10 +298,10 @@ async def test_b211_what_is_not_pending_is_false_and_a_closed_session_says_so(
     session = await make_runner(tools=[refund_tool()]).run()
     with pytest.raises(SessionNotOpen):
         await session.approve_tool_call("call_1")
-    async with session, collected(session) as feed:
+    async with session, collected(session) as subscription:
         assert await session.approve_tool_call("nobody") is False
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         assert await session.approve_tool_call("call_1") is True
         assert await session.reject_tool_call("call_1") is False
         await service.last.expect("response.create")
@@ -312,9 +318,9 @@ async def test_b212_the_same_call_again_while_it_is_refused_gets_no_second_outpu
         return "No."
 
     runner = make_runner(tools=[refund_tool()], tool_error_formatter=formatter)
-    async with runner.session() as session, collected(session) as feed:
+    async with runner.session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.reject_tool_call("call_1")
         await call(service.last)
         await trio.sleep(20)
@@ -331,11 +337,11 @@ async def test_b213_an_approved_tool_that_fails_is_an_event_and_no_error_of_whoe
 
     tool = FunctionTool("refund", "", params_json_schema=SCHEMA, on_invoke_tool=explode, needs_approval=True)
     runner = make_runner(tools=[tool], async_tool_calls=not one_by_one)
-    async with runner.session() as session, collected(session, "tool_approval_required", "error") as feed:
+    async with runner.session() as session, collected(session, "tool_approval_required", "error") as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.approve_tool_call("call_1")
-        error = (await feed.receive()).error
+        error = (await subscription.receive()).error
         assert isinstance(error.__cause__, LookupError)
 
 
@@ -377,10 +383,13 @@ async def test_where_calls_keep_their_order_one_that_waits_for_approval_leaves_i
 
     asks_not = tool("asks_not", needs_approval=lambda context, arguments, call_id: False)
     tools = [tool("waits", needs_approval=True), asks_not, tool("plain")]
-    async with make_runner(tools=tools, async_tool_calls=False).session() as session, collected(session) as feed:
+    async with (
+        make_runner(tools=tools, async_tool_calls=False).session() as session,
+        collected(session) as subscription,
+    ):
         for name in ("waits", "asks_not", "plain"):
             await call(service.last, name, call_id=name)
-        assert (await feed.receive()).type == "tool_approval_required"
+        assert (await subscription.receive()).type == "tool_approval_required"
         await trio.sleep(0.5)
         await session.approve_tool_call("waits")
         await trio.sleep(10)
@@ -402,7 +411,7 @@ async def test_pending_approvals_delay_neither_audio_nor_barge_in_nor_close(
         return Approve()
 
     runner = make_runner(tools=[refund_tool()], approval_handler=handler)
-    async with runner.session() as session, collected(session, "tool_approval_dropped") as feed:
+    async with runner.session() as session, collected(session, "tool_approval_dropped") as subscription:
         for number in range(10):
             await call(service.last, call_id=f"call_{number}")
         await trio.testing.wait_all_tasks_blocked()
@@ -421,7 +430,7 @@ async def test_pending_approvals_delay_neither_audio_nor_barge_in_nor_close(
         assert trio.current_time() == now
         assert (began, ended) == (10, 10)
         assert session.pending_approvals == []
-        dropped = [event async for event in feed]
+        dropped = [event async for event in subscription]
         assert [(event.call_id, event.reason) for event in dropped] == [(f"call_{n}", "closed") for n in range(10)]
     assert outputs(service.last) == {}
 
@@ -432,11 +441,11 @@ async def test_pending_approvals_delay_neither_audio_nor_barge_in_nor_close(
 async def test_ws50_a_call_that_nobody_approves_in_time_is_rejected(autojump_clock, service, make_runner) -> None:
     ran: list[str] = []
     runner = make_runner(tools=[refund_tool(ran)], approval_timeout_s=20)
-    async with runner.session() as session, collected(session) as feed:
+    async with runner.session() as session, collected(session) as subscription:
         began = trio.current_time()
         await call(service.last)
-        assert (await feed.receive()).expires_at == began + 20
-        dropped, end = await feed.receive(), await feed.receive()
+        assert (await subscription.receive()).expires_at == began + 20
+        dropped, end = await subscription.receive(), await subscription.receive()
         assert (dropped.type, dropped.reason) == ("tool_approval_dropped", "timeout")
         assert trio.current_time() == began + 20
         assert (end.type, end.failure) == ("tool_end", "approval_rejected")
@@ -453,11 +462,11 @@ async def test_an_interrupt_that_cancels_a_pending_call_tells_the_app_and_the_mo
     autojump_clock, service, make_runner
 ) -> None:
     runner = make_runner(tools=[refund_tool(on_interrupt="cancel")])
-    async with runner.session() as session, collected(session) as feed:
+    async with runner.session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.interrupt()
-        dropped = await feed.receive()
+        dropped = await subscription.receive()
         assert (dropped.type, dropped.reason) == ("tool_approval_dropped", "interrupted")
         await service.last.expect("conversation.item.create")
         assert "cancelled by an interrupt. It was not made." in outputs(service.last)["call_1"]
@@ -466,11 +475,11 @@ async def test_an_interrupt_that_cancels_a_pending_call_tells_the_app_and_the_mo
 
 
 async def test_a_call_that_the_app_answers_by_itself_is_dropped(autojump_clock, service, make_runner) -> None:
-    async with make_runner(tools=[refund_tool()]).session() as session, collected(session) as feed:
+    async with make_runner(tools=[refund_tool()]).session() as session, collected(session) as subscription:
         await call(service.last)
-        await feed.receive()
+        await subscription.receive()
         await session.create_item({"type": "function_call_output", "call_id": "call_1", "output": "mine"})
-        assert (await feed.receive()).reason == "answered"
+        assert (await subscription.receive()).reason == "answered"
         assert await session.approve_tool_call("call_1") is False
         assert outputs(service.last) == {"call_1": "mine"}
 
@@ -478,15 +487,15 @@ async def test_a_call_that_the_app_answers_by_itself_is_dropped(autojump_clock, 
 async def test_b214_ws50_a_lost_connection_drops_what_is_pending(autojump_clock, service, make_runner) -> None:
     reasons = []
 
-    async def watch(feed: Any) -> None:
+    async def watch(subscription: Any) -> None:
         with contextlib.suppress(Exception):
-            async for event in feed:
+            async for event in subscription:
                 reasons.append(getattr(event, "reason", ""))
 
     with contextlib.suppress(Exception):
         async with make_runner(tools=[refund_tool()]).session() as session, trio.open_nursery() as nursery:
-            feed = session.subscribe("tool_approval_required", "tool_approval_dropped")
-            nursery.start_soon(watch, feed)
+            subscription = session.subscribe("tool_approval_required", "tool_approval_dropped")
+            nursery.start_soon(watch, subscription)
             await call(service.last)
             await trio.testing.wait_all_tasks_blocked()
             await service.last.wire.aclose(1011, "gone")
@@ -513,9 +522,9 @@ async def test_a_handler_decides(service, make_runner, sync, decision, text) -> 
 
     runner = make_runner(tools=[refund_tool()], approval_handler=decide if sync else decide_async)
     with trio.fail_after(30):
-        async with runner.session(context="mine") as session, collected(session) as feed:
+        async with runner.session(context="mine") as session, collected(session) as subscription:
             await call(service.last, arguments='{"amount": 5}')
-            assert (await feed.receive()).type == "tool_approval_required"
+            assert (await subscription.receive()).type == "tool_approval_required"
             await service.last.expect("response.create")
             ((request, in_main),) = requests
             assert in_main is not sync
@@ -551,9 +560,9 @@ async def test_a_handler_that_fails_has_rejected_the_call_and_the_app_is_told(
 
     ran: list[str] = []
     runner = make_runner(tools=[refund_tool(ran)], approval_handler=handler)
-    async with runner.session() as session, collected(session, "error") as feed:
+    async with runner.session() as session, collected(session, "error") as subscription:
         await call(service.last)
-        error = (await feed.receive()).error
+        error = (await subscription.receive()).error
         await service.last.expect("response.create")
         assert isinstance(error, ToolFailed)
         assert isinstance(error.__cause__, LookupError if isinstance(fault, Exception) else TypeError)
@@ -577,7 +586,7 @@ async def test_a_handler_is_cancelled_when_nobody_wants_to_know_any_more(
 
     tool = refund_tool(on_interrupt="cancel")
     runner = make_runner(tools=[tool], approval_handler=handler, approval_timeout_s=60)
-    async with runner.session() as session, collected(session, "error") as feed:
+    async with runner.session() as session, collected(session, "error") as subscription:
         await call(service.last)
         await asking.wait()
         if how == "approved":
@@ -591,14 +600,14 @@ async def test_a_handler_is_cancelled_when_nobody_wants_to_know_any_more(
         await ended.wait()
         await trio.testing.wait_all_tasks_blocked()
         assert len(outputs(service.last)) == 1
-        assert types_of(feed) == []
+        assert types_of(subscription) == []
 
 
 async def test_the_model_is_told_what_tools_and_handoffs_there_are(autojump_clock, service, make_runner) -> None:
     runner = make_runner(tools=[refund_tool()], handoffs=[RealtimeAgent(name="Billing")])
-    async with runner.session() as session, collected(session, "error") as feed:
+    async with runner.session() as session, collected(session, "error") as subscription:
         await call(service.last, "unknown")
-        await feed.receive()
+        await subscription.receive()
         await service.last.expect("response.create")
         text = outputs(service.last)["call_1"]
         assert text == "There is no tool 'unknown'. Tools: refund, transfer_to_billing."

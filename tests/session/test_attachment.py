@@ -13,11 +13,11 @@ import pytest
 import trio
 import trio.testing
 
+from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, pcm16
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.endpoints.endpoint import EndpointLink
 from trealtime.errors import ConnectionLost, EndpointFailed, SessionClosed, SessionNotOpen, SlowConsumer
-from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime.testing import MemoryEndpoint
 
 SECOND = 48_000
@@ -214,9 +214,9 @@ async def test_a_source_that_can_wait_loses_nothing(autojump_clock, make_runner,
 
 async def test_keys_are_events(autojump_clock, runner) -> None:
     phone = MemoryEndpoint()
-    async with runner.session() as session, session.subscribe("dtmf_received") as feed, session.attach(phone):
+    async with runner.session() as session, session.subscribe("dtmf_received") as subscription, session.attach(phone):
         phone.press("#")
-        event = await feed.receive()
+        event = await subscription.receive()
         assert (event.digit, event.source) == ("#", "endpoint")
         with pytest.raises(ValueError, match="digit must be one of"):
             phone.press("12")
@@ -452,7 +452,7 @@ async def test_leaving_interrupts_what_was_not_heard_and_the_session_goes_on(aut
         heard = len(phone.heard())
         assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == pytest.approx(1000, abs=1)
         assert session.statistics().attachments == ()
-        assert len(session.statistics().feeds) == 1
+        assert len(session.statistics().subscriptions) == 1
         second = MemoryEndpoint()
         async with session.attach(second):
             await session.send_message("Hello")
@@ -621,7 +621,7 @@ async def test_an_endpoint_that_takes_nothing_is_a_slow_consumer(autojump_clock,
         async def play(self, audio: bytes, position_ms: float) -> None:
             await trio.sleep_forever()
 
-    async with make_runner(feed_buffer_s=10).session() as session:
+    async with make_runner(subscription_buffer_s=10).session() as session:
         with pytest.raises(SlowConsumer, match="an endpoint was not read"):  # noqa: PT012
             async with session.attach(Deaf()):
                 await session.send_message("Hello")

@@ -11,11 +11,11 @@ import pytest
 import trio
 import trio.testing
 
+from trealtime._core.barge_in import BargeIn
+from trealtime._session.attachment import Attachment
 from trealtime.audio.formats import PCM16_24K
 from trealtime.audio.pcm import to_int16
-from trealtime._core.barge_in import BargeIn
 from trealtime.errors import SettingsError
-from trealtime._session.attachment import Attachment
 from trealtime.testing import MemoryEndpoint
 
 SECOND = 48_000
@@ -162,7 +162,7 @@ async def test_of_two_policies_that_are_lent_the_later_holds_while_it_is_there(
     autojump_clock, make_runner, service
 ) -> None:
     def policy() -> Any:
-        return session._carrier.core._state.policy
+        return session._driver.core._state.policy
 
     microphone, speaker = MemoryEndpoint(PCM16_24K, None), MemoryEndpoint(None, PCM16_24K)
     async with make_runner().session() as session:

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
-from trealtime.tools.guardrails import tool_input_guardrail, tool_output_guardrail
 from trealtime.tools.function_tool import function_tool
+from trealtime.tools.guardrails import tool_input_guardrail, tool_output_guardrail
 
 
 async def fail_when_cancelled(*_: object) -> Any:
@@ -100,10 +100,10 @@ async def test_a_guardrail_whose_verdict_is_not_wanted_any_more(autojump_clock, 
     slow = output_guardrail(fail_when_cancelled)
     checks = {"debounce_text_length": 3}
     runner = make_runner(output_guardrails=[slow, quick], guardrails_settings={**checks, "timeout_s": 1})
-    async with runner.session() as session, session.subscribe("guardrail_tripped") as feed:
+    async with runner.session() as session, session.subscribe("guardrail_tripped") as subscription:
         await session.send_message("Hello.")
         await service.last.reply()
-        assert (await feed.receive()).guardrail_results[0].guardrail is quick
+        assert (await subscription.receive()).guardrail_results[0].guardrail is quick
         await trio.testing.wait_all_tasks_blocked()
         assert session.outcome is None
 

@@ -119,10 +119,10 @@ async def test_b237_guardrails_run_side_by_side_and_report_in_their_order(autoju
     runner = make_runner(output_guardrails=[make("first", 3.0), make("second", 1.0), make("third", 2.0)])
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
-        async with session.subscribe("guardrail_tripped") as feed:
+        async with session.subscribe("guardrail_tripped") as subscription:
             await session.send_message("Hi")
             began = trio.current_time()
-            event = await feed.receive()
+            event = await subscription.receive()
             assert trio.current_time() - began == pytest.approx(3.0)
         assert [each.guardrail.get_name() for each in event.guardrail_results] == ["first", "second", "third"]
         nursery.cancel_scope.cancel()
@@ -140,9 +140,9 @@ async def test_b238_a_guardrail_that_raises_is_skipped_and_told(service, make_ru
     runner = make_runner(output_guardrails=[output_guardrail(Nameless()), no_verdict, no_secrets])
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply, "The secret.")
-        async with session.subscribe("guardrail_tripped", "error") as feed:
+        async with session.subscribe("guardrail_tripped", "error") as subscription:
             await session.send_message("Hi")
-            events = [await feed.receive() for _ in range(3)]
+            events = [await subscription.receive() for _ in range(3)]
         nursery.cancel_scope.cancel()
     failures = {event.error.guardrail_name: event.error for event in events[:2]}
     assert set(failures) == {"Nameless", "no_verdict"}
@@ -162,9 +162,9 @@ async def test_b239_a_guardrail_that_raises_a_group_is_skipped_too(autojump_cloc
     runner = make_runner(output_guardrails=[grouped])
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
-        async with session.subscribe("error") as feed:
+        async with session.subscribe("error") as subscription:
             turn = await session.ask("Hi")
-            assert isinstance((await feed.receive()).error, GuardrailFailed)
+            assert isinstance((await subscription.receive()).error, GuardrailFailed)
     assert turn.status == "completed"
 
 
@@ -181,9 +181,9 @@ async def test_a_guardrail_that_takes_too_long_is_skipped_or_stops_what_it_holds
     runner = make_runner(output_guardrails=[stuck], guardrails_settings=settings)
     async with runner.session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(service.last.reply)
-        async with session.subscribe("error") as feed:
+        async with session.subscribe("error") as subscription:
             turn = await session.ask("Hi")
-            assert "longer than 2 s" in str((await feed.receive()).error)
+            assert "longer than 2 s" in str((await subscription.receive()).error)
     assert len(turn.audio) == audio
 
 
@@ -201,12 +201,12 @@ async def test_a_guardrail_that_never_returns_holds_up_nothing_and_what_the_othe
     settings = {"timeout_s": 0.05, "recovery": None, "debounce_text_length": 5}
     runner = make_runner(output_guardrails=[hangs, no_secrets], guardrails_settings=settings)
     with trio.fail_after(15):
-        async with runner.session() as session, session.subscribe("error", "guardrail_tripped") as feed:
+        async with runner.session() as session, session.subscribe("error", "guardrail_tripped") as subscription:
             server = service.last
             await server.begin()
             await server.begin_item()
             await server.transcript("The secret is out.")
-            failure, trip = await feed.receive(), await feed.receive()
+            failure, trip = await subscription.receive(), await subscription.receive()
             assert "cannot be stopped" in str(failure.error)
             assert [result.guardrail for result in trip.guardrail_results] == [no_secrets]
             assert asked.is_set()

@@ -11,12 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
-from trealtime.agents.handoffs import Handoff, realtime_handoff
-from trealtime.tools.function_tool import function_tool
-from trealtime.errors import SettingsError, SettingsRefused, ToolFailed
 from trealtime._session.runner import RealtimeRunner
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.handoffs import Handoff, realtime_handoff
+from trealtime.errors import SettingsError, SettingsRefused, ToolFailed
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import function_tool
 
 
 @function_tool
@@ -168,10 +168,10 @@ async def test_b220_a_handoff_from_call_to_answer(autojump_clock, service, run) 
     """Other: the agent changes, and the event comes, when the server has acknowledged it; only what differs is sent."""
     order: list[str] = []
     triage, billing = agents(on_handoff=lambda context: order.append(f"on_handoff {context.context}"))
-    async with run(triage).session(context="ctx") as session, session.subscribe("handoff") as feed:
+    async with run(triage).session(context="ctx") as session, session.subscribe("handoff") as subscription:
         connection = service.last
         await ask(connection, "transfer_to_billing")
-        event = await feed.receive()
+        event = await subscription.receive()
         request = await connection.expect("response.create")
         assert (event.from_agent, event.to_agent) == (triage, billing)
         assert session.current_agent is billing
@@ -308,9 +308,9 @@ async def failing_handoff(
     run, service, triage: RealtimeAgent[Any], name: str = "transfer_to_billing"
 ) -> tuple[str, Any]:
     """(what the model reads, what the app is told); the old agent is still in charge, the server still has it."""
-    async with run(triage).session() as session, session.subscribe("error", "handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("error", "handoff") as subscription:
         await ask(service.last, name)
-        event = await feed.receive()
+        event = await subscription.receive()
         said = await output(service.last)
         await service.last.expect("response.create")
         assert isinstance(event.error, ToolFailed)
@@ -357,14 +357,14 @@ async def test_an_on_handoff_that_raises_leaves_the_old_agent(autojump_clock, se
 async def test_a_refused_update_leaves_both_sides_with_the_old_agent(autojump_clock, service, run) -> None:
     """Weak spot 46."""
     triage, _ = agents()
-    async with run(triage).session() as session, session.subscribe("error", "handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("error", "handoff") as subscription:
         connection = service.last
         connection.answers = False
         await ask(connection, "transfer_to_billing")
         update = await connection.expect("session.update", count=2)
         assert session.current_agent is triage
         await connection.error(code="invalid_value", about=update, param="session.instructions")
-        event = await feed.receive()
+        event = await subscription.receive()
         assert isinstance(event.error.__cause__, SettingsRefused)
         assert "The handoff was not made" in await output(connection)
         assert session.current_agent is triage
@@ -400,10 +400,10 @@ async def test_settings_whose_asker_was_cancelled_count_once_the_server_has_take
 async def test_of_two_handoffs_of_one_response_the_first_wins(autojump_clock, service, run) -> None:
     """Weak spot 46."""
     triage = RealtimeAgent("Triage", handoffs=[RealtimeAgent("A"), RealtimeAgent("B")])
-    async with run(triage).session() as session, session.subscribe("handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("handoff") as subscription:
         connection = service.last
         await ask(connection, "transfer_to_a", "transfer_to_b")
-        assert (await feed.receive()).to_agent.name == "A"
+        assert (await subscription.receive()).to_agent.name == "A"
         assert await output(connection, "resp_1_call_2") == (
             "Not made: another handoff (transfer_to_a) is being made, only one can be."
         )
@@ -449,11 +449,11 @@ async def test_b227_history_and_voice_are_left_alone(autojump_clock, service, ru
 async def test_b229_a_handoff_is_no_tool_to_the_app(autojump_clock, service, run) -> None:
     """Same."""
     triage, _ = agents()
-    async with run(triage).session() as session, session.subscribe("tool_start", "tool_end") as feed:
+    async with run(triage).session() as session, session.subscribe("tool_start", "tool_end") as subscription:
         await ask(service.last, "transfer_to_billing")
         await service.last.expect("response.create")
         with pytest.raises(trio.WouldBlock):
-            feed.receive_nowait()
+            subscription.receive_nowait()
 
 
 async def test_hand_back_works_between_agents_that_name_each_other(autojump_clock, service, run) -> None:
@@ -478,7 +478,7 @@ async def test_hand_back_works_between_agents_that_name_each_other(autojump_cloc
 
 async def test_when_heard_the_old_agent_stays_until_its_farewell_has_been_heard(autojump_clock, service, run) -> None:
     triage, billing = agents(when="heard")
-    async with run(triage).session() as session, session.subscribe("audio", "handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("audio", "handoff") as subscription:
         connection = service.last
         await connection.begin()
         await connection.begin_item()
@@ -486,7 +486,7 @@ async def test_when_heard_the_old_agent_stays_until_its_farewell_has_been_heard(
         await connection.call("transfer_to_billing", "{}")
         await connection.done()
         begun = trio.current_time()
-        async for event in feed:
+        async for event in subscription:
             if event.type == "handoff":
                 break
             assert session.current_agent is triage
@@ -519,11 +519,11 @@ async def test_when_heard_does_not_wait_for_a_farewell_that_ask_keeps_until_the_
     triage, billing = agents(when="heard")
     async with run(triage).session() as session, trio.open_nursery() as nursery:
         nursery.start_soon(farewell, service.last)
-        feed = session.subscribe("audio", playback=listens)
+        subscription = session.subscribe("audio", playback=listens)
         if listens:  # somebody else takes it as it comes, so it is heard
 
             async def listen() -> None:
-                async for _ in feed:
+                async for _ in subscription:
                     pass
 
             nursery.start_soon(listen)
@@ -538,18 +538,18 @@ async def test_when_heard_does_not_wait_for_a_farewell_that_ask_keeps_until_the_
 
 async def test_a_barge_in_ends_the_wait_for_the_farewell(autojump_clock, service, run) -> None:
     triage, _ = agents(when="heard")
-    async with run(triage).session() as session, session.subscribe("audio", "handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("audio", "handoff") as subscription:
         connection = service.last
         await connection.begin()
         await connection.begin_item()
         await connection.audio(4)
         await connection.call("transfer_to_billing", "{}")
         await connection.done()
-        await feed.receive()
+        await subscription.receive()
         await trio.sleep(1)
         begun = trio.current_time()
         await session.interrupt()
-        async for event in feed:
+        async for event in subscription:
             if event.type == "handoff":
                 break
         assert trio.current_time() - begun < 0.1
@@ -638,12 +638,12 @@ async def test_after_audio_another_voice_is_not_sent_and_the_app_is_told(autojum
     """Weak spot 48."""
     billing = RealtimeAgent("Billing", voice="verse")
     triage = RealtimeAgent("Triage", voice="ash", handoffs=[billing])
-    async with run(triage).session() as session, session.subscribe("settings_mismatch", "handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("settings_mismatch", "handoff") as subscription:
         await session.send_message("hi")
         await service.last.reply()
         await ask(service.last, "transfer_to_billing", id="resp_2")
-        assert (await feed.receive()).type == "handoff"
-        (difference,) = (await feed.receive()).differences
+        assert (await subscription.receive()).type == "handoff"
+        (difference,) = (await subscription.receive()).differences
         assert str(difference) == "audio.output.voice: asked for 'verse', the server uses 'ash'"
         assert "audio" not in updates(service.last)[1]
 
@@ -663,7 +663,10 @@ async def test_a_voice_waits_for_the_answer_that_may_be_the_first_to_be_heard(au
 
 async def test_a_voice_that_is_refused_all_the_same_is_left_out(autojump_clock, service, run) -> None:
     """The server has begun to speak by itself before it reads the update."""
-    async with run(RealtimeAgent("A")).session() as session, session.subscribe("settings_mismatch", "error") as feed:
+    async with (
+        run(RealtimeAgent("A")).session() as session,
+        session.subscribe("settings_mismatch", "error") as subscription,
+    ):
         connection = service.last
         connection.answers = False
         async with trio.open_nursery() as nursery:
@@ -673,9 +676,9 @@ async def test_a_voice_that_is_refused_all_the_same_is_left_out(autojump_clock, 
             await connection.error(code="cannot_update_voice", about=update)
         assert session.current_agent.name == "B"
         assert "audio" not in updates(connection)[2]
-        assert (await feed.receive()).type == "settings_mismatch"
+        assert (await subscription.receive()).type == "settings_mismatch"
         with pytest.raises(trio.WouldBlock):
-            feed.receive_nowait()
+            subscription.receive_nowait()
 
 
 # ---- update_agent ---------------------------------------------------------------------------------------------------
@@ -729,23 +732,23 @@ async def test_b230_a_refused_update_raises_and_leaves_the_old_agent(autojump_cl
 async def test_b231_update_agent_neither_emits_a_handoff_nor_asks_for_an_answer(autojump_clock, service, run) -> None:
     """Same."""
     triage, billing = agents()
-    async with run(triage).session() as session, session.subscribe("handoff") as feed:
+    async with run(triage).session() as session, session.subscribe("handoff") as subscription:
         await session.update_agent(billing)
         await trio.sleep(1)
         assert not service.last.of("response.create")
         with pytest.raises(trio.WouldBlock):
-            feed.receive_nowait()
+            subscription.receive_nowait()
 
 
 async def test_b232_a_running_response_stays_the_agents_that_began_it(autojump_clock, service, run) -> None:
     """Same, for all that belongs to a response."""
     triage, billing = agents()
-    async with run(triage).session() as session, session.subscribe("agent_start", "agent_end") as feed:
+    async with run(triage).session() as session, session.subscribe("agent_start", "agent_end") as subscription:
         await service.last.begin()
-        assert (await feed.receive()).agent is triage
+        assert (await subscription.receive()).agent is triage
         await session.update_agent(billing)
         await service.last.done()
-        assert (await feed.receive()).agent is triage
+        assert (await subscription.receive()).agent is triage
 
 
 async def test_updates_that_cross_are_made_one_after_the_other(autojump_clock, service, run) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import trio
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
-from trealtime.tools.function_tool import function_tool
-from trealtime.errors import SettingsError, SlowConsumer
 from trealtime._session.hooks import CALLS_WAITING
 from trealtime._session.runner import RealtimeRunner
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
+from trealtime.errors import SettingsError, SlowConsumer
+from trealtime.tools.function_tool import function_tool
 
 
 @function_tool
@@ -108,11 +108,14 @@ async def test_a_slow_hook_delays_nothing_but_hooks(autojump_clock, service) -> 
             log.append("end")
 
     agent = RealtimeAgent("A", tools=[look], hooks=Slow())
-    async with runner_of(service, agent).session() as session, session.subscribe("audio_end", "agent_end") as feed:
+    async with (
+        runner_of(service, agent).session() as session,
+        session.subscribe("audio_end", "agent_end") as subscription,
+    ):
         begun = trio.current_time()
         await session.send_message("hi")
         await service.last.reply()
-        assert (await feed.receive()).type == "agent_end"
+        assert (await subscription.receive()).type == "agent_end"
         await service.last.call("look", "{}", id="resp_2")
         await service.last.done(id="resp_2")
         await service.last.expect("response.create", count=2)

@@ -44,9 +44,9 @@ async def talk(config: Any = None, **tool: Any) -> AsyncIterator[Any]:
             yield session
 
 
-async def asked(session: Any, feed: Any) -> Any:
+async def asked(session: Any, subscription: Any) -> Any:
     await session.send_message('Please search for "rain".')
-    return await feed.receive()
+    return await subscription.receive()
 
 
 async def answer(session: Any) -> str:
@@ -76,8 +76,8 @@ async def test_the_list_the_calls_and_their_outputs_are_in_history(autojump_cloc
 
 
 async def test_an_approved_call_is_made_and_answered(autojump_clock: Any) -> None:
-    async with talk() as session, session.subscribe("tool_approval_required") as feed:
-        request = await asked(session, feed)
+    async with talk() as session, session.subscribe("tool_approval_required") as subscription:
+        request = await asked(session, subscription)
         assert (request.tool.name, request.tool.server_label) == ("search", "handbook")
         assert [each.call_id for each in session.pending_approvals] == [request.call_id]
         await session.approve_tool_call(request.call_id)
@@ -87,8 +87,8 @@ async def test_an_approved_call_is_made_and_answered(autojump_clock: Any) -> Non
 
 
 async def test_a_rejected_call_is_not_made_and_the_server_reads_why(autojump_clock: Any) -> None:
-    async with talk() as session, session.subscribe("tool_approval_required") as feed:
-        request = await asked(session, feed)
+    async with talk() as session, session.subscribe("tool_approval_required") as subscription:
+        request = await asked(session, subscription)
         await session.reject_tool_call(request.call_id, rejection_message="Not today.")
         assert await answer(session) == "search says: I was not allowed to."
         assert items(session, "mcp_call") == []
@@ -96,20 +96,23 @@ async def test_a_rejected_call_is_not_made_and_the_server_reads_why(autojump_clo
 
 
 async def test_a_decision_for_always_answers_later_requests(autojump_clock: Any) -> None:
-    async with talk() as session, session.subscribe("tool_approval_required") as feed:
-        request = await asked(session, feed)
+    async with talk() as session, session.subscribe("tool_approval_required") as subscription:
+        request = await asked(session, subscription)
         await session.approve_tool_call(request.call_id, always=True)
         assert await answer(session) == "search says: page 7 has rain."
         await session.send_message('Please search for "snow".')
         assert await answer(session) == "search says: page 7 has snow."
-        assert feed.statistics().events_queued == 0
+        assert subscription.statistics().events_queued == 0
 
 
 async def test_what_nobody_decides_in_time_is_rejected(autojump_clock: Any) -> None:
     config = {"approval_timeout_s": 5}
-    async with talk(config) as session, session.subscribe("tool_approval_required", "tool_approval_dropped") as feed:
-        await asked(session, feed)
-        assert (await feed.receive()).reason == "timeout"
+    async with (
+        talk(config) as session,
+        session.subscribe("tool_approval_required", "tool_approval_dropped") as subscription,
+    ):
+        await asked(session, subscription)
+        assert (await subscription.receive()).reason == "timeout"
         assert await answer(session) == "search says: I was not allowed to."
 
 

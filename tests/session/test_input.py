@@ -9,7 +9,6 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.errors import AudioFormatError, ServerRefused, SettingsError, SettingsRefused
 from trealtime._session.model_shim import (
     RealtimeModelSendAudio,
     RealtimeModelSendInterrupt,
@@ -18,6 +17,7 @@ from trealtime._session.model_shim import (
     RealtimeModelSendUserInput,
 )
 from trealtime._session.runner import RealtimeRunner
+from trealtime.errors import AudioFormatError, ServerRefused, SettingsError, SettingsRefused
 
 
 def sent_audio(connection) -> bytes:
@@ -85,7 +85,7 @@ async def test_send_audio_waits_and_send_audio_nowait_drops_when_the_uplink_is_s
         with trio.move_on_after(1) as scope:
             await session.send_audio(second)
         assert scope.cancelled_caught
-        statistics = session.statistics().outbox
+        statistics = session.statistics().send_queue
         assert statistics.audio_refused == 1
         assert statistics.audio_queued_s <= 2
 
@@ -229,7 +229,7 @@ async def test_items_are_made_deleted_and_retrieved_when_the_server_says_so(auto
         ({"modle_settings": {}}, "did you mean 'model_settings'"),
         ({"model_settings": {"voice": 3}}, "model_settings.voice"),
         ({"barge_in": "sometimes"}, "'immediate', 'off'"),
-        ({"feed_overflow": "explode"}, "drop_oldest_audio"),
+        ({"subscription_overflow": "explode"}, "drop_oldest_audio"),
         ({"tool_concurrency": 0}, "tool_concurrency"),
         (
             {"tool_execution": {"pre_approval_tool_input_guardrails": 1}},

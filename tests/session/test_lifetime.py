@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.errors import ConnectFailed, ConnectionLost, SessionClosed, SessionNotOpen, SettingsRefused
 from trealtime._session.runner import serve_realtime_session
+from trealtime.errors import ConnectFailed, ConnectionLost, SessionClosed, SessionNotOpen, SettingsRefused
 
 
 def task_count() -> int:
@@ -211,17 +211,17 @@ async def test_a_lost_connection_that_nobody_saw_comes_out_of_the_exit(autojump_
 async def test_a_lost_connection_ends_every_feed_and_is_told_to_one(autojump_clock, service, runner) -> None:
     outcomes = []
 
-    async def consume(feed) -> None:
+    async def consume(subscription) -> None:
         try:
-            async for _event in feed:
+            async for _event in subscription:
                 pass
             outcomes.append("end")
         except ConnectionLost:
             outcomes.append("lost")
 
     async with runner.session() as session, trio.open_nursery() as nursery:
-        for feed in (session.subscribe("audio"), session.subscribe(), session):
-            nursery.start_soon(consume, feed)
+        for subscription in (session.subscribe("audio"), session.subscribe(), session):
+            nursery.start_soon(consume, subscription)
         await trio.testing.wait_all_tasks_blocked()
         service.last.wire.drop()
     assert sorted(outcomes) == ["end", "end", "lost"]
@@ -272,7 +272,7 @@ async def test_a_bug_in_a_service_task_cancels_the_body_and_comes_out_bare(autoj
     cleaned = False
     with pytest.raises(ZeroDivisionError):  # noqa: PT012  (what a whole session raises)
         async with runner.session() as session:
-            session._carrier.core.receive = lambda *args: 1 / 0
+            session._driver.core.receive = lambda *args: 1 / 0
             try:
                 await service.last.send({"type": "rate_limits.updated", "rate_limits": []})
                 await trio.sleep_forever()
@@ -333,13 +333,13 @@ async def test_expiry_is_an_outcome_of_its_own(autojump_clock, service, runner) 
 async def test_frames_that_are_no_events_are_error_events_and_the_session_goes_on(
     autojump_clock, service, runner
 ) -> None:
-    async with runner.session() as session, session.subscribe("error") as feed:
+    async with runner.session() as session, session.subscribe("error") as subscription:
         await service.last.wire.send("{not json")
         await service.last.wire.send_binary(b"\x00\x01")
         await service.last.send({"type": "brand.new", "x": None})
         await service.last.send({"type": "response.created", "response": None})
-        assert "JSON" in str((await feed.receive()).error)
-        assert (await feed.receive()).type == "error"
+        assert "JSON" in str((await subscription.receive()).error)
+        assert (await subscription.receive()).type == "error"
         await session.send_message("still here?")
         await service.last.expect("response.create")
 

@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import function_tool
-from trealtime.events import LimitUse
-from trealtime.errors import SessionClosed, SettingsError
 from trealtime._session.runner import RealtimeRunner, serve_realtime_session
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import SessionClosed, SettingsError
+from trealtime.events import LimitUse
+from trealtime.tools.function_tool import function_tool
 
 MODEL = "gpt-realtime-2.1"
 

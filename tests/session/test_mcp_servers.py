@@ -178,9 +178,9 @@ async def test_the_structured_result_is_read_where_that_is_asked_for(service: An
 
 
 async def test_what_a_server_tells_during_a_call_is_told_to_the_app(service: Any, autojump_clock: Any) -> None:
-    async with talk(service, desk()) as session, session.subscribe("tool_progress") as feed:
+    async with talk(service, desk()) as session, session.subscribe("tool_progress") as subscription:
         assert await call(service, "wait", seconds=1) == "waited"
-        assert (await feed.receive()).note == {"progress": 1.0, "total": 2.0, "message": "half of it"}
+        assert (await subscription.receive()).note == {"progress": 1.0, "total": 2.0, "message": "half of it"}
 
 
 async def test_a_call_may_take_as_long_as_the_server_is_given(service: Any, autojump_clock: Any) -> None:
@@ -274,11 +274,11 @@ async def test_a_call_waits_for_approval_where_the_server_requires_it(
     service: Any, autojump_clock: Any, rule: Any
 ) -> None:
     async with talk(service, desk(require_approval=rule)) as session:
-        async with session.subscribe("tool_approval_required") as feed, trio.open_nursery() as nursery:
+        async with session.subscribe("tool_approval_required") as subscription, trio.open_nursery() as nursery:
 
             @nursery.start_soon
             async def approve() -> None:
-                request = await feed.receive()
+                request = await subscription.receive()
                 assert request.tool.namespace == "here"
                 await session.approve_tool_call(request.call_id)
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from trealtime.errors import AudioFormatError
 from trealtime._session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+from trealtime.errors import AudioFormatError
 
 
 def test_time_adds_up_within_a_part_and_begins_anew_with_another() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trealtime import RealtimeAgent
-from trealtime.tools.context import RunContext
 from trealtime._session.response_params import ResponseOptions, response_params
+from trealtime.tools.context import RunContext
 
 AGENT = RealtimeAgent("Assistant")
 

@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
+from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime.audio.formats import G711_ULAW
-from trealtime._session.send_queue import MicrophoneAudio, Outbox
 from trealtime.testing.cancellation import cancel_at_each_checkpoint
 
 
@@ -13,81 +13,81 @@ def event(name: str) -> dict[str, str]:
     return {"type": name}
 
 
-async def take_all(outbox: Outbox) -> list[object]:
-    outbox.close()
+async def take_all(send_queue: SendQueue) -> list[object]:
+    send_queue.close()
     taken = []
     while True:
         try:
-            taken.append(await outbox.receive())
+            taken.append(await send_queue.receive())
         except trio.EndOfChannel:
             return taken
 
 
 async def test_urgent_messages_overtake_and_the_rest_keeps_its_order(autojump_clock) -> None:
-    outbox = Outbox()
+    send_queue = SendQueue()
     audio = MicrophoneAudio(bytes(960))
-    outbox.put(audio)
-    outbox.put(event("commit"))
-    outbox.put(event("cancel"), urgent=True)
-    outbox.put(event("truncate"), urgent=True)
-    outbox.put(event("create"))
-    assert await take_all(outbox) == [event("cancel"), event("truncate"), audio, event("commit"), event("create")]
+    send_queue.put(audio)
+    send_queue.put(event("commit"))
+    send_queue.put(event("cancel"), urgent=True)
+    send_queue.put(event("truncate"), urgent=True)
+    send_queue.put(event("create"))
+    assert await take_all(send_queue) == [event("cancel"), event("truncate"), audio, event("commit"), event("create")]
 
 
 async def test_audio_waits_past_its_bound_in_seconds_and_goes_on_when_there_is_room(autojump_clock) -> None:
-    outbox = Outbox(audio_bound_s=1.0)
-    await outbox.send(MicrophoneAudio(bytes(48_000)))
-    await outbox.send(MicrophoneAudio(bytes(2)))
+    send_queue = SendQueue(audio_bound_s=1.0)
+    await send_queue.send(MicrophoneAudio(bytes(48_000)))
+    await send_queue.send(MicrophoneAudio(bytes(2)))
     with trio.move_on_after(1) as scope:
-        await outbox.send(MicrophoneAudio(bytes(2)))
+        await send_queue.send(MicrophoneAudio(bytes(2)))
     assert scope.cancelled_caught
-    assert outbox.statistics().audio_queued_s == pytest.approx(1, abs=0.001)
+    assert send_queue.statistics().audio_queued_s == pytest.approx(1, abs=0.001)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.send, MicrophoneAudio(b"\1\1"))
+        nursery.start_soon(send_queue.send, MicrophoneAudio(b"\1\1"))
         await trio.testing.wait_all_tasks_blocked()
-        assert outbox.statistics().taken == 0
-        await outbox.receive()
-    assert outbox.statistics().audio_queued_s < 0.001
+        assert send_queue.statistics().taken == 0
+        await send_queue.receive()
+    assert send_queue.statistics().audio_queued_s < 0.001
 
 
 async def test_the_bound_counts_in_the_format_of_the_session(autojump_clock) -> None:
-    outbox = Outbox(audio_bound_s=1.0)
-    outbox.audio_format = G711_ULAW
-    outbox.put(MicrophoneAudio(bytes(8_001)))
-    assert not outbox.has_room(audio=True)
-    assert outbox.has_room()
+    send_queue = SendQueue(audio_bound_s=1.0)
+    send_queue.audio_format = G711_ULAW
+    send_queue.put(MicrophoneAudio(bytes(8_001)))
+    assert not send_queue.has_room(audio=True)
+    assert send_queue.has_room()
 
 
 async def test_other_events_wait_past_their_own_bound_and_urgent_ones_never_do(autojump_clock) -> None:
-    outbox = Outbox(event_bound=2)
+    send_queue = SendQueue(event_bound=2)
     for name in "abc":
-        await outbox.send(event(name))
+        await send_queue.send(event(name))
     with trio.move_on_after(1) as scope:
-        await outbox.send(event("d"))
+        await send_queue.send(event("d"))
     assert scope.cancelled_caught
-    assert outbox.has_room(audio=True)
-    outbox.put(event("urgent"), urgent=True)
-    assert await take_all(outbox) == [event("urgent"), event("a"), event("b"), event("c")]
+    assert send_queue.has_room(audio=True)
+    send_queue.put(event("urgent"), urgent=True)
+    assert await take_all(send_queue) == [event("urgent"), event("a"), event("b"), event("c")]
 
 
 async def test_a_cancelled_send_has_queued_all_or_nothing(autojump_clock) -> None:
     async def scenario(cancel_here) -> None:
-        outbox = Outbox(event_bound=0)
-        outbox.put(event("first"))
+        send_queue = SendQueue(event_bound=0)
+        send_queue.put(event("first"))
         left = []
 
         async def write() -> None:
             for _ in range(2):
-                left.append(await outbox.receive())
+                left.append(await send_queue.receive())
                 await trio.sleep(1)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
             with cancel_here():
-                await outbox.send(event("second"))
-                await outbox.send(event("third"))
+                await send_queue.send(event("second"))
+                await send_queue.send(event("third"))
             nursery.cancel_scope.cancel()
-        left += await take_all(outbox)
+        left += await take_all(send_queue)
         names = [message["type"] for message in left]
         assert names in (["first"], ["first", "second"], ["first", "second", "third"]), names
 
@@ -95,43 +95,43 @@ async def test_a_cancelled_send_has_queued_all_or_nothing(autojump_clock) -> Non
 
 
 async def test_after_close_nothing_is_taken_and_what_is_queued_still_leaves(autojump_clock) -> None:
-    outbox = Outbox()
-    outbox.put(event("a"))
-    await outbox.aclose()
-    outbox.put(event("b"))
+    send_queue = SendQueue()
+    send_queue.put(event("a"))
+    await send_queue.aclose()
+    send_queue.put(event("b"))
     with pytest.raises(trio.ClosedResourceError):
-        await outbox.send(event("c"))
-    assert await take_all(outbox) == [event("a")]
+        await send_queue.send(event("c"))
+    assert await take_all(send_queue) == [event("a")]
 
 
 async def test_closing_wakes_the_writer_and_everybody_who_waits(autojump_clock) -> None:
-    outbox = Outbox(event_bound=0)
-    outbox.put(event("a"))
+    send_queue = SendQueue(event_bound=0)
+    send_queue.put(event("a"))
 
     async def send() -> None:
         with pytest.raises(trio.BrokenResourceError):
-            await outbox.send(event("b"))
+            await send_queue.send(event("b"))
 
     async def write() -> None:
-        await outbox.receive()
+        await send_queue.receive()
         with pytest.raises(trio.EndOfChannel):
-            await outbox.receive()
+            await send_queue.receive()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(write)
         await trio.testing.wait_all_tasks_blocked()
-        outbox.put(event("c"))
-        outbox.put(event("d"))
+        send_queue.put(event("c"))
+        send_queue.put(event("d"))
         nursery.start_soon(send)
-        outbox.break_off()
-    assert outbox.statistics().events_queued == 0
+        send_queue.break_off()
+    assert send_queue.statistics().events_queued == 0
 
 
 async def test_only_one_writer_may_wait(autojump_clock) -> None:
-    outbox = Outbox()
+    send_queue = SendQueue()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.receive)
+        nursery.start_soon(send_queue.receive)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(trio.BusyResourceError):
-            await outbox.receive()
-        outbox.put(event("a"))
+            await send_queue.receive()
+        send_queue.put(event("a"))

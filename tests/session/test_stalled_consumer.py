@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.errors import SlowConsumer
 from trealtime._session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+from trealtime.errors import SlowConsumer
 
 
 async def speak(connection) -> None:
@@ -17,7 +17,7 @@ async def speak(connection) -> None:
 async def test_a_consumer_that_stalls_for_a_minute_costs_its_bound_and_delays_no_interrupt(
     autojump_clock, service, make_runner
 ) -> None:
-    runner = make_runner(feed_buffer_s=30.0, feed_overflow="drop_oldest_audio", raw_events=False)
+    runner = make_runner(subscription_buffer_s=30.0, subscription_overflow="drop_oldest_audio", raw_events=False)
     async with runner.session() as session:
         await service.last.begin()
         await service.last.begin_item()
@@ -28,9 +28,9 @@ async def test_a_consumer_that_stalls_for_a_minute_costs_its_bound_and_delays_no
         for _second in range(60):
             await service.last.audio(5)
             await trio.sleep(1)
-        (feed,) = session.statistics().feeds
-        assert feed.audio_peak_s <= 30.3
-        assert feed.audio_dropped_s == pytest.approx(270, abs=1)
+        (subscription,) = session.statistics().subscriptions
+        assert subscription.audio_peak_s <= 30.3
+        assert subscription.audio_dropped_s == pytest.approx(270, abs=1)
         await speak(service.last)
         truncate = await service.last.expect("conversation.item.truncate")
         assert trio.current_time() - began == pytest.approx(60, abs=0.01)
@@ -44,7 +44,7 @@ async def test_a_consumer_that_stalls_for_a_minute_costs_its_bound_and_delays_no
                 seen.append(event.type)
         assert "audio_interrupted" in seen
         assert "audio" not in seen
-        assert session.statistics().feeds[0].audio_purged_s == pytest.approx(30, abs=0.5)
+        assert session.statistics().subscriptions[0].audio_purged_s == pytest.approx(30, abs=0.5)
 
 
 async def test_after_an_interrupt_no_audio_of_that_response_comes_from_any_feed(
@@ -52,8 +52,8 @@ async def test_after_an_interrupt_no_audio_of_that_response_comes_from_any_feed(
 ) -> None:
     seen: dict[str, list[str]] = {"fast": [], "slow": [], "session": []}
 
-    async def consume(name, feed, pause) -> None:
-        async for event in feed:
+    async def consume(name, subscription, pause) -> None:
+        async for event in subscription:
             seen[name].append(event.type)
             await trio.sleep(pause)
 
@@ -78,7 +78,7 @@ async def test_after_an_interrupt_no_audio_of_that_response_comes_from_any_feed(
 
 
 async def test_the_policy_fail_raises_at_the_slow_consumer_only(autojump_clock, service, make_runner) -> None:
-    async with make_runner(feed_buffer_s=3.0).session() as session:
+    async with make_runner(subscription_buffer_s=3.0).session() as session:
         slow = session.subscribe("audio")
         meter = session.subscribe("audio", overflow="drop_oldest_audio", buffer_s=1.0, playback=False)
         await service.last.begin()
@@ -92,11 +92,11 @@ async def test_the_policy_fail_raises_at_the_slow_consumer_only(autojump_clock, 
 
 
 async def test_a_session_that_nobody_iterates_neither_fails_nor_grows(autojump_clock, service, make_runner) -> None:
-    async with make_runner(unread_buffer_s=10.0, feed_buffer_s=20.0).session() as session:
+    async with make_runner(unread_buffer_s=10.0, subscription_buffer_s=20.0).session() as session:
         await service.last.begin()
         await service.last.audio(100)
         await trio.testing.wait_all_tasks_blocked()
-        assert session.statistics().feeds[0].audio_queued_s <= 10
+        assert session.statistics().subscriptions[0].audio_queued_s <= 10
         kinds = []
         with trio.move_on_after(1):
             async for event in session:
@@ -139,7 +139,7 @@ async def test_loops_of_two_tasks_do_not_steal_and_loops_of_one_share(autojump_c
         await service.last.begin()
         await service.last.done()
         await trio.testing.wait_all_tasks_blocked()
-        assert len(session.statistics().feeds) == 2
+        assert len(session.statistics().subscriptions) == 2
         await session.close()
     assert seen["second"] == [kind for kind in seen["first"] if kind in seen["second"]][-len(seen["second"]) :]
     assert {"agent_start", "agent_end"} <= set(seen["second"])
@@ -155,9 +155,9 @@ async def test_the_feed_of_a_second_loop_goes_with_the_loop(autojump_clock, serv
         async with trio.open_nursery() as others:
             others.start_soon(one_event, session)
             await trio.testing.wait_all_tasks_blocked()
-            assert len(session.statistics().feeds) == 2
+            assert len(session.statistics().subscriptions) == 2
             await service.last.begin()
-        assert len(session.statistics().feeds) == 1
+        assert len(session.statistics().subscriptions) == 1
         assert (await anext(held)).type == "history_updated"
         nursery.cancel_scope.cancel()
 

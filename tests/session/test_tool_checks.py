@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import trio
 
-from trealtime.tools.guardrails import (
-    ToolGuardrailFunctionOutput,
-    ToolInputGuardrail,
-    ToolOutputGuardrail,
-)
-from trealtime.tools.function_tool import FunctionTool
 from trealtime.errors import (
     GuardrailFailed,
     ToolInputGuardrailTripwireTriggered,
     ToolOutputGuardrailTripwireTriggered,
+)
+from trealtime.tools.function_tool import FunctionTool
+from trealtime.tools.guardrails import (
+    ToolGuardrailFunctionOutput,
+    ToolInputGuardrail,
+    ToolOutputGuardrail,
 )
 
 ALLOW = ToolGuardrailFunctionOutput.allow()
@@ -66,9 +66,9 @@ def output_of(connection) -> str:
 async def test_b215_they_run_in_order_before_the_tool_starts(autojump_clock, service, make_runner) -> None:
     log: list[str] = []
     tool = pay_tool(log, tool_input_guardrails=[guardrail(log, "first", ALLOW), guardrail(log, "second", ALLOW)])
-    async with make_runner(tools=[tool]).session() as session, session.subscribe(*EVENTS) as feed:
+    async with make_runner(tools=[tool]).session() as session, session.subscribe(*EVENTS) as subscription:
         await call(service.last)
-        assert [(await feed.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
+        assert [(await subscription.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
         assert log == ["first of c1 for Assistant", "second of c1 for Assistant", "run"]
 
 
@@ -78,9 +78,9 @@ async def test_b215_the_first_rejection_is_the_output_and_the_tool_does_not_run(
     log: list[str] = []
     checks = [guardrail(log, name, verdict) for name, verdict in (("a", ALLOW), ("b", REJECT), ("c", ALLOW))]
     tool = pay_tool(log, tool_input_guardrails=checks)
-    async with make_runner(tools=[tool]).session() as session, session.subscribe(*EVENTS) as feed:
+    async with make_runner(tools=[tool]).session() as session, session.subscribe(*EVENTS) as subscription:
         await call(service.last)
-        end = await feed.receive()
+        end = await subscription.receive()
         assert (end.type, end.output, end.failure) == ("tool_end", "Too much.", "guardrail_rejected")
         await service.last.expect("response.create")
         assert output_of(service.last) == "Too much."
@@ -111,12 +111,12 @@ async def test_b215_an_exception_ends_the_session_and_comes_out_of_it_bare(
 async def test_b216_by_default_they_do_not_run_before_the_approval(autojump_clock, service, make_runner) -> None:
     log: list[str] = []
     tool = pay_tool(log, needs_approval=True, tool_input_guardrails=[guardrail(log, "check", REJECT)])
-    async with make_runner(tools=[tool]).session() as session, session.subscribe(*EVENTS) as feed:
+    async with make_runner(tools=[tool]).session() as session, session.subscribe(*EVENTS) as subscription:
         await call(service.last)
-        assert (await feed.receive()).type == "tool_approval_required"
+        assert (await subscription.receive()).type == "tool_approval_required"
         assert log == []
         await session.approve_tool_call("c1")
-        assert (await feed.receive()).type == "tool_end"
+        assert (await subscription.receive()).type == "tool_end"
         assert log == ["check of c1 for Assistant"]
 
 
@@ -132,15 +132,15 @@ async def test_b217_before_the_approval_they_run_twice_and_a_rejection_takes_its
 
     tool = pay_tool(log, needs_approval=True, tool_input_guardrails=[ToolInputGuardrail(check)])
     runner = make_runner(tools=[tool], tool_execution={"pre_approval_tool_input_guardrails": True})
-    async with runner.session() as session, session.subscribe(*EVENTS) as feed:
+    async with runner.session() as session, session.subscribe(*EVENTS) as subscription:
         await call(service.last)
-        assert (await feed.receive()).type == "tool_approval_required"
+        assert (await subscription.receive()).type == "tool_approval_required"
         assert log == ["check"]
         await session.approve_tool_call("c1")
-        assert [(await feed.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
+        assert [(await subscription.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
         assert log == ["check", "check", "run"]
         await call(service.last, call_id="c2")
-        end = await feed.receive()
+        end = await subscription.receive()
         assert (end.type, end.output) == ("tool_end", "Too much.")
         assert session.pending_approvals == []
 
@@ -164,12 +164,12 @@ async def test_b208_a_decision_for_always_wins_over_a_guardrail_before_the_appro
 
     tool = pay_tool([], needs_approval=True, tool_input_guardrails=[ToolInputGuardrail(slow)])
     runner = make_runner(tools=[tool], tool_execution={"pre_approval_tool_input_guardrails": True})
-    async with runner.session() as session, session.subscribe(*EVENTS) as feed:
+    async with runner.session() as session, session.subscribe(*EVENTS) as subscription:
         await call(service.last)
         await call(service.last, call_id="c2")
-        assert (await feed.receive()).type == "tool_approval_required"
+        assert (await subscription.receive()).type == "tool_approval_required"
         await session.reject_tool_call("c1", always=True)
-        assert [(await feed.receive()).failure for _ in range(2)] == ["approval_rejected"] * 2
+        assert [(await subscription.receive()).failure for _ in range(2)] == ["approval_rejected"] * 2
 
 
 # ---- output ---------------------------------------------------------------------------------------------------------
@@ -186,9 +186,9 @@ async def test_b218_output_guardrails_get_what_the_tool_gave_and_may_withhold_it
         return ToolGuardrailFunctionOutput.reject_content("Withheld.")
 
     tool = pay_tool([], fails=fails, tool_output_guardrails=[ToolOutputGuardrail(check)])
-    async with make_runner(tools=[tool]).session() as session, session.subscribe("tool_end") as feed:
+    async with make_runner(tools=[tool]).session() as session, session.subscribe("tool_end") as subscription:
         await call(service.last)
-        end = await feed.receive()
+        end = await subscription.receive()
         assert (end.output, end.failure) == ("Withheld.", "guardrail_rejected")
         await service.last.expect("response.create")
         assert output_of(service.last) == "Withheld."
@@ -201,9 +201,9 @@ async def test_b218_output_guardrails_get_what_the_tool_gave_and_may_withhold_it
 async def test_b218_an_output_that_passes_is_what_the_tool_gave(autojump_clock, service, make_runner) -> None:
     log: list[str] = []
     tool = pay_tool(log, tool_output_guardrails=[guardrail(log, "check", ALLOW, ToolOutputGuardrail)])
-    async with make_runner(tools=[tool]).session() as session, session.subscribe("tool_end") as feed:
+    async with make_runner(tools=[tool]).session() as session, session.subscribe("tool_end") as subscription:
         await call(service.last)
-        end = await feed.receive()
+        end = await subscription.receive()
         assert (end.output, end.failure) == ({"paid": 5}, None)
         assert log == ["run", "check of c1 for Assistant"]
 
@@ -218,9 +218,9 @@ async def test_what_could_not_be_checked_does_not_pass(autojump_clock, service, 
     kind = ToolInputGuardrail if place == "input" else ToolOutputGuardrail
     tool = pay_tool(log, **{f"tool_{place}_guardrails": [guardrail(log, "check", fault, kind)]})
     runner = make_runner(tools=[tool], guardrails_settings={"timeout_s": 5})
-    async with runner.session() as session, session.subscribe("error", "tool_end") as feed:
+    async with runner.session() as session, session.subscribe("error", "tool_end") as subscription:
         await call(service.last)
-        error, end = (await feed.receive()).error, await feed.receive()
+        error, end = (await subscription.receive()).error, await subscription.receive()
         await service.last.expect("response.create")
         assert isinstance(error, GuardrailFailed)
         assert error.guardrail_name == "check"
@@ -250,6 +250,6 @@ async def test_the_verdict_of_a_synchronous_guardrail_counts_however_late_it_is(
     tool = pay_tool([], tool_input_guardrails=[ToolInputGuardrail(late)])
     runner = make_runner(tools=[tool], guardrails_settings={"timeout_s": 0.01})
     with trio.fail_after(30):
-        async with runner.session() as session, session.subscribe("error", "tool_end") as feed:
+        async with runner.session() as session, session.subscribe("error", "tool_end") as subscription:
             await call(service.last)
-            assert (await feed.receive()).output == "Too much."
+            assert (await subscription.receive()).output == "Too much."

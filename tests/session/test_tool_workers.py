@@ -8,9 +8,9 @@ import threading
 import trio
 import trio.testing
 
+from trealtime.errors import ToolFailed
 from trealtime.tools.context import ToolContext
 from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import ToolFailed
 
 
 def output_of(connection, number: int = 0) -> str:
@@ -36,10 +36,10 @@ async def test_a_tool_runs_and_the_model_gets_its_output_and_a_request_to_go_on(
         return {"order": order_id, "status": "shipped"}
 
     runner = make_runner(tools=[order_status])
-    async with runner.session(context="mine") as session, session.subscribe("tool_start", "tool_end") as feed:
+    async with runner.session(context="mine") as session, session.subscribe("tool_start", "tool_end") as subscription:
         assert [tool["name"] for tool in session.settings["tools"]] == ["order_status"]
         await call(service.last, "order_status", '{"order_id": 7}')
-        start, end = await feed.receive(), await feed.receive()
+        start, end = await subscription.receive(), await subscription.receive()
         await service.last.expect("response.create")
         assert (start.tool, start.arguments, start.call_id) == (order_status, '{"order_id": 7}', "call_1")
         assert end.output == {"order": 7, "status": "shipped"}
@@ -55,9 +55,9 @@ async def test_a_tool_that_raises_is_an_answer_to_the_model_and_an_event_to_the_
         raise LookupError("no such order")
 
     tool = FunctionTool("broken", "x", params_json_schema={"type": "object"}, on_invoke_tool=explode)
-    async with make_runner(tools=[tool]).session() as session, session.subscribe("error") as feed:
+    async with make_runner(tools=[tool]).session() as session, session.subscribe("error") as subscription:
         await call(service.last, "broken")
-        error = (await feed.receive()).error
+        error = (await subscription.receive()).error
         await service.last.expect("response.create")
         assert isinstance(error, ToolFailed)
         assert isinstance(error.__cause__, LookupError)
@@ -73,9 +73,9 @@ async def test_an_unknown_tool_is_answered_with_the_names_of_those_there_are(
         """A tool."""
         return "x"
 
-    async with make_runner(tools=[known]).session() as session, session.subscribe("error") as feed:
+    async with make_runner(tools=[known]).session() as session, session.subscribe("error") as subscription:
         await call(service.last, "unknown")
-        assert isinstance((await feed.receive()).error, ToolFailed)
+        assert isinstance((await subscription.receive()).error, ToolFailed)
         await service.last.expect("response.create")
         assert "known" in output_of(service.last)
 

@@ -12,12 +12,12 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext, ToolContext
-from trealtime.tools.invocation import ToolErrorFormatterArgs
-from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import ToolFailed, ToolTimedOut
 from trealtime._session.runner import RealtimeRunner
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import ToolFailed, ToolTimedOut
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.function_tool import FunctionTool, function_tool
+from trealtime.tools.invocation import ToolErrorFormatterArgs
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.websocket import accept_websocket_stream, wrap_websocket_stream
 from trealtime.transport.wire import WireClosed
@@ -58,10 +58,10 @@ async def test_a_disabled_tool_is_not_offered_and_is_unknown_when_it_is_called(
         return "secret"
 
     runner = make_runner(tools=[there, admin_only])
-    async with runner.session(context="guest") as session, session.subscribe("error", "tool_start") as feed:
+    async with runner.session(context="guest") as session, session.subscribe("error", "tool_start") as subscription:
         assert [tool["name"] for tool in session.settings["tools"]] == ["there"]
         await call(service.last, "admin_only")
-        event = await feed.receive()
+        event = await subscription.receive()
         assert isinstance(event.error, ToolFailed)
         await service.last.expect("response.create")
         assert outputs(service.last) == {"call_0": "There is no tool 'admin_only'. Tools: there."}
@@ -96,9 +96,9 @@ async def test_asking_whether_a_tool_is_enabled_may_fail(autojump_clock, service
     async def flaky() -> str:
         return "ran"
 
-    async with make_runner(tools=[flaky]).session() as session, session.subscribe("error") as feed:
+    async with make_runner(tools=[flaky]).session() as session, session.subscribe("error") as subscription:
         await call(service.last, "flaky")
-        assert isinstance((await feed.receive()).error.__cause__, IndexError)
+        assert isinstance((await subscription.receive()).error.__cause__, IndexError)
         await service.last.expect("response.create")
         assert outputs(service.last) == {"call_0": "The tool flaky failed."}
 
@@ -153,9 +153,9 @@ async def test_a_call_that_takes_too_long_is_answered_and_the_app_is_told(autoju
     async def slow() -> None:
         await trio.sleep_forever()
 
-    async with make_runner(tools=[slow]).session() as session, session.subscribe("error", "tool_end") as feed:
+    async with make_runner(tools=[slow]).session() as session, session.subscribe("error", "tool_end") as subscription:
         await call(service.last, "slow")
-        error, end = await feed.receive(), await feed.receive()
+        error, end = await subscription.receive(), await subscription.receive()
         assert isinstance(error.error.__cause__, ToolTimedOut)
         assert (end.failure, end.output) == ("timed_out", "Tool 'slow' timed out after 2 seconds.")
         await service.last.expect("response.create")
@@ -239,12 +239,12 @@ async def test_a_tool_that_asked_for_it_is_cancelled_by_a_barge_in_and_the_model
             ended.append(trio.current_time())
         return "never"
 
-    async with make_runner(tools=[search]).session() as session, session.subscribe("tool_end", "error") as feed:
+    async with make_runner(tools=[search]).session() as session, session.subscribe("tool_end", "error") as subscription:
         await call(service.last, "search")
         await settled()
         spoke = {"type": "input_audio_buffer.speech_started", "item_id": "item_u", "audio_start_ms": 0}
         await service.last.send(spoke)
-        end = await feed.receive()
+        end = await subscription.receive()
         assert (end.type, end.failure, end.call_id) == ("tool_end", "cancelled", "call_0")
         await service.last.expect("conversation.item.create")
         said = "The call of search was cancelled by an interrupt. It may have had some of its effects."
@@ -262,16 +262,19 @@ async def test_a_call_that_is_cancelled_before_its_turn_never_runs(autojump_cloc
         ran.append(1)
         await trio.sleep_forever()
 
-    async with make_runner(tools=[search]).session() as session, session.subscribe("tool_start", "tool_end") as feed:
+    async with (
+        make_runner(tools=[search]).session() as session,
+        session.subscribe("tool_start", "tool_end") as subscription,
+    ):
         await call(service.last, "search", "search")
         await settled()
         await session.interrupt()
         await service.last.expect("conversation.item.create", count=2)
         assert len(outputs(service.last)) == 2
         assert len(ran) == 1
-        assert [(await feed.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
+        assert [(await subscription.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
         with trio.move_on_after(1) as nothing_more:
-            await feed.receive()
+            await subscription.receive()
         assert nothing_more.cancelled_caught
 
 
@@ -459,9 +462,9 @@ async def test_a_synchronous_tool_that_looks_for_it_is_cancelled(service, make_r
             threading.Event().wait(0.005)
 
     with trio.fail_after(30):
-        async with make_runner(tools=[blocking]).session() as session, session.subscribe("tool_start") as feed:
+        async with make_runner(tools=[blocking]).session() as session, session.subscribe("tool_start") as subscription:
             await call(service.last, "blocking")
-            await feed.receive()
+            await subscription.receive()
             await session.interrupt()
             await service.last.expect("conversation.item.create")
             assert "cancelled by an interrupt" in outputs(service.last)["call_0"]
@@ -479,16 +482,16 @@ async def test_a_tool_that_sleeps_delays_neither_audio_nor_barge_in_nor_close(
         return "late"
 
     kinds = ("audio", "audio_interrupted", "tool_start", "tool_end")
-    async with make_runner(tools=[slow]).session() as session, session.subscribe(*kinds) as feed:
+    async with make_runner(tools=[slow]).session() as session, session.subscribe(*kinds) as subscription:
         began = trio.current_time()
         await call(service.last, "slow")
-        assert (await feed.receive()).type == "tool_start"
+        assert (await subscription.receive()).type == "tool_start"
         await service.last.begin(id="resp_2")
         await service.last.begin_item(id="resp_2")
         await service.last.audio(0.2, id="resp_2")
-        assert (await feed.receive()).type == "audio"
+        assert (await subscription.receive()).type == "audio"
         await service.last.send({"type": "input_audio_buffer.speech_started", "item_id": "item_u", "audio_start_ms": 0})
-        assert (await feed.receive()).type == "audio_interrupted"
+        assert (await subscription.receive()).type == "audio_interrupted"
         await service.last.expect("conversation.item.truncate")
         await session.close()
         assert trio.current_time() == began
@@ -505,9 +508,9 @@ async def test_progress_comes_as_events_between_start_and_end(autojump_clock, se
         yield {"found": 3}
 
     kinds = ("tool_start", "tool_progress", "tool_end")
-    async with make_runner(tools=[search]).session() as session, session.subscribe(*kinds) as feed:
+    async with make_runner(tools=[search]).session() as session, session.subscribe(*kinds) as subscription:
         await call(service.last, "search", arguments='{"query": "tea"}')
-        events = [await feed.receive() for _ in range(4)]
+        events = [await subscription.receive() for _ in range(4)]
         assert [event.type for event in events] == ["tool_start", "tool_progress", "tool_progress", "tool_end"]
         assert [event.note for event in events[1:3]] == ["looking for tea", {"found": 3}]
         assert (events[1].tool, events[1].call_id) == (search, "call_0")
@@ -590,9 +593,9 @@ async def test_an_output_that_is_too_long_is_cut_for_the_model_and_whole_for_the
     async def long() -> str:
         return "x" * 100
 
-    async with make_runner(tools=[long]).session() as session, session.subscribe("tool_end") as feed:
+    async with make_runner(tools=[long]).session() as session, session.subscribe("tool_end") as subscription:
         await call(service.last, "long")
-        assert (await feed.receive()).output == "x" * 100
+        assert (await subscription.receive()).output == "x" * 100
         await service.last.expect("response.create")
         assert outputs(service.last)["call_0"].startswith("x" * 10 + "\n[The result was cut here")
 

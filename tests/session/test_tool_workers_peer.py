@@ -12,11 +12,11 @@ import pytest
 import trio
 import trio.testing
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import ToolFailed, ToolTimedOut
 from trealtime.tools.context import ToolContext
 from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import ToolFailed, ToolTimedOut
-from trealtime._session.runner import RealtimeRunner
 
 
 def outputs(connection: Any) -> list[tuple[str, str]]:
@@ -127,9 +127,9 @@ async def test_b176_b177_the_context_of_a_call_says_which_it_is_and_repeats_the_
     raw = FunctionTool("raw", "Raw.", params_json_schema={"type": "object"}, on_invoke_tool=handler)
     text = '{ "é" : [1.50, {"deep": null}] }'
     runner = make_runner(tools=[raw])
-    async with runner.session(context="mine") as session, session.subscribe("tool_start", "tool_end") as feed:
+    async with runner.session(context="mine") as session, session.subscribe("tool_start", "tool_end") as subscription:
         await call(service.last, "raw", text)
-        start, end = await feed.receive(), await feed.receive()
+        start, end = await subscription.receive(), await subscription.receive()
         (context,) = contexts
         assert (context.context, context.tool_name, context.tool_call_id) == ("mine", "raw", "call_1")
         assert context.agent is session.current_agent
@@ -139,9 +139,9 @@ async def test_b176_b177_the_context_of_a_call_says_which_it_is_and_repeats_the_
 
 async def test_b178_the_model_reads_json_and_the_app_gets_the_value(autojump_clock, service, make_runner) -> None:
     value = {"city": "Zürich", "list": [1, None]}
-    async with make_runner(tools=[echo]).session() as session, session.subscribe("tool_end") as feed:
+    async with make_runner(tools=[echo]).session() as session, session.subscribe("tool_end") as subscription:
         await call(service.last, "echo", json.dumps({"value": value}))
-        assert (await feed.receive()).output == value
+        assert (await subscription.receive()).output == value
         await service.last.expect("response.create")
         assert outputs(service.last) == [("call_1", '{"city":"Zürich","list":[1,null]}')]
 
@@ -149,9 +149,9 @@ async def test_b178_the_model_reads_json_and_the_app_gets_the_value(autojump_clo
 async def test_b179_first_the_output_then_the_request_for_an_answer_then_tool_end(
     autojump_clock, service, make_runner
 ) -> None:
-    async with make_runner(tools=[echo]).session() as session, session.subscribe("tool_end") as feed:
+    async with make_runner(tools=[echo]).session() as session, session.subscribe("tool_end") as subscription:
         await call(service.last, "echo")
-        await feed.receive()
+        await subscription.receive()
         await session.close()  # writes what has been queued by then, and nothing new
         types = [event["type"] for event in service.last.received]
         assert types[1:3] == ["conversation.item.create", "response.create"]
@@ -177,9 +177,9 @@ async def test_b180_outputs_that_come_while_a_response_runs_get_one_answer(
 async def test_b181_an_unknown_tool_is_answered_the_app_told_and_the_model_asked_to_go_on(
     autojump_clock, service, make_runner
 ) -> None:
-    async with make_runner(tools=[echo]).session() as session, session.subscribe("error") as feed:
+    async with make_runner(tools=[echo]).session() as session, session.subscribe("error") as subscription:
         await call(service.last, "ecko")
-        error = (await feed.receive()).error
+        error = (await subscription.receive()).error
         assert isinstance(error, ToolFailed)
         assert (error.tool_name, error.call_id) == ("ecko", "call_1")
         await service.last.expect("response.create")
@@ -198,9 +198,9 @@ async def test_b191_b192_a_tool_that_raises_or_takes_too_long_is_answered_and_th
         await trio.sleep_forever()
 
     async with make_runner(tools=[work, echo]).session() as session:
-        async with session.subscribe("tool_start", "error", "tool_end") as feed:
+        async with session.subscribe("tool_start", "error", "tool_end") as subscription:
             await call(service.last, "work")
-            start, error, end = [await feed.receive() for _ in range(3)]
+            start, error, end = [await subscription.receive() for _ in range(3)]
         assert [start.type, error.type, end.type] == ["tool_start", "error", "tool_end"]
         assert isinstance(error.error.__cause__, ValueError if raises else ToolTimedOut)
         assert end.failure == ("failed" if raises else "timed_out")
@@ -245,12 +245,12 @@ async def test_b194_another_call_under_a_used_id_is_an_error_event_and_the_sessi
         ran.append(a)
         return a
 
-    async with make_runner(tools=[work]).session() as session, session.subscribe("error") as feed:
+    async with make_runner(tools=[work]).session() as session, session.subscribe("error") as subscription:
         await service.last.begin()
         await service.last.call("work", '{"a": 1}')
         await service.last.call("work", '{"a": 2}')
         await service.last.done()
-        assert isinstance((await feed.receive()).error, ToolFailed)
+        assert isinstance((await subscription.receive()).error, ToolFailed)
         await service.last.expect("response.create")
         assert ran == [1]
         assert outputs(service.last) == [("call_1", "1")]
@@ -259,9 +259,9 @@ async def test_b194_another_call_under_a_used_id_is_an_error_event_and_the_sessi
 async def test_b195_a_call_without_an_id_is_an_error_event_and_nothing_runs(
     autojump_clock, service, make_runner
 ) -> None:
-    async with make_runner(tools=[echo]).session() as session, session.subscribe("error", "tool_start") as feed:
+    async with make_runner(tools=[echo]).session() as session, session.subscribe("error", "tool_start") as subscription:
         await call(service.last, "echo", call_id="")
-        assert (await feed.receive()).type == "error"
+        assert (await subscription.receive()).type == "error"
         await settled()
         assert outputs(service.last) == []
         assert session.statistics().tools_active == 0
@@ -277,11 +277,11 @@ async def test_b196_an_output_that_the_server_refuses_is_an_error_event_and_the_
         ran.append(1)
         return "done"
 
-    async with make_runner(tools=[work]).session() as session, session.subscribe("error") as feed:
+    async with make_runner(tools=[work]).session() as session, session.subscribe("error") as subscription:
         await call(service.last, "work")
         refused = await service.last.expect("conversation.item.create")
         await service.last.error(code="invalid_value", about=refused)
-        assert (await feed.receive()).error.request == "conversation.item.create"
+        assert (await subscription.receive()).error.request == "conversation.item.create"
         await service.last.begin(id="resp_2")
         await service.last.call("work", "{}", id="resp_2")
         await settled()
@@ -332,10 +332,13 @@ async def test_b200_what_a_tool_returns_after_the_session_began_to_end_goes_nowh
                 await trio.sleep(1)
             return "late"  # noqa: B012  (a tool that eats its cancellation)
 
-    async with make_runner(tools=[stubborn]).session() as session, session.subscribe("tool_end", "error") as feed:
+    async with (
+        make_runner(tools=[stubborn]).session() as session,
+        session.subscribe("tool_end", "error") as subscription,
+    ):
         await call(service.last, "stubborn")
         await settled()
         await session.close()
-        assert [event async for event in feed] == []
+        assert [event async for event in subscription] == []
     assert outputs(service.last) == []
     assert not service.last.of("response.create")

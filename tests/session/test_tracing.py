@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 import pytest
 
+from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
 from trealtime.tools.function_tool import function_tool
-from trealtime._session.runner import RealtimeRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 

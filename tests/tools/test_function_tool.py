@@ -12,10 +12,10 @@ import msgspec
 import pytest
 import trio
 
-from trealtime.tools.context import RunContext, RunContextWrapper, ToolContext
-from trealtime.tools.invocation import invoke_tool
-from trealtime.tools.function_tool import FunctionTool, default_tool_error, function_tool, to_wire
 from trealtime.errors import ToolArgumentsError
+from trealtime.tools.context import RunContext, RunContextWrapper, ToolContext
+from trealtime.tools.function_tool import FunctionTool, default_tool_error, function_tool, to_wire
+from trealtime.tools.invocation import invoke_tool
 
 
 def call_context(tool: FunctionTool, context: Any = None, **more: Any) -> ToolContext[Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.tools.context import ToolContext
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.tools.guardrails import (
     ToolGuardrailFunctionOutput,
     ToolInputGuardrail,
@@ -18,7 +19,6 @@ from trealtime.tools.guardrails import (
     tool_input_guardrail,
     tool_output_guardrail,
 )
-from trealtime.tools.function_tool import FunctionTool, function_tool
 
 AGENT = RealtimeAgent(name="agent")
 CONTEXT: ToolContext[Any] = ToolContext(None, tool_name="pay", tool_call_id="c1", tool_arguments='{"amount": 5}')

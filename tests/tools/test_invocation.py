@@ -9,11 +9,11 @@ import pytest
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import SettingsError, ToolTimedOut
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.enabling import enabled
-from trealtime.tools.invocation import ToolErrorFormatterArgs, ToolOutcome, invoke_tool
 from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import SettingsError, ToolTimedOut
+from trealtime.tools.invocation import ToolErrorFormatterArgs, ToolOutcome, invoke_tool
 
 
 async def invoke(tool: FunctionTool, arguments: str = "{}", **options: Any) -> ToolOutcome:

@@ -18,11 +18,11 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from trealtime.errors import ToolArgumentsError
 from trealtime.tools.context import ToolContext
+from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.tools.invocation import invoke_tool
 from trealtime.tools.schema import ToolSignature, read_signature
-from trealtime.tools.function_tool import FunctionTool, function_tool
-from trealtime.errors import ToolArgumentsError
 
 
 class Colour(enum.Enum):

@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime._core.effects import ApprovalRequest, Effects, HostedTool, Refusal
+from trealtime._core.requests import Sent
+from trealtime.errors import ToolFailed
 from trealtime.events import (
     RealtimeError,
     RealtimeToolApprovalDropped,
     RealtimeToolApprovalRequired,
 )
-from trealtime._core.requests import Sent
-from trealtime.errors import ToolFailed
 
 if TYPE_CHECKING:
-    from trealtime.tools.function_tool import FunctionTool
     from trealtime._core.state import State
+    from trealtime.tools.function_tool import FunctionTool
 
 __all__ = [
     "Approvals",

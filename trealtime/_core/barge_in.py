@@ -10,7 +10,7 @@ import attrs
 
 from trealtime.protocol.validation import setting
 
-__all__ = ["FILLERS", "BargeIn", "BargeInPolicy", "Doubt", "Utterance", "only_fillers", "words_of"]
+__all__ = ["FILLERS", "BargeIn", "BargeInPolicy", "PendingInterruption", "Utterance", "only_fillers", "words_of"]
 
 FILLERS: Final = ("ah", "aha", "er", "hm", "hmm", "huh", "mhm", "mm", "mm-hmm", "mmm", "oh", "uh", "uh-huh", "um")
 """What people say to show that they listen."""
@@ -63,7 +63,7 @@ class Utterance:
 
 
 @attrs.define
-class Doubt:
+class PendingInterruption:
     """What is in doubt now."""
 
     policy: BargeIn

@@ -1,7 +1,7 @@
 """Commands: what the app asks of the conversation, in the imperative.
 
-A command is a value; `Conversation.command(command, now)` turns it into `Effects`. A `ticket` names a caller who waits
-for the server's answer: the core settles each ticket exactly once, at the latest when the connection ends.
+A command is a value; `Conversation.command(command, now)` turns it into `Effects`. A `reply_id` names a caller who waits
+for the server's answer: the core settles each reply_id exactly once, at the latest when the connection ends.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 if TYPE_CHECKING:
-    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
-    from trealtime.tools.function_tool import FunctionTool
     from trealtime._core.barge_in import BargeInPolicy
     from trealtime._core.handoffs import AgentSwitch
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.tools.function_tool import FunctionTool
 
 __all__ = [
     "BeginUninterruptible",
@@ -49,12 +49,12 @@ __all__ = [
 
 @attrs.frozen
 class OpenSession:
-    """Send the first ``session.update``. `ticket` is settled once ``session.created`` has come *and* the update has
+    """Send the first ``session.update``. `reply_id` is settled once ``session.created`` has come *and* the update has
     been acknowledged (value: the acknowledged session mapping) or refused. `session` None (only attach): no update is
     sent."""
 
     session: Mapping[str, Any] | None
-    ticket: str
+    reply_id: str
 
 
 @attrs.frozen
@@ -63,7 +63,7 @@ class UpdateSession:
     then on, where that changes."""
 
     session: Mapping[str, Any]
-    ticket: str | None = None
+    reply_id: str | None = None
     offer: UseTools | None = None
 
 
@@ -75,7 +75,7 @@ class SwitchAgent:
 
     switch: AgentSwitch
     session: Mapping[str, Any] | None
-    ticket: str | None = None
+    reply_id: str | None = None
 
 
 @attrs.frozen
@@ -87,14 +87,14 @@ class CreateItem:
 
     item: Mapping[str, Any]
     previous_item_id: str | None = None
-    ticket: str | None = None
+    reply_id: str | None = None
     said: bool = False
 
 
 @attrs.frozen
 class DeleteItem:
     item_id: str
-    ticket: str | None = None
+    reply_id: str | None = None
 
 
 @attrs.frozen
@@ -102,7 +102,7 @@ class RetrieveItem:
     """Fetch an item with its audio; settled with the `RealtimeItem`."""
 
     item_id: str
-    ticket: str | None = None
+    reply_id: str | None = None
 
 
 @attrs.frozen
@@ -112,7 +112,7 @@ class TruncateItem:
     item_id: str
     content_index: int
     audio_end_ms: int
-    ticket: str | None = None
+    reply_id: str | None = None
 
 
 @attrs.frozen
@@ -127,9 +127,9 @@ class ClearAudio:
 
 @attrs.frozen
 class CollectAudio:
-    """Whoever holds this ticket gives the audio to nobody before the whole turn is there."""
+    """Whoever holds this reply_id gives the audio to nobody before the whole turn is there."""
 
-    ticket: str
+    reply_id: str
 
 
 @attrs.frozen
@@ -138,13 +138,13 @@ class CreateResponse:
 
     `params` is the ``response`` object of the wire (None: session defaults). `automatic` requests (an answer to a
     message or to tool outputs) that wait together become one ``response.create``; others keep to themselves and in
-    order. With ``params["conversation"] == "none"`` the request does not wait for anything. `ticket` is settled with
+    order. With ``params["conversation"] == "none"`` the request does not wait for anything. `reply_id` is settled with
     a `ResponseResult` when the response is done. `tools` are those of `params`, as they can be run.
     """
 
     params: Mapping[str, Any] | None = None
     automatic: bool = False
-    ticket: str | None = None
+    reply_id: str | None = None
     event_id: str | None = None
     tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
 
@@ -158,11 +158,11 @@ class CancelResponse:
 
 @attrs.frozen
 class Interrupt:
-    """Stop what is being said (design: the interrupt). `ticket` narrows it to the response of that `CreateResponse`."""
+    """Stop what is being said (design: the interrupt). `reply_id` narrows it to the response of that `CreateResponse`."""
 
     cause: Literal["speech", "app", "guardrail"] = "app"
     response_id: str | None = None
-    ticket: str | None = None
+    reply_id: str | None = None
 
 
 @attrs.frozen
@@ -248,7 +248,7 @@ class ReportCheck:
 
 @attrs.frozen
 class Shed:
-    """A feed dropped audio up to `end_ms` of a content part before anybody took it: it will not be heard."""
+    """A subscription dropped audio up to `end_ms` of a content part before anybody took it: it will not be heard."""
 
     item_id: str
     content_index: int
@@ -282,7 +282,7 @@ class ReportDtmf:
 
 @attrs.frozen
 class Disconnect:
-    """The connection has ended: every open request and ticket is settled with `error`."""
+    """The connection has ended: every open request and reply_id is settled with `error`."""
 
     error: Exception
 

@@ -18,23 +18,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trealtime.audio.formats import AudioFormat
 from trealtime._core.approvals import Approvals, Standing, expire_approvals
 from trealtime._core.barge_in import BargeInPolicy
-from trealtime._core.guardrail_state import GuardrailCounters, GuardrailPolicy, Guardrails
 from trealtime._core.commands import Command
-from trealtime._core.pending_interruption import expire_doubt
 from trealtime._core.effects import ApprovalRequest, Effects, HostedTool
-from trealtime.events import EventInfo, RealtimeRawModelEvent
+from trealtime._core.guardrail_state import GuardrailCounters, GuardrailPolicy, Guardrails
 from trealtime._core.handoffs import VoiceLock, voice_lock
 from trealtime._core.hold_back import drop_purged
 from trealtime._core.ids import IdSource
 from trealtime._core.input_guardrails import expire_inputs
-from trealtime.items import RealtimeItem
-from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.limits import Limits, SessionLimits, check_limits
-from trealtime._core.prices import Cost, Prices
 from trealtime._core.model_events import model_events
+from trealtime._core.pending_interruption import expire_pending_interruption
+from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
+from trealtime._core.prices import Cost, Prices
 from trealtime._core.reception import RECEPTION
 from trealtime._core.reception_agent import receive_audio
 from trealtime._core.requesting import REQUESTING
@@ -42,7 +39,10 @@ from trealtime._core.responses import fail_request, give_up, pump
 from trealtime._core.state import State
 from trealtime._core.turn_settings import TurnSettings
 from trealtime._core.usage import Meter, TranscriptionUsage, Usage
+from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
+from trealtime.events import EventInfo, RealtimeRawModelEvent
+from trealtime.items import RealtimeItem
 from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudioDelta
 
 if TYPE_CHECKING:
@@ -160,23 +160,23 @@ class Conversation:
 
     def hand_out(self, item_id: str, content_index: int, start_ms: float, end_ms: float, now: float) -> None:
         """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
-        out before is over. Taken twice (two feeds) it counts once. No command, because nothing follows from it."""
+        out before is over. Taken twice (two subscriptions) it counts once. No command, because nothing follows from it."""
         self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
 
     def tick(self, now: float) -> Effects:
         """Time has passed: give up what is overdue, send what was held back until now."""
         fx = Effects()
         state = self._state
-        for request in state.gate.expire(now, state.response_timeout_s):
+        for request in state.response_queue.expire(now, state.response_timeout_s):
             state.counters.unanswered_requests += 1
             message = f"no answer within {state.response_timeout_s:g} s"
             fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"), fx)
-            request.dead, request.tickets = True, []
+            request.interrupted, request.reply_ids = True, []
         for response in state.live():
             if response.forget_at is not None and response.forget_at <= now:
                 give_up(state, response, now, fx)
         expire_inputs(state, now, fx)
-        expire_doubt(state, now, fx)
+        expire_pending_interruption(state, now, fx)
         expire_approvals(state, now, fx)
         self._proceed(now, fx)
         return fx
@@ -187,10 +187,10 @@ class Conversation:
         drop_purged(state, now, fx)
         check_limits(state, now, fx)
         pump(state, now, fx)
-        sent_at = state.gate.oldest_sent_at
+        sent_at = state.response_queue.oldest_sent_at
         times = [
-            state.gate.due_at,
-            state.doubt.until if state.doubt is not None else None,
+            state.response_queue.due_at,
+            state.pending_interruption.until if state.pending_interruption is not None else None,
             state.limits.deadline,
             state.guardrails.input_deadline(state.response_timeout_s),
             state.approvals.deadline,
@@ -222,8 +222,8 @@ class Conversation:
 
     def _remaining(self, now: float, *, kept: Container[str] = ()) -> float:
         state = self._state
-        making = any(each.dead is None for each in state.responses.values())
-        if making or state.gate.busy or state.guardrails.inputs:
+        making = any(each.interrupted is None for each in state.responses.values())
+        if making or state.response_queue.busy or state.guardrails.inputs:
             return float("inf")
         return state.ledger.remaining_s(now, kept=kept)
 
@@ -311,7 +311,7 @@ class Conversation:
             **attrs.asdict(state.counters),
             items=len(state.history),
             live_responses=len(state.responses),
-            queued_requests=state.gate.waiting,
+            queued_requests=state.response_queue.waiting,
             parts_playing=len(state.ledger),
             last_heard_ms=state.last_heard_ms,
         )

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime._core.arguments import parsed_arguments
-from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
 from trealtime._core.playback import PlaybackChange
 from trealtime._core.usage import Usage
+from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
 
 if TYPE_CHECKING:
-    from trealtime.agents.agent import RealtimeAgent
-    from trealtime.tools.context import RunContext
-    from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
-    from trealtime.tools.function_tool import FunctionTool
     from trealtime._core.handoffs import AgentSwitch
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+    from trealtime.tools.context import RunContext
+    from trealtime.tools.function_tool import FunctionTool
 
 __all__ = [
     "ApprovalRequest",
@@ -34,7 +34,7 @@ __all__ = [
 
 @attrs.frozen
 class Outgoing:
-    """One client event to send, JSON-ready, with its lane: `urgent` ones overtake whatever waits in the outbox."""
+    """One client event to send, JSON-ready, with its lane: `urgent` ones overtake whatever waits in the send_queue."""
 
     event: Mapping[str, Any]
     urgent: bool = False
@@ -133,9 +133,9 @@ class ResponseResult:
 
 @attrs.frozen
 class Settled:
-    """The answer to a ticket: a value or an error."""
+    """The answer to a reply_id: a value or an error."""
 
-    ticket: str
+    reply_id: str
     value: Any = None
     error: Exception | None = None
 
@@ -145,7 +145,7 @@ class Effects:
     """Everything that follows from one event or command; apply it in one synchronous step.
 
     Order: first throw away queued audio of the responses in `purge`, then change how is played (`playback`), note who
-    is in charge (`switched`), queue `emit` for the feeds, queue `send` for the writer, settle tickets, start `calls`,
+    is in charge (`switched`), queue `emit` for the subscriptions, queue `send` for the writer, settle reply_ids, start `calls`,
     cancel `cancel_calls`, cancel `cancel_checks`, start `checks`, cancel what asks about the `withdrawn`, begin to ask
     about the `asks`, end the session at its `limit`.
     """
@@ -163,8 +163,8 @@ class Effects:
     send: list[Outgoing] = attrs.Factory(list)
     settled: list[Settled] = attrs.Factory(list)
     started: list[tuple[str, str]] = attrs.Factory(list)
-    """(ticket, response_id): the request of that ticket has got its response (for feeds that follow one response).
-    A ticket may get a second response when the first called functions: then its feed goes on with it."""
+    """(reply_id, response_id): the request of that reply_id has got its response (for subscriptions that follow one response).
+    A reply_id may get a second response when the first called functions: then its subscription goes on with it."""
 
     calls: list[FunctionCall] = attrs.Factory(list)
     cancel_calls: list[str] = attrs.Factory(list)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import attrs
 
 from trealtime._core.effects import Effects, GuardrailCheck
-from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudioEnd
 from trealtime._core.response_queue import Request
+from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudioEnd
 
 if TYPE_CHECKING:
+    from trealtime._core.state import Response, State
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
-    from trealtime._core.state import Response, State
 
 __all__ = [
     "Delay",
@@ -253,7 +253,7 @@ def recover(state: State, recovery: Recovery, text: str, depth: int) -> None:
     if recovery is None or depth > MAX_RECOVERIES:
         return
     item = recovery_item(state, recovery, text)
-    state.gate.submit(Request(state.ids.new("req"), automatic=True, item=item, recovery=depth))
+    state.response_queue.submit(Request(state.ids.new("req"), automatic=True, item=item, recovery=depth))
 
 
 def recovery_item(state: State, role: str, text: str) -> Mapping[str, Any]:

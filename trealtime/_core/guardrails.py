@@ -28,18 +28,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from trealtime._core.guardrail_state import Recovery, Said, Watch, recover, start_check, text_of
 from trealtime._core.effects import Effects
-from trealtime.events import RealtimeError, RealtimeGuardrailTripped
+from trealtime._core.guardrail_state import Recovery, Said, Watch, recover, start_check, text_of
 from trealtime._core.hold_back import release
 from trealtime._core.input_guardrails import admit, refuse
 from trealtime._core.interruption import interrupt
 from trealtime._core.state import Response, State
 from trealtime.errors import GuardrailFailed
+from trealtime.events import RealtimeError, RealtimeGuardrailTripped
 
 if TYPE_CHECKING:
-    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
     from trealtime._core.commands import ReportCheck
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
 
 __all__ = [
     "forget_everything",
@@ -67,7 +67,7 @@ def watch_response(state: State, response: Response) -> None:
 def newer_response(state: State, response_id: str) -> None:
     """A turn has begun in the conversation: recovery messages that still wait come too late (B245)."""
     state.guardrails.newest = response_id
-    state.gate.withdraw(lambda request: request.recovery > 0)
+    state.response_queue.withdraw(lambda request: request.recovery > 0)
 
 
 def hear(state: State, response_id: str, item_id: str, content_index: int, delta: str, fx: Effects) -> None:
@@ -112,7 +112,7 @@ def response_over(state: State, response: Response, now: float, fx: Effects) -> 
     if watch is None:
         return
     watch.over = True
-    if not watch.tripped and response.dead is None:
+    if not watch.tripped and response.interrupted is None:
         for item_id, said in list(watch.items.items()):
             _finish(state, watch, item_id, said, now, fx)
     _forget(state, watch)
@@ -189,12 +189,12 @@ def _trip(
             agent=response.agent,
         ),
     )
-    interrupted_before = response.dead is not None
+    interrupted_before = response.interrupted is not None
     if response.held_back:
-        response.dead = "guardrail"  # its end has not been told yet: this is how it ended for the app
+        response.interrupted = "guardrail"  # its end has not been told yet: this is how it ended for the app
     # One path for both: what is being made is cancelled, what only plays is cut where it plays.
     interrupt(state, "guardrail", now, fx, response_id=response.id)
-    newer = mine.newest != response.id or (watch.over and state.gate.asked)
+    newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
     if response.in_conversation and not newer and not interrupted_before:
         depth = response.request.recovery if response.request is not None else 0
         recover(state, mine.policy.recovery, _feedback(mine.policy.recovery, results), depth + 1)

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime._core.effects import Effects
-from trealtime.events import RealtimeHandoffEvent, RealtimeSettingsMismatch, SettingsDifference
 from trealtime._core.tool_calls import answer_call, tools_by_name
+from trealtime.events import RealtimeHandoffEvent, RealtimeSettingsMismatch, SettingsDifference
 
 if TYPE_CHECKING:
+    from trealtime._core.state import State
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import FunctionTool
-    from trealtime._core.state import State
 
 __all__ = ["AgentSwitch", "VoiceLock", "complete_switch", "too_late", "voice_lock"]
 
@@ -83,4 +83,4 @@ def voice_lock(state: State) -> VoiceLock:
     """What is known of the server's lock on the voice."""
     if state.spoken:
         return "locked"
-    return "unsure" if state.gate.busy or state.live() else "open"
+    return "unsure" if state.response_queue.busy or state.live() else "open"

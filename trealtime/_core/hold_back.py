@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import attrs
 
-from trealtime._core.guardrail_state import Delay, Held, HoldDelay, text_of
 from trealtime._core.effects import Effects
-from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudioEnd
+from trealtime._core.guardrail_state import Delay, Held, HoldDelay, text_of
 from trealtime._core.state import Response, State
+from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudioEnd
 
 __all__ = ["drop_purged", "hold", "hold_end", "release"]
 
@@ -73,7 +73,7 @@ def drop_purged(state: State, now: float, fx: Effects) -> None:
     for response_id in fx.purge:
         mine.delays.pop(response_id, None)
     for entry in ended:
-        if entry.response is not None and entry.response.dead == "guardrail":
+        if entry.response is not None and entry.response.interrupted == "guardrail":
             _cut(entry, entry.response)
         _tell(state, entry, now, fx)
     release(state, now, fx)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trealtime._core.guardrail_state import Input, Recovery, recover, recovery_item, start_check
-from trealtime._core.pending_interruption import turn_in_doubt
 from trealtime._core.effects import Effects, ResponseResult
-from trealtime.events import RealtimeError, RealtimeGuardrailTripped
-from trealtime._core.response_queue import Request
+from trealtime._core.guardrail_state import Input, Recovery, recover, recovery_item, start_check
+from trealtime._core.pending_interruption import pending_turn
 from trealtime._core.requests import Sent
+from trealtime._core.response_queue import Request
 from trealtime._core.state import State
 from trealtime._core.turn_settings import turns_are_ours
 from trealtime.errors import InputGuardrailTripwireTriggered, ProtocolError
+from trealtime.events import RealtimeError, RealtimeGuardrailTripped
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult
@@ -57,9 +57,9 @@ def turn_refused(state: State, event_id: str | None) -> None:
 def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> None:
     """A turn of the user is an item now; `spoken`: the server's voice detection ended it, else the app did."""
     mine = state.guardrails
-    ours_to_answer = turns_are_ours(state) and state.turns.wishes.answers and not state.server_answers
+    ours_to_answer = turns_are_ours(state) and state.turns.requested.answers and not state.server_answers
     if spoken:
-        ours_to_answer = not turn_in_doubt(state, item_id, wanted=ours_to_answer) and ours_to_answer
+        ours_to_answer = not pending_turn(state, item_id, wanted=ours_to_answer) and ours_to_answer
     if not spoken:
         unnamed = next((each for each in mine.inputs.values() if each.item_id is None), None)
         if unnamed is not None:
@@ -67,7 +67,7 @@ def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> N
     elif _input_guardrails(state):
         mine.inputs[item_id] = Input(item_id, item_id, now, wants_answer=ours_to_answer)
     elif ours_to_answer:
-        state.gate.submit(Request(state.ids.new("req"), automatic=True))
+        state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
 
 def turn_transcribed(state: State, item_id: str, transcript: str | None, fx: Effects) -> None:
@@ -107,7 +107,7 @@ def _start_input(state: State, entry: Input, text: str, fx: Effects) -> None:
 def admit(state: State, entry: Input) -> None:
     state.guardrails.inputs.pop(entry.key, None)
     if entry.wants_answer:
-        state.gate.submit(Request(state.ids.new("req"), automatic=True))
+        state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
 
 def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...], fx: Effects) -> None:
@@ -129,12 +129,12 @@ def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...]
         deletion = {"type": "conversation.item.delete", "item_id": entry.item_id}
         state.send(fx, deletion, Sent("conversation.item.delete"))
     recovery = mine.policy.input_recovery
-    requests = state.gate.withdraw(lambda request: request.answers == entry.key)
+    requests = state.response_queue.withdraw(lambda request: request.answers == entry.key)
     if recovery is None:
         error = InputGuardrailTripwireTriggered(results)
-        for ticket in (ticket for request in requests for ticket in request.tickets):
+        for reply_id in (reply_id for request in requests for reply_id in request.reply_ids):
             result = ResponseResult(response_id=None, status="failed", reason="guardrail", error=error)
-            state.settle(fx, ticket, result)
+            state.settle(fx, reply_id, result)
         return
     text = _withheld(recovery, results)
     if not requests:
@@ -142,7 +142,7 @@ def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...]
         return
     requests[0].item = recovery_item(state, recovery, text)
     for request in requests:  # whoever waits for an answer gets one to the message
-        state.gate.submit(request)
+        state.response_queue.submit(request)
 
 
 def _withheld(recovery: Recovery, results: tuple[InputGuardrailResult, ...]) -> str:

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from trealtime._core.approvals import interrupt_approval
 from trealtime._core.effects import Effects
-from trealtime.events import RealtimeAudioInterrupted
 from trealtime._core.requests import Sent
 from trealtime._core.state import Cause, Response, State
+from trealtime.events import RealtimeAudioInterrupted
 
 __all__ = ["cancel_calls", "interrupt", "interruptible", "kill", "silence"]
 
@@ -45,10 +45,11 @@ def interrupt(
     victims = [
         each
         for each in state.live()
-        if each.dead is None and (each.id == only if only is not None else each.in_conversation or each.heard_of)
+        if each.interrupted is None
+        and (each.id == only if only is not None else each.in_conversation or each.has_audio)
     ]
     unheard = state.ledger.unheard(now, response_id=only)
-    request = state.gate.kill_sent() if only is None else None
+    request = state.response_queue.kill_sent() if only is None else None
     # A server that cancels by itself falls silent by itself too.
     clears = state.server_plays is not None and only in (None, state.server_plays) and not server_cancels
     if not cancel_calls(state, fx, response_id=only) and not victims and not unheard and request is None and not clears:
@@ -86,8 +87,8 @@ def interrupt(
 def interruptible(state: State, now: float) -> bool:
     """Whether the agent is speaking, or about to: an interrupt would cut something."""
     state.ledger.sweep(now)
-    living = any(each.dead is None and (each.in_conversation or each.heard_of) for each in state.live())
-    return living or state.gate.sent_alive or bool(state.ledger.unheard(now))
+    living = any(each.interrupted is None and (each.in_conversation or each.has_audio) for each in state.live())
+    return living or state.response_queue.sent_alive or bool(state.ledger.unheard(now))
 
 
 def cancel_calls(state: State, fx: Effects, *, response_id: str | None = None) -> bool:
@@ -103,7 +104,7 @@ def cancel_calls(state: State, fx: Effects, *, response_id: str | None = None) -
 
 def kill(state: State, victim: Response, cause: Cause, now: float, fx: Effects, *, server_cancels: bool) -> None:
     """Let nothing of a live response reach the app any more, and have the server stop making it."""
-    victim.dead = cause
+    victim.interrupted = cause
     victim.forget_at = now + state.cancel_grace_s
     fx.purge.append(victim.id)
     if not server_cancels:

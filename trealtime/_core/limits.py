@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from trealtime.events import LimitName, LimitUse, RealtimeLimitApproached, RealtimeLimitReached
 from trealtime._core.prices import read_amount
 from trealtime.errors import SessionClosed
+from trealtime.events import LimitName, LimitUse, RealtimeLimitApproached, RealtimeLimitReached
 from trealtime.protocol.validation import setting
 
 if TYPE_CHECKING:

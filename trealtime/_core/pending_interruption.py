@@ -1,4 +1,4 @@
-"""Doubt: when the user's speech interrupts the agent.
+"""PendingInterruption: when the user's speech interrupts the agent.
 
 Theory of operation
 1. ``"immediate"``: as soon as the server hears it. ``"off"``: never, only the app interrupts. A `BargeIn`: when it has
@@ -19,29 +19,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from trealtime._core.barge_in import BargeIn, Doubt, Utterance, only_fillers, words_of
+from trealtime._core.barge_in import BargeIn, PendingInterruption, Utterance, only_fillers, words_of
 from trealtime._core.effects import Effects
+from trealtime._core.interruption import interrupt, interruptible
+from trealtime._core.playback import PlaybackChange
+from trealtime._core.response_queue import Request
 from trealtime.events import (
     DismissReason,
     RealtimeInterruptionConfirmed,
     RealtimeInterruptionDismissed,
     RealtimeInterruptionPending,
 )
-from trealtime._core.response_queue import Request
-from trealtime._core.interruption import interrupt, interruptible
-from trealtime._core.playback import PlaybackChange
 
 if TYPE_CHECKING:
     from trealtime._core.state import Cause, Speech, State
 
 __all__ = [
     "confirm",
-    "expire_doubt",
-    "playback_in_doubt",
+    "expire_pending_interruption",
+    "pending_playback",
     "speech_began",
     "speech_ended",
     "speech_thrown_away",
-    "turn_in_doubt",
+    "pending_turn",
     "words_known",
 ]
 
@@ -62,37 +62,37 @@ def speech_began(state: State, speech: Speech, now: float, fx: Effects) -> None:
     if policy == "immediate":
         interrupt(state, "speech", now, fx, server_cancels=state.server_interrupts)
         return
-    if state.doubt is None:
+    if state.pending_interruption is None:
         if not interruptible(state, now):
             interrupt(state, "speech", now, fx)  # tools may have asked for it
             return
         _begin(state, policy, speech, now, fx)
-    assert state.doubt is not None
+    assert state.pending_interruption is not None
     silence_ms, _ = _margins(state)
     until = speech.since + (policy.min_speech_ms + silence_ms) / 1000 if policy.min_speech_ms else speech.since
-    state.doubt.utterances[speech.item_id] = Utterance(until, speech.start_ms)
-    expire_doubt(state, now, fx)
+    state.pending_interruption.utterances[speech.item_id] = Utterance(until, speech.start_ms)
+    expire_pending_interruption(state, now, fx)
 
 
 def _begin(state: State, policy: BargeIn, speech: Speech, now: float, fx: Effects) -> None:
-    state.doubt = Doubt(policy)
+    state.pending_interruption = PendingInterruption(policy)
     if policy.while_unsure == "hold":
         state.ledger.hold(now)
-    fx.playback = playback_in_doubt(policy)
+    fx.playback = pending_playback(policy)
     state.emit(
         fx,
         RealtimeInterruptionPending(item_id=speech.item_id, while_unsure=policy.while_unsure, info=state.info),
     )
 
 
-def playback_in_doubt(policy: BargeIn) -> PlaybackChange:
+def pending_playback(policy: BargeIn) -> PlaybackChange:
     """What whoever plays does until it is known."""
     return PlaybackChange(policy.while_unsure, 10 ** (policy.duck_db / 20) if policy.while_unsure == "duck" else 1.0)
 
 
 def speech_ended(state: State, item_id: str, end_ms: int, now: float, fx: Effects) -> None:
     """The user has fallen silent."""
-    doubt = state.doubt
+    doubt = state.pending_interruption
     utterance = doubt.utterances.get(item_id) if doubt is not None else None
     if doubt is None or utterance is None:
         return
@@ -108,7 +108,7 @@ def speech_ended(state: State, item_id: str, end_ms: int, now: float, fx: Effect
 
 def words_known(state: State, item_id: str, words: str | None, now: float, fx: Effects) -> None:
     """The transcript of an utterance has come; None: there will be none."""
-    doubt = state.doubt
+    doubt = state.pending_interruption
     utterance = doubt.utterances.get(item_id) if doubt is not None else None
     if doubt is None or utterance is None or not utterance.ended:
         return
@@ -120,25 +120,25 @@ def words_known(state: State, item_id: str, words: str | None, now: float, fx: E
 
 def speech_thrown_away(state: State, now: float, fx: Effects) -> None:
     """What was said and is not committed is not there any more."""
-    doubt = state.doubt
+    doubt = state.pending_interruption
     for item_id, utterance in list(doubt.utterances.items()) if doubt is not None else ():
         if not utterance.committed:
             _dismiss(state, item_id, "cleared", now, fx)
 
 
-def turn_in_doubt(state: State, item_id: str, *, wanted: bool) -> bool:
+def pending_turn(state: State, item_id: str, *, wanted: bool) -> bool:
     """A turn is committed; `wanted`: we would answer it. Whether it gets no answer: none for now, being in doubt, or
     none at all."""
-    utterance = state.doubt.utterances.get(item_id) if state.doubt is not None else None
+    utterance = state.pending_interruption.utterances.get(item_id) if state.pending_interruption is not None else None
     if utterance is not None:
         utterance.committed, utterance.owed = True, wanted
-        state.gate.quiet_until = utterance.until
+        state.response_queue.quiet_until = utterance.until
     return utterance is not None or item_id in state.dismissed
 
 
-def expire_doubt(state: State, now: float, fx: Effects) -> None:
+def expire_pending_interruption(state: State, now: float, fx: Effects) -> None:
     """What is in doubt for too long is an interruption."""
-    doubt = state.doubt
+    doubt = state.pending_interruption
     overdue = [item_id for item_id, each in doubt.utterances.items() if each.until <= now] if doubt is not None else []
     if overdue:
         confirm(state, overdue[0], now, fx)
@@ -149,7 +149,7 @@ def expire_doubt(state: State, now: float, fx: Effects) -> None:
 
 def confirm(state: State, item_id: str, now: float, fx: Effects, *, cause: Cause = "speech") -> None:
     """It is an interruption: all that is in doubt is the user's turn."""
-    doubt = state.doubt
+    doubt = state.pending_interruption
     if doubt is None:
         return
     _end(state, now, fx, committed=all(each.committed for each in doubt.utterances.values()))
@@ -160,13 +160,13 @@ def confirm(state: State, item_id: str, now: float, fx: Effects, *, cause: Cause
     for entry in checked:
         entry.wants_answer = True
     if owed and not checked:
-        state.gate.submit(Request(state.ids.new("req"), automatic=True))
+        state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
 
 def _dismiss(
     state: State, item_id: str, reason: DismissReason, now: float, fx: Effects, *, transcript: str | None = None
 ) -> None:
-    doubt = state.doubt
+    doubt = state.pending_interruption
     assert doubt is not None
     if reason in ("short", "filler") and not interruptible(state, now):
         confirm(state, item_id, now, fx)
@@ -184,11 +184,11 @@ def _dismiss(
 
 
 def _end(state: State, now: float, fx: Effects, *, committed: bool) -> None:
-    state.doubt = None
+    state.pending_interruption = None
     state.ledger.resume(now)
     fx.playback = PlaybackChange("play")
     if committed and state.speech is None:
-        state.gate.quiet_until = None
+        state.response_queue.quiet_until = None
 
 
 def _margins(state: State) -> tuple[int, int]:

@@ -145,7 +145,7 @@ class PlaybackLedger:
             self._plays_until = part.spans[-1].ends_at
 
     def shed(self, item_id: str, content_index: int, end_ms: float) -> None:
-        """Audio up to here was dropped by a feed that nobody read."""
+        """Audio up to here was dropped by a subscription that nobody read."""
         part = self._parts.get((item_id, content_index))
         if part is not None and not self._reporting:
             part.shed_ms = max(part.shed_ms, end_ms)

@@ -13,9 +13,9 @@ from trealtime._core import reception_items as items
 from trealtime._core import reception_session as session
 from trealtime._core import reception_user as user
 from trealtime._core.effects import Effects
-from trealtime.events import RealtimeError
 from trealtime._core.state import State
 from trealtime.errors import ProtocolError
+from trealtime.events import RealtimeError
 from trealtime.protocol import server_events as wire
 
 __all__ = ["RECEPTION"]

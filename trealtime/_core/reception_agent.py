@@ -7,17 +7,9 @@ from typing import Any
 
 from trealtime._core.approvals import ask_hosted
 from trealtime._core.effects import Effects
-from trealtime.events import (
-    RealtimeAudioEnd,
-    RealtimeError,
-    RealtimeTextDelta,
-    RealtimeTranscriptDelta,
-    audio_event,
-)
 from trealtime._core.guardrails import hear, hear_all, item_over, stop_overfull
 from trealtime._core.hold_back import hold
 from trealtime._core.interruption import silence
-from trealtime.items import ItemStatus, OtherItem
 from trealtime._core.responses import (
     begin_response,
     end_response,
@@ -26,6 +18,14 @@ from trealtime._core.responses import (
 from trealtime._core.state import State
 from trealtime._core.tool_calls import begin_call
 from trealtime.errors import MCPServerFailed
+from trealtime.events import (
+    RealtimeAudioEnd,
+    RealtimeError,
+    RealtimeTextDelta,
+    RealtimeTranscriptDelta,
+    audio_event,
+)
+from trealtime.items import ItemStatus, OtherItem
 from trealtime.protocol import server_events as wire
 from trealtime.protocol.lenient import as_text
 
@@ -90,12 +90,12 @@ def _output_item(
         return
     item_id = as_text(event.item.get("id")) or ""
     if response.in_conversation and item_id not in state.deleted_items:
-        ended: ItemStatus = "incomplete" if response.dead is not None else "completed"
+        ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
         change = state.history.put(event.item, status=ended if final else "in_progress")
         if item_id not in response.items:
             response.items.append(item_id)
         state.emit_history(fx, change, item_id)
-        if final and response.dead is not None:
+        if final and response.interrupted is not None:
             for content_index in state.history.audio_parts(item_id):
                 silence(state, response, item_id, content_index, fx)
     if final and event.item.get("type") == "function_call":
@@ -110,7 +110,7 @@ def content_part_done(state: State, event: wire.ResponseContentPartDone, now: fl
 
 def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float, fx: Effects) -> None:
     response = find_response(state, event.response_id, fx)
-    if response is None or response.dead is not None:
+    if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
     state.history.add_text(event.item_id, event.content_index, event.delta)
@@ -134,7 +134,7 @@ def text_done(state: State, event: wire.ResponseOutputTextDone, now: float, fx: 
 
 def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float, fx: Effects) -> None:
     response = find_response(state, event.response_id, fx)
-    if response is None or response.dead is not None:
+    if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
     state.history.add_transcript(event.item_id, event.content_index, event.delta)
@@ -160,12 +160,12 @@ def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone,
 def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float, fx: Effects) -> None:
     """The hot path: a chunk of the agent's audio."""
     response = state.responses.get(event.response_id) or find_response(state, event.response_id, fx)
-    if response is None or response.dead is not None:
+    if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         if response is not None:
             silence(state, response, event.item_id, event.content_index, fx)
         return
-    response.heard_of = state.spoken = True
+    response.has_audio = state.spoken = True
     if not response.in_conversation:
         state.outside_items.add(event.item_id)
     item_id, content_index, data = event.item_id, event.content_index, event.delta
@@ -182,7 +182,7 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
 def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:
     state.ledger.complete_part(event.item_id, event.content_index)
     response = state.responses.get(event.response_id)
-    if response is None or response.dead is not None:
+    if response is None or response.interrupted is not None:
         return
     end = RealtimeAudioEnd(
         item_id=event.item_id,

@@ -29,10 +29,10 @@ def item_created(state: State, event: wire.ConversationItemCreated, now: float, 
 def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: float, fx: Effects) -> None:
     _put_item(state, event.item, None, fx, final=False)
     item_id = as_text(event.item.get("id")) or ""
-    ticket = state.requests.answered("conversation.item.retrieve", item_id)
-    if ticket is not None:
+    reply_id = state.requests.answered("conversation.item.retrieve", item_id)
+    if reply_id is not None:
         known = state.history.item(item_id) if item_id in state.history else None
-        state.settle(fx, ticket, known)
+        state.settle(fx, reply_id, known)
 
 
 def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float, fx: Effects) -> None:
@@ -63,8 +63,8 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
     )
     state.emit_history(fx, change, item_id)
     if item_id in state.history:
-        ticket = state.requests.answered("conversation.item.create", item_id)
-        state.settle(fx, ticket, state.history.item(item_id))
+        reply_id = state.requests.answered("conversation.item.create", item_id)
+        state.settle(fx, reply_id, state.history.item(item_id))
 
 
 def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

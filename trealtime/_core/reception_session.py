@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
-from trealtime._core.pending_interruption import speech_thrown_away
 from trealtime._core.effects import Effects
-from trealtime.events import (
-    RealtimeError,
-    RealtimeSettingsMismatch,
-    ServerErrorInfo,
-    SettingsDifference,
-)
-from trealtime._core.turns import floor_free
 from trealtime._core.handoffs import complete_switch
 from trealtime._core.input_guardrails import turn_refused
+from trealtime._core.pending_interruption import speech_thrown_away
 from trealtime._core.responses import (
     fail_request,
     retry_request,
@@ -24,7 +16,15 @@ from trealtime._core.responses import (
 from trealtime._core.server_errors import is_collision, is_harmless, is_refused_create, read_error
 from trealtime._core.state import State
 from trealtime._core.tool_calls import offer_tools
+from trealtime._core.turns import floor_free
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError, ServerRefused, SettingsRefused
+from trealtime.events import (
+    RealtimeError,
+    RealtimeSettingsMismatch,
+    ServerErrorInfo,
+    SettingsDifference,
+)
 from trealtime.protocol import server_events as wire
 from trealtime.protocol.acknowledgement import session_differences
 
@@ -58,13 +58,13 @@ def _settle_update(state: State, fx: Effects) -> None:
             )
         if update.opening and state.opening is not None:
             state.opening.acknowledged = True
-        if update.wishes is not None:
-            state.turns.wishes = update.wishes
+        if update.requested is not None:
+            state.turns.requested = update.requested
         if update.offer is not None:
             offer_tools(state, update.offer)
         if update.switch is not None:
             complete_switch(state, update.switch, fx)
-        state.settle(fx, update.ticket, session)
+        state.settle(fx, update.reply_id, session)
 
 
 def acknowledge(state: State, session: Mapping[str, Any], now: float, fx: Effects) -> None:
@@ -97,7 +97,7 @@ def _advance_opening(state: State, now: float, fx: Effects) -> None:
     if opening.acknowledged:
         state.opening = None
         state.limits.began_at = now
-        state.settle(fx, opening.ticket, state.acknowledged)
+        state.settle(fx, opening.reply_id, state.acknowledged)
 
 
 def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None:
@@ -108,14 +108,14 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
         state.requests.refused(update.event_id)
         if update.opening and state.opening is not None:
             opening, state.opening = state.opening, None
-            state.settle(fx, opening.ticket, error=refusal)
-        elif update.ticket is not None:
-            state.settle(fx, update.ticket, error=refusal)
+            state.settle(fx, opening.reply_id, error=refusal)
+        elif update.reply_id is not None:
+            state.settle(fx, update.reply_id, error=refusal)
         else:
             _emit_error(state, event, "session.update", fx)
         return
     if info.event_id is not None or is_refused_create(info):
-        refused = state.gate.refused(info.event_id, collision=is_collision(info), now=now)
+        refused = state.response_queue.refused(info.event_id, collision=is_collision(info), now=now)
         if refused is not None:
             request, again = refused
             state.requests.refused(info.event_id)
@@ -126,8 +126,8 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
             return
     sent = state.requests.refused(info.event_id)
     if (late := state.requests.refused_late(info.event_id)) is not None:
-        item_id, ticket = late
-        state.settle(fx, ticket, state.history.item(item_id) if item_id in state.history else None)
+        item_id, reply_id = late
+        state.settle(fx, reply_id, state.history.item(item_id) if item_id in state.history else None)
     turn_refused(state, info.event_id)
     if sent is not None and sent.type == "conversation.item.create":
         state.sent_content.pop(sent.item_id or "", None)
@@ -137,12 +137,12 @@ def error(state: State, event: wire.ErrorEvent, now: float, fx: Effects) -> None
     if sent is not None and sent.own and is_harmless(info, sent.type):
         state.counters.harmless_errors += 1
         return
-    if sent is not None and sent.ticket is not None:
-        state.settle(fx, sent.ticket, error=ServerRefused(**_refusal(info, sent.type)))
+    if sent is not None and sent.reply_id is not None:
+        state.settle(fx, sent.reply_id, error=ServerRefused(**_refusal(info, sent.type)))
         return
     if info.fatal and state.opening is not None:
         opening, state.opening = state.opening, None
-        state.settle(fx, opening.ticket, error=ServerRefused(**_refusal(info, "connecting")))
+        state.settle(fx, opening.reply_id, error=ServerRefused(**_refusal(info, "connecting")))
         return
     _emit_error(state, event, sent.type if sent is not None else None, fx)
 

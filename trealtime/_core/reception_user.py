@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from trealtime._core.pending_interruption import speech_began, speech_ended, speech_thrown_away, words_known
 from trealtime._core.effects import Effects
+from trealtime._core.input_guardrails import turn_committed, turn_transcribed
+from trealtime._core.pending_interruption import speech_began, speech_ended, speech_thrown_away, words_known
+from trealtime._core.server_errors import read_error
+from trealtime._core.state import Speech, State
+from trealtime._core.turns import floor_free, turn_over, user_began, user_stopped
+from trealtime._core.usage import parse_transcription_usage
 from trealtime.events import (
     RealtimeDtmf,
     RealtimeError,
@@ -12,11 +17,6 @@ from trealtime.events import (
     RealtimeSpeechStopped,
     RealtimeTranscriptDelta,
 )
-from trealtime._core.turns import floor_free, turn_over, user_began, user_stopped
-from trealtime._core.input_guardrails import turn_committed, turn_transcribed
-from trealtime._core.server_errors import read_error
-from trealtime._core.state import Speech, State
-from trealtime._core.usage import parse_transcription_usage
 from trealtime.protocol import server_events as wire
 
 __all__ = [
@@ -52,7 +52,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
     answered = spoken and state.server_answers
     turn_over(state, now, answered=answered)
     if answered:
-        state.gate.turn_due()
+        state.response_queue.turn_due()
     turn_committed(state, event.item_id, now, spoken=spoken)
 
 

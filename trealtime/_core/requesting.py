@@ -7,44 +7,44 @@ from typing import Any, Final
 
 from trealtime._core import commands as cmd
 from trealtime._core.approvals import decide, drop_approval, need_known
-from trealtime._core.pending_interruption import confirm, playback_in_doubt, speech_began
 from trealtime._core.effects import Effects, ResponseResult
-from trealtime.events import RealtimeDtmf, RealtimeHistoryUpdated
 from trealtime._core.guardrails import forget_everything, verdict
 from trealtime._core.handoffs import complete_switch, too_late
 from trealtime._core.input_guardrails import message_said, newest_input, turn_ending
 from trealtime._core.interruption import cancel_calls, interrupt
+from trealtime._core.pending_interruption import confirm, pending_playback, speech_began
 from trealtime._core.playback_ledger import whole_ms
 from trealtime._core.requests import Sent
 from trealtime._core.responses import submit
 from trealtime._core.state import Opening, State
 from trealtime._core.tool_calls import answer_call, end_call, offer_tools
 from trealtime._core.turn_settings import gate_switch, keep_server_told, send_update
+from trealtime.events import RealtimeDtmf, RealtimeHistoryUpdated
 
 __all__ = ["REQUESTING"]
 
 
 def open_session(state: State, command: cmd.OpenSession, now: float, fx: Effects) -> None:
     state.emit(fx, RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
-    state.opening = Opening(command.ticket, acknowledged=command.session is None)
+    state.opening = Opening(command.reply_id, acknowledged=command.session is None)
     if command.session is not None:
         send_update(state, command.session, fx, opening=True)
 
 
 def update_session(state: State, command: cmd.UpdateSession, now: float, fx: Effects) -> None:
-    send_update(state, command.session, fx, ticket=command.ticket, offer=command.offer)
+    send_update(state, command.session, fx, reply_id=command.reply_id, offer=command.offer)
 
 
 def switch_agent(state: State, command: cmd.SwitchAgent, now: float, fx: Effects) -> None:
     if too_late(state, command.switch, fx):
-        state.settle(fx, command.ticket, state.acknowledged)
+        state.settle(fx, command.reply_id, state.acknowledged)
         return
     session = gate_switch(state, command.switch.agent, command.session)
     if session is not None:
-        send_update(state, session, fx, ticket=command.ticket, switch=command.switch)
+        send_update(state, session, fx, reply_id=command.reply_id, switch=command.switch)
         return
     complete_switch(state, command.switch, fx)
-    state.settle(fx, command.ticket, state.acknowledged)
+    state.settle(fx, command.reply_id, state.acknowledged)
 
 
 # ---- items ----------------------------------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) 
         state.sent_content[item_id] = content
         if len(state.sent_content) > 256:  # items that a server never answers must not add up
             del state.sent_content[next(iter(state.sent_content))]
-    state.send(fx, event, Sent("conversation.item.create", command.ticket, item_id))
+    state.send(fx, event, Sent("conversation.item.create", command.reply_id, item_id))
     if command.said:
         message_said(state, item, now, fx)
     if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
@@ -76,12 +76,12 @@ def create_item(state: State, command: cmd.CreateItem, now: float, fx: Effects) 
 
 def delete_item(state: State, command: cmd.DeleteItem, now: float, fx: Effects) -> None:
     event = {"type": "conversation.item.delete", "item_id": command.item_id}
-    state.send(fx, event, Sent("conversation.item.delete", command.ticket, command.item_id))
+    state.send(fx, event, Sent("conversation.item.delete", command.reply_id, command.item_id))
 
 
 def retrieve_item(state: State, command: cmd.RetrieveItem, now: float, fx: Effects) -> None:
     event = {"type": "conversation.item.retrieve", "item_id": command.item_id}
-    state.send(fx, event, Sent("conversation.item.retrieve", command.ticket, command.item_id))
+    state.send(fx, event, Sent("conversation.item.retrieve", command.reply_id, command.item_id))
 
 
 def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effects) -> None:
@@ -93,7 +93,7 @@ def truncate_item(state: State, command: cmd.TruncateItem, now: float, fx: Effec
         "content_index": command.content_index,
         "audio_end_ms": end_ms if received_ms is None else min(end_ms, whole_ms(received_ms)),
     }
-    state.send(fx, event, Sent("conversation.item.truncate", command.ticket, command.item_id))
+    state.send(fx, event, Sent("conversation.item.truncate", command.reply_id, command.item_id))
 
 
 def use_tools(state: State, command: cmd.UseTools, now: float, fx: Effects) -> None:
@@ -137,16 +137,16 @@ def clear_audio(state: State, command: cmd.ClearAudio, now: float, fx: Effects) 
 
 
 def collect_audio(state: State, command: cmd.CollectAudio, now: float, fx: Effects) -> None:
-    state.collecting.add(command.ticket)
+    state.collecting.add(command.reply_id)
 
 
 def create_response(state: State, command: cmd.CreateResponse, now: float, fx: Effects) -> None:
-    tickets = [command.ticket] if command.ticket is not None else []
+    reply_ids = [command.reply_id] if command.reply_id is not None else []
     submit(
         state,
         params=command.params,
         automatic=command.automatic,
-        tickets=tickets,
+        reply_ids=reply_ids,
         event_id=command.event_id,
         tools=command.tools,
         answers=newest_input(state),
@@ -162,40 +162,40 @@ def cancel_response(state: State, command: cmd.CancelResponse, now: float, fx: E
             event = {"type": "response.cancel", "response_id": command.response_id}
             state.send(fx, event, Sent("response.cancel"), urgent=True)
         return
-    living = [each for each in state.live(in_conversation=True) if each.dead is None]
+    living = [each for each in state.live(in_conversation=True) if each.interrupted is None]
     for response in living:
         interrupt(state, "app", now, fx, response=response)
     if not living:
-        state.gate.kill_sent()
+        state.response_queue.kill_sent()
 
 
 def interrupt_all(state: State, command: cmd.Interrupt, now: float, fx: Effects) -> None:
-    if command.ticket is None:
-        if command.response_id is None and state.doubt is not None:  # it is decided: the agent is silent
-            confirm(state, next(iter(state.doubt.utterances)), now, fx, cause=command.cause)
+    if command.reply_id is None:
+        if command.response_id is None and state.pending_interruption is not None:  # it is decided: the agent is silent
+            confirm(state, next(iter(state.pending_interruption.utterances)), now, fx, cause=command.cause)
         else:
             interrupt(state, command.cause, now, fx, response_id=command.response_id)
         return
-    living = next((each.id for each in state.live() if command.ticket in each.tickets), None)
-    shared = _leave(state, command.ticket, fx)
+    living = next((each.id for each in state.live() if command.reply_id in each.reply_ids), None)
+    shared = _leave(state, command.reply_id, fx)
     response_id = command.response_id or living
     if response_id is not None and not shared:
         interrupt(state, command.cause, now, fx, response_id=response_id)
 
 
-def _leave(state: State, ticket: str, fx: Effects) -> bool:
-    """Whoever holds this ticket has left: what it asked for and has not got is not wanted any more. Whether others wait
+def _leave(state: State, reply_id: str, fx: Effects) -> bool:
+    """Whoever holds this reply_id has left: what it asked for and has not got is not wanted any more. Whether others wait
     for the same response: then it goes on."""
     left = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
-    if state.gate.kill_ticket(ticket):
-        state.settle(fx, ticket, left)
+    if state.response_queue.kill_reply(reply_id):
+        state.settle(fx, reply_id, left)
     for response in state.unfinished():
-        if response.tickets == [ticket]:
+        if response.reply_ids == [reply_id]:
             response.abandoned = True
             cancel_calls(state, fx, response_id=response.id)
-        elif ticket in response.tickets:
-            response.tickets.remove(ticket)
-            state.settle(fx, ticket, left)
+        elif reply_id in response.reply_ids:
+            response.reply_ids.remove(reply_id)
+            state.settle(fx, reply_id, left)
             return True
     return False
 
@@ -234,7 +234,7 @@ def end_uninterruptible(state: State, command: cmd.EndUninterruptible, now: floa
 
 
 def use_barge_in(state: State, command: cmd.UseBargeIn, now: float, fx: Effects) -> None:
-    state.turns.lent = command.policy
+    state.turns.override = command.policy
     keep_server_told(state, fx)
 
 
@@ -254,8 +254,8 @@ def report_heard(state: State, command: cmd.ReportHeard, now: float, fx: Effects
 
 def use_reports(state: State, command: cmd.UseReports, now: float, fx: Effects) -> None:
     state.ledger.use_reports(command.reporting, now)
-    if command.reporting and state.doubt is not None:
-        fx.playback = playback_in_doubt(state.doubt.policy)
+    if command.reporting and state.pending_interruption is not None:
+        fx.playback = pending_playback(state.pending_interruption.policy)
 
 
 def report_dtmf(state: State, command: cmd.ReportDtmf, now: float, fx: Effects) -> None:
@@ -274,22 +274,22 @@ def report_check(state: State, command: cmd.ReportCheck, now: float, fx: Effects
 
 def disconnect(state: State, command: cmd.Disconnect, now: float, fx: Effects) -> None:
     """Everybody who waits learns that nothing will come."""
-    tickets = state.requests.drain()
+    reply_ids = state.requests.drain()
     if state.opening is not None:
-        tickets.append(state.opening.ticket)
+        reply_ids.append(state.opening.reply_id)
         state.opening = None
-    for request in state.gate.drain():
-        tickets += request.tickets
+    for request in state.response_queue.drain():
+        reply_ids += request.reply_ids
     for response in state.unfinished():
-        tickets += response.tickets
+        reply_ids += response.reply_ids
     for call_id in list(state.approvals.pending):
         drop_approval(state, call_id, "closed", fx)
     state.responses.clear()
     state.calls.clear()
-    state.handing_over = state.doubt = None
+    state.handing_over = state.pending_interruption = None
     forget_everything(state)
-    for ticket in dict.fromkeys(tickets):
-        state.settle(fx, ticket, error=command.error)
+    for reply_id in dict.fromkeys(reply_ids):
+        state.settle(fx, reply_id, error=command.error)
 
 
 Handler = Callable[[State, Any, float, Effects], None]

@@ -15,7 +15,7 @@ import attrs
 if TYPE_CHECKING:
     from trealtime._core.commands import UseTools
     from trealtime._core.handoffs import AgentSwitch
-    from trealtime._core.turn_settings import TurnWishes
+    from trealtime._core.turn_settings import RequestedTurns
 
 __all__ = ["OpenRequests", "Sent", "SettingsUpdate"]
 
@@ -32,7 +32,7 @@ class Sent:
     nobody asked for it and a harmless refusal is nobody's business)."""
 
     type: str
-    ticket: str | None = None
+    reply_id: str | None = None
     item_id: str | None = None
     own: bool = False
 
@@ -43,7 +43,7 @@ class SettingsUpdate:
 
     event_id: str
     session: Mapping[str, Any]
-    ticket: str | None = None
+    reply_id: str | None = None
     opening: bool = False
     """The first one: whoever waits for it waits for the whole opening."""
 
@@ -53,7 +53,7 @@ class SettingsUpdate:
     offer: UseTools | None = None
     """What the model may call then."""
 
-    wishes: TurnWishes | None = None
+    requested: RequestedTurns | None = None
     """What the app wants of turns, where this says so."""
 
 
@@ -74,16 +74,16 @@ class OpenRequests:
     def sent(self, event_id: str, entry: Sent) -> None:
         """An event leaves."""
         self._sent[event_id] = entry
-        if entry.ticket is not None and entry.item_id is not None:
+        if entry.reply_id is not None and entry.item_id is not None:
             self._waiting.setdefault((entry.type, entry.item_id), deque()).append(event_id)
         if len(self._sent) > _REMEMBERED:
             for old in self._sent:
-                if self._sent[old].ticket is None:  # nobody waits for it
+                if self._sent[old].reply_id is None:  # nobody waits for it
                     del self._sent[old]
                     break
 
     def answered(self, type: str, item_id: str) -> str | None:  # named after the wire field
-        """The answer to the oldest open request of this type for this item has come: its ticket."""
+        """The answer to the oldest open request of this type for this item has come: its reply_id."""
         waiting = self._waiting.get((type, item_id))
         if not waiting:
             return None
@@ -94,11 +94,11 @@ class OpenRequests:
         self._answered[event_id] = type, item_id
         if len(self._answered) > _REMEMBERED_ANSWERS:
             del self._answered[next(iter(self._answered))]
-        return entry.ticket if entry is not None else None
+        return entry.reply_id if entry is not None else None
 
     def refused_late(self, event_id: str | None) -> tuple[str, str | None] | None:
         """An error names an event of ours that seemed to be answered: that was the answer to the next one of its type
-        for that item. The item id, and the ticket of that next one."""
+        for that item. The item id, and the reply_id of that next one."""
         key = self._answered.pop(event_id or "", None)
         return (key[1], self.answered(*key)) if key is not None else None
 
@@ -107,7 +107,7 @@ class OpenRequests:
         if event_id is None:
             return None
         entry = self._sent.pop(event_id, None)
-        if entry is not None and entry.ticket is not None and entry.item_id is not None:
+        if entry is not None and entry.reply_id is not None and entry.item_id is not None:
             waiting = self._waiting.get((entry.type, entry.item_id))
             if waiting is not None and event_id in waiting:
                 waiting.remove(event_id)
@@ -131,11 +131,11 @@ class OpenRequests:
         return None
 
     def drain(self) -> list[str]:
-        """The connection has ended: the tickets of all who still wait."""
-        tickets = [entry.ticket for entry in self._sent.values() if entry.ticket is not None]
-        tickets += [update.ticket for update in self.updates if update.ticket is not None]
+        """The connection has ended: the reply_ids of all who still wait."""
+        reply_ids = [entry.reply_id for entry in self._sent.values() if entry.reply_id is not None]
+        reply_ids += [update.reply_id for update in self.updates if update.reply_id is not None]
         self._sent.clear()
         self._waiting.clear()
         self._answered.clear()
         self.updates.clear()
-        return tickets
+        return reply_ids

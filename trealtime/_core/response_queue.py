@@ -32,7 +32,7 @@ import attrs
 if TYPE_CHECKING:
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["METADATA_KEY", "Request", "ResponseGate"]
+__all__ = ["METADATA_KEY", "Request", "ResponseQueue"]
 
 METADATA_KEY: Final = "trealtime_request"
 """Our ``response.create`` carries its request's key here; servers echo metadata in every response object."""
@@ -44,7 +44,7 @@ _GIVEN_UP_LIMIT: Final = 16
 
 @attrs.define(eq=False)
 class Request:
-    """One wish for a response. `tickets` are the callers who wait for it."""
+    """One wish for a response. `reply_ids` are the callers who wait for it."""
 
     key: str
     params: Mapping[str, Any] | None = None
@@ -52,12 +52,12 @@ class Request:
     about: int = 0
     """Of an automatic request: the number of the last item that it wants answered (`floor.SentItems`); 0: unknown."""
 
-    tickets: list[str] = attrs.Factory(list)
+    reply_ids: list[str] = attrs.Factory(list)
     event_id: str | None = None
     tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
     """Those that `params` offers, as they can be run."""
 
-    dead: bool = False
+    interrupted: bool = False
     answered: bool = False
     """A response has been taken for its answer."""
 
@@ -86,12 +86,12 @@ class Request:
 
     def take_in(self, other: Request) -> None:
         """Answer `other` as well."""
-        self.tickets += other.tickets
+        self.reply_ids += other.reply_ids
         self.about = max(self.about, other.about) if self.about and other.about else 0
 
 
 @attrs.define
-class ResponseGate:
+class ResponseQueue:
     """See the module's theory of operation. It decides; the conversation sends what `next` gives."""
 
     _queue: deque[Request] = attrs.field(factory=deque, init=False)
@@ -203,8 +203,8 @@ class ResponseGate:
         """The server shows keys, so what came without one answered nothing: that request is still on its way. Who
         waited for it has been served by then, so it goes on for nobody."""
         request, self._guessed = self._guessed, None
-        if request is not None and not request.dead and not request.out_of_band and self._sent is None:
-            request.tickets = []
+        if request is not None and not request.interrupted and not request.out_of_band and self._sent is None:
+            request.reply_ids = []
             self._sent = request
 
     def adopt(self, response_id: str) -> None:
@@ -240,14 +240,20 @@ class ResponseGate:
         else:
             request = next((each for each in on_its_way if each.event_id == event_id), None)
         guessed = self._guessed
-        if request is None and collision and guessed is not None and guessed.event_id == event_id and not guessed.dead:
+        if (
+            request is None
+            and collision
+            and guessed is not None
+            and guessed.event_id == event_id
+            and not guessed.interrupted
+        ):
             request = guessed
         if request is None:
             return None
         if request is guessed:
             self._guessed = None
         self._drop_sent(request)
-        if collision and not request.dead and not request.out_of_band and request.collisions < _RETRY_LIMIT:
+        if collision and not request.interrupted and not request.out_of_band and request.collisions < _RETRY_LIMIT:
             if not self._live:
                 self._blocked_until = now + _RETRY_FIRST_S * 2**request.collisions
             request.collisions += 1
@@ -267,24 +273,24 @@ class ResponseGate:
 
     def kill_sent(self) -> Request | None:
         """Mark the request on its way in the default conversation dead; None if there is none alive."""
-        if self._sent is None or self._sent.dead:
+        if self._sent is None or self._sent.interrupted:
             return None
-        self._sent.dead = True
+        self._sent.interrupted = True
         return self._sent
 
-    def kill_ticket(self, ticket: str) -> bool:
-        """Whoever holds this ticket has left. Whether the ticket is free: its request was still in the queue (and is
+    def kill_reply(self, reply_id: str) -> bool:
+        """Whoever holds this reply_id has left. Whether the reply_id is free: its request was still in the queue (and is
         not any more), or others wait for it too.
 
         Not free: its request is on its way and dead now, or there is none.
         """
         for request in [*self._queue, *self._on_its_way()]:
-            if ticket not in request.tickets or request.dead:
+            if reply_id not in request.reply_ids or request.interrupted:
                 continue
-            if len(request.tickets) > 1:
-                request.tickets.remove(ticket)
+            if len(request.reply_ids) > 1:
+                request.reply_ids.remove(reply_id)
                 return True
-            request.dead = True
+            request.interrupted = True
             if request in self._queue:
                 self._queue.remove(request)
                 return True
@@ -338,7 +344,7 @@ class ResponseGate:
     @property
     def sent_alive(self) -> bool:
         """Whether a request of the default conversation is on its way and wanted."""
-        return self._sent is not None and not self._sent.dead
+        return self._sent is not None and not self._sent.interrupted
 
     @property
     def asked(self) -> bool:

@@ -7,22 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from trealtime._core.effects import Effects, ResponseResult
+from trealtime._core.guardrails import newer_response, response_over, watch_response
+from trealtime._core.hold_back import hold_end
+from trealtime._core.interruption import kill
+from trealtime._core.limits import session_over
+from trealtime._core.requests import Sent
+from trealtime._core.response_queue import METADATA_KEY, Request
+from trealtime._core.server_errors import read_error
+from trealtime._core.state import Response, State
+from trealtime._core.turns import answer_with, has_seen
+from trealtime._core.usage import Usage, parse_usage
 from trealtime.events import (
     RealtimeAgentEndEvent,
     RealtimeAgentStartEvent,
     RealtimeError,
     ResponseStatus,
 )
-from trealtime._core.turns import answer_with, has_seen
-from trealtime._core.response_queue import METADATA_KEY, Request
-from trealtime._core.guardrails import newer_response, response_over, watch_response
-from trealtime._core.hold_back import hold_end
-from trealtime._core.interruption import kill
-from trealtime._core.limits import session_over
-from trealtime._core.requests import Sent
-from trealtime._core.server_errors import read_error
-from trealtime._core.state import Response, State
-from trealtime._core.usage import Usage, parse_usage
 
 if TYPE_CHECKING:
     from trealtime.tools.function_tool import FunctionTool
@@ -54,7 +54,7 @@ def submit(
     *,
     params: Mapping[str, Any] | None = None,
     automatic: bool = False,
-    tickets: list[str] | None = None,
+    reply_ids: list[str] | None = None,
     event_id: str | None = None,
     tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
     answers: str | None = None,
@@ -65,22 +65,22 @@ def submit(
         key,
         params,
         automatic=automatic,
-        tickets=tickets or [],
+        reply_ids=reply_ids or [],
         event_id=event_id,
         tools=tools,
         answers=answers,
         about=state.items.sent if automatic else 0,
     )
-    state.gate.submit(request)
+    state.response_queue.submit(request)
 
 
 def pump(state: State, now: float, fx: Effects) -> None:
     """Send what the gate lets through; once a limit is reached that is nothing any more."""
     if state.limits.reached is not None:
-        for unsent in state.gate.withdraw(lambda _: True):
+        for unsent in state.response_queue.withdraw(lambda _: True):
             fail_request(state, unsent, session_over(state.limits.reached), fx)
-    state.gate.held = bool(state.guardrails.inputs)
-    while (request := state.gate.next(now)) is not None:
+    state.response_queue.held = bool(state.guardrails.inputs)
+    while (request := state.response_queue.next(now)) is not None:
         if request.item is not None:
             create = {"type": "conversation.item.create", "item": request.item}
             state.send(fx, create, Sent("conversation.item.create"))
@@ -99,30 +99,30 @@ def retry_request(state: State, request: Request, fx: Effects) -> None:
     with those who still wait for it. If a response had been taken for its answer, it was not: they do not wait for that
     one any more; when that one is over already, they have got it."""
     for response in state.live(in_conversation=True):
-        if response.dead is None and response.request in (None, request) and has_seen(response, request):
-            state.gate.withdraw(lambda each: each is request)
+        if response.interrupted is None and response.request in (None, request) and has_seen(response, request):
+            state.response_queue.withdraw(lambda each: each is request)
             if response.request is None:
-                state.give(fx, response, request.tickets)
+                state.give(fx, response, request.reply_ids)
             return
     state.counters.collisions_retried += 1
     if request.answered:
         request.answered = False
         owners = [each for each in state.unfinished() if each.request is request]
-        request.tickets = owners[0].tickets if owners else []
+        request.reply_ids = owners[0].reply_ids if owners else []
         for owner in owners:
-            owner.request, owner.tickets = None, []
+            owner.request, owner.reply_ids = None, []
 
 
 def fail_request(state: State, request: Request, error: Exception, fx: Effects) -> None:
     """A request gets no response: tell those who wait, or everybody when nobody does."""
-    if request.dead:
+    if request.interrupted:
         result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
     else:
         result = ResponseResult(response_id=None, status="failed", reason=getattr(error, "code", None), error=error)
-        if not request.tickets:
+        if not request.reply_ids:
             state.emit(fx, RealtimeError(error=error, info=state.info))
-    for ticket in request.tickets:
-        state.settle(fx, ticket, result)
+    for reply_id in request.reply_ids:
+        state.settle(fx, reply_id, result)
 
 
 # ---- created --------------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def find_response(state: State, response_id: str, fx: Effects) -> Response | Non
     response = state.responses.get(response_id)
     if response is None and response_id not in state.finished:
         response = _open(state, response_id, fx, in_conversation=True)
-        state.gate.adopt(response_id)
+        state.response_queue.adopt(response_id)
     return response
 
 
@@ -151,22 +151,24 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
     response = state.responses.get(response_id)
     if response is not None and response.request is not None:  # said twice
         return
-    request = state.gate.created(response_id, metadata if isinstance(metadata, Mapping) else None, out_of_band=outside)
+    request = state.response_queue.created(
+        response_id, metadata if isinstance(metadata, Mapping) else None, out_of_band=outside
+    )
     if request is not None:
         outside = request.out_of_band
     if response is None:
         response = _open(state, response_id, fx, in_conversation=not outside)
     response.in_conversation = not outside
     if request is None:
-        if state.limits.reached is not None and response.dead is None:
+        if state.limits.reached is not None and response.interrupted is None:
             kill(state, response, "app", now, fx, server_cancels=False)
         if response.in_conversation:
             answer_with(state, response, fx)
         return
     request.answered = True
     response.request = request
-    state.give(fx, response, request.tickets)
-    if request.dead:
+    state.give(fx, response, request.reply_ids)
+    if request.interrupted:
         kill(state, response, "app", now, fx, server_cancels=False)
 
 
@@ -198,17 +200,17 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
     del state.responses[response_id]
     state.finished.add(response_id)
     metadata = done.get("metadata")
-    served = state.gate.done(response_id, metadata if isinstance(metadata, Mapping) else None)
+    served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
     if served is not None:
         served.answered = True
         response.request = served
-        state.give(fx, response, served.tickets)
+        state.give(fx, response, served.reply_ids)
     state.ledger.complete(response_id)
     state.ledger.sweep(now)
 
     usage = _count_usage(state, done)
     status, reason = _outcome(done)
-    if response.dead == "guardrail" and status in ("completed", "cancelled"):
+    if response.interrupted == "guardrail" and status in ("completed", "cancelled"):
         status, reason = "cancelled", "guardrail"  # also where the server was done before it read our cancel
     output = done.get("output")
     response.result = ResponseResult(
@@ -281,10 +283,10 @@ def follow_up(state: State, response: Response, fx: Effects) -> None:
     if response.result is None or response.open_calls or response.held_back:
         return
     if response.wants_answer and not response.abandoned:
-        submit(state, params=response.answer_params, automatic=True, tickets=response.tickets)
+        submit(state, params=response.answer_params, automatic=True, reply_ids=response.reply_ids)
         return
-    for ticket in response.tickets:
-        state.settle(fx, ticket, response.result)
+    for reply_id in response.reply_ids:
+        state.settle(fx, reply_id, response.result)
 
 
 def _id(response: Mapping[str, Any]) -> str:

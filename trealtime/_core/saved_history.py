@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -22,7 +23,6 @@ from trealtime.items import (
     SystemMessageItem,
     UserMessageItem,
 )
-from trealtime.errors import SettingsError, SettingsProblem
 
 if TYPE_CHECKING:
     from cattrs.preconf.msgspec import MsgspecJsonConverter

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime._core.approvals import Approvals
-from trealtime._core.barge_in import BargeInPolicy, Doubt
-from trealtime._core.guardrail_state import Guardrails
+from trealtime._core.barge_in import BargeInPolicy, PendingInterruption
 from trealtime._core.effects import Effects, FunctionCall, Outgoing, ResponseResult, Settled
-from trealtime.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
-from trealtime._core.turns import SentItems
-from trealtime._core.response_queue import Request, ResponseGate
+from trealtime._core.guardrail_state import Guardrails
 from trealtime._core.history import Change, History
 from trealtime._core.ids import IdSource
-from trealtime._core.playback_ledger import PlaybackLedger
 from trealtime._core.limits import Limits
+from trealtime._core.playback_ledger import PlaybackLedger
 from trealtime._core.requests import OpenRequests, Sent
+from trealtime._core.response_queue import Request, ResponseQueue
 from trealtime._core.turn_settings import TurnSettings, detection_of
+from trealtime._core.turns import SentItems
 from trealtime._core.usage import Meter
+from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -59,15 +59,15 @@ class Response:
     """The number of the last item of ours that the server had confirmed when it began (`floor.SentItems`)."""
 
     request: Request | None = None
-    tickets: list[str] = attrs.Factory(list)
-    dead: Cause | None = None
+    reply_ids: list[str] = attrs.Factory(list)
+    interrupted: Cause | None = None
     """Set when it was interrupted: nothing of it reaches the app any more."""
 
     forget_at: float | None = None
     """When to stop waiting for the ``response.done`` of a dead response."""
 
     items: list[str] = attrs.Factory(list)
-    heard_of: bool = False
+    has_audio: bool = False
     """Whether audio of it has come."""
 
     open_calls: set[str] = attrs.Factory(set)
@@ -94,14 +94,14 @@ class Response:
         """Whether it has said or written anything; known when it is done."""
         output = self.result.output if self.result is not None else ()
         parts = [part for item in output if item.get("type") == "message" for part in item.get("content") or ()]
-        return self.heard_of or any(
+        return self.has_audio or any(
             isinstance(part, Mapping) and (part.get("text") or part.get("transcript")) for part in parts
         )
 
     @property
     def wants_answer(self) -> bool:
         """Whether the outputs of its calls want an answer (`tool_calls`, rule 4)."""
-        return self.answer_calls or (self.answer_if_silent and not self.spoke and self.dead is None)
+        return self.answer_calls or (self.answer_if_silent and not self.spoke and self.interrupted is None)
 
 
 @attrs.define(eq=False)
@@ -141,7 +141,7 @@ class Speech:
 class Opening:
     """The wait for a session that is ready: created, and our settings acknowledged."""
 
-    ticket: str
+    reply_id: str
     created: bool = False
     acknowledged: bool = False
 
@@ -190,7 +190,7 @@ class State:
     turns: TurnSettings = attrs.field(factory=TurnSettings)
 
     history: History = attrs.field(factory=History, init=False)
-    gate: ResponseGate = attrs.field(factory=ResponseGate, init=False)
+    response_queue: ResponseQueue = attrs.field(factory=ResponseQueue, init=False)
     requests: OpenRequests = attrs.field(factory=OpenRequests, init=False)
     counters: Counters = attrs.field(factory=Counters, init=False)
 
@@ -201,7 +201,7 @@ class State:
     speech: Speech | None = attrs.field(default=None, init=False)
     """What the user is saying, as far as the server's voice detection knows."""
 
-    doubt: Doubt | None = attrs.field(default=None, init=False)
+    pending_interruption: PendingInterruption | None = attrs.field(default=None, init=False)
     """Speech of which it is not known yet whether it interrupts."""
 
     dismissed: Recent = attrs.field(factory=Recent, init=False)
@@ -230,7 +230,7 @@ class State:
     """Audio items of out-of-band responses: the server's conversation does not have them."""
 
     collecting: set[str] = attrs.field(factory=set, init=False)
-    """Tickets of those who give the audio to nobody before the whole turn is there."""
+    """PendingReplies of those who give the audio to nobody before the whole turn is there."""
 
     collected: Recent = attrs.field(factory=Recent, init=False)
     """Responses that belong to such turns."""
@@ -275,17 +275,17 @@ class State:
             self.items.send(str(item.get("id")))
         return event_id
 
-    def settle(self, fx: Effects, ticket: str | None, value: object = None, error: Exception | None = None) -> None:
+    def settle(self, fx: Effects, reply_id: str | None, value: object = None, error: Exception | None = None) -> None:
         """Answer whoever waits."""
-        if ticket is not None:
-            self.collecting.discard(ticket)
-            fx.settled.append(Settled(ticket, value, error))
+        if reply_id is not None:
+            self.collecting.discard(reply_id)
+            fx.settled.append(Settled(reply_id, value, error))
 
-    def give(self, fx: Effects, response: Response, tickets: Sequence[str]) -> None:
-        """From now on whoever holds these tickets waits for `response`."""
-        response.tickets += tickets
-        fx.started += [(ticket, response.id) for ticket in tickets]
-        if not self.collecting.isdisjoint(tickets):
+    def give(self, fx: Effects, response: Response, reply_ids: Sequence[str]) -> None:
+        """From now on whoever holds these reply_ids waits for `response`."""
+        response.reply_ids += reply_ids
+        fx.started += [(reply_id, response.id) for reply_id in reply_ids]
+        if not self.collecting.isdisjoint(reply_ids):
             self.collected.add(response.id)
 
     def emit(self, fx: Effects, event: RealtimeSessionEvent) -> None:
@@ -322,7 +322,7 @@ class State:
     @property
     def policy(self) -> BargeInPolicy:
         """When speech interrupts, as it stands."""
-        return self.turns.lent if self.turns.lent is not None else self.barge_in
+        return self.turns.override if self.turns.override is not None else self.barge_in
 
     @property
     def server_interrupts(self) -> bool:

@@ -24,15 +24,15 @@ import msgspec
 
 from trealtime._core.approvals import drop_approval, too_many_open
 from trealtime._core.effects import Effects, FunctionCall
-from trealtime.events import RealtimeError
 from trealtime._core.requests import Sent
 from trealtime._core.responses import follow_up
 from trealtime._core.state import Call, Response, State
 from trealtime.errors import ToolFailed
+from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
-    from trealtime.tools.function_tool import FunctionTool
     from trealtime._core.commands import UseTools
+    from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["answer_call", "begin_call", "end_call", "offer_tools", "tools_by_name"]
 
@@ -101,7 +101,7 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
             return
         state.handing_over = call
     fx.calls.append(call.work)
-    if response.dead is not None and call.cancels:
+    if response.interrupted is not None and call.cancels:
         call.cancelled = True
         fx.cancel_calls.append(call_id)
 

@@ -22,14 +22,14 @@ from trealtime._core.requests import Sent, SettingsUpdate
 from trealtime.protocol.settings import deep_merge
 
 if TYPE_CHECKING:
-    from trealtime.agents.agent import RealtimeAgent
     from trealtime._core.commands import UseTools
     from trealtime._core.handoffs import AgentSwitch
     from trealtime._core.state import State
+    from trealtime.agents.agent import RealtimeAgent
 
 __all__ = [
     "TurnSettings",
-    "TurnWishes",
+    "RequestedTurns",
     "detection_of",
     "gate_switch",
     "keep_server_told",
@@ -39,7 +39,7 @@ __all__ = [
 
 
 @attrs.frozen(kw_only=True)
-class TurnWishes:
+class RequestedTurns:
     """What the app's settings would have the server do by itself."""
 
     answers: bool = True
@@ -56,10 +56,10 @@ class TurnSettings:
     uninterruptible: int = attrs.field(default=0, init=False)
     """Scopes in which speech interrupts nothing."""
 
-    lent: BargeInPolicy | None = attrs.field(default=None, init=False)
+    override: BargeInPolicy | None = attrs.field(default=None, init=False)
     """The policy of an endpoint, while it is attached."""
 
-    wishes: TurnWishes = attrs.field(factory=TurnWishes, init=False)
+    requested: RequestedTurns = attrs.field(factory=RequestedTurns, init=False)
 
 
 def turns_are_ours(state: State) -> bool:
@@ -93,7 +93,7 @@ def send_update(
     session: Mapping[str, Any],
     fx: Effects,
     *,
-    ticket: str | None = None,
+    reply_id: str | None = None,
     event_id: str | None = None,
     opening: bool = False,
     switch: AgentSwitch | None = None,
@@ -101,9 +101,9 @@ def send_update(
 ) -> None:
     """Send a ``session.update``, as the server may get it."""
     detection = detection_of(session)
-    wishes = None
+    requested = None
     if detection is not None:
-        wishes = TurnWishes(
+        requested = RequestedTurns(
             answers=detection.get("create_response", True) is not False,
             interrupts=detection.get("interrupt_response", True) is not False,
         )
@@ -112,7 +112,7 @@ def send_update(
     if event_id is not None:
         event["event_id"] = event_id
     event_id = state.send(fx, event, Sent("session.update"))
-    update = SettingsUpdate(event_id, session, ticket, opening, switch, offer, wishes)
+    update = SettingsUpdate(event_id, session, reply_id, opening, switch, offer, requested)
     state.requests.updates.append(update)
 
 
@@ -122,8 +122,10 @@ def keep_server_told(state: State, fx: Effects) -> None:
     told = detection_of(open_updates[-1].session) if open_updates else state.turn_detection
     if not told:
         return
-    wishes = next((each.wishes for each in reversed(open_updates) if each.wishes is not None), state.turns.wishes)
-    wanted = {"create_response": wishes.answers, "interrupt_response": wishes.interrupts, **_forced(state)}
+    requested = next(
+        (each.requested for each in reversed(open_updates) if each.requested is not None), state.turns.requested
+    )
+    wanted = {"create_response": requested.answers, "interrupt_response": requested.interrupts, **_forced(state)}
     if any(told.get(key, True) is not value for key, value in wanted.items()):
         session = _with_detection({**told, **wanted})
         event_id = state.send(fx, {"type": "session.update", "session": session}, Sent("session.update"))
@@ -135,7 +137,7 @@ def _forced(state: State) -> dict[str, bool]:
     if turns_are_ours(state):
         forced["create_response"] = False
     # With "off" from the beginning the settings say so, unless they were told something else.
-    if state.turns.uninterruptible or isinstance(state.policy, BargeIn) or state.turns.lent == "off":
+    if state.turns.uninterruptible or isinstance(state.policy, BargeIn) or state.turns.override == "off":
         forced["interrupt_response"] = False
     return forced
 

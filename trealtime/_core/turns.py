@@ -70,33 +70,33 @@ class SentItems:
 def user_began(state: State, speech: Speech, now: float) -> None:
     """The user has begun to speak."""
     state.speech = speech
-    state.gate.quiet_until = now + state.response_timeout_s
+    state.response_queue.quiet_until = now + state.response_timeout_s
 
 
 def user_stopped(state: State, now: float) -> None:
     """The user has fallen silent: the commit is next."""
     state.speech = None
-    state.gate.quiet_until = now + PATIENCE_S
+    state.response_queue.quiet_until = now + PATIENCE_S
 
 
 def turn_over(state: State, now: float, *, answered: bool) -> None:
     """The user's turn is committed; `answered`: the server answers it by itself."""
     state.speech = None
-    state.gate.quiet_until = now + PATIENCE_S if answered else None
+    state.response_queue.quiet_until = now + PATIENCE_S if answered else None
 
 
 def floor_free(state: State) -> None:
     """What was said is thrown away, or nobody listens any more."""
     state.speech = None
-    state.gate.quiet_until = None
+    state.response_queue.quiet_until = None
 
 
 def answer_with(state: State, response: Response, fx: Effects) -> None:
     """The server has begun a response of its own: what it has seen need not be asked for."""
     if state.speech is None:
-        state.gate.quiet_until = None
-    for request in state.gate.withdraw(lambda each: has_seen(response, each)):
-        state.give(fx, response, request.tickets)
+        state.response_queue.quiet_until = None
+    for request in state.response_queue.withdraw(lambda each: has_seen(response, each)):
+        state.give(fx, response, request.reply_ids)
 
 
 def has_seen(response: Response, request: Request) -> bool:

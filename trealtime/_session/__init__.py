@@ -1,2 +1,2 @@
-"""The session: the nursery around a conversation, with its tasks, queues and feeds; and the runner that makes
+"""The session: the nursery around a conversation, with its tasks, queues and subscriptions; and the runner that makes
 sessions."""

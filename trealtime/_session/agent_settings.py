@@ -11,13 +11,11 @@ from typing import Any, Final
 
 import attrs
 
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
-from trealtime.tools.enabling import enabled
 from trealtime.agents.handoffs import Handoff, as_handoff, handoff_to_wire
-from trealtime.tools.function_tool import FunctionTool, to_wire
-from trealtime.events import SettingsDifference
 from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.events import SettingsDifference
 from trealtime.protocol.acknowledgement import session_differences
 from trealtime.protocol.session_payload import initial_session_payload, uninterrupted, update_session_payload
 from trealtime.protocol.settings import (
@@ -28,7 +26,9 @@ from trealtime.protocol.settings import (
     session_settings,
 )
 from trealtime.protocol.validation import NOT_SET
-from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.tools.context import RunContext
+from trealtime.tools.enabling import enabled
+from trealtime.tools.function_tool import FunctionTool, to_wire
 
 __all__ = [
     "AgentSettings",

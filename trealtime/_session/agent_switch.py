@@ -20,18 +20,9 @@ import attrs
 import msgspec
 import trio
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.callables import answer_of
-from trealtime.tools.context import ToolContext
-from trealtime.agents.handoffs import Handoff
-from trealtime.tools.invocation import ToolErrorKind, format_error
-from trealtime.tools.output import serialise_output
-from trealtime.tools.function_tool import default_tool_error
 from trealtime._core.commands import Command, SendToolOutput, SwitchAgent, UpdateSession, UseTools
 from trealtime._core.effects import FunctionCall
-from trealtime.events import EventInfo, RealtimeError
 from trealtime._core.handoffs import AgentSwitch
-from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
 from trealtime._session.agent_settings import (
     AgentSettings,
     Offer,
@@ -43,12 +34,21 @@ from trealtime._session.agent_settings import (
     settings_of,
     told_of,
 )
-from trealtime._session.driver import Carrier
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.mcp import SessionMCPServers
+from trealtime._session.pending_reply import PendingReply
 from trealtime._session.sendable import check_sendable
-from trealtime._session.pending_reply import Ticket
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.handoffs import Handoff
+from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
+from trealtime.events import EventInfo, RealtimeError
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import ToolContext
+from trealtime.tools.function_tool import default_tool_error
+from trealtime.tools.invocation import ToolErrorKind, format_error
+from trealtime.tools.output import serialise_output
 
 __all__ = ["Agents"]
 
@@ -57,7 +57,7 @@ __all__ = ["Agents"]
 class Agents:
     """The agents of one session. `current` is the one in charge, with what the model has been offered by it."""
 
-    _carrier: Carrier
+    _driver: Driver
     _lifetime: Lifetime
     _info: EventInfo
     _run: RealtimeRunConfig
@@ -68,7 +68,7 @@ class Agents:
     """What the model was last told of what every agent says itself."""
 
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
-    _asked: Ticket | None = attrs.field(default=None, init=False)
+    _asked: PendingReply | None = attrs.field(default=None, init=False)
     """The last question to the server; one whose asker was cancelled may still be open."""
 
     _next: tuple[AgentSettings, SwitchPlan] | None = attrs.field(default=None, init=False)
@@ -124,7 +124,7 @@ class Agents:
             if offered is not None:
                 self._current = attrs.evolve(self.current, offer=offered)
 
-        acknowledged: Mapping[str, Any] = await self._ask(lambda ticket: UpdateSession(payload, ticket, use), made)
+        acknowledged: Mapping[str, Any] = await self._ask(lambda reply_id: UpdateSession(payload, reply_id, use), made)
         return acknowledged
 
     # ---- what the model wants ------------------------------------------------------------------------------------
@@ -144,10 +144,10 @@ class Agents:
             if not isinstance(target, RealtimeAgent):
                 raise TypeError(f"on_invoke_handoff of {handoff.tool_name} must return a RealtimeAgent, got {target!r}")
             new = await self._settings_of(target)
-            while self._carrier.core.is_live(call.response_id):
-                await self._carrier.wait_for_change()
+            while self._driver.core.is_live(call.response_id):
+                await self._driver.wait_for_change()
             if handoff.when == "heard":
-                await self._carrier.wait_for_farewell()
+                await self._driver.wait_for_farewell()
             async with self._turn:
                 # With a stored prompt alone there are no instructions that would have to stand before it.
                 said = "\n\n".join(text for text in (new.instructions, handoff.opening) if text)
@@ -178,13 +178,13 @@ class Agents:
                 call_id=call.call_id,
             )
             failure.__cause__ = trouble
-            self._carrier.emit(RealtimeError(error=failure, info=self._info))
-        self._carrier.command(SendToolOutput(call.call_id, serialise_output(text)))
+            self._driver.emit(RealtimeError(error=failure, info=self._info))
+        self._driver.command(SendToolOutput(call.call_id, serialise_output(text)))
 
     def _context(self, call: FunctionCall) -> ToolContext[Any]:
         return ToolContext(
             context=self._info.context.context,
-            usage=self._carrier.core.usage,
+            usage=self._driver.core.usage,
             tool_name=call.name,
             tool_call_id=call.call_id,
             tool_arguments=call.arguments,
@@ -202,10 +202,10 @@ class Agents:
 
     async def _switch(self, new: AgentSettings, switch: AgentSwitch) -> None:
         """Put `new` in charge; under the lock. Raises `SettingsRefused`, and then nothing has changed."""
-        core = self._carrier.core
+        core = self._driver.core
         if names_voice(new):
             while core.voice_lock == "unsure":
-                await self._carrier.wait_for_change()
+                await self._driver.wait_for_change()
                 self._lifetime.check_open()
         try:
             await self._propose(new, switch, voice_open=core.voice_lock == "open")
@@ -220,10 +220,10 @@ class Agents:
         plan = self._plan(new, voice_open=voice_open)
         self._next = (new, plan)
         proposed = attrs.evolve(switch, withheld=plan.withheld)
-        await self._ask(lambda ticket: SwitchAgent(proposed, plan.session, ticket))
+        await self._ask(lambda reply_id: SwitchAgent(proposed, plan.session, reply_id))
 
     def _plan(self, new: AgentSettings, *, voice_open: bool) -> SwitchPlan:
-        core = self._carrier.core
+        core = self._driver.core
         return plan_switch(
             self.current,
             new,
@@ -235,10 +235,10 @@ class Agents:
 
     async def _ask(self, command: Callable[[str], Command], then: Callable[[], None] | None = None) -> Any:
         self._lifetime.check_open()
-        ticket = self._asked = self._carrier.tickets.open(then)
-        self._carrier.command(command(ticket.id))
+        reply = self._asked = self._driver.replies.open(then)
+        self._driver.command(command(reply.id))
         try:
-            return await ticket.wait()
+            return await reply.wait()
         except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
             raise self._lifetime.own(error) from None
 

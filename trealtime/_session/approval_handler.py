@@ -12,13 +12,13 @@ from functools import partial
 import attrs
 import trio
 
-from trealtime.tools.callables import call_anywhere
 from trealtime._core.commands import DecideApproval
 from trealtime._core.effects import ApprovalRequest
-from trealtime.events import EventInfo, RealtimeError
-from trealtime.errors import ToolFailed
-from trealtime._session.driver import Carrier
+from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
+from trealtime.errors import ToolFailed
+from trealtime.events import EventInfo, RealtimeError
+from trealtime.tools.callables import call_anywhere
 
 __all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalWorkers", "Approve", "Reject"]
 
@@ -55,9 +55,9 @@ class ApprovalWorkers:
     """Asks the handler about the calls of one session; a synchronous one runs in at most `threads` threads."""
 
     def __init__(
-        self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, handler: ApprovalHandler | None, *, threads: int
+        self, driver: Driver, lifetime: Lifetime, info: EventInfo, handler: ApprovalHandler | None, *, threads: int
     ) -> None:
-        self._carrier = carrier
+        self._driver = driver
         self._lifetime = lifetime
         self._info = info
         self._handler = handler
@@ -85,7 +85,7 @@ class ApprovalWorkers:
             except Exception as error:  # noqa: BLE001  (whatever it is, it is no yes)
                 decision = Reject()
                 self._report(request, error)
-            self._carrier.command(
+            self._driver.command(
                 DecideApproval(
                     call_id=request.call_id,
                     approve=isinstance(decision, Approve),
@@ -107,4 +107,4 @@ class ApprovalWorkers:
             call_id=request.call_id,
         )
         failure.__cause__ = error
-        self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        self._driver.emit(RealtimeError(error=failure, info=self._info))

@@ -9,9 +9,9 @@ import attrs
 import trio
 
 from trealtime._core.commands import Command
-from trealtime._session.driver import Carrier
+from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.pending_reply import Ticket
+from trealtime._session.pending_reply import PendingReply
 
 __all__ = ["Asking"]
 
@@ -20,23 +20,23 @@ __all__ = ["Asking"]
 class Asking:
     """Every method raises what `Lifetime.check_open` raises."""
 
-    _carrier: Carrier
+    _driver: Driver
     _lifetime: Lifetime
 
     async def now(self, command: Command) -> None:
         """Give a command before anything else can happen, whatever is queued; then one checkpoint."""
         self._lifetime.check_open()
-        self._carrier.command(command)
+        self._driver.command(command)
         await trio.lowlevel.checkpoint()
 
     async def room(self, *, audio: bool = False) -> None:
-        """Wait for room in the outbox; on return nothing else runs until the caller waits again."""
+        """Wait for room in the send_queue; on return nothing else runs until the caller waits again."""
         # Whoever cancelled the caller may have ended the session by the same stroke: then it is cancelled, not in
         # error.
         await trio.lowlevel.checkpoint_if_cancelled()
         self._lifetime.check_open()
         try:
-            await self._carrier.outbox.wait_for_room(audio=audio)
+            await self._driver.send_queue.wait_for_room(audio=audio)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             pass  # the session is ending: what to raise is the lifetime's to say
         self._lifetime.check_open()
@@ -44,18 +44,18 @@ class Asking:
     async def send(self, command: Command) -> None:
         """Give a command when there is room for what it sends."""
         await self.room()
-        self._carrier.command(command)
+        self._driver.command(command)
 
     async def request(self, command: Callable[[str], Command]) -> Any:
-        """Give a command that the server answers, made with the id of its ticket, and wait for the answer."""
+        """Give a command that the server answers, made with the id of its reply, and wait for the answer."""
         await self.room()
-        ticket = self._carrier.tickets.open()
-        self._carrier.command(command(ticket.id))
-        return await self.answer(ticket)
+        reply = self._driver.replies.open()
+        self._driver.command(command(reply.id))
+        return await self.answer(reply)
 
-    async def answer(self, ticket: Ticket) -> Any:
-        """What the ticket was settled with. Raises its error."""
+    async def answer(self, reply: PendingReply) -> Any:
+        """What the reply was settled with. Raises its error."""
         try:
-            return await ticket.wait()
+            return await reply.wait()
         except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
             raise self._lifetime.own(error) from None

@@ -19,14 +19,14 @@ import attrs
 import trio
 
 from trealtime._core.commands import ReportDtmf
-from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import EndpointFailed, SlowConsumer
 from trealtime._session.attachment import Attachment
-from trealtime._session.driver import Carrier
+from trealtime._session.driver import Driver
 from trealtime._session.endpoint_input import EndpointInput
 from trealtime._session.endpoint_output import EndpointOutput
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.subscription import Feed
+from trealtime._session.subscription import Subscription
+from trealtime.endpoints.endpoint import Endpoint
+from trealtime.errors import EndpointFailed, SlowConsumer
 
 __all__ = ["Attaching"]
 
@@ -48,17 +48,17 @@ class _Link:
         """`EndpointLink.dtmf`."""
         if len(digit) != 1 or digit not in DTMF_KEYS:
             raise ValueError(f"digit must be one of {DTMF_KEYS}, got {digit!r}")
-        self._attaching.carrier.command(ReportDtmf(digit))
+        self._attaching.driver.command(ReportDtmf(digit))
 
 
 @attrs.define(eq=False)
 class Attaching:
     """Carries one attachment from entry to exit. `on_open` may refuse the endpoint once its formats are known."""
 
-    carrier: Carrier
+    driver: Driver
     _lifetime: Lifetime
     endpoint: Endpoint
-    _new_feed: Callable[[], Feed]
+    _new_subscription: Callable[[], Subscription]
     _on_open: Callable[[Attaching], None]
     _coalesce_s: float
     _close_timeout_s: float
@@ -164,9 +164,11 @@ class Attaching:
         self._on_open(self)
         endpoint = self.endpoint
         if endpoint.input_format is not None:
-            self.input = EndpointInput(self.carrier, endpoint, endpoint.input_format, coalesce_s=self._coalesce_s)
+            self.input = EndpointInput(self.driver, endpoint, endpoint.input_format, coalesce_s=self._coalesce_s)
         if endpoint.output_format is not None:
-            self.output = EndpointOutput(self.carrier, endpoint, endpoint.output_format, self._new_feed(), self._fail)
+            self.output = EndpointOutput(
+                self.driver, endpoint, endpoint.output_format, self._new_subscription(), self._fail
+            )
         self.attachment = Attachment(endpoint, input=self.input, output=self.output, ended=self._ended)
         self._opened.set()
 

@@ -7,11 +7,11 @@ from typing import Literal
 import attrs
 import trio
 
-from trealtime.audio.formats import AudioFormat
 from trealtime._core.playback import PlaybackChange
-from trealtime.endpoints.endpoint import Endpoint
 from trealtime._session.endpoint_input import EndpointInput
 from trealtime._session.endpoint_output import EndpointOutput
+from trealtime.audio.formats import AudioFormat
+from trealtime.endpoints.endpoint import Endpoint
 
 __all__ = ["Attachment", "AttachmentStatistics"]
 
@@ -31,7 +31,7 @@ class AttachmentStatistics:
     bytes_played: int
     """Of the agent's audio, given to the endpoint."""
     input_dropped_s: float
-    """The user's audio for which there was no room in the outbox."""
+    """The user's audio for which there was no room in the send_queue."""
     queue_s: float
     """The agent's audio that the endpoint has and that is still to be heard."""
     underruns: int

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 from trealtime._core.barge_in import BargeInPolicy
 from trealtime._core.commands import UseBargeIn
-from trealtime.endpoints.endpoint import Endpoint
 from trealtime._session.attaching import Attaching
 from trealtime._session.attachment import Attachment, AttachmentStatistics
-from trealtime._session.driver import Carrier
+from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.subscription import Feed
+from trealtime._session.subscription import Subscription
+from trealtime.endpoints.endpoint import Endpoint
 
 __all__ = ["Attachments"]
 
@@ -22,16 +22,16 @@ class Attachments:
 
     def __init__(
         self,
-        carrier: Carrier,
+        driver: Driver,
         lifetime: Lifetime,
-        new_feed: Callable[[], Feed],
+        new_subscription: Callable[[], Subscription],
         *,
         close_timeout_s: float,
         tracked: bool,
     ) -> None:
-        self._carrier = carrier
+        self._driver = driver
         self._lifetime = lifetime
-        self._new_feed = new_feed
+        self._new_subscription = new_subscription
         self._close_timeout_s = close_timeout_s
         self._tracked = tracked
         self._open: list[Attaching] = []
@@ -49,10 +49,10 @@ class Attachments:
         if any(each.endpoint is endpoint and each.active for each in self._open):
             raise RuntimeError(f"this {type(endpoint).__name__} is attached already")
         attaching = Attaching(
-            self._carrier,
+            self._driver,
             self._lifetime,
             endpoint,
-            self._new_feed,
+            self._new_subscription,
             self._admit,
             coalesce_ms / 1000,
             self._close_timeout_s,
@@ -72,13 +72,13 @@ class Attachments:
             yield
             return
         self._policies.append(policy)
-        self._carrier.command(UseBargeIn(policy))
+        self._driver.command(UseBargeIn(policy))
         try:
             yield
         finally:
             self._policies.remove(policy)
             if self._lifetime.state == "open":
-                self._carrier.command(UseBargeIn(self.barge_in))
+                self._driver.command(UseBargeIn(self.barge_in))
 
     @property
     def barge_in(self) -> BargeInPolicy | None:

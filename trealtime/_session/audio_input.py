@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, Protocol, runtime_checkable
 
+from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import AudioFormatError
-from trealtime._session.send_queue import MicrophoneAudio
 
 __all__ = ["AudioData", "SampleArray", "audio_bytes", "microphone_pieces"]
 

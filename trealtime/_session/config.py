@@ -11,19 +11,19 @@ from typing import Any, Literal
 
 import attrs
 
-from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
-from trealtime.agents.hooks import RealtimeRunHooks
-from trealtime.tools.invocation import ToolErrorFormatter
-from trealtime.tools.function_tool import AfterTool
 from trealtime._core.barge_in import BargeInPolicy
 from trealtime._core.limits import SessionLimits
 from trealtime._core.prices import ModelPrices, find_prices
+from trealtime._session.approval_handler import ApprovalHandler
+from trealtime._session.playback_tracker import RealtimePlaybackTracker
+from trealtime._session.subscription import Overflow
+from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+from trealtime.agents.hooks import RealtimeRunHooks
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, setting, structure
-from trealtime._session.approval_handler import ApprovalHandler
-from trealtime._session.subscription import Overflow
-from trealtime._session.playback_tracker import RealtimePlaybackTracker
+from trealtime.tools.function_tool import AfterTool
+from trealtime.tools.invocation import ToolErrorFormatter
 from trealtime.transport.credentials import ApiKey
 
 __all__ = [
@@ -134,24 +134,24 @@ class RealtimeRunConfig:
     raw_events: bool = setting(default=True)
     """Whether ``raw_model_event`` is emitted; off saves its cost when nobody looks at it."""
 
-    feed_buffer_s: float = setting(default=600.0, at_least=0)
-    """Audio that a feed holds for its consumer. Models speak faster than real time; 600 s are about three of the
+    subscription_buffer_s: float = setting(default=600.0, at_least=0)
+    """Audio that a subscription holds for its consumer. Models speak faster than real time; 600 s are about three of the
     longest answers that one response can have, and 28.8 MB of PCM16."""
 
-    feed_buffer_events: int = setting(default=10_000, at_least=1)
-    """Events other than audio that a feed holds."""
+    subscription_buffer_events: int = setting(default=10_000, at_least=1)
+    """Events other than audio that a subscription holds."""
 
-    feed_overflow: Overflow = setting(default="fail")
+    subscription_overflow: Overflow = setting(default="fail")
     """What happens past these bounds: `SlowConsumer` at the consumer, or the oldest audio is dropped."""
 
     unread_buffer_s: float = setting(default=60.0, at_least=0)
-    """Audio that the session's own feed keeps while nobody iterates the session: enough to begin late and lose
+    """Audio that the session's own subscription keeps while nobody iterates the session: enough to begin late and lose
     nothing, and 2.9 MB for a program that never does."""
 
     input_buffer_s: float = setting(default=2.0, at_least=0)
     """Microphone audio that may wait to be sent before `send_audio` waits."""
 
-    outbox_events: int = setting(default=256, at_least=1)
+    send_queue_events: int = setting(default=256, at_least=1)
     """Other events that may wait to be sent before calls wait."""
 
     ready_timeout_s: float = setting(default=10.0, at_least=0)

@@ -1,4 +1,4 @@
-"""The carrier: brings events and commands to the core, and its effects to where they belong.
+"""The driver: brings events and commands to the core, and its effects to where they belong.
 
 It decides nothing, and nothing in it waits: between the question to the core and the last of its effects no other task
 runs, so state, purge and queue change together without a lock.
@@ -12,19 +12,19 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
-from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime._core.commands import Command, Shed
 from trealtime._core.conversation import Conversation
 from trealtime._core.effects import ApprovalRequest, Effects, FunctionCall, GuardrailCheck
-from trealtime.events import LimitUse, RealtimeAudio, RealtimeSessionEvent
 from trealtime._core.handoffs import AgentSwitch
 from trealtime._core.playback import PlaybackChange
+from trealtime._session.pending_reply import PendingReplies
+from trealtime._session.send_queue import SendQueue
+from trealtime._session.subscription import Subscription
+from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.events import LimitUse, RealtimeAudio, RealtimeSessionEvent
 from trealtime.protocol.codec import decode_server_event
-from trealtime._session.subscription import Feed
-from trealtime._session.send_queue import Outbox
-from trealtime._session.pending_reply import Tickets
 
-__all__ = ["Carrier"]
+__all__ = ["Driver"]
 
 
 def _no_call(call: FunctionCall) -> None:
@@ -36,15 +36,15 @@ def _no_check(check: GuardrailCheck) -> None:
 
 
 @attrs.define(eq=False)
-class Carrier:
+class Driver:
     """One conversation with everything that its effects touch. All tasks of a session share it."""
 
     core: Conversation
-    outbox: Outbox
-    tickets: Tickets
-    feeds: list[Feed] = attrs.field(factory=list, init=False)
-    followers: dict[str, Feed] = attrs.field(factory=dict, init=False)
-    """Feeds that follow the response of one ticket."""
+    send_queue: SendQueue
+    replies: PendingReplies
+    subscriptions: list[Subscription] = attrs.field(factory=list, init=False)
+    followers: dict[str, Subscription] = attrs.field(factory=dict, init=False)
+    """Subscriptions that follow the response of one reply."""
 
     on_call: Callable[[FunctionCall], None] = attrs.field(default=_no_call, init=False)
     on_switched: Callable[[AgentSwitch], None] = attrs.field(default=lambda _: None, init=False)
@@ -90,15 +90,15 @@ class Carrier:
         if effects.purge:
             self.on_purge(effects.purge)
         for response_id in effects.purge:
-            for feed in self.feeds:
-                feed.purge(response_id)
+            for subscription in self.subscriptions:
+                subscription.purge(response_id)
         if effects.playback is not None:
             self.on_playback(effects.playback)
         if effects.playback_reset:
             self.on_playback_reset()
-        # A response's first event comes with the news whose response it is: tell its feed before it is filtered out.
-        for ticket, response_id in effects.started:
-            follower = self.followers.get(ticket)
+        # A response's first event comes with the news whose response it is: tell its subscription before it is filtered out.
+        for reply, response_id in effects.started:
+            follower = self.followers.get(reply)
             if follower is not None and follower.responses is not None:
                 follower.responses.append(response_id)
         for switch in effects.switched:
@@ -106,12 +106,12 @@ class Carrier:
         for event in effects.emit:
             self.emit(event)
         for outgoing in effects.send:
-            self.outbox.put(outgoing.event, urgent=outgoing.urgent)
+            self.send_queue.put(outgoing.event, urgent=outgoing.urgent)
         for answer in effects.settled:
-            follower = self.followers.pop(answer.ticket, None)
+            follower = self.followers.pop(answer.reply_id, None)
             if follower is not None:
                 follower.end()
-            self.tickets.settle(answer)
+            self.replies.settle(answer)
         for call in effects.calls:
             self.on_call(call)
         for call_id in effects.cancel_calls:
@@ -135,18 +135,18 @@ class Carrier:
         """Queue an event for all who listen."""
         if event.type == "error" and getattr(event.error, "code", None) == "session_expired":
             self.expired = True
-        for feed in self.feeds:
-            feed.put(event)
+        for subscription in self.subscriptions:
+            subscription.put(event)
         if self.on_emit is not None:
             self.on_emit(event)
 
-    def drop_feed(self, feed: Feed) -> None:
-        """A consumer has closed its feed."""
-        if feed in self.feeds:
-            self.feeds.remove(feed)
-        for ticket, follower in list(self.followers.items()):
-            if follower is feed:
-                del self.followers[ticket]
+    def drop_subscription(self, subscription: Subscription) -> None:
+        """A consumer has closed its subscription."""
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+        for reply, follower in list(self.followers.items()):
+            if follower is subscription:
+                del self.followers[reply]
 
     # ---- playback ------------------------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Carrier:
             self._changed.unpark_all()
 
     def shed(self, event: RealtimeAudio) -> None:
-        """A consumer's feed has dropped this audio: nobody will hear it."""
+        """A consumer's subscription has dropped this audio: nobody will hear it."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
         self.command(Shed(chunk.item_id, chunk.content_index, end_ms))
@@ -199,10 +199,10 @@ class Carrier:
                 self._alarm.deadline = at
 
     def _follow_formats(self) -> None:
-        self.outbox.audio_format = self.core.input_format
+        self.send_queue.audio_format = self.core.input_format
         output_format = self.core.output_format
         if output_format is not self._output_format:
             self._output_format = output_format
             self.on_output_format(output_format)
-            for feed in self.feeds:
-                feed.use_format(output_format)
+            for subscription in self.subscriptions:
+                subscription.use_format(output_format)

@@ -1,6 +1,6 @@
-"""What the user says, from an endpoint to the outbox: receive, convert, coalesce, queue for the writer.
+"""What the user says, from an endpoint to the send_queue: receive, convert, coalesce, queue for the writer.
 
-A live source cannot wait: audio that finds the outbox full is dropped and counted. Other sources wait for room.
+A live source cannot wait: audio that finds the send_queue full is dropped and counted. Other sources wait for room.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from contextlib import suppress
 
 import trio
 
+from trealtime._session.driver import Driver
+from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.coalescing import Coalescer
 from trealtime.endpoints.converting import StreamConverter, silence
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime._session.driver import Carrier
-from trealtime._session.send_queue import MicrophoneAudio
 
 __all__ = ["EndpointInput"]
 
@@ -22,15 +22,15 @@ __all__ = ["EndpointInput"]
 class EndpointInput:
     """The pump of an endpoint that speaks, in `audio_format`."""
 
-    def __init__(self, carrier: Carrier, endpoint: Endpoint, audio_format: AudioFormat, *, coalesce_s: float) -> None:
+    def __init__(self, driver: Driver, endpoint: Endpoint, audio_format: AudioFormat, *, coalesce_s: float) -> None:
         self.audio_format = audio_format
         self.muted = False
         self.bytes_received = 0
         self.dropped_s = 0.0
-        self._carrier = carrier
+        self._driver = driver
         self._endpoint = endpoint
         self._coalescer = Coalescer(coalesce_s)
-        self._converter = StreamConverter(audio_format, carrier.core.input_format)
+        self._converter = StreamConverter(audio_format, driver.core.input_format)
 
     async def run(self) -> None:
         """Pump until the far side has left, and send the rest."""
@@ -52,7 +52,7 @@ class EndpointInput:
         return self._coalescer.release(trio.current_time())
 
     async def _send(self, audio: bytes) -> None:
-        target = self._carrier.core.input_format
+        target = self._driver.core.input_format
         if self._converter.target != target:  # the server has acknowledged another one
             self._converter = StreamConverter(self.audio_format, target)
         await self._queue(self._converter.convert(audio))
@@ -60,12 +60,12 @@ class EndpointInput:
     async def _queue(self, audio: bytes) -> None:
         if not audio:
             return
-        outbox = self._carrier.outbox
+        send_queue = self._driver.send_queue
         if not self._endpoint.live:
             with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # the session is ending
-                await outbox.wait_for_room(audio=True)
-        if outbox.has_room(audio=True):
-            outbox.put(MicrophoneAudio(audio))
+                await send_queue.wait_for_room(audio=True)
+        if send_queue.has_room(audio=True):
+            send_queue.put(MicrophoneAudio(audio))
         else:
-            outbox.refuse_audio()
-            self.dropped_s += outbox.audio_format.duration_ms(len(audio)) / 1000
+            send_queue.refuse_audio()
+            self.dropped_s += send_queue.audio_format.duration_ms(len(audio)) / 1000

@@ -1,13 +1,13 @@
-"""What the agent says, from a feed to an endpoint: convert, cut into pieces, play, keep the books of what was heard.
+"""What the agent says, from a subscription to an endpoint: convert, cut into pieces, play, keep the books of what was heard.
 
 Theory of operation
-1. Pieces wait here until the endpoint takes them; what it has taken is in the `Playout` until it is heard.
+1. Pieces wait here until the endpoint takes them; what it has taken is in the `PlaybackMap` until it is heard.
 2. `purge` is called by the session in the step that interrupts, before anything else: it drops the responses' audio
    here and has the endpoint flush. A `play` that waits is cancelled; one that was already past its wait is flushed away
    as soon as it returns.
 3. A flush throws away more than was asked for, where another response's audio was queued as well, or where playback is
    only held. That goes back to the pieces that wait, from where it was heard.
-4. What was heard is the endpoint's to say; `Playout` makes item positions of it, and the core's ledger believes them.
+4. What was heard is the endpoint's to say; `PlaybackMap` makes item positions of it, and the core's ledger believes them.
 5. Two may hold or duck, the app and a barge-in policy, and neither undoes what the other has asked for: playback is
    held while one of them holds it, and as soft as the softer one wants it.
 """
@@ -23,21 +23,21 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from trealtime.audio.formats import AudioFormat
 from trealtime._core.commands import Interrupt, ReportHeard, UseReports
-from trealtime.events import RealtimeSessionEvent
 from trealtime._core.playback import PlaybackChange
+from trealtime._session.driver import Driver
+from trealtime._session.subscription import Subscription
+from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.endpoints.gain import Gain
 from trealtime.endpoints.part_stream import PartStream
-from trealtime.endpoints.playback_map import Piece, Place, Playout
-from trealtime._session.driver import Carrier
-from trealtime._session.subscription import Feed
+from trealtime.endpoints.playback_map import Piece, Place, PlaybackMap
+from trealtime.events import RealtimeSessionEvent
 
 __all__ = ["EVENTS", "EndpointOutput"]
 
 EVENTS: Final = frozenset({"audio", "audio_end", "agent_end"})
-"""What the feed of an endpoint is made of."""
+"""What the subscription of an endpoint is made of."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,24 +53,24 @@ class EndpointOutput:
 
     def __init__(
         self,
-        carrier: Carrier,
+        driver: Driver,
         endpoint: Endpoint,
         audio_format: AudioFormat,
-        feed: Feed,
+        subscription: Subscription,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self.audio_format = audio_format
         self.bytes_played = 0
         self.underruns = 0
-        self._carrier = carrier
+        self._driver = driver
         self._endpoint = endpoint
-        self._feed = feed
+        self._subscription = subscription
         self._on_failure = on_failure
         self._open = True
         self._formats: dict[str, AudioFormat] = {}
         self._part: PartStream | None = None
         self._waiting: deque[Piece] = deque()
-        self._playout = Playout(audio_format)
+        self._playout = PlaybackMap(audio_format)
         self._flushes = 0
         self._gain = Gain()
         self._asked: dict[Literal["app", "policy"], PlaybackChange] = {}
@@ -79,9 +79,9 @@ class EndpointOutput:
         self._resumed = trio.Event()
         self._listening = trio.CancelScope()
         self._playing = trio.CancelScope()
-        feed.on_put, feed.on_overflow = self._note_format, self._give_up
-        carrier.on_purge, carrier.on_playback = self.purge, partial(self.change_playback, by="policy")
-        carrier.command(UseReports(reporting=True))
+        subscription.on_put, subscription.on_overflow = self._note_format, self._give_up
+        driver.on_purge, driver.on_playback = self.purge, partial(self.change_playback, by="policy")
+        driver.command(UseReports(reporting=True))
 
     @property
     def queue_s(self) -> float:
@@ -106,7 +106,7 @@ class EndpointOutput:
                 return self._waiting.popleft()
             else:
                 with trio.CancelScope() as self._listening:
-                    self._take(await self._feed.receive())
+                    self._take(await self._subscription.receive())
 
     async def _play(self, piece: Piece) -> None:
         position_ms = self._playout.give(piece)
@@ -133,7 +133,7 @@ class EndpointOutput:
             )
 
     def _take(self, event: RealtimeSessionEvent) -> None:
-        """Make pieces of an event of the feed."""
+        """Make pieces of an event of the subscription."""
         part = self._part
         if event.type == "audio":
             chunk, source = event.audio, self._formats[event.response_id]
@@ -155,7 +155,7 @@ class EndpointOutput:
     def _note_format(self, event: RealtimeSessionEvent) -> None:
         """A response keeps the format that was acknowledged when it began to speak."""
         if event.type == "audio":
-            self._formats.setdefault(event.response_id, self._carrier.core.output_format)
+            self._formats.setdefault(event.response_id, self._driver.core.output_format)
 
     def _finish_part(self) -> None:
         if self._part is not None:
@@ -163,7 +163,7 @@ class EndpointOutput:
             self._part = None
 
     def _give_up(self) -> None:
-        """The endpoint has taken nothing for too long: leave it, and learn from the feed what there is to raise."""
+        """The endpoint has taken nothing for too long: leave it, and learn from the subscription what there is to raise."""
         self._waiting.clear()
         self._playing.cancel()
 
@@ -197,15 +197,17 @@ class EndpointOutput:
         """Play nothing more. `interrupt`: what was not heard is interrupted, as the server is told. Idempotent."""
         if not self._open:
             return
-        unheard = {piece.response_id for piece in self._waiting} | self._feed.speaking | self._playout.response_ids
+        unheard = (
+            {piece.response_id for piece in self._waiting} | self._subscription.speaking | self._playout.response_ids
+        )
         if interrupt:
             for response_id in unheard:
-                self._carrier.command(Interrupt("app", response_id=response_id))
+                self._driver.command(Interrupt("app", response_id=response_id))
         self._flush(drop=unheard)
         self._open = False
-        self._feed.close()
-        self._carrier.on_purge, self._carrier.on_playback = lambda _: None, lambda _: None
-        self._carrier.command(UseReports(reporting=False))
+        self._subscription.close()
+        self._driver.on_purge, self._driver.on_playback = lambda _: None, lambda _: None
+        self._driver.command(UseReports(reporting=False))
 
     def _flush(self, *, drop: Collection[str] = ()) -> None:
         """Have the endpoint throw away what it has; what is not of `drop` will be given again."""
@@ -239,4 +241,4 @@ class EndpointOutput:
         self._report(place)
 
     def _report(self, place: Place) -> None:
-        self._carrier.command(ReportHeard(place.item_id, place.content_index, place.heard_ms, place.given_ms))
+        self._driver.command(ReportHeard(place.item_id, place.content_index, place.heard_ms, place.given_ms))

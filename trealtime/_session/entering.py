@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 import trio
 
 from trealtime._core.commands import OpenSession, UseTools
-from trealtime.errors import ConnectFailed
 from trealtime._session import config
 from trealtime._session.guardrail_runner import check_transcription
 from trealtime._session.opening import connection_target, default_model_name, opening
 from trealtime._session.parts import SessionParts
 from trealtime._session.sendable import check_sendable
+from trealtime.errors import ConnectFailed
 
 __all__ = ["entered"]
 
@@ -27,8 +27,8 @@ async def entered(parts: SessionParts) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _connected(parts: SessionParts) -> AsyncIterator[None]:
-    run, carrier = parts.run, parts.carrier
-    agent = carrier.core.agent
+    run, driver = parts.run, parts.driver
+    agent = driver.core.agent
     begin = await opening(
         agent,
         parts.context,
@@ -40,14 +40,14 @@ async def _connected(parts: SessionParts) -> AsyncIterator[None]:
     check_sendable(begin.payload, "settings")
     check_transcription(parts.guardrails, run.barge_in, begin.own.settings)
     parts.agents.begin(begin.own, begin.payload)
-    carrier.command(UseTools(begin.own.offer.callable, begin.own.offer.handoff_names))
-    ticket = carrier.tickets.open()
+    driver.command(UseTools(begin.own.offer.callable, begin.own.offer.handoff_names))
+    reply = driver.replies.open()
 
     async def become_ready() -> None:
         with trio.move_on_after(run.ready_timeout_s) as waiting:
-            await parts.asking.answer(ticket)
-            config.check_priced(run, carrier.core.model)
-            parts.hooks.opened(carrier.core.agent)
+            await parts.asking.answer(reply)
+            config.check_priced(run, driver.core.model)
+            parts.hooks.opened(driver.core.agent)
             parts.lifetime.start_tool(parts.hooks.run)
             parts.servers.opened()
         if waiting.cancelled_caught:
@@ -56,5 +56,5 @@ async def _connected(parts: SessionParts) -> AsyncIterator[None]:
             )
 
     connection = parts.model.connect(connection_target(parts.config, begin.own.settings))
-    async with parts.lifetime.run(connection, OpenSession(begin.payload, ticket.id), become_ready):
+    async with parts.lifetime.run(connection, OpenSession(begin.payload, reply.id), become_ready):
         yield

@@ -13,8 +13,14 @@ from typing import Any, Final
 
 import trio
 
+from trealtime._core.barge_in import BargeIn, BargeInPolicy
+from trealtime._core.commands import ReportCheck
+from trealtime._core.effects import GuardrailCheck
+from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
+from trealtime._session.driver import Driver
+from trealtime._session.lifetime import Lifetime
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
 from trealtime.agents.guardrails import (
     GuardrailFunctionOutput,
     InputGuardrail,
@@ -22,17 +28,11 @@ from trealtime.agents.guardrails import (
     OutputGuardrail,
     OutputGuardrailResult,
 )
-from trealtime._core.barge_in import BargeIn, BargeInPolicy
-from trealtime._core.guardrail_state import GuardrailPolicy
-from trealtime._core.commands import ReportCheck
-from trealtime._core.effects import GuardrailCheck
-from trealtime.events import EventInfo, RealtimeError
 from trealtime.errors import GuardrailFailed, SettingsError, SettingsProblem
+from trealtime.events import EventInfo, RealtimeError
 from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
 from trealtime.protocol.validation import NOT_SET
-from trealtime._session.driver import Carrier
-from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
-from trealtime._session.lifetime import Lifetime
+from trealtime.tools.context import RunContext
 
 __all__ = ["GuardrailWorkers", "check_transcribed", "check_transcription", "guardrail_policy"]
 
@@ -45,8 +45,8 @@ Result = OutputGuardrailResult | InputGuardrailResult
 class GuardrailWorkers:
     """Runs the checks of one session."""
 
-    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, settings: GuardrailsSettings) -> None:
-        self._carrier = carrier
+    def __init__(self, driver: Driver, lifetime: Lifetime, info: EventInfo, settings: GuardrailsSettings) -> None:
+        self._driver = driver
         self._lifetime = lifetime
         self._info = info
         self._timeout_s = settings.timeout_s
@@ -71,7 +71,7 @@ class GuardrailWorkers:
         failures: list[Result | None] = [None] * len(check.guardrails)
 
         async def judge(index: int, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]) -> None:
-            context = RunContext(self._info.context.context, self._carrier.core.usage)
+            context = RunContext(self._info.context.context, self._driver.core.usage)
             try:
                 with trio.fail_after(self._timeout_s):
                     results[index] = await guardrail.run(context, check.agent, check.text, thread_limiter=self._threads)
@@ -87,7 +87,7 @@ class GuardrailWorkers:
         def report(*, overdue: bool) -> None:
             tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
             failed = tuple(each for each in failures if each is not None)
-            self._carrier.command(ReportCheck(check.serial, tripped, failed=failed, overdue=overdue))
+            self._driver.command(ReportCheck(check.serial, tripped, failed=failed, overdue=overdue))
 
         async def watch() -> None:
             await trio.sleep(self._timeout_s + _GRACE_S)
@@ -123,7 +123,7 @@ class GuardrailWorkers:
         name = guardrail.get_name()
         failure = GuardrailFailed(f"guardrail {name} {what}", guardrail_name=name)
         failure.__cause__ = cause
-        self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        self._driver.emit(RealtimeError(error=failure, info=self._info))
         verdict = GuardrailFunctionOutput(failure, tripwire_triggered=True)
         if isinstance(guardrail, InputGuardrail):
             return InputGuardrailResult(guardrail=guardrail, user_input=check.text, agent=check.agent, output=verdict)

@@ -21,11 +21,11 @@ from typing import Any, Final
 import attrs
 import trio
 
+from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
-from trealtime.events import EventInfo, RealtimeSessionEvent
-from trealtime._core.handoffs import AgentSwitch
 from trealtime.errors import SlowConsumer
+from trealtime.events import EventInfo, RealtimeSessionEvent
 
 __all__ = ["HookCalls"]
 

@@ -7,11 +7,11 @@ Theory of operation
 2. The service tasks never raise into the nursery. A guard keeps the first failure; the body's own exception is kept
    aside as well; both are raised after the nursery has closed, one of them, bare. So nothing of ours is ever in a
    group.
-3. A lost connection ends the feeds and is raised once: by whoever comes first, a consumer at the end of its feed, a
+3. A lost connection ends the subscriptions and is raised once: by whoever comes first, a consumer at the end of its subscription, a
    call that needs the connection, or else the exit. Any other failure of a service task is a bug of ours or of a user's
    callable: it cancels the body and comes out of the exit.
 4. On the way out: new commands are refused, tools cancelled, the reader stopped, a running response cancelled, the
-   outbox written out, the close frame exchanged, the connection dropped, the feeds ended.
+   send_queue written out, the close frame exchanged, the connection dropped, the subscriptions ended.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import attrs
 import trio
 
 from trealtime._core.commands import CancelResponse, Command, Disconnect
-from trealtime.events import LimitUse
 from trealtime._core.limits import session_over
-from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
-from trealtime.protocol.codec import encode, encode_append
-from trealtime._session.driver import Carrier
-from trealtime._session.send_queue import MicrophoneAudio
+from trealtime._session.driver import Driver
 from trealtime._session.outcome import CloseOutcome
+from trealtime._session.send_queue import MicrophoneAudio
+from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
+from trealtime.events import LimitUse
+from trealtime.protocol.codec import encode, encode_append
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
 __all__ = ["Lifetime"]
@@ -46,7 +46,7 @@ _MARGIN_S = 1.0
 class Lifetime:
     """Carries one session from entry to exit."""
 
-    _carrier: Carrier
+    _driver: Driver
     _close_timeout_s: float
     state: State = attrs.field(default="new", init=False)
     outcome: CloseOutcome | None = attrs.field(default=None, init=False)
@@ -142,7 +142,7 @@ class Lifetime:
         """End the session when what the agent says has been heard, at the latest after `grace_s`."""
         self.limit = limit
         with trio.move_on_after(grace_s):
-            await self._carrier.wait_for_playback()
+            await self._driver.wait_for_playback()
         self.stop()
 
     async def wait_finished(self) -> None:
@@ -166,12 +166,12 @@ class Lifetime:
         if self.state == "new":
             raise SessionNotOpen("this session was never entered, there is nothing to close")
 
-    def end_of_feed(self) -> Exception | None:
-        """What a consumer gets that has come to the end of its feed: the loss, if it is the first, else nothing."""
+    def end_of_subscription(self) -> Exception | None:
+        """What a consumer gets that has come to the end of its subscription: the loss, if it is the first, else nothing."""
         return self._take_loss()
 
     def own(self, error: Exception) -> Exception:
-        """The exception to raise from a call whose ticket was settled with `error`.
+        """The exception to raise from a call whose reply was settled with `error`.
 
         Every call that a lost connection has left without an answer raises; each gets an exception of its own.
         """
@@ -202,11 +202,11 @@ class Lifetime:
         try:
             with self._services:
                 async with connection as self._wire, trio.open_nursery() as nursery:
-                    self._carrier.command(opening)
+                    self._driver.command(opening)
                     await nursery.start(self._host_tools)
                     nursery.start_soon(self._guard, self._write)
                     nursery.start_soon(self._guard, self._read)
-                    nursery.start_soon(self._guard, self._carrier.keep_deadlines)
+                    nursery.start_soon(self._guard, self._driver.keep_deadlines)
                     task_status.started()
                     opened = True
                     # Not before: a cancelled entry must be able to give up connecting. One that was cancelled in
@@ -256,16 +256,16 @@ class Lifetime:
         with self._reader:
             try:
                 while True:
-                    self._carrier.receive(await self._wire.receive())
+                    self._driver.receive(await self._wire.receive())
             except WireClosed as closed:
                 self._ended(closed)
 
     async def _write(self) -> None:
         assert self._wire is not None
-        outbox = self._carrier.outbox
+        send_queue = self._driver.send_queue
         try:
             while True:
-                message = await outbox.receive()
+                message = await send_queue.receive()
                 await self._wire.send(
                     encode_append(message.data) if isinstance(message, MicrophoneAudio) else encode(message)
                 )
@@ -273,7 +273,7 @@ class Lifetime:
             pass
         except WireClosed:
             # The reader learns the same, after the last message that came before the end, and says how it ended.
-            outbox.break_off()
+            send_queue.break_off()
         finally:
             self._written.set()
 
@@ -283,8 +283,8 @@ class Lifetime:
         """The connection has ended without our asking."""
         self.outcome = CloseOutcome.of(
             closed,
-            response_cut=self._carrier.core.response_active,
-            expired=self._carrier.expired,
+            response_cut=self._driver.core.response_active,
+            expired=self._driver.expired,
             limit=self.limit,
         )
         self._lost = self._unseen = self.state == "opening" or not self.outcome.clean
@@ -304,11 +304,11 @@ class Lifetime:
             self.on_tools_ended()
             self._reader.cancel()
             if self.outcome is None:
-                response_cut = self._carrier.core.response_active
+                response_cut = self._driver.core.response_active
                 if response_cut:
-                    self._carrier.command(CancelResponse())
+                    self._driver.command(CancelResponse())
                 self.outcome = CloseOutcome(closed_by="client", code=1000, response_cut=response_cut, limit=self.limit)
-            self._carrier.outbox.close()
+            self._driver.send_queue.close()
             await self._written.wait()
             await self._wire.aclose(1000)
         if closing.cancelled_caught and self.outcome is not None and self.outcome.closed_by == "client":
@@ -320,11 +320,11 @@ class Lifetime:
         if self._disconnected:
             return
         self._disconnected = True
-        self._carrier.outbox.break_off()
+        self._driver.send_queue.break_off()
         lost = self.outcome.as_error() if self.outcome is not None and self._lost else None
-        self._carrier.command(Disconnect(lost or self._closed_error()))
-        for feed in list(self._carrier.feeds):
-            feed.end()
+        self._driver.command(Disconnect(lost or self._closed_error()))
+        for subscription in list(self._driver.subscriptions):
+            subscription.end()
 
     def _closed_error(self) -> SessionClosed:
         outcome = self.outcome

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import trio
 
+from trealtime._session.subscription import Subscription
 from trealtime.events import RealtimeSessionEvent
-from trealtime._session.subscription import Feed
 
 __all__ = ["Listening", "SessionIterator"]
 
@@ -16,31 +16,31 @@ __all__ = ["Listening", "SessionIterator"]
 class SessionIterator(AsyncIterator[RealtimeSessionEvent]):
     """One ``async for event in session``."""
 
-    def __init__(self, feed: Feed, *, owns_feed: bool) -> None:
-        self._feed = feed
-        if owns_feed:
-            # The loop that this feed was made for has gone: nothing else can ever read it.
-            weakref.finalize(self, feed.close)
+    def __init__(self, subscription: Subscription, *, owns_subscription: bool) -> None:
+        self._subscription = subscription
+        if owns_subscription:
+            # The loop that this subscription was made for has gone: nothing else can ever read it.
+            weakref.finalize(self, subscription.close)
 
     async def __anext__(self) -> RealtimeSessionEvent:
         """The next event. If cancelled, no event is lost and iteration may go on."""
         try:
-            return await self._feed.receive()
+            return await self._subscription.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
             raise StopAsyncIteration from None
 
 
 class Listening:
-    """Gives each loop over a session its feed.
+    """Gives each loop over a session its subscription.
 
-    The first loop has the session's own feed, which holds everything since entry. Loops of the same task, one after
-    another or nested, share it. A loop that another task begins meanwhile gets a feed of its own, from then on, so that
+    The first loop has the session's own subscription, which holds everything since entry. Loops of the same task, one after
+    another or nested, share it. A loop that another task begins meanwhile gets a subscription of its own, from then on, so that
     the two do not steal from each other; once the first has ended, the next loop takes over where it left off.
     """
 
-    def __init__(self, own: Feed, new_feed: Callable[[], Feed]) -> None:
+    def __init__(self, own: Subscription, new_subscription: Callable[[], Subscription]) -> None:
         self._own = own
-        self._new_feed = new_feed
+        self._new_subscription = new_subscription
         self._holder: weakref.ref[SessionIterator] | None = None
         self._task: trio.lowlevel.Task | None = None
 
@@ -49,9 +49,9 @@ class Listening:
         task = trio.lowlevel.current_task()
         held = self._holder() if self._holder is not None else None
         if held is not None and self._task is not task:
-            return SessionIterator(self._new_feed(), owns_feed=True)
+            return SessionIterator(self._new_subscription(), owns_subscription=True)
         self._own.begin()
-        iterator = SessionIterator(self._own, owns_feed=False)
+        iterator = SessionIterator(self._own, owns_subscription=False)
         if held is None:
             self._holder, self._task = weakref.ref(iterator), task
         return iterator

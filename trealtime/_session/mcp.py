@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trealtime.tools.function_tool import FunctionTool
-from trealtime.events import EventInfo, RealtimeError
+from trealtime._session.driver import Driver
+from trealtime._session.lifetime import Lifetime
 from trealtime.errors import MCPServerFailed
+from trealtime.events import EventInfo, RealtimeError
 from trealtime.mcp.connections import Connections
 from trealtime.mcp.tools import function_tools
-from trealtime._session.driver import Carrier
-from trealtime._session.lifetime import Lifetime
+from trealtime.tools.function_tool import FunctionTool
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -35,7 +35,7 @@ __all__ = ["SessionMCPServers"]
 class SessionMCPServers:
     """Connects, and says which tools there are. `on_change` is awaited when a server has other tools than before."""
 
-    _carrier: Carrier
+    _driver: Driver
     _lifetime: Lifetime
     _info: EventInfo
     _connections: Connections
@@ -118,10 +118,10 @@ class SessionMCPServers:
             await self.on_change()
         except Exception as error:  # noqa: BLE001  (what was offered before stands)
             if self._opened:
-                self._carrier.emit(RealtimeError(error=error, info=self._info))
+                self._driver.emit(RealtimeError(error=error, info=self._info))
 
     def _report(self, failure: MCPServerFailed) -> None:
         if self._opened:
-            self._carrier.emit(RealtimeError(error=failure, info=self._info))
+            self._driver.emit(RealtimeError(error=failure, info=self._info))
         else:
             self._early.append(failure)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trealtime.protocol.user_input import UserInput
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.audio_input import AudioData
+from trealtime.protocol.user_input import UserInput
 
 if TYPE_CHECKING:
     from trealtime._session.session import RealtimeSession

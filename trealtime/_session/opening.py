@@ -7,14 +7,14 @@ from typing import Any
 
 import attrs
 
+from trealtime._session.agent_settings import AgentSettings, settings_of
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
-from trealtime.tools.function_tool import FunctionTool
 from trealtime.protocol.session_payload import initial_session_payload
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NOT_SET
-from trealtime._session.agent_settings import AgentSettings, settings_of
-from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import FunctionTool
 from trealtime.transport.models import (
     DEFAULT_MODEL_NAME,
     ConnectionTarget,

@@ -6,8 +6,8 @@ from typing import Literal
 
 import attrs
 
-from trealtime.events import LimitUse
 from trealtime.errors import ConnectionLost
+from trealtime.events import LimitUse
 from trealtime.transport.wire import WireClosed
 
 __all__ = ["CloseOutcome"]

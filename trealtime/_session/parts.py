@@ -1,6 +1,6 @@
 """What a session is made of, and who tells whom.
 
-The core decides; the carrier brings what it decided to the part whose work it is. Which part that is stands here, in
+The core decides; the driver brings what it decided to the part whose work it is. Which part that is stands here, in
 `SessionParts._connect`, and nowhere else.
 """
 
@@ -11,34 +11,34 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
-from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._core.conversation import Conversation
 from trealtime._core.effects import FunctionCall
-from trealtime.events import EventInfo, LimitUse
+from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._core.handoffs import AgentSwitch
 from trealtime._core.ids import IdSource
-from trealtime.mcp.connections import Connections
-from trealtime.protocol.validation import NOT_SET
 from trealtime._session import config
+from trealtime._session.agent_switch import Agents
 from trealtime._session.approval_handler import ApprovalWorkers
 from trealtime._session.asking import Asking
 from trealtime._session.attachments import Attachments
-from trealtime._session.driver import Carrier
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.driver import Driver
 from trealtime._session.endpoint_output import EVENTS
-from trealtime._session.subscriptions import Feeds
 from trealtime._session.guardrail_runner import GuardrailWorkers, guardrail_policy
-from trealtime._session.agent_switch import Agents
 from trealtime._session.hooks import HookCalls
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.listening import Listening
 from trealtime._session.mcp import SessionMCPServers
-from trealtime._session.send_queue import Outbox
+from trealtime._session.pending_reply import PendingReplies
+from trealtime._session.send_queue import SendQueue
 from trealtime._session.statistics import SessionStatistics
+from trealtime._session.subscriptions import Subscriptions
 from trealtime._session.tool_runner import ToolWorkers
-from trealtime._session.pending_reply import Tickets
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.events import EventInfo, LimitUse
+from trealtime.mcp.connections import Connections
+from trealtime.protocol.validation import NOT_SET
+from trealtime.tools.context import RunContext
 from trealtime.transport.models import RealtimeModel
 
 __all__ = ["SessionParts"]
@@ -51,10 +51,10 @@ class SessionParts:
     config: RealtimeModelConfig
     ids: IdSource
     guardrails: GuardrailPolicy
-    carrier: Carrier
+    driver: Driver
     lifetime: Lifetime
     asking: Asking
-    feeds: Feeds
+    subscriptions: Subscriptions
     servers: SessionMCPServers
     agents: Agents
     hooks: HookCalls
@@ -95,60 +95,60 @@ class SessionParts:
             prices=run.prices,
             limits=run.limits,
         )
-        outbox = Outbox(audio_bound_s=run.input_buffer_s, event_bound=run.outbox_events)
-        self.carrier = carrier = Carrier(core, outbox, Tickets(lambda: self.ids.next("ticket")))
-        self.lifetime = lifetime = Lifetime(carrier, run.close_timeout_s)
-        self.asking = Asking(carrier, lifetime)
-        self.feeds = Feeds(carrier, lifetime, run)
-        self.servers = SessionMCPServers(carrier, lifetime, info, Connections(run.close_timeout_s / 2))
-        self.agents = Agents(carrier, lifetime, info, run, self.config, self.servers)
+        send_queue = SendQueue(audio_bound_s=run.input_buffer_s, event_bound=run.send_queue_events)
+        self.driver = driver = Driver(core, send_queue, PendingReplies(lambda: self.ids.next("reply")))
+        self.lifetime = lifetime = Lifetime(driver, run.close_timeout_s)
+        self.asking = Asking(driver, lifetime)
+        self.subscriptions = Subscriptions(driver, lifetime, run)
+        self.servers = SessionMCPServers(driver, lifetime, info, Connections(run.close_timeout_s / 2))
+        self.agents = Agents(driver, lifetime, info, run, self.config, self.servers)
         self.hooks = HookCalls(run.hooks, info, run.close_timeout_s / 2)
         self.attachments = Attachments(
-            carrier,
+            driver,
             lifetime,
-            lambda: self.feeds.new("an endpoint", types=EVENTS, playback=False, tells_loss=False),
+            lambda: self.subscriptions.new("an endpoint", types=EVENTS, playback=False, tells_loss=False),
             close_timeout_s=run.close_timeout_s / 2,
             tracked=self._tracker is not None,
         )
         self.listening = Listening(
-            self.feeds.new("the session's feed", unread_s=run.unread_buffer_s),
-            lambda: self.feeds.new("another loop over the session"),
+            self.subscriptions.new("the session's subscription", unread_s=run.unread_buffer_s),
+            lambda: self.subscriptions.new("another loop over the session"),
         )
-        self._tools = ToolWorkers(carrier, lifetime, info, run)
-        self._approvals = ApprovalWorkers(carrier, lifetime, info, run.approval_handler, threads=run.tool_concurrency)
-        self._checks = GuardrailWorkers(carrier, lifetime, info, run.guardrails_settings)
+        self._tools = ToolWorkers(driver, lifetime, info, run)
+        self._approvals = ApprovalWorkers(driver, lifetime, info, run.approval_handler, threads=run.tool_concurrency)
+        self._checks = GuardrailWorkers(driver, lifetime, info, run.guardrails_settings)
         self._connect(agent)
 
     def statistics(self) -> SessionStatistics:
         """See `RealtimeSession.statistics`."""
-        carrier = self.carrier
+        driver = self.driver
         return SessionStatistics(
-            conversation=carrier.core.counters(),
-            outbox=carrier.outbox.statistics(),
-            feeds=tuple(feed.statistics() for feed in carrier.feeds),
-            guardrails=carrier.core.guardrail_counters(),
+            conversation=driver.core.counters(),
+            send_queue=driver.send_queue.statistics(),
+            subscriptions=tuple(subscription.statistics() for subscription in driver.subscriptions),
+            guardrails=driver.core.guardrail_counters(),
             wire=self.lifetime.wire_statistics(),
             attachments=self.attachments.statistics(),
-            tools_active=self._tools.active + carrier.core.handing_over,
-            approvals_pending=len(carrier.core.pending_approvals),
-            questions_open=len(carrier.tickets),
+            tools_active=self._tools.active + driver.core.handing_over,
+            approvals_pending=len(driver.core.pending_approvals),
+            questions_open=len(driver.replies),
         )
 
     # ---- who tells whom ------------------------------------------------------------------------------------------
 
     def _connect(self, agent: RealtimeAgent[Any]) -> None:
-        carrier, lifetime = self.carrier, self.lifetime
-        carrier.on_call = self._call
-        carrier.on_cancel_call = self._tools.cancel
-        carrier.on_ask = self._approvals.start
-        carrier.on_withdraw = self._approvals.cancel
-        carrier.on_check = self._checks.start
-        carrier.on_cancel_checks = self._checks.cancel
-        carrier.on_switched = self._switched
-        carrier.on_limit = self._reached
+        driver, lifetime = self.driver, self.lifetime
+        driver.on_call = self._call
+        driver.on_cancel_call = self._tools.cancel
+        driver.on_ask = self._approvals.start
+        driver.on_withdraw = self._approvals.cancel
+        driver.on_check = self._checks.start
+        driver.on_cancel_checks = self._checks.cancel
+        driver.on_switched = self._switched
+        driver.on_limit = self._reached
         if self._tracker is not None:
-            carrier.on_playback_reset = self._tracker.on_interrupted
-            carrier.on_output_format = self._tracker.set_audio_format
+            driver.on_playback_reset = self._tracker.on_interrupted
+            driver.on_output_format = self._tracker.set_audio_format
         lifetime.on_wind_down = self._tools.wind_down
         lifetime.on_tools_ended = self.servers.close
         self.servers.on_change = self.agents.renew_served
@@ -166,7 +166,7 @@ class SessionParts:
     def _listen_for(self, agent: RealtimeAgent[Any]) -> None:
         """From the first agent with hooks on, somebody wants to know."""
         if self.run.hooks is not None or agent.hooks is not None:
-            self.carrier.on_emit = self.hooks.note
+            self.driver.on_emit = self.hooks.note
 
     def _reached(self, limit: LimitUse) -> None:
         self.lifetime.start_tool(partial(self.lifetime.stop_at_limit, limit, self.run.limits.grace_s))

@@ -10,11 +10,11 @@ import trio
 
 from trealtime._core.effects import Settled
 
-__all__ = ["Ticket", "Tickets"]
+__all__ = ["PendingReply", "PendingReplies"]
 
 
 @attrs.define(eq=False)
-class Ticket:
+class PendingReply:
     """One open question; the core settles it exactly once, at the latest when the connection ends."""
 
     id: str
@@ -45,23 +45,23 @@ class Ticket:
 
 
 @attrs.define
-class Tickets:
-    """The open questions of one session. `new_id` makes the id of a ticket."""
+class PendingReplies:
+    """The open questions of one session. `new_id` makes the id of a reply."""
 
     _new_id: Callable[[], str]
-    _open: dict[str, Ticket] = attrs.field(factory=dict, init=False)
+    _open: dict[str, PendingReply] = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, then: Callable[[], None] | None = None) -> Ticket:
-        """A new ticket, to be put into a command. `then` is called when its answer comes, unless that is an error."""
-        ticket = Ticket(self._new_id(), then)
-        self._open[ticket.id] = ticket
-        return ticket
+    def open(self, then: Callable[[], None] | None = None) -> PendingReply:
+        """A new reply, to be put into a command. `then` is called when its answer comes, unless that is an error."""
+        reply = PendingReply(self._new_id(), then)
+        self._open[reply.id] = reply
+        return reply
 
     def settle(self, answer: Settled) -> None:
         """Pass an answer to whoever waits for it."""
-        ticket = self._open.pop(answer.ticket, None)
-        if ticket is not None:
-            ticket.settle(answer)
+        reply = self._open.pop(answer.reply_id, None)
+        if reply is not None:
+            reply.settle(answer)

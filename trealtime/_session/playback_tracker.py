@@ -6,8 +6,8 @@ import threading
 
 import attrs
 
-from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime._core.playback_ledger import PlaybackPosition
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 
 __all__ = ["RealtimePlaybackState", "RealtimePlaybackTracker"]
 

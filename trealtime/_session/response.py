@@ -8,12 +8,12 @@ import trio
 
 from trealtime._core.commands import CollectAudio, Interrupt
 from trealtime._core.effects import ResponseResult
-from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent
 from trealtime._core.usage import Usage, add_usage
-from trealtime._session.driver import Carrier
+from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.subscription import Feed
-from trealtime._session.pending_reply import Ticket
+from trealtime._session.pending_reply import PendingReply
+from trealtime._session.subscription import Subscription
+from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent
 
 __all__ = ["ResponseAudio", "ResponseText", "SessionResponse"]
 
@@ -22,25 +22,25 @@ class SessionResponse:
     """A response that belongs to the scope that asked for it.
 
     Iterate `audio` for its chunks, `text` for what it says as it says it, or the response itself for all its events;
-    one of the three at a time, they share one feed. When it called tools, the answer that follows belongs to it as
-    well. The feed ends with the response.
+    one of the three at a time, they share one subscription. When it called tools, the answer that follows belongs to it as
+    well. The subscription ends with the response.
     """
 
-    def __init__(self, carrier: Carrier, lifetime: Lifetime, ticket: Ticket, feed: Feed) -> None:
-        self._carrier = carrier
+    def __init__(self, driver: Driver, lifetime: Lifetime, reply: PendingReply, subscription: Subscription) -> None:
+        self._driver = driver
         self._lifetime = lifetime
-        self._ticket = ticket
-        self._feed = feed
+        self._reply = reply
+        self._subscription = subscription
         self._plays = False
         self._text: list[str] = []
         self._items: dict[str, None] = {}
         self._usage: Usage | None = None
-        feed.on_put = self._note
+        subscription.on_put = self._note
 
     @property
     def response_id(self) -> str | None:
         """The id that the server gave the response; None until it has begun. The latest, if tools were called."""
-        ids = self._feed.responses
+        ids = self._subscription.responses
         return ids[-1] if ids else None
 
     @property
@@ -88,18 +88,18 @@ class SessionResponse:
         `SlowConsumer` if what nobody took went past the bound.
         """
         try:
-            return await self._feed.receive()
+            return await self._subscription.receive()
         except trio.EndOfChannel:
             return None
 
     def collect(self) -> None:
         """What is taken here goes to nobody's ear before the whole turn is over."""
-        self._carrier.command(CollectAudio(self._ticket.id))
+        self._driver.command(CollectAudio(self._reply.id))
 
     def take_as_played(self, event: RealtimeAudio) -> None:
         """This audio goes to the user's ear now."""
         self._plays = True
-        self._carrier.handed_out(event)
+        self._driver.handed_out(event)
 
     # ---- when it is over -----------------------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class SessionResponse:
         server made no response at all, `ConnectionLost` or `SessionClosed` when the session ended before it did.
         """
         try:
-            result: ResponseResult = await self._ticket.wait()
+            result: ResponseResult = await self._reply.wait()
         except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
             raise self._lifetime.own(error) from None
         if result.error is not None:
@@ -128,10 +128,10 @@ class SessionResponse:
 
     def leave(self, *, failed: bool) -> None:
         """The scope ends: unless the response has come to its end there, interrupt it."""
-        complete = self._ticket.answer is not None and not (self._plays and self._feed.has_audio)
-        self._feed.close()
+        complete = self._reply.answer is not None and not (self._plays and self._subscription.has_audio)
+        self._subscription.close()
         if (failed or not complete) and self._lifetime.state == "open":
-            self._carrier.command(Interrupt("app", response_id=self.response_id, ticket=self._ticket.id))
+            self._driver.command(Interrupt("app", response_id=self.response_id, reply_id=self._reply.id))
 
     def _note(self, event: RealtimeSessionEvent) -> None:
         """Keep the text as it arrives, whichever way the response is read."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from trealtime._session.sendable import check_sendable
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
-from trealtime.tools.enabling import enabled
-from trealtime.tools.function_tool import FunctionTool, to_wire
 from trealtime.protocol.session_payload import response_payload
 from trealtime.protocol.settings import Modality, ResponseSettings
 from trealtime.protocol.user_input import UserInput, input_items
 from trealtime.protocol.validation import structure
-from trealtime._session.sendable import check_sendable
+from trealtime.tools.context import RunContext
+from trealtime.tools.enabling import enabled
+from trealtime.tools.function_tool import FunctionTool, to_wire
 
 __all__ = ["ResponseOptions", "response_params"]
 

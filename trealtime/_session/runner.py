@@ -9,11 +9,11 @@ from typing import Any, Generic
 
 import trio
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import ContextT
 from trealtime._session import config as configs
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.session import RealtimeSession
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.tools.context import ContextT
 from trealtime.transport.models import OpenAIRealtimeWebSocketModel, RealtimeModel
 
 __all__ = ["RealtimeRunner", "serve_realtime_session"]

@@ -1,4 +1,4 @@
-"""The outbox: what waits to be written to the connection.
+"""The send_queue: what waits to be written to the connection.
 
 Theory of operation
 1. Two lanes. Urgent events (cancel, truncate, clear) leave before anything else; the rest leaves in the order in
@@ -6,7 +6,7 @@ Theory of operation
 2. Only the writer task takes from it. Everybody else enqueues, which is synchronous, so that a cancelled call has
    either queued its event whole or not at all and never leaves half a frame on the wire.
 3. Callers wait *before* they enqueue, for room of their kind: microphone audio is bounded in seconds, other events are
-   counted. What the conversation itself sends (`Outbox.put`) never waits: it runs inside the reader.
+   counted. What the conversation itself sends (`SendQueue.put`) never waits: it runs inside the reader.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 import attrs
 import trio
 
-from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime._session.wakeup import Sleeper
+from trealtime.audio.formats import PCM16_24K, AudioFormat
 
-__all__ = ["MicrophoneAudio", "Outbox", "OutboxStatistics", "OutgoingMessage"]
+__all__ = ["MicrophoneAudio", "SendQueue", "SendQueueStatistics", "OutgoingMessage"]
 
 
 @attrs.frozen
@@ -32,12 +32,12 @@ class MicrophoneAudio:
 
 
 OutgoingMessage = MicrophoneAudio | Mapping[str, Any]
-"""What the outbox holds: input audio, or a client event in wire shape."""
+"""What the send_queue holds: input audio, or a client event in wire shape."""
 
 
 @attrs.frozen(kw_only=True)
-class OutboxStatistics:
-    """What an outbox holds and has held. Times are seconds of audio."""
+class SendQueueStatistics:
+    """What an send_queue holds and has held. Times are seconds of audio."""
 
     audio_queued_s: float
     audio_peak_s: float
@@ -49,7 +49,7 @@ class OutboxStatistics:
     """Messages that the writer has taken."""
 
 
-class Outbox(trio.abc.SendChannel[OutgoingMessage]):
+class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     """A two-lane queue with the interface of a memory channel's send side, and `receive` for the one writer.
 
     `audio_bound_s` is how much input audio may wait before `send` of audio waits, `event_bound` how many other events.
@@ -75,7 +75,7 @@ class Outbox(trio.abc.SendChannel[OutgoingMessage]):
     # ---- in ------------------------------------------------------------------------------------------------------
 
     def put(self, message: OutgoingMessage, *, urgent: bool = False) -> None:
-        """Queue a message now, bound or no bound. On an outbox that is closed or broken it is dropped."""
+        """Queue a message now, bound or no bound. On an send_queue that is closed or broken it is dropped."""
         if self._closed or self._broken:
             return
         if isinstance(message, MicrophoneAudio):
@@ -122,16 +122,16 @@ class Outbox(trio.abc.SendChannel[OutgoingMessage]):
     def check_open(self) -> None:
         """Raise if nothing can be queued any more."""
         if self._closed:
-            raise trio.ClosedResourceError("this outbox is closed")
+            raise trio.ClosedResourceError("this send_queue is closed")
         if self._broken:
-            raise trio.BrokenResourceError("the connection of this outbox has ended")
+            raise trio.BrokenResourceError("the connection of this send_queue has ended")
 
     # ---- out -----------------------------------------------------------------------------------------------------
 
     async def receive(self) -> OutgoingMessage:
         """The next message to write: urgent ones first. For the writer only.
 
-        Raises `trio.EndOfChannel` once the outbox is closed and empty. It is a checkpoint only when it has to wait: the
+        Raises `trio.EndOfChannel` once the send_queue is closed and empty. It is a checkpoint only when it has to wait: the
         write that follows is one.
         """
         while not (self._urgent or self._fifo):
@@ -178,9 +178,9 @@ class Outbox(trio.abc.SendChannel[OutgoingMessage]):
     def _audio_queued_s(self) -> float:
         return self.audio_format.duration_ms(self._audio_bytes) / 1000
 
-    def statistics(self) -> OutboxStatistics:
+    def statistics(self) -> SendQueueStatistics:
         """What it holds and has held."""
-        return OutboxStatistics(
+        return SendQueueStatistics(
             audio_queued_s=self._audio_queued_s,
             audio_peak_s=self._audio_peak_s,
             events_queued=self._events,

@@ -10,9 +10,6 @@ from typing import Any, Generic, Unpack
 
 import trio
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import ContextT, RunContext
-from trealtime.audio.formats import AudioFormat
 from trealtime._core.barge_in import BargeInPolicy
 from trealtime._core.commands import (
     BeginUninterruptible,
@@ -30,13 +27,8 @@ from trealtime._core.commands import (
     TruncateItem,
 )
 from trealtime._core.effects import ApprovalRequest
-from trealtime.events import RealtimeSessionEvent
-from trealtime.items import RealtimeItem
 from trealtime._core.prices import Cost
 from trealtime._core.usage import TranscriptionUsage, Usage
-from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import SessionClosed
-from trealtime.protocol.user_input import UserInput, message_item
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.approval_handler import Reject
 from trealtime._session.attachment import Attachment
@@ -44,7 +36,6 @@ from trealtime._session.audio_input import AudioData, audio_bytes, microphone_pi
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig, barge_in_policy
 from trealtime._session.entering import entered
 from trealtime._session.guardrail_runner import check_transcribed, check_transcription
-from trealtime._session.subscription import Feed, Overflow, check_event_types
 from trealtime._session.model_shim import SessionModel
 from trealtime._session.outcome import CloseOutcome
 from trealtime._session.parts import SessionParts
@@ -52,7 +43,16 @@ from trealtime._session.response import SessionResponse
 from trealtime._session.response_params import ResponseOptions, response_params
 from trealtime._session.sendable import sendable_event, sendable_item
 from trealtime._session.statistics import SessionStatistics
+from trealtime._session.subscription import Overflow, Subscription, check_event_types
 from trealtime._session.turn import Turn, collect
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.audio.formats import AudioFormat
+from trealtime.endpoints.endpoint import Endpoint
+from trealtime.errors import SessionClosed
+from trealtime.events import RealtimeSessionEvent
+from trealtime.items import RealtimeItem
+from trealtime.protocol.user_input import UserInput, message_item
+from trealtime.tools.context import ContextT, RunContext
 from trealtime.transport.models import RealtimeModel
 
 __all__ = ["RealtimeSession"]
@@ -62,7 +62,7 @@ class RealtimeSession(Generic[ContextT]):
     """One conversation of one agent with one user; made by `RealtimeRunner.run` or `RealtimeRunner.session`.
 
     Enter it once (``async with session:``) and iterate it. Inside the block every method may be called from any task
-    of the same Trio run. Sending methods wait for room in the outbox, never for the network; a cancelled call has
+    of the same Trio run. Sending methods wait for room in the send_queue, never for the network; a cancelled call has
     queued all of what it sends or nothing.
 
     Every method raises `SessionNotOpen` before entry, `SessionClosed` after the end, and `ConnectionLost` when the
@@ -81,7 +81,7 @@ class RealtimeSession(Generic[ContextT]):
     ) -> None:
         parts = SessionParts(model, agent, context, model_config=model_config, run_config=run_config, rng=rng)
         self._parts = parts
-        self._carrier = parts.carrier
+        self._driver = parts.driver
         self._lifetime = parts.lifetime
         self._asking = parts.asking
         self._scope: AbstractAsyncContextManager[None] | None = None
@@ -161,7 +161,7 @@ class RealtimeSession(Generic[ContextT]):
 
         Iteration ends when the session ends, and raises `ConnectionLost` if that was a loss and nobody has been told.
         A second task that iterates meanwhile gets its own events from then on; loops of one task share theirs. Audio
-        taken here counts as being played from then on. Raises `SlowConsumer` past the feed's bounds.
+        taken here counts as being played from then on. Raises `SlowConsumer` past the subscription's bounds.
         """
         return self._parts.listening.begin()
 
@@ -171,9 +171,9 @@ class RealtimeSession(Generic[ContextT]):
         buffer_s: float | None = None,
         overflow: Overflow | None = None,
         playback: bool = True,
-    ) -> Feed:
-        """A feed of events of these types (all, when none is named) from now on: ``async with session.subscribe(...) as
-        feed``. It is a `trio.abc.ReceiveChannel`, bounded on its own: `buffer_s` seconds of audio, `overflow` past it.
+    ) -> Subscription:
+        """A subscription of events of these types (all, when none is named) from now on: ``async with session.subscribe(...) as
+        subscription``. It is a `trio.abc.ReceiveChannel`, bounded on its own: `buffer_s` seconds of audio, `overflow` past it.
 
         `playback` False says that whoever reads it does not play it (a logger, a meter): audio taken from it does not
         count as heard. With ``"drop_oldest_audio"``, dropped audio leaves an ``audio_dropped`` event where the filter
@@ -181,7 +181,7 @@ class RealtimeSession(Generic[ContextT]):
         """
         allowed = check_event_types(types)
         self._lifetime.check_open()
-        return self._parts.feeds.new(
+        return self._parts.subscriptions.new(
             f"subscribe({', '.join(map(repr, types))})",
             types=allowed,
             buffer_s=buffer_s,
@@ -201,7 +201,7 @@ class RealtimeSession(Generic[ContextT]):
         Entering waits until the endpoint is open, and raises what opening it raises. Inside, what the user says is sent
         and all that the agent says is played, converted between the formats of the endpoint and those that the server
         acknowledged; interrupts silence it at once, and what was heard is what the endpoint reports. Audio taken from
-        feeds meanwhile counts for nothing. Microphone audio is collected for up to `coalesce_ms`.
+        subscriptions meanwhile counts for nothing. Microphone audio is collected for up to `coalesce_ms`.
 
         Leaving stops playback (what was not heard is interrupted) and closes the path; the session goes on. When the
         far side leaves, the path closes and the block goes on: `Attachment.wait_closed`. If cancelled, it is left in
@@ -220,27 +220,27 @@ class RealtimeSession(Generic[ContextT]):
     @property
     def history(self) -> list[RealtimeItem]:
         """The conversation so far, in a list of your own."""
-        return self._carrier.core.history()
+        return self._driver.core.history()
 
     @property
     def current_agent(self) -> RealtimeAgent[Any]:
         """The agent that speaks now."""
-        return self._carrier.core.agent
+        return self._driver.core.agent
 
     @property
     def usage(self) -> Usage:
         """Tokens of all responses so far, with an entry for each; with `prices` their cost."""
-        return self._carrier.core.usage
+        return self._driver.core.usage
 
     @property
     def transcription_usage(self) -> TranscriptionUsage:
         """What transcribing the user has taken so far; no part of `usage`."""
-        return self._carrier.core.transcription_usage
+        return self._driver.core.transcription_usage
 
     @property
     def cost(self) -> Cost | None:
         """What responses and transcriptions have cost so far, by the `prices` of the run config; None without them."""
-        return self._carrier.core.cost
+        return self._driver.core.cost
 
     @property
     def model(self) -> SessionModel:
@@ -255,17 +255,17 @@ class RealtimeSession(Generic[ContextT]):
     @property
     def settings(self) -> Mapping[str, Any] | None:
         """The session object as the server last acknowledged it; None before it has."""
-        return self._carrier.core.acknowledged
+        return self._driver.core.acknowledged
 
     @property
     def input_format(self) -> AudioFormat:
         """The format in which the server takes audio, as acknowledged."""
-        return self._carrier.core.input_format
+        return self._driver.core.input_format
 
     @property
     def output_format(self) -> AudioFormat:
         """The format in which the server's audio comes, as acknowledged."""
-        return self._carrier.core.output_format
+        return self._driver.core.output_format
 
     def statistics(self) -> SessionStatistics:
         """Numbers about this session; at any time."""
@@ -275,9 +275,9 @@ class RealtimeSession(Generic[ContextT]):
         """Wait until the user has heard everything that the agent has said, an answer in the making included.
 
         By what an endpoint or a playback tracker reports; else playback is taken to be in real time from the moment
-        when the audio was taken from a feed, so somebody has to take it.
+        when the audio was taken from a subscription, so somebody has to take it.
         """
-        core = self._carrier.core
+        core = self._driver.core
         while True:
             self._lifetime.check_open()
             remaining_s = core.playback_remaining(trio.current_time())
@@ -285,7 +285,7 @@ class RealtimeSession(Generic[ContextT]):
                 await trio.lowlevel.checkpoint()
                 return
             with trio.move_on_after(remaining_s):
-                await self._carrier.wait_for_change()
+                await self._driver.wait_for_change()
 
     # ---- a turn --------------------------------------------------------------------------------------------------
 
@@ -309,13 +309,13 @@ class RealtimeSession(Generic[ContextT]):
             params["input"] = [*params.get("input", ()), item]
             item = None
         await self._asking.room()
-        ticket = self._carrier.tickets.open()
-        feed = self._parts.feeds.new("a response", responses=[], playback=False)
-        self._carrier.followers[ticket.id] = feed
-        response = SessionResponse(self._carrier, self._lifetime, ticket, feed)
+        reply = self._driver.replies.open()
+        subscription = self._parts.subscriptions.new("a response", responses=[], playback=False)
+        self._driver.followers[reply.id] = subscription
+        response = SessionResponse(self._driver, self._lifetime, reply, subscription)
         if item is not None:
-            self._carrier.command(CreateItem(item, said=True))
-        self._carrier.command(CreateResponse(params or None, ticket=ticket.id, tools=tools))
+            self._driver.command(CreateItem(item, said=True))
+        self._driver.command(CreateResponse(params or None, reply_id=reply.id, tools=tools))
         try:
             yield response
         except BaseException:
@@ -348,8 +348,8 @@ class RealtimeSession(Generic[ContextT]):
         """
         item = message_item(message, item_id=self._parts.ids.new("item"))
         await self._asking.room()
-        self._carrier.command(CreateItem(item, said=True))
-        self._carrier.command(CreateResponse(automatic=True))
+        self._driver.command(CreateItem(item, said=True))
+        self._driver.command(CreateResponse(automatic=True))
 
     async def send_audio(self, audio: AudioData, *, commit: bool = False) -> None:
         """Send a piece of microphone audio: bytes in the input format, or an int16 array of PCM16 samples.
@@ -366,8 +366,8 @@ class RealtimeSession(Generic[ContextT]):
         """As `send_audio`, without waiting: False says that the piece was dropped because too much is queued."""
         data = self._audio(audio)
         self._lifetime.check_open()
-        if not self._carrier.outbox.has_room(audio=True):
-            self._carrier.outbox.refuse_audio()
+        if not self._driver.send_queue.has_room(audio=True):
+            self._driver.send_queue.refuse_audio()
             return False
         self._queue_audio(data, commit=commit)
         return True
@@ -408,12 +408,12 @@ class RealtimeSession(Generic[ContextT]):
         cancellation, interrupt as ever.
         """
         self._lifetime.check_open()
-        self._carrier.command(BeginUninterruptible())
+        self._driver.command(BeginUninterruptible())
         try:
             yield
         finally:
             if self._lifetime.state == "open":
-                self._carrier.command(EndUninterruptible())
+                self._driver.command(EndUninterruptible())
 
     async def cancel_response(self, response_id: str | None = None) -> None:
         """Cancel one response and its audio: the one named, else the one that the conversation is in. As
@@ -426,7 +426,7 @@ class RealtimeSession(Generic[ContextT]):
     def pending_approvals(self) -> list[ApprovalRequest]:
         """The calls that wait for `approve_tool_call` or `reject_tool_call` now, oldest first, in a list of your
         own."""
-        return self._carrier.core.pending_approvals
+        return self._driver.core.pending_approvals
 
     async def approve_tool_call(self, call_id: str, *, always: bool = False) -> bool:
         """Let a call that waits for approval be made, with the tool and the agent that it came with.
@@ -454,21 +454,21 @@ class RealtimeSession(Generic[ContextT]):
         there. Raises `ServerRefused`.
         """
         wire = sendable_item(item, item_id=self._parts.ids.new("item"))
-        await self._asking.request(lambda ticket: CreateItem(wire, previous_item_id, ticket))
+        await self._asking.request(lambda reply_id: CreateItem(wire, previous_item_id, reply_id))
         return str(wire["id"])
 
     async def delete_item(self, item_id: str) -> None:
         """Take an item out of the conversation and wait for the server to do so. Raises `ServerRefused`."""
-        await self._asking.request(lambda ticket: DeleteItem(item_id, ticket))
+        await self._asking.request(lambda reply_id: DeleteItem(item_id, reply_id))
 
     async def truncate_item(self, item_id: str, *, content_index: int = 0, audio_end_ms: int) -> None:
         """Cut what the agent said at `audio_end_ms`, for the model's memory; wait for the server. Raises
         `ServerRefused`."""
-        await self._asking.request(lambda ticket: TruncateItem(item_id, content_index, audio_end_ms, ticket))
+        await self._asking.request(lambda reply_id: TruncateItem(item_id, content_index, audio_end_ms, reply_id))
 
     async def retrieve_item(self, item_id: str) -> RealtimeItem:
         """An item as the server has it, with its audio. Raises `ServerRefused`."""
-        item: RealtimeItem = await self._asking.request(lambda ticket: RetrieveItem(item_id, ticket))
+        item: RealtimeItem = await self._asking.request(lambda reply_id: RetrieveItem(item_id, reply_id))
         return item
 
     # ---- the session itself --------------------------------------------------------------------------------------
@@ -516,10 +516,10 @@ class RealtimeSession(Generic[ContextT]):
         return pending
 
     def _audio(self, audio: AudioData) -> bytes:
-        return audio_bytes(audio, self._carrier.core.input_format)
+        return audio_bytes(audio, self._driver.core.input_format)
 
     def _queue_audio(self, data: bytes, *, commit: bool) -> None:
         for piece in microphone_pieces(data):
-            self._carrier.outbox.put(piece)
+            self._driver.send_queue.put(piece)
         if commit:
-            self._carrier.command(CommitAudio())
+            self._driver.command(CommitAudio())

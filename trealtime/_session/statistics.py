@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import attrs
 
-from trealtime._core.guardrail_state import GuardrailCounters
 from trealtime._core.conversation import ConversationCounters
+from trealtime._core.guardrail_state import GuardrailCounters
 from trealtime._session.attachment import AttachmentStatistics
-from trealtime._session.subscription import FeedStatistics
-from trealtime._session.send_queue import OutboxStatistics
+from trealtime._session.send_queue import SendQueueStatistics
+from trealtime._session.subscription import SubscriptionStatistics
 from trealtime.transport.wire import WireStatistics
 
 __all__ = ["SessionStatistics"]
@@ -16,12 +16,12 @@ __all__ = ["SessionStatistics"]
 
 @attrs.frozen(kw_only=True)
 class SessionStatistics:
-    """What a session has done and holds now; see the parts. `feeds` are those open now, the session's own first;
+    """What a session has done and holds now; see the parts. `subscriptions` are those open now, the session's own first;
     `attachments` those of the endpoints attached now."""
 
     conversation: ConversationCounters
-    outbox: OutboxStatistics
-    feeds: tuple[FeedStatistics, ...]
+    send_queue: SendQueueStatistics
+    subscriptions: tuple[SubscriptionStatistics, ...]
     wire: WireStatistics
     guardrails: GuardrailCounters
     attachments: tuple[AttachmentStatistics, ...]

@@ -1,11 +1,11 @@
-"""The mailbox: feeds of session events, each bounded, each with its own reader.
+"""The subscription: subscriptions of session events, each bounded, each with its own reader.
 
 Theory of operation
-1. The session puts, and never waits; one consumer takes. A feed is a memory channel with a policy around it.
+1. The session puts, and never waits; one consumer takes. A subscription is a memory channel with a policy around it.
 2. Audio is bounded in seconds, all other events in number. What happens at the bound is the overflow policy: ``"fail"``
-   empties the feed and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` sheds from the old end and leaves
+   empties the subscription and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` sheds from the old end and leaves
    one `RealtimeAudioDropped` where audio was, counted.
-3. A feed that nobody has read yet (`unread`) sheds, whatever its policy: a session that nobody iterates neither fails
+3. A subscription that nobody has read yet (`unread`) sheds, whatever its policy: a session that nobody iterates neither fails
    nor grows. It turns to its policy when somebody begins to read.
 4. An event sits in a one-element list, its slot. Removing it from the middle of the queue (an interrupt, shed audio)
    means emptying the slot, which costs nothing however long the queue is; empty slots are swept out when they are the
@@ -23,16 +23,16 @@ from typing import Final, Literal, Self, get_args
 import attrs
 import trio
 
+from trealtime._session.wakeup import Sleeper
 from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.errors import SlowConsumer
 from trealtime.events import (
     RealtimeAudio,
     RealtimeAudioDropped,
     RealtimeSessionEvent,
 )
-from trealtime.errors import SlowConsumer
-from trealtime._session.wakeup import Sleeper
 
-__all__ = ["EVENT_TYPES", "Feed", "FeedStatistics", "Overflow", "check_event_types"]
+__all__ = ["EVENT_TYPES", "Subscription", "SubscriptionStatistics", "Overflow", "check_event_types"]
 
 Overflow = Literal["fail", "drop_oldest_audio"]
 
@@ -42,13 +42,13 @@ EVENT_TYPES: Final[tuple[str, ...]] = tuple(
 """The type strings of all session events."""
 
 HISTORY_SNAPSHOTS: Final = 64
-"""How many unread ``history_updated`` events a feed keeps."""
+"""How many unread ``history_updated`` events a subscription keeps."""
 
 _Slot = list[RealtimeSessionEvent | None]
 
 
 def check_event_types(types: Collection[str]) -> frozenset[str] | None:
-    """The filter for a feed; None (all events) when no type is named. Raises `ValueError` for an unknown type."""
+    """The filter for a subscription; None (all events) when no type is named. Raises `ValueError` for an unknown type."""
     for name in types:
         if name not in EVENT_TYPES:
             close = difflib.get_close_matches(str(name), EVENT_TYPES, n=1)
@@ -58,8 +58,8 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
 
 
 @attrs.frozen(kw_only=True)
-class FeedStatistics:
-    """What one feed holds and has held. Times are seconds of audio."""
+class SubscriptionStatistics:
+    """What one subscription holds and has held. Times are seconds of audio."""
 
     name: str
     events_queued: int
@@ -77,18 +77,18 @@ class FeedStatistics:
     """Unread ``history_updated`` events that newer ones made pointless."""
 
 
-class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
+class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
     """A bounded channel of session events with one reader; made by `RealtimeSession.subscribe`.
 
-    Iterate it (``async for event in feed``), or call `receive` and `receive_nowait`. It ends when the session ends:
-    then `trio.EndOfChannel`, or once the `ConnectionLost` that nobody has seen yet. Close it by leaving ``with feed``
-    or ``async with feed``; leaving is no checkpoint, so that it never replaces an exception on its way out.
+    Iterate it (``async for event in subscription``), or call `receive` and `receive_nowait`. It ends when the session ends:
+    then `trio.EndOfChannel`, or once the `ConnectionLost` that nobody has seen yet. Close it by leaving ``with subscription``
+    or ``async with subscription``; leaving is no checkpoint, so that it never replaces an exception on its way out.
     """
 
     def __init__(
         self,
         *,
-        name: str = "feed",
+        name: str = "subscription",
         types: frozenset[str] | None = None,
         buffer_s: float = 600.0,
         buffer_events: int = 10_000,
@@ -99,7 +99,7 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         on_taken: Callable[[RealtimeAudio], None] | None = None,
         on_shed: Callable[[RealtimeAudio], None] | None = None,
         on_end: Callable[[], Exception | None] | None = None,
-        on_close: Callable[[Feed], None] | None = None,
+        on_close: Callable[[Subscription], None] | None = None,
     ) -> None:
         self.name = name
         self.responses = responses
@@ -109,7 +109,7 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """Sees every event that passes the filters, before it is queued."""
 
         self.on_overflow: Callable[[], None] | None = None
-        """Told when the feed has failed; the consumer learns it when it next takes something."""
+        """Told when the subscription has failed; the consumer learns it when it next takes something."""
 
         self.unread: bool = unread_s is not None
         """Nobody has read yet: shed audio beyond `unread_s`, raise nothing, report no shed audio as lost."""
@@ -210,10 +210,10 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """The next event, without waiting.
 
         Raises `trio.WouldBlock` when there is none now; `trio.EndOfChannel` (or once the session's unseen failure) when
-        there will be none; `SlowConsumer` when this feed overflowed; `trio.ClosedResourceError` when it was closed.
+        there will be none; `SlowConsumer` when this subscription overflowed; `trio.ClosedResourceError` when it was closed.
         """
         if self._closed:
-            raise trio.ClosedResourceError("this feed is closed")
+            raise trio.ClosedResourceError("this subscription is closed")
         self.begin()
         if self._failure is not None:
             raise self._failure
@@ -244,7 +244,7 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
     async def receive(self) -> RealtimeSessionEvent:
         """The next event. If cancelled, no event is lost. Raises as `receive_nowait`, and waits where that would block.
 
-        A second task that waits here at the same time gets `trio.BusyResourceError`: give it a feed of its own.
+        A second task that waits here at the same time gets `trio.BusyResourceError`: give it a subscription of its own.
         """
         self.begin()
         # The checkpoint comes before the event is taken: what happens during it (an interrupt) then still counts.
@@ -259,7 +259,7 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         return not (self._events or self._audio or self._ended or self._closed or self._failure is not None)
 
     def close(self) -> None:
-        """Give up this feed: what is queued is dropped, a waiting `receive` raises `trio.ClosedResourceError`.
+        """Give up this subscription: what is queued is dropped, a waiting `receive` raises `trio.ClosedResourceError`.
         Idempotent."""
         if self._closed:
             return
@@ -296,9 +296,9 @@ class Feed(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """The responses whose audio waits to be taken."""
         return {event.response_id for slot in self._audio if isinstance(event := slot[0], RealtimeAudio)}
 
-    def statistics(self) -> FeedStatistics:
+    def statistics(self) -> SubscriptionStatistics:
         """What it holds and has held."""
-        return FeedStatistics(
+        return SubscriptionStatistics(
             name=self.name,
             events_queued=self._events,
             events_peak=self._events_peak,

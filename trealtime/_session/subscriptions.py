@@ -1,22 +1,22 @@
-"""The feeds of one session: each bounded by the run config, told of playback, and dropped when it is closed."""
+"""The subscriptions of one session: each bounded by the run config, told of playback, and dropped when it is closed."""
 
 from __future__ import annotations
 
 import attrs
 
-from trealtime._session.driver import Carrier
 from trealtime._session.config import RealtimeRunConfig
+from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.subscription import Feed, Overflow
+from trealtime._session.subscription import Overflow, Subscription
 
-__all__ = ["Feeds"]
+__all__ = ["Subscriptions"]
 
 
 @attrs.frozen(eq=False)
-class Feeds:
-    """Makes feeds."""
+class Subscriptions:
+    """Makes subscriptions."""
 
-    _carrier: Carrier
+    _driver: Driver
     _lifetime: Lifetime
     _run: RealtimeRunConfig
 
@@ -31,24 +31,24 @@ class Feeds:
         responses: list[str] | None = None,
         playback: bool = True,
         tells_loss: bool = True,
-    ) -> Feed:
-        """A feed of what comes from now on; see `Feed` for most of this.
+    ) -> Subscription:
+        """A subscription of what comes from now on; see `Subscription` for most of this.
 
         `playback`: who reads it plays it. `tells_loss`: its end may be where a lost connection is told.
         """
-        feed = Feed(
+        subscription = Subscription(
             name=name,
             types=types,
-            buffer_s=self._run.feed_buffer_s if buffer_s is None else buffer_s,
-            buffer_events=self._run.feed_buffer_events,
-            overflow=self._run.feed_overflow if overflow is None else overflow,
+            buffer_s=self._run.subscription_buffer_s if buffer_s is None else buffer_s,
+            buffer_events=self._run.subscription_buffer_events,
+            overflow=self._run.subscription_overflow if overflow is None else overflow,
             unread_s=unread_s,
             responses=responses,
-            audio_format=self._carrier.core.output_format,
-            on_taken=self._carrier.handed_out if playback else None,
-            on_shed=self._carrier.shed if playback else None,
-            on_end=self._lifetime.end_of_feed if tells_loss else None,
-            on_close=self._carrier.drop_feed,
+            audio_format=self._driver.core.output_format,
+            on_taken=self._driver.handed_out if playback else None,
+            on_shed=self._driver.shed if playback else None,
+            on_end=self._lifetime.end_of_subscription if tells_loss else None,
+            on_close=self._driver.drop_subscription,
         )
-        self._carrier.feeds.append(feed)
-        return feed
+        self._driver.subscriptions.append(subscription)
+        return subscription

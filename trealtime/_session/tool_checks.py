@@ -12,6 +12,15 @@ from typing import Any
 import attrs
 import trio
 
+from trealtime._core.effects import FunctionCall
+from trealtime._session.config import GuardrailsSettings
+from trealtime._session.driver import Driver
+from trealtime.errors import (
+    GuardrailFailed,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
+)
+from trealtime.events import EventInfo, RealtimeError
 from trealtime.tools.context import ToolContext
 from trealtime.tools.guardrails import (
     ToolGuardrailFunctionOutput,
@@ -19,15 +28,6 @@ from trealtime.tools.guardrails import (
     ToolOutputGuardrailData,
 )
 from trealtime.tools.invocation import ToolOutcome
-from trealtime._core.effects import FunctionCall
-from trealtime.events import EventInfo, RealtimeError
-from trealtime.errors import (
-    GuardrailFailed,
-    ToolInputGuardrailTripwireTriggered,
-    ToolOutputGuardrailTripwireTriggered,
-)
-from trealtime._session.driver import Carrier
-from trealtime._session.config import GuardrailsSettings
 
 __all__ = ["ToolChecks"]
 
@@ -35,8 +35,8 @@ __all__ = ["ToolChecks"]
 class ToolChecks:
     """Runs the tool guardrails of one session."""
 
-    def __init__(self, carrier: Carrier, info: EventInfo, settings: GuardrailsSettings) -> None:
-        self._carrier = carrier
+    def __init__(self, driver: Driver, info: EventInfo, settings: GuardrailsSettings) -> None:
+        self._driver = driver
         self._info = info
         self._timeout_s = settings.timeout_s
         self._threads = trio.CapacityLimiter(settings.concurrency)
@@ -95,4 +95,4 @@ class ToolChecks:
     def _report(self, name: str, what: str, cause: Exception) -> None:
         failure = GuardrailFailed(f"guardrail {name} {what}; what it was to check did not pass", guardrail_name=name)
         failure.__cause__ = cause
-        self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        self._driver.emit(RealtimeError(error=failure, info=self._info))

@@ -21,15 +21,14 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trealtime.tools.callables import answer_of
-from trealtime.tools.context import RunContext, ToolContext
-from trealtime.tools.enabling import enabled
-from trealtime.tools.invocation import ToolErrorKind, ToolOutcome, format_error, invoke_tool
-from trealtime.tools.output import serialise_output
-from trealtime.tools.function_tool import FunctionTool
 from trealtime._core.arguments import parsed_arguments
 from trealtime._core.commands import ReportNeed, SendToolOutput
 from trealtime._core.effects import FunctionCall
+from trealtime._session.config import RealtimeRunConfig
+from trealtime._session.driver import Driver
+from trealtime._session.lifetime import Lifetime
+from trealtime._session.tool_checks import ToolChecks
+from trealtime.errors import ToolFailed
 from trealtime.events import (
     EventInfo,
     RealtimeError,
@@ -37,11 +36,12 @@ from trealtime.events import (
     RealtimeToolProgress,
     RealtimeToolStart,
 )
-from trealtime.errors import ToolFailed
-from trealtime._session.driver import Carrier
-from trealtime._session.config import RealtimeRunConfig
-from trealtime._session.lifetime import Lifetime
-from trealtime._session.tool_checks import ToolChecks
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.enabling import enabled
+from trealtime.tools.function_tool import FunctionTool
+from trealtime.tools.invocation import ToolErrorKind, ToolOutcome, format_error, invoke_tool
+from trealtime.tools.output import serialise_output
 
 __all__ = ["ToolWorkers"]
 
@@ -76,14 +76,14 @@ class ToolWorkers:
     """Runs the function calls of one session, at most ``tool_concurrency`` of `run` at a time; the others wait their
     turn. Where they keep their order, each waits for the one before it."""
 
-    def __init__(self, carrier: Carrier, lifetime: Lifetime, info: EventInfo, run: RealtimeRunConfig) -> None:
+    def __init__(self, driver: Driver, lifetime: Lifetime, info: EventInfo, run: RealtimeRunConfig) -> None:
         concurrency = run.tool_concurrency if run.async_tool_calls else 1
-        self._carrier = carrier
+        self._driver = driver
         self._lifetime = lifetime
         self._info = info
         self._formatter = run.tool_error_formatter
         self._in_order = not run.async_tool_calls
-        self._checks = ToolChecks(carrier, info, run.guardrails_settings)
+        self._checks = ToolChecks(driver, info, run.guardrails_settings)
         self._checks_before_approval = run.tool_execution.pre_approval_tool_input_guardrails
         self._last: trio.Event | None = None
         self._running = trio.CapacityLimiter(concurrency)
@@ -159,13 +159,13 @@ class ToolWorkers:
         if tool is None or not there:
             known = ", ".join(name for name in call.known if name != call.name) or "none"
             return await self._failure("unknown_tool", f"There is no tool {call.name!r}. Tools: {known}.", call)
-        standing = self._carrier.core.standing_decision(tool)
+        standing = self._driver.core.standing_decision(tool)
         needed = standing is None and await self._needs_approval(call, tool)
         if needed and self._checks_before_approval:
             stopped = await self._checks.before(call, self._context(call))
             if stopped is not None:
                 return stopped
-        self._carrier.command(ReportNeed(call.call_id, needed=needed))
+        self._driver.command(ReportNeed(call.call_id, needed=needed))
         return None
 
     async def _needs_approval(self, call: FunctionCall, tool: FunctionTool) -> bool:
@@ -201,7 +201,7 @@ class ToolWorkers:
             if stopped is not None:
                 return stopped
             work.started = True
-            self._carrier.emit(
+            self._driver.emit(
                 RealtimeToolStart(
                     agent=call.agent, tool=tool, arguments=call.arguments, info=self._info, call_id=call.call_id
                 )
@@ -221,9 +221,9 @@ class ToolWorkers:
             self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         output = serialise_output(outcome.output)  # refusals are in words of the user's, as they are
-        self._carrier.command(SendToolOutput(call.call_id, output, nothing_to_tell=nothing_to_tell))
+        self._driver.command(SendToolOutput(call.call_id, output, nothing_to_tell=nothing_to_tell))
         if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
-            self._carrier.emit(
+            self._driver.emit(
                 RealtimeToolEnd(
                     agent=call.agent,
                     tool=call.tool,
@@ -238,7 +238,7 @@ class ToolWorkers:
     def _progress(self, work: _Work, note: object) -> None:
         if self._closing or work.call.tool is None:
             return
-        self._carrier.emit(
+        self._driver.emit(
             RealtimeToolProgress(
                 agent=work.call.agent,
                 tool=work.call.tool,
@@ -255,7 +255,7 @@ class ToolWorkers:
         run: RunContext[Any] = self._info.context
         return ToolContext(
             context=run.context,
-            usage=self._carrier.core.usage,
+            usage=self._driver.core.usage,
             tool_name=call.name,
             tool_call_id=call.call_id,
             tool_arguments=call.arguments,
@@ -267,4 +267,4 @@ class ToolWorkers:
     def _report(self, call: FunctionCall, what: str, cause: Exception | None = None) -> None:
         failure = ToolFailed(what, tool_name=call.name, call_id=call.call_id)
         failure.__cause__ = cause
-        self._carrier.emit(RealtimeError(error=failure, info=self._info))
+        self._driver.emit(RealtimeError(error=failure, info=self._info))

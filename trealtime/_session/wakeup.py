@@ -1,4 +1,4 @@
-"""One task that sleeps until another wakes it: the single wake-up of an outbox or a feed."""
+"""One task that sleeps until another wakes it: the single wake-up of an send_queue or a subscription."""
 
 from __future__ import annotations
 

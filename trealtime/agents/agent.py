@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, Unpack
 
 import attrs
 
-from trealtime.tools.callables import answer_of
-from trealtime.tools.context import ContextT, RunContext
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.handoffs import Handoff
 from trealtime.agents.hooks import RealtimeAgentHooks
-from trealtime.tools.function_tool import FunctionTool
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.mcp.hosted import HostedMCPTool
 from trealtime.mcp.servers import MCPConfig, MCPServer, mcp_config
+from trealtime.tools.callables import answer_of
+from trealtime.tools.context import ContextT, RunContext
+from trealtime.tools.function_tool import FunctionTool
 
 if TYPE_CHECKING:
     from trealtime.protocol.settings import CustomVoice, SessionSettings

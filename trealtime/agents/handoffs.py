@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, get_args
 import attrs
 import msgspec
 
+from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
-from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent

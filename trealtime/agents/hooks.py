@@ -12,8 +12,8 @@ from trealtime.tools.context import ContextT, RunContext
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.tools.function_tool import FunctionTool
     from trealtime.events import RealtimeAgentEndEvent, RealtimeAgentStartEvent, RealtimeAudioInterrupted
+    from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["RealtimeAgentHooks", "RealtimeRunHooks"]
 

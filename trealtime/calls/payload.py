@@ -7,13 +7,13 @@ from typing import Any
 
 import attrs
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.context import RunContext
-from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
-from trealtime.protocol.validation import NOT_SET
 from trealtime._session import config
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.opening import opening
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
+from trealtime.protocol.validation import NOT_SET
+from trealtime.tools.context import RunContext
 from trealtime.transport.models import DEFAULT_MODEL_NAME
 
 __all__ = ["build_initial_session_payload"]

@@ -13,12 +13,12 @@ from urllib.parse import quote
 
 import attrs
 
+from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.calls.http import HttpRequests, http_base_url, open_http_client
 from trealtime.calls.payload import build_initial_session_payload
 from trealtime.errors import RequestFailed, SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
-from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.transport.credentials import ApiKey
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from typing import Any, Final
 import attrs
 import trio
 
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.cli.speech import speech_engines
 from trealtime.cli.talk_narrator import EVENTS, Narrator
 from trealtime.cli.talk_screen import Screen, meter
 from trealtime.cli.talk_typing import Typist
-from trealtime.events import RealtimeToolApprovalRequired
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import InputGuardrailTripwireTriggered, ServerRefused, TrealtimeError
-from trealtime._session.runner import RealtimeRunner
-from trealtime._session.session import RealtimeSession
+from trealtime.events import RealtimeToolApprovalRequired
 from trealtime.transport.background import background_nursery
 
 __all__ = ["Talk"]
@@ -76,7 +76,7 @@ class Talk:
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._server())
             session = await stack.enter_async_context(runner.session(model_config=connection))
-            feed = await stack.enter_async_context(session.subscribe(*EVENTS, playback=False))
+            subscription = await stack.enter_async_context(session.subscribe(*EVENTS, playback=False))
             if self.endpoint is not None:
                 await stack.enter_async_context(session.attach(self.endpoint))
             nursery = await stack.enter_async_context(background_nursery())
@@ -84,7 +84,7 @@ class Talk:
             self._show_state("")
             for task in (self._follow_playback, self._redraw, self._say):
                 nursery.start_soon(_quietly, task, session)
-            async for event in feed:
+            async for event in subscription:
                 before = self._narrator.state
                 for line in self._narrator.tell(event, trio.current_time()):
                     self.screen.line(line)

@@ -18,6 +18,12 @@ from trealtime.emulator.brain import (
     StreamingBrain,
 )
 from trealtime.emulator.chat_brain import ChatBrain
+from trealtime.emulator.faults import Faults
+from trealtime.emulator.live import EmulatedSession, LoggedEvent
+from trealtime.emulator.options import EmulatorLimits
+from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
+from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.turn_detection import (
     PlaceholderTranscriber,
     ScriptedTranscriber,
@@ -29,12 +35,6 @@ from trealtime.emulator.turn_detection import (
     TurnDetector,
     TurnDetectorFactory,
 )
-from trealtime.emulator.faults import Faults
-from trealtime.emulator.live import EmulatedSession, LoggedEvent
-from trealtime.emulator.options import EmulatorLimits
-from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
-from trealtime.emulator.speech import SpeechEngines
-from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.voice import SpokenChunk, ToneVoice, Voice
 
 __all__ = [

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from trealtime.audio.formats import AudioFormat
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.fields import integer, nullable, record, text
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, read_item
-from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_value
 
 __all__ = ["Conversation"]

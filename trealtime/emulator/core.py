@@ -1,6 +1,6 @@
 """One session's engine: client messages and time in, server events and work out. No Trio in here.
 
-How it is driven. The carrier calls `open` once, then `receive` for each message and `tick` when `deadline` has come.
+How it is driven. The driver calls `open` once, then `receive` for each message and `tick` when `deadline` has come.
 After every call, and after every step of a response that it makes, it takes
 
 * `outlet.take`: events to send, in order;
@@ -23,18 +23,18 @@ import msgspec
 
 from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.hosted_mcp import HostedServers, McpTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.input_audio import InputAudio
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EventOrder
-from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_value, json_kind
 from trealtime.emulator.response import Response
-from trealtime.emulator.responses import ResponseDesk
+from trealtime.emulator.responses import ResponseManager
 from trealtime.emulator.settings import SessionSettings, SessionType, merge
+from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.usage import USER_MS_PER_TOKEN, text_tokens
 from trealtime.protocol.wire_defaults import MAX_EVENT_ID_CHARS
 
@@ -83,7 +83,7 @@ class SessionCore:
             self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes
         )
         self.hosted: HostedServers = HostedServers(mcp_servers)
-        self.desk: ResponseDesk = ResponseDesk(
+        self.desk: ResponseManager = ResponseManager(
             self.outlet,
             ids,
             self.conversation,

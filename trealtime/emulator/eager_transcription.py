@@ -14,7 +14,7 @@ import trio
 from trealtime.emulator.input_audio import Pause
 from trealtime.emulator.items import Clip
 
-__all__ = ["EarlyHearing"]
+__all__ = ["EagerTranscription"]
 
 
 @attrs.define(eq=False)
@@ -25,7 +25,7 @@ class _Listening:
 
 
 @attrs.define(eq=False)
-class EarlyHearing:
+class EagerTranscription:
     """What is being recognised of turns that are not over, in one session.
 
     `recognise` gives the words of a clip, None where it failed; `understood` is told of them while the turn goes on.

@@ -15,6 +15,12 @@ from trealtime.audio.formats import AudioFormat, parse_audio_format
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import resample
 from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.event_buffer import Outlet
+from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.ids import Ids
+from trealtime.emulator.items import Clip, Item, decode_audio, new_message
+from trealtime.emulator.refusals import Refusal
+from trealtime.emulator.settings import SessionSettings
 from trealtime.emulator.turn_detection import (
     SpeechPaused,
     SpeechResumed,
@@ -24,12 +30,6 @@ from trealtime.emulator.turn_detection import (
     TurnDetectorFactory,
     make_turn_detector,
 )
-from trealtime.emulator.fields import nullable, record, text
-from trealtime.emulator.ids import Ids
-from trealtime.emulator.items import Clip, Item, decode_audio, new_message
-from trealtime.emulator.event_buffer import Outlet
-from trealtime.emulator.refusals import Refusal
-from trealtime.emulator.settings import SessionSettings
 
 __all__ = ["InputAudio", "Pause", "TurnListener"]
 

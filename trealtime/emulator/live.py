@@ -17,13 +17,13 @@ import trio
 from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.eager_transcription import EarlyHearing
-from trealtime.emulator.turn_detection import Transcriber
+from trealtime.emulator.eager_transcription import EagerTranscription
 from trealtime.emulator.items import Clip, Item
-from trealtime.emulator.response_generator import ResponseMaker
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.outgoing import Outgoing
 from trealtime.emulator.response import Response
+from trealtime.emulator.response_generator import ResponseMaker
+from trealtime.emulator.turn_detection import Transcriber
 from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
 from trealtime.transport.wire import Wire, WireClosed
@@ -77,7 +77,7 @@ class EmulatedSession:
         self._on_event = on_event
         self._outgoing = Outgoing()
         self._hearing = trio.Lock()
-        self._early = EarlyHearing(self._recognise_early, core.input.understood)
+        self._early = EagerTranscription(self._recognise_early, core.input.understood)
         self._committed, self._unheard = trio.open_memory_channel[Item](options.limits.unheard_items)
         self._serving = trio.CancelScope()
         self._timer = trio.CancelScope()

@@ -11,10 +11,10 @@ import pybase64
 from trealtime.audio.formats import AudioFormat
 from trealtime.emulator.brain import BrainRequest
 from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.hosted_mcp import HostedCall, McpTool, OfferedTool
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, new_message
-from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.usage import InputTokens, OutputTokens
 
 __all__ = ["Response"]

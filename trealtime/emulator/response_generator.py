@@ -17,7 +17,7 @@ from trealtime.emulator.hosted_mcp import HostedCall, HostedServers, McpTool
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.response import Response
-from trealtime.emulator.responses import ResponseDesk
+from trealtime.emulator.responses import ResponseManager
 from trealtime.emulator.voice import VOICE_RATE, Voice
 
 __all__ = ["ResponseMaker"]
@@ -42,7 +42,7 @@ class ResponseMaker:
     brain: Brain | StreamingBrain
     voice: Voice
     options: EmulatorOptions
-    desk: ResponseDesk
+    desk: ResponseManager
     hosted: HostedServers
     hear: Callable[[Item], Awaitable[None]]
     let_out: Callable[[], Awaitable[None]]

@@ -1,6 +1,6 @@
 """Responses: who may start one, what it looks like on the wire, how it ends (protocol reference 6, 7.1, 7.6).
 
-`ResponseDesk` keeps the rule of one response at a time in the default conversation, and the ones outside it. A
+`ResponseManager` keeps the rule of one response at a time in the default conversation, and the ones outside it. A
 `Response` writes its own events while the engine makes it; the desk ends it. Neither waits nor knows a clock of its
 own.
 """
@@ -14,18 +14,18 @@ from typing import Any, Literal
 from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.brain import BrainRequest
 from trealtime.emulator.conversation import Conversation
+from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.fields import nullable, record, text
 from trealtime.emulator.hosted_mcp import HostedServers, as_functions
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item, read_item
 from trealtime.emulator.options import EventOrder
-from trealtime.emulator.event_buffer import Outlet
 from trealtime.emulator.refusals import Refusal, invalid_type, missing
 from trealtime.emulator.response import Response
 from trealtime.emulator.settings import SessionSettings, cannot_update_voice, read_response_params
 from trealtime.emulator.usage import InputTokens, RateLimits, input_tokens, usage_object
 
-__all__ = ["EndReason", "ResponseDesk"]
+__all__ = ["EndReason", "ResponseManager"]
 
 EndReason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
 
@@ -33,7 +33,7 @@ _CREATE = record({"type": text(), "event_id": nullable(text()), "response": lamb
 _CANCEL = record({"type": text(), "event_id": nullable(text()), "response_id": text(non_empty=True)})
 
 
-class ResponseDesk:
+class ResponseManager:
     """All responses of one session.
 
     `started` holds the responses that wait for somebody to make them, `spoken` says whether the voice is locked, and

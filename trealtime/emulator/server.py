@@ -17,8 +17,6 @@ import trio
 
 from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.turn_detection import Transcriber, TurnDetectorFactory
-from trealtime.emulator.sip_registry import Exchange
 from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
 from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request, refusal
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
@@ -29,7 +27,9 @@ from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrd
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
 from trealtime.emulator.settings import SessionSettings
+from trealtime.emulator.sip_registry import Exchange
 from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.turn_detection import Transcriber, TurnDetectorFactory
 from trealtime.emulator.voice import Voice
 from trealtime.errors import ConnectFailed
 from trealtime.transport.background import background_nursery

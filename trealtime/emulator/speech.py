@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-from trealtime.emulator.turn_detection import PlaceholderTranscriber, Transcriber, TurnDetectorFactory, make_turn_detector
+from trealtime.emulator.turn_detection import (
+    PlaceholderTranscriber,
+    Transcriber,
+    TurnDetectorFactory,
+    make_turn_detector,
+)
 from trealtime.emulator.voice import ToneVoice, Voice
 
 __all__ = ["SpeechEngines"]

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import attrs
 
 from trealtime.audio.formats import AudioFormat
-from trealtime.events import AudioChunk
 from trealtime.endpoints.converting import StreamConverter
 from trealtime.endpoints.playback_map import Piece
+from trealtime.events import AudioChunk
 
 __all__ = ["PartStream"]
 

@@ -20,7 +20,7 @@ import attrs
 
 from trealtime.audio.formats import AudioFormat
 
-__all__ = ["PIECE_MS", "Piece", "Place", "Playout"]
+__all__ = ["PIECE_MS", "Piece", "Place", "PlaybackMap"]
 
 PIECE_MS: Final = 20
 """How finely audio is given to an endpoint: one telephone frame, so that one that reports what it has finished is never
@@ -70,7 +70,7 @@ class _Stretch:
 
 
 @attrs.define
-class Playout:
+class PlaybackMap:
     """The books of one endpoint, which plays `audio_format`. `now` is any monotonic time in seconds."""
 
     audio_format: AudioFormat

@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import FunctionTool
 from trealtime.errors import ScenarioError
 from trealtime.evals.scenario import Mock
+from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["Mocked", "mocked"]
 

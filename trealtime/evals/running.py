@@ -23,10 +23,11 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.pcm import from_int16
 from trealtime.audio.resample import resample
-from trealtime.events import RealtimeSessionEvent
 from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, Say
 from trealtime.emulator.server import open_emulator
 from trealtime.emulator.talking import TalkingBrain
@@ -35,8 +36,7 @@ from trealtime.errors import TrealtimeError
 from trealtime.evals.checking import Heard, failures
 from trealtime.evals.mocks import Mocked, mocked
 from trealtime.evals.scenario import Scenario, Step
-from trealtime._session.runner import RealtimeRunner
-from trealtime._session.session import RealtimeSession
+from trealtime.events import RealtimeSessionEvent
 from trealtime.transport.background import background_nursery
 
 __all__ = ["ScenarioResult", "StepResult", "run_scenario"]
@@ -131,11 +131,11 @@ async def _following(
     session: RealtimeSession[Any], mocks: Mocked, voice: Voice, prompter: _Prompter | None = None
 ) -> AsyncIterator[_Conversation]:
     talk = _Conversation(session, mocks, voice, prompter)
-    async with session.subscribe() as feed, background_nursery() as nursery:
+    async with session.subscribe() as subscription, background_nursery() as nursery:
 
         async def follow() -> None:
             with suppress(TrealtimeError):  # it comes out of the session too
-                async for event in feed:
+                async for event in subscription:
                     talk.note(event)
             talk.over()
 

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from trealtime.tools.context import RunContext
-from trealtime.tools.function_tool import OnInterrupt, ToolErrorFunction, default_tool_error
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem
 from trealtime.mcp.connections import Connections
 from trealtime.protocol.validation import WrongValue, setting, structure
+from trealtime.tools.context import RunContext
+from trealtime.tools.function_tool import OnInterrupt, ToolErrorFunction, default_tool_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

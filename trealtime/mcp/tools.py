@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from trealtime.errors import MCPToolError
+from trealtime.mcp.servers import MCPConfig, MCPServer, RequireApproval, ToolFilterContext
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.function_tool import FunctionTool, NeedsApproval
-from trealtime.errors import MCPToolError
-from trealtime.mcp.servers import MCPConfig, MCPServer, RequireApproval, ToolFilterContext
 
 if TYPE_CHECKING:
     from mcp_types import CallToolResult, Tool

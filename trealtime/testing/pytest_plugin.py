@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.emulator import Emulator, open_emulator
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.emulator import Emulator, open_emulator
 from trealtime.testing.script import Script
 from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
 

@@ -46,7 +46,7 @@ class ScriptedCore(StagedCore):
         self._waiting: deque[dict[str, Any]] = deque()
         self._wait_ends_at: float | None = None
 
-    # ---- as the carrier drives it ------------------------------------------------------------------------------
+    # ---- as the driver drives it ------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Play what comes before the client has said anything."""

@@ -14,12 +14,12 @@ import attrs
 import trio
 import trio.testing
 
-from trealtime.emulator.turn_detection import PlaceholderTranscriber, make_turn_detector
 from trealtime.emulator.faults import Faults
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.live import EmulatedSession, LoggedEvent
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, serving
+from trealtime.emulator.turn_detection import PlaceholderTranscriber, make_turn_detector
 from trealtime.emulator.voice import ToneVoice
 from trealtime.testing.play import Play
 from trealtime.testing.script import Event, RealtimeScriptError, Script, Step, accept, emit, flattened

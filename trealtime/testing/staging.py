@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from trealtime.audio.formats import parse_audio_format
 from trealtime.audio.pcm import from_int16
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.turn_detection import SpeechStarted, SpeechStopped, TurnEvent
 from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item
 from trealtime.emulator.response import Response
+from trealtime.emulator.turn_detection import SpeechStarted, SpeechStopped, TurnEvent
 from trealtime.testing.events import EventDefaults
 
 __all__ = ["ResponseStatus", "StagedCore"]
@@ -41,7 +41,7 @@ class _Prompted:
         self.heard: list[TurnEvent] = []
         self.is_speaking = False
 
-    def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
+    def subscription(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
         heard, self.heard = self.heard, []
         return heard
 

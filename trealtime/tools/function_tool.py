@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 import attrs
 import trio
 
+from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
 from trealtime.tools.callables import answer_of, is_async, name_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.docstrings import DocstringStyle, DocumentedFunction, parse_docstring
 from trealtime.tools.guardrails import ToolInputGuardrail, ToolOutputGuardrail
 from trealtime.tools.output import MAX_OUTPUT_BYTES
 from trealtime.tools.schema import ToolSignature, read_signature
-from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import attrs
 import trio
 
+from trealtime.errors import ToolArgumentsError, ToolTimedOut
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.function_tool import FunctionTool, ToolErrorFunction, default_tool_error
 from trealtime.tools.output import cap_output, serialise_output
 from trealtime.tools.schema import check_json_object
-from trealtime.tools.function_tool import FunctionTool, ToolErrorFunction, default_tool_error
-from trealtime.errors import ToolArgumentsError, ToolTimedOut
 
 __all__ = [
     "ToolErrorFormatter",

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import attrs
 import msgspec
 
+from trealtime.errors import ToolArgumentsError
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.refusals import explain_refusal
-from trealtime.errors import ToolArgumentsError
 
 __all__ = ["ToolSignature", "check_json_object", "read_signature"]
 

@@ -34,8 +34,8 @@ from trealtime.endpoints.browser.stream import (
     refused_message,
     text_message,
 )
-from trealtime.endpoints.endpoint import Endpoint, EndpointLink
 from trealtime.endpoints.close_handshake import close_behind, close_with_reason
+from trealtime.endpoints.endpoint import Endpoint, EndpointLink
 from trealtime.endpoints.sockets import BinaryWire, ServerSocket, binary_wire
 from trealtime.errors import BrowserStreamError
 from trealtime.transport.background import background_nursery

@@ -23,8 +23,8 @@ import attrs
 import trio
 
 from trealtime.audio.formats import G711_ULAW, AudioFormat
-from trealtime.endpoints.endpoint import Endpoint, EndpointLink
 from trealtime.endpoints.close_handshake import close_behind, close_with_reason
+from trealtime.endpoints.endpoint import Endpoint, EndpointLink
 from trealtime.endpoints.sockets import ServerSocket, server_wire
 from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark
 from trealtime.endpoints.twilio.stream import (
