@@ -185,3 +185,12 @@ async def test_the_tracker_says_where_an_interrupt_cuts(autojump_clock, service,
         await session.interrupt()
         assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == 250
         assert tracker.get_state() == RealtimePlaybackState()
+
+
+async def test_statistics_are_read_under_their_old_names_with_a_warning(autojump_clock, service, runner) -> None:
+    async with runner.session() as session:
+        statistics = session.statistics()
+        with pytest.warns(DeprecationWarning, match="'subscriptions'"):
+            assert statistics.feeds == statistics.subscriptions
+        with pytest.warns(DeprecationWarning, match="'send_queue'"):
+            assert statistics.outbox == statistics.send_queue

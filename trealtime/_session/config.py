@@ -6,8 +6,10 @@ Both are taken as mappings or as instances; every problem of one is reported in 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
 
@@ -36,6 +38,57 @@ __all__ = [
     "model_config",
     "run_config",
 ]
+
+
+_C = TypeVar("_C", bound=type)
+
+_OLD_KEYS: Final[Mapping[str, str]] = {
+    "feed_buffer_s": "subscription_buffer_s",
+    "feed_buffer_events": "subscription_buffer_events",
+    "feed_overflow": "subscription_overflow",
+    "outbox_events": "send_queue_events",
+}
+"""Keys of `RealtimeRunConfig` as they were called before 0.2, and as they are called now."""
+
+
+def _warn_old_key(old: str, new: str, *, stacklevel: int) -> None:
+    message = f"the setting {old!r} is called {new!r} since trealtime 0.2; the old name goes with 1.0"
+    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel + 1)
+
+
+def _with_new_keys(settings: Mapping[str, Any], *, stacklevel: int) -> dict[str, Any]:
+    """Return `settings` under the names of today, with a warning for each old one.
+
+    An old key beside its new one stays, to be refused as an unknown key.
+    """
+    renamed: dict[str, Any] = {}
+    for key, value in settings.items():
+        new = _OLD_KEYS.get(key)
+        if new is None or new in settings:
+            renamed[key] = value
+        else:
+            _warn_old_key(key, new, stacklevel=stacklevel + 1)
+            renamed[new] = value
+    return renamed
+
+
+def _takes_old_keys(cls: _C) -> _C:
+    """Let the constructor take old keys, and let them be read; both warn."""
+    construct: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(construct)
+    def init(self: object, **settings: Any) -> None:
+        construct(self, **_with_new_keys(settings, stacklevel=2))
+
+    cls.__init__ = init  # type: ignore[misc]
+    for old, new in _OLD_KEYS.items():
+        setattr(cls, old, property(functools.partial(_read_old_key, old=old, new=new)))
+    return cls
+
+
+def _read_old_key(config: object, *, old: str, new: str) -> Any:
+    _warn_old_key(old, new, stacklevel=2)
+    return getattr(config, new)
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +130,7 @@ class ToolExecution:
     """True: the input guardrails of a tool check a call also before anybody is asked to approve it."""
 
 
+@_takes_old_keys
 @attrs.frozen(kw_only=True)
 class RealtimeRunConfig:
     """How sessions of a runner behave. Times are seconds."""
@@ -135,8 +189,8 @@ class RealtimeRunConfig:
     """Whether ``raw_model_event`` is emitted; off saves its cost when nobody looks at it."""
 
     subscription_buffer_s: float = setting(default=600.0, at_least=0)
-    """Audio that a subscription holds for its consumer. Models speak faster than real time; 600 s are about three of the
-    longest answers that one response can have, and 28.8 MB of PCM16."""
+    """Audio that a subscription holds for its consumer. Models speak faster than real time: 600 s are three of the
+    longest answers that a response can have, and 28.8 MB of PCM16."""
 
     subscription_buffer_events: int = setting(default=10_000, at_least=1)
     """Events other than audio that a subscription holds."""
@@ -183,7 +237,9 @@ class RealtimeModelConfig:
 
 
 def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeRunConfig:
-    """`value` checked. Raises `SettingsError` with every problem in it."""
+    """Return `value`, checked. Raises `SettingsError` with every problem in it."""
+    if isinstance(value, Mapping):
+        value = _with_new_keys(value, stacklevel=3)
     config = structure(RealtimeRunConfig, {} if value is None else value, what="config")
     if config.limits.max_cost is not None and not config.prices:
         problem = SettingsProblem("limits.max_cost", config.limits.max_cost, "nothing without `prices`")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import TypeVar
+
 import attrs
 
 from trealtime._core.conversation import ConversationCounters
@@ -13,11 +16,15 @@ from trealtime.transport.wire import WireStatistics
 
 __all__ = ["SessionStatistics"]
 
+_T = TypeVar("_T")
+
 
 @attrs.frozen(kw_only=True)
 class SessionStatistics:
-    """What a session has done and holds now; see the parts. `subscriptions` are those open now, the session's own first;
-    `attachments` those of the endpoints attached now."""
+    """What a session has done, and what it holds now.
+
+    `subscriptions` are those open now, the session's own first; `attachments` those of the endpoints attached now.
+    """
 
     conversation: ConversationCounters
     send_queue: SendQueueStatistics
@@ -33,3 +40,19 @@ class SessionStatistics:
 
     questions_open: int
     """Calls that wait for an answer of the server."""
+
+    @property
+    def feeds(self) -> tuple[SubscriptionStatistics, ...]:
+        """Deprecated since 0.2: read `subscriptions`."""
+        return _renamed("feeds", "subscriptions", self.subscriptions)
+
+    @property
+    def outbox(self) -> SendQueueStatistics:
+        """Deprecated since 0.2: read `send_queue`."""
+        return _renamed("outbox", "send_queue", self.send_queue)
+
+
+def _renamed(old: str, new: str, value: _T) -> _T:
+    message = f"SessionStatistics.{old} is called {new!r} since trealtime 0.2; the old name goes with 1.0"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return value
