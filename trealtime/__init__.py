@@ -15,18 +15,14 @@ from trealtime._version import __version__ as __version__
 if TYPE_CHECKING:
     from trealtime._core.barge_in import BargeIn as BargeIn
     from trealtime._core.effects import ApprovalRequest as ApprovalRequest
-    from trealtime._core.effects import HostedTool as HostedTool
     from trealtime._core.effects import ResponseResult as ResponseResult
     from trealtime._core.guardrail_state import GuardrailCounters as GuardrailCounters
     from trealtime._core.guardrail_state import HoldDelay as HoldDelay
     from trealtime._core.limits import SessionLimits as SessionLimits
-    from trealtime._core.prices import Cost as Cost
     from trealtime._core.prices import ModelPrices as ModelPrices
     from trealtime._core.saved_history import dump_history as dump_history
     from trealtime._core.saved_history import load_history as load_history
     from trealtime._core.saved_history import wire_items as wire_items
-    from trealtime._core.usage import TranscriptionUsage as TranscriptionUsage
-    from trealtime._core.usage import Usage as Usage
     from trealtime._session.approval_handler import ApprovalDecision as ApprovalDecision
     from trealtime._session.approval_handler import ApprovalHandler as ApprovalHandler
     from trealtime._session.approval_handler import Approve as Approve
@@ -58,6 +54,7 @@ if TYPE_CHECKING:
     from trealtime.agents.guardrails import GuardrailFunctionOutput as GuardrailFunctionOutput
     from trealtime.agents.guardrails import InputGuardrail as InputGuardrail
     from trealtime.agents.guardrails import InputGuardrailResult as InputGuardrailResult
+    from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
     from trealtime.agents.guardrails import OutputGuardrail as OutputGuardrail
     from trealtime.agents.guardrails import OutputGuardrailResult as OutputGuardrailResult
     from trealtime.agents.guardrails import input_guardrail as input_guardrail
@@ -106,7 +103,6 @@ if TYPE_CHECKING:
     from trealtime.errors import ConnectionLost as ConnectionLost
     from trealtime.errors import EndpointFailed as EndpointFailed
     from trealtime.errors import GuardrailFailed as GuardrailFailed
-    from trealtime.errors import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
     from trealtime.errors import MCPServerFailed as MCPServerFailed
     from trealtime.errors import MCPToolError as MCPToolError
     from trealtime.errors import MissingApiKey as MissingApiKey
@@ -125,8 +121,6 @@ if TYPE_CHECKING:
     from trealtime.errors import SlowConsumer as SlowConsumer
     from trealtime.errors import ToolArgumentsError as ToolArgumentsError
     from trealtime.errors import ToolFailed as ToolFailed
-    from trealtime.errors import ToolInputGuardrailTripwireTriggered as ToolInputGuardrailTripwireTriggered
-    from trealtime.errors import ToolOutputGuardrailTripwireTriggered as ToolOutputGuardrailTripwireTriggered
     from trealtime.errors import ToolTimedOut as ToolTimedOut
     from trealtime.errors import TrealtimeError as TrealtimeError
     from trealtime.errors import TwilioStreamError as TwilioStreamError
@@ -181,6 +175,7 @@ if TYPE_CHECKING:
     from trealtime.items import SystemMessageItem as SystemMessageItem
     from trealtime.items import UserMessageItem as UserMessageItem
     from trealtime.mcp.hosted import HostedMCPTool as HostedMCPTool
+    from trealtime.mcp.hosted import HostedTool as HostedTool
     from trealtime.mcp.servers import MCPConfig as MCPConfig
     from trealtime.mcp.servers import MCPServer as MCPServer
     from trealtime.mcp.servers import MCPServerStdio as MCPServerStdio
@@ -225,8 +220,12 @@ if TYPE_CHECKING:
     from trealtime.tools.guardrails import ToolGuardrailFunctionOutput as ToolGuardrailFunctionOutput
     from trealtime.tools.guardrails import ToolInputGuardrail as ToolInputGuardrail
     from trealtime.tools.guardrails import ToolInputGuardrailData as ToolInputGuardrailData
+    from trealtime.tools.guardrails import ToolInputGuardrailTripwireTriggered as ToolInputGuardrailTripwireTriggered
     from trealtime.tools.guardrails import ToolOutputGuardrail as ToolOutputGuardrail
     from trealtime.tools.guardrails import ToolOutputGuardrailData as ToolOutputGuardrailData
+    from trealtime.tools.guardrails import (
+        ToolOutputGuardrailTripwireTriggered as ToolOutputGuardrailTripwireTriggered,
+    )
     from trealtime.tools.guardrails import tool_input_guardrail as tool_input_guardrail
     from trealtime.tools.guardrails import tool_output_guardrail as tool_output_guardrail
     from trealtime.tools.invocation import ToolErrorFormatter as ToolErrorFormatter
@@ -238,18 +237,23 @@ if TYPE_CHECKING:
     from trealtime.transport.models import OpenAIRealtimeSIPModel as OpenAIRealtimeSIPModel
     from trealtime.transport.models import OpenAIRealtimeWebSocketModel as OpenAIRealtimeWebSocketModel
     from trealtime.transport.models import RealtimeModel as RealtimeModel
+    from trealtime.usage import Cost as Cost
+    from trealtime.usage import TranscriptionUsage as TranscriptionUsage
+    from trealtime.usage import Usage as Usage
 
 _NAMES = {
     "agents.agent": "RealtimeAgent",
     "tools.context": "RunContext RunContextWrapper ToolContext",
     "agents.guardrails": """
-        GuardrailFunctionOutput InputGuardrail InputGuardrailResult OutputGuardrail OutputGuardrailResult
+        GuardrailFunctionOutput InputGuardrail InputGuardrailResult InputGuardrailTripwireTriggered
+        OutputGuardrail OutputGuardrailResult
         input_guardrail output_guardrail
     """,
     "agents.handoffs": "Handoff realtime_handoff",
     "agents.hooks": "RealtimeAgentHooks RealtimeRunHooks",
     "tools.guardrails": """
-        ToolGuardrailFunctionOutput ToolInputGuardrail ToolInputGuardrailData ToolOutputGuardrail
+        ToolGuardrailFunctionOutput ToolInputGuardrail ToolInputGuardrailData ToolInputGuardrailTripwireTriggered
+        ToolOutputGuardrail ToolOutputGuardrailTripwireTriggered
         ToolOutputGuardrailData tool_input_guardrail tool_output_guardrail
     """,
     "tools.invocation": "ToolErrorFormatter ToolErrorFormatterArgs ToolErrorKind",
@@ -262,7 +266,7 @@ _NAMES = {
     "calls.webhooks": "IncomingCall OtherWebhook RealtimeWebhooks SipHeader",
     "_core.barge_in": "BargeIn",
     "_core.guardrail_state": "GuardrailCounters HoldDelay",
-    "_core.effects": "ApprovalRequest HostedTool ResponseResult",
+    "_core.effects": "ApprovalRequest ResponseResult",
     "events": """
         AudioChunk EventInfo LimitName LimitUse RealtimeAgentEndEvent RealtimeAgentStartEvent RealtimeAudio
         RealtimeAudioDropped RealtimeAudioEnd RealtimeAudioInterrupted RealtimeDtmf RealtimeError
@@ -279,9 +283,9 @@ _NAMES = {
         RealtimeItem RealtimeToolCallItem SystemMessageItem UserMessageItem
     """,
     "_core.limits": "SessionLimits",
-    "_core.prices": "Cost ModelPrices",
+    "_core.prices": "ModelPrices",
     "_core.saved_history": "dump_history load_history wire_items",
-    "_core.usage": "TranscriptionUsage Usage",
+    "usage": "Cost TranscriptionUsage Usage",
     "emulator.options": "EmulatorLimits",
     "emulator.server": "Emulator open_emulator",
     "endpoints.browser.endpoint": "BrowserEndpoint BrowserStatistics accept_browser_stream",
@@ -295,13 +299,13 @@ _NAMES = {
     "endpoints.wav": "WavEndpoint",
     "errors": """
         AudioDeviceError AudioFormatError BrowserStreamError CallGone ConnectFailed ConnectionLost
-        EndpointFailed GuardrailFailed InputGuardrailTripwireTriggered MCPServerFailed MCPToolError
+        EndpointFailed GuardrailFailed MCPServerFailed MCPToolError
         MissingApiKey MissingDependency ProtocolError RateLimited RecordingError RequestFailed ScenarioError
         ServerRefused SessionClosed SessionNotOpen SettingsError SettingsProblem SettingsRefused SlowConsumer
-        ToolArgumentsError ToolFailed ToolInputGuardrailTripwireTriggered ToolOutputGuardrailTripwireTriggered
+        ToolArgumentsError ToolFailed
         ToolTimedOut TrealtimeError TwilioStreamError WebhookRefused
     """,
-    "mcp.hosted": "HostedMCPTool",
+    "mcp.hosted": "HostedMCPTool HostedTool",
     "mcp.servers": """
         MCPConfig MCPServer MCPServerStdio MCPServerStdioParams MCPServerStreamableHttp
         MCPServerStreamableHttpParams RequireApproval ToolFilter ToolFilterContext ToolFilterStatic

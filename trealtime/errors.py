@@ -9,14 +9,16 @@ The name of the root is not ``RealtimeError`` because that is the name of a sess
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
 if TYPE_CHECKING:
-    from trealtime.agents.guardrails import InputGuardrailResult
-    from trealtime.tools.guardrails import ToolGuardrailFunctionOutput, ToolInputGuardrail, ToolOutputGuardrail
+    from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
+    from trealtime.tools.guardrails import ToolInputGuardrailTripwireTriggered as ToolInputGuardrailTripwireTriggered
+    from trealtime.tools.guardrails import ToolOutputGuardrailTripwireTriggered as ToolOutputGuardrailTripwireTriggered
 
 __all__ = [
     "AudioDeviceError",
@@ -298,51 +300,6 @@ class GuardrailFailed(TrealtimeError):
         super().__init__(message)
 
 
-class InputGuardrailTripwireTriggered(TrealtimeError):
-    """What the user said was stopped by input guardrails, so there is no answer to it.
-
-    `guardrail_results` are the results that tripped, `guardrail_result` is the first of them.
-    """
-
-    def __init__(self, guardrail_results: Sequence[InputGuardrailResult]) -> None:
-        self.guardrail_results: tuple[InputGuardrailResult, ...] = tuple(guardrail_results)
-        self.guardrail_result: InputGuardrailResult = self.guardrail_results[0]
-        names = ", ".join(result.guardrail.get_name() for result in self.guardrail_results)
-        super().__init__(f"what the user said was stopped by a guardrail: {names}")
-
-
-class ToolInputGuardrailTripwireTriggered(TrealtimeError):
-    """A tool guardrail has ended the session because of a call, which was not made.
-
-    `guardrail` is the one that did, `output` its verdict; `tool_name` and `call_id` say which call it was.
-    """
-
-    def __init__(
-        self, guardrail: ToolInputGuardrail, output: ToolGuardrailFunctionOutput, *, tool_name: str, call_id: str
-    ) -> None:
-        self.guardrail = guardrail
-        self.output = output
-        self.tool_name = tool_name
-        self.call_id = call_id
-        super().__init__(f"a call of the tool {tool_name} was stopped by the guardrail {guardrail.get_name()}")
-
-
-class ToolOutputGuardrailTripwireTriggered(TrealtimeError):
-    """A tool guardrail has ended the session because of what came of a call.
-
-    The attributes are those of `ToolInputGuardrailTripwireTriggered`.
-    """
-
-    def __init__(
-        self, guardrail: ToolOutputGuardrail, output: ToolGuardrailFunctionOutput, *, tool_name: str, call_id: str
-    ) -> None:
-        self.guardrail = guardrail
-        self.output = output
-        self.tool_name = tool_name
-        self.call_id = call_id
-        super().__init__(f"the output of the tool {tool_name} was stopped by the guardrail {guardrail.get_name()}")
-
-
 class ToolArgumentsError(TrealtimeError, ValueError):
     """The model called a tool with arguments that are not JSON or do not fit the tool's schema.
 
@@ -401,6 +358,20 @@ class SessionNotOpen(TrealtimeError, RuntimeError):
 
 class SessionClosed(TrealtimeError, RuntimeError):
     """A session was used after it ended."""
+
+
+_ELSEWHERE: Final = {
+    "InputGuardrailTripwireTriggered": "trealtime.agents.guardrails",
+    "ToolInputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
+    "ToolOutputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
+}
+"""Errors that carry a guardrail stand beside it, in rooms that import this module."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
 
 
 def _short(value: object, limit: int = 80) -> str:

@@ -15,13 +15,13 @@ import attrs
 from trealtime.items import RealtimeItem
 
 if TYPE_CHECKING:
-    from trealtime._core.effects import HostedTool
-    from trealtime._core.usage import Usage
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime.mcp.hosted import HostedTool
     from trealtime.tools.context import RunContext
     from trealtime.tools.function_tool import FunctionTool
     from trealtime.tools.invocation import ToolErrorKind
+    from trealtime.usage import Usage
 
 __all__ = [
     "AudioChunk",

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from trealtime._core import commands as cmd
-from trealtime._core.effects import HostedTool
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.mcp.hosted import HostedTool
 from trealtime.tools.function_tool import FunctionTool
 
 

@@ -17,10 +17,11 @@ from trealtime.agents.guardrails import (
     GuardrailFunctionOutput,
     InputGuardrail,
     InputGuardrailResult,
+    InputGuardrailTripwireTriggered,
     OutputGuardrail,
     OutputGuardrailResult,
 )
-from trealtime.errors import ConnectionLost, GuardrailFailed, InputGuardrailTripwireTriggered
+from trealtime.errors import ConnectionLost, GuardrailFailed
 
 
 def harmless(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:

@@ -5,13 +5,8 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from trealtime._core.usage import (
-    MAX_ENTRIES,
-    Usage,
-    add_usage,
-    parse_transcription_usage,
-    parse_usage,
-)
+from trealtime._core.usage import MAX_ENTRIES, add_usage, parse_transcription_usage, parse_usage
+from trealtime.usage import Usage
 
 DETAILED = {
     "total_tokens": 253,

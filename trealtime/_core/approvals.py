@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trealtime._core.effects import ApprovalRequest, Effects, HostedTool, Refusal
+from trealtime._core.effects import ApprovalRequest, Effects, Refusal
 from trealtime._core.requests import Sent
 from trealtime.errors import ToolFailed
 from trealtime.events import (
@@ -28,6 +28,7 @@ from trealtime.events import (
     RealtimeToolApprovalDropped,
     RealtimeToolApprovalRequired,
 )
+from trealtime.mcp.hosted import HostedTool
 
 if TYPE_CHECKING:
     from trealtime._core.state import State

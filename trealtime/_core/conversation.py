@@ -21,7 +21,7 @@ import attrs
 from trealtime._core.approvals import Approvals, Standing, expire_approvals
 from trealtime._core.barge_in import BargeInPolicy
 from trealtime._core.commands import Command
-from trealtime._core.effects import ApprovalRequest, Effects, HostedTool
+from trealtime._core.effects import ApprovalRequest, Effects
 from trealtime._core.guardrail_state import GuardrailCounters, GuardrailPolicy, Guardrails
 from trealtime._core.handoffs import VoiceLock, voice_lock
 from trealtime._core.hold_back import drop_purged
@@ -31,22 +31,24 @@ from trealtime._core.limits import Limits, SessionLimits, check_limits
 from trealtime._core.model_events import model_events
 from trealtime._core.pending_interruption import expire_pending_interruption
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
-from trealtime._core.prices import Cost, Prices
+from trealtime._core.prices import Prices
 from trealtime._core.reception import RECEPTION
 from trealtime._core.reception_agent import receive_audio
 from trealtime._core.requesting import REQUESTING
 from trealtime._core.responses import fail_request, give_up, pump
 from trealtime._core.state import State
 from trealtime._core.turn_settings import TurnSettings
-from trealtime._core.usage import Meter, TranscriptionUsage, Usage
+from trealtime._core.usage import Meter
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
 from trealtime.events import EventInfo, RealtimeRawModelEvent
 from trealtime.items import RealtimeItem
 from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudioDelta
+from trealtime.usage import Cost, TranscriptionUsage, Usage
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
+    from trealtime.mcp.hosted import HostedTool
     from trealtime.tools.function_tool import AfterTool, FunctionTool
 
 __all__ = ["Conversation", "ConversationCounters"]

@@ -9,13 +9,14 @@ import attrs
 
 from trealtime._core.arguments import parsed_arguments
 from trealtime._core.playback import PlaybackChange
-from trealtime._core.usage import Usage
 from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
+from trealtime.usage import Usage
 
 if TYPE_CHECKING:
     from trealtime._core.handoffs import AgentSwitch
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+    from trealtime.mcp.hosted import HostedTool
     from trealtime.tools.context import RunContext
     from trealtime.tools.function_tool import FunctionTool
 
@@ -24,7 +25,6 @@ __all__ = [
     "Effects",
     "FunctionCall",
     "GuardrailCheck",
-    "HostedTool",
     "Outgoing",
     "Refusal",
     "ResponseResult",
@@ -71,14 +71,6 @@ class FunctionCall:
 
     refusal: Refusal | None = None
     """It does not run: tell the model why."""
-
-
-@attrs.frozen(kw_only=True)
-class HostedTool:
-    """A tool that the server runs: `name`, of the MCP server `server_label`."""
-
-    name: str
-    server_label: str
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -12,7 +12,8 @@ from trealtime._core.requests import Sent
 from trealtime._core.response_queue import Request
 from trealtime._core.state import State
 from trealtime._core.turn_settings import turns_are_ours
-from trealtime.errors import InputGuardrailTripwireTriggered, ProtocolError
+from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
+from trealtime.errors import ProtocolError
 from trealtime.events import RealtimeError, RealtimeGuardrailTripped
 
 if TYPE_CHECKING:

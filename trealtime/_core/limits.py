@@ -25,9 +25,8 @@ from trealtime.protocol.validation import setting
 
 if TYPE_CHECKING:
     from trealtime._core.effects import Effects
-    from trealtime._core.prices import Cost
     from trealtime._core.state import State
-    from trealtime._core.usage import Usage
+    from trealtime.usage import Cost, Usage
 
 __all__ = ["Limits", "SessionLimits", "check_limits", "session_over"]
 

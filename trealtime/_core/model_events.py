@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from trealtime._core.usage import Usage, parse_usage
+from trealtime._core.usage import parse_usage
 from trealtime.protocol import server_events as wire
+from trealtime.usage import Usage
 
 __all__ = [
     "RealtimeModelAudioDoneEvent",

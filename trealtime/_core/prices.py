@@ -18,38 +18,14 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trealtime.protocol.validation import WrongValue, setting
+from trealtime.usage import Cost
 
 if TYPE_CHECKING:
-    from trealtime._core.usage import TranscriptionUsage, Usage
+    from trealtime.usage import TranscriptionUsage, Usage
 
-__all__ = ["Cost", "ModelPrices", "Prices", "find_prices", "read_amount", "response_cost", "transcription_cost"]
+__all__ = ["ModelPrices", "Prices", "find_prices", "read_amount", "response_cost", "transcription_cost"]
 
-_NOTHING: Final = Decimal(0)
 _DATE: Final = "-0000-00-00"
-
-
-@attrs.frozen
-class Cost:
-    """What something cost, in the unit of the prices: from `at_least` to `at_most`, which differ where the server did
-    not say how many tokens there were of which kind. `unpriced`: something more was used, which has no price."""
-
-    at_least: Decimal = _NOTHING
-    at_most: Decimal = _NOTHING
-    unpriced: bool = False
-
-    @property
-    def exact(self) -> bool:
-        """Whether this is the cost, and not a range or a part of it."""
-        return self.at_least == self.at_most and not self.unpriced
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.at_least + other.at_least, self.at_most + other.at_most, unpriced=self.unpriced or other.unpriced
-        )
-
-    def __str__(self) -> str:
-        amount = " to ".join(f"{each.normalize():f}" for each in dict.fromkeys((self.at_least, self.at_most)))
-        return f"{amount} and what has no price" if self.unpriced else amount
 
 
 def read_amount(value: object) -> Decimal:

@@ -16,13 +16,14 @@ from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.state import Response, State
 from trealtime._core.turns import answer_with, has_seen
-from trealtime._core.usage import Usage, parse_usage
+from trealtime._core.usage import parse_usage
 from trealtime.events import (
     RealtimeAgentEndEvent,
     RealtimeAgentStartEvent,
     RealtimeError,
     ResponseStatus,
 )
+from trealtime.usage import Usage
 
 if TYPE_CHECKING:
     from trealtime.tools.function_tool import FunctionTool

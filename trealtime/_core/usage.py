@@ -10,45 +10,13 @@ from typing import Any, Final
 
 import attrs
 
-from trealtime._core.prices import Cost, Prices, find_prices, response_cost, transcription_cost
+from trealtime._core.prices import Prices, find_prices, response_cost, transcription_cost
+from trealtime.usage import Cost, TranscriptionUsage, Usage
 
-__all__ = ["Meter", "TranscriptionUsage", "Usage", "add_usage", "parse_transcription_usage", "parse_usage"]
+__all__ = ["Meter", "add_usage", "parse_transcription_usage", "parse_usage"]
 
 MAX_ENTRIES: Final = 1_000
 """Entries that a sum keeps, the newest: more than an hour of conversation has."""
-
-
-@attrs.frozen
-class Usage:
-    """Tokens of one response, or of all responses of a session.
-
-    The details say how many were text, audio, images and cached, under the names of the wire; they are absent where
-    the server has sent none: None is not 0. `cost` is None where the run config has no `prices`.
-
-    A sum has `request_usage_entries`, one for each response, oldest first; of more than 1000 the newest.
-    """
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
-    input_token_details: Mapping[str, Any] | None = None
-    output_token_details: Mapping[str, Any] | None = None
-    cost: Cost | None = attrs.field(default=None, kw_only=True)
-    request_usage_entries: tuple[Usage, ...] = attrs.field(default=(), kw_only=True, repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class TranscriptionUsage:
-    """What transcribing the user took: tokens, or `seconds` of audio where the model counts those."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
-    input_token_details: Mapping[str, Any] | None = None
-    seconds: float = 0.0
-    cost: Cost | None = None
 
 
 def parse_usage(usage: object) -> Usage | None:

@@ -8,12 +8,13 @@ import trio
 
 from trealtime._core.commands import CollectAudio, Interrupt
 from trealtime._core.effects import ResponseResult
-from trealtime._core.usage import Usage, add_usage
+from trealtime._core.usage import add_usage
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
 from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent
+from trealtime.usage import Usage
 
 __all__ = ["ResponseAudio", "ResponseText", "SessionResponse"]
 

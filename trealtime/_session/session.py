@@ -27,8 +27,6 @@ from trealtime._core.commands import (
     TruncateItem,
 )
 from trealtime._core.effects import ApprovalRequest
-from trealtime._core.prices import Cost
-from trealtime._core.usage import TranscriptionUsage, Usage
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.approval_handler import Reject
 from trealtime._session.attachment import Attachment
@@ -54,6 +52,7 @@ from trealtime.items import RealtimeItem
 from trealtime.protocol.user_input import UserInput, message_item
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.transport.models import RealtimeModel
+from trealtime.usage import Cost, TranscriptionUsage, Usage
 
 __all__ = ["RealtimeSession"]
 

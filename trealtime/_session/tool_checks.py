@@ -15,17 +15,15 @@ import trio
 from trealtime._core.effects import FunctionCall
 from trealtime._session.config import GuardrailsSettings
 from trealtime._session.driver import Driver
-from trealtime.errors import (
-    GuardrailFailed,
-    ToolInputGuardrailTripwireTriggered,
-    ToolOutputGuardrailTripwireTriggered,
-)
+from trealtime.errors import GuardrailFailed
 from trealtime.events import EventInfo, RealtimeError
 from trealtime.tools.context import ToolContext
 from trealtime.tools.guardrails import (
     ToolGuardrailFunctionOutput,
     ToolInputGuardrailData,
+    ToolInputGuardrailTripwireTriggered,
     ToolOutputGuardrailData,
+    ToolOutputGuardrailTripwireTriggered,
 )
 from trealtime.tools.invocation import ToolOutcome
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection
 
 import attrs
 
-from trealtime._core.usage import Usage
 from trealtime._session.response import SessionResponse
 from trealtime.events import RealtimeAudio, ResponseStatus
 from trealtime.items import RealtimeItem
+from trealtime.usage import Usage
 
 __all__ = ["Turn", "collect"]
 

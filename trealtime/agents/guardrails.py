@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, overload
 
 import attrs
 import trio
 
+from trealtime.errors import TrealtimeError
 from trealtime.tools.callables import call_anywhere, name_of
 from trealtime.tools.context import ContextT, RunContext
 
@@ -19,6 +20,7 @@ __all__ = [
     "GuardrailFunctionOutput",
     "InputGuardrail",
     "InputGuardrailResult",
+    "InputGuardrailTripwireTriggered",
     "OutputGuardrail",
     "OutputGuardrailResult",
     "input_guardrail",
@@ -118,6 +120,19 @@ class InputGuardrailResult:
     user_input: str
     agent: RealtimeAgent[Any]
     output: GuardrailFunctionOutput
+
+
+class InputGuardrailTripwireTriggered(TrealtimeError):
+    """What the user said was stopped by input guardrails, so there is no answer to it.
+
+    `guardrail_results` are the results that tripped, `guardrail_result` is the first of them.
+    """
+
+    def __init__(self, guardrail_results: Sequence[InputGuardrailResult]) -> None:
+        self.guardrail_results: tuple[InputGuardrailResult, ...] = tuple(guardrail_results)
+        self.guardrail_result: InputGuardrailResult = self.guardrail_results[0]
+        names = ", ".join(result.guardrail.get_name() for result in self.guardrail_results)
+        super().__init__(f"what the user said was stopped by a guardrail: {names}")
 
 
 @overload

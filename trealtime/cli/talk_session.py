@@ -13,13 +13,14 @@ import trio
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
 from trealtime.cli.speech import speech_engines
 from trealtime.cli.talk_narrator import EVENTS, Narrator
 from trealtime.cli.talk_screen import Screen, meter
 from trealtime.cli.talk_typing import Typist
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import InputGuardrailTripwireTriggered, ServerRefused, TrealtimeError
+from trealtime.errors import ServerRefused, TrealtimeError
 from trealtime.events import RealtimeToolApprovalRequired
 from trealtime.transport.background import background_nursery
 

@@ -11,7 +11,7 @@ import attrs
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.validation import NotSet, setting, structure
 
-__all__ = ["HostedMCPTool"]
+__all__ = ["HostedMCPTool", "HostedTool"]
 
 _WHERE = ("server_url", "connector_id", "tunnel_id")
 
@@ -70,3 +70,11 @@ class HostedMCPTool(dict[str, Any]):
     def __repr__(self) -> str:
         # Headers and authorization are secrets.
         return f"HostedMCPTool({self['server_label']!r})"
+
+
+@attrs.frozen(kw_only=True)
+class HostedTool:
+    """A tool that the server runs: `name`, of the MCP server `server_label`."""
+
+    name: str
+    server_label: str

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
-from trealtime._core.usage import Usage
+from trealtime.usage import Usage
 
 if TYPE_CHECKING:
     import trio

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import attrs
 import trio
 
+from trealtime.errors import TrealtimeError
 from trealtime.tools.callables import call_anywhere, name_of
 from trealtime.tools.context import ToolContext
 
@@ -19,9 +20,11 @@ __all__ = [
     "ToolInputGuardrail",
     "ToolInputGuardrailData",
     "ToolInputGuardrailFunction",
+    "ToolInputGuardrailTripwireTriggered",
     "ToolOutputGuardrail",
     "ToolOutputGuardrailData",
     "ToolOutputGuardrailFunction",
+    "ToolOutputGuardrailTripwireTriggered",
     "tool_input_guardrail",
     "tool_output_guardrail",
 ]
@@ -131,6 +134,38 @@ def _verdict(name: str, output: object) -> ToolGuardrailFunctionOutput:
     if not isinstance(output, ToolGuardrailFunctionOutput):
         raise TypeError(f"tool guardrail {name!r} returned {output!r}, allowed: a ToolGuardrailFunctionOutput")
     return output
+
+
+class ToolInputGuardrailTripwireTriggered(TrealtimeError):
+    """A tool guardrail has ended the session because of a call, which was not made.
+
+    `guardrail` is the one that did, `output` its verdict; `tool_name` and `call_id` say which call it was.
+    """
+
+    def __init__(
+        self, guardrail: ToolInputGuardrail, output: ToolGuardrailFunctionOutput, *, tool_name: str, call_id: str
+    ) -> None:
+        self.guardrail = guardrail
+        self.output = output
+        self.tool_name = tool_name
+        self.call_id = call_id
+        super().__init__(f"a call of the tool {tool_name} was stopped by the guardrail {guardrail.get_name()}")
+
+
+class ToolOutputGuardrailTripwireTriggered(TrealtimeError):
+    """A tool guardrail has ended the session because of what came of a call.
+
+    The attributes are those of `ToolInputGuardrailTripwireTriggered`.
+    """
+
+    def __init__(
+        self, guardrail: ToolOutputGuardrail, output: ToolGuardrailFunctionOutput, *, tool_name: str, call_id: str
+    ) -> None:
+        self.guardrail = guardrail
+        self.output = output
+        self.tool_name = tool_name
+        self.call_id = call_id
+        super().__init__(f"the output of the tool {tool_name} was stopped by the guardrail {guardrail.get_name()}")
 
 
 @overload

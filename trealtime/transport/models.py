@@ -17,9 +17,8 @@ from trealtime.transport.request import check_headers, realtime_url, redacted_ur
 from trealtime.transport.wire import Wire
 
 if TYPE_CHECKING:
-    from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.protocol.settings import SessionSettings
+    from trealtime.settings import RealtimeModelConfig, RealtimeRunConfig, SessionSettings
 
 __all__ = [
     "DEFAULT_MODEL_NAME",

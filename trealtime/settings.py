@@ -1,0 +1,70 @@
+"""Every class of settings, by one import.
+
+Wherever one of them is taken, a mapping of its fields is taken as well. Each class is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trealtime import _lazy
+
+if TYPE_CHECKING:
+    from trealtime._core.barge_in import BargeIn as BargeIn
+    from trealtime._core.limits import SessionLimits as SessionLimits
+    from trealtime._core.prices import ModelPrices as ModelPrices
+    from trealtime._session.config import GuardrailsSettings as GuardrailsSettings
+    from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
+    from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
+    from trealtime._session.config import ToolExecution as ToolExecution
+    from trealtime._session.response_params import ResponseOptions as ResponseOptions
+    from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
+    from trealtime.mcp.servers import MCPConfig as MCPConfig
+    from trealtime.mcp.servers import MCPServerStdioParams as MCPServerStdioParams
+    from trealtime.mcp.servers import MCPServerStreamableHttpParams as MCPServerStreamableHttpParams
+    from trealtime.protocol.settings import AudioInputSettings as AudioInputSettings
+    from trealtime.protocol.settings import AudioOutputSettings as AudioOutputSettings
+    from trealtime.protocol.settings import AudioSettings as AudioSettings
+    from trealtime.protocol.settings import CustomVoice as CustomVoice
+    from trealtime.protocol.settings import NoiseReductionSettings as NoiseReductionSettings
+    from trealtime.protocol.settings import PromptSettings as PromptSettings
+    from trealtime.protocol.settings import ReasoningSettings as ReasoningSettings
+    from trealtime.protocol.settings import SessionSettings as SessionSettings
+    from trealtime.protocol.settings import TokenLimits as TokenLimits
+    from trealtime.protocol.settings import TracingSettings as TracingSettings
+    from trealtime.protocol.settings import TranscriptionSettings as TranscriptionSettings
+    from trealtime.protocol.settings import TruncationSettings as TruncationSettings
+    from trealtime.protocol.settings import TurnDetectionSettings as TurnDetectionSettings
+    from trealtime.protocol.validation import NOT_SET as NOT_SET
+    from trealtime.protocol.validation import NotSet as NotSet
+    from trealtime.transport.config import TransportConfig as TransportConfig
+
+_HOMES = _lazy.homes(
+    {
+        "_core.barge_in": "BargeIn",
+        "_core.limits": "SessionLimits",
+        "_core.prices": "ModelPrices",
+        "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
+        "_session.response_params": "ResponseOptions",
+        "emulator.options": "EmulatorLimits",
+        "mcp.servers": "MCPConfig MCPServerStdioParams MCPServerStreamableHttpParams",
+        "protocol.settings": """
+        AudioInputSettings AudioOutputSettings AudioSettings CustomVoice NoiseReductionSettings PromptSettings
+        ReasoningSettings SessionSettings TokenLimits TracingSettings TranscriptionSettings TruncationSettings
+        TurnDetectionSettings
+    """,
+        "protocol.validation": "NOT_SET NotSet",
+        "transport.config": "TransportConfig",
+    }
+)
+
+if not TYPE_CHECKING:
+    __all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    return _lazy.load(__name__, name, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

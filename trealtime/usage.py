@@ -1,0 +1,70 @@
+"""What a session has used and what that cost: the values that `session.usage`, `Turn.usage` and events carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["Cost", "TranscriptionUsage", "Usage"]
+
+_NOTHING: Final = Decimal(0)
+
+
+@attrs.frozen
+class Cost:
+    """What something cost, in the unit of the prices: from `at_least` to `at_most`, which differ where the server did
+    not say how many tokens there were of which kind. `unpriced`: something more was used, which has no price."""
+
+    at_least: Decimal = _NOTHING
+    at_most: Decimal = _NOTHING
+    unpriced: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is the cost, and not a range or a part of it."""
+        return self.at_least == self.at_most and not self.unpriced
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.at_least + other.at_least, self.at_most + other.at_most, unpriced=self.unpriced or other.unpriced
+        )
+
+    def __str__(self) -> str:
+        amount = " to ".join(f"{each.normalize():f}" for each in dict.fromkeys((self.at_least, self.at_most)))
+        return f"{amount} and what has no price" if self.unpriced else amount
+
+
+@attrs.frozen
+class Usage:
+    """Tokens of one response, or of all responses of a session.
+
+    The details say how many were text, audio, images and cached, under the names of the wire; they are absent where
+    the server has sent none: None is not 0. `cost` is None where the run config has no `prices`.
+
+    A sum has `request_usage_entries`, one for each response, oldest first; of more than 1000 the newest.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    input_token_details: Mapping[str, Any] | None = None
+    output_token_details: Mapping[str, Any] | None = None
+    cost: Cost | None = attrs.field(default=None, kw_only=True)
+    request_usage_entries: tuple[Usage, ...] = attrs.field(default=(), kw_only=True, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TranscriptionUsage:
+    """What transcribing the user took: tokens, or `seconds` of audio where the model counts those."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    input_token_details: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    cost: Cost | None = None
