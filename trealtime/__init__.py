@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
     from trealtime.emulator.server import Emulator as Emulator
     from trealtime.emulator.server import open_emulator as open_emulator
+    from trealtime.endpoints.audio_device import SoundDevice as SoundDevice
+    from trealtime.endpoints.audio_device import list_devices as list_devices
     from trealtime.endpoints.browser.endpoint import BrowserEndpoint as BrowserEndpoint
     from trealtime.endpoints.browser.endpoint import BrowserStatistics as BrowserStatistics
     from trealtime.endpoints.browser.endpoint import accept_browser_stream as accept_browser_stream
@@ -87,8 +89,6 @@ if TYPE_CHECKING:
     from trealtime.endpoints.echo_gate import EchoGateStatistics as EchoGateStatistics
     from trealtime.endpoints.endpoint import Endpoint as Endpoint
     from trealtime.endpoints.endpoint import EndpointLink as EndpointLink
-    from trealtime.endpoints.sound_card import SoundDevice as SoundDevice
-    from trealtime.endpoints.sound_card import list_devices as list_devices
     from trealtime.endpoints.twilio.endpoint import TwilioEndpoint as TwilioEndpoint
     from trealtime.endpoints.twilio.endpoint import TwilioStatistics as TwilioStatistics
     from trealtime.endpoints.twilio.endpoint import accept_twilio_stream as accept_twilio_stream
@@ -292,7 +292,7 @@ _NAMES = {
     "endpoints.console": "AudioLevels ConsoleEndpoint ConsoleStatistics",
     "endpoints.echo_gate": "EchoGateStatistics",
     "endpoints.endpoint": "Endpoint EndpointLink",
-    "endpoints.sound_card": "SoundDevice list_devices",
+    "endpoints.audio_device": "SoundDevice list_devices",
     "endpoints.twilio.endpoint": "TwilioEndpoint TwilioStatistics accept_twilio_stream",
     "endpoints.twilio.signature": "check_twilio_signature",
     "endpoints.twilio.stream": "TwilioCall",

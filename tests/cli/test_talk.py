@@ -22,14 +22,12 @@ import trio.testing
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
 from trealtime.audio.wav import write_wav
-from trealtime.cli import main, talk_screen
-from trealtime.cli.talk_agent import built_in_agent, load_agent
-from trealtime.cli.talk_narrator import Narrator
-from trealtime.cli.talk_screen import Screen, meter
-from trealtime.cli.talk_session import Talk
+from trealtime.cli import main, talk_session
+from trealtime.cli.options import load_agent
+from trealtime.cli.talk_session import Narrator, Screen, Talk, built_in_agent, meter
 from trealtime.emulator import open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
-from trealtime.endpoints import sound_card
+from trealtime.endpoints import audio_device
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.errors import MissingDependency
 from trealtime.events import (
@@ -303,12 +301,12 @@ def test_a_module_that_fails_to_import_shows_its_own_error(app: Path, monkeypatc
 def test_a_machine_without_sound_is_told_what_to_do_instead(
     devices, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def list_devices() -> tuple[sound_card.SoundDevice, ...]:
+    def list_devices() -> tuple[audio_device.SoundDevice, ...]:
         if isinstance(devices, Exception):
             raise devices
         return tuple(device(inputs, outputs) for inputs, outputs in devices)
 
-    monkeypatch.setattr(sound_card, "list_devices", list_devices)
+    monkeypatch.setattr(audio_device, "list_devices", list_devices)
     assert main(["talk"]) == 2
     told = capsys.readouterr().err
     assert words in told
@@ -316,8 +314,8 @@ def test_a_machine_without_sound_is_told_what_to_do_instead(
     assert "--wav" in told
 
 
-def device(inputs: int, outputs: int) -> sound_card.SoundDevice:
-    return sound_card.SoundDevice(
+def device(inputs: int, outputs: int) -> audio_device.SoundDevice:
+    return audio_device.SoundDevice(
         number=3,
         name="Headset",
         inputs=inputs,
@@ -329,10 +327,10 @@ def device(inputs: int, outputs: int) -> sound_card.SoundDevice:
 
 
 def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sound_card, "list_devices", lambda: (device(1, 2),))
+    monkeypatch.setattr(audio_device, "list_devices", lambda: (device(1, 2),))
     assert main(["talk", "--list-devices"]) == 0
     assert capsys.readouterr().out == "  3  Headset: microphone (default), speaker, 48000 Hz\n"
-    monkeypatch.setattr(sound_card, "list_devices", lambda: ())
+    monkeypatch.setattr(audio_device, "list_devices", lambda: ())
     assert main(["talk", "--list-devices"]) == 0
     assert "--text" in capsys.readouterr().out
 
@@ -341,7 +339,7 @@ def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_on_a_terminal_the_status_stays_below_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk_screen.shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 12}))
+    monkeypatch.setattr(talk_session.shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 12}))
     out = io.StringIO()
     screen = Screen(out, live=True)
     screen.status("listening to you")

@@ -8,8 +8,14 @@ import struct
 import pytest
 
 from trealtime.audio.formats import pcm16
-from trealtime.endpoints.browser.outgoing import OutgoingMessages
-from trealtime.endpoints.browser.stream import AppMessage, BrowserStream, HeardReport, PageHello, UserAudio
+from trealtime.endpoints.browser.stream import (
+    AppMessage,
+    BrowserStream,
+    HeardReport,
+    OutgoingMessages,
+    PageHello,
+    UserAudio,
+)
 from trealtime.errors import BrowserStreamError
 
 HELLO = '{"type": "hello", "protocol": 1, "rate": 48000, "name": "Ada"}'

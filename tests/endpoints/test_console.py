@@ -17,8 +17,8 @@ from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
 from trealtime.emulator import MemoryModel, open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
+from trealtime.endpoints.audio_device import SoundCard, list_devices
 from trealtime.endpoints.console import ConsoleEndpoint
-from trealtime.endpoints.sound_card import SoundCard, list_devices
 from trealtime.errors import AudioDeviceError, AudioFormatError, EndpointFailed, MissingDependency
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.endpoints import check_endpoint

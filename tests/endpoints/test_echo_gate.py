@@ -83,7 +83,7 @@ def interruptions_ms(gate: EchoGate, heard: np.ndarray, played: np.ndarray, *, c
     started: list[int] = []
     for begin in range(0, len(heard), chunk):
         passed = gate.process(heard[begin : begin + chunk], played[begin : begin + chunk])
-        started += [event.at_ms for event in vad.subscription(passed, RATE) if isinstance(event, SpeechStarted)]
+        started += [event.at_ms for event in vad.feed(passed, RATE) if isinstance(event, SpeechStarted)]
     return started
 
 

@@ -14,8 +14,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.wav import WavWriter, read_wav, write_wav
 from trealtime.emulator import open_emulator
-from trealtime.endpoints.recording import StereoRecording
-from trealtime.endpoints.wav import WavEndpoint
+from trealtime.endpoints.wav import StereoRecording, WavEndpoint
 from trealtime.errors import AudioFormatError
 
 RATE = 24_000

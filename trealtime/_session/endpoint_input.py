@@ -12,9 +12,9 @@ import trio
 from trealtime._session.driver import Driver
 from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.audio.formats import AudioFormat
-from trealtime.endpoints.coalescing import Coalescer
-from trealtime.endpoints.converting import StreamConverter, silence
+from trealtime.endpoints.conversion import StreamConverter, silence
 from trealtime.endpoints.endpoint import Endpoint
+from trealtime.endpoints.pacing import Coalescer
 
 __all__ = ["EndpointInput"]
 

@@ -28,9 +28,8 @@ from trealtime._core.playback import PlaybackChange
 from trealtime._session.driver import Driver
 from trealtime._session.subscription import Subscription
 from trealtime.audio.formats import AudioFormat
+from trealtime.endpoints.conversion import Gain, PartStream
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.endpoints.gain import Gain
-from trealtime.endpoints.part_stream import PartStream
 from trealtime.endpoints.playback_map import Piece, Place, PlaybackMap
 from trealtime.events import RealtimeSessionEvent
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from trealtime.cli.speech import add_speech_option, speech_engines
+from trealtime.cli.options import add_speech_option, speech_engines
 
 if TYPE_CHECKING:
     import ssl

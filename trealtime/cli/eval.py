@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from trealtime.cli.talk_agent import AgentNotFound, load_agent
+    from trealtime.cli.options import AgentNotFound, load_agent
     from trealtime.errors import MissingDependency, ScenarioError
     from trealtime.evals import junit_report, read_scenarios
 

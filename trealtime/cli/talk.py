@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trealtime.cli.speech import add_speech_option
+from trealtime.cli.options import add_speech_option
 
 if TYPE_CHECKING:
     from trealtime.cli.talk_session import Talk
@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.text and sys.stdin is None:
         return _refuse("--text reads standard input, and that is closed")
 
-    from trealtime.cli.talk_agent import AgentNotFound
+    from trealtime.cli.options import AgentNotFound
     from trealtime.errors import (
         AudioDeviceError,
         AudioFormatError,
@@ -113,7 +113,7 @@ def _refuse(why: str) -> int:
 
 
 def _list_devices() -> int:
-    from trealtime.endpoints.sound_card import list_devices
+    from trealtime.endpoints.audio_device import list_devices
 
     devices = list_devices()
     if not devices:
@@ -125,11 +125,10 @@ def _list_devices() -> int:
 
 def _prepare(arguments: argparse.Namespace) -> Talk:
     """Everything that can be wrong with the arguments is found here, before a connection is made."""
-    from trealtime.cli.talk_agent import built_in_agent, load_agent
-    from trealtime.cli.talk_screen import Screen
-    from trealtime.cli.talk_session import Talk
+    from trealtime.cli.options import load_agent
+    from trealtime.cli.talk_session import Screen, Talk, built_in_agent
+    from trealtime.endpoints.audio_device import check_devices
     from trealtime.endpoints.console import ConsoleEndpoint
-    from trealtime.endpoints.sound_card import check_devices
     from trealtime.endpoints.wav import WavEndpoint
 
     agent = built_in_agent() if arguments.agent is None else load_agent(arguments.agent)

@@ -6,14 +6,30 @@ copies, and wakes Trio up.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import ModuleType
+from typing import Any, Final, Protocol
 
+import attrs
 import numpy as np
+import trio
 from numpy.typing import NDArray
 
-__all__ = ["AudioDevice", "BlockHandler"]
+from trealtime.errors import AudioDeviceError, MissingDependency
+
+__all__ = ["AudioDevice", "BlockHandler", "DeviceChoice", "SoundCard", "SoundDevice", "check_devices", "list_devices"]
+
+DeviceChoice = int | str | None
+"""A device by its number or a part of its name, as `list_devices` tells them; None is the system's default."""
+
+_BLOCK_MS: Final = 10
+_LATENCY_S: Final = 0.04
+"""What the device is asked to buffer: less makes gaps when Python is busy, more is heard still after an interrupt."""
+_CLOSE_TIMEOUT_S: Final = 2.0
+_LONGEST_DELAY_S: Final = 2.0
 
 
 class BlockHandler(Protocol):
@@ -41,3 +57,156 @@ class AudioDevice(ABC):
 
         Raises `AudioDeviceError` when the device cannot be opened.
         """
+
+
+@attrs.frozen(kw_only=True)
+class SoundDevice:
+    """One sound device: `number` and `name` choose it, `inputs` and `outputs` are its channels."""
+
+    number: int
+    name: str
+    inputs: int
+    outputs: int
+    default_rate: int
+    is_default_input: bool
+    is_default_output: bool
+
+    def __str__(self) -> str:
+        sides = [
+            f"{side}{' (default)' if default else ''}"
+            for side, channels, default in (
+                ("microphone", self.inputs, self.is_default_input),
+                ("speaker", self.outputs, self.is_default_output),
+            )
+            if channels
+        ]
+        return f"{self.number:3}  {self.name}: {', '.join(sides)}, {self.default_rate} Hz"
+
+
+def list_devices() -> tuple[SoundDevice, ...]:
+    """The sound devices of this machine, in PortAudio's order; empty where there is none. Blocks for a moment.
+
+    Raises `MissingDependency` without the extra ``console``, or without PortAudio.
+    """
+    sounddevice = _import_sounddevice()
+    default_input, default_output = sounddevice.default.device
+    return tuple(
+        SoundDevice(
+            number=number,
+            name=str(device["name"]),
+            inputs=int(device["max_input_channels"]),
+            outputs=int(device["max_output_channels"]),
+            default_rate=round(device["default_samplerate"]),
+            is_default_input=number == default_input,
+            is_default_output=number == default_output,
+        )
+        for number, device in enumerate(sounddevice.query_devices())
+    )
+
+
+def check_devices() -> None:
+    """Raises `AudioDeviceError` when this machine has no microphone or no loudspeaker, and as `list_devices` does."""
+    devices = list_devices()
+    missing = [
+        side
+        for side, there in (
+            ("microphone", any(device.inputs for device in devices)),
+            ("loudspeaker", any(device.outputs for device in devices)),
+        )
+        if not there
+    ]
+    if missing:
+        raise AudioDeviceError(f"this machine has no {' and no '.join(missing)}")
+
+
+class SoundCard(AudioDevice):
+    """A microphone and a loudspeaker of this machine, as one stream in blocks of 10 ms.
+
+    Each is named by its number, by a part of its name, or None for the system's default.
+    """
+
+    def __init__(
+        self, input_device: DeviceChoice = None, output_device: DeviceChoice = None, *, rate: int = 48_000
+    ) -> None:
+        self.rate = rate
+        self._input, self._output = input_device, output_device
+
+    @asynccontextmanager
+    async def open(self, handler: BlockHandler) -> AsyncIterator[None]:
+        """See `AudioDevice.open`. Opening and closing happen in a thread; a device that does not close within 2 s is
+        left to itself."""
+        closing = False
+
+        def finished() -> None:
+            if not closing:
+                handler.lost("the sound device has stopped")
+
+        stream = await trio.to_thread.run_sync(self._start, handler, finished)
+        try:
+            yield
+        finally:
+            closing = True
+            # A device that was pulled out may never come back from this.
+            with trio.move_on_after(_CLOSE_TIMEOUT_S, shield=True):
+                await trio.to_thread.run_sync(_stop, stream, abandon_on_cancel=True)
+
+    def _start(self, handler: BlockHandler, finished: Callable[[], None]) -> Any:
+        sounddevice = _import_sounddevice()
+
+        def callback(
+            captured: NDArray[np.int16], playing: NDArray[np.int16], frames: int, time: Any, status: object
+        ) -> None:
+            delay_s = float(time.outputBufferDacTime - time.currentTime)
+            if not 0 < delay_s < _LONGEST_DELAY_S:  # some systems give no times
+                delay_s = stream.latency[1]
+            handler.block(captured[:, 0], playing[:, 0], output_delay_s=delay_s)
+
+        try:
+            stream = sounddevice.Stream(
+                samplerate=self.rate,
+                blocksize=self.rate * _BLOCK_MS // 1000,
+                device=(self._input, self._output),
+                channels=1,
+                dtype="int16",
+                latency=_LATENCY_S,
+                callback=callback,
+                finished_callback=finished,
+            )
+            try:
+                stream.start()
+            except sounddevice.PortAudioError:
+                stream.close()
+                raise
+        except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
+            raise AudioDeviceError(self._why(error)) from error
+        return stream
+
+    def _why(self, error: Exception) -> str:
+        microphone, speaker = (
+            "the default" if device is None else repr(device) for device in (self._input, self._output)
+        )
+        devices = list_devices()
+        there = "\n".join(map(str, devices)) if devices else "  none"
+        return (
+            f"cannot open microphone ({microphone}) and speaker ({speaker}) at {self.rate} Hz: {error}. "
+            f"Sound devices of this machine:\n{there}"
+        )
+
+
+def _stop(stream: Any) -> None:
+    stream.abort()
+    stream.close()
+
+
+def _import_sounddevice() -> ModuleType:
+    try:
+        # By name, because a type checker may or may not find the extra installed.
+        return importlib.import_module("sounddevice")
+    except ImportError as error:
+        raise MissingDependency("the microphone and the speaker", extra="console") from error
+    except OSError as error:
+        raise MissingDependency(
+            "the microphone and the speaker",
+            extra="console",
+            system="PortAudio (Debian, Ubuntu: apt install libportaudio2)",
+        ) from error

@@ -25,10 +25,9 @@ from numpy.typing import NDArray
 from trealtime.audio.formats import AudioFormat, pcm16
 from trealtime.audio.levels import peak_dbfs, rms_dbfs
 from trealtime.audio.pcm import from_int16, to_int16
-from trealtime.endpoints.audio_device import AudioDevice
+from trealtime.endpoints.audio_device import AudioDevice, DeviceChoice, SoundCard
 from trealtime.endpoints.echo_gate import EchoGate, EchoGateStatistics
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.sound_card import DeviceChoice, SoundCard
 from trealtime.endpoints.speaker import Speaker
 from trealtime.errors import AudioDeviceError
 from trealtime.transport.background import background_nursery

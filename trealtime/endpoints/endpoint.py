@@ -3,10 +3,10 @@
 Theory of operation
 1. An endpoint is a duplex audio path. It says in which formats it takes and gives audio, and nothing else about audio:
    ``session.attach`` converts, coalesces, paces and keeps the books.
-2. What it has to play comes as one stream. Every piece says where in the stream it ends (`position_ms`); the endpoint
-   reports how far it has got (`EndpointLink.heard`), in the same measure. Which item that is, is not its business.
-3. `flush` is synchronous: when it returns, nothing that was given before will be heard. The positions of what was
-   thrown away are never played; a late report of one of them is ignored.
+2. The audio to play comes as one stream. Every piece says where in the stream it ends (`position_ms`), and the endpoint
+   reports in the same measure how far it has played (`EndpointLink.heard`). It need not know which item that is.
+3. `flush` is synchronous: once it has returned, nothing that was given before will be heard. Discarded positions are
+   never played, and a late report of one of them is ignored.
 """
 
 from __future__ import annotations
@@ -24,53 +24,58 @@ class EndpointLink(Protocol):
     """The session's side of an attached endpoint."""
 
     def heard(self, position_ms: float) -> None:
-        """The far side has played the stream up to here, and plays on: until the next report, in real time, as far as
-        it had been given audio. In the Trio thread, as often as is known; never waits."""
+        """Report that the far side has played the stream up to `position_ms`.
+
+        Until the next report, playback is taken to go on in real time through the audio given so far. Call it in the
+        Trio thread, as often as the position is known. It never waits.
+        """
 
     def dtmf(self, digit: str) -> None:
-        """The user has pressed a key: one of ``0123456789*#ABCD``. The app gets an event."""
+        """Report that the user has pressed a key, one of ``0123456789*#ABCD``. The app gets an event."""
 
 
 class Endpoint(ABC):
-    """A duplex audio path; attach it with ``async with session.attach(endpoint)``. One attachment per object."""
+    """A duplex audio path; attach it with ``async with session.attach(endpoint)``. Attach each object once."""
 
     input_format: AudioFormat | None
-    """What `receive` gives: G.711, or PCM16 of any rate (`pcm16`). None: nobody speaks here."""
+    """The format of what `receive` returns: G.711, or PCM16 of any rate (`pcm16`). None for an endpoint without input.
+    Both formats are read once the endpoint is open."""
 
     output_format: AudioFormat | None
-    """What `play` takes. None: nobody listens here. Both formats are read once the endpoint is open."""
+    """The format that `play` takes. None for an endpoint without output."""
 
     live: bool = True
-    """Whether the user speaks in real time, as into a microphone or a phone: then what the session has no room for is
-    dropped. False: the source can wait, as a file can."""
+    """Whether the user speaks in real time, as into a microphone or a phone; the session then drops audio for which it
+    has no room. False for a source that can wait, such as a file."""
 
     late_frames: int = 0
-    """For `Attachment.statistics`: frames that reached the far side too late to be played without a gap."""
+    """Frames that reached the far side too late to be played without a gap, for `Attachment.statistics`."""
 
     @abstractmethod
     def open(self, link: EndpointLink) -> AbstractAsyncContextManager[None]:
-        """Hold the path open: the device, the socket, and whatever tasks it needs. `link` is valid inside.
+        """Hold the path open: the device, the socket, and the tasks that it needs. `link` is valid inside.
 
-        Leaving it closes the path, and may take half of the session's `close_timeout_s`; then it is cancelled.
+        Leaving the context closes the path. That may take half of the session's `close_timeout_s`; then it is
+        cancelled.
         """
 
     @abstractmethod
     async def receive(self) -> bytes:
-        """The next piece of what the user says, of any length. If cancelled, nothing is lost.
+        """Wait for the next piece of what the user says, of any length. If cancelled, no audio is lost.
 
-        Raises `trio.EndOfChannel` when the far side has left: the attachment then ends in order.
+        Raises `trio.EndOfChannel` when the far side has left; the attachment then ends in order.
         """
 
     @abstractmethod
     async def play(self, audio: bytes, position_ms: float) -> None:
         """Take the next piece of the agent's speech, which ends at `position_ms` of the stream.
 
-        `audio` is whole samples, of any number. Waits while enough is queued: that is what paces the session. If
-        cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` when the far side has left,
-        which ends the attachment in order.
+        `audio` is any number of whole samples. Wait while enough is queued: that paces the session. If cancelled, the
+        piece is taken whole or not at all. Raises `trio.BrokenResourceError` when the far side has left; the attachment
+        then ends in order.
         """
 
     @abstractmethod
     def flush(self) -> None:
-        """Throw away, now, whatever was given to `play` and has not been heard. Also with nothing there to throw
-        away."""
+        """Discard, now, all audio that was given to `play` and has not been heard. Called with none there, do
+        nothing."""

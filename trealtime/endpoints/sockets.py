@@ -6,7 +6,7 @@ Nothing here imports a web framework: what an object can do says what it is.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast, runtime_checkable
 
 import attrs
 import trio
@@ -17,7 +17,21 @@ from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
 
-__all__ = ["BinaryWire", "QuartWebsocket", "ServerSocket", "binary_wire", "server_wire"]
+__all__ = [
+    "BinaryWire",
+    "QuartWebsocket",
+    "ServerSocket",
+    "binary_wire",
+    "close_behind",
+    "close_with_reason",
+    "server_wire",
+]
+
+
+_TIMEOUT_S: Final = 2.0
+
+_REASON_BYTES: Final = 123
+"""RFC 6455 section 5.5.1."""
 
 
 @runtime_checkable
@@ -156,3 +170,23 @@ class QuartWire:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._end is not None:
             raise self._end.error()
+
+
+async def close_with_reason(wire: Wire, reason: str, *, code: int = 1008) -> None:
+    """Close the socket and say why, in as much of `reason` as a close frame holds; takes two seconds at most."""
+    with trio.move_on_after(_TIMEOUT_S):
+        await wire.aclose(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
+
+
+async def close_behind(wire: Wire, written: trio.Event) -> None:
+    """Close the socket when its writer has ended, within two seconds.
+
+    A message that is cut in the middle would spoil the close frame behind it. Whoever has no time left for that,
+    because they are cancelled, drops the connection.
+    """
+    until = min(trio.current_effective_deadline(), trio.current_time() + _TIMEOUT_S)
+    with trio.CancelScope(shield=True, deadline=until):
+        try:
+            await written.wait()
+        finally:
+            await wire.aclose()

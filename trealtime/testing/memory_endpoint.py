@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from trealtime.audio.formats import PCM16_24K, AudioFormat
-from trealtime.endpoints.clock_speaker import ClockSpeaker
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.speaker import ClockSpeaker
 
 __all__ = ["MemoryEndpoint"]
 

@@ -22,21 +22,20 @@ import attrs
 import trio
 
 from trealtime.audio.formats import AudioFormat
-from trealtime.endpoints.browser.outgoing import OutgoingMessages
 from trealtime.endpoints.browser.stream import (
     RESERVED_TYPES,
     AppMessage,
     BrowserStream,
     HeardReport,
+    OutgoingMessages,
     PageEvent,
     PageHello,
     UserAudio,
     refused_message,
     text_message,
 )
-from trealtime.endpoints.close_handshake import close_behind, close_with_reason
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.sockets import BinaryWire, ServerSocket, binary_wire
+from trealtime.endpoints.sockets import BinaryWire, ServerSocket, binary_wire, close_behind, close_with_reason
 from trealtime.errors import BrowserStreamError
 from trealtime.transport.background import background_nursery
 from trealtime.transport.wire import WireClosed

@@ -18,6 +18,7 @@ No clock, no socket: messages in, values out.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
@@ -33,6 +34,7 @@ __all__ = [
     "AppMessage",
     "BrowserStream",
     "HeardReport",
+    "OutgoingMessages",
     "PageEvent",
     "PageHello",
     "UserAudio",
@@ -120,6 +122,98 @@ class BrowserStream:
         if len(message) % 2:
             raise BrowserStreamError(f"audio: expected whole samples of PCM16, got {len(message)} bytes")
         return UserAudio(message)
+
+
+@attrs.frozen
+class _Point:
+    """A piece of the epoch ends after so many samples, and there in the stream."""
+
+    samples: int
+    position_ms: float
+
+
+@attrs.define(eq=False)
+class OutgoingMessages:
+    """The queue to one page, in its order of sending."""
+
+    audio_format: AudioFormat
+    lead_ms: float
+    epoch: int = attrs.field(default=0, init=False)
+    texts: deque[str] = attrs.field(factory=deque, init=False)
+    """The app's messages; who appends to them bounds them."""
+
+    _audio: deque[bytes] = attrs.field(factory=deque, init=False)
+    _points: deque[_Point] = attrs.field(factory=deque, init=False)
+    """The ends of pieces of this epoch that are not known to be heard."""
+
+    _given: int = attrs.field(default=0, init=False)
+    _sent: int = attrs.field(default=0, init=False)
+    _heard: int = attrs.field(default=0, init=False)
+    """Samples of this epoch."""
+
+    _flush_due: bool = attrs.field(default=False, init=False)
+
+    @property
+    def unheard_ms(self) -> float:
+        """What was given and is not known to be heard."""
+        return (self._given - self._heard) * 1000 / self.audio_format.rate
+
+    @property
+    def full(self) -> bool:
+        """Whether more audio has to wait."""
+        return self.unheard_ms >= self.lead_ms
+
+    def speak(self, audio: bytes, position_ms: float) -> None:
+        """Queue speech that ends at `position_ms` of the stream."""
+        if audio:
+            self._given += len(audio) // self.audio_format.bytes_per_sample
+            self._audio.append(audio)
+            self._points.append(_Point(self._given, position_ms))
+
+    def flush(self) -> None:
+        """Nothing given so far is to be heard any more."""
+        if self._given == self._heard:
+            return
+        self.epoch += 1
+        self._flush_due = True
+        self._audio.clear()
+        self._points.clear()
+        self._given = self._sent = self._heard = 0
+
+    def next(self) -> str | bytes | None:
+        """What to send now, if there is anything."""
+        if self._flush_due:
+            self._flush_due = False
+            return flush_message(self.epoch)
+        if self.texts:
+            return self.texts.popleft()
+        if self._audio:
+            audio = self._audio.popleft()
+            self._sent += len(audio) // self.audio_format.bytes_per_sample
+            return audio_message(self.epoch, audio)
+        return None
+
+    def heard(self, epoch: int, samples: int) -> float | None:
+        """A report has come: the position of the stream that has been heard. None: it says nothing new.
+
+        Raises `BrowserStreamError` for a report of what was never sent.
+        """
+        if epoch > self.epoch:
+            raise BrowserStreamError(f"epoch: expected at most {self.epoch}, got {epoch}")
+        if epoch < self.epoch:
+            return None
+        if samples > self._sent:
+            raise BrowserStreamError(f"samples: {self._sent} of epoch {epoch} were sent, got {samples}")
+        if samples <= self._heard:
+            return None
+        self._heard = samples
+        point = self._points[0]
+        while samples > point.samples:
+            self._points.popleft()
+            point = self._points[0]
+        if samples == point.samples:
+            self._points.popleft()
+        return point.position_ms - (point.samples - samples) * 1000 / self.audio_format.rate
 
 
 def audio_message(epoch: int, audio: bytes) -> bytes:

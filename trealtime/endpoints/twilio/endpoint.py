@@ -23,10 +23,9 @@ import attrs
 import trio
 
 from trealtime.audio.formats import G711_ULAW, AudioFormat
-from trealtime.endpoints.close_handshake import close_behind, close_with_reason
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.sockets import ServerSocket, server_wire
-from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark
+from trealtime.endpoints.sockets import ServerSocket, close_behind, close_with_reason, server_wire
+from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark, key_tone
 from trealtime.endpoints.twilio.stream import (
     DTMF_KEYS,
     CallerAudio,
@@ -38,7 +37,6 @@ from trealtime.endpoints.twilio.stream import (
     TwilioCall,
     TwilioStream,
 )
-from trealtime.endpoints.twilio.tones import key_tone
 from trealtime.errors import TwilioStreamError
 from trealtime.transport.background import background_nursery
 from trealtime.transport.wire import Wire, WireClosed

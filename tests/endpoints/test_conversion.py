@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trealtime.audio.formats import G711_ALAW, G711_ULAW, AudioFormat, pcm16
+from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K, AudioFormat, pcm16
 from trealtime.audio.pcm import from_int16, to_int16
-from trealtime.endpoints.converting import StreamConverter, silence
+from trealtime.endpoints.conversion import Gain, StreamConverter, silence
 
 FORMATS = [*map(pcm16, (8_000, 16_000, 24_000, 44_100, 48_000)), G711_ULAW, G711_ALAW]
 SIZES = (1, 7, 160, 961, 5000)
@@ -81,3 +81,23 @@ def test_half_a_sample_at_the_end_is_dropped() -> None:
 @pytest.mark.parametrize("audio_format", FORMATS, ids=name)
 def test_silence_is_silent(audio_format) -> None:
     assert np.abs(to_int16(silence(160, audio_format), audio_format)).max() <= 8
+
+
+# ---- Gain ----------------------------------------------------------------------------------------------------
+
+LOUD = np.full(480, 8000, np.int16)
+
+
+@pytest.mark.parametrize("audio_format", [PCM16_24K, G711_ULAW], ids=str)
+def test_a_change_takes_one_piece_and_makes_no_step(audio_format) -> None:
+    gain = Gain()
+    piece = from_int16(LOUD, audio_format)
+    assert gain.apply(piece, audio_format) is piece
+    gain.factor = 0.25
+    falling, soft = (to_int16(gain.apply(piece, audio_format), audio_format).astype(int) for _ in range(2))
+    assert abs(falling[0] - 8000) < 400
+    assert np.abs(np.diff(falling)).max() < 300  # a step of mu-law up there is 256
+    assert np.abs(soft - 2000).max() < 70
+    gain.factor = 1.0
+    gain.apply(piece, audio_format)
+    assert gain.apply(piece, audio_format) is piece

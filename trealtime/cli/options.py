@@ -1,36 +1,22 @@
-"""Whom ``trealtime talk`` talks to."""
+"""Options that commands share: an agent by its name, and how an emulator hears and speaks."""
 
 from __future__ import annotations
 
-import datetime as dt
+import argparse
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trealtime.agents.agent import RealtimeAgent
-from trealtime.tools.function_tool import function_tool
+if TYPE_CHECKING:
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.emulator.speech import SpeechEngines
 
-__all__ = ["AgentNotFound", "built_in_agent", "load_agent"]
+__all__ = ["AgentNotFound", "add_speech_option", "load_agent", "speech_engines"]
 
 
 class AgentNotFound(Exception):
     """``module:attribute`` names no agent; the message says why."""
-
-
-@function_tool
-def current_time() -> str:
-    """Tell the date and the time of day."""
-    return dt.datetime.now().astimezone().strftime("%A, %d %B %Y, %H:%M")
-
-
-def built_in_agent() -> RealtimeAgent[Any]:
-    """A small agent that knows what time it is."""
-    return RealtimeAgent(
-        name="Assistant",
-        instructions="You are a friendly voice assistant. Answer in one or two short sentences.",
-        tools=[current_time],
-    )
 
 
 def load_agent(name: str) -> RealtimeAgent[Any]:
@@ -38,6 +24,8 @@ def load_agent(name: str) -> RealtimeAgent[Any]:
 
     Raises `AgentNotFound`, and whatever the module raises when it is imported.
     """
+    from trealtime.agents.agent import RealtimeAgent
+
     module_name, colon, attribute = name.partition(":")
     if not (module_name and colon and attribute):
         raise AgentNotFound(f"{name!r} is not of the form module:attribute, such as my_app:agent")
@@ -58,3 +46,24 @@ def load_agent(name: str) -> RealtimeAgent[Any]:
     if not isinstance(found, RealtimeAgent):
         raise AgentNotFound(f"{name} is a {type(found).__name__}, not a RealtimeAgent")
     return found
+
+
+def add_speech_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--speech`` to a command."""
+    parser.add_argument(
+        "--speech",
+        choices=("auto", "local", "tones"),
+        default="auto",
+        help="local: hear and speak English, with trealtime[local]; tones: a signal in place of a voice, no words; "
+        "auto: local where it is installed (default: %(default)s)",
+    )
+
+
+async def speech_engines(wanted: str) -> SpeechEngines:
+    """The engines for what ``--speech`` says. Raises `MissingDependency` for ``local`` where it is not installed."""
+    from trealtime.emulator.local import load_speech, missing_packages
+    from trealtime.emulator.speech import SpeechEngines
+
+    if wanted == "tones" or (wanted == "auto" and missing_packages()):
+        return SpeechEngines()
+    return await load_speech()
