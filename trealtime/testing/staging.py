@@ -41,7 +41,7 @@ class _Prompted:
         self.heard: list[TurnEvent] = []
         self.is_speaking = False
 
-    def subscription(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
+    def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
         heard, self.heard = self.heard, []
         return heard
 
