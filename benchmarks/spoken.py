@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, WavEndpoint, open_emulator
 from trealtime.audio.wav import write_wav
 from trealtime.emulator.local import load_speech
-from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.options import SpeechEngines
 from trealtime.emulator.voice import VOICE_RATE
 
 from .report import machine, percentile

@@ -19,7 +19,7 @@ import trio
 
 from trealtime.emulator import open_emulator
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import Ids
 from trealtime.protocol.codec import encode
 from trealtime.transport import Wire
 
@@ -139,7 +139,7 @@ class Engine:
         return self.take()
 
     def take(self) -> list[Event]:
-        events = self.core.outlet.take()
+        events = self.core.event_buffer.take()
         for event in events:
             assert validate("server", event) == [], event
             encode(event)

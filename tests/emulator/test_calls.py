@@ -307,7 +307,6 @@ async def test_what_sideband_connections_get_is_schema_valid(autojump_clock, kit
 async def test_without_httpx_the_transport_names_the_extra(autojump_clock, monkeypatch) -> None:
     import sys
 
-    monkeypatch.delitem(sys.modules, "trealtime.emulator.memory_http", raising=False)
     monkeypatch.setitem(sys.modules, "httpx", None)
     async with open_emulator(listen=False) as emulator:
         with pytest.raises(MissingDependency, match=r"trealtime\[http\]"):

@@ -135,17 +135,17 @@ def spoil(event: dict[str, Any], path: list[int], value: Any) -> dict[str, Any]:
 
 
 def make_some(engine: Any, kit: Any, step: int) -> None:
-    """Let the responses that run go on a little, as the maker does."""
-    for response in engine.core.desk.running:
+    """Let the responses that run go on a little, as the generator does."""
+    for response in engine.core.responses.running:
         if step % 4 == 0:
             response.open_message()
         elif step % 4 == 3 or response._open is None:
             response.close_item()
-            engine.core.desk.end(response, "completed")
+            engine.core.responses.end(response, "completed")
         else:
             response.add_text("word ")
             if response.modality == "audio":
-                engine.core.desk.note_speech(response)
+                engine.core.responses.note_speech(response)
                 response.add_audio(kit.pcm(100))
 
 

@@ -9,7 +9,8 @@ import pytest
 from trio.testing import MockClock
 
 from trealtime.emulator import open_emulator
-from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, read_request
+from trealtime.emulator.http import HandshakeRefused
+from trealtime.emulator.rest import SessionRequest, read_request
 from trealtime.errors import ConnectFailed
 
 

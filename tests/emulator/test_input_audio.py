@@ -46,7 +46,7 @@ def test_push_to_talk_commits_what_was_appended(kit: Any) -> None:
     assert committed["item_id"] == added["item"]["id"] == done["item"]["id"]
     assert added["item"]["content"] == [{"type": "input_audio", "transcript": None}]
     assert retrieve(engine, committed["item_id"]) == kit.pcm(500, loud=True) + kit.pcm(1500)
-    assert not engine.core.desk.started
+    assert not engine.core.responses.started
     append(engine, kit, kit.pcm(100))
     assert engine("input_audio_buffer.commit")[0]["previous_item_id"] == committed["item_id"]
 
@@ -158,7 +158,7 @@ def test_turns_come_without_responses_when_create_response_is_off(kit: Any) -> N
     engine("session.update", detection(create_response=False))
     events = append(engine, kit, kit.pcm(500, loud=True) + kit.pcm(1000))
     assert kit.types(events)[-1] == "conversation.item.done"
-    assert not engine.core.desk.started
+    assert not engine.core.responses.started
 
 
 def test_the_user_interrupts_the_response_in_the_conversation(kit: Any) -> None:
@@ -169,7 +169,7 @@ def test_the_user_interrupts_the_response_in_the_conversation(kit: Any) -> None:
     assert kit.types(events) == ["input_audio_buffer.speech_started", "response.done", "rate_limits.updated"]
     done = events[1]["response"]
     assert (done["status"], done["status_details"]) == ("cancelled", {"type": "cancelled", "reason": "turn_detected"})
-    assert len(engine.core.desk.running) == 1
+    assert len(engine.core.responses.running) == 1
 
 
 def test_without_interrupt_response_the_turn_is_answered_after_the_running_response(kit: Any) -> None:
@@ -178,8 +178,8 @@ def test_without_interrupt_response_the_turn_is_answered_after_the_running_respo
     engine("response.create")
     events = append(engine, kit, kit.pcm(500, loud=True) + kit.pcm(1000))
     assert "response.created" not in kit.types(events)
-    first = engine.core.desk.started.popleft()
-    engine.core.desk.end(first, "completed")
+    first = engine.core.responses.started.popleft()
+    engine.core.responses.end(first, "completed")
     assert kit.types(engine.take()) == ["response.done", "rate_limits.updated", "response.created"]
 
 
@@ -239,12 +239,12 @@ def test_silence_after_an_answer_triggers_the_idle_timeout(kit: Any) -> None:
     engine("session.update", detection(idle_timeout_ms=5000))
     assert engine.core.deadline == 100 + 3600
     engine("response.create")
-    response = engine.core.desk.started.popleft()
+    response = engine.core.responses.started.popleft()
     response.open_message()
-    engine.core.desk.note_speech(response)
+    engine.core.responses.note_speech(response)
     response.add_audio(kit.pcm(2000))
     engine.clock[0] += 0.5
-    engine.core.desk.end(response, "completed")
+    engine.core.responses.end(response, "completed")
     engine.take()
     assert engine.core.deadline == 100 + 2 + 5  # from the end of playback
     append(engine, kit, kit.pcm(6000))
@@ -270,7 +270,7 @@ def test_speech_stops_the_idle_clock_until_the_next_answer(kit: Any) -> None:
     engine = kit.engine()
     engine("session.update", detection(idle_timeout_ms=5000, create_response=False))
     engine("response.create")
-    engine.core.desk.end(engine.core.desk.started.popleft(), "completed")
+    engine.core.responses.end(engine.core.responses.started.popleft(), "completed")
     assert engine.core.deadline == 105
     append(engine, kit, kit.pcm(500, loud=True) + kit.pcm(1000))
     assert engine.core.deadline == 3700

@@ -21,15 +21,15 @@ def ids(engine: Any) -> list[str]:
 
 
 def speak(engine: Any, audio: bytes, words: str = "Hello there.") -> str:
-    """Have the assistant say something, as the maker of responses does; the item's id."""
+    """Have the assistant say something, as the generator of responses does; the item's id."""
     engine("response.create")
-    response = engine.core.desk.started.popleft()
+    response = engine.core.responses.started.popleft()
     response.open_message()
     response.add_text(words)
-    engine.core.desk.note_speech(response)
+    engine.core.responses.note_speech(response)
     response.add_audio(audio)
     response.close_item()
-    engine.core.desk.end(response, "completed")
+    engine.core.responses.end(response, "completed")
     (item_id,) = {event["item_id"] for event in engine.take() if event["type"] == "response.output_audio.delta"}
     return str(item_id)
 
@@ -243,7 +243,7 @@ def test_only_model_output_audio_can_be_truncated(kit: Any) -> None:
     )
     engine("conversation.item.create", message("assistant", text("x", "output_text"), id="written"))
     engine("response.create")
-    response = engine.core.desk.started.popleft()
+    response = engine.core.responses.started.popleft()
     response.open_message()  # announced, not a sound yet
     silent = next(event["item"]["id"] for event in engine.take() if event["type"] == "response.output_item.added")
     for item_id in ("typed", "said", "written", silent):
@@ -254,7 +254,7 @@ def test_only_model_output_audio_can_be_truncated(kit: Any) -> None:
 def test_an_item_truncated_while_it_is_spoken_gets_no_more_audio_and_no_transcript(kit: Any) -> None:
     engine = kit.engine()
     engine("response.create")
-    response = engine.core.desk.started.popleft()
+    response = engine.core.responses.started.popleft()
     response.open_message()
     response.add_text("One ")
     response.add_audio(kit.pcm(200))
@@ -263,7 +263,7 @@ def test_an_item_truncated_while_it_is_spoken_gets_no_more_audio_and_no_transcri
     response.add_text("two")
     response.add_audio(kit.pcm(200))
     response.close_item()
-    engine.core.desk.end(response, "completed")
+    engine.core.responses.end(response, "completed")
     done = next(event for event in engine.take() if event["type"] == "conversation.item.done")
     assert done["item"]["content"] == [{"type": "output_audio"}]
     (retrieved,) = engine("conversation.item.retrieve", {"item_id": item_id})
@@ -273,13 +273,13 @@ def test_an_item_truncated_while_it_is_spoken_gets_no_more_audio_and_no_transcri
 def test_an_item_deleted_while_it_is_spoken_is_done_in_its_response_only(kit: Any) -> None:
     engine = kit.engine()
     engine("response.create")
-    response = engine.core.desk.started.popleft()
+    response = engine.core.responses.started.popleft()
     response.open_message()
     response.add_audio(kit.pcm(200))
     item_id = engine.take()[-1]["item_id"]
     engine("conversation.item.delete", {"item_id": item_id})
     response.add_audio(kit.pcm(200))
-    engine.core.desk.end(response, "completed")
+    engine.core.responses.end(response, "completed")
     kinds = kit.types(engine.take())
     assert "response.output_item.done" in kinds
     assert "conversation.item.done" not in kinds

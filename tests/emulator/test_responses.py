@@ -257,7 +257,7 @@ def test_out_of_band_responses_are_bounded(kit: Any) -> None:
         engine("response.create", {"response": {"conversation": "none"}})
     (event,) = engine("response.create", {"response": {"conversation": "none"}})
     assert event["error"]["code"] == "rate_limit_exceeded"
-    engine.core.desk.end(engine.core.desk.started.popleft(), "completed")
+    engine.core.responses.end(engine.core.responses.started.popleft(), "completed")
     engine.take()
     assert engine("response.create", {"response": {"conversation": "none"}})[0]["type"] == "response.created"
 
@@ -407,7 +407,7 @@ def test_wrong_parameters_start_nothing(kit: Any, params: dict[str, Any], code: 
     engine = kit.engine()
     error = engine.refused("response.create", {"response": params})
     assert (error["code"], error["param"]) == (code, param)
-    assert not engine.core.desk.running
+    assert not engine.core.responses.running
 
 
 async def test_a_spoken_turn_is_transcribed_and_answered(kit: Any, autojump_clock: MockClock) -> None:

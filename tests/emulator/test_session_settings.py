@@ -14,7 +14,7 @@ def update(session: dict[str, Any]) -> dict[str, Any]:
 def test_a_session_is_created_with_every_setting_shown(kit: Any) -> None:
     core = kit.engine().core
     core.open()
-    (event,) = core.outlet.take()
+    (event,) = core.event_buffer.take()
     session = event["session"]
     assert session["object"] == "realtime.session"
     assert session["id"] == core.id

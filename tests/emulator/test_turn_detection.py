@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 from trealtime.audio.g711 import decode_ulaw, encode_ulaw
 from trealtime.audio.resample import resample
 from trealtime.emulator.turn_detection import (
-    PlaceholderTranscriber,
-    ScriptedTranscriber,
     SemanticVad,
     ServerVad,
     SpeechStarted,
@@ -263,22 +261,3 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, object], message: st
 def test_a_rate_without_whole_frames_is_refused(rate: int) -> None:
     with pytest.raises(ValueError, match="multiple of 50"):
         ServerVad().feed(silence(1), rate)
-
-
-# ---- transcribers ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "samples, expected",
-    [(tone(1.8), "(speech, 1.8 s)"), (silence(5), "(silence, 5.0 s)"), (silence(0), "(silence, 0.0 s)")],
-)
-async def test_the_placeholder_does_not_pretend_to_know_words(samples: np.ndarray, expected: str) -> None:
-    assert await PlaceholderTranscriber().transcribe(samples, RATE) == expected
-
-
-async def test_a_script_is_heard_line_by_line_and_then_by_the_next() -> None:
-    script = ScriptedTranscriber(["one", "two"])
-    heard = [await script.transcribe(tone(1), RATE, language="en", prompt="numbers") for _ in range(3)]
-    assert heard == ["one", "two", "(speech, 1.0 s)"]
-    chained = ScriptedTranscriber(["one"], then=ScriptedTranscriber(["uno"]))
-    assert [await chained.transcribe(tone(1), RATE) for _ in range(2)] == ["one", "uno"]

@@ -17,7 +17,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.emulator import EmulatedSession, Emulator, open_emulator
-from trealtime.emulator.live import LoggedEvent
+from trealtime.emulator.session import LoggedEvent
 from trealtime.events import RealtimeSessionEvent
 from trealtime.transport.memory import MemoryWire
 

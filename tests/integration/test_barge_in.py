@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from trealtime.emulator.turn_detection import ScriptedTranscriber
+from trealtime.emulator import ScriptedTranscriber
 from trealtime.errors import SessionNotOpen, SettingsError
 from trealtime.testing import MemoryEndpoint
 

@@ -8,7 +8,7 @@ import trio
 from numpy.typing import NDArray
 
 from trealtime.emulator.local import load_speech, missing_packages
-from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.options import SpeechEngines
 from trealtime.emulator.voice import VOICE_RATE
 
 

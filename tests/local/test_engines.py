@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trealtime.audio.levels import rms_dbfs
 from trealtime.emulator.local import load_speech
-from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.options import SpeechEngines
 from trealtime.emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
 from trealtime.emulator.voice import VOICE_RATE
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.options import SpeechEngines
 
 ROOT = Path(__file__).resolve().parents[2]
 

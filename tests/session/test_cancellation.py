@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from trealtime._session.runner import serve_realtime_session
-from trealtime.testing.cancellation import cancel_at_each_checkpoint
+from trealtime.testing.schedules import cancel_at_each_checkpoint
 
 CALLS = {
     "send_message": lambda session: session.send_message("Hi"),

@@ -6,7 +6,7 @@ import trio.testing
 
 from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime.audio.formats import G711_ULAW
-from trealtime.testing.cancellation import cancel_at_each_checkpoint
+from trealtime.testing.schedules import cancel_at_each_checkpoint
 
 
 def event(name: str) -> dict[str, str]:

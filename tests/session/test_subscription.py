@@ -18,7 +18,7 @@ from trealtime.events import (
     RealtimeHistoryUpdated,
     RealtimeSpeechStarted,
 )
-from trealtime.testing.cancellation import cancel_at_each_checkpoint
+from trealtime.testing.schedules import cancel_at_each_checkpoint
 from trealtime.tools.context import RunContext
 
 INFO = EventInfo(RunContext(None))

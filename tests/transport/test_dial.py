@@ -17,7 +17,7 @@ import trio_websocket
 import trustme
 
 from trealtime.errors import ConnectFailed
-from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
+from trealtime.testing.schedules import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.wires import check_wire
 from trealtime.transport import (
     AzureRealtimeModel,

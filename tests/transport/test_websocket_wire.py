@@ -26,7 +26,7 @@ from wsproto.events import (
 )
 
 from trealtime.errors import ConnectFailed
-from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
+from trealtime.testing.schedules import CancelHere, cancel_at_each_checkpoint
 from trealtime.testing.wires import open_websocket_wire_pair
 from trealtime.transport import TransportConfig, Wire, WireClosed
 from trealtime.transport.background import background_nursery

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.emulator.speech import SpeechEngines
+    from trealtime.emulator.options import SpeechEngines
 
 __all__ = ["AgentNotFound", "add_speech_option", "load_agent", "speech_engines"]
 
@@ -62,7 +62,7 @@ def add_speech_option(parser: argparse.ArgumentParser) -> None:
 async def speech_engines(wanted: str) -> SpeechEngines:
     """The engines for what ``--speech`` says. Raises `MissingDependency` for ``local`` where it is not installed."""
     from trealtime.emulator.local import load_speech, missing_packages
-    from trealtime.emulator.speech import SpeechEngines
+    from trealtime.emulator.options import SpeechEngines
 
     if wanted == "tones" or (wanted == "auto" and missing_packages()):
         return SpeechEngines()

@@ -19,19 +19,16 @@ from trealtime.emulator.brain import (
 )
 from trealtime.emulator.chat_brain import ChatBrain
 from trealtime.emulator.faults import Faults
-from trealtime.emulator.live import EmulatedSession, LoggedEvent
-from trealtime.emulator.options import EmulatorLimits
+from trealtime.emulator.options import EmulatorLimits, SpeechEngines
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
-from trealtime.emulator.speech import SpeechEngines
+from trealtime.emulator.session import EmulatedSession, LoggedEvent
 from trealtime.emulator.talking import TalkingBrain
+from trealtime.emulator.transcription import PlaceholderTranscriber, ScriptedTranscriber, Transcriber
 from trealtime.emulator.turn_detection import (
-    PlaceholderTranscriber,
-    ScriptedTranscriber,
     SpeechPaused,
     SpeechResumed,
     SpeechStarted,
     SpeechStopped,
-    Transcriber,
     TurnDetector,
     TurnDetectorFactory,
 )

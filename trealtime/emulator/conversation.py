@@ -6,11 +6,9 @@ import math
 from typing import Any
 
 from trealtime.audio.formats import AudioFormat
-from trealtime.emulator.event_buffer import Outlet
-from trealtime.emulator.fields import integer, nullable, record, text
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.items import Clip, Item, read_item
-from trealtime.emulator.refusals import Refusal, invalid_value
+from trealtime.emulator.validation import Refusal, integer, invalid_value, nullable, record, text
 
 __all__ = ["Conversation"]
 
@@ -33,9 +31,9 @@ class Conversation:
     service, where what no longer fits the model's context drops out of it, no event says so (protocol reference 7.7).
     """
 
-    def __init__(self, outlet: Outlet, ids: Ids, *, max_items: int, max_audio_bytes: int) -> None:
+    def __init__(self, event_buffer: EventBuffer, ids: Ids, *, max_items: int, max_audio_bytes: int) -> None:
         self.id: str = ids.new("conv")
-        self._outlet = outlet
+        self._event_buffer = event_buffer
         self._ids = ids
         self._max_items = max_items
         self._max_audio_bytes = max_audio_bytes
@@ -63,7 +61,9 @@ class Conversation:
         """Put `item` at `index` (None: the end) and say so."""
         self._items[item.id] = item
         self._order.insert(len(self._order) if index is None else index, item.id)
-        self._outlet.emit("conversation.item.added", {"previous_item_id": self._previous(item.id), "item": item.wire()})
+        self._event_buffer.emit(
+            "conversation.item.added", {"previous_item_id": self._previous(item.id), "item": item.wire()}
+        )
         self.keep_audio(sum(len(clip.data) for clip in item.clips.values()))
         if len(self._order) > self._max_items:
             self._forget(self._order[0])
@@ -71,7 +71,7 @@ class Conversation:
     def finish(self, item: Item) -> None:
         """Say that `item` is final, unless it has been deleted."""
         if item.id in self._items:
-            self._outlet.emit(
+            self._event_buffer.emit(
                 "conversation.item.done", {"previous_item_id": self._previous(item.id), "item": item.wire()}
             )
 
@@ -113,13 +113,13 @@ class Conversation:
     def retrieve(self, event: dict[str, Any]) -> None:
         """``conversation.item.retrieve``."""
         item = self._find(_ITEM_ID(event, "")["item_id"], "retrieving", code="item_retrieve_invalid_item_id")
-        self._outlet.emit("conversation.item.retrieved", {"item": item.wire_with_audio()})
+        self._event_buffer.emit("conversation.item.retrieved", {"item": item.wire_with_audio()})
 
     def delete(self, event: dict[str, Any]) -> None:
         """``conversation.item.delete``."""
         item = self._find(_ITEM_ID(event, "")["item_id"], "deleting", code="item_delete_invalid_item_id")
         self._forget(item.id)
-        self._outlet.emit("conversation.item.deleted", {"item_id": item.id})
+        self._event_buffer.emit("conversation.item.deleted", {"item_id": item.id})
 
     def truncate(self, event: dict[str, Any]) -> None:
         """``conversation.item.truncate``: keep what was heard, and no transcript, since nobody knows where it ends."""
@@ -137,7 +137,7 @@ class Conversation:
         self._audio_bytes -= clip.cut(end_ms)
         item.truncated = True
         item.body["content"][index].pop("transcript", None)
-        self._outlet.emit(
+        self._event_buffer.emit(
             "conversation.item.truncated", {"item_id": item.id, "content_index": index, "audio_end_ms": end_ms}
         )
 

@@ -3,8 +3,8 @@
 How it is driven. The driver calls `open` once, then `receive` for each message and `tick` when `deadline` has come.
 After every call, and after every step of a response that it makes, it takes
 
-* `outlet.take`: events to send, in order;
-* `desk.started`: responses to make (the methods of `Response` write the events, `desk.end` ends it);
+* `event_buffer.take`: events to send, in order;
+* `responses.started`: responses to make (the methods of `Response` write the events, `responses.end` ends it);
 * `input.committed`: items of user audio to listen to (`transcribed`, `transcription_failed`);
 * `input.pauses`: where listening may begin before the turn is over (`input.understood`);
 * `ending`: the code and reason to close the connection with, once it is to be closed.
@@ -23,19 +23,17 @@ import msgspec
 
 from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.event_buffer import Outlet
-from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.hosted_mcp import HostedServers, McpTool
-from trealtime.emulator.ids import Ids
 from trealtime.emulator.input_audio import InputAudio
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EventOrder
-from trealtime.emulator.refusals import Refusal, invalid_value, json_kind
 from trealtime.emulator.response import Response
-from trealtime.emulator.responses import ResponseManager
+from trealtime.emulator.response_manager import ResponseManager
 from trealtime.emulator.settings import SessionSettings, SessionType, merge
 from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.usage import USER_MS_PER_TOKEN, text_tokens
+from trealtime.emulator.validation import Refusal, invalid_value, json_kind, nullable, record, text
 from trealtime.protocol.wire_defaults import MAX_EVENT_ID_CHARS
 
 __all__ = ["SessionCore", "read_event"]
@@ -78,13 +76,13 @@ class SessionCore:
     ) -> None:
         self.id: str = ids.new("sess")
         self.settings: SessionSettings = settings or SessionSettings.default(kind, model=model or default_model)
-        self.outlet: Outlet = Outlet(ids)
+        self.event_buffer: EventBuffer = EventBuffer(ids)
         self.conversation: Conversation = Conversation(
-            self.outlet, ids, max_items=max_items, max_audio_bytes=max_audio_bytes
+            self.event_buffer, ids, max_items=max_items, max_audio_bytes=max_audio_bytes
         )
         self.hosted: HostedServers = HostedServers(mcp_servers)
-        self.desk: ResponseManager = ResponseManager(
-            self.outlet,
+        self.responses: ResponseManager = ResponseManager(
+            self.event_buffer,
             ids,
             self.conversation,
             clock=clock,
@@ -94,7 +92,7 @@ class SessionCore:
             event_order=event_order,
         )
         self.input: InputAudio = InputAudio(
-            self.outlet, ids, self.conversation, self, self.settings, make_detector=make_detector
+            self.event_buffer, ids, self.conversation, self, self.settings, make_detector=make_detector
         )
         self.ending: tuple[int, str] | None = None
         self._ids = ids
@@ -124,7 +122,7 @@ class SessionCore:
 
     def open(self) -> None:
         """``session.created``."""
-        self.outlet.emit("session.created", {"session": self.session_object()})
+        self.event_buffer.emit("session.created", {"session": self.session_object()})
 
     def receive(self, message: str | bytes) -> dict[str, Any] | None:
         """One message of the client; returns the event that it was, if it was one.
@@ -144,35 +142,35 @@ class SessionCore:
                 raise invalid_value("type", event["type"], ", ".join(f"'{kind}'" for kind in self._handlers))
             handler(event)
         except Refusal as refusal:
-            self.outlet.emit("error", {"error": refusal.as_error(event_id)})
+            self.event_buffer.emit("error", {"error": refusal.as_error(event_id)})
         return event
 
     def _update(self, event: dict[str, Any]) -> None:
         update = _UPDATE(event, "")["session"]
-        settings = merge(self.settings, update, voice_locked=self.desk.spoken, model_fixed=self._model_fixed)
+        settings = merge(self.settings, update, voice_locked=self.responses.spoken, model_fixed=self._model_fixed)
         self._model_fixed = self._model_fixed or "model" in update
         self.settings = settings
         self.input.configure(settings)
-        self.outlet.emit("session.updated", {"session": self.session_object()})
+        self.event_buffer.emit("session.updated", {"session": self.session_object()})
         self._list_mcp_tools()
 
     def _create_item(self, event: dict[str, Any]) -> None:
         self.conversation.create(event, input_format=parse_audio_format(self.settings.input_format))
         if self.hosted.answered(event["item"]):
             # The service goes on by itself (protocol reference 7.5); with a no it has something to say too.
-            self.desk.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings)
 
     def _create_response(self, event: dict[str, Any]) -> None:
         self._refuse_in_transcription("response.create")
-        self.desk.create(event, self.settings)
+        self.responses.create(event, self.settings)
 
     def _cancel_response(self, event: dict[str, Any]) -> None:
         self._refuse_in_transcription("response.cancel")
-        self.desk.cancel(event)
+        self.responses.cancel(event)
 
     def _clear_output(self, event: dict[str, Any]) -> None:
         _PLAIN(event, "")
-        response_id = self.desk.active.id if self.desk.active is not None else self.desk.last_ended_id
+        response_id = self.responses.active.id if self.responses.active is not None else self.responses.last_ended_id
         if self._call_id is None or response_id is None:
             raise Refusal(
                 "output_audio_buffer.clear is for WebRTC and SIP calls, where the server plays the audio; on a "
@@ -180,7 +178,7 @@ class SessionCore:
                 code="invalid_value",
                 param="type",
             )
-        self.outlet.emit("output_audio_buffer.cleared", {"response_id": response_id})
+        self.event_buffer.emit("output_audio_buffer.cleared", {"response_id": response_id})
 
     def _refuse_in_transcription(self, kind: str) -> None:
         if self.settings.type == "transcription":
@@ -193,19 +191,19 @@ class SessionCore:
         self._idle_since = None
         detection = self.settings.turn_detection
         if detection is not None and detection["interrupt_response"]:
-            self.desk.interrupt()
+            self.responses.interrupt()
 
     def user_ended(self) -> None:
         """The detector heard the user end; see `TurnListener`."""
         detection = self.settings.turn_detection
         if detection is not None and detection["create_response"] and self.settings.type == "realtime":
-            self.desk.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings)
 
     def _response_ended(self, response: Response) -> None:
         if response.in_conversation:
             self._idle_since = max(self._clock(), response.playback_ends_at)
             self._idle_from_ms = self.input.position_ms
-            self.desk.next_turn(self.settings)
+            self.responses.next_turn(self.settings)
 
     # ---- time --------------------------------------------------------------------------------------------------
 
@@ -224,12 +222,12 @@ class SessionCore:
             idle_ms = (self.settings.turn_detection or {})["idle_timeout_ms"]
             self._idle_since = None
             self.input.time_out(since_ms=max(self._idle_from_ms, self.input.position_ms - idle_ms))
-            self.desk.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings)
 
     @property
     def _idle_deadline(self) -> float:
         idle_ms = (self.settings.turn_detection or {}).get("idle_timeout_ms")
-        if idle_ms is None or self._idle_since is None or self.desk.active is not None or self.input.user_speaks:
+        if idle_ms is None or self._idle_since is None or self.responses.active is not None or self.input.user_speaks:
             return math.inf
         return float(self._idle_since + idle_ms / 1000)
 
@@ -252,10 +250,12 @@ class SessionCore:
         logprobs = [_logprob(piece) for piece in pieces] if self.settings.wants_logprobs else None
         for number, piece in enumerate(pieces):
             extra = {} if logprobs is None else {"logprobs": [logprobs[number]]}
-            self.outlet.emit("conversation.item.input_audio_transcription.delta", place | {"delta": piece} | extra)
+            self.event_buffer.emit(
+                "conversation.item.input_audio_transcription.delta", place | {"delta": piece} | extra
+            )
         extra = {} if logprobs is None else {"logprobs": logprobs}
         usage = _transcription_usage(transcription["model"], item.clips[index].duration_ms, words)
-        self.outlet.emit(
+        self.event_buffer.emit(
             "conversation.item.input_audio_transcription.completed",
             place | {"transcript": words, "usage": usage} | extra,
         )
@@ -265,7 +265,7 @@ class SessionCore:
         item.heard[index] = ""
         if self.settings.transcription is not None and item.from_buffer:
             error = {"type": "transcription_error", "code": "audio_unintelligible", "message": message, "param": None}
-            self.outlet.emit(
+            self.event_buffer.emit(
                 "conversation.item.input_audio_transcription.failed",
                 {"item_id": item.id, "content_index": index, "error": error},
             )
@@ -286,15 +286,15 @@ class SessionCore:
     def _list_mcp_tools(self) -> None:
         for definition in self.hosted.new_definitions(self.settings.data.get("tools", ())):
             item_id = self._ids.new("mcpl")
-            self.outlet.emit("mcp_list_tools.in_progress", {"item_id": item_id})
+            self.event_buffer.emit("mcp_list_tools.in_progress", {"item_id": item_id})
             tools = self.hosted.listed(definition)
             if tools is None:
-                self.outlet.emit("mcp_list_tools.failed", {"item_id": item_id})
+                self.event_buffer.emit("mcp_list_tools.failed", {"item_id": item_id})
                 continue
             label = definition["server_label"]
             item = Item({"id": item_id, "type": "mcp_list_tools", "server_label": label, "tools": tools})
             self.conversation.add(item)
-            self.outlet.emit("mcp_list_tools.completed", {"item_id": item_id})
+            self.event_buffer.emit("mcp_list_tools.completed", {"item_id": item_id})
             self.conversation.finish(item)
 
 

@@ -6,18 +6,36 @@ The head of the request is read here. A WebSocket handshake is handed on with wh
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import h11
 import trio
 
-from trealtime.emulator.handshake import HandshakeRefused, refusal
+from trealtime.errors import MissingDependency
 
-__all__ = ["HttpAnswer", "HttpRequest", "ReplayedStream", "answer_request", "is_upgrade", "read_head"]
+if TYPE_CHECKING:
+    import httpx
+
+
+__all__ = [
+    "HandshakeRefused",
+    "HttpAnswer",
+    "HttpRequest",
+    "ReplayedStream",
+    "answer_request",
+    "busy",
+    "check_key",
+    "is_upgrade",
+    "memory_transport",
+    "offered_keys",
+    "read_head",
+    "refusal",
+]
 
 _MAX_HEAD: Final = 64 * 2**10
 _MAX_BODY: Final = 2**20
@@ -148,3 +166,65 @@ class ReplayedStream(trio.abc.Stream):
     async def aclose(self) -> None:
         """As the stream below."""
         await self._stream.aclose()
+
+
+_KEY_PROTOCOL = "openai-insecure-api-key."
+
+
+class HandshakeRefused(Exception):
+    """The request is answered with an HTTP `status` and a JSON `body`."""
+
+    def __init__(self, status: int, body: str) -> None:
+        self.status = status
+        self.body = body
+        super().__init__(f"{status}: {body}")
+
+
+def busy(max_sessions: int) -> HandshakeRefused:
+    """There are as many sessions as there may be."""
+    return refusal(503, f"This emulator serves {max_sessions} sessions at a time.", code="server_overloaded")
+
+
+def check_key(keys: Sequence[str], api_key: str | None) -> None:
+    """Raise `HandshakeRefused` where a key is asked for and `keys` does not have it."""
+    if api_key is None or any(hmac.compare_digest(key.encode(), api_key.encode()) for key in keys):
+        return
+    message = "Incorrect API key provided." if keys else "No API key provided."
+    raise refusal(401, message, code="invalid_api_key")
+
+
+def offered_keys(headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str]) -> list[str]:
+    """The keys that a request carries, in any of the ways that there are."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    keys = [token.strip()] if scheme.lower() == "bearer" else []
+    keys += [source["api-key"] for source in (headers, query) if "api-key" in source]
+    keys += [name.removeprefix(_KEY_PROTOCOL) for name in subprotocols if name.startswith(_KEY_PROTOCOL)]
+    return keys
+
+
+def refusal(status: int, message: str, *, code: str, param: str | None = None) -> HandshakeRefused:
+    """An answer with the service's error object."""
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return HandshakeRefused(status, json.dumps({"error": error}))
+
+
+def memory_transport(answer: Callable[[HttpRequest], HttpAnswer]) -> httpx.AsyncBaseTransport:
+    """Return a transport for ``httpx.AsyncClient`` that asks `answer`, without a socket.
+
+    Each request is one checkpoint. Raises `MissingDependency` where httpx is not installed.
+    """
+    try:
+        import httpx
+    except ModuleNotFoundError:
+        raise MissingDependency("REST requests to an emulator in memory", extra="http") from None
+
+    class MemoryTransport(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            body = await request.aread()
+            await trio.lowlevel.checkpoint()
+            resource = request.url.raw_path.decode("ascii")
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            found = answer(HttpRequest(method=request.method, resource=resource, headers=headers, body=body))
+            return httpx.Response(found.status, headers=dict(found.headers), content=found.content)
+
+    return MemoryTransport()

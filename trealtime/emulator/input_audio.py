@@ -15,11 +15,8 @@ from trealtime.audio.formats import AudioFormat, parse_audio_format
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import resample
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.event_buffer import Outlet
-from trealtime.emulator.fields import nullable, record, text
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.items import Clip, Item, decode_audio, new_message
-from trealtime.emulator.refusals import Refusal
 from trealtime.emulator.settings import SessionSettings
 from trealtime.emulator.turn_detection import (
     SpeechPaused,
@@ -30,6 +27,7 @@ from trealtime.emulator.turn_detection import (
     TurnDetectorFactory,
     make_turn_detector,
 )
+from trealtime.emulator.validation import Refusal, nullable, record, text
 
 __all__ = ["InputAudio", "Pause", "TurnListener"]
 
@@ -72,7 +70,7 @@ class InputAudio:
 
     def __init__(
         self,
-        outlet: Outlet,
+        event_buffer: EventBuffer,
         ids: Ids,
         conversation: Conversation,
         listener: TurnListener,
@@ -82,7 +80,7 @@ class InputAudio:
     ) -> None:
         self.committed: deque[Item] = deque()
         self.pauses: deque[Pause] = deque()
-        self._outlet = outlet
+        self._event_buffer = event_buffer
         self._ids = ids
         self._conversation = conversation
         self._listener = listener
@@ -159,7 +157,7 @@ class InputAudio:
         _PLAIN(event, "")
         self._drop_before(self.position_ms)
         self._forget_turn()
-        self._outlet.emit("input_audio_buffer.cleared", {})
+        self._event_buffer.emit("input_audio_buffer.cleared", {})
 
     def understood(self, item_id: str, words: str) -> None:
         """The words before the last pause of the turn that will be `item_id` have been recognised."""
@@ -169,7 +167,7 @@ class InputAudio:
     def time_out(self, *, since_ms: float) -> None:
         """Nobody has said anything since `since_ms`: commit that silence."""
         item_id, start_ms, end_ms = self._ids.new("item"), max(since_ms, self._begin_ms), self.position_ms
-        self._outlet.emit(
+        self._event_buffer.emit(
             "input_audio_buffer.timeout_triggered",
             {"audio_start_ms": round(start_ms), "audio_end_ms": round(end_ms), "item_id": item_id},
         )
@@ -180,7 +178,7 @@ class InputAudio:
     def _begin_turn(self, start_ms: int) -> None:
         item_id = self._ids.new("item")
         self._turn = (item_id, start_ms)
-        self._outlet.emit("input_audio_buffer.speech_started", {"audio_start_ms": start_ms, "item_id": item_id})
+        self._event_buffer.emit("input_audio_buffer.speech_started", {"audio_start_ms": start_ms, "item_id": item_id})
         self._listener.user_began()
 
     def _pause(self, end_ms: int) -> None:
@@ -200,7 +198,7 @@ class InputAudio:
         assert self._turn is not None  # the detector is reset whenever the turn is forgotten
         item_id, start_ms = self._turn
         self._turn, self._paused = None, False
-        self._outlet.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": item_id})
+        self._event_buffer.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": item_id})
         self._commit(item_id, start_ms, end_ms)
         self._listener.user_ended()
 
@@ -215,7 +213,7 @@ class InputAudio:
         n_bytes = min(self._format.bytes_for_ms(end_ms - self._begin_ms), len(self._data))
         audio = self._data[:n_bytes]
         self._drop(n_bytes)
-        self._outlet.emit(
+        self._event_buffer.emit(
             "input_audio_buffer.committed",
             {"previous_item_id": self._conversation.last_item_id, "item_id": item_id},
         )

@@ -9,20 +9,23 @@ import attrs
 import pybase64
 
 from trealtime.audio.formats import AudioFormat
-from trealtime.emulator.fields import (
+from trealtime.emulator.event_buffer import Ids
+from trealtime.emulator.validation import (
     Check,
+    Refusal,
     array,
     boolean,
     choice,
     integer,
+    invalid_type,
+    invalid_value,
     mapping,
+    missing,
     nullable,
     one_of_types,
     record,
     text,
 )
-from trealtime.emulator.ids import Ids
-from trealtime.emulator.refusals import Refusal, invalid_type, invalid_value, missing
 from trealtime.protocol.wire_defaults import MAX_APPEND_BYTES
 
 __all__ = ["Clip", "Item", "decode_audio", "new_message", "read_item"]

@@ -6,7 +6,11 @@ from typing import Any, Literal
 
 import attrs
 
-__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder"]
+from trealtime.emulator.transcription import PlaceholderTranscriber, Transcriber
+from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
+from trealtime.emulator.voice import ToneVoice, Voice
+
+__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder", "SpeechEngines"]
 
 EventOrder = Literal["usual", "other"]
 """Which of the orders that the protocol leaves open events come in."""
@@ -63,3 +67,20 @@ class EmulatorOptions:
     close_timeout_s: float = attrs.field(default=2.0, validator=_not_negative)
     event_order: EventOrder = attrs.field(default="usual", validator=attrs.validators.in_(("usual", "other")))
     limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)
+
+
+@attrs.frozen(kw_only=True)
+class SpeechEngines:
+    """Engines that go together; the defaults need numpy alone, hear energy, and speak in tones.
+
+    `trealtime.emulator.local.load_speech` gives a set that hears and speaks words. All sessions of an emulator share
+    them, and may use them at the same time.
+    """
+
+    turn_detector: TurnDetectorFactory = make_turn_detector
+    transcriber: Transcriber = attrs.field(factory=PlaceholderTranscriber)
+    voice: Voice = attrs.field(factory=ToneVoice)
+    description: str = (
+        "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
+    )
+    """What to tell whoever runs the emulator, in a line."""

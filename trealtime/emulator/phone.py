@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trealtime.calls.http import open_http_client
 from trealtime.calls.webhooks import webhook_signature
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.phone_line import PhoneLine
 
 __all__ = ["CallState", "PhoneCall", "Webhook"]
@@ -99,20 +99,20 @@ class PhoneCall:
     async def listen(self, *, quiet_s: float = 1.0) -> NDArray[np.int16]:
         """What the agent says from now on, until it has been quiet for `quiet_s`; or all there was when the call
         ends."""
-        ear = self.line.ear
-        begin = ear.frames_heard
-        while ear.frames_heard == begin and not self.over:
-            await ear.wait()
+        earpiece = self.line.earpiece
+        begin = earpiece.frames_heard
+        while earpiece.frames_heard == begin and not self.over:
+            await earpiece.wait()
         while not self.over:
             with trio.move_on_after(quiet_s) as quiet:
-                await ear.wait()
+                await earpiece.wait()
             if quiet.cancelled_caught:
                 break
-        return ear.since(begin)
+        return earpiece.since(begin)
 
     def heard(self) -> NDArray[np.int16]:
         """All of the agent's audio that has been played to the caller, the last ten minutes of it."""
-        return self.line.ear.since(0)
+        return self.line.earpiece.since(0)
 
     def press(self, digits: str) -> None:
         """Press keys, of ``0123456789*#ABCD``. Raises ValueError for any other."""

@@ -1,14 +1,14 @@
-"""The line between a caller, a session of the emulator, and whoever watches it (protocol reference 10, 7.7).
+"""The line between a caller, a session of the emulator, and the connections that watch it.
 
 Theory of operation
-1. To the session the line is its wire. What the caller says comes out of `receive` as ``input_audio_buffer.append``,
-   frame by frame, silence included: a telephone line is never mute. What sideband connections send comes out too.
-2. What the session sends goes to all sideband connections, but for the agent's audio: that goes to the caller's ear,
-   in real time. So the line knows what has been played, and tells (``output_audio_buffer.*``).
+1. To the session the line is its wire. The caller's audio comes out of `receive` as ``input_audio_buffer.append``,
+   frame by frame, silence included: a telephone line is never mute. The events of sideband connections come out too.
+2. The line passes the session's events to all sideband connections, except the agent's audio: that it plays to the
+   caller, in real time. So the line knows how much has been played, and says so (``output_audio_buffer.*``).
 3. When the user interrupts, or a client clears the buffer, the line falls silent at once and has the item truncated at
-   what was heard: a client of a call need not.
-4. A sideband connection that does not read is closed; the call goes on. The line ends with the call, and closes them
-   all.
+   the heard position: a client of a call need not.
+4. The line closes a sideband connection that does not read; the call goes on. The line ends with the call, and closes
+   all sideband connections.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import Resampler
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import Ids
 from trealtime.protocol.codec import encode
 from trealtime.transport.ending import WireEnd
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
-__all__ = ["LINE_RATE", "Ear", "PhoneLine"]
+__all__ = ["LINE_RATE", "Earpiece", "PhoneLine"]
 
 LINE_RATE: Final = 24_000
 """Samples per second at the caller's end."""
@@ -44,7 +44,7 @@ _KEPT_FRAMES: Final = 30_000  # ten minutes
 _OURS: Final = "line_"
 
 
-class Ear:
+class Earpiece:
     """What the caller has heard of the agent, in the order of playing; the last ten minutes of it."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Ear:
         self._frames: deque[NDArray[np.int16]] = deque(maxlen=_KEPT_FRAMES)
         self._news = trio.lowlevel.ParkingLot()
 
-    def hear(self, frame: NDArray[np.int16]) -> None:
+    def play(self, frame: NDArray[np.int16]) -> None:
         """One more frame has been played."""
         self._frames.append(frame)
         self.frames_heard += 1
@@ -97,7 +97,7 @@ class _Part:
 
 
 @attrs.define(eq=False)
-class _Side:
+class _Sideband:
     """A sideband connection."""
 
     queue: trio.MemorySendChannel[str]
@@ -111,13 +111,13 @@ class PhoneLine:
     """
 
     def __init__(self, ids: Ids, *, queued_events: int, close_timeout_s: float) -> None:
-        self.ear: Ear = Ear()
+        self.earpiece: Earpiece = Earpiece()
         self._ids = ids
         self._queued_events = queued_events
         self._close_timeout_s = close_timeout_s
         self._to_session, self._inbox = trio.open_memory_channel[str | bytes](64)
-        self._said, self._mouth = trio.open_memory_channel[NDArray[np.int16]](0)
-        self._sides: list[_Side] = []
+        self._said, self._microphone = trio.open_memory_channel[NDArray[np.int16]](0)
+        self._sidebands: list[_Sideband] = []
         self._session: Mapping[str, Any] | None = None
         self._opened = trio.Event()
         self._ended = trio.Event()
@@ -132,7 +132,7 @@ class PhoneLine:
     # ---- the session's side: a Wire ----------------------------------------------------------------------------
 
     async def send(self, message: str) -> None:
-        """An event of the session's, to the caller's ear or to all sideband connections."""
+        """An event of the session's, to the caller's earpiece or to all sideband connections."""
         await trio.lowlevel.checkpoint()
         if self._ended.is_set():
             raise self._end.error()
@@ -186,11 +186,11 @@ class PhoneLine:
         self._ended.set()
         self._opened.set()
         self._to_session.close()
-        self._mouth.close()
-        for side in self._sides:
-            side.queue.close()
-            side.scope.deadline = trio.current_time() + self._close_timeout_s
-        self.ear.wake()
+        self._microphone.close()
+        for sideband in self._sidebands:
+            sideband.queue.close()
+            sideband.scope.deadline = trio.current_time() + self._close_timeout_s
+        self.earpiece.wake()
 
     # ---- sideband connections ----------------------------------------------------------------------------------
 
@@ -201,18 +201,18 @@ class PhoneLine:
             await wire.aclose(self._end.code, self._end.reason)
             return
         queue, outgoing = trio.open_memory_channel[str](self._queued_events)
-        side = _Side(queue)
-        self._sides.append(side)
+        sideband = _Sideband(queue)
+        self._sidebands.append(sideband)
         event = {"type": "session.created", "event_id": self._ids.new("event"), "session": self._session}
         queue.send_nowait(encode(event))
         try:
-            with side.scope:
+            with sideband.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, wire)
                     await self._write(wire, outgoing)
                     nursery.cancel_scope.cancel()
         finally:
-            self._sides.remove(side)
+            self._sidebands.remove(sideband)
         # A client that has left is closed already, and then this does nothing.
         await wire.aclose(
             *((self._end.code, self._end.reason) if self._ended.is_set() else (1008, "It does not read."))
@@ -233,11 +233,11 @@ class PhoneLine:
             pass
 
     def _tell(self, message: str) -> None:
-        for side in self._sides:
+        for sideband in self._sidebands:
             try:
-                side.queue.send_nowait(message)
+                sideband.queue.send_nowait(message)
             except trio.WouldBlock:
-                side.scope.cancel()
+                sideband.scope.cancel()
 
     def _emit(self, kind: str, fields: Mapping[str, Any]) -> None:
         self._tell(encode({"type": kind, "event_id": self._ids.new("event"), **fields}))
@@ -280,7 +280,7 @@ class PhoneLine:
         detection = (self._session or {}).get("audio", {}).get("input", {}).get("turn_detection")
         return bool(detection) and detection["interrupt_response"]
 
-    # ---- the caller's ear --------------------------------------------------------------------------------------
+    # ---- the caller's earpiece --------------------------------------------------------------------------------------
 
     def _part(self, event: Mapping[str, Any]) -> _Part | None:
         place = (event["item_id"], event["content_index"])
@@ -315,7 +315,7 @@ class PhoneLine:
             await trio.sleep_until(next_at)
             if self._parts and self._parts[0] is part:  # else it was cleared meanwhile
                 part.heard += len(frame)
-                self.ear.hear(frame)
+                self.earpiece.play(frame)
 
     def _step_over(self) -> bool:
         """Leave a part, and a response, that has been played to its end. Whether there was one to leave."""
@@ -351,7 +351,7 @@ class PhoneLine:
         except (trio.WouldBlock, trio.ClosedResourceError):
             pass  # the call is over, or its session takes nothing: then it remembers more than was heard
 
-    # ---- the caller's mouth ------------------------------------------------------------------------------------
+    # ---- the caller's microphone ------------------------------------------------------------------------------------
 
     async def _carry_in(self) -> None:
         await self._opened.wait()
@@ -361,7 +361,7 @@ class PhoneLine:
             next_at = max(next_at, trio.current_time() - 1.0) + _FRAME_S
             await trio.sleep_until(next_at)
             try:
-                frame = self._mouth.receive_nowait()
+                frame = self._microphone.receive_nowait()
             except trio.WouldBlock:
                 frame = silence
             except trio.ClosedResourceError:

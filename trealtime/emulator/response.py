@@ -11,9 +11,8 @@ import pybase64
 from trealtime.audio.formats import AudioFormat
 from trealtime.emulator.brain import BrainRequest
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.event_buffer import Outlet
+from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.hosted_mcp import HostedCall, McpTool, OfferedTool
-from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Clip, Item, new_message
 from trealtime.emulator.usage import InputTokens, OutputTokens
 
@@ -51,7 +50,7 @@ class Response:
     """Whether an item is told to the conversation before the response: both are allowed."""
 
     ids: Ids = attrs.field(repr=False)
-    outlet: Outlet = attrs.field(repr=False)
+    event_buffer: EventBuffer = attrs.field(repr=False)
     on_over: Callable[[], None] | None = None
     speech_began_at: float | None = None
     over: bool = attrs.field(init=False, default=False)
@@ -79,7 +78,7 @@ class Response:
 
     def announce(self) -> None:
         """``response.created``."""
-        self.outlet.emit("response.created", {"response": self._object("in_progress", None, None)})
+        self.event_buffer.emit("response.created", {"response": self._object("in_progress", None, None)})
 
     def open_message(self) -> None:
         """Begin a message item with one part, of text or of audio."""
@@ -207,10 +206,10 @@ class Response:
         self._open = None
 
     def finish(self, status: str, details: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> None:
-        """``response.done``, after whatever was open has been ended as incomplete. Only the desk calls this."""
+        """End the open item as incomplete, if there is one, then emit ``response.done``. For `ResponseManager` only."""
         self.close_item("incomplete")
         self.over = True
-        self.outlet.emit("response.done", {"response": self._object(status, details, usage)})
+        self.event_buffer.emit("response.done", {"response": self._object(status, details, usage)})
         if self.on_over is not None:
             self.on_over()
 
@@ -251,15 +250,15 @@ class Response:
 
     def _emit_item(self, kind: str, item: Item) -> None:
         index = len(self._output) - 1
-        self.outlet.emit(kind, {"response_id": self.id, "output_index": index, "item": item.wire()})
+        self.event_buffer.emit(kind, {"response_id": self.id, "output_index": index, "item": item.wire()})
 
     def _emit_in_item(self, kind: str, fields: Mapping[str, Any]) -> None:
         place = {"response_id": self.id, "item_id": self._item().id, "output_index": len(self._output) - 1}
-        self.outlet.emit(kind, place | dict(fields))
+        self.event_buffer.emit(kind, place | dict(fields))
 
     def _emit_mcp_call(self, state: str) -> None:
         place = {"item_id": self._item().id, "output_index": len(self._output) - 1}
-        self.outlet.emit(f"response.mcp_call.{state}", place)
+        self.event_buffer.emit(f"response.mcp_call.{state}", place)
 
     def _emit_in_part(self, kind: str, fields: Mapping[str, Any]) -> None:
         self._emit_in_item(kind, {"content_index": 0} | dict(fields))

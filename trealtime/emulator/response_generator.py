@@ -17,10 +17,10 @@ from trealtime.emulator.hosted_mcp import HostedCall, HostedServers, McpTool
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.response import Response
-from trealtime.emulator.responses import ResponseManager
+from trealtime.emulator.response_manager import ResponseManager
 from trealtime.emulator.voice import VOICE_RATE, Voice
 
-__all__ = ["ResponseMaker"]
+__all__ = ["ResponseGenerator"]
 
 _WORD_S = 0.3
 _ARGUMENT_CHARACTERS = 16
@@ -32,7 +32,7 @@ class _OutOfTokens(Exception):
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class ResponseMaker:
+class ResponseGenerator:
     """Makes the responses of one session.
 
     `hear` makes sure that an item's audio has words; `let_out` sends what has been written and waits while the client
@@ -42,13 +42,13 @@ class ResponseMaker:
     brain: Brain | StreamingBrain
     voice: Voice
     options: EmulatorOptions
-    desk: ResponseManager
+    responses: ResponseManager
     hosted: HostedServers
     hear: Callable[[Item], Awaitable[None]]
     let_out: Callable[[], Awaitable[None]]
     unix_now: Callable[[], float]
 
-    async def make(self, response: Response) -> None:
+    async def generate(self, response: Response) -> None:
         """Write `response` to its end.
 
         Cancelled, it leaves the ending to whoever cancels; what an engine raises comes out.
@@ -63,9 +63,9 @@ class ResponseMaker:
                 if not await self._follow(response, pace, first=asked == 0):
                     break
         except _OutOfTokens:
-            self.desk.end(response, "incomplete", reason="max_output_tokens")
+            self.responses.end(response, "incomplete", reason="max_output_tokens")
         else:
-            self.desk.end(response, "completed")
+            self.responses.end(response, "completed")
 
     async def _follow(self, response: Response, pace: _Pace, *, first: bool) -> bool:
         """Ask the brain and make what it wants; whether it is to be asked again, having got all outputs that it wants
@@ -101,7 +101,7 @@ class ResponseMaker:
         await pace.wait(duration_ms / 1000)
         _need(response.has_room(audio_ms=duration_ms))
         if response.speech_began_at is None and not response.over:
-            self.desk.note_speech(response)
+            self.responses.note_speech(response)
         response.add_audio(audio)
         await self.let_out()
 
@@ -140,12 +140,12 @@ class ResponseMaker:
 class _Message:
     """A message being written or spoken, open from its first words on."""
 
-    def __init__(self, maker: ResponseMaker, response: Response, pace: _Pace) -> None:
+    def __init__(self, generator: ResponseGenerator, response: Response, pace: _Pace) -> None:
         response.open_message()
-        self._maker = maker
+        self._generator = generator
         self._response = response
         self._pace = pace
-        self._speech = None if response.modality == "text" else _Speech(response, maker.options.delta_ms)
+        self._speech = None if response.modality == "text" else _Speech(response, generator.options.delta_ms)
 
     async def say(self, words: str) -> None:
         """More words of it."""
@@ -158,22 +158,22 @@ class _Message:
         """There will be no more."""
         if self._speech is not None:
             for audio in self._speech.rest():
-                await self._maker.add_audio(self._response, audio, self._pace)
+                await self._generator.add_audio(self._response, audio, self._pace)
         self._response.close_item()
 
     async def _write(self, words: str) -> None:
         for word in _words(words):
             await self._pace.wait(_WORD_S)
             self._add_text(word)
-            await self._maker.let_out()
+            await self._generator.let_out()
 
     async def _speak(self, words: str, speech: _Speech) -> None:
         response = self._response
-        async with aclosing(self._maker.voice.speak(words, voice=response.voice, speed=response.speed)) as spoken:
+        async with aclosing(self._generator.voice.speak(words, voice=response.voice, speed=response.speed)) as spoken:
             async for chunk in spoken:
                 self._add_text(chunk.text)
                 for audio in speech.add(chunk.samples):
-                    await self._maker.add_audio(response, audio, self._pace)
+                    await self._generator.add_audio(response, audio, self._pace)
 
     def _add_text(self, text: str) -> None:
         _need(self._response.has_room(characters=len(text)))

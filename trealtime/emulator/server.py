@@ -17,19 +17,27 @@ import trio
 
 from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
 from trealtime.emulator.core import SessionCore
+from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
-from trealtime.emulator.handshake import HandshakeRefused, SessionRequest, busy, read_request, refusal
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
-from trealtime.emulator.http import ReplayedStream, answer_request, is_upgrade, read_head
-from trealtime.emulator.ids import Ids
-from trealtime.emulator.live import EmulatedSession, Engines, LoggedEvent
-from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrder
+from trealtime.emulator.http import (
+    HandshakeRefused,
+    ReplayedStream,
+    answer_request,
+    busy,
+    is_upgrade,
+    memory_transport,
+    read_head,
+    refusal,
+)
+from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrder, SpeechEngines
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
+from trealtime.emulator.rest import SessionRequest, SipRegistry, read_request
+from trealtime.emulator.session import EmulatedSession, Engines, LoggedEvent
 from trealtime.emulator.settings import SessionSettings
-from trealtime.emulator.sip_registry import Exchange
-from trealtime.emulator.speech import SpeechEngines
-from trealtime.emulator.turn_detection import Transcriber, TurnDetectorFactory
+from trealtime.emulator.transcription import Transcriber
+from trealtime.emulator.turn_detection import TurnDetectorFactory
 from trealtime.emulator.voice import Voice
 from trealtime.errors import ConnectFailed
 from trealtime.transport.background import background_nursery
@@ -129,7 +137,7 @@ class Emulator:
         self._counters = _Counters()
         self._closing = False
         ids = Ids(random.Random(f"{seed}:calls"))
-        self._exchange = Exchange(ids, options, api_key=api_key, unix_now=self._unix_now, accept=self._accept_call)
+        self._registry = SipRegistry(ids, options, api_key=api_key, unix_now=self._unix_now, accept=self._accept_call)
 
     @property
     def url(self) -> str:
@@ -205,7 +213,7 @@ class Emulator:
         `ready_after_s` after the call was accepted.
         """
         headers = {"From": "sip:+14155550100@example.com", "To": "sip:agent@example.com"}
-        call = self._exchange.new_call(
+        call = self._registry.new_call(
             webhook,
             secret=secret,
             sip_headers=headers if sip_headers is None else sip_headers,
@@ -215,14 +223,12 @@ class Emulator:
         try:
             yield call
         finally:
-            self._exchange.forget(call)
+            self._registry.forget(call)
 
     def http_transport(self) -> httpx.AsyncBaseTransport:
         """For ``httpx.AsyncClient(transport=...)``: REST requests to this emulator without a socket, under the mock
         clock too. Needs ``trealtime[http]``."""
-        from trealtime.emulator.memory_http import MemoryTransport
-
-        return MemoryTransport(self._exchange.desk.answer)
+        return memory_transport(self._registry.rest.answer)
 
     # ---- inside ------------------------------------------------------------------------------------------------
 
@@ -257,7 +263,7 @@ class Emulator:
             head = await read_head(stream)
             if is_upgrade(head):
                 return head
-            await answer_request(stream, head, self._exchange.desk.answer)
+            await answer_request(stream, head, self._registry.rest.answer)
         return None
 
     def _admit(
@@ -270,9 +276,9 @@ class Emulator:
                 headers=headers,
                 subprotocols=subprotocols,
                 api_key=self._api_key,
-                secrets=self._exchange.secrets,
+                secrets=self._registry.secrets,
             )
-            line = self._exchange.line(request.call_id)
+            line = self._registry.line(request.call_id)
             if self._closing or len(self._sessions) >= self._options.limits.max_sessions:
                 raise busy(self._options.limits.max_sessions)
             status = self._refusals.refusal()

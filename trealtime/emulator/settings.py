@@ -12,21 +12,24 @@ from typing import Any, Literal
 
 import attrs
 
-from trealtime.emulator.fields import (
+from trealtime.emulator.validation import (
     Check,
+    Refusal,
     array,
     boolean,
     choice,
     integer,
+    invalid_type,
+    invalid_value,
     join,
     mapping,
+    missing,
     nullable,
     number,
     one_of_types,
     record,
     text,
 )
-from trealtime.emulator.refusals import Refusal, invalid_type, invalid_value, missing
 
 __all__ = [
     "DEFAULT_INSTRUCTIONS",

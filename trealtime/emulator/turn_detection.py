@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -27,18 +27,17 @@ from numpy.typing import NDArray
 
 __all__ = [
     "PATIENCE_MS",
-    "PlaceholderTranscriber",
-    "ScriptedTranscriber",
+    "SILENCE_DB",
     "SemanticVad",
     "ServerVad",
     "SpeechPaused",
     "SpeechResumed",
     "SpeechStarted",
     "SpeechStopped",
-    "Transcriber",
     "TurnDetector",
     "TurnDetectorFactory",
     "TurnEvent",
+    "levels_db",
     "make_turn_detector",
 ]
 
@@ -110,7 +109,7 @@ class TurnDetector(Protocol):
 _FRAME_MS = 20
 _ONSET_FRAMES = 3
 _FLOOR_FRAMES = 100
-_SILENCE_DB = -90.0
+SILENCE_DB = -90.0
 _LOWEST_FLOOR_DB = -65.0
 _FLOOR_RISE_DB = 10.0 * _FRAME_MS / 1000
 _HYSTERESIS_DB = 3.0
@@ -149,7 +148,7 @@ class _EnergyDetector:
         count = len(audio) // size
         self._partial = audio[count * size :].copy()
         events: list[TurnEvent] = []
-        for level_db in _levels_db(audio[: count * size].reshape(count, size)):
+        for level_db in levels_db(audio[: count * size].reshape(count, size)):
             self._position_ms += _FRAME_MS
             event = self._hear(level_db)
             if event is not None:
@@ -335,7 +334,7 @@ def make_turn_detector(settings: Mapping[str, Any] | None, *, start_ms: float = 
     raise ValueError(f"turn_detection.type must be server_vad or semantic_vad, got {kind!r}")
 
 
-def _levels_db(frames: NDArray[np.int16]) -> list[float]:
+def levels_db(frames: NDArray[np.int16]) -> list[float]:
     """The level of each row. The sums are of integers, so a row's level is the same in whatever batch it comes."""
     size = frames.shape[1]
     sums = np.sum(frames, axis=1, dtype=np.int64)
@@ -343,48 +342,4 @@ def _levels_db(frames: NDArray[np.int16]) -> list[float]:
     # This is the variance times size^2: the mean goes without a division.
     variances: list[int] = (size * squares - sums**2).tolist()
     full_scale = (size * 32768) ** 2
-    return [max(10 * math.log10(v / full_scale), _SILENCE_DB) if v > 0 else _SILENCE_DB for v in variances]
-
-
-# ---- what was said --------------------------------------------------------------------------------------------------
-
-
-class Transcriber(Protocol):
-    """Writes down what was said."""
-
-    async def transcribe(
-        self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
-    ) -> str:
-        """The words in mono `samples` at `rate` per second, of one turn.
-
-        `language` (ISO 639-1) and `prompt` are hints from the session settings. May take its time and be cancelled; an
-        exception becomes an ``input_audio_transcription.failed`` event.
-        """
-        ...
-
-
-class PlaceholderTranscriber:
-    """Understands nothing and says so: ``(speech, 1.8 s)``, or ``(silence, 1.8 s)`` under -60 dBFS."""
-
-    async def transcribe(
-        self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
-    ) -> str:
-        """The kind and the length of `samples`, in place of words."""
-        level_db = max(_levels_db(samples.reshape(1, -1))) if len(samples) else _SILENCE_DB
-        return f"({'speech' if level_db > -60 else 'silence'}, {len(samples) / rate:.1f} s)"
-
-
-class ScriptedTranscriber:
-    """Hears the given lines in order, whatever was said; then what `then` hears (default: placeholders)."""
-
-    def __init__(self, lines: Sequence[str], *, then: Transcriber | None = None) -> None:
-        self._lines = deque(lines)
-        self._then = then if then is not None else PlaceholderTranscriber()
-
-    async def transcribe(
-        self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
-    ) -> str:
-        """The next line."""
-        if self._lines:
-            return self._lines.popleft()
-        return await self._then.transcribe(samples, rate, language=language, prompt=prompt)
+    return [max(10 * math.log10(v / full_scale), SILENCE_DB) if v > 0 else SILENCE_DB for v in variances]

@@ -1,16 +1,13 @@
 """What voice agents, and wires and endpoints of your own, are tested with."""
 
-from trealtime.testing.assertions import called, heard, interrupted_at, not_called, said
+from trealtime.testing.assertions import absent, anything, called, heard, interrupted_at, not_called, said
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.browser import FakePage, open_fake_page
-from trealtime.testing.builders import ServerEvents
-from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
-from trealtime.testing.determinism import run_deterministically
-from trealtime.testing.endpoints import FarSide, check_endpoint
-from trealtime.testing.matching import absent, anything
-from trealtime.testing.memory_endpoint import MemoryEndpoint
+from trealtime.testing.endpoints import FarSide, MemoryEndpoint, check_endpoint
+from trealtime.testing.schedules import CancelHere, cancel_at_each_checkpoint, run_deterministically
 from trealtime.testing.script import (
     RealtimeScriptError,
+    ServerEvents,
     UnconsumedRealtimeSteps,
     UnexpectedRealtimeSend,
     a_function_call,

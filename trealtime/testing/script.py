@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
+from trealtime.emulator.event_buffer import Ids
+from trealtime.emulator.options import EmulatorLimits, EmulatorOptions
 from trealtime.errors import TrealtimeError
 from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
 from trealtime.protocol.server_events import SERVER_EVENT_TYPES
-from trealtime.testing.matching import anything, describe, differences, shown
-from trealtime.testing.staging import ResponseStatus, StagedCore
+from trealtime.testing.assertions import anything, describe, differences, shown
+from trealtime.testing.prompted_core import PromptedCore, ResponseStatus
 
 __all__ = [
     "Act",
@@ -22,6 +25,7 @@ __all__ = [
     "Raise",
     "RealtimeScriptError",
     "Script",
+    "ServerEvents",
     "Step",
     "UnconsumedRealtimeSteps",
     "UnexpectedRealtimeSend",
@@ -35,6 +39,7 @@ __all__ = [
     "emit",
     "expect",
     "flattened",
+    "lone_core_options",
     "the_end_of_the_response",
     "user_begins_to_speak",
     "wait",
@@ -99,7 +104,7 @@ class Act:
     """Something that the staged server does: what `emit` takes beside single events."""
 
     name: str
-    do: Callable[[StagedCore], None] = attrs.field(repr=False)
+    do: Callable[[PromptedCore], None] = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -271,7 +276,7 @@ def a_transcript(transcript: str | None) -> Act:
 
 def user_begins_to_speak() -> Act:
     """The beginning of a turn, which a later `a_user_turn` ends."""
-    return Act("the user begins to speak", StagedCore.speech_begins)
+    return Act("the user begins to speak", PromptedCore.speech_begins)
 
 
 def flattened(script: Iterable[Any]) -> list[Step]:
@@ -291,3 +296,56 @@ def flattened(script: Iterable[Any]) -> list[Step]:
 
 def _wanted(value: object) -> str:
     return repr(value) if not callable(value) else describe(value)
+
+
+_EXPIRES_AT: Final = 1_800_003_600
+_TRANSCRIBED: Final = {"type": "realtime", "audio": {"input": {"transcription": {"model": "gpt-4o-mini-transcribe"}}}}
+
+
+class ServerEvents:
+    """Makes what a server sends, as dicts in the wire's form; every one is valid unless you say otherwise.
+
+    Its events belong together: an event that does not say which response or item it is about is about the newest.
+    ``response.created``, ``response.output_item.added`` and ``input_audio_buffer.speech_started`` begin a new one.
+    `seed` decides the ids.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._core = PromptedCore(Ids(random.Random(seed)), clock=lambda: 0.0, **lone_core_options())
+        self.answer({"type": "session.update", "session": _TRANSCRIBED})
+
+    def make(self, type: str, /, **fields: object) -> dict[str, Any]:
+        """One event: ``make("response.output_text.delta", delta="Hel")``.
+
+        What is not among `fields` has a default; an object given is put over the default's, field by field. Raises
+        `ValueError` for a type that no server sends, or a field that the type does not have.
+        """
+        event = self._core.emit(type, fields)
+        self._core.event_buffer.take()
+        return event
+
+    def play(self, act: Act) -> list[dict[str, Any]]:
+        """The events of `a_response`, `a_function_call`, `a_user_turn` or any other act, in order."""
+        act.do(self._core)
+        return self._core.event_buffer.take()
+
+    def answer(self, event: Event) -> list[dict[str, Any]]:
+        """What any server says to `event` of a client. A ``response.create`` only begins a response: `play` it."""
+        self._core.answer(event)
+        return self._core.event_buffer.take()
+
+
+def lone_core_options() -> Mapping[str, Any]:
+    """The arguments of `SessionCore`, but for the clock, where no emulator gives them."""
+    options, limits = EmulatorOptions(), EmulatorLimits()
+    return {
+        "kind": "realtime",
+        "model": None,
+        "default_model": options.default_model,
+        "call_id": None,
+        "max_session_s": options.max_session_s,
+        "expires_at": _EXPIRES_AT,
+        "max_items": limits.max_items,
+        "max_audio_bytes": limits.max_audio_bytes,
+        "max_out_of_band": limits.max_out_of_band,
+    }

@@ -15,11 +15,9 @@ from typing import Any
 import attrs
 import trio
 
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import Ids
 from trealtime.protocol.codec import decode_client_event, encode
-from trealtime.testing.builders import lone_core_options
-from trealtime.testing.matching import anything
-from trealtime.testing.play import Play
+from trealtime.testing.assertions import anything
 from trealtime.testing.script import (
     Act,
     Event,
@@ -32,8 +30,9 @@ from trealtime.testing.script import (
     emit,
     expect,
     flattened,
+    lone_core_options,
 )
-from trealtime.testing.scripted_core import ScriptedCore
+from trealtime.testing.scripted_core import Play, ScriptedCore
 from trealtime.transport.models import ConnectionTarget
 from trealtime.transport.request import redacted_url
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
@@ -244,7 +243,7 @@ class _ScriptWire:
 
     def advance(self) -> None:
         """Take what the engine has decided."""
-        self._frames.extend(map(encode, self.core.outlet.take()))
+        self._frames.extend(map(encode, self.core.event_buffer.take()))
         if self.core.ending is not None and self._end is None:
             code, reason = self.core.ending
             self._end = WireClosed(code, reason, closed_by="server")

@@ -14,16 +14,16 @@ import attrs
 import trio
 import trio.testing
 
+from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.faults import Faults
-from trealtime.emulator.ids import Ids
-from trealtime.emulator.live import EmulatedSession, LoggedEvent
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, serving
-from trealtime.emulator.turn_detection import PlaceholderTranscriber, make_turn_detector
+from trealtime.emulator.session import EmulatedSession, LoggedEvent
+from trealtime.emulator.transcription import PlaceholderTranscriber
+from trealtime.emulator.turn_detection import make_turn_detector
 from trealtime.emulator.voice import ToneVoice
-from trealtime.testing.play import Play
 from trealtime.testing.script import Event, RealtimeScriptError, Script, Step, accept, emit, flattened
-from trealtime.testing.scripted_core import ScriptedCore
+from trealtime.testing.scripted_core import Play, ScriptedCore
 from trealtime.transport.memory import MemoryWire
 
 __all__ = ["ScriptedServer", "open_scripted_server"]

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import trio
 import trio.testing
 
-from trealtime.testing.cancellation import CancelHere, cancel_at_each_checkpoint
+from trealtime.testing.schedules import CancelHere, cancel_at_each_checkpoint
 from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.memory import memory_wire_pair

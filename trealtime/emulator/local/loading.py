@@ -7,8 +7,8 @@ import importlib.util
 
 import trio
 
-from trealtime.emulator.speech import SpeechEngines
-from trealtime.emulator.turn_detection import Transcriber
+from trealtime.emulator.options import SpeechEngines
+from trealtime.emulator.transcription import Transcriber
 from trealtime.errors import MissingDependency
 
 __all__ = ["load_speech", "missing_packages"]

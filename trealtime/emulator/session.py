@@ -17,13 +17,12 @@ import trio
 from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.eager_transcription import EagerTranscription
+from trealtime.emulator.event_buffer import OutgoingQueue
 from trealtime.emulator.items import Clip, Item
 from trealtime.emulator.options import EmulatorOptions
-from trealtime.emulator.outgoing import Outgoing
 from trealtime.emulator.response import Response
-from trealtime.emulator.response_generator import ResponseMaker
-from trealtime.emulator.turn_detection import Transcriber
+from trealtime.emulator.response_generator import ResponseGenerator
+from trealtime.emulator.transcription import EagerTranscription, Transcriber
 from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
 from trealtime.transport.wire import Wire, WireClosed
@@ -75,19 +74,19 @@ class EmulatedSession:
         self._engines = engines
         self._options = options
         self._on_event = on_event
-        self._outgoing = Outgoing()
+        self._outgoing = OutgoingQueue()
         self._hearing = trio.Lock()
-        self._early = EagerTranscription(self._recognise_early, core.input.understood)
+        self._eager = EagerTranscription(self._recognise_eagerly, core.input.understood)
         self._committed, self._unheard = trio.open_memory_channel[Item](options.limits.unheard_items)
         self._serving = trio.CancelScope()
         self._timer = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._ending: tuple[int, str] | None = None
-        self._maker = ResponseMaker(
+        self._generator = ResponseGenerator(
             brain=engines.brain,
             voice=engines.voice,
             options=options,
-            desk=core.desk,
+            responses=core.responses,
             hosted=core.hosted,
             hear=self._hear,
             let_out=self._let_out,
@@ -164,17 +163,17 @@ class EmulatedSession:
         async for item in self._unheard:
             await self._hear(item)
 
-    async def _make(self, response: Response) -> None:
+    async def _generate(self, response: Response) -> None:
         with trio.CancelScope() as scope:
             response.on_over = scope.cancel
             if response.over:
                 return
             try:
-                await self._maker.make(response)
+                await self._generator.generate(response)
             except Exception:  # an engine is a plug-in: its failure is that of one response
                 logger.exception("making response %s failed", response.id)
                 error = {"type": "server_error", "code": "engine_failed"}
-                self._core.desk.end(response, "failed", error=error)
+                self._core.responses.end(response, "failed", error=error)
         self._flush()
 
     # ---- steps -------------------------------------------------------------------------------------------------
@@ -184,11 +183,11 @@ class EmulatedSession:
         if item.body.get("role") != "user" or item.clips.keys() <= item.heard.keys():
             return
         async with self._hearing:
-            early = await self._early.words(item.id)
+            early = await self._eager.words(item.id)
             for index in sorted(item.clips.keys() - item.heard.keys()):
                 try:
                     words = await self._recognise(item.clips[index]) if early is None else early
-                except Exception as error:  # as in _make
+                except Exception as error:  # as in _generate
                     logger.exception("transcribing item %s failed", item.id)
                     self._core.transcription_failed(item, index, f"The audio could not be transcribed: {error}")
                 else:
@@ -203,10 +202,10 @@ class EmulatedSession:
             samples, clip.format.rate, language=language, prompt=transcription.get("prompt")
         )
 
-    async def _recognise_early(self, clip: Clip) -> str | None:
+    async def _recognise_eagerly(self, clip: Clip) -> str | None:
         try:
             return await self._recognise(clip)
-        except Exception:  # as in _make; the turn itself is tried again, and tells
+        except Exception:  # as in _generate; the turn itself is tried again, and tells
             logger.exception("recognising a turn early failed")
             return None
 
@@ -219,20 +218,20 @@ class EmulatedSession:
         core = self._core
         assert self._nursery is not None  # every step runs inside it
         while core.input.pauses:
-            self._early.note(core.input.pauses.popleft(), self._nursery)
+            self._eager.note(core.input.pauses.popleft(), self._nursery)
         while core.input.committed:
             item = core.input.committed.popleft()
             try:
                 self._committed.send_nowait(item)
             except trio.WouldBlock:
                 core.transcription_failed(item, 0, "Too many turns are waiting to be transcribed.")
-        events = core.outlet.take()
+        events = core.event_buffer.take()
         for event in events:
             self._note("server", event)
         self._outgoing.add(events)
         self._timer.deadline = core.deadline
-        while core.desk.started:
-            self._nursery.start_soon(self._make, core.desk.started.popleft())
+        while core.responses.started:
+            self._nursery.start_soon(self._generate, core.responses.started.popleft())
         if core.ending is not None:
             self.close(*core.ending)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import Ids
 from trealtime.protocol.server_events import SERVER_EVENT_TYPES
 
 __all__ = ["EventDefaults", "merged"]

@@ -1,7 +1,9 @@
-"""Listening before the turn is over: what a pause starts, and what becomes of it."""
+"""Transcribers without words, and transcription that begins at a pause, before the turn is over."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import attrs
@@ -11,7 +13,7 @@ import trio
 from numpy.typing import NDArray
 from trio.testing import MockClock
 
-from trealtime.emulator import open_emulator
+from trealtime.emulator import PlaceholderTranscriber, ScriptedTranscriber, open_emulator
 from trealtime.emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
 
 STARTED, STOPPED = SpeechStarted(0, 100), SpeechStopped(1_000)
@@ -59,7 +61,7 @@ class SlowTranscriber:
 class Scene:
     client: Any
     detector: ScriptedDetector
-    ears: SlowTranscriber
+    transcriber: SlowTranscriber
 
     async def append(self, kit: Any, *, seconds: float = 0.5) -> None:
         await self.client.send("input_audio_buffer.append", {"audio": kit.b64(bytes(round(seconds * 24_000) * 2))})
@@ -70,11 +72,11 @@ class Scene:
         return words
 
 
-async def _scene(kit: Any, script: list[list[TurnEvent]], ears: SlowTranscriber, then: Any) -> None:
+async def _scene(kit: Any, script: list[list[TurnEvent]], transcriber: SlowTranscriber, then: Any) -> None:
     detector = ScriptedDetector(script)
     async with (
         open_emulator(
-            listen=False, transcriber=ears, turn_detector=lambda settings, *, start_ms=0: detector, seed=1
+            listen=False, transcriber=transcriber, turn_detector=lambda settings, *, start_ms=0: detector, seed=1
         ) as emulator,
         emulator.connect() as wire,
     ):
@@ -83,7 +85,7 @@ async def _scene(kit: Any, script: list[list[TurnEvent]], ears: SlowTranscriber,
         await client.update(
             {"audio": {"input": {"transcription": {"model": "whisper-1"}, "turn_detection": {"type": "server_vad"}}}}
         )
-        await then(Scene(client, detector, ears))
+        await then(Scene(client, detector, transcriber))
 
 
 async def test_the_words_are_there_when_the_turn_ends_after_the_pause(kit: Any, autojump_clock: MockClock) -> None:
@@ -95,7 +97,7 @@ async def test_the_words_are_there_when_the_turn_ends_after_the_pause(kit: Any, 
         stopped_at = trio.current_time()
         assert await scene.words() == "0.5 s of words"
         assert trio.current_time() - stopped_at < 0.01
-        assert scene.ears.begun == [0.5]
+        assert scene.transcriber.begun == [0.5]
         assert scene.detector.understood == ["0.5 s of words"]
 
     await _scene(kit, [[STARTED], [PAUSED], [STOPPED]], SlowTranscriber(0.4), then)
@@ -110,7 +112,7 @@ async def test_recognition_under_way_when_the_turn_ends_is_waited_for(kit: Any, 
         await scene.append(kit)
         assert await scene.words() == "0.5 s of words"
         assert trio.current_time() - began_at == pytest.approx(0.5, abs=0.05)
-        assert len(scene.ears.begun) == 1
+        assert len(scene.transcriber.begun) == 1
 
     await _scene(kit, [[STARTED], [PAUSED], [STOPPED]], SlowTranscriber(0.5), then)
 
@@ -121,7 +123,7 @@ async def test_a_pause_that_was_none_is_forgotten(kit: Any, autojump_clock: Mock
             await scene.append(kit)
             await trio.sleep(0.1)
         assert await scene.words() == "1 s of words"
-        assert scene.ears.begun == [0.5, 1.0]
+        assert scene.transcriber.begun == [0.5, 1.0]
         assert scene.detector.understood == []
 
     await _scene(kit, [[STARTED], [PAUSED], [SpeechResumed()], [STOPPED]], SlowTranscriber(0.5), then)
@@ -135,7 +137,7 @@ async def test_where_listening_early_failed_the_turn_is_listened_to_again(
             await scene.append(kit)
             await trio.sleep(0.2)
         assert await scene.words() == "1 s of words"
-        assert scene.ears.begun == [0.5, 1.0]
+        assert scene.transcriber.begun == [0.5, 1.0]
 
     await _scene(kit, [[STARTED], [PAUSED], [STOPPED]], SlowTranscriber(0.1, failures=1), then)
     assert "recognising a turn early failed" in caplog.text
@@ -156,3 +158,40 @@ async def test_a_turn_that_the_client_ends_forgets_what_was_heard(
         assert scene.detector.understood == []
 
     await _scene(kit, [[STARTED], [PAUSED]], SlowTranscriber(0.5), then)
+
+
+# ---- transcribers ----------------------------------------------------------------------------------------------------
+
+RATE = 24_000
+
+
+def buzz(seconds: float) -> np.ndarray:
+    return np.rint(3_000 * np.sin(2 * np.pi * 140 * np.arange(round(seconds * RATE)) / RATE)).astype(np.int16)
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(round(seconds * RATE), np.int16)
+
+
+@pytest.mark.parametrize(
+    "samples, expected",
+    [(buzz(1.8), "(speech, 1.8 s)"), (silence(5), "(silence, 5.0 s)"), (silence(0), "(silence, 0.0 s)")],
+)
+async def test_the_placeholder_does_not_pretend_to_know_words(samples: np.ndarray, expected: str) -> None:
+    assert await PlaceholderTranscriber().transcribe(samples, RATE) == expected
+
+
+async def test_a_script_is_heard_line_by_line_and_then_by_the_next() -> None:
+    script = ScriptedTranscriber(["one", "two"])
+    heard = [await script.transcribe(buzz(1), RATE, language="en", prompt="numbers") for _ in range(3)]
+    assert heard == ["one", "two", "(speech, 1.0 s)"]
+    chained = ScriptedTranscriber(["one"], then=ScriptedTranscriber(["uno"]))
+    assert [await chained.transcribe(buzz(1), RATE) for _ in range(2)] == ["one", "uno"]
+
+
+def test_the_former_module_warns_and_has_the_same_classes() -> None:
+    sys.modules.pop("trealtime.emulator.ears", None)
+    with pytest.warns(DeprecationWarning, match="trealtime.emulator.turn_detection"):
+        ears = importlib.import_module("trealtime.emulator.ears")
+    assert ears.ScriptedTranscriber is ScriptedTranscriber
+    assert ears.SpeechPaused is SpeechPaused

@@ -1,7 +1,7 @@
 """Responses: who may start one, what it looks like on the wire, how it ends (protocol reference 6, 7.1, 7.6).
 
 `ResponseManager` keeps the rule of one response at a time in the default conversation, and the ones outside it. A
-`Response` writes its own events while the engine makes it; the desk ends it. Neither waits nor knows a clock of its
+`Response` writes its own events while the engine makes it; the manager ends it. Neither waits nor knows a clock of its
 own.
 """
 
@@ -14,16 +14,14 @@ from typing import Any, Literal
 from trealtime.audio.formats import parse_audio_format
 from trealtime.emulator.brain import BrainRequest
 from trealtime.emulator.conversation import Conversation
-from trealtime.emulator.event_buffer import Outlet
-from trealtime.emulator.fields import nullable, record, text
+from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.hosted_mcp import HostedServers, as_functions
-from trealtime.emulator.ids import Ids
 from trealtime.emulator.items import Item, read_item
 from trealtime.emulator.options import EventOrder
-from trealtime.emulator.refusals import Refusal, invalid_type, missing
 from trealtime.emulator.response import Response
 from trealtime.emulator.settings import SessionSettings, cannot_update_voice, read_response_params
 from trealtime.emulator.usage import InputTokens, RateLimits, input_tokens, usage_object
+from trealtime.emulator.validation import Refusal, invalid_type, missing, nullable, record, text
 
 __all__ = ["EndReason", "ResponseManager"]
 
@@ -42,7 +40,7 @@ class ResponseManager:
 
     def __init__(
         self,
-        outlet: Outlet,
+        event_buffer: EventBuffer,
         ids: Ids,
         conversation: Conversation,
         *,
@@ -56,7 +54,7 @@ class ResponseManager:
         self.active: Response | None = None
         self.last_ended_id: str | None = None
         self.spoken: bool = False
-        self._outlet = outlet
+        self._event_buffer = event_buffer
         self._ids = ids
         self._conversation = conversation
         self._clock = clock
@@ -155,11 +153,11 @@ class ResponseManager:
         usage = usage_object(response.read, response.made, before=self._last_read)
         limits = {"rate_limits": self._limits.spend(self._clock(), tokens=usage["total_tokens"])}
         if self._other_order:
-            self._outlet.emit("rate_limits.updated", limits)
+            self._event_buffer.emit("rate_limits.updated", limits)
         response.finish(status, None if status == "completed" else details, usage)
         self._last_read = response.read
         if not self._other_order:
-            self._outlet.emit("rate_limits.updated", limits)
+            self._event_buffer.emit("rate_limits.updated", limits)
         if response is self.active:
             self.active, self.last_ended_id = None, response.id
         else:
@@ -211,7 +209,7 @@ class ResponseManager:
             read=input_tokens(instructions, tools, context),
             item_first=self._other_order,
             ids=self._ids,
-            outlet=self._outlet,
+            event_buffer=self._event_buffer,
         )
         if in_conversation:
             self.active = response

@@ -1,6 +1,6 @@
 """A session's engine that is told what to say: everything else in it is the emulator's own.
 
-`StagedCore` is what scripts and `ServerEvents` stand on. It hears nobody by itself, and makes no response by itself:
+`PromptedCore` is what scripts and `ServerEvents` stand on. It hears nobody by itself, and makes no response by itself:
 `respond`, `call`, `user_turn` and their kind write what the live emulator would, in the order that it would.
 """
 
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from trealtime.audio.formats import parse_audio_format
 from trealtime.audio.pcm import from_int16
 from trealtime.emulator.core import SessionCore
-from trealtime.emulator.ids import Ids
+from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.items import Item
 from trealtime.emulator.response import Response
 from trealtime.emulator.turn_detection import SpeechStarted, SpeechStopped, TurnEvent
-from trealtime.testing.events import EventDefaults
+from trealtime.testing.event_defaults import EventDefaults
 
-__all__ = ["ResponseStatus", "StagedCore"]
+__all__ = ["ResponseStatus", "PromptedCore"]
 
 ResponseStatus = Literal["completed", "cancelled", "incomplete", "failed"]
 
@@ -52,26 +52,26 @@ class _Prompted:
         pass
 
 
-class StagedCore(SessionCore):
+class PromptedCore(SessionCore):
     """The engine of one session; made with the arguments of `SessionCore`."""
 
     def __init__(self, ids: Ids, **options: Any) -> None:  # those of SessionCore, from the emulator that makes it
-        self._ears = _Prompted()
-        super().__init__(ids, **{**options, "make_detector": self._make_ears})
+        self._detector = _Prompted()
+        super().__init__(ids, **{**options, "make_detector": self._make_prompted})
         self.events: EventDefaults = EventDefaults(ids, self.session_object)
         self.unanswered: deque[Mapping[str, Any]] = deque()
         """Requests for a response that nothing has been sent about."""
 
         self._asked: deque[Response] = deque()
         self._unheard: deque[Item] = deque(maxlen=_MOST_UNHEARD)
-        self._on_stage: Response | None = None
+        self._current: Response | None = None
 
     # ---- single events -----------------------------------------------------------------------------------------
 
     def emit(self, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """An event with its defaults; raises `ValueError`, see `EventDefaults.complete`."""
         event = self.events.complete(kind, fields)
-        self.outlet.put(event)
+        self.event_buffer.put(event)
         return event
 
     def answer(self, event: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ class StagedCore(SessionCore):
             size = fmt.bytes_for_ms(_CHUNK_MS)
             for start in range(0, len(audio), size):
                 if response.speech_began_at is None and not response.over:
-                    self.desk.note_speech(response)
+                    self.responses.note_speech(response)
                 response.add_audio(audio[start : start + size])
         if finish:
             self.finish()
@@ -126,10 +126,10 @@ class StagedCore(SessionCore):
         self, status: ResponseStatus = "completed", *, reason: str | None = None, error: Mapping[str, str] | None = None
     ) -> None:
         """End the response under way; one that the client has cancelled has ended."""
-        response, self._on_stage = self._on_stage or self._response(), None
+        response, self._current = self._current or self._response(), None
         if status == "completed":
             response.close_item()
-        self.desk.end(response, status, reason=reason, error=error)  # type: ignore[arg-type]  # any reason may be tried
+        self.responses.end(response, status, reason=reason, error=error)  # type: ignore[arg-type]  # any reason may be tried
         self._collect()
 
     # ---- the user ----------------------------------------------------------------------------------------------
@@ -162,39 +162,39 @@ class StagedCore(SessionCore):
         else:
             self.transcribed(item, 0, transcript)
 
-    def _make_ears(self, detection: Mapping[str, Any] | None, *, start_ms: float = 0.0) -> _Prompted:
-        return self._ears
+    def _make_prompted(self, detection: Mapping[str, Any] | None, *, start_ms: float = 0.0) -> _Prompted:
+        return self._detector
 
     def _hear(self, heard: TurnEvent, *, audio_s: float) -> None:
         fmt = parse_audio_format(self.settings.input_format)
         silence = from_int16(np.zeros(round(fmt.rate * audio_s), np.int16), fmt)
-        self._ears.heard.append(heard)
+        self._detector.heard.append(heard)
         audio = pybase64.b64encode_as_string(silence)
         self.input.append({"type": "input_audio_buffer.append", "audio": audio})
         self._collect()
 
     def _collect(self) -> None:
-        self._asked.extend(self.desk.started)
-        self.desk.started.clear()
+        self._asked.extend(self.responses.started)
+        self.responses.started.clear()
         self._unheard.extend(self.input.committed)
         self.input.committed.clear()
-        for event in self.outlet.waiting:
+        for event in self.event_buffer.waiting:
             self.events.note(event)
 
     def _response(self) -> Response:
         """The response that is under way, else one that was asked for, else one that the server begins."""
-        if self._on_stage is not None and not self._on_stage.over:
-            return self._on_stage
+        if self._current is not None and not self._current.over:
+            return self._current
         if not self._asked and self.unanswered:
             self.answer(self.unanswered.popleft())
         if not self._asked:
-            self.desk.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings)
             self._collect()
         # One that was cancelled before it said anything takes nothing more, unless there is a later one.
         while len(self._asked) > 1 and self._asked[0].over:
             self._asked.popleft()
-        self._on_stage = self._asked.popleft()
-        return self._on_stage
+        self._current = self._asked.popleft()
+        return self._current
 
 
 def _words(text: str) -> list[str]:

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-from trealtime.emulator.refusals import invalid_type, invalid_value, missing, unknown_parameter
 
 __all__ = [
     "Check",
+    "Refusal",
     "array",
     "boolean",
     "choice",
     "integer",
+    "invalid_type",
+    "invalid_value",
     "join",
     "mapping",
+    "missing",
     "nullable",
     "number",
     "one_of_types",
     "record",
     "text",
+    "unknown_parameter",
 ]
 
 Check = Callable[[Any, str], Any]
@@ -182,3 +185,73 @@ def one_of_types(variants: Mapping[str, Check]) -> Check:
         return variants[kind(value["type"], join(path, "type"))](value, path)
 
     return check
+
+
+class Refusal(Exception):
+    """A client event that cannot be obeyed. Raised before anything has changed; never leaves the emulator."""
+
+    def __init__(
+        self, message: str, *, code: str, param: str | None = None, type: str = "invalid_request_error"
+    ) -> None:
+        self.message = message
+        self.code = code
+        self.param = param
+        self.type = type  # named after the wire field
+        super().__init__(message)
+
+    def as_error(self, event_id: str | None) -> dict[str, Any]:
+        """The `error` object of the event; `event_id` is that of the client's event."""
+        return {
+            "type": self.type,
+            "code": self.code,
+            "message": self.message,
+            "param": self.param,
+            "event_id": event_id,
+        }
+
+
+def missing(path: str) -> Refusal:
+    """A required field is absent."""
+    return Refusal(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
+
+
+def unknown_parameter(path: str, allowed: Iterable[str]) -> Refusal:
+    """A field that does not exist here."""
+    names = ", ".join(f"'{name}'" for name in sorted(allowed)) or "none"
+    return Refusal(f"Unknown parameter: '{path}'. Allowed here: {names}.", code="unknown_parameter", param=path)
+
+
+def invalid_type(path: str, value: object, expected: str) -> Refusal:
+    """A value of the wrong JSON type."""
+    return Refusal(
+        f"Invalid type for '{path}': expected {expected}, but got {json_kind(value)}.",
+        code="invalid_type",
+        param=path,
+    )
+
+
+def invalid_value(path: str, value: object, allowed: str) -> Refusal:
+    """A value of the right type that may not stand there."""
+    shown = repr(value)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    return Refusal(f"Invalid value for '{path}': {shown}. Allowed: {allowed}.", code="invalid_value", param=path)
+
+
+def json_kind(value: object) -> str:
+    """The JSON name of a value's type, with its article."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a decimal"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
