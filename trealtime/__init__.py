@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
     from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
     from trealtime._session.config import ToolExecution as ToolExecution
+    from trealtime._session.lifetime import CloseOutcome as CloseOutcome
     from trealtime._session.model_shim import RealtimeModelSendAudio as RealtimeModelSendAudio
     from trealtime._session.model_shim import RealtimeModelSendInterrupt as RealtimeModelSendInterrupt
     from trealtime._session.model_shim import RealtimeModelSendRawMessage as RealtimeModelSendRawMessage
     from trealtime._session.model_shim import RealtimeModelSendSessionUpdate as RealtimeModelSendSessionUpdate
     from trealtime._session.model_shim import RealtimeModelSendUserInput as RealtimeModelSendUserInput
-    from trealtime._session.outcome import CloseOutcome as CloseOutcome
     from trealtime._session.playback_tracker import RealtimePlaybackState as RealtimePlaybackState
     from trealtime._session.playback_tracker import RealtimePlaybackTracker as RealtimePlaybackTracker
+    from trealtime._session.response import ResponseOptions as ResponseOptions
     from trealtime._session.response import SessionResponse as SessionResponse
-    from trealtime._session.response_params import ResponseOptions as ResponseOptions
+    from trealtime._session.response import Turn as Turn
     from trealtime._session.runner import RealtimeRunner as RealtimeRunner
     from trealtime._session.runner import serve_realtime_session as serve_realtime_session
     from trealtime._session.session import RealtimeSession as RealtimeSession
     from trealtime._session.statistics import SessionStatistics as SessionStatistics
     from trealtime._session.subscription import Subscription as Subscription
     from trealtime._session.subscription import SubscriptionStatistics as SubscriptionStatistics
-    from trealtime._session.turn import Turn as Turn
     from trealtime.agents.agent import RealtimeAgent as RealtimeAgent
     from trealtime.agents.guardrails import GuardrailFunctionOutput as GuardrailFunctionOutput
     from trealtime.agents.guardrails import InputGuardrail as InputGuardrail
@@ -326,14 +326,12 @@ _NAMES = {
         RealtimeModelSendAudio RealtimeModelSendInterrupt RealtimeModelSendRawMessage
         RealtimeModelSendSessionUpdate RealtimeModelSendUserInput
     """,
-    "_session.outcome": "CloseOutcome",
+    "_session.lifetime": "CloseOutcome",
     "_session.playback_tracker": "RealtimePlaybackState RealtimePlaybackTracker",
-    "_session.response": "SessionResponse",
-    "_session.response_params": "ResponseOptions",
+    "_session.response": "ResponseOptions SessionResponse Turn",
     "_session.runner": "RealtimeRunner serve_realtime_session",
     "_session.session": "RealtimeSession",
     "_session.statistics": "SessionStatistics",
-    "_session.turn": "Turn",
     "transport.azure": "AzureRealtimeModel",
     "transport.config": "TransportConfig",
     "transport.models": "OpenAIRealtimeModel OpenAIRealtimeSIPModel OpenAIRealtimeWebSocketModel RealtimeModel",

@@ -24,7 +24,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Request, TextMessage
 
-from trealtime._session.outcome import CloseOutcome
+from trealtime._session.lifetime import CloseOutcome
 from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.emulator import open_emulator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trealtime import RealtimeAgent
-from trealtime._session.response_params import ResponseOptions, response_params
+from trealtime._session.response import ResponseOptions, response_params
 from trealtime.tools.context import RunContext
 
 AGENT = RealtimeAgent("Assistant")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -160,6 +162,53 @@ async def test_the_feed_of_a_second_loop_goes_with_the_loop(autojump_clock, serv
         assert len(session.statistics().subscriptions) == 1
         assert (await anext(held)).type == "history_updated"
         nursery.cancel_scope.cancel()
+
+
+async def test_a_loop_that_goes_in_the_middle_of_a_delivery_costs_no_other_loop_an_event(
+    autojump_clock, service, make_runner
+) -> None:
+    iterators: dict[str, Any] = {}
+
+    async def begin(name, session) -> None:
+        iterators[name] = session.__aiter__()
+
+    async with make_runner(raw_events=False).session() as session, trio.open_nursery() as nursery:
+        with session.subscribe("agent_start") as first:
+            # The garbage collector may run at any allocation, and in any thread.
+            first.on_put = lambda _: iterators.pop("goes")
+            await begin("own", session)
+            for name in ("goes", "stays"):
+                nursery.start_soon(begin, name, session)
+                await trio.testing.wait_all_tasks_blocked()
+            await service.last.begin()
+            await first.receive()
+        assert "goes" not in iterators
+        with trio.fail_after(60):
+            assert (await anext(iterators["stays"])).type == "agent_start"
+        assert len(session.statistics().subscriptions) == 2
+
+
+async def test_a_loop_over_a_session_that_has_ended_ends_also_beside_another_loop(
+    autojump_clock, service, runner
+) -> None:
+    kinds: list[str] = []
+
+    async def loop(session) -> None:
+        async for event in session:
+            kinds.append(event.type)
+
+    async with runner.session() as session:
+        held = session.__aiter__()
+        await session.close()
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(loop, session)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(loop, session)
+        assert kinds == []
+        kinds += [event.type async for event in held]
+    assert kinds[0] == "history_updated"
 
 
 async def test_the_tracker_counts_in_the_format_of_the_session(autojump_clock, service, make_runner) -> None:

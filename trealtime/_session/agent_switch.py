@@ -38,8 +38,8 @@ from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.mcp import SessionMCPServers
+from trealtime._session.outgoing import check_sendable
 from trealtime._session.pending_reply import PendingReply
-from trealtime._session.sendable import check_sendable
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff
 from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed

@@ -142,8 +142,8 @@ class Driver:
 
     def drop_subscription(self, subscription: Subscription) -> None:
         """A consumer has closed its subscription."""
-        if subscription in self.subscriptions:
-            self.subscriptions.remove(subscription)
+        # A new list: this may happen while `emit` goes over the old one.
+        self.subscriptions = [each for each in self.subscriptions if each is not subscription]
         for reply, follower in list(self.followers.items()):
             if follower is subscription:
                 del self.followers[reply]

@@ -11,8 +11,8 @@ from trealtime._core.commands import OpenSession, UseTools
 from trealtime._session import config
 from trealtime._session.guardrail_runner import check_transcription
 from trealtime._session.opening import connection_target, default_model_name, opening
+from trealtime._session.outgoing import check_sendable
 from trealtime._session.parts import SessionParts
-from trealtime._session.sendable import check_sendable
 from trealtime.errors import ConnectFailed
 
 __all__ = ["entered"]

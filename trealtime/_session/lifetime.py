@@ -27,19 +27,75 @@ import trio
 from trealtime._core.commands import CancelResponse, Command, Disconnect
 from trealtime._core.limits import session_over
 from trealtime._session.driver import Driver
-from trealtime._session.outcome import CloseOutcome
 from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
 from trealtime.protocol.codec import encode, encode_append
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
-__all__ = ["Lifetime"]
+__all__ = ["CloseOutcome", "Lifetime"]
 
 State = Literal["new", "opening", "open", "closing", "closed"]
 
 _MARGIN_S = 1.0
 """What the last resort, dropping everything, may take on top of the close timeout."""
+
+
+@attrs.frozen(kw_only=True)
+class CloseOutcome:
+    """How a session's connection ended."""
+
+    closed_by: Literal["server", "client", "network"]
+    """The side that ended it. ``"network"``: no close frame came."""
+
+    code: int
+    """The code of the close frame (RFC 6455 section 7.4.1), 1006 where none came."""
+
+    reason: str = ""
+    """The reason in the close frame."""
+
+    response_cut: bool = False
+    """Whether the server was making an answer at that moment."""
+
+    expired: bool = False
+    """Whether the session had reached the longest duration that the server allows; OpenAI's allows 60 minutes."""
+
+    limit: LimitUse | None = None
+    """The limit of the run config that the session had reached."""
+
+    @classmethod
+    def of(
+        cls, closed: WireClosed, *, response_cut: bool, expired: bool, limit: LimitUse | None = None
+    ) -> CloseOutcome:
+        """Return the outcome of a connection that this side did not end."""
+        return cls(
+            closed_by=closed.closed_by,
+            code=closed.code,
+            reason=closed.reason,
+            response_cut=response_cut,
+            expired=expired or (closed.code == 1001 and "maximum duration" in closed.reason.lower()),
+            limit=limit,
+        )
+
+    @property
+    def clean(self) -> bool:
+        """Whether this side closed it, or the server did with 1000 or 1001 while it owed no answer."""
+        if self.closed_by == "server":
+            return self.code in (1000, 1001) and not self.response_cut
+        return self.closed_by == "client" and self.code == 1000
+
+    def as_error(self) -> ConnectionLost:
+        """Return a new exception that says the same; each place that raises it has its own."""
+        cut = ", an answer was cut" if self.response_cut else ""
+        expired = ", the session had reached its longest duration" if self.expired else ""
+        why = f" ({self.reason})" if self.reason else ""
+        return ConnectionLost(
+            f"connection lost: ended by the {self.closed_by} with code {self.code}{why}{cut}{expired}",
+            code=self.code,
+            reason=self.reason,
+            closed_by=self.closed_by,
+            response_cut=self.response_cut,
+        )
 
 
 @attrs.define(eq=False)
@@ -150,6 +206,11 @@ class Lifetime:
         await self._finished.wait()
 
     # ---- what others ask -----------------------------------------------------------------------------------------
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the connection has gone: no event comes any more."""
+        return self._disconnected
 
     def check_open(self) -> None:
         """Raise `SessionNotOpen`, `SessionClosed`, or `ConnectionLost`, unless the session is open."""

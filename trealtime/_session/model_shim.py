@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trealtime._session.agent_settings import SettingsInput
-from trealtime._session.audio_input import AudioData
+from trealtime._session.outgoing import AudioData
 from trealtime.protocol.user_input import UserInput
 
 if TYPE_CHECKING:

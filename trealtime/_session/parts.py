@@ -27,12 +27,11 @@ from trealtime._session.endpoint_output import EVENTS
 from trealtime._session.guardrail_runner import GuardrailWorkers, guardrail_policy
 from trealtime._session.hooks import HookCalls
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.listening import Listening
 from trealtime._session.mcp import SessionMCPServers
 from trealtime._session.pending_reply import PendingReplies
 from trealtime._session.send_queue import SendQueue
 from trealtime._session.statistics import SessionStatistics
-from trealtime._session.subscriptions import Subscriptions
+from trealtime._session.subscription import SessionLoops, Subscriptions
 from trealtime._session.tool_runner import ToolWorkers
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.events import EventInfo, LimitUse
@@ -59,7 +58,7 @@ class SessionParts:
     agents: Agents
     hooks: HookCalls
     attachments: Attachments
-    listening: Listening
+    loops: SessionLoops
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class SessionParts:
             close_timeout_s=run.close_timeout_s / 2,
             tracked=self._tracker is not None,
         )
-        self.listening = Listening(
+        self.loops = SessionLoops(
             self.subscriptions.new("the session's subscription", unread_s=run.unread_buffer_s),
             lambda: self.subscriptions.new("another loop over the session"),
         )
@@ -125,7 +124,7 @@ class SessionParts:
         return SessionStatistics(
             conversation=driver.core.counters(),
             send_queue=driver.send_queue.statistics(),
-            subscriptions=tuple(subscription.statistics() for subscription in driver.subscriptions),
+            subscriptions=tuple(each.statistics() for each in driver.subscriptions if not each.abandoned),
             guardrails=driver.core.guardrail_counters(),
             wire=self.lifetime.wire_statistics(),
             attachments=self.attachments.statistics(),

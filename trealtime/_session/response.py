@@ -1,9 +1,11 @@
-"""One response, as long as somebody is interested in it: what `RealtimeSession.respond` gives."""
+"""One response: the options it is asked for with, the scope that it belongs to, and the turn that it becomes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
+import attrs
 import trio
 
 from trealtime._core.commands import CollectAudio, Interrupt
@@ -11,20 +13,102 @@ from trealtime._core.effects import ResponseResult
 from trealtime._core.usage import add_usage
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
+from trealtime._session.outgoing import check_sendable
 from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
-from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent
+from trealtime.agents.agent import RealtimeAgent
+from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus
+from trealtime.items import RealtimeItem
+from trealtime.protocol.session_payload import response_payload
+from trealtime.protocol.settings import Modality, ResponseSettings
+from trealtime.protocol.user_input import UserInput, input_items
+from trealtime.protocol.validation import structure
+from trealtime.tools.context import RunContext
+from trealtime.tools.enabling import enabled
+from trealtime.tools.function_tool import FunctionTool, to_wire
 from trealtime.usage import Usage
 
-__all__ = ["ResponseAudio", "ResponseText", "SessionResponse"]
+__all__ = [
+    "ResponseAudio",
+    "ResponseOptions",
+    "ResponseText",
+    "SessionResponse",
+    "Turn",
+    "collect",
+    "response_params",
+]
+
+
+class ResponseOptions(TypedDict, total=False):
+    """Keyword arguments of `RealtimeSession.respond`, `RealtimeSession.ask` and `RealtimeSession.create_response`.
+
+    They hold for the one response. Where one is not given, or None, the session's setting holds.
+    """
+
+    instructions: str | None
+    """What the model is told, in place of the agent's instructions."""
+
+    output_modalities: Sequence[Modality] | None
+    """``["audio"]``, which brings its transcript along, or ``["text"]``."""
+
+    metadata: Mapping[str, str] | None
+    """Up to 15 pairs of text of your own, which come back with the response."""
+
+    tools: Sequence[FunctionTool | Mapping[str, Any]] | None
+    """What it may call, in place of the agent's tools. A mapping is a tool as the wire has it."""
+
+    tool_choice: str | Mapping[str, Any] | None
+    """``"auto"``, ``"none"``, ``"required"``, or the one function that it must call."""
+
+    max_output_tokens: int | Literal["inf"] | None
+    """How long it may become; past it the response is ``"incomplete"``."""
+
+    out_of_band: bool
+    """Keep question and answer out of the conversation: the model sees only `input_items`, if given, and the input
+    that is given with it."""
+
+    input_items: Sequence[UserInput] | None
+    """What the model sees, in place of the conversation."""
+
+
+async def response_params(
+    options: ResponseOptions, context: RunContext[Any], agent: RealtimeAgent[Any]
+) -> tuple[dict[str, Any], Sequence[FunctionTool | Mapping[str, Any]]]:
+    """Return the ``response`` object of a ``response.create``, with what was given and nothing else, and its tools.
+
+    Asks the tools whether they are enabled. Raises TypeError for an option that there is not, and `SettingsError` that
+    names every value that cannot be sent and what is allowed there.
+    """
+    unknown = [repr(name) for name in options if name not in ResponseOptions.__annotations__]
+    if unknown:
+        known = ", ".join(ResponseOptions.__annotations__)
+        raise TypeError(f"a response has no option {', '.join(unknown)}; its options are {known}")
+    settings = {
+        name: value
+        for name, value in options.items()
+        if value is not None and name not in ("tools", "out_of_band", "input_items")
+    }
+    tools = options.get("tools")
+    if tools is not None:
+        tools = await enabled(tools, context, agent)
+    params = response_payload(structure(ResponseSettings, settings, what="response"))
+    if tools is not None:
+        params["tools"] = [to_wire(tool) if isinstance(tool, FunctionTool) else tool for tool in tools]
+    if options.get("out_of_band"):
+        params["conversation"] = "none"
+    items = options.get("input_items")
+    if items is not None:
+        params["input"] = input_items(items)
+    check_sendable(params, "response")
+    return params, tools or ()
 
 
 class SessionResponse:
     """A response that belongs to the scope that asked for it.
 
     Iterate `audio` for its chunks, `text` for what it says as it says it, or the response itself for all its events;
-    one of the three at a time, they share one subscription. When it called tools, the answer that follows belongs to it as
-    well. The subscription ends with the response.
+    one of the three at a time, because they share one subscription. After a call of a tool, the answer to its output
+    belongs to this response too. Iteration ends with the response.
     """
 
     def __init__(self, driver: Driver, lifetime: Lifetime, reply: PendingReply, subscription: Subscription) -> None:
@@ -46,13 +130,13 @@ class SessionResponse:
 
     @property
     def item_ids(self) -> tuple[str, ...]:
-        """The items of the conversation that have come of it so far, in order."""
+        """The ids of the items that it has made so far, in order."""
         return tuple(self._items)
 
     @property
     def usage(self) -> Usage | None:
-        """What it has taken so far, with an entry for each response where tools were called; None while nothing is
-        known."""
+        """The tokens that it has taken so far, with an entry for each response where tools were called; None before
+        the first has ended."""
         return self._usage
 
     # ---- as it comes ---------------------------------------------------------------------------------------------
@@ -60,17 +144,16 @@ class SessionResponse:
     @property
     def audio(self) -> ResponseAudio:
         """The audio as it comes: ``async for chunk in response.audio`` gives `AudioChunk` (``chunk.data`` is bytes in
-        the session's output format). What is taken counts as being played from then on."""
+        the session's output format). A chunk counts as being played from the moment when it is taken."""
         return ResponseAudio(self)
 
     @property
     def text(self) -> ResponseText:
-        """The text as it comes, str by str: what is written, or the transcript of what is said. Audio is passed
-        over."""
+        """The text as it comes, str by str: written text, or the transcript of speech. Audio is passed over."""
         return ResponseText(self)
 
     def __aiter__(self) -> AsyncIterator[RealtimeSessionEvent]:
-        """Every event that carries this response's id: ``agent_start``, ``audio``, ``transcript_delta``, ...,
+        """Iterate every event with this response's id: ``agent_start``, ``audio``, ``transcript_delta``, ...,
         ``agent_end``."""
         return self
 
@@ -83,10 +166,10 @@ class SessionResponse:
         return event
 
     async def next_event(self) -> RealtimeSessionEvent | None:
-        """The next event without claiming that its audio is played; None at the end of the response.
+        """Wait for the next event and return it, None at the end of the response. Its audio does not count as played.
 
-        If cancelled, no event is lost. Raises `ConnectionLost` if the connection is lost and nobody knows, and
-        `SlowConsumer` if what nobody took went past the bound.
+        If cancelled, no event is lost. Raises `ConnectionLost` if the connection is lost and no call has raised that
+        yet, and `SlowConsumer` if more was queued than the bound allows.
         """
         try:
             return await self._subscription.receive()
@@ -94,48 +177,48 @@ class SessionResponse:
             return None
 
     def collect(self) -> None:
-        """What is taken here goes to nobody's ear before the whole turn is over."""
+        """Keep the audio that is taken here from counting as played before the whole turn is over."""
         self._driver.command(CollectAudio(self._reply.id))
 
     def take_as_played(self, event: RealtimeAudio) -> None:
-        """This audio goes to the user's ear now."""
+        """Count this audio as being played from now on."""
         self._plays = True
         self._driver.handed_out(event)
 
     # ---- when it is over -----------------------------------------------------------------------------------------
 
     async def result(self) -> ResponseResult:
-        """How the response ended, once it has.
+        """Wait until the response has ended and say how.
 
-        If cancelled, the response goes on (leaving the ``async with`` is what ends it). Raises `ServerRefused` when the
-        server made no response at all, `ConnectionLost` or `SessionClosed` when the session ended before it did.
+        If cancelled, the response goes on; leaving the ``async with`` ends it. Raises `ServerRefused` when the server
+        made no response at all, and `ConnectionLost` or `SessionClosed` when the session ended first.
         """
         try:
             result: ResponseResult = await self._reply.wait()
-        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
+        except Exception as error:  # noqa: BLE001  (the core may settle it with any error)
             raise self._lifetime.own(error) from None
         if result.error is not None:
             raise self._lifetime.own(result.error)
         return result
 
     async def transcript(self) -> str:
-        """All that the agent said or wrote in this response, once it is over.
+        """Wait until the response is over and return all that the agent said or wrote in it.
 
-        Of an interrupted one, what had been made until then: `RealtimeSession.history` has what the user can have
-        heard. Cancellation and errors as with `result`.
+        An interrupted one gives what the server had made until then; `RealtimeSession.history` has what the user can
+        have heard. Cancellation and errors as with `result`.
         """
         await self.result()
         return "".join(self._text)
 
     def leave(self, *, failed: bool) -> None:
-        """The scope ends: unless the response has come to its end there, interrupt it."""
+        """End the scope, and interrupt the response unless it has come to its end."""
         complete = self._reply.answer is not None and not (self._plays and self._subscription.has_audio)
         self._subscription.close()
         if (failed or not complete) and self._lifetime.state == "open":
             self._driver.command(Interrupt("app", response_id=self.response_id, reply_id=self._reply.id))
 
     def _note(self, event: RealtimeSessionEvent) -> None:
-        """Keep the text as it arrives, whichever way the response is read."""
+        """Keep the text as it arrives: the consumer may read audio alone, or nothing."""
         if event.type == "text_delta" or event.type == "transcript_delta":
             self._text.append(event.delta)
         if event.type == "agent_end":
@@ -177,3 +260,53 @@ class ResponseText:
             if event.type == "text_delta" or event.type == "transcript_delta":
                 return event.delta
         raise StopAsyncIteration
+
+
+@attrs.frozen(kw_only=True)
+class Turn:
+    """One whole answer, calls of tools included."""
+
+    text: str
+    """What the agent wrote or said."""
+
+    audio: bytes
+    """Its sound in the session's output format."""
+
+    items: tuple[RealtimeItem, ...]
+    """The items of history that it made."""
+
+    usage: Usage | None
+    """All tokens that it took, with an entry for each response."""
+
+    status: ResponseStatus
+    """How it ended: ``"cancelled"`` after a barge-in."""
+
+    reason: str | None = None
+    response_id: str | None = None
+    """The id of its last response."""
+
+
+async def collect(response: SessionResponse, items: Callable[[Collection[str]], tuple[RealtimeItem, ...]]) -> Turn:
+    """Wait until `response` is complete and return it as a turn. `items` finds items of history by their ids.
+
+    The audio counts as handed out when the turn is complete, because the caller gets it only then.
+    """
+    response.collect()
+    heard: list[RealtimeAudio] = []
+    while (event := await response.next_event()) is not None:
+        if isinstance(event, RealtimeAudio):
+            heard.append(event)
+    result = await response.result()
+    text = await response.transcript()
+    for event in heard:
+        response.take_as_played(event)
+    output = [str(item.get("id")) for item in result.output]
+    return Turn(
+        text=text,
+        audio=b"".join(event.audio.data for event in heard),
+        items=items({*response.item_ids, *output}),
+        usage=response.usage,
+        status=result.status,
+        reason=result.reason,
+        response_id=result.response_id,
+    )

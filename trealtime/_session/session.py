@@ -30,19 +30,16 @@ from trealtime._core.effects import ApprovalRequest
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.approval_handler import Reject
 from trealtime._session.attachment import Attachment
-from trealtime._session.audio_input import AudioData, audio_bytes, microphone_pieces
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig, barge_in_policy
 from trealtime._session.entering import entered
 from trealtime._session.guardrail_runner import check_transcribed, check_transcription
+from trealtime._session.lifetime import CloseOutcome
 from trealtime._session.model_shim import SessionModel
-from trealtime._session.outcome import CloseOutcome
+from trealtime._session.outgoing import AudioData, audio_bytes, microphone_pieces, sendable_event, sendable_item
 from trealtime._session.parts import SessionParts
-from trealtime._session.response import SessionResponse
-from trealtime._session.response_params import ResponseOptions, response_params
-from trealtime._session.sendable import sendable_event, sendable_item
+from trealtime._session.response import ResponseOptions, SessionResponse, Turn, collect, response_params
 from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import Overflow, Subscription, check_event_types
-from trealtime._session.turn import Turn, collect
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.endpoint import Endpoint
@@ -162,7 +159,7 @@ class RealtimeSession(Generic[ContextT]):
         A second task that iterates meanwhile gets its own events from then on; loops of one task share theirs. Audio
         taken here counts as being played from then on. Raises `SlowConsumer` past the subscription's bounds.
         """
-        return self._parts.listening.begin()
+        return self._parts.loops.begin()
 
     def subscribe(
         self,

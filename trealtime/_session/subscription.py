@@ -1,24 +1,26 @@
-"""The subscription: subscriptions of session events, each bounded, each with its own reader.
+"""Subscriptions: bounded queues of session events, each with one reader; and who reads which.
 
 Theory of operation
-1. The session puts, and never waits; one consumer takes. A subscription is a memory channel with a policy around it.
-2. Audio is bounded in seconds, all other events in number. What happens at the bound is the overflow policy: ``"fail"``
-   empties the subscription and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` sheds from the old end and leaves
-   one `RealtimeAudioDropped` where audio was, counted.
-3. A subscription that nobody has read yet (`unread`) sheds, whatever its policy: a session that nobody iterates neither fails
-   nor grows. It turns to its policy when somebody begins to read.
-4. An event sits in a one-element list, its slot. Removing it from the middle of the queue (an interrupt, shed audio)
-   means emptying the slot, which costs nothing however long the queue is; empty slots are swept out when they are the
-   majority.
-5. Of queued ``history_updated`` events only the newest few are kept: each holds the whole history, the newer says all.
+1. The session puts and never waits; one consumer takes. A subscription is a memory channel with a policy around it.
+2. Audio is bounded in seconds, other events in number. Past a bound the overflow policy holds: ``"fail"`` empties the
+   subscription and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` drops from the old end, counts it,
+   and leaves one `RealtimeAudioDropped` in its place.
+3. A subscription that has not been read yet (`unread`) drops its oldest audio, whatever its policy: a session that is
+   never iterated neither fails nor grows. The policy holds from the first read on.
+4. Each event sits in a slot, a list of one element. An interrupt takes an event out of the middle of the queue by
+   emptying its slot, at the same cost for any length of queue; empty slots are swept out once they are the majority.
+5. Each ``history_updated`` event holds the whole history, so only the newest few are kept.
+6. A loop over the session that ends leaves its subscription to the garbage collector, which may run in another thread
+   or in the middle of a delivery. So it only sets a mark (`abandon`); the next `put` closes the subscription.
 """
 
 from __future__ import annotations
 
 import difflib
+import weakref
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import Final, Literal, Self, get_args
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 import attrs
 import trio
@@ -26,13 +28,23 @@ import trio
 from trealtime._session.wakeup import Sleeper
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.errors import SlowConsumer
-from trealtime.events import (
-    RealtimeAudio,
-    RealtimeAudioDropped,
-    RealtimeSessionEvent,
-)
+from trealtime.events import RealtimeAudio, RealtimeAudioDropped, RealtimeSessionEvent
 
-__all__ = ["EVENT_TYPES", "Subscription", "SubscriptionStatistics", "Overflow", "check_event_types"]
+if TYPE_CHECKING:
+    from trealtime._session.config import RealtimeRunConfig
+    from trealtime._session.driver import Driver
+    from trealtime._session.lifetime import Lifetime
+
+__all__ = [
+    "EVENT_TYPES",
+    "Overflow",
+    "SessionIterator",
+    "SessionLoops",
+    "Subscription",
+    "SubscriptionStatistics",
+    "Subscriptions",
+    "check_event_types",
+]
 
 Overflow = Literal["fail", "drop_oldest_audio"]
 
@@ -48,7 +60,8 @@ _Slot = list[RealtimeSessionEvent | None]
 
 
 def check_event_types(types: Collection[str]) -> frozenset[str] | None:
-    """The filter for a subscription; None (all events) when no type is named. Raises `ValueError` for an unknown type."""
+    """Return the filter for a subscription, None for all events when `types` is empty. Raises ValueError for a type
+    that there is not."""
     for name in types:
         if name not in EVENT_TYPES:
             close = difflib.get_close_matches(str(name), EVENT_TYPES, n=1)
@@ -59,30 +72,35 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
 
 @attrs.frozen(kw_only=True)
 class SubscriptionStatistics:
-    """What one subscription holds and has held. Times are seconds of audio."""
+    """What one subscription holds now and has held. Times are seconds of audio."""
 
     name: str
     events_queued: int
+    """Events other than audio that wait now."""
     events_peak: int
     """Events other than audio: the most that waited at once."""
     audio_queued_s: float
     audio_peak_s: float
+    """The most audio that waited at once."""
     taken: int
+    """Events that the consumer has taken, audio included."""
     audio_dropped_s: float
-    """Audio shed by the overflow policy, or because nobody read."""
+    """Audio dropped by the overflow policy, or before anybody read."""
     audio_purged_s: float
     """Audio taken out by interrupts."""
     events_dropped: int
+    """Events other than audio, dropped by the overflow policy."""
     history_superseded: int
-    """Unread ``history_updated`` events that newer ones made pointless."""
+    """Unread ``history_updated`` events that newer ones replaced."""
 
 
 class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
     """A bounded channel of session events with one reader; made by `RealtimeSession.subscribe`.
 
-    Iterate it (``async for event in subscription``), or call `receive` and `receive_nowait`. It ends when the session ends:
-    then `trio.EndOfChannel`, or once the `ConnectionLost` that nobody has seen yet. Close it by leaving ``with subscription``
-    or ``async with subscription``; leaving is no checkpoint, so that it never replaces an exception on its way out.
+    Iterate it (``async for event in subscription``), or call `receive` and `receive_nowait`. When the session ends it
+    gives what is queued, then raises `trio.EndOfChannel`; a lost connection is raised as `ConnectionLost` first, once
+    for the whole session. Leaving ``with subscription`` or ``async with subscription`` closes it. Leaving is no
+    checkpoint, so it never replaces an exception that passes through.
     """
 
     def __init__(
@@ -103,16 +121,19 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
     ) -> None:
         self.name = name
         self.responses = responses
-        """When not None: only events of these responses come in. One, or a few when tools were called."""
+        """When not None: only events of these responses come in. There are several when tools were called."""
 
         self.on_put: Callable[[RealtimeSessionEvent], None] | None = None
         """Sees every event that passes the filters, before it is queued."""
 
         self.on_overflow: Callable[[], None] | None = None
-        """Told when the subscription has failed; the consumer learns it when it next takes something."""
+        """Called when the subscription has failed; its consumer gets the error when it next takes something."""
+
+        self.abandoned = False
+        """The loop that read this subscription has gone, see `abandon`."""
 
         self.unread: bool = unread_s is not None
-        """Nobody has read yet: shed audio beyond `unread_s`, raise nothing, report no shed audio as lost."""
+        """Not read yet: drop audio beyond `unread_s`, raise nothing, and do not report the dropped audio."""
         self._types = types
         self._buffer_s = buffer_s
         self._unread_s = buffer_s if unread_s is None else unread_s
@@ -145,6 +166,9 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     def put(self, event: RealtimeSessionEvent) -> None:
         """Queue an event if it passes the filters; past the bound, do what the policy says."""
+        if self.abandoned:
+            self.close()
+            return
         kind = event.type
         if self._types is not None and kind not in self._types:
             return
@@ -188,18 +212,18 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._sweep()
 
     def end(self) -> None:
-        """Nothing more will come: the consumer gets what is queued, then the end."""
+        """Let the consumer take what is queued, then end."""
         self._ended = True
         self._sleeper.wake()
 
     def begin(self) -> None:
-        """Somebody reads now: from here on the overflow policy holds."""
+        """Note that somebody reads now: from here on the overflow policy holds."""
         if self.unread:
             self.unread = False
             self.use_format(self.audio_format)
 
     def use_format(self, audio_format: AudioFormat) -> None:
-        """The format of the audio to come, in which the bound is counted."""
+        """Set the format of the audio to come, in which the bound is counted."""
         self.audio_format = audio_format
         bound_s = self._unread_s if self.unread else self._buffer_s
         self._audio_bound = audio_format.bytes_for_ms(bound_s * 1000)
@@ -207,10 +231,11 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
     # ---- out: the consumer's side --------------------------------------------------------------------------------
 
     def receive_nowait(self) -> RealtimeSessionEvent:
-        """The next event, without waiting.
+        """Return the next event without waiting.
 
-        Raises `trio.WouldBlock` when there is none now; `trio.EndOfChannel` (or once the session's unseen failure) when
-        there will be none; `SlowConsumer` when this subscription overflowed; `trio.ClosedResourceError` when it was closed.
+        Raises `trio.WouldBlock` when there is none now, `trio.EndOfChannel` when there will be none, `ConnectionLost`
+        in place of that where the connection was lost and this is the first to say so, `SlowConsumer` after an
+        overflow, and `trio.ClosedResourceError` once this subscription is closed.
         """
         if self._closed:
             raise trio.ClosedResourceError("this subscription is closed")
@@ -223,7 +248,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             event = slot[0]
             if event is None:
                 continue
-            # An emptied slot tells whoever still refers to it (the marker, the snapshots) that the event is gone.
+            # The marker and the snapshots may still hold this slot: empty it, so that they see that its event is gone.
             slot[0] = None
             self._taken += 1
             if event.type == "audio":
@@ -242,7 +267,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         raise trio.EndOfChannel
 
     async def receive(self) -> RealtimeSessionEvent:
-        """The next event. If cancelled, no event is lost. Raises as `receive_nowait`, and waits where that would block.
+        """Wait for the next event and return it. If cancelled, no event is lost. Raises as `receive_nowait`.
 
         A second task that waits here at the same time gets `trio.BusyResourceError`: give it a subscription of its own.
         """
@@ -259,8 +284,10 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         return not (self._events or self._audio or self._ended or self._closed or self._failure is not None)
 
     def close(self) -> None:
-        """Give up this subscription: what is queued is dropped, a waiting `receive` raises `trio.ClosedResourceError`.
-        Idempotent."""
+        """Drop what is queued and accept nothing more; a `receive` that waits raises `trio.ClosedResourceError`.
+
+        Closing it again does nothing.
+        """
         if self._closed:
             return
         self._closed = True
@@ -269,8 +296,12 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         if self._on_close is not None:
             self._on_close(self)
 
+    def abandon(self) -> None:
+        """Close at the next event. This may be called from any thread, and in the middle of a delivery."""
+        self.abandoned = True
+
     async def aclose(self) -> None:
-        """As `close`, and a checkpoint."""
+        """Close, with a checkpoint."""
         self.close()
         await trio.lowlevel.checkpoint()
 
@@ -297,7 +328,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         return {event.response_id for slot in self._audio if isinstance(event := slot[0], RealtimeAudio)}
 
     def statistics(self) -> SubscriptionStatistics:
-        """What it holds and has held."""
+        """Return numbers about this subscription; at any time."""
         return SubscriptionStatistics(
             name=self.name,
             events_queued=self._events,
@@ -400,3 +431,92 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     def _seconds(self, n_bytes: int) -> float:
         return self.audio_format.duration_ms(n_bytes) / 1000
+
+
+@attrs.frozen(eq=False)
+class Subscriptions:
+    """Makes the subscriptions of one session."""
+
+    _driver: Driver
+    _lifetime: Lifetime
+    _run: RealtimeRunConfig
+
+    def new(
+        self,
+        name: str,
+        *,
+        types: frozenset[str] | None = None,
+        buffer_s: float | None = None,
+        overflow: Overflow | None = None,
+        unread_s: float | None = None,
+        responses: list[str] | None = None,
+        playback: bool = True,
+        tells_loss: bool = True,
+    ) -> Subscription:
+        """Subscribe to what comes from now on; see `Subscription` for the arguments that are not named here.
+
+        `playback`: audio counts as being played when it is taken. `tells_loss`: the end may raise `ConnectionLost`. On
+        a session that has ended, the subscription ends at once.
+        """
+        subscription = Subscription(
+            name=name,
+            types=types,
+            buffer_s=self._run.subscription_buffer_s if buffer_s is None else buffer_s,
+            buffer_events=self._run.subscription_buffer_events,
+            overflow=self._run.subscription_overflow if overflow is None else overflow,
+            unread_s=unread_s,
+            responses=responses,
+            audio_format=self._driver.core.output_format,
+            on_taken=self._driver.handed_out if playback else None,
+            on_shed=self._driver.shed if playback else None,
+            on_end=self._lifetime.end_of_subscription if tells_loss else None,
+            on_close=self._driver.drop_subscription,
+        )
+        self._driver.subscriptions.append(subscription)
+        if self._lifetime.disconnected:
+            subscription.end()
+        return subscription
+
+
+class SessionIterator(AsyncIterator[RealtimeSessionEvent]):
+    """One ``async for event in session``."""
+
+    def __init__(self, subscription: Subscription, *, owns_subscription: bool) -> None:
+        self._subscription = subscription
+        if owns_subscription:
+            # When this iterator goes, nothing can read its subscription any more.
+            weakref.finalize(self, subscription.abandon)
+
+    async def __anext__(self) -> RealtimeSessionEvent:
+        """Wait for the next event. If cancelled, no event is lost and iteration may go on."""
+        try:
+            return await self._subscription.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            raise StopAsyncIteration from None
+
+
+class SessionLoops:
+    """Gives each loop over a session its subscription.
+
+    The first loop reads `own`, which holds everything since entry. Loops of the same task, one after another or nested,
+    share it. A loop that another task begins meanwhile gets a subscription of its own, from then on, so that the two do
+    not take each other's events; once the first has ended, the next loop goes on where it left off.
+    """
+
+    def __init__(self, own: Subscription, new_subscription: Callable[[], Subscription]) -> None:
+        self._own = own
+        self._new_subscription = new_subscription
+        self._holder: weakref.ref[SessionIterator] | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    def begin(self) -> SessionIterator:
+        """Begin a loop in the current task."""
+        task = trio.lowlevel.current_task()
+        held = self._holder() if self._holder is not None else None
+        if held is not None and self._task is not task:
+            return SessionIterator(self._new_subscription(), owns_subscription=True)
+        self._own.begin()
+        iterator = SessionIterator(self._own, owns_subscription=False)
+        if held is None:
+            self._holder, self._task = weakref.ref(iterator), task
+        return iterator
