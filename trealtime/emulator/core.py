@@ -33,8 +33,9 @@ from trealtime.emulator.response_manager import ResponseManager
 from trealtime.emulator.settings import SessionSettings, SessionType, merge
 from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.usage import USER_MS_PER_TOKEN, text_tokens
-from trealtime.emulator.validation import Refusal, invalid_value, json_kind, nullable, record, text
-from trealtime.protocol.wire_defaults import MAX_EVENT_ID_CHARS
+from trealtime.emulator.validation import Refusal, invalid_value, nullable, record, text
+from trealtime.protocol.client_events import MAX_EVENT_ID_CHARS
+from trealtime.protocol.lenient import json_kind
 
 __all__ = ["SessionCore", "read_event"]
 

@@ -26,7 +26,7 @@ from trealtime.emulator.validation import (
     record,
     text,
 )
-from trealtime.protocol.wire_defaults import MAX_APPEND_BYTES
+from trealtime.protocol.client_events import MAX_APPEND_BYTES
 
 __all__ = ["Clip", "Item", "decode_audio", "new_message", "read_item"]
 

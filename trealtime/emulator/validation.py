@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from trealtime.protocol.lenient import json_kind
+
 __all__ = [
     "Check",
     "Refusal",
@@ -236,22 +238,3 @@ def invalid_value(path: str, value: object, allowed: str) -> Refusal:
     if len(shown) > 80:
         shown = shown[:77] + "..."
     return Refusal(f"Invalid value for '{path}': {shown}. Allowed: {allowed}.", code="invalid_value", param=path)
-
-
-def json_kind(value: object) -> str:
-    """The JSON name of a value's type, with its article."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int():
-            return "an integer"
-        case float():
-            return "a decimal"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case _:
-            return "an object"

@@ -1,18 +1,23 @@
-"""The 11 events that a client sends, one class each (protocol reference 2).
+"""The 11 events that a client sends, and the limits that the protocol puts on them.
 
-`event_id` is echoed only by an ``error`` event, so whoever wants an answer sets it. A field that is None is left out of
-the wire form.
+A client event is the JSON object of the wire, written as a dict. Annotate it with the class of its type and the type
+checker holds its keys and values to the protocol::
+
+    event: ConversationItemDelete = {"type": "conversation.item.delete", "item_id": item_id}
+
+Only an ``error`` event echoes `event_id`: set it where you want to know which event was refused.
+
+Source: https://developers.openai.com/api/reference (Realtime, client events).
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: under it a TypedDict does not see which of its keys are NotRequired.
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
-
-import attrs
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
 __all__ = [
     "CLIENT_EVENT_TYPES",
+    "MAX_APPEND_BYTES",
+    "MAX_EVENT_ID_CHARS",
     "ClientEvent",
     "ConversationItemCreate",
     "ConversationItemDelete",
@@ -22,119 +27,104 @@ __all__ = [
     "InputAudioBufferClear",
     "InputAudioBufferCommit",
     "OutputAudioBufferClear",
-    "RawClientEvent",
     "ResponseCancel",
     "ResponseCreate",
     "SessionUpdate",
 ]
 
+MAX_APPEND_BYTES: Final = 15 * 1024 * 1024
+"""The most audio that one ``input_audio_buffer.append`` may carry."""
 
-@attrs.frozen
-class SessionUpdate:
+MAX_EVENT_ID_CHARS: Final = 512
+"""The longest ``event_id`` that a client may choose."""
+
+
+class SessionUpdate(TypedDict):
     """Change the session: only the fields present change; ``""``, ``[]`` and None inside `session` clear."""
 
+    type: Literal["session.update"]
     session: Mapping[str, Any]
-    event_id: str | None = None
-    type: Literal["session.update"] = attrs.field(default="session.update", kw_only=True)
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class InputAudioBufferAppend:
-    """Give the server audio of the user: `audio` is raw bytes in the session's input format (base64 on the wire)."""
+class InputAudioBufferAppend(TypedDict):
+    """Give the server audio of the user: `audio` is base64 in the session's input format."""
 
-    audio: bytes
-    event_id: str | None = None
-    type: Literal["input_audio_buffer.append"] = attrs.field(default="input_audio_buffer.append", kw_only=True)
-
-
-@attrs.frozen
-class InputAudioBufferCommit:
-    """Make an item of the buffer; creates no response."""
-
-    event_id: str | None = None
-    type: Literal["input_audio_buffer.commit"] = attrs.field(default="input_audio_buffer.commit", kw_only=True)
+    type: Literal["input_audio_buffer.append"]
+    audio: str
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class InputAudioBufferClear:
+class InputAudioBufferCommit(TypedDict):
+    """Make a user item of the buffer; this creates no response."""
+
+    type: Literal["input_audio_buffer.commit"]
+    event_id: NotRequired[str]
+
+
+class InputAudioBufferClear(TypedDict):
     """Throw the buffer away."""
 
-    event_id: str | None = None
-    type: Literal["input_audio_buffer.clear"] = attrs.field(default="input_audio_buffer.clear", kw_only=True)
+    type: Literal["input_audio_buffer.clear"]
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class ConversationItemCreate:
-    """Add an item after `previous_item_id` (None: at the end, ``"root"``: first)."""
+class ConversationItemCreate(TypedDict):
+    """Add an item after `previous_item_id` (absent: at the end, ``"root"``: first)."""
 
+    type: Literal["conversation.item.create"]
     item: Mapping[str, Any]
-    previous_item_id: str | None = None
-    event_id: str | None = attrs.field(default=None, kw_only=True)
-    type: Literal["conversation.item.create"] = attrs.field(default="conversation.item.create", kw_only=True)
+    previous_item_id: NotRequired[str]
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class ConversationItemRetrieve:
+class ConversationItemRetrieve(TypedDict):
     """Ask for an item with its audio."""
 
+    type: Literal["conversation.item.retrieve"]
     item_id: str
-    event_id: str | None = None
-    type: Literal["conversation.item.retrieve"] = attrs.field(default="conversation.item.retrieve", kw_only=True)
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class ConversationItemTruncate:
-    """Cut assistant audio at `audio_end_ms`; refused when that is beyond what the server made."""
+class ConversationItemTruncate(TypedDict):
+    """Cut assistant audio at `audio_end_ms`; the server refuses more than it made."""
 
+    type: Literal["conversation.item.truncate"]
     item_id: str
-    content_index: int = 0
-    audio_end_ms: int = attrs.field(kw_only=True)
-    event_id: str | None = attrs.field(default=None, kw_only=True)
-    type: Literal["conversation.item.truncate"] = attrs.field(default="conversation.item.truncate", kw_only=True)
+    content_index: int
+    audio_end_ms: int
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class ConversationItemDelete:
+class ConversationItemDelete(TypedDict):
     """Take an item out of the conversation."""
 
+    type: Literal["conversation.item.delete"]
     item_id: str
-    event_id: str | None = None
-    type: Literal["conversation.item.delete"] = attrs.field(default="conversation.item.delete", kw_only=True)
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class ResponseCreate:
-    """Ask for a response; None: with the session's own settings."""
+class ResponseCreate(TypedDict):
+    """Ask for a response; without `response`, with the session's own settings."""
 
-    response: Mapping[str, Any] | None = None
-    event_id: str | None = None
-    type: Literal["response.create"] = attrs.field(default="response.create", kw_only=True)
-
-
-@attrs.frozen
-class ResponseCancel:
-    """Stop a response; None: the one in the default conversation. Nothing to cancel is a harmless error."""
-
-    response_id: str | None = None
-    event_id: str | None = None
-    type: Literal["response.cancel"] = attrs.field(default="response.cancel", kw_only=True)
+    type: Literal["response.create"]
+    response: NotRequired[Mapping[str, Any]]
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class OutputAudioBufferClear:
-    """Stop the server's playback (WebRTC and SIP); send `ResponseCancel` first."""
+class ResponseCancel(TypedDict):
+    """Stop a response; without `response_id`, the one in the default conversation. Nothing to cancel is harmless."""
 
-    event_id: str | None = None
-    type: Literal["output_audio_buffer.clear"] = attrs.field(default="output_audio_buffer.clear", kw_only=True)
+    type: Literal["response.cancel"]
+    response_id: NotRequired[str]
+    event_id: NotRequired[str]
 
 
-@attrs.frozen
-class RawClientEvent:
-    """A frame that is no client event we know; see `trealtime.protocol.server_events.RawServerEvent`."""
+class OutputAudioBufferClear(TypedDict):
+    """Stop the server's playback (WebRTC and SIP); send ``response.cancel`` first."""
 
-    type: str
-    data: Mapping[str, Any]
-    problem: str = attrs.field(default="", kw_only=True)
+    type: Literal["output_audio_buffer.clear"]
+    event_id: NotRequired[str]
 
 
 ClientEvent = (
@@ -151,7 +141,17 @@ ClientEvent = (
     | OutputAudioBufferClear
 )
 
-CLIENT_EVENT_TYPES: Final[Mapping[str, type[ClientEvent]]] = {
-    str(attrs.fields_dict(cls)["type"].default): cls for cls in get_args(ClientEvent)
+CLIENT_EVENT_TYPES: Final[Mapping[str, type[Any]]] = {
+    "session.update": SessionUpdate,
+    "input_audio_buffer.append": InputAudioBufferAppend,
+    "input_audio_buffer.commit": InputAudioBufferCommit,
+    "input_audio_buffer.clear": InputAudioBufferClear,
+    "conversation.item.create": ConversationItemCreate,
+    "conversation.item.retrieve": ConversationItemRetrieve,
+    "conversation.item.truncate": ConversationItemTruncate,
+    "conversation.item.delete": ConversationItemDelete,
+    "response.create": ResponseCreate,
+    "response.cancel": ResponseCancel,
+    "output_audio_buffer.clear": OutputAudioBufferClear,
 }
 """Wire type -> class, all 11."""

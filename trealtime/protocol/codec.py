@@ -1,16 +1,19 @@
-"""Frames to events and back.
+"""Frames to events, and events to frames.
 
-Reading never raises: what cannot be read as an event is a `RawServerEvent` that says why. The rule for a field: without
-a default it must be there with the right type; with a default, a null counts as absent; an unknown field is ignored.
+Reading never raises: a frame that cannot be read as an event becomes a `RawServerEvent` that says why. The rule for a
+field: without a default it must be there with the right type; with a default, a null counts as absent; an unknown field
+is ignored. Two bounds keep everything behind this module safe: an integer that does not fit into 64 bits becomes null
+(or makes the event raw, where it is a field of the event itself), and an object nested deeper than `MAX_DEPTH` is not
+read.
 
-Two paths are written by hand, because a call is made of them: an audio delta is decoded straight into a struct whose
-fields msgspec checks while it parses, and an append is put together from its base64 with no JSON encoder. All other
-events are read by tables made from the fields of their classes.
+Three paths are written by hand, because a call is made of these events: an audio delta and a transcript delta are read
+without a generic dict, and an append is put together from its base64 without a JSON encoder. Tables made from the
+fields of the classes read all other events, and everything that the fast paths do not understand.
 """
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -19,31 +22,23 @@ import attrs
 import msgspec
 import pybase64
 
-from trealtime.protocol.client_events import (
-    CLIENT_EVENT_TYPES,
-    ClientEvent,
-    RawClientEvent,
-)
+from trealtime.protocol.lenient import json_kind
 from trealtime.protocol.server_events import (
     SERVER_EVENT_TYPES,
     AnyServerEvent,
     RawServerEvent,
     ResponseOutputAudioDelta,
+    ResponseOutputAudioTranscriptDelta,
     ServerEvent,
 )
 
-__all__ = [
-    "Decoded",
-    "decode_client_event",
-    "decode_server_event",
-    "encode",
-    "encode_append",
-    "read_server_event",
-    "to_wire",
-]
+__all__ = ["MAX_DEPTH", "Decoded", "decode_server_event", "encode", "encode_append", "read_server_event"]
 
 Decoded = tuple[AnyServerEvent, Mapping[str, Any]]
-"""An event, and the JSON object it was read from (empty for audio deltas, whose base64 is not kept)."""
+"""An event, and the JSON object that it was read from (empty for an audio delta, whose base64 is not kept)."""
+
+MAX_DEPTH: Final = 100
+"""How deep arrays and objects of a frame may nest. The deepest event of the protocol has 7 levels and a JSON Schema."""
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -57,6 +52,9 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, str):
+        # Markup objects and other subclasses of str are text. `str(value)` would call what the subclass overrides.
+        return str.__str__(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -64,44 +62,27 @@ _encode_bytes: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def encode(event: Mapping[str, Any]) -> str:
-    """The JSON text of one event in wire shape.
+    """Return the JSON text of one event in wire shape.
 
-    Mappings of any class are objects. NaN and infinities have no JSON form and become null. Raises `TypeError` for a
-    value that has no JSON form at all.
+    Mappings of any class are objects, strings of any subclass are text. NaN and infinities have no JSON form and become
+    null. Raises `TypeError` for a value that has no JSON form at all.
     """
     return _encode_bytes(event).decode()
 
 
 def encode_append(audio: bytes | bytearray | memoryview, event_id: str | None = None) -> str:
-    """The JSON text of an ``input_audio_buffer.append`` that carries `audio` (raw bytes in the input format)."""
+    """Return the JSON text of an ``input_audio_buffer.append`` that carries `audio` (raw bytes in the input format)."""
     encoded = pybase64.b64encode_as_string(audio)
     if event_id is None:
         return f'{{"type":"input_audio_buffer.append","audio":"{encoded}"}}'
     return f'{{"type":"input_audio_buffer.append","event_id":{_encode_bytes(event_id).decode()},"audio":"{encoded}"}}'
 
 
-def to_wire(event: ClientEvent | ServerEvent) -> dict[str, Any]:
-    """An event as the JSON object of the wire: ``type`` first, None left out, audio as base64."""
-    wire: dict[str, Any] = {"type": event.type}
-    for name in _field_names(type(event)):
-        value = getattr(event, name)
-        if isinstance(value, bytes):
-            value = pybase64.b64encode_as_string(value)
-        if value is not None:
-            wire[name] = value
-    return wire
+# ---- in, the fast paths ---------------------------------------------------------------------------------------------
 
 
-def _field_names(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in attrs.fields(cls) if field.name != "type")
-
-
-# ---- in -------------------------------------------------------------------------------------------------------------
-
-
-class _AudioDelta(
-    msgspec.Struct, tag_field="type", tag="response.output_audio.delta", frozen=True, gc=False, kw_only=True
-):
+class _Delta(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    type: str
     response_id: str
     item_id: str
     delta: str
@@ -111,58 +92,101 @@ class _AudioDelta(
 
 
 _decode: Final = msgspec.json.Decoder().decode
-_decode_audio_delta: Final = msgspec.json.Decoder(_AudioDelta).decode
+_decode_delta: Final = msgspec.json.Decoder(_Delta).decode
 _unbase64: Final = pybase64.b64decode
 
-# Filling the slots directly costs half of what the constructor of a frozen attrs class does; a test holds both to the
-# same result. The slots are looked up by name once, so a renamed field fails at import.
-_new_audio_delta: Final = ResponseOutputAudioDelta.__new__
-_set_response_id, _set_item_id, _set_output_index, _set_content_index, _set_delta, _set_event_id, _set_type = (
-    getattr(ResponseOutputAudioDelta, name).__set__
-    for name in ("response_id", "item_id", "output_index", "content_index", "delta", "event_id", "type")
-)
+_AUDIO_DELTA: Final = "response.output_audio.delta"
+_TRANSCRIPT_DELTA: Final = "response.output_audio_transcript.delta"
+_MARK: Final = b'"response.output_audio'
+_MARK_WITHIN: Final = 256
+_PAYLOAD_WITHIN: Final = 1024
 
 
-def _audio_delta(frame: _AudioDelta, audio: bytes) -> ResponseOutputAudioDelta:
-    event = _new_audio_delta(ResponseOutputAudioDelta)
-    _set_response_id(event, frame.response_id)
-    _set_item_id(event, frame.item_id)
-    _set_output_index(event, frame.output_index)
-    _set_content_index(event, frame.content_index)
-    _set_delta(event, audio)
-    _set_event_id(event, frame.event_id)
-    _set_type(event, "response.output_audio.delta")
+def _setters(cls: type[Any]) -> tuple[Callable[[Any, Any], None], ...]:
+    # Filling the slots directly costs half of what the constructor of a frozen attrs class does; a test holds both to
+    # the same result. The slots are looked up by name once, so a renamed field fails at import.
+    names = ("response_id", "item_id", "output_index", "content_index", "delta", "event_id", "type")
+    return tuple(getattr(cls, name).__set__ for name in names)
+
+
+_AUDIO_SETTERS: Final = _setters(ResponseOutputAudioDelta)
+_TRANSCRIPT_SETTERS: Final = _setters(ResponseOutputAudioTranscriptDelta)
+
+
+def _fill(event: Any, setters: tuple[Callable[[Any, Any], None], ...], frame: _Delta, delta: object) -> Any:
+    response_id, item_id, output_index, content_index, set_delta, event_id, set_type = setters
+    response_id(event, frame.response_id)
+    item_id(event, frame.item_id)
+    output_index(event, frame.output_index)
+    content_index(event, frame.content_index)
+    set_delta(event, delta)
+    event_id(event, frame.event_id)
+    set_type(event, frame.type)
     return event
 
 
-_AUDIO_DELTA_MARK: Final = '"response.output_audio.delta"'
-_MARK_WITHIN: Final = 256
+def _fast(frame: bytes, *, with_data: bool) -> AnyServerEvent | None:
+    """Read an audio delta, or a transcript delta whose data is not wanted; None for what the general path must judge.
+
+    Audio takes a short cut: where ``"delta":"`` begins the last member of the object, only the head in front of it goes
+    through the JSON parser, and the base64 decoder checks the payload. That is sound, because unescaped quotes never
+    stand inside a JSON string: what follows the mark is the value of a key, and a payload that ends before the end of
+    the object has a quote in it, which is no base64.
+    """
+    mark = frame.find(_MARK, 0, _MARK_WITHIN)
+    if mark < 0:
+        return None
+    try:
+        if frame.startswith(b'.delta"', mark + 22):
+            begin = frame.find(b'"delta":', 0, _PAYLOAD_WITHIN) + 8
+            begin += frame.startswith(b" ", begin)
+            if begin < 8 or not (frame.startswith(b'"', begin) and frame.endswith(b'"}')):
+                return None
+            head = _decode_delta(frame[:begin] + b'""}')
+            if head.type != _AUDIO_DELTA or not _small(head):
+                return None
+            audio = _unbase64(memoryview(frame)[begin + 1 : -2], validate=True)
+            return _fill(ResponseOutputAudioDelta.__new__(ResponseOutputAudioDelta), _AUDIO_SETTERS, head, audio)  # type: ignore[no-any-return]
+        if not with_data and frame.startswith(b'_transcript.delta"', mark + 22):
+            whole = _decode_delta(frame)
+            if whole.type != _TRANSCRIPT_DELTA or not _small(whole):
+                return None
+            event = ResponseOutputAudioTranscriptDelta.__new__(ResponseOutputAudioTranscriptDelta)
+            return _fill(event, _TRANSCRIPT_SETTERS, whole, whole.delta)  # type: ignore[no-any-return]
+    except (*_UNREADABLE, ValueError):
+        pass
+    return None
 
 
-def decode_server_event(text: str | bytes) -> Decoded:
+def _small(frame: _Delta) -> bool:
+    return -_LARGEST <= frame.output_index < _LARGEST and -_LARGEST <= frame.content_index < _LARGEST
+
+
+# ---- in, the general path -------------------------------------------------------------------------------------------
+
+
+def decode_server_event(frame: str | bytes, *, with_data: bool = True) -> Decoded:
     """Read one frame: ``(event, data)``, where `data` is the decoded JSON object, unknown fields included.
 
-    Never raises. For an audio delta that could be read, `data` is empty.
+    Never raises. `data` is empty for an audio delta that could be read. With ``with_data=False`` it may be empty for
+    other frequent events too, which are then read faster.
     """
-    # The mark only selects the fast path, which checks everything: a frame that mentions it elsewhere, or an audio
-    # delta whose type comes after its audio, takes the general path and gives the same answer.
-    if isinstance(text, str) and text.find(_AUDIO_DELTA_MARK, 0, _MARK_WITHIN) >= 0:
-        try:
-            frame = _decode_audio_delta(text)
-            audio = _unbase64(frame.delta, validate=True)
-        except (*_UNREADABLE, ValueError):
-            pass
-        else:
-            return _audio_delta(frame, audio), _NOTHING
-    data, problem = _decode_object(text)
+    try:
+        raw = frame.encode() if isinstance(frame, str) else frame
+    except UnicodeError as error:
+        return RawServerEvent("", _NOTHING, problem=f"not JSON: {error}"), _NOTHING
+    event = _fast(raw, with_data=with_data)
+    if event is not None:
+        return event, _NOTHING
+    data, problem = _decode_object(raw)
     if problem:
         return RawServerEvent("", _NOTHING, problem=problem), _NOTHING
-    event_or_raw = read_server_event(data)
-    return event_or_raw, (_NOTHING if isinstance(event_or_raw, ResponseOutputAudioDelta) else data)
+    event = read_server_event(data)
+    return event, (_NOTHING if isinstance(event, ResponseOutputAudioDelta) else data)
 
 
 def read_server_event(data: Mapping[str, Any]) -> AnyServerEvent:
-    """The event that a decoded JSON object is; never raises."""
+    """Return the event that a decoded JSON object is; never raises."""
     kind = data.get("type")
     if not isinstance(kind, str):
         return RawServerEvent("", data, problem="it has no type")
@@ -175,31 +199,44 @@ def read_server_event(data: Mapping[str, Any]) -> AnyServerEvent:
         return RawServerEvent(kind, data, problem=str(unfit))
 
 
-def decode_client_event(text: str | bytes) -> ClientEvent | RawClientEvent:
-    """Read one frame of a client, as leniently as a server's; for tools and tests. Never raises."""
-    data, problem = _decode_object(text)
-    if problem:
-        return RawClientEvent("", _NOTHING, problem=problem)
-    kind = data.get("type")
-    if not isinstance(kind, str):
-        return RawClientEvent("", data, problem="it has no type")
-    reader = _CLIENT_READERS.get(kind)
-    if reader is None:
-        return RawClientEvent(kind, data, problem="unknown type")
+def _decode_object(frame: bytes) -> tuple[Mapping[str, Any], str]:
     try:
-        return reader(data)
-    except _Unfit as unfit:
-        return RawClientEvent(kind, data, problem=str(unfit))
-
-
-def _decode_object(text: str | bytes) -> tuple[Mapping[str, Any], str]:
-    try:
-        data = _decode(text)
+        data = _decode(frame)
     except _UNREADABLE as error:
         return _NOTHING, f"not JSON: {error}"
     if not isinstance(data, dict):
-        return _NOTHING, f"not a JSON object but {_json_kind(data)}"
+        return _NOTHING, f"not a JSON object but {json_kind(data)}"
+    # Few events have as many brackets as the bound, or digits that may overflow: only those are walked through.
+    if frame.count(b"{") + frame.count(b"[") > MAX_DEPTH and _deeper_than(data, MAX_DEPTH):
+        return _NOTHING, f"nested deeper than {MAX_DEPTH} levels"
+    if _MANY_DIGITS.search(frame):
+        data = _without_large_integers(data)
     return data, ""
+
+
+_LARGEST: Final = 2**63
+_MANY_DIGITS: Final = re.compile(rb"[0-9]{19}")
+
+
+def _deeper_than(value: object, levels: int) -> bool:
+    layer: list[Any] = [value]
+    for _ in range(levels):
+        inner: list[Any] = []
+        for each in layer:
+            inner.extend(each.values() if isinstance(each, dict) else each)
+        layer = [each for each in inner if isinstance(each, (dict, list))]
+        if not layer:
+            return False
+    return True
+
+
+def _without_large_integers(value: Any) -> Any:
+    """Return `value` with null for integers past 64 bits, which neither floats nor arrays of numbers can hold."""
+    if isinstance(value, dict):
+        return {key: _without_large_integers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_large_integers(each) for each in value]
+    return None if isinstance(value, int) and not -_LARGEST <= value < _LARGEST else value
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -216,32 +253,37 @@ _Read = Callable[[Any], Any]
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    raise _Unfit(f"must be a string, is {_json_kind(value)}")
+    raise _Unfit(f"must be a string, is {json_kind(value)}")
 
 
 def _integer(value: Any) -> int:
     # JSON has one kind of number: some servers write milliseconds as 1234.0, or as 1234.5.
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return int(value)
-    raise _Unfit(f"must be an integer, is {_json_kind(value)}")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # Comparing is exact for integers of any size, and false for NaN.
+        if -_LARGEST <= value < _LARGEST:
+            return int(value)
+        raise _Unfit("must be an integer of 64 bits, is beyond")
+    raise _Unfit(f"must be an integer, is {json_kind(value)}")
 
 
 def _number(value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    raise _Unfit(f"must be a number, is {_json_kind(value)}")
+        if -_LARGEST <= value < _LARGEST:
+            return float(value)
+        raise _Unfit("must be a number of 64 bits, is beyond")
+    raise _Unfit(f"must be a number, is {json_kind(value)}")
 
 
 def _object(value: Any) -> Mapping[str, Any]:
     if isinstance(value, dict):
         return value
-    raise _Unfit(f"must be an object, is {_json_kind(value)}")
+    raise _Unfit(f"must be an object, is {json_kind(value)}")
 
 
 def _objects(value: Any) -> tuple[Mapping[str, Any], ...]:
     if isinstance(value, list):
         return tuple(map(_object, value))
-    raise _Unfit(f"must be an array of objects, is {_json_kind(value)}")
+    raise _Unfit(f"must be an array of objects, is {json_kind(value)}")
 
 
 def _audio(value: Any) -> bytes:
@@ -263,33 +305,8 @@ _READ: Final[Mapping[str, _Read]] = {
 }
 
 
-_JSON_KINDS: Final[Mapping[type, str]] = {
-    type(None): "null",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
-}
-
-
-def _json_kind(value: object) -> str:
-    if value is None:
-        return "null"
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "an array",
-        dict: "an object",
-    }
-    return names.get(type(value), type(value).__name__)
-
-
 def _reader(cls: type[EventT]) -> Callable[[Mapping[str, Any]], EventT]:
-    """A function that reads one class of event from a decoded object."""
+    """Return a function that reads one class of event from a decoded object."""
     required: list[tuple[str, _Read]] = []
     optional: list[tuple[str, _Read]] = []
     for field in attrs.fields(cls):  # type: ignore[arg-type]  # every class here is an attrs class
@@ -318,7 +335,4 @@ def _reader(cls: type[EventT]) -> Callable[[Mapping[str, Any]], EventT]:
 
 _SERVER_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], ServerEvent]]] = {
     kind: _reader(cls) for kind, cls in SERVER_EVENT_TYPES.items()
-}
-_CLIENT_READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], ClientEvent]]] = {
-    kind: _reader(cls) for kind, cls in CLIENT_EVENT_TYPES.items()
 }

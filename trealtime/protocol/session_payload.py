@@ -25,7 +25,6 @@ from trealtime.protocol.settings import (
     deep_merge,
     merge_settings,
 )
-from trealtime.protocol.wire_defaults import DEFAULT_TRANSCRIPTION_MODEL, DEFAULT_VOICE
 
 __all__ = ["initial_session_payload", "response_payload", "uninterrupted", "update_session_payload"]
 
@@ -33,10 +32,10 @@ _DEFAULTS: Final = SessionSettings(
     output_modalities=("audio",),
     audio=AudioSettings(
         input=AudioInputSettings(
-            transcription=TranscriptionSettings(model=DEFAULT_TRANSCRIPTION_MODEL),
+            transcription=TranscriptionSettings(model="gpt-4o-mini-transcribe"),
             turn_detection=TurnDetectionSettings(type="semantic_vad", interrupt_response=True),
         ),
-        output=AudioOutputSettings(voice=DEFAULT_VOICE),
+        output=AudioOutputSettings(voice="ash"),
     ),
     tracing="auto",
     tools=(),

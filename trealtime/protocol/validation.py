@@ -28,7 +28,7 @@ import attrs
 
 from trealtime.errors import SettingsError, SettingsProblem
 
-__all__ = ["NOT_SET", "NotSet", "WrongValue", "setting", "structure"]
+__all__ = ["NOT_SET", "NotSet", "WrongValue", "given_or", "setting", "structure"]
 
 T = TypeVar("T")
 
@@ -47,6 +47,11 @@ class NotSet(enum.Enum):
 
 NOT_SET: Final = NotSet.NOT_SET
 """Not given, as distinct from None, which is an explicit null."""
+
+
+def given_or(value: Any, default: Any) -> Any:
+    """Return `value`, or `default` where it is `NOT_SET`."""
+    return default if value is NOT_SET else value
 
 
 class WrongValue(Exception):

@@ -16,7 +16,8 @@ import attrs
 import trio
 
 from trealtime.emulator.event_buffer import Ids
-from trealtime.protocol.codec import decode_client_event, encode
+from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
+from trealtime.protocol.codec import encode
 from trealtime.testing.assertions import anything
 from trealtime.testing.script import (
     Act,
@@ -71,7 +72,7 @@ def _expectation(wanted: object) -> Expect:
     if isinstance(wanted, Mapping):
         return expect(wanted.get("type", anything), {key: value for key, value in wanted.items() if key != "type"})
     if isinstance(wanted, type):
-        return expect(anything, where=lambda event: isinstance(decode_client_event(encode(event)), wanted))
+        return expect(anything, where=lambda event: CLIENT_EVENT_TYPES.get(event["type"]) is wanted)
     if callable(wanted):
         return expect(anything, where=wanted)
     return expect(wanted)
