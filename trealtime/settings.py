@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
     from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
     from trealtime._session.config import ToolExecution as ToolExecution
-    from trealtime._session.response_params import ResponseOptions as ResponseOptions
+    from trealtime._session.response import ResponseOptions as ResponseOptions
     from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
     from trealtime.mcp.servers import MCPConfig as MCPConfig
     from trealtime.mcp.servers import MCPServerStdioParams as MCPServerStdioParams
@@ -45,7 +45,7 @@ _HOMES = _lazy.homes(
         "_core.limits": "SessionLimits",
         "_core.prices": "ModelPrices",
         "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
-        "_session.response_params": "ResponseOptions",
+        "_session.response": "ResponseOptions",
         "emulator.options": "EmulatorLimits",
         "mcp.servers": "MCPConfig MCPServerStdioParams MCPServerStreamableHttpParams",
         "protocol.settings": """
