@@ -1,7 +1,7 @@
-"""What an agent makes of the session: its settings over those of the session, and what changes when it takes over.
+"""The session as one agent wants it: its settings over those of the session, and the changes when it takes over.
 
-A switch sends what differs between two agents and nothing else: neither the model nor the formats nor the trace, which
-a session keeps, nor what the app has set by itself meanwhile and no agent says anything about.
+A switch sends the differences between two agents and nothing else. A session keeps its model, its formats and its
+trace, and every setting of the app's that neither agent names.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ __all__ = [
 ]
 
 _TOLD: Final = ("instructions", "prompt", "tools")
-"""What an agent tells the model itself: a switch brings it to the new agent's, whoever changed it meanwhile."""
+"""The keys that every agent sets: a switch sets them as the new agent has them, also where the app has changed them."""
 
 _WHEN_NOTHING: Final[Mapping[str, Any]] = {"include": []}
-"""What a server shows as null and takes in another form."""
+"""The value to send for a key that the server shows as null and does not take so."""
 
 Json = dict[str, Any]
 SettingsInput = SessionSettings | Mapping[str, object]
@@ -56,8 +56,7 @@ SettingsInput = SessionSettings | Mapping[str, object]
 
 @attrs.frozen(kw_only=True)
 class Offer:
-    """What the model may call: `wired` is what it is told, ready for ``session.tools``. First what MCP servers of the
-    agent have, then its own tools, then handoffs."""
+    """The functions that the model may call: those of the agent's MCP servers, then its own tools, then handoffs."""
 
     served: tuple[FunctionTool, ...] = ()
     tools: tuple[FunctionTool | Mapping[str, Any], ...] = ()
@@ -65,29 +64,28 @@ class Offer:
 
     @property
     def wired(self) -> list[Mapping[str, Any]]:
-        """As on the wire."""
+        """All of it in wire shape, for ``session.tools``."""
         tools = [to_wire(tool) if isinstance(tool, FunctionTool) else tool for tool in self.callable]
         return [*tools, *(handoff_to_wire(each) if isinstance(each, Handoff) else each for each in self.handoffs)]
 
     @property
     def callable(self) -> tuple[FunctionTool | Mapping[str, Any], ...]:
-        """All that is no handoff."""
+        """Everything but the handoffs."""
         return (*self.served, *self.tools)
 
     @property
     def handoff_names(self) -> tuple[str, ...]:
-        """The functions by which the agent hands over."""
+        """The names of the functions that hand over."""
         return tuple(each.tool_name for each in self.handoffs if isinstance(each, Handoff))
 
     def handoff(self, name: str) -> Handoff[Any] | None:
-        """The handoff of that name, if there is one."""
+        """Return the handoff of that name, None if there is none."""
         return next((each for each in self.handoffs if isinstance(each, Handoff) and each.tool_name == name), None)
 
 
 @attrs.frozen(kw_only=True)
 class AgentSettings:
-    """The session as one agent wants it: `settings` are all layers in one, without tools and handoffs, which are in
-    `offer`."""
+    """The session as one agent wants it. `settings` merges all layers; tools and handoffs are in `offer` alone."""
 
     agent: RealtimeAgent[Any]
     settings: SessionSettings
@@ -100,7 +98,7 @@ class AgentSettings:
 
     @property
     def wired(self) -> SessionSettings:
-        """All of it in one, with tools and handoffs as on the wire."""
+        """The settings with tools and handoffs in wire shape."""
         return attrs.evolve(self.settings, tools=tuple(self.offer.wired))
 
 
@@ -113,11 +111,10 @@ async def settings_of(
     served: Sequence[FunctionTool],
     opening: bool,
 ) -> AgentSettings:
-    """Put the layers together, weakest first: run config, model config, agent; when a session opens, model config again
-    (peer behaviours 2.6). `served` are the tools of the agent's MCP servers.
+    """Merge the layers, weakest first: run config, model config, agent; when a session opens, model config again.
 
-    Waits for instructions and `is_enabled` that are async callables, and raises what they raise; `SettingsError` when
-    two of the tools and handoffs that are enabled have one name.
+    `served` are the tools of the agent's MCP servers. Waits for instructions and `is_enabled` that are async callables,
+    and raises what they raise; `SettingsError` if two enabled tools or handoffs have one name.
     """
     layers = [run.model_settings, model.initial_model_settings]
     weak, strong = [SessionSettings() if layer is NOT_SET else session_settings(layer) for layer in layers]
@@ -125,7 +122,7 @@ async def settings_of(
     instructions = await agent.get_system_prompt(context)
     own = session_settings(
         {
-            # An empty text, not the server's default persona, is what an agent without instructions means.
+            # An agent without instructions wants none, not the server's default persona.
             "instructions": instructions if instructions is not None else _given_or(base.instructions, ""),
             "tools": agent.tools or _given_or(base.tools, ()),
             "handoffs": agent.handoffs or _given_or(base.handoffs, ()),
@@ -150,9 +147,9 @@ async def offer(
     context: RunContext[Any],
     agent: RealtimeAgent[Any],
 ) -> Offer:
-    """`served`, and the tools and handoffs that are enabled.
+    """Return `served` and the tools and handoffs that are enabled.
 
-    Raises `SettingsError` naming those that cannot be offered.
+    Raises `SettingsError` that names those that cannot be offered.
     """
     problems: list[SettingsProblem] = []
     for index, tool in enumerate(tools):
@@ -176,7 +173,7 @@ async def offer(
 
 
 def _check_names(offered: Offer) -> None:
-    """The model knows tools and handoffs by one kind of name (B040)."""
+    """Raise `SettingsError` for two functions of one name: the model tells them apart by their names alone."""
     owners: dict[str, str] = {}
     problems: list[SettingsProblem] = []
     places = [
@@ -195,9 +192,11 @@ def _check_names(offered: Offer) -> None:
 async def settings_change(
     settings: SettingsInput, current: AgentSettings, context: RunContext[Any], run: RealtimeRunConfig
 ) -> tuple[Mapping[str, Any], Offer | None]:
-    """The payload of an update that the app makes, and what is offered then, where it changes that. Tools without
-    handoffs leave the handoffs of `current` there, and the other way round; neither touches what MCP servers have.
-    Raises as `settings_of`."""
+    """Return the payload of an update by the app, and the new offer, None if the update does not change it.
+
+    Tools without handoffs leave the handoffs of `current` as they are, and the other way round; neither changes the
+    tools of MCP servers. Raises as `settings_of`.
+    """
     checked = session_settings(settings)
     if run.barge_in == "off":
         checked = uninterrupted(checked, complete=False)
@@ -213,8 +212,10 @@ async def settings_change(
 async def served_change(
     served: Sequence[FunctionTool], current: AgentSettings, context: RunContext[Any]
 ) -> tuple[Mapping[str, Any], Offer]:
-    """The payload of an update, and what is offered then, when the MCP servers of `current` have these tools. Raises as
-    `offer`."""
+    """Return the payload of an update, and the new offer, when the MCP servers of `current` have the tools `served`.
+
+    Raises as `offer`.
+    """
     offered = await offer(current.offer.tools, current.offer.handoffs, served, context, current.agent)
     return update_session_payload(SessionSettings(tools=tuple(offered.wired))), offered
 
@@ -224,8 +225,7 @@ async def served_change(
 
 @attrs.frozen(kw_only=True)
 class SwitchPlan:
-    """What a switch sends (None: there is nothing to send), and the voice that it does not send because it is too
-    late for one."""
+    """The payload of a switch (None: there is nothing to send), and the voice that comes too late to be sent."""
 
     session: Mapping[str, Any] | None
     withheld: tuple[SettingsDifference, ...] = ()
@@ -240,16 +240,16 @@ def plan_switch(
     defaults: Mapping[str, Any],
     voice_open: bool,
 ) -> SwitchPlan:
-    """What has to change for `new` after `old`.
+    """Return the changes from `old` to `new`.
 
-    `told` is what the model was last told of `_TOLD`, `acknowledged` the session as the server has it, `defaults` as it
-    was before the first setting: what only `old` had set goes back to that. An agent that names no voice takes the one
-    that there is; one that does, gets it while `voice_open`.
+    `told` holds the values of `_TOLD` that were last sent, `acknowledged` the session as the server has it, `defaults`
+    the session before the first setting: a value that only `old` had set goes back to that. An agent that names no
+    voice keeps the session's; one that names a voice gets it while `voice_open`.
     """
     before, after = _payload(old), _payload(new)
     changes = _changes({**before, **told}, after, defaults)
     for key in _TOLD:
-        # Somebody may have changed it past us.
+        # `RealtimeSession.send_raw` may have changed it.
         if key in after and session_differences({key: after[key]}, acknowledged):
             changes[key] = after[key]
     voice = _voice(new)
@@ -265,12 +265,12 @@ def plan_switch(
 
 
 def told_of(session: Mapping[str, Any]) -> Json:
-    """What of a session object the model has been told."""
+    """Return the part of a session object that every agent sets."""
     return {key: session[key] for key in _TOLD if key in session}
 
 
 def _payload(settings: AgentSettings) -> Json:
-    """What this agent wants, without what a session keeps whoever is in charge."""
+    """Return the settings of an agent as a payload, without those that a session keeps under every agent."""
     payload = initial_session_payload(settings.wired, model_name=None, formats_defaulted=False)
     for key in ("type", "model", "tracing"):
         payload.pop(key, None)
@@ -301,12 +301,12 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], defaults: Mapp
 
 
 def names_voice(settings: AgentSettings) -> bool:
-    """Whether the agent has a voice of its own."""
+    """Whether the agent names a voice."""
     return _voice(settings) is not None
 
 
 def _voice(settings: AgentSettings) -> object:
-    """The voice that the agent names itself; None if it names none."""
+    """Return the voice that the agent names itself, None if it names none."""
     agent = settings.agent
     own = merge_settings(session_settings(agent.model_settings), session_settings({"voice": agent.voice}))
     output = _given_or(_given_or(own.audio, AudioSettings()).output, AudioOutputSettings())

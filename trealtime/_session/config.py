@@ -1,6 +1,6 @@
-"""What a runner and a run may be told: ``RealtimeRunner(config=...)`` and ``runner.run(model_config=...)``.
+"""The settings of a runner and of a run: ``RealtimeRunner(config=...)`` and ``runner.run(model_config=...)``.
 
-Both are taken as mappings or as instances; every problem of one is reported in one `SettingsError`.
+Both may be mappings or instances. One `SettingsError` reports every problem of one of them.
 """
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
@@ -93,30 +93,31 @@ def _read_old_key(config: object, *, old: str, new: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class GuardrailsSettings:
-    """When guardrails are asked, and what follows when one trips."""
+    """When guardrails run, and what follows when one trips."""
 
     debounce_text_length: int = setting(default=100, at_least=1)
-    """Characters of new text of an item after which it is checked again. The end of an item is always checked."""
+    """Check an item again after so many characters of new text. The end of an item is always checked."""
 
     hold_back: bool = setting(default=False)
-    """True: audio reaches the app only when the words up to it have passed."""
+    """True: hold audio back from the app until the guardrails have passed its words."""
 
     hold_back_s: float = setting(default=120.0, at_least=1)
-    """How much audio of one answer may be held back. An answer that is held back longer is stopped."""
+    """How much audio of one answer may be held back. Past it, the answer is stopped."""
 
     on_failure: Literal["skip", "stop"] | None = setting(default=None)
-    """What follows when a guardrail raises or takes too long: the others decide, or it is as if it had tripped. None:
-    ``"stop"`` for what the agent says with `hold_back`, else ``"skip"``."""
+    """A guardrail that raises or takes too long is passed over (``"skip"``) or counts as tripped (``"stop"``). None:
+    ``"stop"`` for output guardrails with `hold_back`, else ``"skip"``."""
 
     recovery: Literal["system", "user"] | None = setting(default="system")
-    """Who tells the model that its answer was stopped, before it is asked again. None: nobody, and it is not asked."""
+    """The role of the message that tells the model that its answer was stopped, before it is asked again. None: there
+    is no such message, and the model is not asked again."""
 
     input_recovery: Literal["system", "user"] | None = setting(default=None)
-    """Who tells the model that the user's words were withheld, before it is asked to answer. None: nobody, and the
-    user gets no answer."""
+    """The role of the message that tells the model that the user's words were withheld, before it is asked to answer.
+    None: there is no such message, and the user gets no answer."""
 
     timeout_s: float = setting(default=10.0, at_least=0)
-    """How long one guardrail may take before it has failed, with an ``error`` event."""
+    """How long one guardrail may take. Past it, the guardrail has failed, with an ``error`` event."""
 
     concurrency: int = setting(default=8, at_least=1)
     """How many synchronous guardrails of one session run at a time, in threads."""
@@ -124,10 +125,10 @@ class GuardrailsSettings:
 
 @attrs.frozen(kw_only=True)
 class ToolExecution:
-    """How calls of tools are made."""
+    """How tools are called."""
 
     pre_approval_tool_input_guardrails: bool = setting(default=False)
-    """True: the input guardrails of a tool check a call also before anybody is asked to approve it."""
+    """True: the input guardrails of a tool also check a call before it waits for approval."""
 
 
 @_takes_old_keys
@@ -136,57 +137,58 @@ class RealtimeRunConfig:
     """How sessions of a runner behave. Times are seconds."""
 
     model_settings: SessionSettings | NotSet = setting()
-    """Settings of the model and its audio; the agent's and those of ``model_config`` go over them."""
+    """Settings of the model and its audio. Those of the agent and of ``model_config`` take precedence."""
 
     tracing_disabled: bool = setting(default=False)
     async_tool_calls: bool = setting(default=True)
-    """False: one tool at a time, in the order of the calls. Neither way does a tool hold up the reader."""
+    """False: run one tool at a time, in the order of the calls. Either way a tool never holds up the reader."""
 
     tool_concurrency: int = setting(default=8, at_least=1)
     """How many tools of one session run at a time."""
 
     max_open_calls: int = setting(default=128, at_least=1)
-    """How many calls of one session may have no output yet, because they run, wait for their turn or for approval. One
-    more is not made, and the model reads so."""
+    """How many calls of one session may be open: running, or waiting for their turn or for approval. A call past that
+    is not made, and its output tells the model so."""
 
     after_tool: AfterTool = setting(default="auto")
-    """Whether the model is asked to answer when it has the outputs of its calls; a tool may say otherwise. ``"auto"``:
-    yes, unless the response has spoken already and the tools returned None."""
+    """Whether to ask the model for an answer to the outputs of its calls; a tool may have a setting of its own.
+    ``"auto"``: yes, unless the response has spoken already and the tools returned None."""
 
     tool_error_formatter: ToolErrorFormatter | None = setting(default=None)
-    """Makes the text that the model reads of a call that failed (`ToolErrorFormatterArgs`); sync or async."""
+    """Makes the output of a call that failed, from `ToolErrorFormatterArgs`; sync or async."""
 
     tool_execution: ToolExecution = setting(default=ToolExecution())
 
     approval_handler: ApprovalHandler | None = setting(default=None)
-    """Decides about calls that need approval; None: `session.approve_tool_call` and `reject_tool_call` do."""
+    """Decides about calls that need approval. None: the app calls `RealtimeSession.approve_tool_call` or
+    `RealtimeSession.reject_tool_call`."""
 
     approval_timeout_s: float | None = setting(default=None, at_least=0)
     """How long a call waits for approval before it counts as rejected; None: until the session ends."""
 
     hooks: RealtimeRunHooks | None = setting(default=None)
-    """Hear what happens to all agents of a session."""
+    """Called for what happens to all agents of a session."""
 
     output_guardrails: Sequence[OutputGuardrail[Any]] = setting(default=())
-    """Checks of what any agent says; they come after the agent's own."""
+    """Checks of the words of every agent, after the agent's own checks."""
 
     input_guardrails: Sequence[InputGuardrail[Any]] = setting(default=())
-    """Checks of what the user says to any agent; they come after the agent's own."""
+    """Checks of the user's words to every agent, after the agent's own checks."""
 
     guardrails_settings: GuardrailsSettings = setting(default=GuardrailsSettings())
 
     prices: Mapping[str, ModelPrices] | None = setting(default=None)
-    """What models cost, by their names; without it every cost is None."""
+    """The prices of models, by name. Without it every cost is None."""
 
     limits: SessionLimits = setting(default=SessionLimits())
-    """What ends a session, however well it goes."""
+    """Bounds of time, tokens and cost that end a session."""
 
     barge_in: BargeInPolicy = setting(default="immediate")
     """``"immediate"``: the user's speech interrupts the agent as soon as the server hears it. ``"off"``: only the app
-    does. A `BargeIn`, or a mapping of its fields: when the speech has shown that it is an interruption."""
+    interrupts. A `BargeIn`, or a mapping of its fields: speech interrupts once it fulfils these conditions."""
 
     raw_events: bool = setting(default=True)
-    """Whether ``raw_model_event`` is emitted; off saves its cost when nobody looks at it."""
+    """Whether to emit ``raw_model_event``. False saves its cost where no consumer uses it."""
 
     subscription_buffer_s: float = setting(default=600.0, at_least=0)
     """Audio that a subscription holds for its consumer. Models speak faster than real time: 600 s are three of the
@@ -196,26 +198,26 @@ class RealtimeRunConfig:
     """Events other than audio that a subscription holds."""
 
     subscription_overflow: Overflow = setting(default="fail")
-    """What happens past these bounds: `SlowConsumer` at the consumer, or the oldest audio is dropped."""
+    """Past these bounds, ``"fail"`` raises `SlowConsumer` at the consumer and ``"drop_oldest_audio"`` drops audio."""
 
     unread_buffer_s: float = setting(default=60.0, at_least=0)
-    """Audio that the session's own subscription keeps while nobody iterates the session: enough to begin late and lose
-    nothing, and 2.9 MB for a program that never does."""
+    """Audio that the session's own subscription keeps before the first iteration. It lets a program begin late and lose
+    nothing, and costs 2.9 MB in one that never iterates."""
 
     input_buffer_s: float = setting(default=2.0, at_least=0)
-    """Microphone audio that may wait to be sent before `send_audio` waits."""
+    """Microphone audio that may be queued. While more is queued, `RealtimeSession.send_audio` waits."""
 
     send_queue_events: int = setting(default=256, at_least=1)
-    """Other events that may wait to be sent before calls wait."""
+    """Other events that may be queued. While more are queued, calls that send wait."""
 
     ready_timeout_s: float = setting(default=10.0, at_least=0)
-    """How long the server may take, once connected, to create the session and to answer our settings."""
+    """How long the server may take, once connected, to create the session and acknowledge its settings."""
 
     close_timeout_s: float = setting(default=3.0, at_least=0)
-    """How long leaving the session may take before the connection is dropped."""
+    """How long closing the session in order may take. Past it, the connection is dropped."""
 
     cancel_grace_s: float = setting(default=5.0, at_least=0)
-    """How long an interrupted response may take to end before the next one is asked for all the same."""
+    """How long an interrupted response may take to end. Past it, the next one is asked for all the same."""
 
     response_timeout_s: float = setting(default=30.0, at_least=0)
     """How long the server may take to begin a response."""
@@ -223,17 +225,18 @@ class RealtimeRunConfig:
 
 @attrs.frozen(kw_only=True)
 class RealtimeModelConfig:
-    """How one session connects. `headers`, when given, are the only ones sent: no Authorization of ours."""
+    """How one session connects. If `headers` are given, they are the only ones sent: no Authorization is added."""
 
     api_key: ApiKey | NotSet = setting()
     url: str | NotSet = setting(at_least=1)
     headers: Mapping[str, str] | NotSet = setting()
     call_id: str | NotSet = setting(at_least=1)
     initial_model_settings: SessionSettings | NotSet = setting()
-    """Settings for this session; they go over everything else."""
+    """Settings for this session. They take precedence over all others."""
 
     playback_tracker: RealtimePlaybackTracker | NotSet = setting()
-    """What the app's player has played; without it playback is assumed to be in real time."""
+    """Knows what the app's player has played. Without it, and without an endpoint, playback is assumed to be in real
+    time."""
 
 
 def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeRunConfig:
@@ -248,7 +251,7 @@ def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeR
 
 
 def check_priced(config: RealtimeRunConfig, model: str | None) -> None:
-    """Raise `SettingsError` when the cost is limited and `model`, which the server uses, has no price."""
+    """Raise `SettingsError` if the cost is limited and the server's `model` has no price."""
     prices = config.prices or {}
     if config.limits.max_cost is not None and find_prices(prices, model) is None:
         allowed = "nothing where `max_cost` is set and the server does not name its model"
@@ -263,10 +266,10 @@ class _BargeInAlone:
 
 
 def barge_in_policy(value: BargeInPolicy | Mapping[str, Any]) -> BargeInPolicy:
-    """`value` checked. Raises `SettingsError` with every problem in it."""
+    """Return `value`, checked. Raises `SettingsError` with every problem in it."""
     return structure(_BargeInAlone, {"barge_in": value}, what="attach").barge_in
 
 
 def model_config(value: RealtimeModelConfig | Mapping[str, Any] | None) -> RealtimeModelConfig:
-    """`value` checked. Raises `SettingsError` with every problem in it."""
+    """Return `value`, checked. Raises `SettingsError` with every problem in it."""
     return structure(RealtimeModelConfig, {} if value is None else value, what="model_config")

@@ -1,13 +1,13 @@
-"""Hooks, called: what happens is noted as it happens, and told by a task of its own, one call after another.
+"""Calls of hooks: queued as events happen, and made one after another by a task of their own.
 
 Theory of operation
-1. The order is the order of what happened. At the opening: start. For a response: response start, then its tools, its
+1. Hooks are called in the order of events. At the opening: start. For a response: response start, then its tools, its
    interrupts and its end, as their events come. At a switch: end of the old agent, handoff (where the model asked for
-   it), start of the new one. At the end of the session: what was still waiting, then end. Of each, the hook of the run
-   is called first, then the agent's own.
-2. Nobody waits for a hook. The calls that wait are bounded; past the bound the session ends with `SlowConsumer`.
+   it), start of the new one. At the end of the session: the calls that still wait, then end. For each, the hook of the
+   run comes first, then the agent's own.
+2. Nothing waits for a hook. The queue of calls is bounded; past the bound the session ends with `SlowConsumer`.
 3. An exception out of a hook is a bug of the program: it ends the session and comes out of it, bare.
-4. When the session ends, the hook that runs is cancelled, and those that are left get a grace period between them.
+4. When the session ends, the hook that runs is cancelled, and the others share one grace period.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from trealtime.events import EventInfo, RealtimeSessionEvent
 __all__ = ["HookCalls"]
 
 CALLS_WAITING: Final = 1000
-"""How far hooks may fall behind."""
+"""How many calls may wait."""
 
 _SPEAKERS: Final = 64
-"""Of how many responses it is known whose they are: an interrupt comes while the last few are still heard."""
+"""How many responses keep their agent. An interrupt may come long after its response, while the audio still plays."""
 
 _Call = Callable[[], object]
 
 
 @attrs.define(eq=False)
 class HookCalls:
-    """The hooks of one session. `note` takes what happens, `run` calls them."""
+    """The hooks of one session. `note` takes events, `run` calls the hooks."""
 
     _run_hooks: RealtimeRunHooks[Any] | None
     _info: EventInfo
     _grace_s: float
     _agent: RealtimeAgent[Any] | None = attrs.field(default=None, init=False)
-    """Whose end has not been told yet."""
+    """The agent whose end hook has not been queued yet."""
 
     _calls: deque[_Call] = attrs.field(factory=deque, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -59,12 +59,12 @@ class HookCalls:
     # ---- what happens --------------------------------------------------------------------------------------------
 
     def opened(self, agent: RealtimeAgent[Any]) -> None:
-        """The session has opened with `agent`."""
+        """Note that the session has opened with `agent`."""
         self._agent = agent
         self._tell(agent, "on_agent_start", "on_start")
 
     def switched(self, switch: AgentSwitch) -> None:
-        """Another agent is in charge."""
+        """Note that another agent is in charge."""
         before, agent = self._agent, switch.agent
         self._end()
         self._agent = agent
@@ -76,7 +76,7 @@ class HookCalls:
         self._tell(agent, "on_agent_start", "on_start")
 
     def note(self, event: RealtimeSessionEvent) -> None:
-        """An event has been emitted."""
+        """Note an event that has been emitted."""
         if event.type == "audio":  # by far the most of them
             return
         if event.type == "transcript_delta" or event.type == "text_delta":
@@ -130,7 +130,7 @@ class HookCalls:
     # ---- the task ------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Call hooks until cancelled, then those that are left. Raises what a hook raises, and `SlowConsumer`."""
+        """Call hooks until cancelled, then those that are queued. Raises what a hook raises, and `SlowConsumer`."""
         try:
             with self._calling:
                 while True:
@@ -154,6 +154,6 @@ class HookCalls:
 
 
 def _overridden(hooks: RealtimeAgentHooks[Any] | RealtimeRunHooks[Any], name: str) -> bool:
-    """Whether a subclass has this hook: those of ours do nothing, and need not wait in the queue to do it."""
+    """Whether a subclass defines this hook. The hooks of the base classes do nothing, so they are not queued."""
     base = RealtimeRunHooks if isinstance(hooks, RealtimeRunHooks) else RealtimeAgentHooks
     return getattr(type(hooks), name, None) is not getattr(base, name) or name in getattr(hooks, "__dict__", {})

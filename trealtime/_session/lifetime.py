@@ -1,17 +1,17 @@
 """The lifetime of a session: one nursery, opened and left in an order that holds whatever goes wrong.
 
 Theory of operation
-1. Everything that a session runs is one service task, in a scope that is shielded from the moment when the connection
-   stands. An outer cancellation therefore reaches the body first: its ``finally`` blocks still have a working session.
-   Leaving the body gives that scope a deadline, so exit is bounded.
-2. The service tasks never raise into the nursery. A guard keeps the first failure; the body's own exception is kept
-   aside as well; both are raised after the nursery has closed, one of them, bare. So nothing of ours is ever in a
+1. A session runs in one service task, in a scope that is shielded once the connection is open. So an outer cancellation
+   reaches the body first, and its ``finally`` blocks still have a working session. Leaving the body gives the scope a
+   deadline, so exit is bounded.
+2. The service tasks never raise into the nursery. A guard keeps the first failure, and the body's own exception is kept
+   aside as well. After the nursery has closed one of the two is raised, bare: no exception of this library is ever in a
    group.
-3. A lost connection ends the subscriptions and is raised once: by whoever comes first, a consumer at the end of its subscription, a
-   call that needs the connection, or else the exit. Any other failure of a service task is a bug of ours or of a user's
-   callable: it cancels the body and comes out of the exit.
-4. On the way out: new commands are refused, tools cancelled, the reader stopped, a running response cancelled, the
-   send_queue written out, the close frame exchanged, the connection dropped, the subscriptions ended.
+3. A lost connection ends the subscriptions and is raised once, by the first of these: a consumer at the end of its
+   subscription, a call that needs the connection, the exit. Any other failure of a service task is a bug of the library
+   or of a user's callable: it cancels the body and comes out of the exit.
+4. On the way out, in this order: refuse new calls, cancel tools, stop the reader, cancel a running response, write the
+   send queue out, exchange the close frames, drop the connection, end the subscriptions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["CloseOutcome", "Lifetime"]
 State = Literal["new", "opening", "open", "closing", "closed"]
 
 _MARGIN_S = 1.0
-"""What the last resort, dropping everything, may take on top of the close timeout."""
+"""How long past the close timeout the service task may run before it is cancelled."""
 
 
 @attrs.frozen(kw_only=True)
@@ -113,12 +113,12 @@ class Lifetime:
     """Called when it ends and no tool runs any more, or has run on for too long."""
 
     limit: LimitUse | None = attrs.field(default=None, init=False)
-    """The limit that the session has reached."""
+    """The limit of the run config that the session has reached."""
 
     _wire: Wire | None = attrs.field(default=None, init=False)
     _lost: bool = attrs.field(default=False, init=False)
     _unseen: bool = attrs.field(default=False, init=False)
-    """Nobody has been told of the loss yet."""
+    """The loss has not been raised yet."""
 
     _disconnected: bool = attrs.field(default=False, init=False)
     _bug: BaseException | None = attrs.field(default=None, init=False)
@@ -142,8 +142,8 @@ class Lifetime:
     ) -> AsyncIterator[None]:
         """Open, hold and close the session around a body.
 
-        Entering `connection` connects. `opening` is given to the core before the first message is read.
-        `become_ready` runs when the connection stands; the body begins when it has returned.
+        Entering `connection` connects. The core gets `opening` before the first message is read. `become_ready` runs
+        when the connection is open; the body begins when it has returned.
         """
         self.state = "opening"
         error: BaseException | None = None
@@ -172,7 +172,7 @@ class Lifetime:
             del error
 
     def _raise(self, error: BaseException | None) -> None:
-        """Raise what the whole lifetime comes to: one exception, bare, or none."""
+        """Raise the one exception that the lifetime ends with, bare, or none."""
         lost = self._take_loss()
         if self._bug is not None and (error is None or isinstance(error, trio.Cancelled)):
             raise self._bug
@@ -186,7 +186,7 @@ class Lifetime:
         raise error
 
     def stop(self) -> None:
-        """Begin to end the session; nothing new is accepted from now on. Idempotent."""
+        """Begin to end the session and accept nothing new. Idempotent."""
         if self._stopping.is_set():
             return
         if self.state == "open":
@@ -195,7 +195,7 @@ class Lifetime:
         self._stopping.set()
 
     async def stop_at_limit(self, limit: LimitUse, grace_s: float) -> None:
-        """End the session when what the agent says has been heard, at the latest after `grace_s`."""
+        """End the session when the user has heard the agent, at the latest after `grace_s`."""
         self.limit = limit
         with trio.move_on_after(grace_s):
             await self._driver.wait_for_playback()
@@ -223,23 +223,23 @@ class Lifetime:
         raise self._closed_error()
 
     def check_entered(self) -> None:
-        """Raise `SessionNotOpen` if nobody has begun to open the session: then it has no end to wait for."""
+        """Raise `SessionNotOpen` if the session was never entered: then it has no end to wait for."""
         if self.state == "new":
             raise SessionNotOpen("this session was never entered, there is nothing to close")
 
     def end_of_subscription(self) -> Exception | None:
-        """What a consumer gets that has come to the end of its subscription: the loss, if it is the first, else nothing."""
+        """Return the loss for the consumer that comes first to the end of its subscription, None for the others."""
         return self._take_loss()
 
     def own(self, error: Exception) -> Exception:
-        """The exception to raise from a call whose reply was settled with `error`.
+        """Return the exception to raise from a call whose reply was settled with `error`.
 
-        Every call that a lost connection has left without an answer raises; each gets an exception of its own.
+        Every call that a lost connection has left without an answer raises, each an exception of its own.
         """
         return self._loss() if self._lost and isinstance(error, ConnectionLost) else error
 
     def start_tool(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Run a tool worker in the session's nursery for tools. False: the session is ending, and no tool begins."""
+        """Run `work` in the session's nursery for tools. False: the session is ending, and `work` does not run."""
         if self._stopping.is_set():
             return False
         assert self._tools is not None
@@ -247,7 +247,7 @@ class Lifetime:
         return True
 
     def wire_statistics(self) -> WireStatistics:
-        """Counters of the connection, also of one that is gone."""
+        """Return the counters of the connection, also after its end."""
         return self._wire.statistics() if self._wire is not None else WireStatistics()
 
     # ---- the service task ----------------------------------------------------------------------------------------
@@ -270,8 +270,8 @@ class Lifetime:
                     nursery.start_soon(self._guard, self._driver.keep_deadlines)
                     task_status.started()
                     opened = True
-                    # Not before: a cancelled entry must be able to give up connecting. One that was cancelled in
-                    # this very step has not taken this task over, and would wait for it for ever.
+                    # Not before, because a cancelled entry has to give up connecting. One that was cancelled in this
+                    # very step has not taken this task over: shielded, this would run for ever.
                     self._services.shield = trio.current_effective_deadline() > -math.inf
                     await self._stopping.wait()
                     await self._guard(self._wind_down)
@@ -293,7 +293,7 @@ class Lifetime:
             self._tools_done.set()
 
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run a service task so that nothing but cancellation comes out of it."""
+        """Run a service task, and keep every exception but cancellation from the nursery."""
         try:
             await work()
         except trio.Cancelled:
@@ -333,7 +333,7 @@ class Lifetime:
         except trio.EndOfChannel:
             pass
         except WireClosed:
-            # The reader learns the same, after the last message that came before the end, and says how it ended.
+            # The reader gets the same, after the last message that came before the end, and notes the outcome.
             send_queue.break_off()
         finally:
             self._written.set()
@@ -341,7 +341,7 @@ class Lifetime:
     # ---- the end -------------------------------------------------------------------------------------------------
 
     def _ended(self, closed: WireClosed) -> None:
-        """The connection has ended without our asking."""
+        """Note that the connection has ended and this side did not end it."""
         self.outcome = CloseOutcome.of(
             closed,
             response_cut=self._driver.core.response_active,
@@ -353,11 +353,11 @@ class Lifetime:
         self._disconnect()
 
     async def _wind_down(self) -> None:
-        """Close in order, within the close timeout; what is left then is dropped."""
+        """Close in order within the close timeout, then drop the connection."""
         assert self._wire is not None
         assert self._tools is not None
         with trio.move_on_after(self._close_timeout_s) as closing:
-            # Half of the time for the tools; those that take longer are not left behind, but closing goes on.
+            # Tools get half of the time. Closing goes on past it, and the nursery still waits for those that take longer.
             with trio.move_on_after(self._close_timeout_s / 2) as grace:
                 self.on_wind_down(grace.deadline)
                 self._tools.cancel_scope.cancel()
@@ -377,7 +377,7 @@ class Lifetime:
             self.outcome = attrs.evolve(self.outcome, code=1006, reason=reason)
 
     def _disconnect(self) -> None:
-        """Whoever still waits for something is told that it will not come. Idempotent."""
+        """Settle every open reply with the end of the connection, and end the subscriptions. Idempotent."""
         if self._disconnected:
             return
         self._disconnected = True
@@ -397,7 +397,7 @@ class Lifetime:
         return SessionClosed("this session is closed")
 
     def _loss(self) -> ConnectionLost:
-        """The loss, for somebody who sees it now."""
+        """Return the loss to be raised now."""
         assert self.outcome is not None
         self._unseen = False
         return self.outcome.as_error()

@@ -1,10 +1,11 @@
-"""The MCP servers of one session: opened when an agent is put in charge that has them, closed when the session ends.
+"""The MCP servers of one session: opened for the first agent that has them, closed when the session ends.
 
 Theory of operation
-1. A server that the app has opened is used as it is; any other gets a connection of the session's own, which then
-   stays until the end, whoever is in charge. One that was lost is opened again when an agent that has it comes.
-2. Nothing is told before the session is open: its first event is its history. What goes wrong earlier waits.
-3. Connections are closed when no tool runs any more, while the session takes its leave of the service.
+1. A server that the app has opened is used as it is. Any other gets a connection of the session's own, which stays open
+   until the session ends, also while an agent without that server is in charge. A lost one is opened again for the next
+   agent that has it.
+2. Failures before the session is open are emitted when it is: the first event of a session is its history.
+3. Connections are closed once no tool runs any more, while the session closes its connection to the service.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["SessionMCPServers"]
 
 @attrs.define(eq=False)
 class SessionMCPServers:
-    """Connects, and says which tools there are. `on_change` is awaited when a server has other tools than before."""
+    """Connects to servers and lists their tools. `on_change` is awaited when the tools of a server have changed."""
 
     _driver: Driver
     _lifetime: Lifetime
@@ -41,7 +42,7 @@ class SessionMCPServers:
     _connections: Connections
     on_change: Callable[[], Awaitable[None]] = attrs.field(init=False)
     _used: dict[MCPServer, Connection] = attrs.field(factory=dict, init=False)
-    """Those that tell us of changes."""
+    """Connections whose changes this session follows."""
 
     _opened: bool = attrs.field(default=False, init=False)
     _changed: bool = attrs.field(default=False, init=False)
@@ -49,7 +50,7 @@ class SessionMCPServers:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Servers can be connected in the block; leaving it closes those that the session has opened."""
+        """Let servers be connected in a block; leaving it closes those that the session has opened."""
         try:
             async with self._connections.open():
                 yield
@@ -58,7 +59,7 @@ class SessionMCPServers:
                 self._use(server, None)
 
     def opened(self) -> None:
-        """The session is open: what has happened meanwhile is told."""
+        """Note that the session is open, and emit what has failed until now."""
         self._opened = True
         while self._early:
             self._report(self._early.pop(0))
@@ -66,14 +67,14 @@ class SessionMCPServers:
             self._tools_changed()
 
     def close(self) -> None:
-        """Begin to close what the session has opened."""
+        """Begin to close the connections that the session has opened."""
         self._opened = False
         self._connections.close()
 
     async def tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
-        """The tools of all servers of `agent`, in their order. Waits until they are connected.
+        """Wait until all servers of `agent` are connected and return their tools, in their order.
 
-        Raises `MCPServerFailed` for one that does not start and may not be skipped, and what a filter raises.
+        Raises `MCPServerFailed` for a server that does not start and may not be skipped, and what a filter raises.
         """
         begun = {server: server.shared or self._connections.begin(server) for server in agent.mcp_servers}
         for server, connection in begun.items():
@@ -89,7 +90,7 @@ class SessionMCPServers:
         return await self.known_tools_of(agent)
 
     async def known_tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
-        """As `tools_of`, without connecting anything: of a server that was lost, the tools that it had."""
+        """Return the tools of the servers that are connected already. A lost server gives the tools that it had."""
         found: list[FunctionTool] = []
         for server in agent.mcp_servers:
             connection = self._used.get(server)
@@ -116,7 +117,7 @@ class SessionMCPServers:
     async def _tell(self) -> None:
         try:
             await self.on_change()
-        except Exception as error:  # noqa: BLE001  (what was offered before stands)
+        except Exception as error:  # noqa: BLE001  (the model keeps the tools that it had)
             if self._opened:
                 self._driver.emit(RealtimeError(error=error, info=self._info))
 

@@ -1,6 +1,6 @@
-"""``session.model.send_event(...)``: what programs written for the OpenAI Agents SDK send past its session.
+"""``session.model.send_event(...)``: how programs for the OpenAI Agents SDK send what its session has no method for.
 
-Everything here has a method of `RealtimeSession` that does the same, which new programs call.
+Each of these events has a method of `RealtimeSession` that does the same; new programs call that.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class RealtimeModelSendInterrupt:
 
     response_id: str | None = None
     force_response_cancel: bool = False
-    """Taken and not needed: an interrupt always cancels what the server does not cancel by itself."""
+    """Ignored: an interrupt always cancels a response that the server does not cancel by itself."""
 
 
 @attrs.frozen
@@ -77,12 +77,12 @@ RealtimeModelSendEvent = (
 
 @attrs.frozen(eq=False)
 class SessionModel:
-    """The connection of a session, as far as programs for the SDK reach for it."""
+    """The part of a session's connection that programs for the SDK use."""
 
     _session: RealtimeSession[Any]
 
     async def send_event(self, event: RealtimeModelSendEvent) -> None:
-        """Do what `event` says; waits and raises as the session's method of that name."""
+        """Call the session's method for `event`; waits and raises as that does."""
         session = self._session
         match event:
             case RealtimeModelSendRawMessage():

@@ -20,11 +20,11 @@ __all__ = ["RealtimeRunner", "serve_realtime_session"]
 
 
 class RealtimeRunner(Generic[ContextT]):
-    """Makes sessions with `starting_agent`, as many as wanted and side by side.
+    """Makes sessions with `starting_agent`; any number may run side by side.
 
-    `model` says where to connect (by default OpenAI's service; see `trealtime.transport.models`), `config` how sessions
-    behave: a `RealtimeRunConfig` or a mapping with its keys. `rng` makes the ids of its sessions repeatable. Raises
-    `SettingsError` with every problem of `config`.
+    `model` says where to connect, by default to OpenAI's service (see `trealtime.transport.models`). `config` says how
+    sessions behave: a `RealtimeRunConfig` or a mapping with its keys. `rng` makes the ids of its sessions repeatable.
+    Raises `SettingsError` with every problem of `config`.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class RealtimeRunner(Generic[ContextT]):
         context: ContextT | None = None,
         model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
     ) -> RealtimeSession[ContextT]:
-        """A session, built and not opened: ``async with session:`` connects. One checkpoint.
+        """Return a session that is built and not opened: ``async with session:`` connects. A checkpoint.
 
-        `context` reaches every tool and event; `model_config` says how this session connects. Raises `SettingsError`.
+        Every tool and event gets `context`; `model_config` says how this session connects. Raises `SettingsError`.
         """
         session = self._build(context, model_config)
         await trio.lowlevel.checkpoint()
@@ -63,7 +63,7 @@ class RealtimeRunner(Generic[ContextT]):
         context: ContextT | None = None,
         model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
     ) -> AsyncIterator[RealtimeSession[ContextT]]:
-        """A session that is open in the block: ``async with runner.session() as session``. Arguments as in `run`.
+        """Hold a session open in a block: ``async with runner.session() as session``. Arguments as in `run`.
 
         Waits, raises and is cancelled as entering and leaving a `RealtimeSession`.
         """
@@ -90,11 +90,11 @@ async def serve_realtime_session(
     model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
     task_status: trio.TaskStatus[RealtimeSession[ContextT]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Hold a session in a nursery of yours: ``session = await nursery.start(serve_realtime_session, runner)``.
+    """Hold a session open in a nursery of yours: ``session = await nursery.start(serve_realtime_session, runner)``.
 
-    It returns when the session ends: by ``await session.close()``, at a limit, or because the server closed it in
-    order. Cancelling it closes the session. `ConnectionLost` comes out of here if nobody else has been told; so does
-    what opening raises.
+    Returns when the session ends: by ``await session.close()``, at a limit, or because the server closed it in order.
+    Cancelling it closes the session. Raises what opening raises, and `ConnectionLost` if the connection was lost and no
+    other call has raised that.
     """
     async with runner.session(context=context, model_config=model_config) as session:
         task_status.started(session)

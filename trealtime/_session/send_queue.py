@@ -1,12 +1,12 @@
-"""The send_queue: what waits to be written to the connection.
+"""The send queue: messages that wait to be written to the connection.
 
 Theory of operation
-1. Two lanes. Urgent events (cancel, truncate, clear) leave before anything else; the rest leaves in the order in
-   which it came, so that ``append ... commit ... create`` stays a sequence.
-2. Only the writer task takes from it. Everybody else enqueues, which is synchronous, so that a cancelled call has
-   either queued its event whole or not at all and never leaves half a frame on the wire.
-3. Callers wait *before* they enqueue, for room of their kind: microphone audio is bounded in seconds, other events are
-   counted. What the conversation itself sends (`SendQueue.put`) never waits: it runs inside the reader.
+1. Two lanes. Urgent events (cancel, truncate, clear) leave first; the others leave in the order in which they came, so
+   that ``append ... commit ... create`` stays a sequence.
+2. Only the writer task takes from it. All others put, which is synchronous: a cancelled call has queued its event whole
+   or not at all, and never leaves half a frame on the wire.
+3. Callers wait *before* they put, for room of their kind: microphone audio is bounded in seconds, other events in
+   number. The core's own events (`SendQueue.put`) never wait, because the reader carries them out.
 """
 
 from __future__ import annotations
@@ -26,33 +26,36 @@ __all__ = ["MicrophoneAudio", "SendQueue", "SendQueueStatistics", "OutgoingMessa
 
 @attrs.frozen
 class MicrophoneAudio:
-    """A piece of input audio on its way out, in the input format; it becomes an ``input_audio_buffer.append``."""
+    """A piece of audio in the input format; it leaves as an ``input_audio_buffer.append``."""
 
     data: bytes
 
 
 OutgoingMessage = MicrophoneAudio | Mapping[str, Any]
-"""What the send_queue holds: input audio, or a client event in wire shape."""
+"""Input audio, or a client event in wire shape."""
 
 
 @attrs.frozen(kw_only=True)
 class SendQueueStatistics:
-    """What an send_queue holds and has held. Times are seconds of audio."""
+    """What the send queue holds now and has held. Times are seconds of audio."""
 
     audio_queued_s: float
     audio_peak_s: float
+    """The most audio that waited at once."""
     events_queued: int
+    """Events other than audio that wait now."""
     events_peak: int
+    """Events other than audio: the most that waited at once."""
     audio_refused: int
-    """Chunks that `RealtimeSession.send_audio_nowait` did not take because the bound was reached."""
+    """Chunks that `RealtimeSession.send_audio_nowait` or a live endpoint dropped because the bound was reached."""
     taken: int
     """Messages that the writer has taken."""
 
 
 class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
-    """A two-lane queue with the interface of a memory channel's send side, and `receive` for the one writer.
+    """A queue of two lanes with the interface of a memory channel's send side, and `receive` for the one writer.
 
-    `audio_bound_s` is how much input audio may wait before `send` of audio waits, `event_bound` how many other events.
+    `send` waits while more than `audio_bound_s` of input audio, or more than `event_bound` other events, are queued.
     """
 
     def __init__(self, *, audio_bound_s: float = 2.0, event_bound: int = 256) -> None:
@@ -75,7 +78,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     # ---- in ------------------------------------------------------------------------------------------------------
 
     def put(self, message: OutgoingMessage, *, urgent: bool = False) -> None:
-        """Queue a message now, bound or no bound. On an send_queue that is closed or broken it is dropped."""
+        """Queue a message now, whatever the bounds. A closed or broken queue drops it."""
         if self._closed or self._broken:
             return
         if isinstance(message, MicrophoneAudio):
@@ -97,10 +100,10 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self.put(value)
 
     async def wait_for_room(self, *, audio: bool = False) -> None:
-        """Wait until one more message of this kind may be queued; a checkpoint in any case.
+        """Wait until one more message of this kind may be queued; always a checkpoint.
 
-        On return nothing else has run since the room was found, so that what the caller queues now, with no
-        checkpoint in between, is within the bound. Raises as `send` does.
+        Nothing else runs between the finding of room and the return, so the caller keeps within the bound if it queues
+        its message before its next checkpoint. Raises as `send` does.
         """
         self.check_open()
         await trio.lowlevel.checkpoint()
@@ -110,29 +113,29 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
             self.check_open()
 
     def has_room(self, *, audio: bool = False) -> bool:
-        """Whether a message of this kind would be taken without waiting."""
+        """Whether `send` would take a message of this kind without waiting."""
         if audio:
             return self._audio_queued_s <= self._audio_bound_s
         return self._events <= self._event_bound
 
     def refuse_audio(self) -> None:
-        """Count a chunk that was given up because there was no room."""
+        """Count a chunk that was dropped because there was no room."""
         self._refused += 1
 
     def check_open(self) -> None:
         """Raise if nothing can be queued any more."""
         if self._closed:
-            raise trio.ClosedResourceError("this send_queue is closed")
+            raise trio.ClosedResourceError("this send queue is closed")
         if self._broken:
-            raise trio.BrokenResourceError("the connection of this send_queue has ended")
+            raise trio.BrokenResourceError("the connection of this send queue has ended")
 
     # ---- out -----------------------------------------------------------------------------------------------------
 
     async def receive(self) -> OutgoingMessage:
-        """The next message to write: urgent ones first. For the writer only.
+        """Wait for the next message to write, urgent ones first. For the writer only.
 
-        Raises `trio.EndOfChannel` once the send_queue is closed and empty. It is a checkpoint only when it has to wait: the
-        write that follows is one.
+        Raises `trio.EndOfChannel` once the queue is closed and empty. It is a checkpoint only when it has to wait,
+        because the write that follows is one.
         """
         while not (self._urgent or self._fifo):
             if self._closed or self._broken:
@@ -151,12 +154,12 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     # ---- end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Take nothing more; what is queued will still be written. Idempotent."""
+        """Take nothing more; the writer still gets what is queued. Idempotent."""
         self._closed = True
         self._wake_all()
 
     def break_off(self) -> None:
-        """The writer is gone: drop what is queued. Idempotent."""
+        """Drop what is queued and take nothing more, because the writer has gone. Idempotent."""
         self._broken = True
         self._urgent.clear()
         self._fifo.clear()
@@ -164,7 +167,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self._wake_all()
 
     async def aclose(self) -> None:
-        """As `close`, and a checkpoint."""
+        """Close, with a checkpoint."""
         self.close()
         await trio.lowlevel.checkpoint()
 
@@ -179,7 +182,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         return self.audio_format.duration_ms(self._audio_bytes) / 1000
 
     def statistics(self) -> SendQueueStatistics:
-        """What it holds and has held."""
+        """Return numbers about this queue; at any time."""
         return SendQueueStatistics(
             audio_queued_s=self._audio_queued_s,
             audio_peak_s=self._audio_peak_s,

@@ -1,4 +1,4 @@
-"""One task that sleeps until another wakes it: the single wake-up of an send_queue or a subscription."""
+"""One task that sleeps until another wakes it: the wake-up of a send queue or a subscription."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["Sleeper"]
 class Sleeper:
     """At most one sleeping task.
 
-    This is a `trio.lowlevel.ParkingLot` for one: a wake-up costs a comparison when nobody sleeps, which is what
-    happens on every event of a busy session.
+    A `trio.lowlevel.ParkingLot` for one task. Without a sleeper, as on most events of a busy session, `wake` costs one
+    comparison.
     """
 
     _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
