@@ -357,7 +357,7 @@ class Lifetime:
         assert self._wire is not None
         assert self._tools is not None
         with trio.move_on_after(self._close_timeout_s) as closing:
-            # Tools get half of the time. Closing goes on past it, and the nursery still waits for those that take longer.
+            # Tools get half of the time. Past it closing goes on; the nursery still waits for those that take longer.
             with trio.move_on_after(self._close_timeout_s / 2) as grace:
                 self.on_wind_down(grace.deadline)
                 self._tools.cancel_scope.cancel()
