@@ -1,4 +1,4 @@
-"""A conversation to talk with: wire events in as JSON, commands in as values, and everything that came of it kept."""
+"""A conversation to talk with: wire events in as JSON, wishes of the app as calls, and all that came of it kept."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import pybase64
 import pytest
 
-from trealtime._core import commands as cmd
+from trealtime._core import effects as fx
 from trealtime._core.conversation import Conversation
-from trealtime._core.effects import Effects, FunctionCall, Settled
 from trealtime._core.ids import IdSource
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.events import EventInfo
@@ -22,8 +21,90 @@ BYTES_PER_MS = 48
 """PCM16 mono at 24 kHz."""
 
 
+class Effects(list[fx.Effect]):
+    """The effects of one input, in order, and those of each kind."""
+
+    def _of(self, kind: type) -> list[Any]:
+        return [effect for effect in self if isinstance(effect, kind)]
+
+    @property
+    def emit(self) -> list[Any]:
+        return [effect.event for effect in self._of(fx.Emit)]
+
+    @property
+    def send(self) -> list[fx.Send]:
+        return self._of(fx.Send)
+
+    @property
+    def purge(self) -> list[str]:
+        return [effect.response_id for effect in self._of(fx.PurgeAudio)]
+
+    @property
+    def settled(self) -> list[fx.Settle]:
+        return self._of(fx.Settle)
+
+    @property
+    def started(self) -> list[tuple[str, str]]:
+        return [(effect.reply_id, effect.response_id) for effect in self._of(fx.FollowResponse)]
+
+    @property
+    def calls(self) -> list[fx.FunctionCall]:
+        return [effect.call for effect in self._of(fx.StartTool)]
+
+    @property
+    def cancel_calls(self) -> list[str]:
+        return [effect.call_id for effect in self._of(fx.CancelTool)]
+
+    @property
+    def checks(self) -> list[fx.GuardrailCheck]:
+        return [effect.check for effect in self._of(fx.StartCheck)]
+
+    @property
+    def cancel_checks(self) -> list[str]:
+        return [effect.subject for effect in self._of(fx.CancelChecks)]
+
+    @property
+    def asks(self) -> list[fx.ApprovalRequest]:
+        return [effect.request for effect in self._of(fx.AskApproval)]
+
+    @property
+    def withdrawn(self) -> list[str]:
+        return [effect.call_id for effect in self._of(fx.WithdrawApproval)]
+
+    @property
+    def switched(self) -> list[Any]:
+        return [effect.switch for effect in self._of(fx.SwitchAgent)]
+
+    @property
+    def playback(self) -> Any:
+        changes = self._of(fx.ChangePlayback)
+        assert len(changes) < 2, "the last change alone matters"
+        return changes[0].change if changes else None
+
+    @property
+    def playback_reset(self) -> bool:
+        return bool(self._of(fx.ResetPlayback))
+
+    @property
+    def limit(self) -> Any:
+        limits = self._of(fx.EndAtLimit)
+        return limits[0].limit if limits else None
+
+
+class App:
+    """The inputs of the core that are no event of the server, at the time of the talk: `talk.app.interrupt()`."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+
+    def __getattr__(self, name: str) -> Callable[..., Effects]:
+        talk = self._talk
+        method = getattr(talk.core, name)
+        return lambda *args, **kwargs: talk._keep(method(talk.now, *args, **kwargs))
+
+
 class Talk:
-    """One core and the two sides of it: `server(...)` for what the server sends, `do(...)` for what the app wants."""
+    """One core and the two sides of it: `server(...)` for what the server sends, `app` for what the app wants."""
 
     def __init__(self, **options: Any) -> None:
         self.agent = RealtimeAgent(name="agent")
@@ -34,21 +115,23 @@ class Talk:
         self.state = self.core._state
         self.now = 100.0
         self.effects: list[Effects] = []
+        self.app = App(self)
 
     # ---- in --------------------------------------------------------------------------------------------------------
 
-    def _keep(self, fx: Effects) -> Effects:
-        self.effects.append(fx)
-        return fx
+    def _keep(self, effects: list[fx.Effect]) -> Effects:
+        kept = Effects(effects)
+        self.effects.append(kept)
+        return kept
 
     def server(self, type: str, **fields: Any) -> Effects:
         """The server sends one event."""
         data = {"type": type, "event_id": "event_x", **fields}
-        return self._keep(self.core.receive(read_server_event(data), self.now, data))
+        return self._keep(self.core.receive(self.now, read_server_event(data), data))
 
-    def do(self, command: cmd.Command) -> Effects:
-        """The app gives one command."""
-        return self._keep(self.core.command(command, self.now))
+    def do(self, wish: Callable[[App], Effects]) -> Effects:
+        """The app wants what `wish` asks of it."""
+        return wish(self.app)
 
     def wait(self, seconds: float) -> Effects:
         """Time passes, and the core is told."""
@@ -59,7 +142,7 @@ class Talk:
         """The session is there; `turn_detection` as acknowledged (none: it is off)."""
         detection = {"type": "server_vad", **turn_detection} if turn_detection else None
         session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
-        self.do(cmd.OpenSession(None, "open"))
+        self.app.open_session(None, reply_id="open")
         self.server("session.created", session=session)
         self.forget()
 
@@ -130,7 +213,7 @@ class Talk:
         self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
 
     def hand_out(self, item_id: str, start_ms: float, end_ms: float, index: int = 0) -> None:
-        self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
+        self.core.hand_out(self.now, item_id, index, start_ms, end_ms)
 
     def speak(self, response_id: str, item_id: str, ms: float = 1000, *, hand_out: bool = True) -> None:
         """A response that has begun, with an item and audio that the app has taken."""
@@ -149,7 +232,7 @@ class Talk:
 
     @property
     def sent(self) -> list[dict[str, Any]]:
-        return [dict(outgoing.event) for fx in self.effects for outgoing in fx.send]
+        return [dict(outgoing.event) for each in self.effects for outgoing in each.send]
 
     def sent_of(self, type: str) -> list[dict[str, Any]]:
         return [event for event in self.sent if event["type"] == type]
@@ -167,7 +250,7 @@ class Talk:
 
     @property
     def events(self) -> list[Any]:
-        return [event for fx in self.effects for event in fx.emit]
+        return [event for each in self.effects for event in each.emit]
 
     def events_of(self, type: str) -> list[Any]:
         return [event for event in self.events if event.type == type]
@@ -177,24 +260,24 @@ class Talk:
         return [event.type for event in self.events]
 
     @property
-    def settled(self) -> dict[str, Settled]:
+    def settled(self) -> dict[str, fx.Settle]:
         """Answers by reply_id; a reply_id that was answered twice fails here."""
-        answers = [each for fx in self.effects for each in fx.settled]
+        answers = [answer for each in self.effects for answer in each.settled]
         reply_ids = [each.reply_id for each in answers]
         assert len(reply_ids) == len(set(reply_ids)), reply_ids
         return {each.reply_id: each for each in answers}
 
     @property
-    def calls(self) -> list[FunctionCall]:
-        return [call for fx in self.effects for call in fx.calls]
+    def calls(self) -> list[fx.FunctionCall]:
+        return [call for each in self.effects for call in each.calls]
 
     @property
     def purged(self) -> list[str]:
-        return [response_id for fx in self.effects for response_id in fx.purge]
+        return [response_id for each in self.effects for response_id in each.purge]
 
     @property
     def started(self) -> list[tuple[str, str]]:
-        return [pair for fx in self.effects for pair in fx.started]
+        return [pair for each in self.effects for pair in each.started]
 
     @property
     def quiet(self) -> bool:

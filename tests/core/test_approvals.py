@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.mcp.hosted import HostedTool
@@ -24,10 +23,10 @@ def make_tool(name: str = "look", **options: Any) -> FunctionTool:
 def park(talk: Any, call_id: str = "c1", tool: FunctionTool | None = None, **fields: Any) -> FunctionTool:
     """A call that waits for approval."""
     tool = tool or make_tool()
-    talk.do(cmd.UseTools([tool]))
+    talk.app.use_tools([tool])
     talk.created(f"r_{call_id}")
     talk.call(f"r_{call_id}", call_id, name=tool.name, **fields)
-    talk.do(cmd.ReportNeed(call_id, needed=True))
+    talk.app.request_approval(call_id)
     talk.done(f"r_{call_id}")
     return tool
 
@@ -48,12 +47,12 @@ def dropped(talk: Any) -> list[tuple[str, str]]:
     return [(event.call_id, event.reason) for event in talk.events_of("tool_approval_dropped")]
 
 
-def approve(call_id: str = "c1", **more: Any) -> cmd.DecideApproval:
-    return cmd.DecideApproval(call_id=call_id, approve=True, **more)
+def approve(call_id: str = "c1", **more: Any) -> Any:
+    return lambda app: app.decide_approval(call_id, approve=True, **more)
 
 
-def reject(call_id: str = "c1", **more: Any) -> cmd.DecideApproval:
-    return cmd.DecideApproval(call_id=call_id, approve=False, **more)
+def reject(call_id: str = "c1", **more: Any) -> Any:
+    return lambda app: app.decide_approval(call_id, approve=False, **more)
 
 
 # ---- asked ----------------------------------------------------------------------------------------------------------
@@ -74,11 +73,10 @@ def test_b201_a_call_that_needs_approval_is_parked_and_the_app_is_asked(talk) ->
 
 
 def test_a_call_that_needs_none_may_run_at_once(talk) -> None:
-    talk.do(cmd.UseTools([make_tool()]))
+    talk.app.use_tools([make_tool()])
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.ReportNeed("c1", needed=False))
-    assert [call.cleared for call in talk.calls] == [False, True]
+    assert [call.call_id for call in talk.calls] == ["c1"]
     assert asked(talk) == pending(talk) == []
 
 
@@ -94,32 +92,32 @@ def test_b193_b199_the_same_call_again_while_it_is_pending_is_ignored(talk) -> N
     park(talk)
     talk.created("r2")
     talk.call("r2", "c1")
-    talk.do(cmd.ReportNeed("c1", needed=True))
+    talk.app.request_approval("c1")
     assert asked(talk) == ["c1"]
     assert len(talk.events_of("tool_approval_required")) == 1
     assert talk.events_of("error") == []
 
 
 def test_a_call_that_the_app_has_answered_meanwhile_is_not_asked_for(talk) -> None:
-    talk.do(cmd.UseTools([make_tool()]))
+    talk.app.use_tools([make_tool()])
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.CreateItem({"type": "function_call_output", "call_id": "c1", "output": "42"}))
-    talk.do(cmd.ReportNeed("c1", needed=True))
+    talk.app.create_item({"type": "function_call_output", "call_id": "c1", "output": "42"})
+    talk.app.request_approval("c1")
     assert asked(talk) == pending(talk) == []
 
 
 def test_an_answer_to_other_calls_of_the_response_waits_for_the_decision(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(), make_tool("other", needs_approval=False)]))
+    talk.app.use_tools([make_tool(), make_tool("other", needs_approval=False)])
     talk.created("r1")
     talk.call("r1", "c1")
     talk.call("r1", "c2", name="other")
-    talk.do(cmd.ReportNeed("c1", needed=True))
-    talk.do(cmd.SendToolOutput("c2", "42"))
+    talk.app.request_approval("c1")
+    talk.app.send_tool_output("c2", "42")
     talk.done("r1")
     assert talk.creates == []
     talk.do(approve())
-    talk.do(cmd.SendToolOutput("c1", "43"))
+    talk.app.send_tool_output("c1", "43")
     assert len(talk.creates) == 1
 
 
@@ -128,7 +126,7 @@ def test_an_answer_to_other_calls_of_the_response_waits_for_the_decision(talk) -
 
 def test_b204_an_approved_call_runs_with_the_tool_and_the_agent_of_its_moment(talk) -> None:
     tool = park(talk)
-    talk.do(cmd.SwitchAgent(AgentSwitch(agent=RealtimeAgent(name="next"), tools=()), None))
+    talk.app.switch_agent(AgentSwitch(agent=RealtimeAgent(name="next"), tools=()), None)
     talk.forget()
     talk.do(approve())
     (call,) = talk.calls
@@ -147,7 +145,7 @@ def test_b206_a_rejected_call_is_refused_with_the_message_or_a_default_to_be_wor
     (call,) = talk.calls
     assert (call.refusal.kind, call.refusal.message, call.refusal.final) == ("approval_rejected", text, final)
     assert not call.cleared
-    talk.do(cmd.SendToolOutput("c1", text))
+    talk.app.send_tool_output("c1", text)
     assert len(talk.creates) == 1
 
 
@@ -161,18 +159,18 @@ def test_b211_b212_what_is_not_pending_cannot_be_decided(talk, first, then) -> N
     assert talk.quiet
 
 
-@pytest.mark.parametrize("decision", [approve(always=True), reject(always=True, message="Never.")])
-def test_b205_b207_b208_a_decision_for_always_holds_for_calls_that_are_being_looked_into(talk, decision) -> None:
+@pytest.mark.parametrize("approved", [True, False])
+def test_b205_b207_b208_a_decision_for_always_holds_for_calls_that_are_being_looked_into(talk, approved) -> None:
     park(talk)
     talk.created("r2")
     talk.call("r2", "c2")
-    talk.do(decision)
+    talk.app.decide_approval("c1", approve=approved, always=True, message=None if approved else "Never.")
     talk.forget()
-    talk.do(cmd.ReportNeed("c2", needed=True))
+    talk.app.request_approval("c2")
     (call,) = talk.calls
-    assert call.cleared is decision.approve
+    assert call.cleared is approved
     assert asked(talk) == []
-    if not decision.approve:
+    if not approved:
         assert (call.refusal.message, call.refusal.final) == ("Never.", True)
 
 
@@ -232,29 +230,29 @@ def test_what_nobody_decides_in_time_is_rejected_and_the_app_is_told(make_talk) 
 def test_an_interrupt_drops_the_calls_that_it_cancels(talk, on_interrupt, stays) -> None:
     park(talk, tool=make_tool(on_interrupt=on_interrupt))
     talk.forget()
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert pending(talk) == ["c1"] * stays
     assert dropped(talk) == [("c1", "interrupted")] * (not stays)
     assert [call.refusal.kind for call in talk.calls] == ["cancelled"] * (not stays)
     if not stays:
-        talk.do(cmd.SendToolOutput("c1", "cancelled"))
+        talk.app.send_tool_output("c1", "cancelled")
         assert talk.creates == []  # the user has the floor
 
 
 def test_a_call_that_was_interrupted_while_it_was_looked_into_is_not_asked_for(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(on_interrupt="cancel")]))
+    talk.app.use_tools([make_tool(on_interrupt="cancel")])
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.forget()
-    talk.do(cmd.ReportNeed("c1", needed=True))
+    talk.app.request_approval("c1")
     assert [call.refusal.kind for call in talk.calls] == ["cancelled"]
     assert asked(talk) == pending(talk) == []
 
 
 def test_a_call_that_the_app_answers_by_itself_is_dropped(talk) -> None:
     park(talk)
-    talk.do(cmd.CreateItem({"type": "function_call_output", "call_id": "c1", "output": "42"}))
+    talk.app.create_item({"type": "function_call_output", "call_id": "c1", "output": "42"})
     assert dropped(talk) == [("c1", "answered")]
     assert withdrawn(talk) == ["c1"]
     assert pending(talk) == []
@@ -263,7 +261,7 @@ def test_a_call_that_the_app_answers_by_itself_is_dropped(talk) -> None:
 def test_b214_at_the_end_what_is_pending_is_dropped(talk) -> None:
     for number in range(3):
         park(talk, f"c{number}")
-    talk.do(cmd.Disconnect(RuntimeError("over")))
+    talk.app.disconnect(RuntimeError("over"))
     assert dropped(talk) == [(f"c{number}", "closed") for number in range(3)]
     assert pending(talk) == []
     talk.forget()
@@ -331,7 +329,7 @@ def test_a_tool_of_the_servers_that_nobody_approves_in_time_is_refused(make_talk
 def test_a_request_of_the_servers_that_the_app_answers_by_itself_is_dropped(talk) -> None:
     ask_hosted(talk)
     item = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
-    talk.do(cmd.CreateItem(item))
+    talk.app.create_item(item)
     assert dropped(talk) == [("mcpr_1", "answered")]
     ask_hosted(talk)
     assert pending(talk) == []

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.server_errors import is_harmless, is_refused_create, read_error
 from trealtime.errors import ConnectionLost, ProtocolError, ServerRefused
 
 ASKING = [
-    (cmd.DeleteItem("a", "t"), "conversation.item.delete"),
-    (cmd.RetrieveItem("a", "t"), "conversation.item.retrieve"),
-    (cmd.TruncateItem("a", 0, 5, "t"), "conversation.item.truncate"),
+    (lambda app: app.delete_item("a", reply_id="t"), "conversation.item.delete"),
+    (lambda app: app.retrieve_item("a", reply_id="t"), "conversation.item.retrieve"),
+    (lambda app: app.truncate_item("a", 0, 5, reply_id="t"), "conversation.item.truncate"),
     (
-        cmd.CreateItem({"id": "b", "type": "message", "role": "user", "content": []}, None, "t"),
+        lambda app: app.create_item(
+            {"id": "b", "type": "message", "role": "user", "content": []}, previous_item_id=None, reply_id="t"
+        ),
         "conversation.item.create",
     ),
 ]
@@ -22,7 +23,7 @@ ASKING = [
 def test_a_refusal_that_comes_after_the_answer_to_the_next_such_request_leaves_nobody_waiting(talk):
     talk.item("a")
     for reply_id in ("refused", "made"):
-        talk.do(cmd.TruncateItem("a", 0, 5, reply_id))
+        talk.app.truncate_item("a", 0, 5, reply_id=reply_id)
     talk.server("conversation.item.truncated", item_id="a", content_index=0, audio_end_ms=5)
     assert list(talk.settled) == ["refused"]  # nothing tells which of the two it answers
     talk.error("invalid_value", talk.sent[0]["event_id"])
@@ -39,17 +40,31 @@ def test_a_refusal_reaches_the_caller_who_asked_and_nobody_else(talk, command, k
     assert isinstance(error, ServerRefused)
     assert (error.code, error.param, error.request) == ("item_not_found", "item_id", kind)
     assert talk.events == []
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.disconnect(ConnectionLost("gone"))
     assert list(talk.settled) == ["t"]
 
 
 RETRIEVED = {"item": {"id": "a", "type": "message", "role": "user"}}
 TRUNCATED = {"item_id": "a", "content_index": 0, "audio_end_ms": 5}
 ANSWERS = [
-    (cmd.DeleteItem("a", "t"), lambda talk: talk.server("conversation.item.deleted", item_id="a")),
-    (cmd.RetrieveItem("a", "t"), lambda talk: talk.server("conversation.item.retrieved", **RETRIEVED)),
-    (cmd.TruncateItem("a", 0, 5, "t"), lambda talk: talk.server("conversation.item.truncated", **TRUNCATED)),
-    (cmd.CreateItem({"id": "a", "type": "message", "role": "user"}, None, "t"), lambda talk: talk.item("a")),
+    (
+        lambda app: app.delete_item("a", reply_id="t"),
+        lambda talk: talk.server("conversation.item.deleted", item_id="a"),
+    ),
+    (
+        lambda app: app.retrieve_item("a", reply_id="t"),
+        lambda talk: talk.server("conversation.item.retrieved", **RETRIEVED),
+    ),
+    (
+        lambda app: app.truncate_item("a", 0, 5, reply_id="t"),
+        lambda talk: talk.server("conversation.item.truncated", **TRUNCATED),
+    ),
+    (
+        lambda app: app.create_item(
+            {"id": "a", "type": "message", "role": "user"}, previous_item_id=None, reply_id="t"
+        ),
+        lambda talk: talk.item("a"),
+    ),
 ]
 
 
@@ -61,20 +76,20 @@ def test_the_answer_of_its_kind_settles_a_request_once(talk, command, answer):
     answer(talk)
     answer(talk)
     assert talk.settled["t"].error is None
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.disconnect(ConnectionLost("gone"))
     assert list(talk.settled) == ["t"]
 
 
 def test_a_created_item_is_the_answer_to_its_request(talk):
-    talk.do(cmd.CreateItem({"type": "message", "role": "user", "content": []}, None, "t"))
+    talk.app.create_item({"type": "message", "role": "user", "content": []}, previous_item_id=None, reply_id="t")
     item_id = talk.sent[0]["item"]["id"]
     talk.item(item_id)
     assert talk.settled["t"].value.item_id == item_id
 
 
 def test_two_who_ask_for_the_same_are_answered_in_turn(talk):
-    talk.do(cmd.RetrieveItem("a", "one"))
-    talk.do(cmd.RetrieveItem("a", "two"))
+    talk.app.retrieve_item("a", reply_id="one")
+    talk.app.retrieve_item("a", reply_id="two")
     talk.server("conversation.item.retrieved", item={"id": "a", "type": "message", "role": "user"})
     assert list(talk.settled) == ["one"]
     talk.error("item_not_found", talk.sent[1]["event_id"])
@@ -99,7 +114,7 @@ def test_which_refusals_of_an_interrupt_change_nothing(code, kind, harmless):
 
 def test_a_cancel_and_a_truncation_that_came_too_late_are_nobodys_business(talk):
     talk.speak("r", "a")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     for event, code in zip(talk.sent, ("response_cancel_not_active", "invalid_value"), strict=True):
         talk.error(code, event["event_id"])
     assert talk.events_of("error") == []
@@ -107,7 +122,7 @@ def test_a_cancel_and_a_truncation_that_came_too_late_are_nobodys_business(talk)
 
 
 def test_a_truncation_of_the_apps_own_that_fails_is_told(talk):
-    talk.do(cmd.TruncateItem("a", 0, 5))
+    talk.app.truncate_item("a", 0, 5)
     talk.error("invalid_value", talk.sent[0]["event_id"])
     assert talk.events_of("error")[0].error.request == "conversation.item.truncate"
 
@@ -143,15 +158,15 @@ def test_an_error_with_nothing_in_it_is_still_an_event(talk):
 
 
 def test_an_error_about_one_of_our_events_says_what_it_was(talk):
-    talk.do(cmd.CommitAudio())
-    talk.do(cmd.ClearAudio())
+    talk.app.commit_audio()
+    talk.app.clear_audio()
     talk.error("input_audio_buffer_commit_empty", talk.sent[0]["event_id"])
     talk.error("server_error", talk.sent[1]["event_id"])
     assert [each.error.request for each in talk.events] == ["input_audio_buffer.commit", "input_audio_buffer.clear"]
 
 
 def test_an_id_that_the_app_chose_for_a_raw_event_is_kept_and_found(talk):
-    talk.do(cmd.SendRaw({"type": "conversation.item.delete", "item_id": "a", "event_id": "mine"}))
+    talk.app.send_raw({"type": "conversation.item.delete", "item_id": "a", "event_id": "mine"})
     talk.error("item_not_found", "mine")
     assert talk.events[0].error.request == "conversation.item.delete"
 
@@ -159,8 +174,8 @@ def test_an_id_that_the_app_chose_for_a_raw_event_is_kept_and_found(talk):
 def test_every_event_that_we_send_has_an_id_of_its_own(talk):
     for command, _ in ASKING:
         talk.do(command)
-    talk.do(cmd.CreateResponse())
-    talk.do(cmd.SendRaw({"type": "output_audio_buffer.clear"}))
+    talk.app.create_response()
+    talk.app.send_raw({"type": "output_audio_buffer.clear"})
     ids = [event["event_id"] for event in talk.sent]
     assert len(set(ids)) == len(ids)
     assert all(ids)
@@ -168,7 +183,7 @@ def test_every_event_that_we_send_has_an_id_of_its_own(talk):
 
 def test_sent_events_are_remembered_only_so_long(talk):
     for _ in range(2000):
-        talk.do(cmd.CommitAudio())
+        talk.app.commit_audio()
     assert len(talk.state.requests._sent) == 512
 
 
@@ -189,14 +204,14 @@ def test_a_transcription_that_failed_is_told(talk):
 
 
 def test_a_lost_connection_tells_everybody_once(talk):
-    talk.do(cmd.UpdateSession({}, "update"))
-    talk.do(cmd.DeleteItem("a", "delete"))
-    talk.do(cmd.CreateResponse(reply_id="on its way"))
-    talk.do(cmd.CreateResponse(reply_id="queued"))
-    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="out of band"))
+    talk.app.update_session({}, reply_id="update")
+    talk.app.delete_item("a", reply_id="delete")
+    talk.app.create_response(reply_id="on its way")
+    talk.app.create_response(reply_id="queued")
+    talk.app.create_response({"conversation": "none"}, reply_id="out of band")
     talk.created("r0", talk.creates[1])
     talk.call("r0", "c1")
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.disconnect(ConnectionLost("gone"))
     assert set(talk.settled) == {"update", "delete", "on its way", "queued", "out of band"}
     assert all(isinstance(each.error, ConnectionLost) for each in talk.settled.values())
     assert talk.core.next_deadline is None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trealtime._core import commands as cmd
 from trealtime._core.limits import SessionLimits
 from trealtime.errors import ConnectionLost
 from trealtime.protocol.codec import read_server_event
@@ -99,16 +99,35 @@ EVENTS = st.builds(
         st.fixed_dictionaries({}, optional={name: st.one_of(value, _ANY) for name, value in _FIELDS.items()}),
     ),
 )
-COMMANDS = st.one_of(
-    st.builds(cmd.Interrupt, st.sampled_from(("speech", "app", "guardrail")), st.none() | _IDS, st.none() | _IDS),
-    st.builds(cmd.CreateResponse, st.none() | st.just({"conversation": "none"}), automatic=st.booleans()),
-    st.builds(cmd.CancelResponse, st.none() | _IDS),
-    st.builds(cmd.SendToolOutput, _IDS, st.just("42"), st.booleans()),
-    st.builds(cmd.ReportHeard, _IDS, st.integers(-1, 3), st.floats(-10, 5000), st.none() | st.floats(-10, 5000)),
-    st.builds(cmd.UseReports, st.booleans()),
-    st.builds(cmd.Shed, _IDS, st.integers(-1, 3), st.floats(0, 5000)),
-    st.builds(cmd.TruncateItem, _IDS, st.integers(-1, 3), st.integers(-10, 5000)),
-    st.builds(cmd.UpdateSession, st.just({"audio": {"input": {"format": {"type": "audio/pcm"}}}})),
+
+
+def _wish(name: str, *positional: Any, **named: Any) -> Any:
+    """A call of an input of the core with such arguments, to be made on `talk.app`."""
+    arguments = st.tuples(st.tuples(*positional), st.fixed_dictionaries(named))
+    return arguments.map(lambda drawn: methodcaller(name, *drawn[0], **drawn[1]))
+
+
+WISHES = st.one_of(
+    _wish(
+        "interrupt",
+        cause=st.sampled_from(("speech", "app", "guardrail")),
+        response_id=st.none() | _IDS,
+        reply_id=st.none() | _IDS,
+    ),
+    _wish("create_response", st.none() | st.just({"conversation": "none"}), automatic=st.booleans()),
+    _wish("cancel_response", st.none() | _IDS),
+    _wish("send_tool_output", _IDS, st.just("42"), respond=st.booleans()),
+    _wish(
+        "report_heard",
+        _IDS,
+        st.integers(-1, 3),
+        st.floats(-10, 5000),
+        playing_to_ms=st.none() | st.floats(-10, 5000),
+    ),
+    _wish("use_reports", reporting=st.booleans()),
+    _wish("shed", _IDS, st.integers(-1, 3), st.floats(0, 5000)),
+    _wish("truncate_item", _IDS, st.integers(-1, 3), st.integers(-10, 5000)),
+    _wish("update_session", st.just({"audio": {"input": {"format": {"type": "audio/pcm"}}}})),
 )
 
 
@@ -117,18 +136,18 @@ HAND_OUTS = st.tuples(_IDS, st.integers(-1, 3), st.floats(0, 100), st.floats(0, 
 
 @settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
-    steps=st.lists(st.one_of(EVENTS, EVENTS, EVENTS, COMMANDS, HAND_OUTS), max_size=40),
+    steps=st.lists(st.one_of(EVENTS, EVENTS, EVENTS, WISHES, HAND_OUTS), max_size=40),
     limits=st.sampled_from((None, SessionLimits(max_tokens=20, max_duration_s=7))),
 )
 def test_no_sequence_of_events_makes_the_core_raise(make_talk, steps, limits):
     talk = make_talk(raw_events=True, limits=limits)
-    talk.do(cmd.OpenSession({"instructions": "x"}, "open"))
+    talk.app.open_session({"instructions": "x"}, reply_id="open")
     for step in steps:
         talk.now += 0.5
         if isinstance(step, dict):
-            talk._keep(talk.core.receive(read_server_event(step), talk.now, step))
+            talk._keep(talk.core.receive(talk.now, read_server_event(step), step))
         elif isinstance(step, tuple):
-            talk.core.hand_out(*step, talk.now)
+            talk.core.hand_out(talk.now, *step)
         else:
             talk.do(step)
         talk.core.history()
@@ -136,5 +155,5 @@ def test_no_sequence_of_events_makes_the_core_raise(make_talk, steps, limits):
         talk.core.playback_remaining(talk.now)
         talk.wait(0.1)
         assert talk.core.next_deadline is None or talk.core.next_deadline > talk.now
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.disconnect(ConnectionLost("gone"))
     assert "open" in talk.settled

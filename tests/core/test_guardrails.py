@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trealtime._core import commands as cmd
-from trealtime._core.effects import Effects, GuardrailCheck
+from trealtime._core.effects import GuardrailCheck
 from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
@@ -43,33 +42,33 @@ def checks(talk: Any) -> list[GuardrailCheck]:
     return [check for fx in talk.effects for check in fx.checks]
 
 
-def trip(talk: Any, check: GuardrailCheck) -> Effects:
+def trip(talk: Any, check: GuardrailCheck) -> Any:
     results: tuple[Any, ...] = (
         (InputGuardrailResult(guardrail=INPUT, user_input=check.text, agent=check.agent, output=TRIPPED),)
         if check.which == "input"
         else (OutputGuardrailResult(guardrail=OUTPUT, agent_output=check.text, agent=check.agent, output=TRIPPED),)
     )
-    return talk.do(cmd.ReportCheck(check.serial, results))
+    return talk.app.report_check(check.serial, tripped=results)
 
 
-def let_pass(talk: Any, check: GuardrailCheck) -> Effects:
-    return talk.do(cmd.ReportCheck(check.serial))
+def let_pass(talk: Any, check: GuardrailCheck) -> Any:
+    return talk.app.report_check(check.serial)
 
 
-def sent(fx: Effects, kind: str) -> list[Any]:
+def sent(fx: Any, kind: str) -> list[Any]:
     return [each.event for each in fx.send if each.event["type"] == kind]
 
 
-def emitted(fx: Effects, kind: str) -> list[Any]:
+def emitted(fx: Any, kind: str) -> list[Any]:
     return [event for event in fx.emit if event.type == kind]
 
 
-def messages(fx: Effects) -> list[tuple[str, str]]:
+def messages(fx: Any) -> list[tuple[str, str]]:
     items = [event["item"] for event in sent(fx, "conversation.item.create")]
     return [(item["role"], item["content"][0]["text"]) for item in items]
 
 
-def text_delta(talk: Any, response_id: str, item_id: str, delta: str) -> Effects:
+def text_delta(talk: Any, response_id: str, item_id: str, delta: str) -> Any:
     return talk.server(
         "response.output_text.delta",
         response_id=response_id,
@@ -171,7 +170,7 @@ def speaking(make_talk: Any, **options: Any) -> Any:
     talk.output_item("resp_1", "item_a")
     talk.transcript("resp_1", "item_a", "you silly person")
     talk.audio("resp_1", "item_a", 1000)
-    talk.core.hand_out("item_a", 0, 0, 1000, talk.now)
+    talk.core.hand_out(talk.now, "item_a", 0, 0, 1000)
     talk.now += 0.25
     return talk
 
@@ -287,7 +286,7 @@ def test_b244_a_verdict_after_a_newer_response_began_stops_only_its_own_audio(ma
 def test_b244_a_newer_turn_that_is_asked_for_counts_too(make_talk) -> None:
     talk = speaking(make_talk)
     talk.done("resp_1")
-    talk.do(cmd.CreateResponse(automatic=True))
+    talk.app.create_response(automatic=True)
     assert messages(trip(talk, checks(talk)[0])) == []
 
 
@@ -330,7 +329,7 @@ def test_b248_suppression_of_a_response_ends_with_it(make_talk) -> None:
 def test_b249_a_verdict_after_the_connection_has_gone_does_nothing(make_talk) -> None:
     """Ours: the peer may still tell the app to stop; here the subscriptions have ended."""
     talk = speaking(make_talk)
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.disconnect(ConnectionLost("gone"))
     assert not trip(talk, checks(talk)[0])
 
 
@@ -345,7 +344,7 @@ def test_a_verdict_on_an_answer_that_the_user_has_interrupted_is_told_and_nothin
 
 def test_out_of_band_responses_are_stopped_and_nobody_is_told_but_the_app(make_talk) -> None:
     talk = guarded(make_talk)
-    request = sent(talk.do(cmd.CreateResponse({"conversation": "none"})), "response.create")[0]
+    request = sent(talk.app.create_response({"conversation": "none"}), "response.create")[0]
     talk.created("resp_1", answers=request)
     talk.transcript("resp_1", "item_a", "you silly person")
     fx = trip(talk, checks(talk)[0])
@@ -424,14 +423,14 @@ def test_held_audio_is_never_heard_after_a_trip(make_talk) -> None:
 @pytest.mark.parametrize("cause", ["trip", "interrupt"])
 def test_the_end_of_a_response_is_told_after_its_audio_or_its_interrupt(make_talk, cause: str) -> None:
     talk = guarded(make_talk, hold_back=True)
-    request = sent(talk.do(cmd.CreateResponse(reply_id="mine")), "response.create")[0]
+    request = sent(talk.app.create_response(reply_id="mine"), "response.create")[0]
     talk.created("resp_1", answers=request)
     talk.transcript("resp_1", "item_a", "short")
     talk.audio("resp_1", "item_a")
     fx = talk.done("resp_1")
     assert not emitted(fx, "agent_end")
     assert not fx.settled
-    fx = trip(talk, checks(talk)[0]) if cause == "trip" else talk.do(cmd.Interrupt())
+    fx = trip(talk, checks(talk)[0]) if cause == "trip" else talk.app.interrupt()
     assert len(emitted(fx, "agent_end")) == 1
     assert [answer.reply_id for answer in fx.settled] == ["mine"]
     told = ("cancelled", "guardrail") if cause == "trip" else ("completed", None)
@@ -460,12 +459,12 @@ def test_held_responses_keep_their_order(make_talk) -> None:
 
 def test_a_lost_connection_settles_whoever_waits_for_a_held_response(make_talk) -> None:
     talk = guarded(make_talk, hold_back=True)
-    request = sent(talk.do(cmd.CreateResponse(reply_id="mine")), "response.create")[0]
+    request = sent(talk.app.create_response(reply_id="mine"), "response.create")[0]
     talk.created("resp_1", answers=request)
     talk.transcript("resp_1", "item_a", "short")
     talk.audio("resp_1", "item_a")
     talk.done("resp_1")
-    fx = talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    fx = talk.app.disconnect(ConnectionLost("gone"))
     assert [answer.reply_id for answer in fx.settled] == ["mine"]
 
 
@@ -486,7 +485,7 @@ def test_whatever_happens_audio_comes_in_order_checked_and_once(make_talk, steps
     received: list[tuple[str, float]] = []
     dead = False
 
-    def look(fx: Effects) -> None:
+    def look(fx: Any) -> None:
         open_checks.extend(fx.checks)
         for event in emitted(fx, "audio"):
             key = (event.item_id, event.audio.start_ms)
@@ -518,7 +517,7 @@ def test_whatever_happens_audio_comes_in_order_checked_and_once(make_talk, steps
             finish_item()
             item += 1
         elif what == "interrupt" and which == 0 and received:
-            look(talk.do(cmd.Interrupt()))
+            look(talk.app.interrupt())
             dead = True
     finish_item()
     look(talk.done("resp_1"))
@@ -550,13 +549,13 @@ def listening(make_talk: Any, **options: Any) -> Any:
     return talk
 
 
-def say(talk: Any, text: str, item_id: str = "item_u", reply_id: str | None = None) -> Effects:
+def say(talk: Any, text: str, item_id: str = "item_u", reply_id: str | None = None) -> Any:
     item = {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
-    talk.do(cmd.CreateItem(item, said=True))
-    return talk.do(cmd.CreateResponse(automatic=reply_id is None, reply_id=reply_id))
+    talk.app.create_item(item, said=True)
+    return talk.app.create_response(automatic=reply_id is None, reply_id=reply_id)
 
 
-def turn(talk: Any, item_id: str, transcript: str | None) -> Effects:
+def turn(talk: Any, item_id: str, transcript: str | None) -> Any:
     talk.server("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=0)
     talk.server("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=900)
     fx = talk.server("input_audio_buffer.committed", item_id=item_id)
@@ -566,7 +565,7 @@ def turn(talk: Any, item_id: str, transcript: str | None) -> Effects:
     return transcribe(talk, item_id, transcript)
 
 
-def transcribe(talk: Any, item_id: str, transcript: str) -> Effects:
+def transcribe(talk: Any, item_id: str, transcript: str) -> Any:
     return talk.server(
         "conversation.item.input_audio_transcription.completed",
         item_id=item_id,
@@ -658,16 +657,16 @@ def test_a_turn_without_words_is_answered_unchecked(make_talk, why: str) -> None
 def test_nothing_else_is_asked_for_while_the_user_is_unchecked(make_talk) -> None:
     talk = listening(make_talk)
     turn(talk, "item_u", "what is the weather")
-    assert not sent(talk.do(cmd.CreateResponse()), "response.create")
-    assert sent(talk.do(cmd.CreateResponse({"conversation": "none"})), "response.create")
+    assert not sent(talk.app.create_response(), "response.create")
+    assert sent(talk.app.create_response({"conversation": "none"}), "response.create")
     assert talk.core.next_deadline is None or talk.core.next_deadline > talk.now
     assert talk.core.playback_remaining(talk.now) == float("inf")
 
 
 def test_a_turn_that_the_app_commits_is_checked_before_its_request_goes(make_talk) -> None:
     talk = listening(make_talk)
-    talk.do(cmd.CommitAudio())
-    assert not talk.do(cmd.CreateResponse(reply_id="mine")).send
+    talk.app.commit_audio()
+    assert not talk.app.create_response(reply_id="mine").send
     talk.server("input_audio_buffer.committed", item_id="item_u")
     transcribe(talk, "item_u", "bad words")
     fx = trip(talk, checks(talk)[0])
@@ -677,8 +676,8 @@ def test_a_turn_that_the_app_commits_is_checked_before_its_request_goes(make_tal
 
 def test_a_commit_that_the_server_refuses_holds_nothing_up(make_talk) -> None:
     talk = listening(make_talk)
-    commit = sent(talk.do(cmd.CommitAudio()), "input_audio_buffer.commit")[0]
-    assert not talk.do(cmd.CreateResponse()).send
+    commit = sent(talk.app.commit_audio(), "input_audio_buffer.commit")[0]
+    assert not talk.app.create_response().send
     assert sent(talk.error("input_audio_buffer_commit_empty", commit["event_id"]), "response.create")
 
 
@@ -687,7 +686,7 @@ def test_the_server_is_told_to_answer_no_turn_by_itself(make_talk, wish: bool) -
     talk = make_talk(guardrails=GuardrailPolicy(input=(INPUT,), gates_turns=True))
     detection = {"type": "semantic_vad", "create_response": wish}
     settings = {"type": "realtime", "audio": {"input": {"turn_detection": detection, "transcription": {}}}}
-    fx = talk.do(cmd.OpenSession(settings, "open"))
+    fx = talk.app.open_session(settings, reply_id="open")
     session = fx.send[0].event["session"]
     assert session["audio"]["input"]["turn_detection"] == {"type": "semantic_vad", "create_response": False}
     assert detection["create_response"] is wish
@@ -704,7 +703,7 @@ def test_what_the_settings_wish_counts_once_the_server_has_taken_them(make_talk,
     talk.open(create_response=False)
     detection = {"type": "server_vad", "create_response": False}
     settings = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
-    (update,) = talk.do(cmd.UpdateSession(settings, "t")).send
+    (update,) = talk.app.update_session(settings, reply_id="t").send
     if refused:
         talk.error("invalid_value", update.event["event_id"], param="session.audio.input.turn_detection")
     else:
@@ -718,7 +717,7 @@ def test_an_agent_that_takes_over_and_checks_the_user_takes_the_turns_from_the_s
     talk = make_talk()
     talk.open(create_response=True)
     agent = RealtimeAgent(name="careful", input_guardrails=[INPUT])
-    fx = talk.do(cmd.SwitchAgent(AgentSwitch(agent=agent), {"type": "realtime", "instructions": "x"}))
+    fx = talk.app.switch_agent(AgentSwitch(agent=agent), {"type": "realtime", "instructions": "x"})
     session = sent(fx, "session.update")[0]["session"]
     assert session["instructions"] == "x"
     assert session["audio"]["input"]["turn_detection"] == {"type": "server_vad", "create_response": False}
@@ -738,7 +737,7 @@ def test_messages_that_carry_no_text_and_items_that_nobody_says_are_not_checked(
     talk = listening(make_talk)
     assert sent(say(talk, "  "), "response.create")
     item = {"id": "item_x", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "old"}]}
-    talk.do(cmd.CreateItem(item))
+    talk.app.create_item(item)
     assert checks(talk) == []
 
 
@@ -766,7 +765,7 @@ def failed(check: GuardrailCheck) -> tuple[Any, ...]:
 def test_an_answer_whose_guardrail_fails_goes_on_or_is_stopped(make_talk, options, stops, overdue) -> None:
     talk = speaking(make_talk, **options)
     (check,) = checks(talk)
-    fx = talk.do(cmd.ReportCheck(check.serial, failed=failed(check), overdue=overdue))
+    fx = talk.app.report_check(check.serial, failed=failed(check), overdue=overdue)
     assert bool(emitted(fx, "guardrail_tripped")) == stops
     assert bool(sent(fx, "response.cancel")) == stops
 
@@ -777,9 +776,9 @@ def test_words_of_the_user_whose_guardrail_fails_are_answered_or_not(make_talk, 
     talk = listening(make_talk, on_failure=on_failure, hold_back=True)
     say(talk, "hello")
     (check,) = checks(talk)
-    fx = talk.do(cmd.ReportCheck(check.serial, failed=failed(check), overdue=overdue))
+    fx = talk.app.report_check(check.serial, failed=failed(check), overdue=overdue)
     assert bool(sent(fx, "response.create")) == answered
-    assert not talk.do(cmd.ReportCheck(check.serial, failed=failed(check))).emit  # nothing is decided twice
+    assert not talk.app.report_check(check.serial, failed=failed(check)).emit  # nothing is decided twice
 
 
 @pytest.mark.parametrize("late", ["passes", "trips", "never comes"])
@@ -790,7 +789,7 @@ def test_a_guardrail_that_hangs_in_a_thread_holds_nothing_back_and_its_trip_stil
     talk.transcript("resp_1", "item_a", "you silly person")
     talk.audio("resp_1", "item_a", 1000)
     (check,) = checks(talk)
-    fx = talk.do(cmd.ReportCheck(check.serial, failed=failed(check), overdue=True))
+    fx = talk.app.report_check(check.serial, failed=failed(check), overdue=True)
     assert emitted(fx, "audio")
     if late != "never comes":
         fx = trip(talk, check) if late == "trips" else let_pass(talk, check)

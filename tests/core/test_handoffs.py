@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core.commands import Disconnect, SendToolOutput, SwitchAgent, UpdateSession, UseTools
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import SessionClosed
@@ -26,8 +25,8 @@ def switch(**fields) -> AgentSwitch:
 
 def test_the_agent_changes_with_the_acknowledgement_of_its_own_update(talk) -> None:
     talk.open()
-    talk.do(UpdateSession({"type": "realtime", "speed": 1}, "first"))
-    talk.do(SwitchAgent(switch(), {"type": "realtime", "instructions": "x"}, "second"))
+    talk.app.update_session({"type": "realtime", "speed": 1}, reply_id="first")
+    talk.app.switch_agent(switch(), {"type": "realtime", "instructions": "x"}, reply_id="second")
     talk.server("session.updated", session={"type": "realtime"})
     assert talk.core.agent is talk.agent
     fx = talk.server("session.updated", session={"type": "realtime"})
@@ -39,13 +38,13 @@ def test_the_agent_changes_with_the_acknowledgement_of_its_own_update(talk) -> N
 
 def test_with_nothing_to_send_the_agent_changes_at_once(talk) -> None:
     talk.open()
-    fx = talk.do(SwitchAgent(switch(), None, "t"))
+    fx = talk.app.switch_agent(switch(), None, reply_id="t")
     assert (talk.core.agent, fx.send, [each.reply_id for each in fx.settled]) == (OTHER, [], ["t"])
 
 
 def test_a_refused_switch_changes_nothing(talk) -> None:
     talk.open()
-    (sent,) = talk.do(SwitchAgent(switch(), {"type": "realtime"}, "t")).send
+    (sent,) = talk.app.switch_agent(switch(), {"type": "realtime"}, reply_id="t").send
     fx = talk.error("invalid_value", sent.event["event_id"])
     assert talk.core.agent is talk.agent
     assert [each.error.request for each in fx.settled] == ["session.update"]
@@ -54,20 +53,20 @@ def test_a_refused_switch_changes_nothing(talk) -> None:
 
 def test_a_switch_that_meets_the_end_of_the_connection_is_settled(talk) -> None:
     talk.open()
-    talk.do(SwitchAgent(switch(), {"type": "realtime"}, "t"))
-    fx = talk.do(Disconnect(SessionClosed("over")))
+    talk.app.switch_agent(switch(), {"type": "realtime"}, reply_id="t")
+    fx = talk.app.disconnect(SessionClosed("over"))
     assert [each.reply_id for each in fx.settled] == ["t"]
 
 
 def test_all_that_belongs_to_a_handoff_happens_in_one_step(talk) -> None:
     talk.open()
-    talk.do(UseTools([]))
+    talk.app.use_tools([])
     talk.created("r1")
     talk.call("r1", "c1", name="transfer")
     talk.done("r1")
     withheld = (SettingsDifference("audio.output.voice", "verse", "ash"),)
     made = switch(tools=[pay], call_id="c1", output="done", params={"instructions": "Greet."}, withheld=withheld)
-    fx = talk.do(SwitchAgent(made, None, "t"))
+    fx = talk.app.switch_agent(made, None, reply_id="t")
     handoff, mismatch = fx.emit
     assert (handoff.type, handoff.from_agent, handoff.to_agent) == ("handoff", talk.agent, OTHER)
     assert (mismatch.type, mismatch.differences) == ("settings_mismatch", withheld)
@@ -81,7 +80,7 @@ def test_all_that_belongs_to_a_handoff_happens_in_one_step(talk) -> None:
 
 def test_a_call_that_the_app_has_answered_gets_no_second_output(talk) -> None:
     talk.open()
-    fx = talk.do(SwitchAgent(switch(call_id="c1", output="done"), None, "t"))
+    fx = talk.app.switch_agent(switch(call_id="c1", output="done"), None, reply_id="t")
     assert [each.type for each in fx.emit] == ["handoff"]
     assert fx.send == []
 
@@ -103,7 +102,7 @@ def test_the_voice_is_open_until_something_may_have_been_said(talk) -> None:
 def two_calls(talk, *names) -> list:
     """A response that calls these functions, of which two hand over."""
     talk.open()
-    talk.do(UseTools([pay], ["to_a", "to_b"]))
+    talk.app.use_tools([pay], ["to_a", "to_b"])
     talk.created("r1")
     for number, name in enumerate(names):
         talk.call("r1", f"c{number}", name=name)
@@ -132,7 +131,7 @@ def test_of_several_handoffs_the_first_is_made_and_the_model_reads_that_the_othe
 
 def test_when_a_handoff_has_failed_the_next_is_made(talk) -> None:
     two_calls(talk, "to_a")
-    talk.do(SendToolOutput("c0", "It was not made."))
+    talk.app.send_tool_output("c0", "It was not made.")
     talk.call("r1", "c9", name="to_b")
     assert [call.name for call in talk.calls] == ["to_a", "to_b"]
 
@@ -140,12 +139,12 @@ def test_when_a_handoff_has_failed_the_next_is_made(talk) -> None:
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(talk, answered) -> None:
     two_calls(talk, "to_a")
-    talk.do(SwitchAgent(switch(), None, "update"))
+    talk.app.switch_agent(switch(), None, reply_id="update")
     if answered:
-        talk.do(SendToolOutput("c0", "by the app"))
+        talk.app.send_tool_output("c0", "by the app")
     talk.forget()
     late = AgentSwitch(agent=RealtimeAgent("A"), source=talk.agent, call_id="c0", output="done")
-    talk.do(SwitchAgent(late, {"type": "realtime", "instructions": "x"}, "late"))
+    talk.app.switch_agent(late, {"type": "realtime", "instructions": "x"}, reply_id="late")
     assert talk.core.agent is OTHER
     assert "late" in talk.settled
     assert talk.sent_of("session.update") == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.playback_ledger import PlaybackPosition
 
 
@@ -14,8 +13,8 @@ def speech(talk):
 
 CAUSES = {
     "speech": speech,
-    "app": lambda talk: talk.do(cmd.Interrupt()),
-    "guardrail": lambda talk: talk.do(cmd.Interrupt("guardrail")),
+    "app": lambda talk: talk.app.interrupt(),
+    "guardrail": lambda talk: talk.app.interrupt(cause="guardrail"),
 }
 
 
@@ -71,7 +70,7 @@ def test_an_app_that_keeps_barge_in_to_itself_is_only_told_that_the_user_speaks(
     speech(talk)
     assert talk.types == ["speech_started"]
     assert talk.sent == []
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("a", 0, 400)]
 
 
@@ -109,7 +108,7 @@ def test_what_was_heard_to_the_end_is_not_interrupted(talk):
     talk.done("r1")
     talk.now += 1
     talk.forget()
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     speech(talk)
     assert talk.types == ["speech_started"]
     assert talk.sent == []
@@ -118,7 +117,7 @@ def test_what_was_heard_to_the_end_is_not_interrupted(talk):
 def test_a_response_that_has_nothing_to_hear_is_only_cancelled(talk):
     talk.created("r1")
     talk.forget()
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert [event["type"] for event in talk.sent] == ["response.cancel"]
     assert talk.events == []
     assert talk.purged == ["r1"]
@@ -127,7 +126,7 @@ def test_a_response_that_has_nothing_to_hear_is_only_cancelled(talk):
 def test_audio_that_nobody_has_taken_is_cut_at_the_start(talk):
     talk.speak("r1", "a", hand_out=False)
     talk.now += 50
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("a", 0, 0)]
 
 
@@ -137,7 +136,7 @@ def test_later_items_and_parts_are_cut_at_the_start(talk):
     talk.hand_out("a", 0, 300, index=1)
     talk.speak("r1", "b")
     talk.now += 0.25
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("a", 0, 250), ("a", 1, 0), ("b", 0, 0)]
     assert [event.item_id for event in talk.events_of("audio_interrupted")] == ["a", "a", "b"]
     assert talk.purged == ["r1"]
@@ -148,13 +147,13 @@ def test_an_item_that_was_heard_is_left_alone_and_the_next_one_cut(talk):
     talk.server("response.output_audio.done", response_id="r1", item_id="a", output_index=0, content_index=0)
     talk.speak("r1", "b", 1000)
     talk.now += 1.3
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("b", 0, 300)]
 
 
 def test_a_position_is_never_more_than_was_received(talk):
     speaking(talk, ms=1000.5, heard_ms=60_000)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("a", 0, 1000)]
 
 
@@ -163,7 +162,7 @@ def test_a_position_is_never_more_than_was_received(talk):
 
 def test_late_deltas_reach_nobody_until_the_response_is_done_and_not_after_it_either(talk):
     speaking(talk)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.forget()
     for _ in range(2):
         talk.audio("r1", "a")
@@ -180,7 +179,7 @@ def test_late_deltas_reach_nobody_until_the_response_is_done_and_not_after_it_ei
 
 def test_an_item_whose_first_audio_comes_after_the_interrupt_is_cut_at_the_start_once(talk):
     speaking(talk)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.forget()
     talk.output_item("r1", "b")
     talk.transcript("r1", "b", "never heard")
@@ -199,7 +198,7 @@ def test_text_of_an_interrupted_response_is_what_the_server_says_it_is(talk):
     talk.output_item("r1", "a")
     about = {"response_id": "r1", "item_id": "a", "output_index": 0, "content_index": 0}
     talk.server("response.output_text.delta", **about, delta="one ")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.server("response.output_text.delta", **about, delta="two ")
     assert talk.texts() == {"a": ["one "]}
     talk.server("response.output_text.done", **about, text="one two")
@@ -208,8 +207,8 @@ def test_text_of_an_interrupted_response_is_what_the_server_says_it_is(talk):
 
 def test_the_next_create_waits_for_the_end_of_the_interrupted_response(talk):
     speaking(talk)
-    talk.do(cmd.Interrupt())
-    talk.do(cmd.CreateResponse())
+    talk.app.interrupt()
+    talk.app.create_response()
     assert talk.creates == []
     talk.done("r1", "cancelled", status_details={"reason": "client_cancelled"})
     assert len(talk.creates) == 1
@@ -218,8 +217,8 @@ def test_the_next_create_waits_for_the_end_of_the_interrupted_response(talk):
 
 def test_an_end_that_never_comes_is_waited_for_only_so_long(talk):
     speaking(talk)
-    talk.do(cmd.Interrupt())
-    talk.do(cmd.CreateResponse())
+    talk.app.interrupt()
+    talk.app.create_response()
     assert talk.core.next_deadline == talk.now + 5
     talk.wait(4.99)
     assert talk.creates == []
@@ -234,7 +233,7 @@ def test_the_transcript_is_trimmed_to_what_was_heard_and_stays_so(talk):
     talk.speak("r1", "a", 1000)
     talk.transcript("r1", "a", "one two three four")
     talk.now += 0.5
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.texts() == {"a": ["one two"]}
     about = {"response_id": "r1", "item_id": "a", "output_index": 0, "content_index": 0}
     talk.server("response.output_audio_transcript.done", **about, transcript="one two three four five")
@@ -248,10 +247,10 @@ def test_the_transcript_is_trimmed_to_what_was_heard_and_stays_so(talk):
 
 
 def test_a_request_on_its_way_dies_and_its_response_is_cancelled_when_it_is_born(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     create = talk.creates[0]
-    talk.do(cmd.Interrupt())
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
+    talk.app.interrupt()
     assert talk.core.counters().interrupts == 1
     talk.created("r1", create)
     assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
@@ -264,8 +263,8 @@ def test_a_request_on_its_way_dies_and_its_response_is_cancelled_when_it_is_born
 
 
 def test_a_request_that_was_interrupted_and_refused_is_cancelled(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.Interrupt())
+    talk.app.create_response(reply_id="t")
+    talk.app.interrupt()
     talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
     assert talk.settled["t"].value.status == "cancelled"
     assert len(talk.creates) == 1
@@ -273,8 +272,8 @@ def test_a_request_that_was_interrupted_and_refused_is_cancelled(talk):
 
 def test_requests_that_queue_survive(talk):
     speaking(talk)
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.Interrupt())
+    talk.app.create_response(reply_id="t")
+    talk.app.interrupt()
     talk.done("r1", "cancelled")
     talk.created("r2", talk.creates[0])
     talk.done("r2")
@@ -282,8 +281,8 @@ def test_requests_that_queue_survive(talk):
 
 
 def test_cancelling_what_is_asked_for_cancels_it_when_it_comes(talk):
-    talk.do(cmd.CreateResponse())
-    talk.do(cmd.CancelResponse())
+    talk.app.create_response()
+    talk.app.cancel_response()
     talk.created("r1", talk.creates[0])
     assert talk.sent[-1]["type"] == "response.cancel"
 
@@ -303,44 +302,46 @@ def two(talk):
 
 
 def test_interrupting_one_response_leaves_the_others_playing(two):
-    fx = two.do(cmd.Interrupt(response_id="r2"))
+    fx = two.app.interrupt(response_id="r2")
     assert two.truncations == [("b", 0, 0)]
     assert [event["response_id"] for event in two.sent_of("response.cancel")] == ["r2"]
     assert fx.purge == ["r2"]
     two.now += 0.3
-    two.do(cmd.Interrupt())
+    two.app.interrupt()
     assert two.truncations == [("b", 0, 0), ("a", 0, 600)]
 
 
 def test_interrupting_the_one_that_plays_leaves_the_live_one_alone(two):
-    two.do(cmd.Interrupt(response_id="r1"))
+    two.app.interrupt(response_id="r1")
     assert two.truncations == [("a", 0, 300)]
     assert two.sent_of("response.cancel") == []
     two.audio("r2", "b")
     assert len(two.events_of("audio")) == 1
 
 
-@pytest.mark.parametrize("command", [cmd.Interrupt(response_id="nobody"), cmd.Interrupt(reply_id="nobody")])
+@pytest.mark.parametrize(
+    "command", [lambda app: app.interrupt(response_id="nobody"), lambda app: app.interrupt(reply_id="nobody")]
+)
 def test_interrupting_what_is_unknown_does_nothing(two, command):
     two.do(command)
     assert two.quiet
 
 
 def test_cancel_takes_the_live_response_and_lets_the_finished_one_play(two):
-    two.do(cmd.CancelResponse())
+    two.app.cancel_response()
     assert two.truncations == [("b", 0, 0)]
-    two.do(cmd.CancelResponse())
+    two.app.cancel_response()
     assert len(two.sent) == 2
 
 
 def test_cancelling_a_response_of_somebody_else_is_left_to_the_server(two):
-    two.do(cmd.CancelResponse("theirs"))
+    two.app.cancel_response("theirs")
     assert two.sent[0]["response_id"] == "theirs"
     assert two.purged == []
 
 
 def test_cancelling_a_finished_response_by_name_stops_its_audio(two):
-    two.do(cmd.CancelResponse("r1"))
+    two.app.cancel_response("r1")
     assert two.truncations == [("a", 0, 300)]
 
 
@@ -350,8 +351,8 @@ def test_a_tracker_is_reset_only_when_what_it_plays_was_stopped(make_talk):
     talk.speak("r1", "a")
     talk.done("r1")
     talk.speak("r2", "b")
-    assert not talk.do(cmd.Interrupt(response_id="r2")).playback_reset
-    assert talk.do(cmd.Interrupt(response_id="r1")).playback_reset
+    assert not talk.app.interrupt(response_id="r2").playback_reset
+    assert talk.app.interrupt(response_id="r1").playback_reset
     assert talk.truncations == [("b", 0, 0), ("a", 0, 300)]
 
 
@@ -360,16 +361,16 @@ def test_a_tracker_is_reset_only_when_what_it_plays_was_stopped(make_talk):
 
 def test_leaving_before_the_request_was_sent_settles_it(talk):
     talk.created("r0")
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.Interrupt(reply_id="t"))
+    talk.app.create_response(reply_id="t")
+    talk.app.interrupt(reply_id="t")
     assert talk.settled["t"].value.status == "cancelled"
     talk.done("r0")
     assert talk.creates == []
 
 
 def test_leaving_while_the_request_is_on_its_way_cancels_its_response(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.Interrupt(reply_id="t"))
+    talk.app.create_response(reply_id="t")
+    talk.app.interrupt(reply_id="t")
     assert talk.settled == {}
     talk.created("r1", talk.creates[0])
     talk.done("r1", "cancelled")
@@ -377,21 +378,21 @@ def test_leaving_while_the_request_is_on_its_way_cancels_its_response(talk):
 
 
 def test_leaving_while_the_response_lives_cancels_it_by_its_ticket_alone(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
-    talk.do(cmd.Interrupt(reply_id="t"))
+    talk.app.interrupt(reply_id="t")
     assert talk.sent_of("response.cancel")[0]["response_id"] == "r1"
 
 
 def test_leaving_a_response_that_others_wait_for_lets_it_go_on(talk):
     talk.created("r0")
-    talk.do(cmd.CreateResponse(automatic=True, reply_id="t"))
-    talk.do(cmd.CreateResponse(automatic=True, reply_id="u"))
-    talk.do(cmd.CreateResponse(automatic=True, reply_id="v"))
+    talk.app.create_response(automatic=True, reply_id="t")
+    talk.app.create_response(automatic=True, reply_id="u")
+    talk.app.create_response(automatic=True, reply_id="v")
     talk.done("r0")
-    talk.do(cmd.Interrupt(reply_id="v"))
+    talk.app.interrupt(reply_id="v")
     talk.created("r1", talk.creates[0])
-    talk.do(cmd.Interrupt(response_id="r1", reply_id="t"))
+    talk.app.interrupt(response_id="r1", reply_id="t")
     assert talk.sent_of("response.cancel") == []
     assert {reply_id: each.value.status for reply_id, each in talk.settled.items()} == {
         "v": "cancelled",
@@ -402,12 +403,12 @@ def test_leaving_a_response_that_others_wait_for_lets_it_go_on(talk):
 
 
 def test_leaving_between_a_call_and_its_answer_asks_for_no_answer(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.Interrupt(response_id="r1", reply_id="t"))
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.interrupt(response_id="r1", reply_id="t")
+    talk.app.send_tool_output("c1", "42")
     assert len(talk.creates) == 1
     assert talk.settled["t"].value.response_id == "r1"
 
@@ -418,14 +419,14 @@ def test_leaving_between_a_call_and_its_answer_asks_for_no_answer(talk):
 @pytest.fixture
 def aside(talk):
     """An out-of-band response, asked for and begun."""
-    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="t"))
+    talk.app.create_response({"conversation": "none"}, reply_id="t")
     talk.created("ro", talk.creates[0])
     talk.forget()
     return talk
 
 
 def test_an_out_of_band_response_that_cannot_be_heard_is_not_interrupted(aside):
-    aside.do(cmd.Interrupt())
+    aside.app.interrupt()
     assert aside.quiet
 
 
@@ -433,7 +434,7 @@ def test_an_out_of_band_response_that_can_be_heard_is_cut_but_has_nothing_to_tru
     aside.audio("ro", "x", 1000)
     aside.hand_out("x", 0, 1000)
     aside.now += 0.2
-    aside.do(cmd.Interrupt())
+    aside.app.interrupt()
     assert aside.events_of("audio_interrupted")[0].heard_ms == 200
     assert [event["type"] for event in aside.sent] == ["response.cancel"]
     aside.audio("ro", "y", 1000)
@@ -441,7 +442,7 @@ def test_an_out_of_band_response_that_can_be_heard_is_cut_but_has_nothing_to_tru
 
 
 def test_the_server_does_not_cancel_out_of_band_responses_when_the_user_speaks(vad_talk):
-    vad_talk.do(cmd.CreateResponse({"conversation": "none"}))
+    vad_talk.app.create_response({"conversation": "none"})
     vad_talk.created("ro", vad_talk.creates[0])
     vad_talk.audio("ro", "x", 1000)
     speech(vad_talk)

@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.limits import SessionLimits
 from trealtime._core.prices import ModelPrices
 from trealtime.errors import SessionClosed
@@ -124,13 +123,13 @@ def test_time_is_told_at_deadlines_that_pass_however_floats_add_up(make_talk, du
 
 def test_after_a_limit_nothing_is_asked_for_and_whoever_asks_is_told(limited):
     talk = limited(max_tokens=100)
-    talk.do(cmd.CreateResponse(reply_id="first"))
+    talk.app.create_response(reply_id="first")
     (create,) = talk.creates
     talk.created("r1", create)
-    talk.do(cmd.CreateResponse(reply_id="waiting"))
+    talk.app.create_response(reply_id="waiting")
     talk.done("r1", usage={"total_tokens": 100}, metadata=create["response"]["metadata"])
-    talk.do(cmd.CreateResponse(reply_id="late"))
-    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="beside"))
+    talk.app.create_response(reply_id="late")
+    talk.app.create_response({"conversation": "none"}, reply_id="beside")
     assert len(talk.creates) == 1
     assert talk.settled["first"].value.status == "completed"
     for reply_id in ("waiting", "late", "beside"):
@@ -138,19 +137,19 @@ def test_after_a_limit_nothing_is_asked_for_and_whoever_asks_is_told(limited):
         assert isinstance(error, SessionClosed)
         assert str(error) == "this session is over: it has reached its limit, max_tokens: 100 of 100"
     talk.forget()
-    talk.do(cmd.CreateResponse(automatic=True))
+    talk.app.create_response(automatic=True)
     (event,) = talk.events_of("error")
     assert isinstance(event.error, SessionClosed)
 
 
 def test_after_a_limit_an_answer_to_tools_is_not_asked_for(limited):
     talk = limited(max_tokens=100)
-    talk.do(cmd.CreateResponse(reply_id="ask"))
+    talk.app.create_response(reply_id="ask")
     (create,) = talk.creates
     talk.created("r1", create)
     talk.call("r1", "call_1")
     talk.done("r1", usage={"total_tokens": 100}, metadata=create["response"]["metadata"])
-    talk.do(cmd.SendToolOutput("call_1", "done"))
+    talk.app.send_tool_output("call_1", "done")
     assert len(talk.creates) == 1
     assert isinstance(talk.settled["ask"].value.error, SessionClosed)
 
@@ -172,7 +171,7 @@ def test_after_a_limit_a_response_of_the_server_s_own_is_cancelled(limited):
 
 def test_after_a_limit_the_response_that_was_asked_for_before_comes(limited):
     talk = limited(max_duration_s=20)
-    talk.do(cmd.CreateResponse(reply_id="ask"))
+    talk.app.create_response(reply_id="ask")
     talk.wait(20)
     (create,) = talk.creates
     talk.created("r1", create)

@@ -17,13 +17,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from trealtime._core import commands as cmd
+from trealtime._core import effects as fx
 from trealtime._core.barge_in import BargeIn
 from trealtime._core.conversation import Conversation
-from trealtime._core.effects import Effects, FunctionCall, GuardrailCheck
+from trealtime._core.effects import FunctionCall, GuardrailCheck
 from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._core.handoffs import AgentSwitch
 from trealtime._core.ids import IdSource
+from trealtime._core.tool_calls import ToolOffer
 from trealtime._core.turn_settings import detection_of
 from trealtime._core.turns import PATIENCE_S
 from trealtime.agents.agent import RealtimeAgent
@@ -404,6 +405,23 @@ def verdict_on(check: GuardrailCheck) -> OutputGuardrailResult | InputGuardrailR
     return OutputGuardrailResult(guardrail=SPOKEN, agent_output=check.text, agent=check.agent, output=output)
 
 
+@attrs.frozen
+class App:
+    """The inputs of the core that are no event of the server, at the time of the machine."""
+
+    machine: Any
+
+    def __getattr__(self, name: str) -> Any:
+        machine, method = self.machine, getattr(self.machine.core, name)
+
+        def give(*args: Any, **kwargs: Any) -> None:
+            machine.user_truncates = name == "truncate_item"
+            machine.apply(method(machine.now, *args, **kwargs))
+            machine.user_truncates = False
+
+        return give
+
+
 class Machine(RuleBasedStateMachine):
     """The core between the two."""
 
@@ -481,9 +499,9 @@ class Machine(RuleBasedStateMachine):
             guardrails=guardrails,
         )
         self.server.send("session.created", session=self.server.session())
-        self.command(cmd.OpenSession(self.server.session(), self.reply_id("open")))
-        self.offer = cmd.UseTools([look(on_interrupt=on_interrupt)], ["hand over"])
-        self.command(self.offer)
+        self.app.open_session(self.server.session(), reply_id=self.reply_id("open"))
+        self.offer = ToolOffer([look(on_interrupt=on_interrupt)], ["hand over"])
+        self.app.use_tools(self.offer.tools, self.offer.handoffs)
 
     # ---- carrying --------------------------------------------------------------------------------------------------
 
@@ -492,57 +510,71 @@ class Machine(RuleBasedStateMachine):
         self.reply_ids[reply_id] = kind
         return reply_id
 
-    def command(self, command: cmd.Command) -> None:
-        self.user_truncates = isinstance(command, cmd.TruncateItem)
-        self.apply(self.core.command(command, self.now))
-        self.user_truncates = False
+    @property
+    def app(self) -> App:
+        return App(self)
 
-    def apply(self, fx: Effects) -> None:
-        """As the session's driver does it, and every promise about effects checked on the way."""
-        for response_id in fx.purge:
-            self.interrupted.add(response_id)
-            self.unhandled = [each for each in self.unhandled if self.part_of[each[0], each[1]] != response_id]
-        if fx.playback is not None:
-            self.playback = fx.playback.how
-        for subject in fx.cancel_checks:
-            self.checks = {serial: each for serial, each in self.checks.items() if each.subject != subject}
-        self.checks |= {check.serial: check for check in fx.checks}
-        if fx.purge or any(event.type in ("speech_started", "guardrail_tripped", "error") for event in fx.emit):
+    def apply(self, effects: list[fx.Effect]) -> None:
+        """As the session's driver does it, in order, and every promise about effects checked on the way."""
+        told = [effect.event.type for effect in effects if isinstance(effect, fx.Emit)]
+        purges = any(isinstance(effect, fx.PurgeAudio) for effect in effects)
+        if purges or not {"speech_started", "guardrail_tripped", "error"}.isdisjoint(told):
             self.owed.clear()  # what was asked for may have been interrupted, withdrawn or refused
-        for event in fx.emit:
-            if event.type.startswith("interruption_"):
-                self.doubts += 1 if event.type == "interruption_pending" else -1
-                assert self.doubts in (0, 1), "each doubt ends once"
-            if isinstance(event, RealtimeAudio):
-                self.take_audio(event)
-            elif isinstance(event, RealtimeAudioInterrupted):
-                key = (event.item_id, event.content_index)
-                assert 0 <= event.heard_ms <= self.received_ms[key]
-                assert event.heard_ms <= self.handed_ms[key]
-                assert event.response_id in self.interrupted
-        for outgoing in fx.send:
-            event = dict(outgoing.event)
-            self.check_outgoing(event)
-            (self.urgent if outgoing.urgent else self.send_queue).append(event)
-        for answer in fx.settled:
-            assert answer.reply_id in self.reply_ids
-            self.settled[answer.reply_id] += 1
-            assert self.settled[answer.reply_id] == 1, answer
-            if answer.error is not None:
-                self.owed.clear()
-            handoff = self.switches.pop(answer.reply_id, None)
-            if handoff is not None and handoff.call_id in self.core._state.calls:
-                assert answer.error is not None, "a switch that was made has answered its call"
-                self.handoffs.append(handoff)
-        for call_id in fx.withdrawn:
-            self.pending.remove(call_id)
-        for request in fx.asks:
-            assert request.call_id not in self.decided
-            self.pending.append(request.call_id)
-        for call in fx.calls:
-            self.take_call(call)
+        for effect in effects:
+            self.carry_out(effect)
         assert self.pending == [request.call_id for request in self.core.pending_approvals]
         assert set(self.pending) <= set(self.core._state.calls)
+
+    def carry_out(self, effect: fx.Effect) -> None:
+        match effect:
+            case fx.PurgeAudio(response_id):
+                self.interrupted.add(response_id)
+                self.unhandled = [each for each in self.unhandled if self.part_of[each[0], each[1]] != response_id]
+            case fx.ChangePlayback(change):
+                self.playback = change.how
+            case fx.StartCheck(check):
+                self.checks[check.serial] = check
+            case fx.CancelChecks(subject):
+                self.checks = {serial: each for serial, each in self.checks.items() if each.subject != subject}
+            case fx.Emit(event):
+                self.see(event)
+            case fx.Send(event, urgent):
+                self.check_outgoing(dict(event))
+                (self.urgent if urgent else self.send_queue).append(dict(event))
+            case fx.FollowResponse(reply_id):
+                assert not self.settled[reply_id], "followed after its end"
+            case fx.Settle(reply_id):
+                self.settle(effect)
+            case fx.WithdrawApproval(call_id):
+                self.pending.remove(call_id)
+            case fx.AskApproval(request):
+                assert request.call_id not in self.decided
+                self.pending.append(request.call_id)
+            case fx.StartTool(call):
+                self.take_call(call)
+
+    def see(self, event: Any) -> None:
+        if event.type.startswith("interruption_"):
+            self.doubts += 1 if event.type == "interruption_pending" else -1
+            assert self.doubts in (0, 1), "each pending interruption ends once"
+        if isinstance(event, RealtimeAudio):
+            self.take_audio(event)
+        elif isinstance(event, RealtimeAudioInterrupted):
+            key = (event.item_id, event.content_index)
+            assert 0 <= event.heard_ms <= self.received_ms[key]
+            assert event.heard_ms <= self.handed_ms[key]
+            assert event.response_id in self.interrupted, "purged first, then told"
+
+    def settle(self, answer: fx.Settle) -> None:
+        assert answer.reply_id in self.reply_ids
+        self.settled[answer.reply_id] += 1
+        assert self.settled[answer.reply_id] == 1, answer
+        if answer.error is not None:
+            self.owed.clear()
+        handoff = self.switches.pop(answer.reply_id, None)
+        if handoff is not None and handoff.call_id in self.core._state.calls:
+            assert answer.error is not None, "a switch that was made has answered its call"
+            self.handoffs.append(handoff)
 
     def take_call(self, call: FunctionCall) -> None:
         if call.tool is None:
@@ -589,7 +621,7 @@ class Machine(RuleBasedStateMachine):
                 self.told_live.add(response_id)
         elif frame["type"] == "response.done":
             self.told_live.discard(frame["response"]["id"])
-        self.apply(self.core.receive(read_server_event(frame), self.now, frame))
+        self.apply(self.core.receive(self.now, read_server_event(frame), frame))
 
     # ---- the server's side -----------------------------------------------------------------------------------------
 
@@ -665,19 +697,19 @@ class Machine(RuleBasedStateMachine):
         if after != "gone":
             self.images |= {item_id} if image else set()
         item = {"id": item_id, "type": "message", "role": "user", "content": content}
-        self.command(cmd.CreateItem(item, after, self.reply_id("item"), said=respond))
+        self.app.create_item(item, previous_item_id=after, reply_id=self.reply_id("item"), said=respond)
         if respond:
             self.owed |= {item_id} if after != "gone" else set()
-            self.command(cmd.CreateResponse(automatic=True))
+            self.app.create_response(automatic=True)
 
     @rule(kind=st.sampled_from(("manual", "manual", "automatic", "out of band", "raw")))
     def ask(self, kind: str) -> None:
         if kind == "raw":
-            self.command(cmd.SendRaw({"type": "response.create", "event_id": f"raw_{len(self.reply_ids)}_{self.now}"}))
+            self.app.send_raw({"type": "response.create", "event_id": f"raw_{len(self.reply_ids)}_{self.now}"})
             return
         params = {"conversation": "none"} if kind == "out of band" else None
         reply_id = self.reply_id("response")
-        self.command(cmd.CreateResponse(params, automatic=kind == "automatic", reply_id=reply_id))
+        self.app.create_response(params, automatic=kind == "automatic", reply_id=reply_id)
 
     @rule(
         how=st.sampled_from(("all", "all", "response", "reply_id", "both", "cancel", "cancel one")),
@@ -687,16 +719,16 @@ class Machine(RuleBasedStateMachine):
         known = [*self.received_ids()] or ["resp_0"]
         asked = [reply_id for reply_id, kind in self.reply_ids.items() if kind == "response"] or ["response_0"]
         response_id, reply_id = known[-1 - which % len(known)], asked[-1 - which % len(asked)]
-        command = {
-            "all": cmd.Interrupt(("app", "guardrail")[which % 2]),
-            "response": cmd.Interrupt(response_id=response_id),
-            "reply_id": cmd.Interrupt(reply_id=reply_id),
-            "both": cmd.Interrupt(response_id=response_id, reply_id=reply_id),
-            "cancel": cmd.CancelResponse(),
-            "cancel one": cmd.CancelResponse(response_id),
+        wish = {
+            "all": lambda app: app.interrupt(cause=("app", "guardrail")[which % 2]),
+            "response": lambda app: app.interrupt(response_id=response_id),
+            "reply_id": lambda app: app.interrupt(reply_id=reply_id),
+            "both": lambda app: app.interrupt(response_id=response_id, reply_id=reply_id),
+            "cancel": lambda app: app.cancel_response(),
+            "cancel one": lambda app: app.cancel_response(response_id),
         }[how]
         self.owed.clear()
-        self.command(command)
+        wish(self.app)
 
     def received_ids(self) -> dict[str, None]:
         return dict.fromkeys([*self.part_of.values(), *self.core._state.responses])
@@ -707,16 +739,16 @@ class Machine(RuleBasedStateMachine):
         order = self.core._state.history.order()
         item_id, reply_id = order[which % len(order)], self.reply_id(what)
         self.owed.discard(item_id)
-        command = {
-            "delete": cmd.DeleteItem(item_id, reply_id),
-            "retrieve": cmd.RetrieveItem(item_id, reply_id),
-            "truncate": cmd.TruncateItem(item_id, 0, ms, reply_id),
+        wish = {
+            "delete": lambda app: app.delete_item(item_id, reply_id=reply_id),
+            "retrieve": lambda app: app.retrieve_item(item_id, reply_id=reply_id),
+            "truncate": lambda app: app.truncate_item(item_id, 0, ms, reply_id=reply_id),
         }[what]
-        self.command(command)
+        wish(self.app)
 
     @rule(bad=st.booleans(), waits=st.booleans())
     def update_settings(self, bad: bool, waits: bool) -> None:
-        self.command(cmd.UpdateSession(self.update(bad=bad), self.reply_id("update") if waits else None))
+        self.app.update_session(self.update(bad=bad), reply_id=self.reply_id("update") if waits else None)
 
     def update(self, *, bad: bool) -> dict[str, Any]:
         """Settings that the server takes, or refuses; where refusals name nobody, others would wait for ever."""
@@ -724,20 +756,20 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def push_to_talk(self) -> None:
-        self.command(cmd.CommitAudio())
+        self.app.commit_audio()
 
     @rule()
     def throw_away(self) -> None:
-        self.command(cmd.ClearAudio())
+        self.app.clear_audio()
 
     @rule(begin=st.booleans())
     def uninterruptible(self, begin: bool) -> None:
         if begin:
             self.scopes += 1
-            self.command(cmd.BeginUninterruptible())
+            self.app.begin_uninterruptible()
         elif self.scopes:
             self.scopes -= 1
-            self.command(cmd.EndUninterruptible())
+            self.app.end_uninterruptible()
 
     @precondition(lambda self: self.checks)
     @rule(how=st.sampled_from(("passes", "passes", "trips", "fails", "hangs")), which=st.integers(0, 3))
@@ -748,15 +780,15 @@ class Machine(RuleBasedStateMachine):
         result = verdict_on(check)
         tripped, failed = ((result,) if how == name else () for name in ("trips", "fails"))
         if how == "hangs":
-            self.command(cmd.ReportCheck(check.serial, failed=(result,), overdue=True))
+            self.app.report_check(check.serial, failed=(result,), overdue=True)
         else:
-            self.command(cmd.ReportCheck(check.serial, tripped, failed=failed))
+            self.app.report_check(check.serial, tripped=tripped, failed=failed)
 
     @rule(bad=st.booleans(), tells=st.booleans())
     def another_agent(self, bad: bool, tells: bool) -> None:
         agent = RealtimeAgent(name="another")
         switch = AgentSwitch(agent=agent, tools=self.offer.tools, handoffs=self.offer.handoffs)
-        self.command(cmd.SwitchAgent(switch, self.update(bad=bad) if tells else None, self.reply_id("agent")))
+        self.app.switch_agent(switch, self.update(bad=bad) if tells else None, reply_id=self.reply_id("agent"))
 
     @precondition(lambda self: self.unhandled)
     @rule(count=st.integers(1, 6), shed=st.booleans())
@@ -764,22 +796,22 @@ class Machine(RuleBasedStateMachine):
         for _ in range(min(count, len(self.unhandled))):
             item_id, index, start_ms, end_ms = self.unhandled.pop(0)
             if shed:
-                self.command(cmd.Shed(item_id, index, end_ms))
+                self.app.shed(item_id, index, end_ms)
             else:
                 self.handed_ms[item_id, index] = max(self.handed_ms[item_id, index], end_ms)
-                self.core.hand_out(item_id, index, start_ms, end_ms, self.now)
+                self.core.hand_out(self.now, item_id, index, start_ms, end_ms)
 
     @precondition(lambda self: self.calls)
     @rule(respond=st.booleans())
     def a_tool_returns(self, respond: bool) -> None:
-        self.command(cmd.SendToolOutput(self.calls.pop(0), "42", respond))
+        self.app.send_tool_output(self.calls.pop(0), "42", respond=respond)
 
     @precondition(lambda self: self.handoffs)
     @rule(how=st.sampled_from(("made", "made", "nothing to tell", "refused", "failed")))
     def a_handoff_ends(self, how: str) -> None:
         call = self.handoffs.pop(0)
         if how == "failed":
-            self.command(cmd.SendToolOutput(call.call_id, "no such agent"))
+            self.app.send_tool_output(call.call_id, "no such agent")
             return
         switch = AgentSwitch(
             agent=RealtimeAgent(name="next"),
@@ -792,22 +824,27 @@ class Machine(RuleBasedStateMachine):
         reply_id = self.reply_id("handoff")
         self.switches[reply_id] = call
         session = None if how == "nothing to tell" else self.update(bad=how == "refused")
-        self.command(cmd.SwitchAgent(switch, session, reply_id))
+        self.app.switch_agent(switch, session, reply_id=reply_id)
 
     @precondition(lambda self: self.looked_into)
     @rule(needed=st.booleans())
     def it_is_known_whether_a_call_needs_approval(self, needed: bool) -> None:
-        self.command(cmd.ReportNeed(self.looked_into.pop(0), needed=needed))
+        call_id = self.looked_into.pop(0)
+        if needed:
+            self.app.request_approval(call_id)
+        elif call_id in self.core._state.calls:  # it runs at once, unless an interrupt has stopped it
+            self.decided.add(call_id)
+            self.calls.append(call_id)
 
     @precondition(lambda self: self.pending)
     @rule(approve=st.booleans(), always=st.booleans(), newest=st.booleans())
     def somebody_decides(self, approve: bool, always: bool, newest: bool) -> None:
-        self.command(cmd.DecideApproval(call_id=self.pending[-newest], approve=approve, always=always))
+        self.app.decide_approval(self.pending[-newest], approve=approve, always=always)
 
     @precondition(lambda self: self.pending)
     @rule()
     def the_app_answers_a_call_by_itself(self) -> None:
-        self.command(cmd.CreateItem({"type": "function_call_output", "call_id": self.pending[0], "output": "mine"}))
+        self.app.create_item({"type": "function_call_output", "call_id": self.pending[0], "output": "mine"})
 
     @rule(seconds=st.sampled_from((0.01, 0.05, 0.3, 1.1, 7.0)))
     def time_passes(self, seconds: float) -> None:
@@ -861,12 +898,12 @@ class Machine(RuleBasedStateMachine):
                 self.a_handoff_ends(server.rng.choice(("made", "made", "nothing to tell", "failed")))
             while self.looked_into:
                 if server.rng.random() < 0.1:
-                    self.command(cmd.Interrupt())
+                    self.app.interrupt()
                 self.it_is_known_whether_a_call_needs_approval(server.rng.random() < 0.7)
             while self.pending:
                 self.something_happens_to_a_pending_call()
             while self.calls:
-                self.command(cmd.SendToolOutput(self.calls.pop(0), "42"))
+                self.app.send_tool_output(self.calls.pop(0), "42")
             while self.unhandled:
                 self.consume(1, False)
             self.time_passes(0.3)
@@ -892,7 +929,7 @@ class Machine(RuleBasedStateMachine):
             case 2:
                 self.the_app_answers_a_call_by_itself()
             case 3:
-                self.command(cmd.Interrupt())
+                self.app.interrupt()
             case 4:
                 self.time_passes(APPROVAL_S)
 
@@ -939,7 +976,7 @@ class Machine(RuleBasedStateMachine):
                 assert item.status == "incomplete"
 
     def the_connection_is_lost(self) -> None:
-        self.command(cmd.Disconnect(ConnectionLost("gone")))
+        self.app.disconnect(ConnectionLost("gone"))
         assert [reply_id for reply_id in self.reply_ids if self.settled[reply_id] != 1] == []
         state = self.core._state
         assert not state.responses

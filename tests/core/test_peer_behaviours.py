@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.playback_ledger import PlaybackPosition
 from trealtime.errors import ConnectionLost
 
@@ -55,7 +54,7 @@ def cancels(talk):
 def test_b092_the_app_is_told_of_the_interrupt_together_with_the_truncation(tracked, tracker):
     """Same: both leave in one step, the event is queued before the frame."""
     tracker.at("a", 300)
-    fx = tracked.do(cmd.Interrupt())
+    fx = tracked.app.interrupt()
     assert fx.emit[0].type == "audio_interrupted"
     assert fx.send[-1].event["audio_end_ms"] == 300
 
@@ -63,14 +62,14 @@ def test_b092_the_app_is_told_of_the_interrupt_together_with_the_truncation(trac
 def test_b093_nothing_elapsed_truncates_at_zero(tracked, tracker):
     """Same."""
     tracker.at("a", 0)
-    tracked.do(cmd.Interrupt())
+    tracked.app.interrupt()
     assert tracked.truncations == [("a", 0, 0)]
 
 
 def test_b094_a_negative_position_is_the_start(tracked, tracker):
     """Better: audio that was never heard is cut, where the peer leaves it in the conversation."""
     tracker.at("a", -20)
-    tracked.do(cmd.Interrupt())
+    tracked.app.interrupt()
     assert tracked.truncations == [("a", 0, 0)]
 
 
@@ -79,14 +78,14 @@ def test_b095_what_was_played_to_the_end_is_neither_truncated_nor_interrupted(tr
     tracked.done("r1")
     tracker.at("a", 1000)
     tracked.forget()
-    tracked.do(cmd.Interrupt())
+    tracked.app.interrupt()
     assert tracked.quiet
 
 
 def test_b096_a_position_beyond_what_was_received_is_clamped(tracked, tracker):
     """Same."""
     tracker.at("a", 60_000)
-    tracked.do(cmd.Interrupt())
+    tracked.app.interrupt()
     assert tracked.truncations == [("a", 0, 1000)]
 
 
@@ -95,7 +94,7 @@ def test_b097_an_item_that_only_the_tracker_knows_is_truncated_where_it_stands(m
     talk = make_talk(position=tracker)
     talk.open()
     tracker.at("theirs", 500, index=1)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("theirs", 1, 500)]
 
 
@@ -103,14 +102,14 @@ def test_b098_without_audio_only_the_response_is_cancelled(talk):
     """Same."""
     talk.created("r1")
     talk.forget()
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert [event["type"] for event in talk.sent] == ["response.cancel"]
     assert talk.events == []
 
 
 def test_b099_an_interrupt_by_the_app_cancels_also_where_the_server_cancels_at_speech(tracked):
     """Better: nobody spoke, so the server would not cancel by itself."""
-    tracked.do(cmd.Interrupt())
+    tracked.app.interrupt()
     assert len(cancels(tracked)) == 1
 
 
@@ -118,7 +117,7 @@ def test_b100_the_cancel_goes_before_the_truncation(talk):
     """Better: the generation stops first, so that no delta races the truncation."""
     talk.speak("r1", "a")
     talk.forget()
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert [event["type"] for event in talk.sent] == ["response.cancel", "conversation.item.truncate"]
 
 
@@ -126,7 +125,7 @@ def test_b101_without_a_live_response_there_is_nothing_to_cancel(talk):
     """Same."""
     talk.speak("r1", "a")
     talk.done("r1")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert cancels(talk) == []
     assert talk.truncations == [("a", 0, 0)]
 
@@ -134,18 +133,18 @@ def test_b101_without_a_live_response_there_is_nothing_to_cancel(talk):
 def test_b102_a_second_interrupt_sends_no_second_cancel(talk):
     """Same."""
     talk.speak("r1", "a")
-    talk.do(cmd.Interrupt())
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
+    talk.app.interrupt()
     assert len(cancels(talk)) == 1
 
 
 def test_b104_after_an_interrupt_playback_starts_afresh(tracked, tracker):
     """Same."""
     tracker.at("a", 300)
-    assert tracked.do(cmd.Interrupt()).playback_reset
+    assert tracked.app.interrupt().playback_reset
     tracker.position = None
     tracked.forget()
-    tracked.do(cmd.Interrupt())
+    tracked.app.interrupt()
     assert tracked.quiet
 
 
@@ -156,7 +155,7 @@ def test_b108_every_unheard_item_of_the_response_is_told_and_truncated(tracked, 
     """Better: also the items that had not begun to play are truncated, since nobody heard them."""
     tracked.speak("r1", "b", hand_out=False)
     tracker.at("a", 300)
-    tracked.do(cmd.Interrupt("guardrail", response_id="r1"))
+    tracked.app.interrupt(cause="guardrail", response_id="r1")
     assert [event.item_id for event in tracked.events_of("audio_interrupted")] == ["a", "b"]
     assert tracked.truncations == [("a", 0, 300), ("b", 0, 0)]
 
@@ -166,7 +165,7 @@ def test_b109_what_plays_of_another_response_is_untouched(tracked, tracker):
     tracked.done("r1")
     tracked.speak("r2", "b", hand_out=False)
     tracker.at("a", 300)
-    fx = tracked.do(cmd.Interrupt("guardrail", response_id="r2"))
+    fx = tracked.app.interrupt(cause="guardrail", response_id="r2")
     assert tracked.truncations == [("b", 0, 0)]
     assert not fx.playback_reset
 
@@ -174,7 +173,7 @@ def test_b109_what_plays_of_another_response_is_untouched(tracked, tracker):
 def test_b110_the_position_is_read_once_in_the_step_that_uses_it(tracked, tracker):
     """Better: nothing runs between reading and truncating, so there is nothing to read again."""
     tracker.at("a", 300)
-    tracked.do(cmd.Interrupt(response_id="r1"))
+    tracked.app.interrupt(response_id="r1")
     assert tracked.events_of("audio_interrupted")[0].heard_ms == tracked.truncations[0][2] == 300
 
 
@@ -183,7 +182,7 @@ def test_b111_the_tracker_is_not_reset_when_a_newer_response_plays(tracked, trac
     tracked.done("r1")
     tracked.speak("r2", "b", hand_out=False)
     tracker.at("b", 100)
-    fx = tracked.do(cmd.Interrupt(response_id="r1"))
+    fx = tracked.app.interrupt(response_id="r1")
     assert not fx.playback_reset
     assert tracked.truncations == []
 
@@ -193,7 +192,7 @@ def test_b112_cancelling_a_response_that_is_over_sends_nothing_to_cancel(talk):
     talk.created("r1")
     talk.done("r1")
     talk.forget()
-    talk.do(cmd.CancelResponse("r1"))
+    talk.app.cancel_response("r1")
     assert talk.quiet
 
 
@@ -202,9 +201,9 @@ def test_b113_interrupting_an_older_response_does_not_cancel_the_live_one(talk):
     talk.speak("r1", "a")
     talk.done("r1")
     talk.created("r2")
-    talk.do(cmd.Interrupt(response_id="r1"))
+    talk.app.interrupt(response_id="r1")
     assert cancels(talk) == []
-    talk.do(cmd.Interrupt(response_id="r2"))
+    talk.app.interrupt(response_id="r2")
     assert [event["response_id"] for event in cancels(talk)] == ["r2"]
 
 
@@ -212,7 +211,7 @@ def test_b116_two_scoped_interrupts_are_one_cancel(talk):
     """Same."""
     talk.created("r1")
     for _ in range(2):
-        talk.do(cmd.Interrupt("guardrail", response_id="r1"))
+        talk.app.interrupt(cause="guardrail", response_id="r1")
     assert len(cancels(talk)) == 1
 
 
@@ -220,7 +219,7 @@ def test_b117_the_end_of_an_older_response_does_not_bring_the_newer_one_back(tal
     """Same."""
     talk.created("r1")
     talk.created("r2")
-    talk.do(cmd.Interrupt(response_id="r2"))
+    talk.app.interrupt(response_id="r2")
     talk.done("r1")
     talk.audio("r2", "b")
     assert talk.events_of("audio") == []
@@ -280,7 +279,7 @@ def test_b123_speech_without_audio_changes_nothing(vad_talk):
 def test_b124_both_ways_to_interrupt_truncate_at_the_same_position(tracked, tracker, cause):
     """Same, to the millisecond."""
     tracker.at("a", 123.5)
-    speech(tracked) if cause == "speech" else tracked.do(cmd.Interrupt())
+    speech(tracked) if cause == "speech" else tracked.app.interrupt()
     assert tracked.truncations == [("a", 0, 123)]
 
 
@@ -295,7 +294,7 @@ def test_b125_after_barge_in_playback_starts_afresh(tracked):
 
 def test_b126_a_request_goes_at_once_with_an_event_id_of_its_own(talk):
     """Same, with another spelling of the id."""
-    talk.do(cmd.CreateResponse(automatic=True))
+    talk.app.create_response(automatic=True)
     assert talk.creates[0]["event_id"]
 
 
@@ -303,7 +302,7 @@ def test_b127_requests_during_a_response_become_one(talk):
     """Same."""
     talk.created("r1")
     for _ in range(3):
-        talk.do(cmd.CreateResponse(automatic=True))
+        talk.app.create_response(automatic=True)
     assert talk.creates == []
     talk.done("r1")
     assert len(talk.creates) == 1
@@ -311,16 +310,16 @@ def test_b127_requests_during_a_response_become_one(talk):
 
 def test_b128_requests_wait_while_a_create_is_on_its_way(talk):
     """Same."""
-    talk.do(cmd.CreateResponse(automatic=True))
-    talk.do(cmd.CreateResponse(automatic=True))
+    talk.app.create_response(automatic=True)
+    talk.app.create_response(automatic=True)
     assert len(talk.creates) == 1
 
 
 @pytest.mark.parametrize("number", ["b129", "b130"])
 def test_b129_b130_what_is_asked_after_a_create_gets_a_turn_of_its_own(talk, number):
     """Same; there is no moment between asking and writing, so the two are one."""
-    talk.do(cmd.CreateResponse(automatic=True))
-    talk.do(cmd.CreateResponse(automatic=True))
+    talk.app.create_response(automatic=True)
+    talk.app.create_response(automatic=True)
     talk.created("r1", talk.creates[0])
     talk.done("r1")
     assert len(talk.creates) == 2
@@ -330,7 +329,10 @@ def test_b131_a_raw_create_goes_through_the_same_gate_and_mixes_with_nothing(tal
     """Same."""
     talk.created("r0")
     for number in range(4):
-        talk.do(cmd.SendRaw({"type": "response.create"}) if number == 2 else cmd.CreateResponse(automatic=True))
+        if number == 2:
+            talk.app.send_raw({"type": "response.create"})
+        else:
+            talk.app.create_response(automatic=True)
     for number in range(1, 4):
         talk.done(f"r{number - 1}")
         talk.created(f"r{number}", talk.creates[-1])
@@ -339,7 +341,7 @@ def test_b131_a_raw_create_goes_through_the_same_gate_and_mixes_with_nothing(tal
 
 def test_b132_the_event_id_of_a_manual_create_is_kept(talk):
     """Same."""
-    talk.do(cmd.SendRaw({"type": "response.create", "event_id": "mine"}))
+    talk.app.send_raw({"type": "response.create", "event_id": "mine"})
     assert talk.creates[0]["event_id"] == "mine"
 
 
@@ -347,7 +349,7 @@ def test_b133_requests_are_served_in_the_order_of_asking(talk):
     """Same."""
     talk.created("r0")
     for name in "abc":
-        talk.do(cmd.CreateResponse({"instructions": name}))
+        talk.app.create_response({"instructions": name})
     for number in range(1, 4):
         talk.done(f"r{number - 1}")
         talk.created(f"r{number}", talk.creates[-1])
@@ -357,8 +359,8 @@ def test_b133_requests_are_served_in_the_order_of_asking(talk):
 def test_b134_creates_wait_for_the_end_of_a_cancelled_response(talk):
     """Same, but not for ever where that end does not come."""
     talk.created("r1")
-    talk.do(cmd.CancelResponse())
-    talk.do(cmd.CreateResponse())
+    talk.app.cancel_response()
+    talk.app.create_response()
     assert talk.creates == []
     talk.done("r1", "cancelled")
     assert len(talk.creates) == 1
@@ -367,8 +369,8 @@ def test_b134_creates_wait_for_the_end_of_a_cancelled_response(talk):
 @pytest.mark.parametrize("code, with_id", [("invalid_value", True), ("bad_response_create", False)])
 def test_b136_a_refused_create_makes_room_for_the_next(talk, code, with_id):
     """Same; and whoever waits is told."""
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.CreateResponse())
+    talk.app.create_response(reply_id="t")
+    talk.app.create_response()
     talk.error(code, talk.creates[0]["event_id"] if with_id else None)
     assert len(talk.creates) == 2
     assert talk.settled["t"].value.status == "failed"
@@ -377,8 +379,8 @@ def test_b136_a_refused_create_makes_room_for_the_next(talk, code, with_id):
 @pytest.mark.parametrize("event_id", ["evt_other", None])
 def test_b137_an_unrelated_error_drops_no_create(talk, event_id):
     """Same."""
-    talk.do(cmd.CreateResponse())
-    talk.do(cmd.CreateResponse())
+    talk.app.create_response()
+    talk.app.create_response()
     talk.error("server_error", event_id)
     assert len(talk.creates) == 1
 
@@ -386,7 +388,7 @@ def test_b137_an_unrelated_error_drops_no_create(talk, event_id):
 def test_b138_the_end_of_another_response_does_not_open_the_gate(talk):
     """Same."""
     talk.created("r1")
-    talk.do(cmd.CreateResponse())
+    talk.app.create_response()
     talk.done("r0")
     assert talk.creates == []
 
@@ -395,8 +397,8 @@ def test_b138_the_end_of_another_response_does_not_open_the_gate(talk):
 def test_b139_b140_the_end_of_the_connection_cancels_all_that_wait(talk, number):
     """Same; and each caller is told."""
     talk.created("r1")
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.create_response(reply_id="t")
+    talk.app.disconnect(ConnectionLost("gone"))
     assert isinstance(talk.settled["t"].error, ConnectionLost)
     talk.done("r1")
     assert talk.creates == []
@@ -572,7 +574,7 @@ def test_b160_no_text_keeps_what_is_there_and_an_empty_one_replaces_it(talk, tex
 def test_b161_images_that_the_server_does_not_echo_keep_their_places(talk):
     """Better: they stay where the user put them, not in front."""
     text, image = {"type": "input_text", "text": "look"}, {"type": "input_image", "image_url": "data:x"}
-    talk.do(cmd.CreateItem({"id": "a", "type": "message", "role": "user", "content": [text, image, text]}))
+    talk.app.create_item({"id": "a", "type": "message", "role": "user", "content": [text, image, text]})
     talk.item("a", content=[text, text])
     talk.item("a", kind="done", content=[text, text])
     assert [part.type for part in talk.core.history()[0].content] == ["input_text", "input_image", "input_text"]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trealtime._core import commands as cmd
 from trealtime._core.barge_in import FILLERS, BargeIn, only_fillers
 from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._core.playback import PlaybackChange
@@ -24,7 +23,7 @@ def talk_with(make_talk, *, requested_answers=True, guardrails=None, **policy):
     talk = make_talk(barge_in=BargeIn(**policy), guardrails=guardrails)
     detection = {"type": "server_vad", **DETECTION, "create_response": requested_answers}
     session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
-    talk.do(cmd.OpenSession(session, "open"))
+    talk.app.open_session(session, reply_id="open")
     talk.server("session.created", session={"type": "realtime"})
     talk.server("session.updated", session=talk.sent_of("session.update")[0]["session"])
     talk.forget()
@@ -83,7 +82,7 @@ DISMISSED = ["pending", "dismissed"]
 def test_under_a_policy_the_server_neither_cancels_nor_answers_by_itself(make_talk, wish) -> None:
     talk = make_talk(barge_in=BargeIn())
     detection = {"type": "semantic_vad", **({} if wish is None else {"interrupt_response": wish})}
-    talk.do(cmd.OpenSession({"type": "realtime", "audio": {"input": {"turn_detection": detection}}}, "open"))
+    talk.app.open_session({"type": "realtime", "audio": {"input": {"turn_detection": detection}}}, reply_id="open")
     sent = talk.sent_of("session.update")[0]["session"]["audio"]["input"]["turn_detection"]
     assert sent == {"type": "semantic_vad", "interrupt_response": False, "create_response": False}
 
@@ -91,7 +90,7 @@ def test_under_a_policy_the_server_neither_cancels_nor_answers_by_itself(make_ta
 def test_without_turn_detection_there_is_nothing_to_tell(make_talk) -> None:
     talk = make_talk(barge_in=BargeIn())
     session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
-    talk.do(cmd.OpenSession(session, "open"))
+    talk.app.open_session(session, reply_id="open")
     assert talk.sent_of("session.update")[0]["session"] == session
 
 
@@ -115,7 +114,7 @@ def being_made(talk):
 
 
 def asked_for(talk):
-    talk.do(cmd.CreateResponse())
+    talk.app.create_response()
 
 
 def heard_to_the_end(talk):
@@ -126,7 +125,7 @@ def heard_to_the_end(talk):
 
 def interrupted(talk):
     playing(talk)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,7 @@ def test_held_playback_goes_on_where_it_stood(make_talk) -> None:
     stops(talk, after_s=0.4)
     assert talk.core.playback_remaining(talk.now) == pytest.approx(1.0)
     talk.wait(0.25)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("a", 0, 1250)]
 
 
@@ -331,7 +330,7 @@ def test_what_a_tool_has_found_waits_until_it_is_known_whether_the_user_has_the_
     begins(talk)
     stops(talk)
     commits(talk)
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     assert not talk.creates
     transcribed(talk, "mm")
     assert len(talk.creates) == 1
@@ -347,7 +346,7 @@ def test_a_turn_that_is_checked_as_well_is_answered_when_both_have_let_it_pass(m
     transcribed(talk, words)
     (check,) = [check for fx in talk.effects for check in fx.checks]
     assert not talk.creates
-    talk.do(cmd.ReportCheck(check.serial))
+    talk.app.report_check(check.serial)
     assert len(talk.creates) == answered
 
 
@@ -357,7 +356,7 @@ def test_a_turn_that_is_checked_as_well_is_answered_when_both_have_let_it_pass(m
 def test_the_apps_interrupt_ends_the_doubt(make_talk) -> None:
     talk = speaking(make_talk, while_unsure="hold")
     begins(talk)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert (outcome(talk), talk.events[-2].cause) == (INTERRUPTED, "app")
     assert changes(talk)[-1] == PlaybackChange("play")
     stops(talk)
@@ -388,7 +387,7 @@ def test_speech_whose_end_is_never_told_interrupts(make_talk) -> None:
 def test_the_end_of_the_connection_ends_the_doubt(make_talk) -> None:
     talk = speaking(make_talk)
     begins(talk)
-    talk.do(cmd.Disconnect(ConnectionLost("gone")))
+    talk.app.disconnect(ConnectionLost("gone"))
     assert talk.core.next_deadline is None
 
 
@@ -399,7 +398,7 @@ def test_speech_while_a_tool_runs_in_silence_is_a_turn_and_cancels_what_asked_fo
         return "seen"
 
     talk = talk_with(make_talk)
-    talk.do(cmd.UseTools([look]))
+    talk.app.use_tools([look])
     talk.created("r1")
     talk.call("r1", "c1")
     talk.done("r1")
@@ -432,14 +431,14 @@ def acknowledges(talk):
 
 def test_speech_in_an_uninterruptible_scope_interrupts_nothing(make_talk) -> None:
     talk = immediate(make_talk)
-    talk.do(cmd.BeginUninterruptible())
+    talk.app.begin_uninterruptible()
     assert told(talk) == [False]
     acknowledges(talk)
     begins(talk)
     stops(talk)
     commits(talk)
     assert outcome(talk) == []
-    talk.do(cmd.EndUninterruptible())
+    talk.app.end_uninterruptible()
     assert told(talk) == [False, True]
     assert outcome(talk) == []
     begins(talk, "u2")
@@ -449,29 +448,29 @@ def test_speech_in_an_uninterruptible_scope_interrupts_nothing(make_talk) -> Non
 def test_scopes_nest_and_the_server_is_told_once(make_talk) -> None:
     talk = immediate(make_talk)
     for _ in range(2):
-        talk.do(cmd.BeginUninterruptible())
-    talk.do(cmd.EndUninterruptible())
+        talk.app.begin_uninterruptible()
+    talk.app.end_uninterruptible()
     begins(talk)
     assert (outcome(talk), told(talk)) == ([], [False])
-    talk.do(cmd.EndUninterruptible())
+    talk.app.end_uninterruptible()
     assert told(talk) == [False, True]
 
 
 def test_speech_that_goes_on_when_the_scope_ends_is_taken_up_then(make_talk) -> None:
     talk = immediate(make_talk)
-    talk.do(cmd.BeginUninterruptible())
+    talk.app.begin_uninterruptible()
     begins(talk)
     talk.now += 0.5
-    talk.do(cmd.EndUninterruptible())
+    talk.app.end_uninterruptible()
     assert [event.heard_ms for event in talk.events_of("audio_interrupted")] == [1500]
 
 
 def test_under_a_policy_it_is_taken_up_with_the_time_that_it_has_lasted(make_talk) -> None:
     talk = speaking(make_talk)
-    talk.do(cmd.BeginUninterruptible())
+    talk.app.begin_uninterruptible()
     begins(talk)
     talk.now += 0.5
-    talk.do(cmd.EndUninterruptible())
+    talk.app.end_uninterruptible()
     assert outcome(talk) == ["pending"]
     assert talk.core.next_deadline == pytest.approx(talk.now + 0.2)
     assert talk.sent_of("session.update") == []
@@ -480,11 +479,11 @@ def test_under_a_policy_it_is_taken_up_with_the_time_that_it_has_lasted(make_tal
 @pytest.mark.parametrize("wish", [True, False])
 def test_settings_that_change_inside_keep_the_scope_and_what_they_wish_holds_after_it(make_talk, wish) -> None:
     talk = immediate(make_talk)
-    talk.do(cmd.BeginUninterruptible())
+    talk.app.begin_uninterruptible()
     detection = {"type": "server_vad", "interrupt_response": wish}
-    talk.do(cmd.UpdateSession({"audio": {"input": {"turn_detection": detection}}}, "t"))
-    talk.do(cmd.UpdateSession({"instructions": "x"}, "t2"))
-    talk.do(cmd.EndUninterruptible())
+    talk.app.update_session({"audio": {"input": {"turn_detection": detection}}}, reply_id="t")
+    talk.app.update_session({"instructions": "x"}, reply_id="t2")
+    talk.app.end_uninterruptible()
     sent = [event["session"] for event in talk.sent_of("session.update") if "audio" in event["session"]]
     assert [each["audio"]["input"]["turn_detection"]["interrupt_response"] for each in sent] == [
         False,
@@ -494,8 +493,8 @@ def test_settings_that_change_inside_keep_the_scope_and_what_they_wish_holds_aft
 
 
 def test_without_turn_detection_a_scope_tells_the_server_nothing(talk) -> None:
-    talk.do(cmd.BeginUninterruptible())
-    talk.do(cmd.EndUninterruptible())
+    talk.app.begin_uninterruptible()
+    talk.app.end_uninterruptible()
     assert talk.sent == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.model_events import model_events
 from trealtime.protocol.codec import read_server_event
 
@@ -26,14 +25,14 @@ def test_a_silence_that_the_server_answers_is_told_and_its_turn_is_due(vad_talk)
         900,
     )
     vad_talk.server("input_audio_buffer.committed", item_id="u")
-    vad_talk.do(cmd.CreateResponse(reply_id="t"))
+    vad_talk.app.create_response(reply_id="t")
     vad_talk.created("server's own")
     assert vad_talk.started == []
 
 
 def test_a_turn_that_the_app_commits_itself_is_not_due_an_answer_of_the_servers(vad_talk):
     vad_talk.server("input_audio_buffer.committed", item_id="u")
-    vad_talk.do(cmd.CreateResponse(reply_id="t"))
+    vad_talk.app.create_response(reply_id="t")
     vad_talk.created("r1")
     assert vad_talk.started == [("t", "r1")]
 
@@ -53,21 +52,21 @@ def test_a_key_that_the_service_hears_on_a_call_is_told(talk):
 
 def test_images_that_the_server_echoes_are_taken_from_it(talk):
     content = [{"type": "input_image", "image_url": "data:ours"}]
-    talk.do(cmd.CreateItem({"id": "a", "type": "message", "role": "user", "content": content}))
+    talk.app.create_item({"id": "a", "type": "message", "role": "user", "content": content})
     talk.item("a", content=[{"type": "input_image", "image_url": "data:theirs"}])
     assert talk.core.history()[0].content[0].image_url == "data:theirs"
 
 
 def test_the_images_of_a_refused_message_are_not_kept(talk):
     content = [{"type": "input_image", "image_url": "data:ours"}]
-    talk.do(cmd.CreateItem({"id": "a", "type": "message", "role": "user", "content": content}))
+    talk.app.create_item({"id": "a", "type": "message", "role": "user", "content": content})
     talk.error("invalid_value", talk.sent[0]["event_id"])
     assert talk.state.sent_content == {}
 
 
 def test_a_retrieved_item_brings_its_audio_and_keeps_what_is_known(talk):
     talk.item("a", kind="done", content=[{"type": "input_audio", "transcript": "hi"}])
-    talk.do(cmd.RetrieveItem("a", "t"))
+    talk.app.retrieve_item("a", reply_id="t")
     item = {"id": "a", "type": "message", "role": "user", "content": [{"type": "input_audio", "audio": "AAAA"}]}
     talk.server("conversation.item.retrieved", item=item)
     (part,) = talk.settled["t"].value.content

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.ids import IdSource
 from trealtime._core.response_queue import METADATA_KEY
 from trealtime._core.usage import add_usage, parse_usage
@@ -14,7 +13,7 @@ from trealtime.errors import ServerRefused
 
 
 def test_a_request_carries_its_key_next_to_the_callers_metadata(talk):
-    talk.do(cmd.CreateResponse({"instructions": "short", "metadata": {"topic": "x"}}, event_id="mine", reply_id="t"))
+    talk.app.create_response({"instructions": "short", "metadata": {"topic": "x"}}, event_id="mine", reply_id="t")
     (create,) = talk.creates
     assert create["event_id"] == "mine"
     assert create["response"]["instructions"] == "short"
@@ -27,13 +26,13 @@ def test_a_request_carries_its_key_next_to_the_callers_metadata(talk):
 def test_keys_of_two_sessions_do_not_meet(make_talk):
     keys = set()
     for talk in (make_talk(ids=IdSource()), make_talk(ids=IdSource())):
-        talk.do(cmd.CreateResponse())
+        talk.app.create_response()
         keys.add(talk.creates[0]["response"]["metadata"][METADATA_KEY])
     assert len(keys) == 2
 
 
 def test_a_retried_request_goes_under_a_new_event_id(talk):
-    talk.do(cmd.CreateResponse(event_id="mine"))
+    talk.app.create_response(event_id="mine")
     talk.error("conversation_already_has_active_response", "mine")
     talk.wait(0.2)
     first, second = talk.creates
@@ -43,20 +42,20 @@ def test_a_retried_request_goes_under_a_new_event_id(talk):
 
 
 def test_a_refused_request_is_the_result_of_who_asked_or_an_event_for_all(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.error("invalid_value", talk.creates[0]["event_id"], param="response.voice")
     result = talk.settled["t"].value
     assert (result.status, result.response_id, result.reason) == ("failed", None, "invalid_value")
     assert isinstance(result.error, ServerRefused)
     assert talk.events == []
-    talk.do(cmd.CreateResponse())
+    talk.app.create_response()
     talk.error("invalid_value", talk.creates[1]["event_id"])
     assert isinstance(talk.events_of("error")[0].error, ServerRefused)
 
 
 def test_a_request_that_nothing_answers_is_given_up_and_the_next_goes(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
-    talk.do(cmd.CreateResponse(reply_id="u"))
+    talk.app.create_response(reply_id="t")
+    talk.app.create_response(reply_id="u")
     assert talk.core.next_deadline == talk.now + 30
     talk.wait(30)
     assert talk.settled["t"].value.error.code == "no_answer"
@@ -65,7 +64,7 @@ def test_a_request_that_nothing_answers_is_given_up_and_the_next_goes(talk):
 
 
 def test_a_response_that_comes_after_its_request_was_given_up_is_cancelled(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.wait(30)
     talk.created("r1", talk.creates[0])
     talk.audio("r1", "a")
@@ -79,7 +78,7 @@ def test_a_response_that_comes_after_its_request_was_given_up_is_cancelled(talk)
 
 
 def test_a_response_begins_ends_and_answers_who_asked(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     assert talk.started == [("t", "r1")]
     assert talk.core.response_active
@@ -125,7 +124,7 @@ def test_the_end_says_how_and_why(talk, done, status, reason):
 
 
 def test_output_before_created_begins_the_response_once(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.audio("r1", "a")
     talk.created("r1", talk.creates[0])
     talk.done("r1")
@@ -134,8 +133,8 @@ def test_output_before_created_begins_the_response_once(talk):
 
 
 def test_a_response_said_twice_is_one(talk):
-    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="t"))
-    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="u"))
+    talk.app.create_response({"conversation": "none"}, reply_id="t")
+    talk.app.create_response({"conversation": "none"}, reply_id="u")
     for _ in range(2):
         talk.created("r1")
     assert talk.started == [("t", "r1")]
@@ -147,7 +146,7 @@ def test_a_response_said_twice_is_one(talk):
 
 
 def test_an_end_without_a_beginning_is_a_response_all_the_same(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.done("r1", metadata=talk.creates[0]["response"]["metadata"])
     assert talk.types == ["agent_start", "agent_end"]
     assert talk.settled["t"].value.response_id == "r1"
@@ -155,7 +154,7 @@ def test_an_end_without_a_beginning_is_a_response_all_the_same(talk):
 
 
 def test_a_guess_that_a_late_refusal_proves_wrong_is_taken_back(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("server's own")
     talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
     talk.done("server's own")
@@ -168,7 +167,7 @@ def test_a_guess_that_a_late_refusal_proves_wrong_is_taken_back(talk):
 
 
 def test_a_refusal_after_the_wrong_response_is_over_still_gets_the_answer(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("server's own")
     talk.done("server's own")
     talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
@@ -179,7 +178,7 @@ def test_a_refusal_after_the_wrong_response_is_over_still_gets_the_answer(talk):
 
 
 def test_out_of_band_output_stays_out_of_history(talk):
-    talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id="t"))
+    talk.app.create_response({"conversation": "none"}, reply_id="t")
     talk.created("ro", talk.creates[0])
     talk.output_item("ro", "x")
     talk.audio("ro", "x")
@@ -204,11 +203,11 @@ def test_a_null_conversation_counts_only_where_the_server_names_conversations(ma
 
 def test_nothing_is_kept_of_a_response_that_is_over(talk):
     for index in range(1100):
-        talk.do(cmd.CreateResponse(reply_id=f"t{index}"))
+        talk.app.create_response(reply_id=f"t{index}")
         talk.speak(f"r{index}", f"item_{index}", 100)
         talk.call(f"r{index}", f"c{index}")
         talk.done(f"r{index}")
-        talk.do(cmd.SendToolOutput(f"c{index}", "42", respond=False))
+        talk.app.send_tool_output(f"c{index}", "42", respond=False)
         talk.now += 1
     state = talk.state
     assert not state.responses
@@ -292,15 +291,15 @@ def test_a_call_that_is_not_whole_is_not_made(talk, fields):
 
 
 def test_all_outputs_come_before_the_one_create_and_that_after_the_response(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     for call_id in ("c1", "c2", "c3"):
         talk.call("r1", call_id)
-    talk.do(cmd.SendToolOutput("c2", "two"))
+    talk.app.send_tool_output("c2", "two")
     talk.done("r1")
-    talk.do(cmd.SendToolOutput("c1", "one"))
+    talk.app.send_tool_output("c1", "one")
     assert len(talk.creates) == 1
-    talk.do(cmd.SendToolOutput("c3", "three"))
+    talk.app.send_tool_output("c3", "three")
     outputs = [
         (event["item"]["call_id"], event["item"]["output"]) for event in talk.sent_of("conversation.item.create")
     ]
@@ -313,18 +312,18 @@ def test_all_outputs_come_before_the_one_create_and_that_after_the_response(talk
 def test_outputs_that_are_there_before_the_response_is_done_wait_for_it(talk):
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     assert talk.creates == []
     talk.done("r1")
     assert len(talk.creates) == 1
 
 
 def test_whoever_asked_goes_on_to_wait_for_the_answer_to_the_outputs(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     talk.created("r2", talk.creates[1])
     talk.done("r2")
     assert talk.started == [("t", "r1"), ("t", "r2")]
@@ -336,7 +335,7 @@ def test_one_output_that_asks_for_an_answer_is_enough(talk, responds, creates):
     talk.created("r1")
     for number, respond in enumerate(responds):
         talk.call("r1", f"c{number}")
-        talk.do(cmd.SendToolOutput(f"c{number}", "42", respond))
+        talk.app.send_tool_output(f"c{number}", "42", respond=respond)
     talk.done("r1")
     assert len(talk.creates) == creates
 
@@ -344,36 +343,36 @@ def test_one_output_that_asks_for_an_answer_is_enough(talk, responds, creates):
 def test_a_call_that_comes_again_after_its_output_is_not_made_again(talk):
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     talk.call("r1", "c1")
     assert len(talk.calls) == 1
 
 
 def test_an_app_that_answers_a_call_itself_decides_itself_what_follows(talk):
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.CreateItem({"type": "function_call_output", "call_id": "c1", "output": "42"}))
+    talk.app.create_item({"type": "function_call_output", "call_id": "c1", "output": "42"})
     assert len(talk.creates) == 1
     assert talk.settled["t"].value.response_id == "r1"
 
 
 def test_an_output_for_a_call_that_nobody_knows_or_that_has_one_is_dropped(talk):
-    talk.do(cmd.SendToolOutput("c9", "42"))
+    talk.app.send_tool_output("c9", "42")
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.SendToolOutput("c1", "42"))
-    talk.do(cmd.SendToolOutput("c1", "43"))
+    talk.app.send_tool_output("c1", "42")
+    talk.app.send_tool_output("c1", "43")
     assert [event["item"]["output"] for event in talk.sent_of("conversation.item.create")] == ["42"]
 
 
 def test_an_interrupted_response_keeps_its_call_and_the_answer_to_it(talk):
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.done("r1", "cancelled")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     assert len(talk.creates) == 1
 
 
@@ -382,7 +381,7 @@ def test_an_interrupted_response_keeps_its_call_and_the_answer_to_it(talk):
 
 def test_playback_remains_until_all_is_said_and_heard(talk):
     assert talk.core.playback_remaining(talk.now) == 0
-    talk.do(cmd.CreateResponse())
+    talk.app.create_response()
     assert talk.core.playback_remaining(talk.now) == float("inf")
     talk.speak("r1", "a", 1000)
     assert talk.core.playback_remaining(talk.now) == float("inf")
@@ -394,7 +393,7 @@ def test_playback_remains_until_all_is_said_and_heard(talk):
 @pytest.mark.parametrize("first", [False, True])
 def test_items_that_we_put_first_are_first(talk, first):
     talk.item("a")
-    talk.do(cmd.CreateItem({"id": "b", "type": "message", "role": "user"}, "root" if first else None))
+    talk.app.create_item({"id": "b", "type": "message", "role": "user"}, previous_item_id="root" if first else None)
     talk.item("b", None if first else "a")
     assert talk.order() == (["b", "a"] if first else ["a", "b"])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime.errors import ConnectionLost, ServerRefused, SettingsRefused
 
 SESSION = {"type": "realtime", "instructions": "be kind"}
@@ -17,7 +16,7 @@ def new(make_talk):
 
 
 def update(talk, reply_id, **session):
-    talk.do(cmd.UpdateSession(session, reply_id))
+    talk.app.update_session(session, reply_id=reply_id)
     return talk.sent_of("session.update")[-1]["event_id"]
 
 
@@ -25,7 +24,7 @@ def update(talk, reply_id, **session):
 
 
 def test_a_session_is_open_when_it_is_created_and_its_settings_are_acknowledged(new):
-    new.do(cmd.OpenSession(SESSION, "open"))
+    new.app.open_session(SESSION, reply_id="open")
     assert new.types == ["history_updated"]
     assert new.sent_of("session.update")[0]["session"] == SESSION
     new.server("session.created", session={"type": "realtime"})
@@ -35,20 +34,20 @@ def test_a_session_is_open_when_it_is_created_and_its_settings_are_acknowledged(
 
 
 def test_without_settings_of_ours_created_is_enough(new):
-    new.do(cmd.OpenSession(None, "open"))
+    new.app.open_session(None, reply_id="open")
     assert new.sent == []
     new.server("session.created", session=SESSION)
     assert new.settled["open"].value == SESSION
 
 
 def test_a_server_that_never_says_created_opens_with_the_acknowledgement(new):
-    new.do(cmd.OpenSession(SESSION, "open"))
+    new.app.open_session(SESSION, reply_id="open")
     new.server("session.updated", session=SESSION)
     assert "open" in new.settled
 
 
 def test_a_refused_setting_fails_the_opening_and_says_which(new):
-    new.do(cmd.OpenSession(SESSION, "open"))
+    new.app.open_session(SESSION, reply_id="open")
     event_id = new.sent[0]["event_id"]
     new.server("session.created", session={})
     new.error("invalid_value", event_id, param="session.voice")
@@ -56,22 +55,22 @@ def test_a_refused_setting_fails_the_opening_and_says_which(new):
     assert isinstance(error, SettingsRefused)
     assert (error.code, error.param) == ("invalid_value", "session.voice")
     new.server("session.updated", session=SESSION)
-    new.do(cmd.Disconnect(ConnectionLost("gone")))
+    new.app.disconnect(ConnectionLost("gone"))
     assert list(new.settled) == ["open"]
 
 
 def test_a_fatal_error_fails_the_opening_once(new):
-    new.do(cmd.OpenSession(SESSION, "open"))
+    new.app.open_session(SESSION, reply_id="open")
     new.error("invalid_api_key")
     assert isinstance(new.settled["open"].error, ServerRefused)
     new.server("session.updated", session=SESSION)
-    new.do(cmd.Disconnect(ConnectionLost("gone")))
+    new.app.disconnect(ConnectionLost("gone"))
     assert list(new.settled) == ["open"]
 
 
 def test_a_connection_lost_while_opening_fails_the_opening_once(new):
-    new.do(cmd.OpenSession(SESSION, "open"))
-    new.do(cmd.Disconnect(ConnectionLost("gone")))
+    new.app.open_session(SESSION, reply_id="open")
+    new.app.disconnect(ConnectionLost("gone"))
     assert isinstance(new.settled["open"].error, ConnectionLost)
 
 
@@ -151,7 +150,7 @@ def test_an_update_that_somebody_else_made_is_taken_and_asks_nothing(talk):
 
 
 def test_a_raw_update_is_followed_like_any_other(talk):
-    talk.do(cmd.SendRaw({"type": "session.update", "event_id": "mine", "session": {"instructions": "a"}}))
+    talk.app.send_raw({"type": "session.update", "event_id": "mine", "session": {"instructions": "a"}})
     assert talk.sent[0]["event_id"] == "mine"
     talk.server("session.updated", session={"instructions": "b"})
     assert len(talk.events_of("settings_mismatch")) == 1

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime.tools.function_tool import FunctionTool
 
 
@@ -31,7 +30,7 @@ def cancelled(talk: Any) -> list[str]:
 def test_calls_without_an_output_are_bounded_and_those_beyond_it_are_answered_at_once(make_talk) -> None:
     talk = make_talk(max_open_calls=2)
     talk.open()
-    talk.do(cmd.UseTools([make_tool(), {"type": "function", "name": "mine"}]))
+    talk.app.use_tools([make_tool(), {"type": "function", "name": "mine"}])
     talk.created("r1")
     talk.call("r1", "own", name="mine")  # the app's to run, and to count
     for number in range(3):
@@ -44,28 +43,28 @@ def test_calls_without_an_output_are_bounded_and_those_beyond_it_are_answered_at
     )
     (event,) = talk.events_of("error")
     assert str(event.error) == "the call of look was not made: 2 calls have no output yet (max_open_calls)"
-    talk.do(cmd.SendToolOutput("c0", "found"))
+    talk.app.send_tool_output("c0", "found")
     talk.call("r1", "c3")
     assert [call.call_id for call in talk.calls] == ["c0", "c1", "c3"]
     assert talk.core.counters().calls_refused == 1
 
 
 def test_a_call_is_known_by_its_id_for_long_after_its_output(talk) -> None:
-    talk.do(cmd.UseTools([make_tool()]))
+    talk.app.use_tools([make_tool()])
     talk.created("r1")
     for number in range(1000):
         talk.call("r1", f"c{number}")
-        talk.do(cmd.SendToolOutput(f"c{number}", "found"))
+        talk.app.send_tool_output(f"c{number}", "found")
     talk.call("r1", "c0")
     assert len(talk.calls) == 1000
 
 
 def test_b173_a_call_carries_the_agent_and_the_tool_of_its_moment(talk) -> None:
     first, second = make_tool(), make_tool()
-    talk.do(cmd.UseTools([first, make_tool("other")]))
+    talk.app.use_tools([first, make_tool("other")])
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.UseTools([second]))
+    talk.app.use_tools([second])
     talk.call("r1", "c2")
     talk.call("r1", "c3", name="missing")
     assert [(call.tool, call.known) for call in talk.calls] == [
@@ -78,8 +77,8 @@ def test_b173_a_call_carries_the_agent_and_the_tool_of_its_moment(talk) -> None:
 
 def test_a_response_has_the_tools_that_it_was_asked_for_with(talk) -> None:
     own, shared = make_tool(), make_tool("shared")
-    talk.do(cmd.UseTools([make_tool(), shared]))
-    talk.do(cmd.CreateResponse({"tools": []}, tools=[own]))
+    talk.app.use_tools([make_tool(), shared])
+    talk.app.create_response({"tools": []}, tools=[own])
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.call("r1", "c2", name="shared")
@@ -87,28 +86,28 @@ def test_a_response_has_the_tools_that_it_was_asked_for_with(talk) -> None:
 
 
 def test_a_tool_declared_by_a_mapping_is_for_the_app_to_run_and_to_answer(talk) -> None:
-    talk.do(cmd.UseTools([{"type": "function", "name": "look"}, {"type": "mcp", "server_label": "look2"}]))
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.use_tools([{"type": "function", "name": "look"}, {"type": "mcp", "server_label": "look2"}])
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
     assert talk.calls == []
     assert talk.settled == {}
-    talk.do(cmd.CreateItem({"type": "function_call_output", "call_id": "c1", "output": "42"}))
+    talk.app.create_item({"type": "function_call_output", "call_id": "c1", "output": "42"})
     assert talk.settled["t"].value.response_id == "r1"
     assert len(talk.creates) == 1  # whether it wants an answer, the app says
 
 
 def test_a_call_that_is_told_late_or_never_is_in_the_response_that_is_over(talk) -> None:
-    talk.do(cmd.UseTools([make_tool()]))
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.use_tools([make_tool()])
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     call = {"type": "function_call", "status": "completed", "name": "look", "call_id": "c1", "arguments": "{}"}
     talk.done("r1", output=[call, {"type": "function_call", "name": "look"}])
     talk.call("r1", "c1")  # its own event, behind the response's
     assert [each.call_id for each in talk.calls] == ["c1"]
     assert talk.settled == {}  # the turn goes on with the answer to it
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     assert len(talk.creates) == 2
 
 
@@ -126,7 +125,7 @@ def test_b193_the_same_call_again_is_ignored(talk, first, again, answered) -> No
     talk.created("r1")
     talk.call("r1", "c1", arguments=first)
     if answered:
-        talk.do(cmd.SendToolOutput("c1", "42"))
+        talk.app.send_tool_output("c1", "42")
     talk.call("r1", "c1", arguments=again)
     talk.done("r1")
     talk.created("r2")
@@ -141,7 +140,7 @@ def test_b194_another_call_under_a_used_id_is_not_run_and_the_app_is_told(talk, 
     talk.created("r1")
     talk.call("r1", "c1", arguments='{"a": 1}')
     if answered:
-        talk.do(cmd.SendToolOutput("c1", "42"))
+        talk.app.send_tool_output("c1", "42")
     talk.call("r1", "c1", **{"arguments": '{"a": 1}', **change})
     assert len(talk.calls) == 1
     (event,) = talk.events_of("error")
@@ -162,7 +161,7 @@ def test_b195_a_call_without_an_id_is_not_run_and_the_app_is_told(talk, call_id)
 def test_b196_a_refused_output_is_an_error_event_and_the_call_does_not_run_again(talk) -> None:
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     talk.error("invalid_value", talk.sent_of("conversation.item.create")[0]["event_id"])
     talk.call("r1", "c1")
     assert len(talk.calls) == 1
@@ -172,9 +171,9 @@ def test_b196_a_refused_output_is_an_error_event_and_the_call_does_not_run_again
 def test_a_call_is_answered_once(talk) -> None:
     talk.created("r1")
     talk.call("r1", "c1")
-    talk.do(cmd.CreateItem({"type": "function_call_output", "call_id": "c1", "output": "the app's"}))
+    talk.app.create_item({"type": "function_call_output", "call_id": "c1", "output": "the app's"})
     assert cancelled(talk) == ["c1"]
-    talk.do(cmd.SendToolOutput("c1", "the tool's"))
+    talk.app.send_tool_output("c1", "the tool's")
     assert outputs(talk) == [("c1", "the app's")]
 
 
@@ -183,14 +182,14 @@ def test_a_call_is_answered_once(talk) -> None:
 
 def respond(talk: Any, *, says: str = "", tools: Any = (), empty: Any = (), **output: Any) -> int:
     """One response with a call of each of `tools`; how many answers were asked for."""
-    talk.do(cmd.UseTools(tools))
+    talk.app.use_tools(tools)
     talk.created("r1")
     for index, tool in enumerate(tools):
         talk.call("r1", f"c{index}", name=tool.name)
     message = {"id": "m", "type": "message", "content": [{"type": "output_audio", "transcript": says}]}
     talk.done("r1", output=[message] if says else [])
     for index in range(len(tools)):
-        talk.do(cmd.SendToolOutput(f"c{index}", "42", nothing_to_tell=index in empty, **output))
+        talk.app.send_tool_output(f"c{index}", "42", nothing_to_tell=index in empty, **output)
     return len(talk.creates)
 
 
@@ -214,7 +213,7 @@ def test_audio_and_text_count_as_speech_also_where_the_server_sums_nothing_up(ma
     spoken, written = make_talk(), make_talk()
     for talk in (spoken, written):
         talk.open()
-        talk.do(cmd.UseTools([make_tool()]))
+        talk.app.use_tools([make_tool()])
         talk.created("r1")
         talk.call("r1", "c1")
     spoken.audio("r1", "a")
@@ -222,7 +221,7 @@ def test_audio_and_text_count_as_speech_also_where_the_server_sums_nothing_up(ma
     part = {"type": "output_text", "text": "Noted."}
     written.done("r1", output=[{"id": "m", "type": "message", "content": [part]}])
     for talk in (spoken, written):
-        talk.do(cmd.SendToolOutput("c1", "null", nothing_to_tell=True))
+        talk.app.send_tool_output("c1", "null", nothing_to_tell=True)
         assert talk.creates == []
 
 
@@ -247,12 +246,12 @@ def test_a_tool_goes_before_the_run_config(make_talk, policy, creates) -> None:
 
 
 def test_whoever_asked_gets_the_result_when_no_answer_follows(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(after_tool="never")]))
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.use_tools([make_tool(after_tool="never")])
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     assert talk.settled["t"].value.response_id == "r1"
 
 
@@ -260,7 +259,7 @@ def test_whoever_asked_gets_the_result_when_no_answer_follows(talk) -> None:
 
 
 def with_tools(talk: Any) -> None:
-    talk.do(cmd.UseTools([make_tool(policy, on_interrupt=policy) for policy in ("keep", "cancel", "shield")]))
+    talk.app.use_tools([make_tool(policy, on_interrupt=policy) for policy in ("keep", "cancel", "shield")])
     talk.created("r1")
     for policy in ("keep", "cancel", "shield"):
         talk.call("r1", f"c_{policy}", name=policy)
@@ -275,9 +274,9 @@ def test_an_interrupt_cancels_the_calls_of_tools_that_asked_for_it(vad_talk, don
     if cause == "speech":
         vad_talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
     else:
-        vad_talk.do(cmd.Interrupt())
+        vad_talk.app.interrupt()
     assert cancelled(vad_talk) == ["c_cancel"]
-    vad_talk.do(cmd.Interrupt())
+    vad_talk.app.interrupt()
     assert cancelled(vad_talk) == ["c_cancel"]
 
 
@@ -290,12 +289,12 @@ def test_without_barge_in_speech_cancels_nothing(make_talk) -> None:
 
 
 def test_a_cancelled_call_gets_its_output_and_no_answer_of_its_own(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(on_interrupt="cancel")]))
+    talk.app.use_tools([make_tool(on_interrupt="cancel")])
     talk.created("r1")
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.Interrupt())
-    talk.do(cmd.SendToolOutput("c1", "cancelled"))
+    talk.app.interrupt()
+    talk.app.send_tool_output("c1", "cancelled")
     assert outputs(talk) == [("c1", "cancelled")]
     assert talk.creates == []
 
@@ -303,37 +302,37 @@ def test_a_cancelled_call_gets_its_output_and_no_answer_of_its_own(talk) -> None
 def test_a_kept_call_beside_a_cancelled_one_is_still_answered(talk) -> None:
     with_tools(talk)
     talk.done("r1")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     for policy in ("cancel", "keep", "shield"):
-        talk.do(cmd.SendToolOutput(f"c_{policy}", "42"))
+        talk.app.send_tool_output(f"c_{policy}", "42")
     assert len(talk.creates) == 1
 
 
 def test_a_call_that_comes_after_the_interrupt_of_its_response_is_cancelled_too(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(on_interrupt="cancel")]))
+    talk.app.use_tools([make_tool(on_interrupt="cancel")])
     talk.created("r1")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.call("r1", "c1")
     assert [call.call_id for call in talk.calls] == cancelled(talk) == ["c1"]
 
 
 def test_cancelling_one_response_leaves_the_calls_of_others_alone(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(on_interrupt="cancel")]))
+    talk.app.use_tools([make_tool(on_interrupt="cancel")])
     for number in (1, 2):
         talk.created(f"r{number}")
         talk.call(f"r{number}", f"c{number}")
         talk.done(f"r{number}")
-    talk.do(cmd.CancelResponse("r1"))
+    talk.app.cancel_response("r1")
     assert cancelled(talk) == ["c1"]
 
 
 def test_whoever_leaves_cancels_the_calls_of_what_it_asked_for(talk) -> None:
-    talk.do(cmd.UseTools([make_tool(on_interrupt="cancel")]))
-    talk.do(cmd.CreateResponse(reply_id="t"))
+    talk.app.use_tools([make_tool(on_interrupt="cancel")])
+    talk.app.create_response(reply_id="t")
     talk.created("r1", talk.creates[0])
     talk.call("r1", "c1")
     talk.done("r1")
-    talk.do(cmd.Interrupt(reply_id="t"))
+    talk.app.interrupt(reply_id="t")
     assert cancelled(talk) == ["c1"]
-    talk.do(cmd.SendToolOutput("c1", "cancelled"))
+    talk.app.send_tool_output("c1", "cancelled")
     assert talk.settled["t"].value.response_id == "r1"

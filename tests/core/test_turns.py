@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.turns import PATIENCE_S, SentItems
 
 TIMEOUT_S = 30.0
@@ -24,8 +23,8 @@ def commits(talk, item_id="u"):
 
 def says(talk, item_id="m", reply_id=None):
     """The app sends a message and asks for an answer."""
-    talk.do(cmd.CreateItem({"id": item_id, "type": "message", "role": "user", "content": []}, said=True))
-    talk.do(cmd.CreateResponse(automatic=True, reply_id=reply_id))
+    talk.app.create_item({"id": item_id, "type": "message", "role": "user", "content": []}, said=True)
+    talk.app.create_response(automatic=True, reply_id=reply_id)
 
 
 def open_talk(make_talk, answers=True):
@@ -44,7 +43,7 @@ def test_a_tools_output_is_not_answered_into_the_users_speech(make_talk, answers
     talk.call("r0", "c1")
     talk.done("r0")
     begins(talk)
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     assert talk.sent_of("conversation.item.create")  # the model has it as soon as it is there
     assert not talk.creates
     stops(talk)
@@ -66,9 +65,9 @@ def test_a_typed_message_waits_for_the_end_of_the_turn(make_talk):
 @pytest.mark.parametrize(
     "command",
     [
-        cmd.CreateResponse(reply_id="t"),
-        cmd.SendRaw({"type": "response.create"}),
-        cmd.CreateResponse({"conversation": "none"}),
+        lambda app: app.create_response(reply_id="t"),
+        lambda app: app.send_raw({"type": "response.create"}),
+        lambda app: app.create_response({"conversation": "none"}),
     ],
     ids=["by hand", "raw", "out of band"],
 )
@@ -87,7 +86,7 @@ def test_who_asks_by_hand_does_not_wait_and_passes_those_who_do(make_talk, comma
 
 
 def test_without_voice_detection_nobody_has_the_floor(talk):
-    talk.do(cmd.CommitAudio())
+    talk.app.commit_audio()
     says(talk)
     commits(talk)
     assert len(talk.creates) == 1
@@ -186,7 +185,7 @@ def test_whoever_leaves_takes_their_interest_in_the_servers_answer_along(make_ta
     stops(talk)
     commits(talk)
     talk.created("r1")
-    talk.do(cmd.Interrupt(reply_id="t"))
+    talk.app.interrupt(reply_id="t")
     assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
 
 
@@ -226,7 +225,7 @@ def test_an_answer_that_was_interrupted_answers_no_request_that_met_it(vad_talk)
     talk.item("m")
     talk.silence("u")
     talk.created("r1")
-    talk.do(cmd.Interrupt(response_id="r1"))
+    talk.app.interrupt(response_id="r1")
     talk.error("conversation_already_has_active_response", create["event_id"])
     talk.done("r1", "cancelled")
     assert len(talk.creates) == 2

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pytest
 
-from trealtime._core import commands as cmd
 from trealtime._core.playback_ledger import PlaybackPosition
 
 
@@ -39,11 +38,13 @@ def test_ws05_nothing_grows_but_history(talk):
 
     before = sizes()
     for index in range(300):
-        talk.do(cmd.CreateItem({"id": f"u{index}", "type": "message", "role": "user"}, None, f"item_{index}"))
+        talk.app.create_item(
+            {"id": f"u{index}", "type": "message", "role": "user"}, previous_item_id=None, reply_id=f"item_{index}"
+        )
         talk.item(f"u{index}")
         talk.speak(f"r{index}", f"a{index}", 20)
         talk.call(f"r{index}", f"c{index}")
-        talk.do(cmd.SendToolOutput(f"c{index}", "42", respond=False))
+        talk.app.send_tool_output(f"c{index}", "42", respond=False)
         talk.now += 1
         talk.done(f"r{index}")
     assert sizes() == before
@@ -58,11 +59,11 @@ def test_ws10_an_event_newer_than_us_is_no_error(make_talk):
 
 def test_ws20_an_interrupt_by_the_app_stops_the_model_with_any_settings(vad_talk):
     vad_talk.speak("r1", "a")
-    vad_talk.do(cmd.Interrupt())
+    vad_talk.app.interrupt()
     assert [event["response_id"] for event in vad_talk.sent_of("response.cancel")] == ["r1"]
 
 
-@pytest.mark.parametrize("interrupt", [speech, lambda talk: talk.do(cmd.Interrupt())])
+@pytest.mark.parametrize("interrupt", [speech, lambda talk: talk.app.interrupt()])
 def test_ws21_no_audio_of_a_response_follows_its_interrupt(talk, interrupt):
     talk.speak("r1", "a")
     assert interrupt(talk).purge == ["r1"]
@@ -78,7 +79,7 @@ def test_ws22_an_interrupt_before_playback_begins_cuts_at_zero(make_talk):
     talk = make_talk(position=lambda: None)
     talk.open()
     talk.speak("r1", "a", hand_out=False)
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.events_of("audio_interrupted")[0].heard_ms == 0
     assert talk.truncations == [("a", 0, 0)]
 
@@ -90,12 +91,12 @@ def test_ws23_the_position_follows_playback_not_arrival(talk):
     talk.hand_out("a", 0, 1000)
     talk.hand_out("b", 0, 1000)
     talk.now += 0.7
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations == [("a", 0, 700), ("b", 0, 0)]
     talk.done("r1")
     talk.speak("r2", "c", 1000)
     talk.now += 0.2
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     assert talk.truncations[-1] == ("c", 0, 200)
 
 
@@ -125,8 +126,8 @@ def test_ws26_times_of_input_audio_say_nothing_about_playback(talk):
 
 
 def test_ws27_an_interrupt_between_create_and_created_is_not_lost(talk):
-    talk.do(cmd.CreateResponse())
-    talk.do(cmd.Interrupt())
+    talk.app.create_response()
+    talk.app.interrupt()
     talk.created("r1", talk.creates[0])
     assert len(talk.sent_of("response.cancel")) == 1
     talk.audio("r1", "a")
@@ -134,7 +135,7 @@ def test_ws27_an_interrupt_between_create_and_created_is_not_lost(talk):
 
 
 @pytest.mark.parametrize("elapsed_ms", [100.4, 100.5, 100.99])
-@pytest.mark.parametrize("interrupt", [speech, lambda talk: talk.do(cmd.Interrupt())])
+@pytest.mark.parametrize("interrupt", [speech, lambda talk: talk.app.interrupt()])
 def test_ws28_positions_are_rounded_one_way_everywhere(make_talk, interrupt, elapsed_ms):
     talk = make_talk(position=lambda: PlaybackPosition("a", 0, elapsed_ms))
     talk.open()
@@ -146,7 +147,7 @@ def test_ws28_positions_are_rounded_one_way_everywhere(make_talk, interrupt, ela
 
 def test_ws30_queued_audio_is_purged_before_the_interrupt_is_told(talk):
     talk.speak("r1", "a")
-    fx = talk.do(cmd.Interrupt())
+    fx = talk.app.interrupt()
     assert (fx.purge, fx.emit[0].type) == (["r1"], "audio_interrupted")
 
 
@@ -156,7 +157,7 @@ def test_ws31_a_request_that_races_a_response_of_the_servers_is_not_forgotten(va
     talk.created("r0")
     talk.call("r0", "c1")
     talk.done("r0")
-    talk.do(cmd.SendToolOutput("c1", "42"))
+    talk.app.send_tool_output("c1", "42")
     create = talk.creates[0]
     talk.silence("u")
     talk.created("r1")
@@ -173,7 +174,7 @@ def test_ws31_a_request_that_races_a_response_of_the_servers_is_not_forgotten(va
 def test_ws32_out_of_band_responses_run_next_to_the_others(talk):
     talk.created("r1")
     for reply_id in ("t", "u"):
-        talk.do(cmd.CreateResponse({"conversation": "none"}, reply_id=reply_id))
+        talk.app.create_response({"conversation": "none"}, reply_id=reply_id)
     assert len(talk.creates) == 2
     for response_id, create in zip(("rt", "ru"), reversed(talk.creates), strict=True):
         talk.created(response_id, create)
@@ -184,10 +185,10 @@ def test_ws32_out_of_band_responses_run_next_to_the_others(talk):
 
 def test_ws33_a_cancel_that_came_too_late_is_known_for_what_it_is(talk):
     talk.created("r1")
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.error("response_cancel_not_active", talk.sent[-1]["event_id"])
     assert talk.events_of("error") == []
-    talk.do(cmd.CancelResponse("theirs"))
+    talk.app.cancel_response("theirs")
     talk.error("response_cancel_not_active", talk.sent[-1]["event_id"])
     assert talk.events_of("error")[0].error.request == "response.cancel"
 
@@ -233,7 +234,7 @@ def test_ws38_history_claims_no_more_than_was_heard(talk):
     talk.speak("r1", "a", 1000)
     talk.transcript("r1", "a", "one two three four")
     talk.now += 0.5
-    talk.do(cmd.Interrupt())
+    talk.app.interrupt()
     talk.item(
         "a", kind="done", role="assistant", content=[{"type": "output_audio", "transcript": "one two three four"}]
     )
@@ -253,7 +254,7 @@ def test_ws39_parts_of_an_item_are_kept_apart(talk):
 def test_ws40_images_shift_no_index(talk):
     image = {"type": "input_image", "image_url": "data:x"}
     texts = [{"type": "input_text", "text": text} for text in ("one", "two")]
-    talk.do(cmd.CreateItem({"id": "a", "type": "message", "role": "user", "content": [image, *texts]}))
+    talk.app.create_item({"id": "a", "type": "message", "role": "user", "content": [image, *texts]})
     for kind in ("added", "done"):
         talk.item("a", kind=kind, content=texts)
     parts = talk.core.history()[0].content
@@ -263,7 +264,7 @@ def test_ws40_images_shift_no_index(talk):
 def test_ws40_a_burst_of_messages_with_images_keeps_them_all(talk):
     for index in range(100):
         content = [{"type": "input_image", "image_url": f"data:{index}"}]
-        talk.do(cmd.CreateItem({"id": f"u{index}", "type": "message", "role": "user", "content": content}))
+        talk.app.create_item({"id": f"u{index}", "type": "message", "role": "user", "content": content})
     for index in range(100):
         talk.item(f"u{index}")
     assert [item.content[0].image_url for item in talk.core.history()] == [f"data:{index}" for index in range(100)]
@@ -284,10 +285,10 @@ def test_ws41_failed_and_partial_transcriptions_are_told_and_text_grows_in_histo
 
 
 def test_ws42_items_can_be_created_retrieved_truncated_and_deleted(talk):
-    talk.do(cmd.CreateItem({"id": "u", "type": "message", "role": "user"}, "root"))
-    talk.do(cmd.RetrieveItem("u"))
-    talk.do(cmd.TruncateItem("a", 0, -5))
-    talk.do(cmd.DeleteItem("u"))
+    talk.app.create_item({"id": "u", "type": "message", "role": "user"}, previous_item_id="root")
+    talk.app.retrieve_item("u")
+    talk.app.truncate_item("a", 0, -5)
+    talk.app.delete_item("u")
     kinds = [event["type"].rpartition(".")[2] for event in talk.sent]
     assert kinds == ["create", "retrieve", "truncate", "delete"]
     assert talk.truncations == [("a", 0, 0)]

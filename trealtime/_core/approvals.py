@@ -1,10 +1,10 @@
 """Approvals: calls that wait for a yes or a no.
 
 Theory of operation
-1. Whether a function call needs approval is for a worker to find out, because `needs_approval` may be a callable of the
-   user's; it tells with `ReportNeed`. A tool that the server runs asks by itself, with an item.
-2. A decision that was made for always is looked at after all that could take time, so one made meanwhile counts. It
-   holds for the session, and for tools of the same kind, namespace and name.
+1. The tool runner finds out whether a function call needs approval, because `needs_approval` may be a callable of the
+   user's, and asks for it only if it does. A tool that the server runs asks by itself, with an item.
+2. A decision for always holds for the session, and for tools of the same kind, namespace and name. It is looked at last,
+   after everything that takes time, so that one made meanwhile counts.
 3. A call that is asked for is parked: it holds no worker and no place, and delays nothing but the answer to its own
    response. That it comes again changes nothing.
 4. It is decided once, by whoever comes first; what comes later finds nothing. Yes: it runs with the tool and the agent
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trealtime._core.effects import ApprovalRequest, Effects, Refusal
+from trealtime._core.effects import ApprovalRequest, AskApproval, Refusal, StartTool, WithdrawApproval
 from trealtime._core.requests import Sent
 from trealtime.errors import ToolFailed
 from trealtime.events import (
@@ -43,7 +43,7 @@ __all__ = [
     "drop_approval",
     "expire_approvals",
     "interrupt_approval",
-    "need_known",
+    "request_approval",
     "too_many_open",
 ]
 
@@ -58,6 +58,14 @@ class Standing:
 
     approve: bool
     message: str | None = None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why a call is not made by this decision; None if it is made."""
+        if self.approve:
+            return None
+        text = NOT_APPROVED if self.message is None else self.message
+        return Refusal(kind="approval_rejected", message=text, final=self.message is not None)
 
 
 @attrs.define
@@ -95,23 +103,21 @@ def _key(tool: FunctionTool | HostedTool) -> tuple[str, str | None, str]:
 # ---- asked ----------------------------------------------------------------------------------------------------------
 
 
-def need_known(state: State, call_id: str, now: float, fx: Effects, *, needed: bool) -> None:
-    """A worker has found out whether a function call needs approval."""
+def request_approval(state: State, call_id: str, now: float) -> None:
+    """See `Conversation.request_approval`."""
     call = state.calls.get(call_id)
     if call is None or call.work is None or call.tool is None or call_id in state.approvals.pending:
         return
     standing = state.approvals.standing(call.tool)
     if call.cancelled:
-        _refuse(state, call_id, _interrupted(call.tool.name), fx)
+        _refuse(state, call_id, _interrupted(call.tool.name))
     elif standing is not None:
-        _answer(state, call_id, standing, fx)
-    elif needed:
-        _park(state, call.tool, call_id, call.work.arguments, now, fx, agent=call.work.agent)
+        _answer(state, call_id, standing)
     else:
-        _clear(state, call_id, fx)
+        _park(state, call.tool, call_id, call.work.arguments, now, agent=call.work.agent)
 
 
-def ask_hosted(state: State, item: Mapping[str, Any], now: float, fx: Effects) -> None:
+def ask_hosted(state: State, item: Mapping[str, Any], now: float) -> None:
     """The server asks for a call of a tool that it runs (an item ``mcp_approval_request``). Its answer is an item too,
     after which the server goes on by itself."""
     request_id, arguments = item.get("id"), item.get("arguments")
@@ -122,14 +128,14 @@ def ask_hosted(state: State, item: Mapping[str, Any], now: float, fx: Effects) -
     text = arguments if isinstance(arguments, str) else ""
     standing = state.approvals.standing(tool)
     if standing is None and len(state.approvals.pending) >= state.max_open_calls:
-        _answer_hosted(state, request_id, fx, approve=False, reason=too_many_open(state, request_id, tool.name, fx))
+        _answer_hosted(state, request_id, approve=False, reason=too_many_open(state, request_id, tool.name))
     elif standing is None:
-        _park(state, tool, request_id, text, now, fx, agent=state.agent)
+        _park(state, tool, request_id, text, now, agent=state.agent)
     else:
-        _answer(state, request_id, standing, fx)
+        _answer(state, request_id, standing)
 
 
-def too_many_open(state: State, call_id: str, name: str, fx: Effects) -> str:
+def too_many_open(state: State, call_id: str, name: str) -> str:
     """A call is not made, because `max_open_calls` are open: tell the app. What the model reads of it."""
     state.counters.calls_refused += 1
     error = ToolFailed(
@@ -137,7 +143,7 @@ def too_many_open(state: State, call_id: str, name: str, fx: Effects) -> str:
         tool_name=name,
         call_id=call_id,
     )
-    state.emit(fx, RealtimeError(error=error, info=state.info))
+    state.emit(RealtimeError(error=error, info=state.info))
     return f"The call of {name} was not made, because too many calls have no result yet. Wait for those."
 
 
@@ -147,7 +153,6 @@ def _park(
     call_id: str,
     arguments: str,
     now: float,
-    fx: Effects,
     *,
     agent: Any,
 ) -> None:
@@ -161,9 +166,8 @@ def _park(
         expires_at=None if timeout_s is None else now + timeout_s,
     )
     state.approvals.pending[call_id] = request
-    fx.asks.append(request)
+    state.do(AskApproval(request))
     state.emit(
-        fx,
         RealtimeToolApprovalRequired(
             agent=agent,
             tool=tool,
@@ -178,43 +182,42 @@ def _park(
 # ---- decided --------------------------------------------------------------------------------------------------------
 
 
-def decide(state: State, call_id: str, *, approve: bool, always: bool, message: str | None, fx: Effects) -> None:
+def decide(state: State, call_id: str, *, approve: bool, always: bool, message: str | None) -> None:
     """Somebody has decided; with `always` for later calls too. Nothing happens where nothing is pending."""
-    request = _take(state, call_id, fx)
+    request = _take(state, call_id)
     if request is None:
         return
     decision = Standing(approve=approve, message=message)
     if always:
         state.approvals.stand(request.tool, decision)
-    _answer(state, call_id, decision, fx)
+    _answer(state, call_id, decision)
 
 
-def _answer(state: State, call_id: str, decision: Standing, fx: Effects) -> None:
-    if decision.approve:
-        _clear(state, call_id, fx)
+def _answer(state: State, call_id: str, decision: Standing) -> None:
+    refusal = decision.refusal
+    if refusal is None:
+        _clear(state, call_id)
     else:
-        message = decision.message
-        text = NOT_APPROVED if message is None else message
-        _refuse(state, call_id, Refusal(kind="approval_rejected", message=text, final=message is not None), fx)
+        _refuse(state, call_id, refusal)
 
 
-def _clear(state: State, call_id: str, fx: Effects) -> None:
+def _clear(state: State, call_id: str) -> None:
     call = state.calls.get(call_id)
     if call is None:
-        _answer_hosted(state, call_id, fx, approve=True)
+        _answer_hosted(state, call_id, approve=True)
     elif call.work is not None:
-        fx.calls.append(attrs.evolve(call.work, cleared=True))
+        state.do(StartTool(attrs.evolve(call.work, cleared=True)))
 
 
-def _refuse(state: State, call_id: str, refusal: Refusal, fx: Effects) -> None:
+def _refuse(state: State, call_id: str, refusal: Refusal) -> None:
     call = state.calls.get(call_id)
     if call is None:
-        _answer_hosted(state, call_id, fx, approve=False, reason=refusal.message)
+        _answer_hosted(state, call_id, approve=False, reason=refusal.message)
     elif call.work is not None:
-        fx.calls.append(attrs.evolve(call.work, refusal=refusal))
+        state.do(StartTool(attrs.evolve(call.work, refusal=refusal)))
 
 
-def _answer_hosted(state: State, call_id: str, fx: Effects, *, approve: bool, reason: str | None = None) -> None:
+def _answer_hosted(state: State, call_id: str, *, approve: bool, reason: str | None = None) -> None:
     item: dict[str, Any] = {
         "id": state.ids.new("item"),
         "type": "mcp_approval_response",
@@ -224,15 +227,15 @@ def _answer_hosted(state: State, call_id: str, fx: Effects, *, approve: bool, re
     if reason is not None:
         item["reason"] = reason.encode(errors="replace").decode()  # no wire carries a lone surrogate
     state.finished_calls.add(call_id)
-    state.send(fx, {"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
+    state.send({"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
 
 
 # ---- dropped --------------------------------------------------------------------------------------------------------
 
 
-def drop_approval(state: State, call_id: str, reason: DropReason, fx: Effects) -> bool:
+def drop_approval(state: State, call_id: str, reason: DropReason) -> bool:
     """Nobody is to decide this any more; whether it was pending."""
-    request = _take(state, call_id, fx)
+    request = _take(state, call_id)
     if request is None:
         return False
     if isinstance(request.tool, HostedTool):
@@ -245,26 +248,26 @@ def drop_approval(state: State, call_id: str, reason: DropReason, fx: Effects) -
         reason=reason,
         info=state.info,
     )
-    state.emit(fx, dropped)
+    state.emit(dropped)
     return True
 
 
-def expire_approvals(state: State, now: float, fx: Effects) -> None:
+def expire_approvals(state: State, now: float) -> None:
     """What nobody has decided in time counts as rejected."""
     for request in list(state.approvals.pending.values()):
         if request.expires_at is not None and request.expires_at <= now:
-            drop_approval(state, request.call_id, "timeout", fx)
+            drop_approval(state, request.call_id, "timeout")
             text = f"Nobody approved the call within {state.approvals.timeout_s:g} s, so it was not made."
-            _refuse(state, request.call_id, Refusal(kind="approval_rejected", message=text), fx)
+            _refuse(state, request.call_id, Refusal(kind="approval_rejected", message=text))
 
 
-def interrupt_approval(state: State, call_id: str, fx: Effects) -> bool:
+def interrupt_approval(state: State, call_id: str) -> bool:
     """An interrupt cancels this call; whether it was pending, and so has no worker that could be stopped."""
-    if not drop_approval(state, call_id, "interrupted", fx):
+    if not drop_approval(state, call_id, "interrupted"):
         return False
     call = state.calls[call_id]
     assert call.tool is not None
-    _refuse(state, call_id, _interrupted(call.tool.name), fx)
+    _refuse(state, call_id, _interrupted(call.tool.name))
     return True
 
 
@@ -272,8 +275,8 @@ def _interrupted(name: str) -> Refusal:
     return Refusal(kind="cancelled", message=f"The call of {name} was cancelled by an interrupt. It was not made.")
 
 
-def _take(state: State, call_id: str, fx: Effects) -> ApprovalRequest | None:
+def _take(state: State, call_id: str) -> ApprovalRequest | None:
     request = state.approvals.pending.pop(call_id, None)
     if request is not None:
-        fx.withdrawn.append(call_id)
+        state.do(WithdrawApproval(call_id))
     return request

@@ -1,57 +1,116 @@
 """The conversation: the sans-IO core of a session. It decides; tasks carry.
 
-`receive` takes what the server sent, `command` what the app wants, `tick` the passing of a deadline; each answers with
-`Effects` to apply in one synchronous step. No clock, no IO, no task: `now` is any monotonic time in seconds.
+`receive` takes an event of the server, `tick` the passing of a deadline, and every other input is a wish of the app or a
+report of a part of the session. Each input is a method that takes the time first, and returns a list of effects. Carry
+that list out whole, in order and in one synchronous step, before you call the next input: what a part has to report
+meanwhile waits. There is no clock, no IO and no task in here; `now` is any monotonic time in seconds.
 
-Where the rules are: what a server event does in the functions of the table in `reception`, what a command does in
-`requesting`, one response at a time in `gate`, what waits while the user speaks in `floor`, the life of a response in
-`responses`, who is in charge in `handoffs`, barge-in in `doubt`, truncation in `interrupts`, function calls in
-`tool_calls` and `approvals`, what was heard in `ledger`, the item graph in `history`, what is checked in `guardrails`,
-what the server is told about turns in `turn_settings`, errors by event id in `requests` and `server_errors`, what it
-takes in `usage` and `prices`, when it has to end in `limits`.
+A `reply_id` names a caller who waits for the server's answer. Each is settled exactly once (`Settle`), at the latest
+when the connection ends.
+
+Where the rules are: the table `RECEPTION` below names the function for each event of the server; one response at a time
+is in `response_queue`, what waits while the user speaks in `turns`, the life of a response in `responses`, who is in
+charge in `handoffs`, barge-in in `pending_interruption`, truncation in `interruption`, function calls in `tool_calls` and
+`approvals`, what was heard in `playback_ledger`, the item graph in `history`, what is checked in `guardrails`, what the
+server is told about turns in `turn_settings`, errors by event id in `requests` and `server_errors`, what a session uses
+in `usage` and `prices`, when it has to end in `limits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trealtime._core.approvals import Approvals, Standing, expire_approvals
+from trealtime._core import reception_agent as agents
+from trealtime._core import reception_items as items
+from trealtime._core import reception_session as sessions
+from trealtime._core import reception_user as users
+from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
 from trealtime._core.barge_in import BargeInPolicy
-from trealtime._core.commands import Command
-from trealtime._core.effects import ApprovalRequest, Effects
+from trealtime._core.effects import ApprovalRequest, Effect
 from trealtime._core.guardrail_state import GuardrailCounters, GuardrailPolicy, Guardrails
-from trealtime._core.handoffs import VoiceLock, voice_lock
+from trealtime._core.guardrails import forget_everything, verdict
+from trealtime._core.handoffs import AgentSwitch, VoiceLock, switch_agent, voice_lock
 from trealtime._core.hold_back import drop_purged
 from trealtime._core.ids import IdSource
-from trealtime._core.input_guardrails import expire_inputs
+from trealtime._core.input_guardrails import expire_inputs, newest_input, turn_ending
 from trealtime._core.limits import Limits, SessionLimits, check_limits
 from trealtime._core.model_events import model_events
-from trealtime._core.pending_interruption import expire_pending_interruption
+from trealtime._core.pending_interruption import (
+    cancel_response,
+    change_playback,
+    expire_pending_interruption,
+    interrupt_for_app,
+    pending_playback,
+    speech_began,
+)
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.prices import Prices
-from trealtime._core.reception import RECEPTION
-from trealtime._core.reception_agent import receive_audio
-from trealtime._core.requesting import REQUESTING
-from trealtime._core.responses import fail_request, give_up, pump
-from trealtime._core.state import State
-from trealtime._core.turn_settings import TurnSettings
+from trealtime._core.requests import Sent
+from trealtime._core.responses import fail_request, give_up, pump, submit
+from trealtime._core.state import Cause, State
+from trealtime._core.tool_calls import ToolOffer, answer_call, offer_tools
+from trealtime._core.turn_settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.usage import Meter
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
-from trealtime.events import EventInfo, RealtimeRawModelEvent
+from trealtime.events import EventInfo, RealtimeDtmf, RealtimeRawModelEvent
 from trealtime.items import RealtimeItem
-from trealtime.protocol.server_events import AnyServerEvent, ResponseOutputAudioDelta
+from trealtime.protocol import server_events as wire
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
     from trealtime.mcp.hosted import HostedTool
     from trealtime.tools.function_tool import AfterTool, FunctionTool
 
 __all__ = ["Conversation", "ConversationCounters"]
+
+_Handler = Callable[[State, Any, float], None]
+
+RECEPTION: Final[Mapping[type, _Handler]] = {
+    wire.SessionCreated: sessions.session_created,
+    wire.SessionUpdated: sessions.session_updated,
+    wire.ErrorEvent: sessions.error,
+    wire.ConversationItemAdded: items.item_added,
+    wire.ConversationItemDone: items.item_done,
+    wire.ConversationItemCreated: items.item_created,
+    wire.ConversationItemRetrieved: items.item_retrieved,
+    wire.ConversationItemDeleted: items.item_deleted,
+    wire.ConversationItemTruncated: items.item_truncated,
+    wire.InputAudioBufferSpeechStarted: users.speech_started,
+    wire.InputAudioBufferSpeechStopped: users.speech_stopped,
+    wire.InputAudioBufferCommitted: users.audio_committed,
+    wire.InputAudioBufferCleared: users.audio_cleared,
+    wire.InputAudioBufferTimeoutTriggered: users.silence_timed_out,
+    wire.InputAudioBufferDtmfEventReceived: users.key_pressed,
+    wire.ConversationItemInputAudioTranscriptionDelta: users.transcription_delta,
+    wire.ConversationItemInputAudioTranscriptionCompleted: users.transcription_completed,
+    wire.ConversationItemInputAudioTranscriptionFailed: users.transcription_failed,
+    wire.ResponseCreated: agents.response_created,
+    wire.ResponseDone: agents.response_done,
+    wire.ResponseOutputItemAdded: agents.output_item_added,
+    wire.ResponseOutputItemDone: agents.output_item_done,
+    wire.ResponseContentPartDone: agents.content_part_done,
+    wire.McpListToolsFailed: agents.listing_failed,
+    wire.ResponseOutputTextDelta: agents.text_delta,
+    wire.ResponseOutputTextDone: agents.text_done,
+    wire.ResponseOutputAudioTranscriptDelta: agents.transcript_delta,
+    wire.ResponseOutputAudioTranscriptDone: agents.transcript_done,
+    wire.ResponseOutputAudioDelta: agents.receive_audio,
+    wire.ResponseOutputAudioDone: agents.audio_done,
+    wire.OutputAudioBufferStarted: agents.playing_started,
+    wire.OutputAudioBufferStopped: agents.playing_ended,
+    wire.OutputAudioBufferCleared: agents.playing_ended,
+    wire.RawServerEvent: sessions.unknown_event,
+}
+"""What each event of the server does. Events that are not here are shown raw and change nothing: rate limits, for
+example, and MCP calls, whose items come as items.
+
+Receipt is lenient: an event about something unknown is taken for what it says or left alone, and is never an error."""
 
 
 @attrs.frozen(kw_only=True)
@@ -134,61 +193,79 @@ class Conversation:
         )
         self._next_deadline: float | None = None
 
-    # ---- what happens ----------------------------------------------------------------------------------------------
+    # ---- the server ------------------------------------------------------------------------------------------------
 
-    def receive(self, event: AnyServerEvent, now: float, data: Mapping[str, Any] | None = None) -> Effects:
-        """The server sent `event`, read from the frame `data`."""
-        fx = Effects()
+    def receive(self, now: float, event: wire.AnyServerEvent, data: Mapping[str, Any] | None = None) -> list[Effect]:
+        """The server has sent `event`, read from the frame `data`."""
         state = self._state
-        if type(event) is ResponseOutputAudioDelta:  # the hot path: it asks for nothing and opens no gate
-            receive_audio(state, event, now, fx)
-            if fx.purge:  # too much of it was held back
-                self._proceed(now, fx)
-            return fx
+        if type(event) is wire.ResponseOutputAudioDelta:  # the hot path: it lets nothing waiting go
+            agents.receive_audio(state, event, now)
+            if state.purged:  # too much of it was held back
+                self._proceed(now)
+            return state.drain()
         if self._raw_events and data is not None:
-            fx.emit += [RealtimeRawModelEvent(data=each, info=state.info) for each in model_events(event, data)]
+            for each in model_events(event, data):
+                state.emit(RealtimeRawModelEvent(data=each, info=state.info))
         handler = RECEPTION.get(type(event))
         if handler is not None:
-            handler(state, event, now, fx)
-        self._proceed(now, fx)
-        return fx
+            handler(state, event, now)
+        return self._effects(now)
 
-    def command(self, command: Command, now: float) -> Effects:
-        """The app wants something."""
-        fx = Effects()
-        REQUESTING[type(command)](self._state, command, now, fx)
-        self._proceed(now, fx)
-        return fx
+    def disconnect(self, now: float, error: Exception) -> list[Effect]:
+        """The connection has ended: every caller who waits is told `error`, and every call is dropped."""
+        state = self._state
+        reply_ids = state.requests.drain()
+        if state.opening is not None:
+            reply_ids.append(state.opening.reply_id)
+            state.opening = None
+        for request in state.response_queue.drain():
+            reply_ids += request.reply_ids
+        for response in state.unfinished():
+            reply_ids += response.reply_ids
+        for call_id in list(state.approvals.pending):
+            drop_approval(state, call_id, "closed")
+        state.responses.clear()
+        state.calls.clear()
+        state.handing_over = state.pending_interruption = None
+        forget_everything(state)
+        for reply_id in dict.fromkeys(reply_ids):
+            state.settle(reply_id, error=error)
+        return self._effects(now)
 
-    def hand_out(self, item_id: str, content_index: int, start_ms: float, end_ms: float, now: float) -> None:
-        """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
-        out before is over. Taken twice (two subscriptions) it counts once. No command, because nothing follows from it."""
-        self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
+    # ---- time ------------------------------------------------------------------------------------------------------
 
-    def tick(self, now: float) -> Effects:
-        """Time has passed: give up what is overdue, send what was held back until now."""
-        fx = Effects()
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed: give up what is overdue, and send what was held back until now."""
         state = self._state
         for request in state.response_queue.expire(now, state.response_timeout_s):
             state.counters.unanswered_requests += 1
             message = f"no answer within {state.response_timeout_s:g} s"
-            fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"), fx)
+            fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"))
             request.interrupted, request.reply_ids = True, []
         for response in state.live():
             if response.forget_at is not None and response.forget_at <= now:
-                give_up(state, response, now, fx)
-        expire_inputs(state, now, fx)
-        expire_pending_interruption(state, now, fx)
-        expire_approvals(state, now, fx)
-        self._proceed(now, fx)
-        return fx
+                give_up(state, response, now)
+        expire_inputs(state, now)
+        expire_pending_interruption(state, now)
+        expire_approvals(state, now)
+        return self._effects(now)
 
-    def _proceed(self, now: float, fx: Effects) -> None:
+    @property
+    def next_deadline(self) -> float | None:
+        """When to call `tick`, unless another input comes first. Audio brings it no nearer."""
+        return self._next_deadline
+
+    def _effects(self, now: float) -> list[Effect]:
+        """End an input: let go what need not wait any more, and return all that follows from it."""
+        self._proceed(now)
+        return self._state.drain()
+
+    def _proceed(self, now: float) -> None:
         """Send what may be sent now, and find out when to look again."""
         state = self._state
-        drop_purged(state, now, fx)
-        check_limits(state, now, fx)
-        pump(state, now, fx)
+        drop_purged(state, now)
+        check_limits(state, now)
+        pump(state, now)
         sent_at = state.response_queue.oldest_sent_at
         times = [
             state.response_queue.due_at,
@@ -201,10 +278,266 @@ class Conversation:
         ]
         self._next_deadline = min((time for time in times if time is not None), default=None)
 
-    @property
-    def next_deadline(self) -> float | None:
-        """When to call `tick`, unless something else happens first. Audio brings it no nearer."""
-        return self._next_deadline
+    # ---- the session and its agent ---------------------------------------------------------------------------------
+
+    def open_session(self, now: float, session: Mapping[str, Any] | None, *, reply_id: str) -> list[Effect]:
+        """Send the first ``session.update``, with `session`; None (attach only): send none.
+
+        The reply is settled with the acknowledged session mapping, once ``session.created`` has come *and* the update
+        has been acknowledged, or with the error if it was refused.
+        """
+        sessions.open_session(self._state, session, reply_id=reply_id)
+        return self._effects(now)
+
+    def update_session(
+        self, now: float, session: Mapping[str, Any], *, reply_id: str | None = None, offer: ToolOffer | None = None
+    ) -> list[Effect]:
+        """Send a ``session.update``; settled with the acknowledged session mapping. `offer`: what the model may call
+        from then on, where that changes."""
+        send_update(self._state, session, reply_id=reply_id, offer=offer)
+        return self._effects(now)
+
+    def switch_agent(
+        self, now: float, switch: AgentSwitch, session: Mapping[str, Any] | None, *, reply_id: str | None = None
+    ) -> list[Effect]:
+        """Put another agent in charge once the server has acknowledged `session`; at once where there is nothing to
+        send (None).
+
+        Settled with the acknowledged session mapping. If the server refuses, the old agent stays. It stays too where a
+        handoff comes too late, and then the output of the call says so.
+        """
+        switch_agent(self._state, switch, session, reply_id=reply_id)
+        return self._effects(now)
+
+    def use_tools(
+        self, now: float, tools: Sequence[FunctionTool | Mapping[str, Any]], handoffs: Collection[str] = ()
+    ) -> list[Effect]:
+        """The model has been told of these tools and of no others; see `ToolOffer`."""
+        offer_tools(self._state, ToolOffer(tools, handoffs))
+        return self._effects(now)
+
+    # ---- items -----------------------------------------------------------------------------------------------------
+
+    def create_item(
+        self,
+        now: float,
+        item: Mapping[str, Any],
+        *,
+        previous_item_id: str | None = None,
+        reply_id: str | None = None,
+        said: bool = False,
+    ) -> list[Effect]:
+        """Add `item` (wire shape, with its own ``id``) after `previous_item_id` (None: at the end; ``"root"``: first).
+
+        `said`: the user says it now, so input guardrails check its text before anything answers it. Settled with the
+        `RealtimeItem`.
+        """
+        items.create_item(self._state, item, now, previous_item_id=previous_item_id, reply_id=reply_id, said=said)
+        return self._effects(now)
+
+    def delete_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
+        """Take an item out of the conversation."""
+        event = {"type": "conversation.item.delete", "item_id": item_id}
+        self._state.send(event, Sent("conversation.item.delete", reply_id, item_id))
+        return self._effects(now)
+
+    def retrieve_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
+        """Fetch an item with its audio; settled with the `RealtimeItem`."""
+        event = {"type": "conversation.item.retrieve", "item_id": item_id}
+        self._state.send(event, Sent("conversation.item.retrieve", reply_id, item_id))
+        return self._effects(now)
+
+    def truncate_item(
+        self, now: float, item_id: str, content_index: int, audio_end_ms: int, *, reply_id: str | None = None
+    ) -> list[Effect]:
+        """Cut an audio item of the assistant; `audio_end_ms` is clamped to what was received of it, as long as that is
+        known."""
+        items.truncate_item(self._state, item_id, content_index, audio_end_ms, reply_id=reply_id)
+        return self._effects(now)
+
+    # ---- input audio -----------------------------------------------------------------------------------------------
+
+    def commit_audio(self, now: float) -> list[Effect]:
+        """Make an item of the input audio buffer, and ask for no response."""
+        event_id = self._state.send({"type": "input_audio_buffer.commit"}, Sent("input_audio_buffer.commit"))
+        turn_ending(self._state, event_id, now)
+        return self._effects(now)
+
+    def clear_audio(self, now: float) -> list[Effect]:
+        """Throw the input audio buffer away."""
+        self._state.send({"type": "input_audio_buffer.clear"}, Sent("input_audio_buffer.clear"))
+        return self._effects(now)
+
+    # ---- responses -------------------------------------------------------------------------------------------------
+
+    def create_response(
+        self,
+        now: float,
+        params: Mapping[str, Any] | None = None,
+        *,
+        automatic: bool = False,
+        reply_id: str | None = None,
+        event_id: str | None = None,
+        tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
+    ) -> list[Effect]:
+        """Ask for an answer; settled with a `ResponseResult` when the response is done.
+
+        `params` is the ``response`` object of the wire (None: session defaults), and `tools` are those of `params`, as
+        they can be run. `automatic` requests (an answer to a message or to tool outputs) that wait together become one
+        ``response.create``; others keep to themselves and in order. A request with ``"conversation": "none"`` waits for
+        nothing.
+        """
+        submit(
+            self._state,
+            params=params,
+            automatic=automatic,
+            reply_ids=[reply_id] if reply_id is not None else [],
+            event_id=event_id,
+            tools=tools,
+            answers=newest_input(self._state),
+        )
+        return self._effects(now)
+
+    def collect_audio(self, now: float, reply_id: str) -> list[Effect]:
+        """The caller under this reply id plays no audio before the whole turn is there."""
+        self._state.collecting.add(reply_id)
+        return self._effects(now)
+
+    def cancel_response(self, now: float, response_id: str | None = None) -> list[Effect]:
+        """Cancel a response and stop its audio: the one named, else the one in the default conversation, if any."""
+        cancel_response(self._state, now, response_id=response_id)
+        return self._effects(now)
+
+    def interrupt(
+        self, now: float, *, cause: Cause = "app", response_id: str | None = None, reply_id: str | None = None
+    ) -> list[Effect]:
+        """Stop what is being said; the rules are in `interruption`.
+
+        `response_id` narrows it to one response. With `reply_id` the caller under it has left: the response that it
+        asked for stops, unless others wait for that one too.
+        """
+        interrupt_for_app(self._state, now, cause=cause, response_id=response_id, reply_id=reply_id)
+        return self._effects(now)
+
+    def send_raw(self, now: float, event: Mapping[str, Any]) -> list[Effect]:
+        """Send a client event as it is; an ``event_id`` is added where it has none. The conversation has to know of a
+        ``response.create``, which takes its turn in the response queue, and of a ``session.update``."""
+        state, kind = self._state, event.get("type")
+        given = event.get("event_id")
+        event_id = given if isinstance(given, str) and given else None
+        if kind == "response.create":
+            params = event.get("response")
+            submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
+        elif kind == "session.update" and isinstance(event.get("session"), Mapping):
+            send_update(state, event["session"], event_id=event_id)
+        else:
+            state.send(event, Sent(str(kind)))
+        return self._effects(now)
+
+    # ---- barge-in --------------------------------------------------------------------------------------------------
+
+    def begin_uninterruptible(self, now: float) -> list[Effect]:
+        """From now on speech interrupts nothing, until `end_uninterruptible` has been called as often as this."""
+        self._state.turns.uninterruptible += 1
+        keep_server_told(self._state)
+        return self._effects(now)
+
+    def end_uninterruptible(self, now: float) -> list[Effect]:
+        """Speech may interrupt again; what the user has been saying meanwhile, and still says, is taken up now."""
+        state = self._state
+        state.turns.uninterruptible -= 1
+        keep_server_told(state)
+        if state.speech is not None and state.speech.put_off:
+            speech_began(state, state.speech, now)
+        return self._effects(now)
+
+    def use_barge_in(self, now: float, policy: BargeInPolicy | None) -> list[Effect]:
+        """Speech interrupts by this policy from now on; None: by the one that the conversation began with."""
+        self._state.turns.override = policy
+        keep_server_told(self._state)
+        return self._effects(now)
+
+    # ---- function calls --------------------------------------------------------------------------------------------
+
+    def send_tool_output(
+        self, now: float, call_id: str, output: str, *, respond: bool | None = None, nothing_to_tell: bool = False
+    ) -> list[Effect]:
+        """Give the server the output of a function call. Nothing happens if it has its output already, or if there is
+        no such call.
+
+        `respond` says whether an answer is asked for once all calls of that response have their outputs. None leaves it
+        to the rules in `tool_calls`, which want to know whether the output has `nothing_to_tell`.
+        """
+        if call_id in self._state.calls:
+            answer_call(self._state, call_id, output, respond=respond, nothing_to_tell=nothing_to_tell)
+        return self._effects(now)
+
+    def request_approval(self, now: float, call_id: str) -> list[Effect]:
+        """A function call needs approval: park it until `decide_approval`. It comes back with `StartTool`."""
+        request_approval(self._state, call_id, now)
+        return self._effects(now)
+
+    def decide_approval(
+        self, now: float, call_id: str, *, approve: bool, always: bool = False, message: str | None = None
+    ) -> list[Effect]:
+        """Approve or reject a call that waits for it, with `always` later calls of the tool too; nothing happens if it
+        does not wait. `message` is what the model reads of a rejection."""
+        decide(self._state, call_id, approve=approve, always=always, message=message)
+        return self._effects(now)
+
+    # ---- checks ----------------------------------------------------------------------------------------------------
+
+    def report_check(
+        self,
+        now: float,
+        serial: int,
+        *,
+        tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = (),
+        failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = (),
+        overdue: bool = False,
+    ) -> list[Effect]:
+        """A `GuardrailCheck` is done: the results that tripped (none: it passed), and those of guardrails that failed.
+
+        `overdue`: some have not answered in time; when they do, the check reports once more.
+        """
+        verdict(self._state, serial, now, tripped=tripped, failed=failed, overdue=overdue)
+        return self._effects(now)
+
+    # ---- playback --------------------------------------------------------------------------------------------------
+
+    def hand_out(self, now: float, item_id: str, content_index: int, start_ms: float, end_ms: float) -> None:
+        """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
+        out before is over. Taken twice (by two subscriptions) it counts once. It has no effects."""
+        self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
+
+    def shed(self, now: float, item_id: str, content_index: int, end_ms: float) -> list[Effect]:
+        """A subscription has dropped audio up to `end_ms` of a content part that no consumer had taken: it will not be
+        heard."""
+        self._state.ledger.shed(item_id, content_index, end_ms)
+        return self._effects(now)
+
+    def report_heard(
+        self, now: float, item_id: str, content_index: int, heard_ms: float, *, playing_to_ms: float | None = None
+    ) -> list[Effect]:
+        """An endpoint knows that a content part has been heard up to `heard_ms`, and that it plays on from there in
+        real time to `playing_to_ms` (None: that it stands there)."""
+        ledger = self._state.ledger
+        ledger.report(item_id, content_index, heard_ms, now, playing_to_ms=playing_to_ms)
+        ledger.sweep(now)
+        return self._effects(now)
+
+    def use_reports(self, now: float, *, reporting: bool) -> list[Effect]:
+        """An endpoint that plays has been attached (True): what is heard is what it reports. Or it has left (False)."""
+        state = self._state
+        state.ledger.use_reports(reporting, now)
+        if reporting and state.pending_interruption is not None:
+            change_playback(state, pending_playback(state.pending_interruption.policy))
+        return self._effects(now)
+
+    def report_dtmf(self, now: float, digit: str) -> list[Effect]:
+        """The user of an endpoint has pressed a key."""
+        self._state.emit(RealtimeDtmf(digit=digit, source="endpoint", info=self._state.info))
+        return self._effects(now)
 
     # ---- questions -------------------------------------------------------------------------------------------------
 

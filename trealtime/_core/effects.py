@@ -1,4 +1,8 @@
-"""Effects: what the core wants done. Tasks carry them out and decide nothing."""
+"""Effects: what the core wants done, as values in the imperative, and the values that they carry.
+
+Every input of the `Conversation` returns a list of effects in the order in which they have to be carried out, whole and
+in one synchronous step, before the core takes its next input.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +26,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApprovalRequest",
-    "Effects",
+    "AskApproval",
+    "CancelChecks",
+    "CancelTool",
+    "ChangePlayback",
+    "Effect",
+    "Emit",
+    "EndAtLimit",
+    "FollowResponse",
     "FunctionCall",
     "GuardrailCheck",
-    "Outgoing",
+    "PurgeAudio",
     "Refusal",
+    "ResetPlayback",
     "ResponseResult",
-    "Settled",
+    "Send",
+    "Settle",
+    "StartCheck",
+    "StartTool",
+    "SwitchAgent",
+    "WithdrawApproval",
 ]
-
-
-@attrs.frozen
-class Outgoing:
-    """One client event to send, JSON-ready, with its lane: `urgent` ones overtake whatever waits in the send_queue."""
-
-    event: Mapping[str, Any]
-    urgent: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -51,11 +60,11 @@ class Refusal:
 
 @attrs.frozen
 class FunctionCall:
-    """The model called a function: run it and answer with `SendToolOutput`.
+    """A call of a function by the model; it is answered with `Conversation.send_tool_output`.
 
-    `agent` and `tool` are those at the moment of the call; `tool` None: there is none of that name among the `known`.
-    Where it is neither `cleared` nor has a `refusal`, find out first whether it needs approval: the answer to
-    `ReportNeed` is the same call once more, now or when it has been decided.
+    `agent` and `tool` are those at the moment of the call; `tool` is None where the `known` ones have no such name.
+    A call that is neither `cleared` nor has a `refusal` may need approval. If it does, `Conversation.request_approval`
+    parks it, and it comes back cleared or refused when it has been decided.
     """
 
     call_id: str
@@ -67,10 +76,10 @@ class FunctionCall:
     tool: FunctionTool | None = None
     known: tuple[str, ...] = ()
     cleared: bool = False
-    """It may run: nobody is to be asked any more."""
+    """It has been approved."""
 
     refusal: Refusal | None = None
-    """It does not run: tell the model why."""
+    """It must not run: tell the model why."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -97,9 +106,9 @@ class ApprovalRequest:
 
 @attrs.frozen(kw_only=True)
 class GuardrailCheck:
-    """Run these guardrails on `text` and answer with `ReportCheck`; `agent` is whom they are told of.
+    """A text to run guardrails on; `agent` is the one that they are told of.
 
-    `subject` is the response, or the input of the user's, that is checked: what `Effects.cancel_checks` names.
+    `subject` is the id of the response, or of the user's input, that is checked; `CancelChecks` names it.
     """
 
     serial: int
@@ -123,74 +132,134 @@ class ResponseResult:
     error: Exception | None = None
 
 
+# ---- the effects ----------------------------------------------------------------------------------------------------
+
+
 @attrs.frozen
-class Settled:
-    """The answer to a reply_id: a value or an error."""
+class Emit:
+    """Queue this event for every subscription."""
+
+    event: RealtimeSessionEvent
+
+
+@attrs.frozen
+class Send:
+    """Send this client event (JSON-ready). An `urgent` one overtakes all that waits in the send queue."""
+
+    event: Mapping[str, Any]
+    urgent: bool = False
+
+
+@attrs.frozen
+class PurgeAudio:
+    """Throw away all audio of this response that is still queued: the app must not get it any more."""
+
+    response_id: str
+
+
+@attrs.frozen
+class ChangePlayback:
+    """Have the endpoint that plays go on like this."""
+
+    change: PlaybackChange
+
+
+@attrs.frozen
+class ResetPlayback:
+    """Tell the playback tracker that an interrupt has stopped what was playing."""
+
+
+@attrs.frozen
+class FollowResponse:
+    """Let the subscription that belongs to `reply_id` have the events of this response too.
+
+    It comes before the first event of the response. A reply gets a second response when the first called functions.
+    """
+
+    reply_id: str
+    response_id: str
+
+
+@attrs.frozen
+class SwitchAgent:
+    """Offer the model what the new agent offers: it is in charge now."""
+
+    switch: AgentSwitch
+
+
+@attrs.frozen
+class Settle:
+    """Answer the caller who waits under `reply_id`, with a value or an error. Each reply is settled once."""
 
     reply_id: str
     value: Any = None
     error: Exception | None = None
 
 
-@attrs.define
-class Effects:
-    """Everything that follows from one event or command; apply it in one synchronous step.
+@attrs.frozen
+class StartTool:
+    """Run this function call."""
 
-    Order: first throw away queued audio of the responses in `purge`, then change how is played (`playback`), note who
-    is in charge (`switched`), queue `emit` for the subscriptions, queue `send` for the writer, settle reply_ids, start `calls`,
-    cancel `cancel_calls`, cancel `cancel_checks`, start `checks`, cancel what asks about the `withdrawn`, begin to ask
-    about the `asks`, end the session at its `limit`.
-    """
+    call: FunctionCall
 
-    purge: list[str] = attrs.Factory(list)
-    """Response ids whose queued audio must not reach the app."""
 
-    playback: PlaybackChange | None = None
-    """Whoever plays goes on like this."""
+@attrs.frozen
+class CancelTool:
+    """Stop this function call, if it runs."""
 
-    switched: list[AgentSwitch] = attrs.Factory(list)
-    """Another agent is in charge: what is offered to the model is what this one offers."""
+    call_id: str
 
-    emit: list[RealtimeSessionEvent] = attrs.Factory(list)
-    send: list[Outgoing] = attrs.Factory(list)
-    settled: list[Settled] = attrs.Factory(list)
-    started: list[tuple[str, str]] = attrs.Factory(list)
-    """(reply_id, response_id): the request of that reply_id has got its response (for subscriptions that follow one response).
-    A reply_id may get a second response when the first called functions: then its subscription goes on with it."""
 
-    calls: list[FunctionCall] = attrs.Factory(list)
-    cancel_calls: list[str] = attrs.Factory(list)
-    checks: list[GuardrailCheck] = attrs.Factory(list)
-    cancel_checks: list[str] = attrs.Factory(list)
-    """Subjects whose checks are not wanted any more; they need not report."""
+@attrs.frozen
+class StartCheck:
+    """Run these guardrails, and report with `Conversation.report_check`."""
 
-    asks: list[ApprovalRequest] = attrs.Factory(list)
-    """Calls that wait for a decision now."""
+    check: GuardrailCheck
 
-    withdrawn: list[str] = attrs.Factory(list)
-    """Call ids of those that do not any more."""
 
-    playback_reset: bool = False
-    """An interrupt has stopped what was playing: whatever tracks playback starts afresh."""
+@attrs.frozen
+class CancelChecks:
+    """Stop the checks of this response or input; they need not report."""
 
-    limit: LimitUse | None = None
-    """A limit is reached: end the session when the answer that is being made has been heard (`limits`, rule 3)."""
+    subject: str
 
-    def __bool__(self) -> bool:
-        return bool(
-            self.purge
-            or self.playback
-            or self.switched
-            or self.emit
-            or self.send
-            or self.settled
-            or self.started
-            or self.calls
-            or self.cancel_calls
-            or self.checks
-            or self.cancel_checks
-            or self.asks
-            or self.withdrawn
-            or self.playback_reset
-            or self.limit
-        )
+
+@attrs.frozen
+class AskApproval:
+    """Ask whether this call may be made, and answer with `Conversation.decide_approval`."""
+
+    request: ApprovalRequest
+
+
+@attrs.frozen
+class WithdrawApproval:
+    """Stop asking about this call."""
+
+    call_id: str
+
+
+@attrs.frozen
+class EndAtLimit:
+    """End the session when the answer that is being made has been heard: this limit is reached."""
+
+    limit: LimitUse
+
+
+Effect = (
+    Emit
+    | Send
+    | PurgeAudio
+    | ChangePlayback
+    | ResetPlayback
+    | FollowResponse
+    | SwitchAgent
+    | Settle
+    | StartTool
+    | CancelTool
+    | StartCheck
+    | CancelChecks
+    | AskApproval
+    | WithdrawApproval
+    | EndAtLimit
+)
+"""All effects there are. `trealtime._session.driver` carries them out."""

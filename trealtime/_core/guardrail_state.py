@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from trealtime._core.effects import Effects, GuardrailCheck
+from trealtime._core.effects import GuardrailCheck, StartCheck
 from trealtime._core.response_queue import Request
 from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudioEnd
 
@@ -153,7 +153,7 @@ class Held:
     said: Said | None = None
     mark: int = 0
     response: Response | None = None
-    then: Callable[[Effects], None] | None = None
+    then: Callable[[], None] | None = None
 
     @property
     def free(self) -> bool:
@@ -233,18 +233,16 @@ def start_check(
     text: str,
     agent: RealtimeAgent[Any],
     guardrails: Sequence[OutputGuardrail[Any] | InputGuardrail[Any]],
-    fx: Effects,
 ) -> int:
     """Have `text` checked; the serial under which the verdict will come."""
     mine = state.guardrails
     serial = next(mine.serials)
     mine.checks += 1
     mine.checking[serial] = owner
-    fx.checks.append(
-        GuardrailCheck(
-            serial=serial, subject=subject, which=which, text=text, agent=agent, guardrails=tuple(guardrails)
-        )
+    check = GuardrailCheck(
+        serial=serial, subject=subject, which=which, text=text, agent=agent, guardrails=tuple(guardrails)
     )
+    state.do(StartCheck(check))
     return serial
 
 

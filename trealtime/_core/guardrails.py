@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from trealtime._core.effects import Effects
+from trealtime._core.effects import CancelChecks
 from trealtime._core.guardrail_state import Recovery, Said, Watch, recover, start_check, text_of
 from trealtime._core.hold_back import release
 from trealtime._core.input_guardrails import admit, refuse
@@ -38,7 +38,6 @@ from trealtime.errors import GuardrailFailed
 from trealtime.events import RealtimeError, RealtimeGuardrailTripped
 
 if TYPE_CHECKING:
-    from trealtime._core.commands import ReportCheck
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
 
 __all__ = [
@@ -70,7 +69,7 @@ def newer_response(state: State, response_id: str) -> None:
     state.response_queue.withdraw(lambda request: request.recovery > 0)
 
 
-def hear(state: State, response_id: str, item_id: str, content_index: int, delta: str, fx: Effects) -> None:
+def hear(state: State, response_id: str, item_id: str, content_index: int, delta: str) -> None:
     """The agent has said or written more of an item."""
     watch = state.guardrails.watches.get(response_id)
     if watch is None or watch.tripped:
@@ -81,18 +80,18 @@ def hear(state: State, response_id: str, item_id: str, content_index: int, delta
     if said.length >= said.due_at:
         step = state.guardrails.policy.debounce_text_length
         said.due_at = (said.length // step + 1) * step
-        _check(state, watch, item_id, said, fx)
+        _check(state, watch, item_id, said)
 
 
-def hear_all(state: State, response_id: str, item_id: str, content_index: int, text: str, fx: Effects) -> None:
+def hear_all(state: State, response_id: str, item_id: str, content_index: int, text: str) -> None:
     """The whole text of a part: some of it may never have come as deltas."""
     watch = state.guardrails.watches.get(response_id)
     known = watch.items[item_id].parts.get(content_index, "") if watch is not None and item_id in watch.items else ""
     if text.startswith(known) and len(text) > len(known):
-        hear(state, response_id, item_id, content_index, text[len(known) :], fx)
+        hear(state, response_id, item_id, content_index, text[len(known) :])
 
 
-def item_over(state: State, response_id: str, item: Mapping[str, Any], now: float, fx: Effects) -> None:
+def item_over(state: State, response_id: str, item: Mapping[str, Any], now: float) -> None:
     """An item is complete: check what has not been checked of it."""
     watch = state.guardrails.watches.get(response_id)
     item_id = item.get("id")
@@ -102,11 +101,11 @@ def item_over(state: State, response_id: str, item: Mapping[str, Any], now: floa
     for index, part in enumerate(content if isinstance(content, list) else ()):
         text = part.get("transcript") or part.get("text") if isinstance(part, Mapping) else None
         if isinstance(text, str):
-            hear_all(state, response_id, item_id, index, text, fx)
-    _finish(state, watch, item_id, text_of(state, watch, item_id), now, fx)
+            hear_all(state, response_id, item_id, index, text)
+    _finish(state, watch, item_id, text_of(state, watch, item_id), now)
 
 
-def response_over(state: State, response: Response, now: float, fx: Effects) -> None:
+def response_over(state: State, response: Response, now: float) -> None:
     """A response is done: so are its items."""
     watch = state.guardrails.watches.get(response.id)
     if watch is None:
@@ -114,21 +113,21 @@ def response_over(state: State, response: Response, now: float, fx: Effects) -> 
     watch.over = True
     if not watch.tripped and response.interrupted is None:
         for item_id, said in list(watch.items.items()):
-            _finish(state, watch, item_id, said, now, fx)
+            _finish(state, watch, item_id, said, now)
     _forget(state, watch)
 
 
-def _finish(state: State, watch: Watch, item_id: str, said: Said, now: float, fx: Effects) -> None:
+def _finish(state: State, watch: Watch, item_id: str, said: Said, now: float) -> None:
     said.over = True
     if said.length > said.checked:
-        _check(state, watch, item_id, said, fx)
-    release(state, now, fx)
+        _check(state, watch, item_id, said)
+    release(state, now)
 
 
-def _check(state: State, watch: Watch, item_id: str, said: Said, fx: Effects) -> None:
+def _check(state: State, watch: Watch, item_id: str, said: Said) -> None:
     said.checked = said.length
     text = said.text
-    serial = start_check(state, watch, watch.response.id, "output", text, watch.response.agent, watch.guardrails, fx)
+    serial = start_check(state, watch, watch.response.id, "output", text, watch.response.agent, watch.guardrails)
     watch.open[serial] = (said, item_id, text)
 
 
@@ -140,29 +139,37 @@ def _forget(state: State, watch: Watch) -> None:
 # ---- verdicts -------------------------------------------------------------------------------------------------------
 
 
-def verdict(state: State, report: ReportCheck, now: float, fx: Effects) -> None:
-    """A check has reported."""
+def verdict(
+    state: State,
+    serial: int,
+    now: float,
+    *,
+    tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
+    failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
+    overdue: bool,
+) -> None:
+    """A check has reported; see `Conversation.report_check`."""
     mine = state.guardrails
-    owner = mine.checking.get(report.serial)
+    owner = mine.checking.get(serial)
     if owner is None:
         return
     which: Literal["output", "input"] = "output" if isinstance(owner, Watch) else "input"
-    stopping = (*report.tripped, *(report.failed if mine.policy.stops(which) else ()))
+    stopping = (*tripped, *(failed if mine.policy.stops(which) else ()))
     if not isinstance(owner, Watch):  # whatever still comes of this check comes too late
-        del mine.checking[report.serial]
+        del mine.checking[serial]
         if stopping:
-            refuse(state, owner, cast("tuple[InputGuardrailResult, ...]", stopping), fx)
+            refuse(state, owner, cast("tuple[InputGuardrailResult, ...]", stopping))
         else:
             admit(state, owner)
         return
-    said, item_id, text = owner.open[report.serial]
-    if not report.overdue:
-        del mine.checking[report.serial], owner.open[report.serial]
+    said, item_id, text = owner.open[serial]
+    if not overdue:
+        del mine.checking[serial], owner.open[serial]
     if stopping:
-        _trip(state, owner, item_id, text, stopping, now, fx)
+        _trip(state, owner, item_id, text, stopping, now)
     else:
         said.passed = max(said.passed, len(text))
-        release(state, now, fx)
+        release(state, now)
     _forget(state, owner)
 
 
@@ -173,13 +180,11 @@ def _trip(
     text: str,
     results: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
     now: float,
-    fx: Effects,
 ) -> None:
     mine, response = state.guardrails, watch.response
     mine.trips += 1
-    _call_off(state, watch, fx)
+    _call_off(state, watch)
     state.emit(
-        fx,
         RealtimeGuardrailTripped(
             guardrail_results=results,
             message=text,
@@ -193,14 +198,14 @@ def _trip(
     if response.held_back:
         response.interrupted = "guardrail"  # its end has not been told yet: this is how it ended for the app
     # One path for both: what is being made is cancelled, what only plays is cut where it plays.
-    interrupt(state, "guardrail", now, fx, response_id=response.id)
+    interrupt(state, "guardrail", now, response_id=response.id)
     newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
     if response.in_conversation and not newer and not interrupted_before:
         depth = response.request.recovery if response.request is not None else 0
         recover(state, mine.policy.recovery, _feedback(mine.policy.recovery, results), depth + 1)
 
 
-def stop_overfull(state: State, response_id: str, now: float, fx: Effects) -> None:
+def stop_overfull(state: State, response_id: str, now: float) -> None:
     """Stop an answer of which more is held back than may be: nobody has said that it may be heard."""
     mine = state.guardrails
     watch, delay = mine.watches.get(response_id), mine.delays.get(response_id)
@@ -208,18 +213,18 @@ def stop_overfull(state: State, response_id: str, now: float, fx: Effects) -> No
         return
     names = ", ".join(guardrail.get_name() for guardrail in watch.guardrails)
     problem = f"no verdict on {mine.policy.hold_back_s:g} s of audio that is held back: the answer was stopped"
-    state.emit(fx, RealtimeError(error=GuardrailFailed(problem, guardrail_name=names), info=state.info))
-    _call_off(state, watch, fx)
-    interrupt(state, "guardrail", now, fx, response_id=response_id)
+    state.emit(RealtimeError(error=GuardrailFailed(problem, guardrail_name=names), info=state.info))
+    _call_off(state, watch)
+    interrupt(state, "guardrail", now, response_id=response_id)
 
 
-def _call_off(state: State, watch: Watch, fx: Effects) -> None:
+def _call_off(state: State, watch: Watch) -> None:
     """It is decided: no other verdict on this response matters."""
     watch.tripped = True
     for serial in watch.open:
         del state.guardrails.checking[serial]
     watch.open.clear()
-    fx.cancel_checks.append(watch.response.id)
+    state.do(CancelChecks(watch.response.id))
 
 
 def _feedback(recovery: Recovery, results: Sequence[OutputGuardrailResult | InputGuardrailResult]) -> str:

@@ -1,7 +1,7 @@
 """Who is in charge: the agent changes when the server has acknowledged what the new one is, and not before.
 
 Theory of operation
-1. A `SwitchAgent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the old agent
+1. `Conversation.switch_agent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the old agent
    is in charge here as it is there; a refusal leaves both sides as they were. With nothing to send, the switch is made
    at once.
 2. At the acknowledgement everything happens in one step: the agent, the ``handoff`` event, the output of the call that
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from trealtime._core.effects import Effects
+from trealtime._core.effects import SwitchAgent
 from trealtime._core.tool_calls import answer_call, tools_by_name
+from trealtime._core.turn_settings import gate_switch, send_update
 from trealtime.events import RealtimeHandoffEvent, RealtimeSettingsMismatch, SettingsDifference
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["AgentSwitch", "VoiceLock", "complete_switch", "too_late", "voice_lock"]
+__all__ = ["AgentSwitch", "VoiceLock", "complete_switch", "switch_agent", "voice_lock"]
 
 VoiceLock = Literal["open", "unsure", "locked"]
 """Whether the server takes another voice. ``"unsure"``: a response that may speak is being made or asked for."""
@@ -55,27 +56,40 @@ class AgentSwitch:
     """Settings of the agent that were not sent, because the server would not take them any more."""
 
 
-def complete_switch(state: State, switch: AgentSwitch, fx: Effects) -> None:
+def switch_agent(state: State, switch: AgentSwitch, session: Mapping[str, Any] | None, *, reply_id: str | None) -> None:
+    """See `Conversation.switch_agent`."""
+    if _too_late(state, switch):
+        state.settle(reply_id, state.acknowledged)
+        return
+    session = gate_switch(state, switch.agent, session)
+    if session is not None:
+        send_update(state, session, reply_id=reply_id, switch=switch)
+        return
+    complete_switch(state, switch)
+    state.settle(reply_id, state.acknowledged)
+
+
+def complete_switch(state: State, switch: AgentSwitch) -> None:
     """The server knows of it: `switch` is made."""
     before, state.agent = state.agent, switch.agent
     state.tools, state.handoffs = tools_by_name(switch.tools), frozenset(switch.handoffs)
-    fx.switched.append(switch)
+    state.do(SwitchAgent(switch))
     if switch.call_id is not None:
-        state.emit(fx, RealtimeHandoffEvent(from_agent=before, to_agent=switch.agent, info=state.info))
+        state.emit(RealtimeHandoffEvent(from_agent=before, to_agent=switch.agent, info=state.info))
     if switch.withheld:
-        state.emit(fx, RealtimeSettingsMismatch(differences=switch.withheld, info=state.info))
+        state.emit(RealtimeSettingsMismatch(differences=switch.withheld, info=state.info))
     call = state.calls.get(switch.call_id) if switch.call_id is not None else None
     if call is not None:  # else the app has answered the call by itself
         call.response.answer_params = switch.params
-        answer_call(state, call.call_id, switch.output, respond=True, fx=fx)
+        answer_call(state, call.call_id, switch.output, respond=True)
 
 
-def too_late(state: State, switch: AgentSwitch, fx: Effects) -> bool:
+def _too_late(state: State, switch: AgentSwitch) -> bool:
     """Whether somebody else than who asked for this handoff is in charge; then the model is told so."""
     if switch.source is None or switch.source is state.agent:
         return False
     if switch.call_id in state.calls:
-        answer_call(state, switch.call_id, f"Not made: {state.agent.name} has taken over meanwhile.", fx=fx)
+        answer_call(state, switch.call_id, f"Not made: {state.agent.name} has taken over meanwhile.")
     return True
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import attrs
 
-from trealtime._core.effects import Effects
 from trealtime._core.guardrail_state import Delay, Held, HoldDelay, text_of
 from trealtime._core.state import Response, State
 from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudioEnd
@@ -15,12 +14,12 @@ from trealtime.events import RealtimeAgentEndEvent, RealtimeAudio, RealtimeAudio
 __all__ = ["drop_purged", "hold", "hold_end", "release"]
 
 
-def hold(state: State, response_id: str, event: RealtimeAudio | RealtimeAudioEnd, now: float, fx: Effects) -> None:
+def hold(state: State, response_id: str, event: RealtimeAudio | RealtimeAudioEnd, now: float) -> None:
     """Audio, or the end of it, that may have to wait for a verdict."""
     mine = state.guardrails
     watch = mine.watches.get(response_id)
     if not mine.policy.hold_back or (watch is None and not mine.held):
-        fx.emit.append(event)
+        state.emit(event)
         return
     entry = Held(response_id, event, now)
     if watch is not None and event.type == "audio":
@@ -32,7 +31,7 @@ def hold(state: State, response_id: str, event: RealtimeAudio | RealtimeAudioEnd
         delay.began = delay.began if delay.pieces else now
         delay.pieces += 1
         delay.held_ms += _length_ms(state, event)
-    release(state, now, fx)
+    release(state, now)
 
 
 def _length_ms(state: State, event: RealtimeAudio) -> float:
@@ -40,7 +39,7 @@ def _length_ms(state: State, event: RealtimeAudio) -> float:
 
 
 def hold_end(
-    state: State, response: Response, event: RealtimeAgentEndEvent, now: float, then: Callable[[Effects], None]
+    state: State, response: Response, event: RealtimeAgentEndEvent, now: float, then: Callable[[], None]
 ) -> bool:
     """Whether the end of a response has to wait for its audio; `then` is what follows from it."""
     if not any(entry.response_id == response.id for entry in state.guardrails.held):
@@ -51,32 +50,33 @@ def hold_end(
     return True
 
 
-def release(state: State, now: float, fx: Effects) -> None:
+def release(state: State, now: float) -> None:
     held = state.guardrails.held
     while held and held[0].free:
-        _tell(state, held.popleft(), now, fx)
+        _tell(state, held.popleft(), now)
 
 
-def drop_purged(state: State, now: float, fx: Effects) -> None:
+def drop_purged(state: State, now: float) -> None:
     """What is held of interrupted responses is never heard; that they have ended is told all the same."""
     mine = state.guardrails
-    if not mine.held or not fx.purge:
+    purged, state.purged = state.purged, []
+    if not mine.held or not purged:
         return
     kept: deque[Held] = deque()
     ended: list[Held] = []
     for entry in mine.held:
-        if entry.response_id not in fx.purge:
+        if entry.response_id not in purged:
             kept.append(entry)
         elif entry.response is not None:
             ended.append(entry)
     mine.held = kept
-    for response_id in fx.purge:
+    for response_id in purged:
         mine.delays.pop(response_id, None)
     for entry in ended:
         if entry.response is not None and entry.response.interrupted == "guardrail":
             _cut(entry, entry.response)
-        _tell(state, entry, now, fx)
-    release(state, now, fx)
+        _tell(state, entry, now)
+    release(state, now)
 
 
 def _cut(entry: Held, response: Response) -> None:
@@ -87,8 +87,8 @@ def _cut(entry: Held, response: Response) -> None:
     response.result = attrs.evolve(response.result, status="cancelled", reason="guardrail")
 
 
-def _tell(state: State, entry: Held, now: float, fx: Effects) -> None:
-    fx.emit.append(entry.event)
+def _tell(state: State, entry: Held, now: float) -> None:
+    state.emit(entry.event)
     mine = state.guardrails
     delay = mine.delays.get(entry.response_id)
     if delay is not None and entry.event.type == "audio":
@@ -103,4 +103,4 @@ def _tell(state: State, entry: Held, now: float, fx: Effects) -> None:
     if entry.response is not None and entry.then is not None:
         mine.delays.pop(entry.response_id, None)
         entry.response.held_back = False
-        entry.then(fx)
+        entry.then()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trealtime._core.effects import Effects, ResponseResult
+from trealtime._core.effects import ResponseResult
 from trealtime._core.guardrail_state import Input, Recovery, recover, recovery_item, start_check
 from trealtime._core.pending_interruption import pending_turn
 from trealtime._core.requests import Sent
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def message_said(state: State, item: Mapping[str, Any], now: float, fx: Effects) -> None:
+def message_said(state: State, item: Mapping[str, Any], now: float) -> None:
     """The user says this message now: its text is checked before anything answers it."""
     content = item.get("content")
     parts = content if isinstance(content, list) else []
@@ -40,7 +40,7 @@ def message_said(state: State, item: Mapping[str, Any], now: float, fx: Effects)
     if text.strip() and _input_guardrails(state):
         entry = Input(item["id"], item["id"], now, text)
         state.guardrails.inputs[entry.key] = entry
-        _start_input(state, entry, text, fx)
+        _start_input(state, entry, text)
 
 
 def turn_ending(state: State, event_id: str, now: float) -> None:
@@ -71,24 +71,24 @@ def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> N
         state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
 
-def turn_transcribed(state: State, item_id: str, transcript: str | None, fx: Effects) -> None:
+def turn_transcribed(state: State, item_id: str, transcript: str | None) -> None:
     """The words of a turn have come; None: they never will, so there is nothing to check."""
     entry = next((each for each in state.guardrails.inputs.values() if each.item_id == item_id), None)
     if entry is None or entry.text is not None:
         return
     if transcript is not None and transcript.strip() and _input_guardrails(state):
         entry.text = transcript
-        _start_input(state, entry, transcript, fx)
+        _start_input(state, entry, transcript)
     else:
         admit(state, entry)
 
 
-def expire_inputs(state: State, now: float, fx: Effects) -> None:
+def expire_inputs(state: State, now: float) -> None:
     """Transcripts that do not come are given up: the turn is answered unchecked, and the app is told."""
     for entry in list(state.guardrails.inputs.values()):
         if entry.text is None and entry.since + state.response_timeout_s <= now:
             problem = f"no transcript of a turn within {state.response_timeout_s:g} s, it was not checked"
-            state.emit(fx, RealtimeError(error=ProtocolError(problem), info=state.info))
+            state.emit(RealtimeError(error=ProtocolError(problem), info=state.info))
             admit(state, entry)
 
 
@@ -101,8 +101,8 @@ def _input_guardrails(state: State) -> tuple[InputGuardrail[Any], ...]:
     return tuple(dict.fromkeys((*state.agent.input_guardrails, *state.guardrails.policy.input)))
 
 
-def _start_input(state: State, entry: Input, text: str, fx: Effects) -> None:
-    start_check(state, entry, entry.key, "input", text, state.agent, _input_guardrails(state), fx)
+def _start_input(state: State, entry: Input, text: str) -> None:
+    start_check(state, entry, entry.key, "input", text, state.agent, _input_guardrails(state))
 
 
 def admit(state: State, entry: Input) -> None:
@@ -111,12 +111,11 @@ def admit(state: State, entry: Input) -> None:
         state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
 
-def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...], fx: Effects) -> None:
+def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...]) -> None:
     mine = state.guardrails
     mine.inputs.pop(entry.key, None)
     mine.trips += 1
     state.emit(
-        fx,
         RealtimeGuardrailTripped(
             guardrail_results=results,
             message=entry.text or "",
@@ -128,14 +127,14 @@ def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...]
     )
     if entry.item_id is not None:
         deletion = {"type": "conversation.item.delete", "item_id": entry.item_id}
-        state.send(fx, deletion, Sent("conversation.item.delete"))
+        state.send(deletion, Sent("conversation.item.delete"))
     recovery = mine.policy.input_recovery
     requests = state.response_queue.withdraw(lambda request: request.answers == entry.key)
     if recovery is None:
         error = InputGuardrailTripwireTriggered(results)
         for reply_id in (reply_id for request in requests for reply_id in request.reply_ids):
             result = ResponseResult(response_id=None, status="failed", reason="guardrail", error=error)
-            state.settle(fx, reply_id, result)
+            state.settle(reply_id, result)
         return
     text = _withheld(recovery, results)
     if not requests:

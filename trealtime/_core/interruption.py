@@ -20,7 +20,7 @@ Cancel and truncate go on the urgent lane, cancel first: it stops the generation
 from __future__ import annotations
 
 from trealtime._core.approvals import interrupt_approval
-from trealtime._core.effects import Effects
+from trealtime._core.effects import CancelTool, ResetPlayback
 from trealtime._core.requests import Sent
 from trealtime._core.state import Cause, Response, State
 from trealtime.events import RealtimeAudioInterrupted
@@ -32,7 +32,6 @@ def interrupt(
     state: State,
     cause: Cause,
     now: float,
-    fx: Effects,
     *,
     response: Response | None = None,
     response_id: str | None = None,
@@ -52,18 +51,17 @@ def interrupt(
     request = state.response_queue.kill_sent() if only is None else None
     # A server that cancels by itself falls silent by itself too.
     clears = state.server_plays is not None and only in (None, state.server_plays) and not server_cancels
-    if not cancel_calls(state, fx, response_id=only) and not victims and not unheard and request is None and not clears:
+    if not cancel_calls(state, response_id=only) and not victims and not unheard and request is None and not clears:
         return False
     state.counters.interrupts += 1
     for victim in victims:
-        kill(state, victim, cause, now, fx, server_cancels=server_cancels and victim.in_conversation)
+        kill(state, victim, cause, now, server_cancels=server_cancels and victim.in_conversation)
     if clears:
-        state.send(fx, {"type": "output_audio_buffer.clear"}, Sent("output_audio_buffer.clear", own=True), urgent=True)
+        state.send({"type": "output_audio_buffer.clear"}, Sent("output_audio_buffer.clear", own=True), urgent=True)
     for part in unheard:
-        if part.response_id is not None and part.response_id not in fx.purge:
-            fx.purge.append(part.response_id)
+        if part.response_id is not None:
+            state.purge(part.response_id)
         state.emit(
-            fx,
             RealtimeAudioInterrupted(
                 item_id=part.item_id,
                 content_index=part.content_index,
@@ -74,13 +72,14 @@ def interrupt(
             ),
         )
         if part.item_id not in state.outside_items:
-            _truncate(state, part.item_id, part.content_index, part.heard_ms, fx)
+            _truncate(state, part.item_id, part.content_index, part.heard_ms)
     trimmed = [state.history.cut(part.item_id, part.content_index, part.heard_ms, part.received_ms) for part in unheard]
     if any(trimmed):
-        state.emit_history(fx, "updated", unheard[0].item_id)
+        state.emit_history("updated", unheard[0].item_id)
     if unheard:
         state.last_heard_ms = unheard[0].heard_ms
-        fx.playback_reset = state.ledger.cut(unheard, now)
+        if state.ledger.cut(unheard, now):
+            state.do(ResetPlayback())
     return True
 
 
@@ -91,40 +90,40 @@ def interruptible(state: State, now: float) -> bool:
     return living or state.response_queue.sent_alive or bool(state.ledger.unheard(now))
 
 
-def cancel_calls(state: State, fx: Effects, *, response_id: str | None = None) -> bool:
+def cancel_calls(state: State, *, response_id: str | None = None) -> bool:
     """Cancel the function calls whose tools asked for it, all of them or those of one response. Whether there are any.
     Each still gets its output, which says so."""
     cancelled = [call for call in state.calls.values() if call.cancels and response_id in (None, call.response.id)]
     for call in cancelled:
         call.cancelled = True
-        if not interrupt_approval(state, call.call_id, fx):
-            fx.cancel_calls.append(call.call_id)
+        if not interrupt_approval(state, call.call_id):
+            state.do(CancelTool(call.call_id))
     return bool(cancelled)
 
 
-def kill(state: State, victim: Response, cause: Cause, now: float, fx: Effects, *, server_cancels: bool) -> None:
+def kill(state: State, victim: Response, cause: Cause, now: float, *, server_cancels: bool) -> None:
     """Let nothing of a live response reach the app any more, and have the server stop making it."""
     victim.interrupted = cause
     victim.forget_at = now + state.cancel_grace_s
-    fx.purge.append(victim.id)
+    state.purge(victim.id)
     if not server_cancels:
         event = {"type": "response.cancel", "response_id": victim.id}
-        state.send(fx, event, Sent("response.cancel", own=True), urgent=True)
+        state.send(event, Sent("response.cancel", own=True), urgent=True)
 
 
-def silence(state: State, response: Response, item_id: str, content_index: int, fx: Effects) -> None:
+def silence(state: State, response: Response, item_id: str, content_index: int) -> None:
     """A part of a dead response shows up whose audio the app never got: nobody hears any of it."""
     if response.in_conversation and state.ledger.ignore(item_id, content_index):
-        _truncate(state, item_id, content_index, 0, fx)
+        _truncate(state, item_id, content_index, 0)
         if state.history.cut(item_id, content_index, 0, None):
-            state.emit_history(fx, "updated", item_id)
+            state.emit_history("updated", item_id)
 
 
-def _truncate(state: State, item_id: str, content_index: int, heard_ms: int, fx: Effects) -> None:
+def _truncate(state: State, item_id: str, content_index: int, heard_ms: int) -> None:
     event = {
         "type": "conversation.item.truncate",
         "item_id": item_id,
         "content_index": content_index,
         "audio_end_ms": heard_ms,
     }
-    state.send(fx, event, Sent("conversation.item.truncate", own=True), urgent=True)
+    state.send(event, Sent("conversation.item.truncate", own=True), urgent=True)

@@ -6,7 +6,7 @@ Theory of operation
 2. At the share `warn_at` of a limit the app is told, once for each limit.
 3. At the limit the app is told, once, and nothing new begins: requests for a response fail, and a response that the
    server begins by itself is cancelled. The answer that is being made goes on. Whoever carries the session ends it when
-   that answer has been heard, or after `grace_s` (`Effects.limit`).
+   that answer has been heard, or after `grace_s` (`EndAtLimit`).
 """
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trealtime._core.effects import EndAtLimit
 from trealtime._core.prices import read_amount
 from trealtime.errors import SessionClosed
 from trealtime.events import LimitName, LimitUse, RealtimeLimitApproached, RealtimeLimitReached
 from trealtime.protocol.validation import setting
 
 if TYPE_CHECKING:
-    from trealtime._core.effects import Effects
     from trealtime._core.state import State
     from trealtime.usage import Cost, Usage
 
@@ -93,18 +93,19 @@ class Limits:
         return self.began_at + (_whole_us(share * allowed) if share is not None and warns else allowed)
 
 
-def check_limits(state: State, now: float, fx: Effects) -> None:
+def check_limits(state: State, now: float) -> None:
     """Tell the app what it has come near to, and what it has reached."""
     limits = state.limits
     if limits.reached is not None:
         return
     for use in limits.uses(state.meter.usage, state.meter.cost, now):
         if use.used >= use.allowed:
-            limits.reached = fx.limit = use
-            state.emit(fx, RealtimeLimitReached(limit=use, info=state.info))
+            limits.reached = use
+            state.emit(RealtimeLimitReached(limit=use, info=state.info))
+            state.do(EndAtLimit(use))
             return
         if limits.approaches(use):
-            state.emit(fx, RealtimeLimitApproached(limit=use, info=state.info))
+            state.emit(RealtimeLimitApproached(limit=use, info=state.info))
 
 
 def session_over(limit: LimitUse) -> SessionClosed:

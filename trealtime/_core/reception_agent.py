@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from trealtime._core.approvals import ask_hosted
-from trealtime._core.effects import Effects
 from trealtime._core.guardrails import hear, hear_all, item_over, stop_overfull
 from trealtime._core.hold_back import hold
 from trealtime._core.interruption import silence
@@ -47,16 +46,16 @@ __all__ = [
 ]
 
 
-def response_created(state: State, event: wire.ResponseCreated, now: float, fx: Effects) -> None:
-    begin_response(state, event.response, now, fx)
+def response_created(state: State, event: wire.ResponseCreated, now: float) -> None:
+    begin_response(state, event.response, now)
 
 
-def response_done(state: State, event: wire.ResponseDone, now: float, fx: Effects) -> None:
-    _begin_untold_calls(state, event.response, fx)
-    end_response(state, event.response, now, fx)
+def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
+    _begin_untold_calls(state, event.response)
+    end_response(state, event.response, now)
 
 
-def _begin_untold_calls(state: State, done: Mapping[str, Any], fx: Effects) -> None:
+def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
     """A response that is over says all that it consists of: a call whose ``response.output_item.done`` has not come, or
     comes late, is begun here, so that the answer to it is part of the same turn."""
     response = state.responses.get(as_text(done.get("id")) or "")
@@ -65,27 +64,26 @@ def _begin_untold_calls(state: State, done: Mapping[str, Any], fx: Effects) -> N
         return
     for item in output:
         if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
-            begin_call(state, response, item, fx)
+            begin_call(state, response, item)
 
 
-def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float, fx: Effects) -> None:
-    _output_item(state, event, now, fx, final=False)
+def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
+    _output_item(state, event, now, final=False)
 
 
-def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float, fx: Effects) -> None:
-    _output_item(state, event, now, fx, final=True)
-    item_over(state, event.response_id, event.item, now, fx)
+def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float) -> None:
+    _output_item(state, event, now, final=True)
+    item_over(state, event.response_id, event.item, now)
 
 
 def _output_item(
     state: State,
     event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
     now: float,
-    fx: Effects,
     *,
     final: bool,
 ) -> None:
-    response = find_response(state, event.response_id, fx)
+    response = find_response(state, event.response_id)
     if response is None:
         return
     item_id = as_text(event.item.get("id")) or ""
@@ -94,28 +92,27 @@ def _output_item(
         change = state.history.put(event.item, status=ended if final else "in_progress")
         if item_id not in response.items:
             response.items.append(item_id)
-        state.emit_history(fx, change, item_id)
+        state.emit_history(change, item_id)
         if final and response.interrupted is not None:
             for content_index in state.history.audio_parts(item_id):
-                silence(state, response, item_id, content_index, fx)
+                silence(state, response, item_id, content_index)
     if final and event.item.get("type") == "function_call":
-        begin_call(state, response, event.item, fx)
+        begin_call(state, response, event.item)
     elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
-        ask_hosted(state, event.item, now, fx)
+        ask_hosted(state, event.item, now)
 
 
-def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float, fx: Effects) -> None:
+def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float) -> None:
     state.history.put_part(event.item_id, event.content_index, event.part)
 
 
-def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float, fx: Effects) -> None:
-    response = find_response(state, event.response_id, fx)
+def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
+    response = find_response(state, event.response_id)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
     state.history.add_text(event.item_id, event.content_index, event.delta)
     state.emit(
-        fx,
         RealtimeTextDelta(
             item_id=event.item_id,
             content_index=event.content_index,
@@ -124,22 +121,21 @@ def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float, fx
             info=state.info,
         ),
     )
-    hear(state, event.response_id, event.item_id, event.content_index, event.delta, fx)
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
 
 
-def text_done(state: State, event: wire.ResponseOutputTextDone, now: float, fx: Effects) -> None:
+def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> None:
     state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
-    hear_all(state, event.response_id, event.item_id, event.content_index, event.text, fx)
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.text)
 
 
-def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float, fx: Effects) -> None:
-    response = find_response(state, event.response_id, fx)
+def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float) -> None:
+    response = find_response(state, event.response_id)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
     state.history.add_transcript(event.item_id, event.content_index, event.delta)
     state.emit(
-        fx,
         RealtimeTranscriptDelta(
             item_id=event.item_id,
             content_index=event.content_index,
@@ -149,21 +145,21 @@ def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelt
             info=state.info,
         ),
     )
-    hear(state, event.response_id, event.item_id, event.content_index, event.delta, fx)
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
 
 
-def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float, fx: Effects) -> None:
+def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float) -> None:
     state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
-    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript, fx)
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript)
 
 
-def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float, fx: Effects) -> None:
+def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> None:
     """The hot path: a chunk of the agent's audio."""
-    response = state.responses.get(event.response_id) or find_response(state, event.response_id, fx)
+    response = state.responses.get(event.response_id) or find_response(state, event.response_id)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         if response is not None:
-            silence(state, response, event.item_id, event.content_index, fx)
+            silence(state, response, event.item_id, event.content_index)
         return
     response.has_audio = state.spoken = True
     if not response.in_conversation:
@@ -173,13 +169,13 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
     start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
     chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
     if state.guardrails.policy.hold_back:
-        hold(state, response.id, chunk, now, fx)
-        stop_overfull(state, response.id, now, fx)
+        hold(state, response.id, chunk, now)
+        stop_overfull(state, response.id, now)
     else:
-        fx.emit.append(chunk)
+        state.emit(chunk)
 
 
-def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx: Effects) -> None:
+def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) -> None:
     state.ledger.complete_part(event.item_id, event.content_index)
     response = state.responses.get(event.response_id)
     if response is None or response.interrupted is not None:
@@ -190,21 +186,21 @@ def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float, fx
         response_id=event.response_id,
         info=state.info,
     )
-    hold(state, response.id, end, now, fx)
+    hold(state, response.id, end, now)
 
 
-def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float, fx: Effects) -> None:
+def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float) -> None:
     state.server_plays = event.response_id
 
 
 def playing_ended(
-    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float, fx: Effects
+    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float
 ) -> None:
     if state.server_plays == event.response_id:
         state.server_plays = None
 
 
-def listing_failed(state: State, event: wire.McpListToolsFailed, now: float, fx: Effects) -> None:
+def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:
     """The service got no tools from an MCP server. Its item names the server, where there is one; else it is known
     when only one of the session's has no list."""
     lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
@@ -214,4 +210,4 @@ def listing_failed(state: State, event: wire.McpListToolsFailed, now: float, fx:
     label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
     which = f"the MCP server {label!r}" if label else "an MCP server"
     failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
-    state.emit(fx, RealtimeError(error=failure, info=state.info))
+    state.emit(RealtimeError(error=failure, info=state.info))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from trealtime._core.effects import Effects
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
 from trealtime._core.pending_interruption import speech_began, speech_ended, speech_thrown_away, words_known
 from trealtime._core.server_errors import read_error
@@ -32,22 +31,22 @@ __all__ = [
 ]
 
 
-def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float, fx: Effects) -> None:
+def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float) -> None:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
     speech = Speech(event.item_id, now, event.audio_start_ms)
-    state.emit(fx, RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
+    state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
     user_began(state, speech, now)
-    speech_began(state, speech, now, fx)
+    speech_began(state, speech, now)
 
 
-def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float, fx: Effects) -> None:
+def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
     state.spoken_items.add(event.item_id)
     user_stopped(state, now)
-    state.emit(fx, RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
-    speech_ended(state, event.item_id, event.audio_end_ms, now, fx)
+    state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
+    speech_ended(state, event.item_id, event.audio_end_ms, now)
 
 
-def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float, fx: Effects) -> None:
+def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
     spoken = state.spoken_items.take(event.item_id)
     answered = spoken and state.server_answers
     turn_over(state, now, answered=answered)
@@ -56,16 +55,15 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
     turn_committed(state, event.item_id, now, spoken=spoken)
 
 
-def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float, fx: Effects) -> None:
+def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
     floor_free(state)
-    speech_thrown_away(state, now, fx)
+    speech_thrown_away(state, now)
 
 
-def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float, fx: Effects) -> None:
+def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
     if event.item_id is not None:
         state.spoken_items.add(event.item_id)
     state.emit(
-        fx,
         RealtimeInputAudioTimeoutTriggered(
             item_id=event.item_id,
             audio_start_ms=event.audio_start_ms,
@@ -75,16 +73,13 @@ def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered
     )
 
 
-def key_pressed(state: State, event: wire.InputAudioBufferDtmfEventReceived, now: float, fx: Effects) -> None:
-    state.emit(fx, RealtimeDtmf(digit=event.event, received_at_unix_s=event.received_at, info=state.info))
+def key_pressed(state: State, event: wire.InputAudioBufferDtmfEventReceived, now: float) -> None:
+    state.emit(RealtimeDtmf(digit=event.event, received_at_unix_s=event.received_at, info=state.info))
 
 
-def transcription_delta(
-    state: State, event: wire.ConversationItemInputAudioTranscriptionDelta, now: float, fx: Effects
-) -> None:
+def transcription_delta(state: State, event: wire.ConversationItemInputAudioTranscriptionDelta, now: float) -> None:
     state.history.add_user_transcript(event.item_id, event.content_index, event.delta)
     state.emit(
-        fx,
         RealtimeTranscriptDelta(
             item_id=event.item_id,
             content_index=event.content_index,
@@ -96,22 +91,20 @@ def transcription_delta(
 
 
 def transcription_completed(
-    state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float, fx: Effects
+    state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float
 ) -> None:
     if event.item_id not in state.deleted_items:
         change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
-        state.emit_history(fx, change, event.item_id)
+        state.emit_history(change, event.item_id)
     usage = parse_transcription_usage(event.usage)
     if usage is not None:
         state.meter.count_transcription(usage, state.transcription_model)
-    words_known(state, event.item_id, event.transcript, now, fx)
-    turn_transcribed(state, event.item_id, event.transcript, fx)
+    words_known(state, event.item_id, event.transcript, now)
+    turn_transcribed(state, event.item_id, event.transcript)
 
 
-def transcription_failed(
-    state: State, event: wire.ConversationItemInputAudioTranscriptionFailed, now: float, fx: Effects
-) -> None:
+def transcription_failed(state: State, event: wire.ConversationItemInputAudioTranscriptionFailed, now: float) -> None:
     info = read_error(event.error, request=f"transcription of {event.item_id}")
-    state.emit(fx, RealtimeError(error=info, info=state.info))
-    words_known(state, event.item_id, None, now, fx)
-    turn_transcribed(state, event.item_id, None, fx)
+    state.emit(RealtimeError(error=info, info=state.info))
+    words_known(state, event.item_id, None, now)
+    turn_transcribed(state, event.item_id, None)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 if TYPE_CHECKING:
-    from trealtime._core.commands import UseTools
     from trealtime._core.handoffs import AgentSwitch
+    from trealtime._core.tool_calls import ToolOffer
     from trealtime._core.turn_settings import RequestedTurns
 
 __all__ = ["OpenRequests", "Sent", "SettingsUpdate"]
@@ -50,7 +50,7 @@ class SettingsUpdate:
     switch: AgentSwitch | None = None
     """Who is in charge once it is acknowledged."""
 
-    offer: UseTools | None = None
+    offer: ToolOffer | None = None
     """What the model may call then."""
 
     requested: RequestedTurns | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from trealtime._core.effects import Effects, ResponseResult
+from trealtime._core.effects import ResponseResult
 from trealtime._core.guardrails import newer_response, response_over, watch_response
 from trealtime._core.hold_back import hold_end
 from trealtime._core.interruption import kill
@@ -75,16 +75,16 @@ def submit(
     state.response_queue.submit(request)
 
 
-def pump(state: State, now: float, fx: Effects) -> None:
+def pump(state: State, now: float) -> None:
     """Send what the gate lets through; once a limit is reached that is nothing any more."""
     if state.limits.reached is not None:
         for unsent in state.response_queue.withdraw(lambda _: True):
-            fail_request(state, unsent, session_over(state.limits.reached), fx)
+            fail_request(state, unsent, session_over(state.limits.reached))
     state.response_queue.held = bool(state.guardrails.inputs)
     while (request := state.response_queue.next(now)) is not None:
         if request.item is not None:
             create = {"type": "conversation.item.create", "item": request.item}
-            state.send(fx, create, Sent("conversation.item.create"))
+            state.send(create, Sent("conversation.item.create"))
             request.item = None
         params = dict(request.params or {})
         given = params.get("metadata")
@@ -92,10 +92,10 @@ def pump(state: State, now: float, fx: Effects) -> None:
         event: dict[str, Any] = {"type": "response.create", "response": params}
         if request.event_id is not None and request.collisions == 0:
             event["event_id"] = request.event_id
-        request.event_id = state.send(fx, event, Sent("response.create"))
+        request.event_id = state.send(event, Sent("response.create"))
 
 
-def retry_request(state: State, request: Request, fx: Effects) -> None:
+def retry_request(state: State, request: Request) -> None:
     """A request has met a response of the server's own. Where that answers it too, it is answered; else it goes again,
     with those who still wait for it. If a response had been taken for its answer, it was not: they do not wait for that
     one any more; when that one is over already, they have got it."""
@@ -103,7 +103,7 @@ def retry_request(state: State, request: Request, fx: Effects) -> None:
         if response.interrupted is None and response.request in (None, request) and has_seen(response, request):
             state.response_queue.withdraw(lambda each: each is request)
             if response.request is None:
-                state.give(fx, response, request.reply_ids)
+                state.give(response, request.reply_ids)
             return
     state.counters.collisions_retried += 1
     if request.answered:
@@ -114,32 +114,33 @@ def retry_request(state: State, request: Request, fx: Effects) -> None:
             owner.request, owner.reply_ids = None, []
 
 
-def fail_request(state: State, request: Request, error: Exception, fx: Effects) -> None:
+def fail_request(state: State, request: Request, error: Exception) -> None:
     """A request gets no response: tell those who wait, or everybody when nobody does."""
     if request.interrupted:
         result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
     else:
         result = ResponseResult(response_id=None, status="failed", reason=getattr(error, "code", None), error=error)
         if not request.reply_ids:
-            state.emit(fx, RealtimeError(error=error, info=state.info))
+            state.emit(RealtimeError(error=error, info=state.info))
     for reply_id in request.reply_ids:
-        state.settle(fx, reply_id, result)
+        state.settle(reply_id, result)
 
 
 # ---- created --------------------------------------------------------------------------------------------------------
 
 
-def find_response(state: State, response_id: str, fx: Effects) -> Response | None:
+def find_response(state: State, response_id: str) -> Response | None:
     """The live response of an output event; None when it is over. Output may come before ``response.created`` (B169):
     then the response begins with it."""
     response = state.responses.get(response_id)
     if response is None and response_id not in state.finished:
-        response = _open(state, response_id, fx, in_conversation=True)
         state.response_queue.adopt(response_id)
+        response = _new(state, response_id, in_conversation=True)
+        _tell_start(state, response)
     return response
 
 
-def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Effects) -> None:
+def begin_response(state: State, created: Mapping[str, Any], now: float) -> None:
     """``response.created``."""
     response_id = _id(created)
     if response_id in state.finished:
@@ -157,37 +158,46 @@ def begin_response(state: State, created: Mapping[str, Any], now: float, fx: Eff
     )
     if request is not None:
         outside = request.out_of_band
+    new = response is None
     if response is None:
-        response = _open(state, response_id, fx, in_conversation=not outside)
+        response = _new(state, response_id, in_conversation=not outside)
     response.in_conversation = not outside
-    if request is None:
-        if state.limits.reached is not None and response.interrupted is None:
-            kill(state, response, "app", now, fx, server_cancels=False)
-        if response.in_conversation:
-            answer_with(state, response, fx)
-        return
+    if request is not None:
+        _serve(state, response, request)
+    elif response.in_conversation:
+        answer_with(state, response)
+    if new:  # after those who wait for it have been told to follow it
+        _tell_start(state, response)
+    unwanted = state.limits.reached is not None if request is None else request.interrupted
+    if unwanted and response.interrupted is None:
+        kill(state, response, "app", now, server_cancels=False)
+
+
+def _serve(state: State, response: Response, request: Request) -> None:
+    """This response is the answer to this request."""
     request.answered = True
     response.request = request
-    state.give(fx, response, request.reply_ids)
-    if request.interrupted:
-        kill(state, response, "app", now, fx, server_cancels=False)
+    state.give(response, request.reply_ids)
 
 
-def _open(state: State, response_id: str, fx: Effects, *, in_conversation: bool) -> Response:
+def _new(state: State, response_id: str, *, in_conversation: bool) -> Response:
     response = Response(response_id, state.agent, in_conversation=in_conversation, seen=state.items.confirmed)
     state.responses[response_id] = response
     state.counters.responses += 1
     watch_response(state, response)
     if in_conversation:
         newer_response(state, response_id)
-    state.emit(fx, RealtimeAgentStartEvent(agent=state.agent, info=state.info, response_id=response_id))
     return response
+
+
+def _tell_start(state: State, response: Response) -> None:
+    state.emit(RealtimeAgentStartEvent(agent=response.agent, info=state.info, response_id=response.id))
 
 
 # ---- done -----------------------------------------------------------------------------------------------------------
 
 
-def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects) -> None:
+def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     """``response.done``: the only sure end of a response, whatever its outcome."""
     response_id = _id(done)
     if response_id in state.finished:
@@ -195,17 +205,19 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
             state.finished.add(response_id)
             _count_usage(state, done)
         return
-    response = find_response(state, response_id, fx)
+    response = state.responses.get(response_id)
+    new = response is None
     if response is None:
-        return
+        state.response_queue.adopt(response_id)
+        response = _new(state, response_id, in_conversation=True)
     del state.responses[response_id]
     state.finished.add(response_id)
     metadata = done.get("metadata")
     served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
     if served is not None:
-        served.answered = True
-        response.request = served
-        state.give(fx, response, served.reply_ids)
+        _serve(state, response, served)
+    if new:
+        _tell_start(state, response)
     state.ledger.complete(response_id)
     state.ledger.sweep(now)
 
@@ -229,13 +241,13 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         for item_id in response.items
     ]
     if any(changed):
-        state.emit_history(fx, "updated", response.items[0])
+        state.emit_history("updated", response.items[0])
     if status == "failed":
         details = done.get("status_details")
         error = details.get("error") if isinstance(details, Mapping) else None
         described = {"message": "the response failed", **(error if isinstance(error, Mapping) else {})}
-        state.emit(fx, RealtimeError(error=read_error(described, request="response.create"), info=state.info))
-    response_over(state, response, now, fx)
+        state.emit(RealtimeError(error=read_error(described, request="response.create"), info=state.info))
+    response_over(state, response, now)
     ended = RealtimeAgentEndEvent(
         agent=response.agent,
         info=state.info,
@@ -246,14 +258,14 @@ def end_response(state: State, done: Mapping[str, Any], now: float, fx: Effects)
         usage=usage,
     )
     if not hold_end(state, response, ended, now, partial(follow_up, state, response)):
-        state.emit(fx, ended)
-        follow_up(state, response, fx)
+        state.emit(ended)
+        follow_up(state, response)
 
 
-def give_up(state: State, response: Response, now: float, fx: Effects) -> None:
+def give_up(state: State, response: Response, now: float) -> None:
     """The server has not ended an interrupted response in time: it is over without that."""
     overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
-    end_response(state, overdue, now, fx)
+    end_response(state, overdue, now)
     state.finished.add(response.id, _GIVEN_UP)
 
 
@@ -278,7 +290,7 @@ def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
     return known, reason if isinstance(reason, str) else None
 
 
-def follow_up(state: State, response: Response, fx: Effects) -> None:
+def follow_up(state: State, response: Response) -> None:
     """Once a response is done and its calls have outputs: ask for the answer to them, which those who waited for this
     response go on to wait for; or tell them the result."""
     if response.result is None or response.open_calls or response.held_back:
@@ -287,7 +299,7 @@ def follow_up(state: State, response: Response, fx: Effects) -> None:
         submit(state, params=response.answer_params, automatic=True, reply_ids=response.reply_ids)
         return
     for reply_id in response.reply_ids:
-        state.settle(fx, reply_id, response.result)
+        state.settle(reply_id, response.result)
 
 
 def _id(response: Mapping[str, Any]) -> str:

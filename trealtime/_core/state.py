@@ -10,7 +10,7 @@ import attrs
 
 from trealtime._core.approvals import Approvals
 from trealtime._core.barge_in import BargeInPolicy, PendingInterruption
-from trealtime._core.effects import Effects, FunctionCall, Outgoing, ResponseResult, Settled
+from trealtime._core.effects import Effect, Emit, FollowResponse, FunctionCall, PurgeAudio, ResponseResult, Send, Settle
 from trealtime._core.guardrail_state import Guardrails
 from trealtime._core.history import Change, History
 from trealtime._core.ids import IdSource
@@ -189,6 +189,12 @@ class State:
     limits: Limits = attrs.field(factory=Limits)
     turns: TurnSettings = attrs.field(factory=TurnSettings)
 
+    effects: list[Effect] = attrs.field(factory=list, init=False)
+    """What follows from the input that is being worked on, in order."""
+
+    purged: list[str] = attrs.field(factory=list, init=False)
+    """The responses that it has purged."""
+
     history: History = attrs.field(factory=History, init=False)
     response_queue: ResponseQueue = attrs.field(factory=ResponseQueue, init=False)
     requests: OpenRequests = attrs.field(factory=OpenRequests, init=False)
@@ -264,39 +270,55 @@ class State:
 
     # ---- the moves -----------------------------------------------------------------------------------------------
 
-    def send(self, fx: Effects, event: Mapping[str, Any], entry: Sent, *, urgent: bool = False) -> str:
+    def do(self, effect: Effect) -> None:
+        """Add an effect to those of this input."""
+        self.effects.append(effect)
+
+    def drain(self) -> list[Effect]:
+        """The effects of this input, in order; none are left."""
+        effects, self.effects = self.effects, []
+        return effects
+
+    def send(self, event: Mapping[str, Any], entry: Sent, *, urgent: bool = False) -> str:
         """Queue a client event under an ``event_id``, so that an error about it finds its way back."""
         given = event.get("event_id")
         event_id = given if isinstance(given, str) and given else self.ids.next("evt")
-        fx.send.append(Outgoing({**event, "event_id": event_id}, urgent))
+        self.effects.append(Send({**event, "event_id": event_id}, urgent))
         self.requests.sent(event_id, entry)
         item = event.get("item")
         if entry.type == "conversation.item.create" and isinstance(item, Mapping):
             self.items.send(str(item.get("id")))
         return event_id
 
-    def settle(self, fx: Effects, reply_id: str | None, value: object = None, error: Exception | None = None) -> None:
-        """Answer whoever waits."""
+    def settle(self, reply_id: str | None, value: object = None, error: Exception | None = None) -> None:
+        """Answer the caller who waits, if there is one. The events that belong to the answer come before this."""
         if reply_id is not None:
             self.collecting.discard(reply_id)
-            fx.settled.append(Settled(reply_id, value, error))
+            self.effects.append(Settle(reply_id, value, error))
 
-    def give(self, fx: Effects, response: Response, reply_ids: Sequence[str]) -> None:
-        """From now on whoever holds these reply_ids waits for `response`."""
+    def give(self, response: Response, reply_ids: Sequence[str]) -> None:
+        """Let the callers under these reply ids wait for `response` from now on."""
         response.reply_ids += reply_ids
-        fx.started += [(reply_id, response.id) for reply_id in reply_ids]
+        self.effects += [FollowResponse(reply_id, response.id) for reply_id in reply_ids]
         if not self.collecting.isdisjoint(reply_ids):
             self.collected.add(response.id)
 
-    def emit(self, fx: Effects, event: RealtimeSessionEvent) -> None:
-        fx.emit.append(event)
+    def purge(self, response_id: str) -> None:
+        """Let no queued audio of this response reach the app, nor any that is held back."""
+        if response_id not in self.purged:
+            self.purged.append(response_id)
+            self.effects.append(PurgeAudio(response_id))
 
-    def emit_history(self, fx: Effects, change: Change, item_id: str) -> None:
-        """The events of a changed item."""
+    def emit(self, event: RealtimeSessionEvent) -> None:
+        """Tell the app."""
+        self.effects.append(Emit(event))
+
+    def emit_history(self, change: Change, item_id: str) -> None:
+        """Tell the app that an item has changed."""
         if change == "added" and self.history.visible(item_id):
-            fx.emit.append(RealtimeHistoryAdded(item=self.history.item(item_id), info=self.info))
+            self.emit(RealtimeHistoryAdded(item=self.history.item(item_id), info=self.info))
         elif change != "unchanged":
-            fx.emit.append(RealtimeHistoryUpdated(history=self.history.snapshot(), info=self.info))
+            self.emit(RealtimeHistoryUpdated(history=self.history.snapshot(), info=self.info))
 
     # ---- questions -----------------------------------------------------------------------------------------------
 

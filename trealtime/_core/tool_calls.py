@@ -17,13 +17,14 @@ Theory of operation
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 
 from trealtime._core.approvals import drop_approval, too_many_open
-from trealtime._core.effects import Effects, FunctionCall
+from trealtime._core.effects import CancelTool, FunctionCall, StartTool
 from trealtime._core.requests import Sent
 from trealtime._core.responses import follow_up
 from trealtime._core.state import Call, Response, State
@@ -31,10 +32,18 @@ from trealtime.errors import ToolFailed
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
-    from trealtime._core.commands import UseTools
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["answer_call", "begin_call", "end_call", "offer_tools", "tools_by_name"]
+__all__ = ["ToolOffer", "answer_call", "begin_call", "end_call", "offer_tools", "tools_by_name"]
+
+
+@attrs.frozen
+class ToolOffer:
+    """What the model may call; a tool that is a mapping is declared to the model, and the app runs it by itself.
+    `handoffs` are the names of functions that hand over."""
+
+    tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
+    handoffs: Collection[str] = ()
 
 
 def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str, FunctionTool | None]:
@@ -48,12 +57,12 @@ def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str
     return found
 
 
-def offer_tools(state: State, offer: UseTools) -> None:
+def offer_tools(state: State, offer: ToolOffer) -> None:
     """The model has been told of these."""
     state.tools, state.handoffs = tools_by_name(offer.tools), frozenset(offer.handoffs)
 
 
-def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Effects) -> None:
+def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> None:
     """The model has finished writing a function call. A call of an out-of-band response belongs to whoever asked for
     it (its result carries it): its output would have no place in the conversation."""
     name = item.get("name")
@@ -63,14 +72,14 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
     text = arguments if isinstance(arguments, str) else ""
     call_id = item.get("call_id")
     if not isinstance(call_id, str) or not call_id:
-        _reject(state, "", name, f"the model called {name!r} without an id: there is no way to answer it", fx)
+        _reject(state, "", name, f"the model called {name!r} without an id: there is no way to answer it")
         return
     fingerprint = _fingerprint(name, text)
     known = state.calls[call_id].fingerprint if call_id in state.calls else state.finished_calls.get(call_id)
     if known is not None:
         if known != fingerprint:
             why = f"the model called {name!r} under {call_id!r}, which is the id of another call: it is not run"
-            _reject(state, call_id, name, why, fx)
+            _reject(state, call_id, name, why)
         return
     tools = tools_by_name(response.request.tools) if response.request is not None else {}
     tools = {**state.tools, **tools}
@@ -91,19 +100,19 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any], fx: Ef
         known=(*tools, *sorted(state.handoffs)),
     )
     if sum(each.work is not None for each in state.calls.values()) > state.max_open_calls:
-        answer_call(state, call_id, too_many_open(state, call_id, name, fx), fx=fx)
+        answer_call(state, call_id, too_many_open(state, call_id, name))
         return
     if name in state.handoffs and tool is None:
         winner = state.handing_over
         if winner is not None and winner.work is not None:
             text = f"Not made: another handoff ({winner.work.name}) is being made, only one can be."
-            answer_call(state, call_id, text, fx=fx)
+            answer_call(state, call_id, text)
             return
         state.handing_over = call
-    fx.calls.append(call.work)
+    state.do(StartTool(call.work))
     if response.interrupted is not None and call.cancels:
         call.cancelled = True
-        fx.cancel_calls.append(call_id)
+        state.do(CancelTool(call_id))
 
 
 def answer_call(
@@ -113,19 +122,16 @@ def answer_call(
     *,
     respond: bool | None = None,
     nothing_to_tell: bool = False,
-    fx: Effects,
 ) -> None:
     """Give the server the output of a function call that has none yet; see `end_call`."""
     item = {"id": state.ids.new("item"), "type": "function_call_output", "call_id": call_id, "output": output}
-    state.send(fx, {"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
-    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell, fx=fx)
+    state.send({"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
+    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell)
 
 
-def end_call(
-    state: State, call_id: str, *, respond: bool | None = None, nothing_to_tell: bool = False, fx: Effects
-) -> None:
+def end_call(state: State, call_id: str, *, respond: bool | None = None, nothing_to_tell: bool = False) -> None:
     """A function call has its output; `respond` None leaves it to the rules whether that wants an answer."""
-    drop_approval(state, call_id, "answered", fx)
+    drop_approval(state, call_id, "answered")
     call = state.calls.pop(call_id)
     state.finished_calls.add(call_id, call.fingerprint)
     if state.handing_over is call:
@@ -140,11 +146,11 @@ def end_call(
             response.answer_if_silent = True
         else:
             response.answer_calls = response.answer_calls or policy != "never"
-    follow_up(state, response, fx)
+    follow_up(state, response)
 
 
-def _reject(state: State, call_id: str, name: str, why: str, fx: Effects) -> None:
-    state.emit(fx, RealtimeError(error=ToolFailed(why, tool_name=name, call_id=call_id), info=state.info))
+def _reject(state: State, call_id: str, name: str, why: str) -> None:
+    state.emit(RealtimeError(error=ToolFailed(why, tool_name=name, call_id=call_id), info=state.info))
 
 
 def _fingerprint(name: str, arguments: str) -> str:

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trealtime._core.barge_in import BargeIn, BargeInPolicy
-from trealtime._core.effects import Effects
 from trealtime._core.requests import Sent, SettingsUpdate
 from trealtime.protocol.settings import deep_merge
 
 if TYPE_CHECKING:
-    from trealtime._core.commands import UseTools
     from trealtime._core.handoffs import AgentSwitch
     from trealtime._core.state import State
+    from trealtime._core.tool_calls import ToolOffer
     from trealtime.agents.agent import RealtimeAgent
 
 __all__ = [
@@ -91,13 +90,12 @@ def gate_switch(state: State, agent: RealtimeAgent[Any], session: Mapping[str, A
 def send_update(
     state: State,
     session: Mapping[str, Any],
-    fx: Effects,
     *,
     reply_id: str | None = None,
     event_id: str | None = None,
     opening: bool = False,
     switch: AgentSwitch | None = None,
-    offer: UseTools | None = None,
+    offer: ToolOffer | None = None,
 ) -> None:
     """Send a ``session.update``, as the server may get it."""
     detection = detection_of(session)
@@ -111,12 +109,12 @@ def send_update(
     event: dict[str, Any] = {"type": "session.update", "session": session}
     if event_id is not None:
         event["event_id"] = event_id
-    event_id = state.send(fx, event, Sent("session.update"))
+    event_id = state.send(event, Sent("session.update"))
     update = SettingsUpdate(event_id, session, reply_id, opening, switch, offer, requested)
     state.requests.updates.append(update)
 
 
-def keep_server_told(state: State, fx: Effects) -> None:
+def keep_server_told(state: State) -> None:
     """The reasons have changed: tell the server, where that makes a difference to what it was last told."""
     open_updates = [update for update in state.requests.updates if detection_of(update.session) is not None]
     told = detection_of(open_updates[-1].session) if open_updates else state.turn_detection
@@ -128,7 +126,7 @@ def keep_server_told(state: State, fx: Effects) -> None:
     wanted = {"create_response": requested.answers, "interrupt_response": requested.interrupts, **_forced(state)}
     if any(told.get(key, True) is not value for key, value in wanted.items()):
         session = _with_detection({**told, **wanted})
-        event_id = state.send(fx, {"type": "session.update", "session": session}, Sent("session.update"))
+        event_id = state.send({"type": "session.update", "session": session}, Sent("session.update"))
         state.requests.updates.append(SettingsUpdate(event_id, session))
 
 

@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from trealtime._core.effects import Effects
-
 if TYPE_CHECKING:
     from trealtime._core.response_queue import Request
     from trealtime._core.state import Response, Speech, State
@@ -91,12 +89,12 @@ def floor_free(state: State) -> None:
     state.response_queue.quiet_until = None
 
 
-def answer_with(state: State, response: Response, fx: Effects) -> None:
+def answer_with(state: State, response: Response) -> None:
     """The server has begun a response of its own: what it has seen need not be asked for."""
     if state.speech is None:
         state.response_queue.quiet_until = None
     for request in state.response_queue.withdraw(lambda each: has_seen(response, each)):
-        state.give(fx, response, request.reply_ids)
+        state.give(response, request.reply_ids)
 
 
 def has_seen(response: Response, request: Request) -> bool:

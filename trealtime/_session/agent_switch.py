@@ -20,9 +20,9 @@ import attrs
 import msgspec
 import trio
 
-from trealtime._core.commands import Command, SendToolOutput, SwitchAgent, UpdateSession, UseTools
 from trealtime._core.effects import FunctionCall
 from trealtime._core.handoffs import AgentSwitch
+from trealtime._core.tool_calls import ToolOffer
 from trealtime._session.agent_settings import (
     AgentSettings,
     Offer,
@@ -117,14 +117,17 @@ class Agents:
 
     async def _update(self, payload: Mapping[str, Any], offered: Offer | None) -> Mapping[str, Any]:
         check_sendable(payload, "settings")
-        use = None if offered is None else UseTools(offered.callable, offered.handoff_names)
+        use = None if offered is None else ToolOffer(offered.callable, offered.handoff_names)
 
         def made() -> None:  # also when whoever asked has been cancelled meanwhile
             self._told |= told_of(payload)
             if offered is not None:
                 self._current = attrs.evolve(self.current, offer=offered)
 
-        acknowledged: Mapping[str, Any] = await self._ask(lambda reply_id: UpdateSession(payload, reply_id, use), made)
+        driver = self._driver
+        acknowledged: Mapping[str, Any] = await self._ask(
+            lambda reply_id: driver.do(driver.core.update_session, payload, reply_id=reply_id, offer=use), made
+        )
         return acknowledged
 
     # ---- what the model wants ------------------------------------------------------------------------------------
@@ -179,7 +182,7 @@ class Agents:
             )
             failure.__cause__ = trouble
             self._driver.emit(RealtimeError(error=failure, info=self._info))
-        self._driver.command(SendToolOutput(call.call_id, serialise_output(text)))
+        self._driver.do(self._driver.core.send_tool_output, call.call_id, serialise_output(text))
 
     def _context(self, call: FunctionCall) -> ToolContext[Any]:
         return ToolContext(
@@ -220,7 +223,8 @@ class Agents:
         plan = self._plan(new, voice_open=voice_open)
         self._next = (new, plan)
         proposed = attrs.evolve(switch, withheld=plan.withheld)
-        await self._ask(lambda reply_id: SwitchAgent(proposed, plan.session, reply_id))
+        driver = self._driver
+        await self._ask(lambda reply_id: driver.do(driver.core.switch_agent, proposed, plan.session, reply_id=reply_id))
 
     def _plan(self, new: AgentSettings, *, voice_open: bool) -> SwitchPlan:
         core = self._driver.core
@@ -233,10 +237,10 @@ class Agents:
             voice_open=voice_open,
         )
 
-    async def _ask(self, command: Callable[[str], Command], then: Callable[[], None] | None = None) -> Any:
+    async def _ask(self, give: Callable[[str], None], then: Callable[[], None] | None = None) -> Any:
         self._lifetime.check_open()
         reply = self._asked = self._driver.replies.open(then)
-        self._driver.command(command(reply.id))
+        give(reply.id)
         try:
             return await reply.wait()
         except Exception as error:  # noqa: BLE001  (whatever the core settled it with)

@@ -12,7 +12,6 @@ from functools import partial
 import attrs
 import trio
 
-from trealtime._core.commands import DecideApproval
 from trealtime._core.effects import ApprovalRequest
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
@@ -85,13 +84,12 @@ class ApprovalWorkers:
             except Exception as error:  # noqa: BLE001  (whatever it is, it is no yes)
                 decision = Reject()
                 self._report(request, error)
-            self._driver.command(
-                DecideApproval(
-                    call_id=request.call_id,
-                    approve=isinstance(decision, Approve),
-                    always=decision.always,
-                    message=decision.message if isinstance(decision, Reject) else None,
-                )
+            self._driver.do(
+                self._driver.core.decide_approval,
+                request.call_id,
+                approve=isinstance(decision, Approve),
+                always=decision.always,
+                message=decision.message if isinstance(decision, Reject) else None,
             )
 
     async def _ask(self, handler: ApprovalHandler, request: ApprovalRequest) -> ApprovalDecision:

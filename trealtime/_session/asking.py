@@ -1,19 +1,21 @@
-"""How a call of the app becomes a command: when there is room for it, and with the answer when there is one."""
+"""How a call of the app becomes an input of the core: when there is room, and with the answer where there is one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import attrs
 import trio
 
-from trealtime._core.commands import Command
+from trealtime._core.effects import Effect
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.pending_reply import PendingReply
 
 __all__ = ["Asking"]
+
+P = ParamSpec("P")
 
 
 @attrs.frozen(eq=False)
@@ -23,10 +25,12 @@ class Asking:
     _driver: Driver
     _lifetime: Lifetime
 
-    async def now(self, command: Command) -> None:
-        """Give a command before anything else can happen, whatever is queued; then one checkpoint."""
+    async def now(
+        self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Give the core an input at once, however much is queued; then one checkpoint."""
         self._lifetime.check_open()
-        self._driver.command(command)
+        self._driver.do(method, *args, **kwargs)
         await trio.lowlevel.checkpoint()
 
     async def room(self, *, audio: bool = False) -> None:
@@ -41,16 +45,18 @@ class Asking:
             pass  # the session is ending: what to raise is the lifetime's to say
         self._lifetime.check_open()
 
-    async def send(self, command: Command) -> None:
-        """Give a command when there is room for what it sends."""
+    async def send(
+        self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Give the core an input when there is room for what it sends."""
         await self.room()
-        self._driver.command(command)
+        self._driver.do(method, *args, **kwargs)
 
-    async def request(self, command: Callable[[str], Command]) -> Any:
-        """Give a command that the server answers, made with the id of its reply, and wait for the answer."""
+    async def request(self, give: Callable[[str], None]) -> Any:
+        """Give the core an input that the server answers, with the id of its reply, and wait for the answer."""
         await self.room()
         reply = self._driver.replies.open()
-        self._driver.command(command(reply.id))
+        give(reply.id)
         return await self.answer(reply)
 
     async def answer(self, reply: PendingReply) -> Any:

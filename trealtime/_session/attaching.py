@@ -18,7 +18,6 @@ from typing import Final
 import attrs
 import trio
 
-from trealtime._core.commands import ReportDtmf
 from trealtime._session.attachment import Attachment
 from trealtime._session.driver import Driver
 from trealtime._session.endpoint_input import EndpointInput
@@ -48,7 +47,8 @@ class _Link:
         """`EndpointLink.dtmf`."""
         if len(digit) != 1 or digit not in DTMF_KEYS:
             raise ValueError(f"digit must be one of {DTMF_KEYS}, got {digit!r}")
-        self._attaching.driver.command(ReportDtmf(digit))
+        driver = self._attaching.driver
+        driver.do(driver.core.report_dtmf, digit)
 
 
 @attrs.define(eq=False)

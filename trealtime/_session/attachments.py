@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from trealtime._core.barge_in import BargeInPolicy
-from trealtime._core.commands import UseBargeIn
 from trealtime._session.attaching import Attaching
 from trealtime._session.attachment import Attachment, AttachmentStatistics
 from trealtime._session.driver import Driver
@@ -72,13 +71,13 @@ class Attachments:
             yield
             return
         self._policies.append(policy)
-        self._driver.command(UseBargeIn(policy))
+        self._driver.do(self._driver.core.use_barge_in, policy)
         try:
             yield
         finally:
             self._policies.remove(policy)
             if self._lifetime.state == "open":
-                self._driver.command(UseBargeIn(self.barge_in))
+                self._driver.do(self._driver.core.use_barge_in, self.barge_in)
 
     @property
     def barge_in(self) -> BargeInPolicy | None:

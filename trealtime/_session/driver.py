@@ -1,68 +1,100 @@
-"""The driver: brings events and commands to the core, and its effects to where they belong.
+"""The driver: it gives the core its inputs, and carries out what the core decides.
 
-It decides nothing, and nothing in it waits: between the question to the core and the last of its effects no other task
-runs, so state, purge and queue change together without a lock.
+Theory of operation
+1. `Driver.do` is the one way into the core: it reads Trio's clock, calls a method of the `Conversation`, and carries out
+   the effects that this returns, whole and in order, in one synchronous step.
+2. A part may have an input to give while effects are carried out: an endpoint that is purged reports what was heard, a
+   subscription that is full sheds audio. Such an input waits until the list has been carried out, and is the next one.
+   It never nests: the core and the parts never see each other half changed.
+3. The driver decides nothing. Which part does the work of which effect stands in `Driver._carry_out`, and nowhere else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import attrs
 import trio
 
-from trealtime._core.commands import Command, Shed
 from trealtime._core.conversation import Conversation
-from trealtime._core.effects import ApprovalRequest, Effects, FunctionCall, GuardrailCheck
-from trealtime._core.handoffs import AgentSwitch
-from trealtime._core.playback import PlaybackChange
+from trealtime._core.effects import (
+    AskApproval,
+    CancelChecks,
+    CancelTool,
+    ChangePlayback,
+    Effect,
+    Emit,
+    EndAtLimit,
+    FollowResponse,
+    PurgeAudio,
+    ResetPlayback,
+    Send,
+    Settle,
+    StartCheck,
+    StartTool,
+    SwitchAgent,
+    WithdrawApproval,
+)
 from trealtime._session.pending_reply import PendingReplies
 from trealtime._session.send_queue import SendQueue
 from trealtime._session.subscription import Subscription
 from trealtime.audio.formats import PCM16_24K, AudioFormat
-from trealtime.events import LimitUse, RealtimeAudio, RealtimeSessionEvent
+from trealtime.events import RealtimeAudio, RealtimeSessionEvent
 from trealtime.protocol.codec import decode_server_event
+
+if TYPE_CHECKING:
+    from trealtime._session.agent_switch import Agents
+    from trealtime._session.approval_handler import ApprovalWorkers
+    from trealtime._session.endpoint_output import EndpointOutput
+    from trealtime._session.guardrail_runner import GuardrailWorkers
+    from trealtime._session.hooks import HookCalls
+    from trealtime._session.lifetime import Lifetime
+    from trealtime._session.playback_tracker import RealtimePlaybackTracker
+    from trealtime._session.tool_runner import ToolWorkers
 
 __all__ = ["Driver"]
 
+P = ParamSpec("P")
 
-def _no_call(call: FunctionCall) -> None:
-    raise AssertionError(f"{call.name} was called before the tool workers were there")
-
-
-def _no_check(check: GuardrailCheck) -> None:
-    raise AssertionError("a check was due before the guardrail workers were there")
+_Input = Callable[[float], list[Effect]]
 
 
 @attrs.define(eq=False)
 class Driver:
-    """One conversation with everything that its effects touch. All tasks of a session share it."""
+    """One conversation with everything that its effects touch. All tasks of a session share it.
+
+    The assembly of the session sets the parts below before it gives the first input; `output` is there while an
+    endpoint that plays is attached.
+    """
 
     core: Conversation
     send_queue: SendQueue
     replies: PendingReplies
-    subscriptions: list[Subscription] = attrs.field(factory=list, init=False)
+    agents: Agents = attrs.field(init=False)
+    tools: ToolWorkers = attrs.field(init=False)
+    checks: GuardrailWorkers = attrs.field(init=False)
+    approvals: ApprovalWorkers = attrs.field(init=False)
+    hooks: HookCalls = attrs.field(init=False)
+    lifetime: Lifetime = attrs.field(init=False)
+    tracker: RealtimePlaybackTracker | None = attrs.field(default=None, init=False)
+    output: EndpointOutput | None = attrs.field(default=None, init=False)
+
+    subscriptions: tuple[Subscription, ...] = attrs.field(default=(), init=False)
+    """A tuple, so that one which closes while an event is delivered takes no other's place."""
+
     followers: dict[str, Subscription] = attrs.field(factory=dict, init=False)
     """Subscriptions that follow the response of one reply."""
 
-    on_call: Callable[[FunctionCall], None] = attrs.field(default=_no_call, init=False)
-    on_switched: Callable[[AgentSwitch], None] = attrs.field(default=lambda _: None, init=False)
-    on_emit: Callable[[RealtimeSessionEvent], None] | None = attrs.field(default=None, init=False)
-    on_cancel_call: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
-    on_check: Callable[[GuardrailCheck], None] = attrs.field(default=_no_check, init=False)
-    on_cancel_checks: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
-    on_limit: Callable[[LimitUse], None] = attrs.field(default=lambda _: None, init=False)
-    on_ask: Callable[[ApprovalRequest], None] = attrs.field(default=lambda _: None, init=False)
-    on_withdraw: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
-    on_playback: Callable[[PlaybackChange], None] = attrs.field(default=lambda _: None, init=False)
-    on_purge: Callable[[Sequence[str]], None] = attrs.field(default=lambda _: None, init=False)
-    """Told first of responses whose audio must not be heard any more: the attached endpoint that plays."""
-
-    on_playback_reset: Callable[[], None] = attrs.field(default=lambda: None, init=False)
-    on_output_format: Callable[[AudioFormat], None] = attrs.field(default=lambda _: None, init=False)
     expired: bool = attrs.field(default=False, init=False)
     """The server has said that the session's time is over."""
+
+    _carrying_out: bool = attrs.field(default=False, init=False)
+    _waiting: deque[_Input] = attrs.field(factory=deque, init=False)
+    """Inputs that came while effects were carried out."""
 
     _output_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
     _alarm: trio.CancelScope | None = attrs.field(default=None, init=False)
@@ -71,61 +103,74 @@ class Driver:
     # ---- to the core ---------------------------------------------------------------------------------------------
 
     def receive(self, frame: str | bytes) -> None:
-        """A message came from the server."""
+        """Give the core a message of the server."""
         event, data = decode_server_event(frame)
-        self.apply(self.core.receive(event, trio.current_time(), data))
+        self.do(self.core.receive, event, data)
 
-    def command(self, command: Command) -> None:
-        """The app, an endpoint or a tool asks for something."""
-        self.apply(self.core.command(command, trio.current_time()))
+    def do(self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call an input of the core with the time and these arguments, and carry out what follows from it.
 
-    def tick(self) -> None:
-        """A deadline of the core has passed."""
-        self.apply(self.core.tick(trio.current_time()))
+        On return that has happened, and so has all that followed from it in turn, unless this was called while effects
+        were carried out: then it is the next input.
+        """
+        if self._carrying_out:
+            self._waiting.append(lambda now: method(now, *args, **kwargs))
+            return
+        self._carrying_out = True
+        try:
+            self._carry_out(method(trio.current_time(), *args, **kwargs))
+            while self._waiting:
+                self._carry_out(self._waiting.popleft()(trio.current_time()))
+        finally:
+            self._carrying_out = False
 
     # ---- from the core -------------------------------------------------------------------------------------------
 
-    def apply(self, effects: Effects) -> None:
-        """Carry out effects, in the order that `Effects` documents."""
-        if effects.purge:
-            self.on_purge(effects.purge)
-        for response_id in effects.purge:
-            for subscription in self.subscriptions:
-                subscription.purge(response_id)
-        if effects.playback is not None:
-            self.on_playback(effects.playback)
-        if effects.playback_reset:
-            self.on_playback_reset()
-        # A response's first event comes with the news whose response it is: tell its subscription before it is filtered out.
-        for reply, response_id in effects.started:
-            follower = self.followers.get(reply)
-            if follower is not None and follower.responses is not None:
-                follower.responses.append(response_id)
-        for switch in effects.switched:
-            self.on_switched(switch)
-        for event in effects.emit:
-            self.emit(event)
-        for outgoing in effects.send:
-            self.send_queue.put(outgoing.event, urgent=outgoing.urgent)
-        for answer in effects.settled:
-            follower = self.followers.pop(answer.reply_id, None)
-            if follower is not None:
-                follower.end()
-            self.replies.settle(answer)
-        for call in effects.calls:
-            self.on_call(call)
-        for call_id in effects.cancel_calls:
-            self.on_cancel_call(call_id)
-        for subject in effects.cancel_checks:
-            self.on_cancel_checks(subject)
-        for check in effects.checks:
-            self.on_check(check)
-        for call_id in effects.withdrawn:
-            self.on_withdraw(call_id)
-        for request in effects.asks:
-            self.on_ask(request)
-        if effects.limit is not None:
-            self.on_limit(effects.limit)
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Emit(event):
+                    self.emit(event)
+                case Send(event, urgent):
+                    self.send_queue.put(event, urgent=urgent)
+                case PurgeAudio(response_id):
+                    if self.output is not None:
+                        self.output.purge((response_id,))
+                    for subscription in self.subscriptions:
+                        subscription.purge(response_id)
+                case FollowResponse(reply_id, response_id):
+                    follower = self.followers.get(reply_id)
+                    if follower is not None and follower.responses is not None:
+                        follower.responses.append(response_id)
+                case Settle(reply_id):
+                    follower = self.followers.pop(reply_id, None)
+                    if follower is not None:
+                        follower.end()
+                    self.replies.settle(effect)
+                case StartTool(call):
+                    if not self.agents.take(call):
+                        self.tools.start(call)
+                case CancelTool(call_id):
+                    self.tools.cancel(call_id)
+                case SwitchAgent(switch):
+                    self.agents.switched(switch)
+                    self.hooks.switched(switch)
+                case StartCheck(check):
+                    self.checks.start(check)
+                case CancelChecks(subject):
+                    self.checks.cancel(subject)
+                case AskApproval(request):
+                    self.approvals.start(request)
+                case WithdrawApproval(call_id):
+                    self.approvals.cancel(call_id)
+                case ChangePlayback(change):
+                    if self.output is not None:
+                        self.output.change_playback(change, by="policy")
+                case ResetPlayback():
+                    if self.tracker is not None:
+                        self.tracker.on_interrupted()
+                case EndAtLimit(limit):
+                    self.lifetime.start_tool(partial(self.lifetime.stop_at_limit, limit))
         self._follow_formats()
         self._set_alarm()
         if self._changed:
@@ -137,13 +182,16 @@ class Driver:
             self.expired = True
         for subscription in self.subscriptions:
             subscription.put(event)
-        if self.on_emit is not None:
-            self.on_emit(event)
+        if self.hooks.listening:
+            self.hooks.note(event)
+
+    def add_subscription(self, subscription: Subscription) -> None:
+        """Deliver events to this one too, from now on."""
+        self.subscriptions = (*self.subscriptions, subscription)
 
     def drop_subscription(self, subscription: Subscription) -> None:
         """A consumer has closed its subscription."""
-        # A new list: this may happen while `emit` goes over the old one.
-        self.subscriptions = [each for each in self.subscriptions if each is not subscription]
+        self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
         for reply, follower in list(self.followers.items()):
             if follower is subscription:
                 del self.followers[reply]
@@ -154,7 +202,7 @@ class Driver:
         """A consumer has taken this audio: from now on the user is assumed to hear it."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
-        self.core.hand_out(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms, trio.current_time())
+        self.core.hand_out(trio.current_time(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)
         if self._changed:
             self._changed.unpark_all()
 
@@ -162,7 +210,7 @@ class Driver:
         """A consumer's subscription has dropped this audio: nobody will hear it."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
-        self.command(Shed(chunk.item_id, chunk.content_index, end_ms))
+        self.do(self.core.shed, chunk.item_id, chunk.content_index, end_ms)
 
     # ---- waiting -------------------------------------------------------------------------------------------------
 
@@ -189,7 +237,7 @@ class Driver:
             with trio.CancelScope() as self._alarm:
                 self._set_alarm()
                 await trio.sleep_forever()
-            self.tick()
+            self.do(self.core.tick)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
@@ -203,6 +251,7 @@ class Driver:
         output_format = self.core.output_format
         if output_format is not self._output_format:
             self._output_format = output_format
-            self.on_output_format(output_format)
+            if self.tracker is not None:
+                self.tracker.set_audio_format(output_format)
             for subscription in self.subscriptions:
                 subscription.use_format(output_format)

@@ -17,13 +17,11 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Final, Literal
 
 import attrs
 import trio
 
-from trealtime._core.commands import Interrupt, ReportHeard, UseReports
 from trealtime._core.playback import PlaybackChange
 from trealtime._session.driver import Driver
 from trealtime._session.subscription import Subscription
@@ -79,8 +77,8 @@ class EndpointOutput:
         self._listening = trio.CancelScope()
         self._playing = trio.CancelScope()
         subscription.on_put, subscription.on_overflow = self._note_format, self._give_up
-        driver.on_purge, driver.on_playback = self.purge, partial(self.change_playback, by="policy")
-        driver.command(UseReports(reporting=True))
+        driver.output = self
+        driver.do(driver.core.use_reports, reporting=True)
 
     @property
     def queue_s(self) -> float:
@@ -201,12 +199,12 @@ class EndpointOutput:
         )
         if interrupt:
             for response_id in unheard:
-                self._driver.command(Interrupt("app", response_id=response_id))
+                self._driver.do(self._driver.core.interrupt, response_id=response_id)
         self._flush(drop=unheard)
         self._open = False
         self._subscription.close()
-        self._driver.on_purge, self._driver.on_playback = lambda _: None, lambda _: None
-        self._driver.command(UseReports(reporting=False))
+        self._driver.output = None
+        self._driver.do(self._driver.core.use_reports, reporting=False)
 
     def _flush(self, *, drop: Collection[str] = ()) -> None:
         """Have the endpoint throw away what it has; what is not of `drop` will be given again."""
@@ -240,4 +238,10 @@ class EndpointOutput:
         self._report(place)
 
     def _report(self, place: Place) -> None:
-        self._driver.command(ReportHeard(place.item_id, place.content_index, place.heard_ms, place.given_ms))
+        self._driver.do(
+            self._driver.core.report_heard,
+            place.item_id,
+            place.content_index,
+            place.heard_ms,
+            playing_to_ms=place.given_ms,
+        )

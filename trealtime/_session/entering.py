@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trealtime._core.commands import OpenSession, UseTools
 from trealtime._session import config
 from trealtime._session.guardrail_runner import check_transcription
 from trealtime._session.opening import connection_target, default_model_name, opening
@@ -40,8 +39,11 @@ async def _connected(parts: SessionParts) -> AsyncIterator[None]:
     check_sendable(begin.payload, "settings")
     check_transcription(parts.guardrails, run.barge_in, begin.own.settings)
     parts.agents.begin(begin.own, begin.payload)
-    driver.command(UseTools(begin.own.offer.callable, begin.own.offer.handoff_names))
+    driver.do(driver.core.use_tools, begin.own.offer.callable, begin.own.offer.handoff_names)
     reply = driver.replies.open()
+
+    def open_session() -> None:
+        driver.do(driver.core.open_session, begin.payload, reply_id=reply.id)
 
     async def become_ready() -> None:
         with trio.move_on_after(run.ready_timeout_s) as waiting:
@@ -56,5 +58,5 @@ async def _connected(parts: SessionParts) -> AsyncIterator[None]:
             )
 
     connection = parts.model.connect(connection_target(parts.config, begin.own.settings))
-    async with parts.lifetime.run(connection, OpenSession(begin.payload, reply.id), become_ready):
+    async with parts.lifetime.run(connection, open_session, become_ready):
         yield

@@ -14,7 +14,6 @@ from typing import Any, Final
 import trio
 
 from trealtime._core.barge_in import BargeIn, BargeInPolicy
-from trealtime._core.commands import ReportCheck
 from trealtime._core.effects import GuardrailCheck
 from trealtime._core.guardrail_state import GuardrailPolicy
 from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
@@ -87,7 +86,9 @@ class GuardrailWorkers:
         def report(*, overdue: bool) -> None:
             tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
             failed = tuple(each for each in failures if each is not None)
-            self._driver.command(ReportCheck(check.serial, tripped, failed=failed, overdue=overdue))
+            self._driver.do(
+                self._driver.core.report_check, check.serial, tripped=tripped, failed=failed, overdue=overdue
+            )
 
         async def watch() -> None:
             await trio.sleep(self._timeout_s + _GRACE_S)

@@ -43,8 +43,12 @@ class HookCalls:
     """The hooks of one session. `note` takes events, `run` calls the hooks."""
 
     _run_hooks: RealtimeRunHooks[Any] | None
+    _first: RealtimeAgent[Any]
     _info: EventInfo
     _grace_s: float
+    listening: bool = attrs.field(init=False)
+    """Whether there are hooks to call: those of the run, or of any agent that has been in charge."""
+
     _agent: RealtimeAgent[Any] | None = attrs.field(default=None, init=False)
     """The agent whose end hook has not been queued yet."""
 
@@ -56,6 +60,9 @@ class HookCalls:
     _text: list[str] = attrs.field(factory=list, init=False)
     _text_of: str | None = attrs.field(default=None, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self.listening = self._run_hooks is not None or self._first.hooks is not None
+
     # ---- what happens --------------------------------------------------------------------------------------------
 
     def opened(self, agent: RealtimeAgent[Any]) -> None:
@@ -66,6 +73,7 @@ class HookCalls:
     def switched(self, switch: AgentSwitch) -> None:
         """Note that another agent is in charge."""
         before, agent = self._agent, switch.agent
+        self.listening = self.listening or agent.hooks is not None
         self._end()
         self._agent = agent
         if switch.call_id is not None and before is not None:

@@ -24,7 +24,6 @@ from typing import Literal
 import attrs
 import trio
 
-from trealtime._core.commands import CancelResponse, Command, Disconnect
 from trealtime._core.limits import session_over
 from trealtime._session.driver import Driver
 from trealtime._session.send_queue import MicrophoneAudio
@@ -104,6 +103,7 @@ class Lifetime:
 
     _driver: Driver
     _close_timeout_s: float
+    _limit_grace_s: float = 10.0
     state: State = attrs.field(default="new", init=False)
     outcome: CloseOutcome | None = attrs.field(default=None, init=False)
     on_wind_down: Callable[[float], None] = attrs.field(default=lambda _deadline: None, init=False)
@@ -137,13 +137,13 @@ class Lifetime:
     async def run(
         self,
         connection: AbstractAsyncContextManager[Wire],
-        opening: Command,
+        opening: Callable[[], None],
         become_ready: Callable[[], Awaitable[None]],
     ) -> AsyncIterator[None]:
         """Open, hold and close the session around a body.
 
-        Entering `connection` connects. The core gets `opening` before the first message is read. `become_ready` runs
-        when the connection is open; the body begins when it has returned.
+        Entering `connection` connects. `opening` gives the core its first input, before the first message is read.
+        `become_ready` runs when the connection is open; the body begins when it has returned.
         """
         self.state = "opening"
         error: BaseException | None = None
@@ -194,10 +194,10 @@ class Lifetime:
         self._services.deadline = trio.current_time() + self._close_timeout_s + _MARGIN_S
         self._stopping.set()
 
-    async def stop_at_limit(self, limit: LimitUse, grace_s: float) -> None:
-        """End the session when the user has heard the agent, at the latest after `grace_s`."""
+    async def stop_at_limit(self, limit: LimitUse) -> None:
+        """End the session when the user has heard the agent, at the latest after the grace time of the limits."""
         self.limit = limit
-        with trio.move_on_after(grace_s):
+        with trio.move_on_after(self._limit_grace_s):
             await self._driver.wait_for_playback()
         self.stop()
 
@@ -255,7 +255,7 @@ class Lifetime:
     async def _serve(
         self,
         connection: AbstractAsyncContextManager[Wire],
-        opening: Command,
+        opening: Callable[[], None],
         *,
         task_status: trio.TaskStatus[None],
     ) -> None:
@@ -263,7 +263,7 @@ class Lifetime:
         try:
             with self._services:
                 async with connection as self._wire, trio.open_nursery() as nursery:
-                    self._driver.command(opening)
+                    opening()
                     await nursery.start(self._host_tools)
                     nursery.start_soon(self._guard, self._write)
                     nursery.start_soon(self._guard, self._read)
@@ -367,7 +367,7 @@ class Lifetime:
             if self.outcome is None:
                 response_cut = self._driver.core.response_active
                 if response_cut:
-                    self._driver.command(CancelResponse())
+                    self._driver.do(self._driver.core.cancel_response)
                 self.outcome = CloseOutcome(closed_by="client", code=1000, response_cut=response_cut, limit=self.limit)
             self._driver.send_queue.close()
             await self._written.wait()
@@ -383,8 +383,8 @@ class Lifetime:
         self._disconnected = True
         self._driver.send_queue.break_off()
         lost = self.outcome.as_error() if self.outcome is not None and self._lost else None
-        self._driver.command(Disconnect(lost or self._closed_error()))
-        for subscription in list(self._driver.subscriptions):
+        self._driver.do(self._driver.core.disconnect, lost or self._closed_error())
+        for subscription in self._driver.subscriptions:
             subscription.end()
 
     def _closed_error(self) -> SessionClosed:

@@ -1,20 +1,16 @@
 """What a session is made of, and who tells whom.
 
-The core decides; the driver brings what it decided to the part whose work it is. Which part that is stands here, in
-`SessionParts._connect`, and nowhere else.
+The core decides; the driver brings what it decided to the part whose work it is, and gets its parts here.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from trealtime._core.conversation import Conversation
-from trealtime._core.effects import FunctionCall
 from trealtime._core.guardrail_state import GuardrailPolicy
-from trealtime._core.handoffs import AgentSwitch
 from trealtime._core.ids import IdSource
 from trealtime._session import config
 from trealtime._session.agent_switch import Agents
@@ -34,7 +30,7 @@ from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import SessionLoops, Subscriptions
 from trealtime._session.tool_runner import ToolWorkers
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.events import EventInfo, LimitUse
+from trealtime.events import EventInfo
 from trealtime.mcp.connections import Connections
 from trealtime.protocol.validation import NOT_SET
 from trealtime.tools.context import RunContext
@@ -96,12 +92,12 @@ class SessionParts:
         )
         send_queue = SendQueue(audio_bound_s=run.input_buffer_s, event_bound=run.send_queue_events)
         self.driver = driver = Driver(core, send_queue, PendingReplies(lambda: self.ids.next("reply")))
-        self.lifetime = lifetime = Lifetime(driver, run.close_timeout_s)
+        self.lifetime = lifetime = Lifetime(driver, run.close_timeout_s, run.limits.grace_s)
         self.asking = Asking(driver, lifetime)
         self.subscriptions = Subscriptions(driver, lifetime, run)
         self.servers = SessionMCPServers(driver, lifetime, info, Connections(run.close_timeout_s / 2))
         self.agents = Agents(driver, lifetime, info, run, self.config, self.servers)
-        self.hooks = HookCalls(run.hooks, info, run.close_timeout_s / 2)
+        self.hooks = HookCalls(run.hooks, agent, info, run.close_timeout_s / 2)
         self.attachments = Attachments(
             driver,
             lifetime,
@@ -116,7 +112,7 @@ class SessionParts:
         self._tools = ToolWorkers(driver, lifetime, info, run)
         self._approvals = ApprovalWorkers(driver, lifetime, info, run.approval_handler, threads=run.tool_concurrency)
         self._checks = GuardrailWorkers(driver, lifetime, info, run.guardrails_settings)
-        self._connect(agent)
+        self._connect()
 
     def statistics(self) -> SessionStatistics:
         """See `RealtimeSession.statistics`."""
@@ -135,37 +131,15 @@ class SessionParts:
 
     # ---- who tells whom ------------------------------------------------------------------------------------------
 
-    def _connect(self, agent: RealtimeAgent[Any]) -> None:
+    def _connect(self) -> None:
         driver, lifetime = self.driver, self.lifetime
-        driver.on_call = self._call
-        driver.on_cancel_call = self._tools.cancel
-        driver.on_ask = self._approvals.start
-        driver.on_withdraw = self._approvals.cancel
-        driver.on_check = self._checks.start
-        driver.on_cancel_checks = self._checks.cancel
-        driver.on_switched = self._switched
-        driver.on_limit = self._reached
-        if self._tracker is not None:
-            driver.on_playback_reset = self._tracker.on_interrupted
-            driver.on_output_format = self._tracker.set_audio_format
+        driver.agents = self.agents
+        driver.tools = self._tools
+        driver.checks = self._checks
+        driver.approvals = self._approvals
+        driver.hooks = self.hooks
+        driver.lifetime = lifetime
+        driver.tracker = self._tracker
         lifetime.on_wind_down = self._tools.wind_down
         lifetime.on_tools_ended = self.servers.close
         self.servers.on_change = self.agents.renew_served
-        self._listen_for(agent)
-
-    def _call(self, call: FunctionCall) -> None:
-        if not self.agents.take(call):
-            self._tools.start(call)
-
-    def _switched(self, switch: AgentSwitch) -> None:
-        self.agents.switched(switch)
-        self._listen_for(switch.agent)
-        self.hooks.switched(switch)
-
-    def _listen_for(self, agent: RealtimeAgent[Any]) -> None:
-        """From the first agent with hooks on, somebody wants to know."""
-        if self.run.hooks is not None or agent.hooks is not None:
-            self.driver.on_emit = self.hooks.note
-
-    def _reached(self, limit: LimitUse) -> None:
-        self.lifetime.start_tool(partial(self.lifetime.stop_at_limit, limit, self.run.limits.grace_s))

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import trio
 
-from trealtime._core.effects import Settled
+from trealtime._core.effects import Settle
 
 __all__ = ["PendingReply", "PendingReplies"]
 
@@ -21,10 +21,10 @@ class PendingReply:
     _then: Callable[[], None] | None = None
     """Called when the answer is good news, whether or not anybody waits for it still."""
 
-    answer: Settled | None = attrs.field(default=None, init=False)
+    answer: Settle | None = attrs.field(default=None, init=False)
     _settled: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    def settle(self, answer: Settled) -> None:
+    def settle(self, answer: Settle) -> None:
         self.answer = answer
         if self._then is not None and answer.error is None:
             self._then()
@@ -60,7 +60,7 @@ class PendingReplies:
         self._open[reply.id] = reply
         return reply
 
-    def settle(self, answer: Settled) -> None:
+    def settle(self, answer: Settle) -> None:
         """Pass an answer to whoever waits for it."""
         reply = self._open.pop(answer.reply_id, None)
         if reply is not None:

@@ -8,7 +8,6 @@ from typing import Any, Literal, TypedDict
 import attrs
 import trio
 
-from trealtime._core.commands import CollectAudio, Interrupt
 from trealtime._core.effects import ResponseResult
 from trealtime._core.usage import add_usage
 from trealtime._session.driver import Driver
@@ -178,7 +177,7 @@ class SessionResponse:
 
     def collect(self) -> None:
         """Keep the audio that is taken here from counting as played before the whole turn is over."""
-        self._driver.command(CollectAudio(self._reply.id))
+        self._driver.do(self._driver.core.collect_audio, self._reply.id)
 
     def take_as_played(self, event: RealtimeAudio) -> None:
         """Count this audio as being played from now on."""
@@ -215,7 +214,8 @@ class SessionResponse:
         complete = self._reply.answer is not None and not (self._plays and self._subscription.has_audio)
         self._subscription.close()
         if (failed or not complete) and self._lifetime.state == "open":
-            self._driver.command(Interrupt("app", response_id=self.response_id, reply_id=self._reply.id))
+            core = self._driver.core
+            self._driver.do(core.interrupt, response_id=self.response_id, reply_id=self._reply.id)
 
     def _note(self, event: RealtimeSessionEvent) -> None:
         """Keep the text as it arrives: the consumer may read audio alone, or nothing."""

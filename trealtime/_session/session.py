@@ -11,21 +11,6 @@ from typing import Any, Generic, Unpack
 import trio
 
 from trealtime._core.barge_in import BargeInPolicy
-from trealtime._core.commands import (
-    BeginUninterruptible,
-    CancelResponse,
-    ClearAudio,
-    CommitAudio,
-    CreateItem,
-    CreateResponse,
-    DecideApproval,
-    DeleteItem,
-    EndUninterruptible,
-    Interrupt,
-    RetrieveItem,
-    SendRaw,
-    TruncateItem,
-)
 from trealtime._core.effects import ApprovalRequest
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.approval_handler import Reject
@@ -310,8 +295,8 @@ class RealtimeSession(Generic[ContextT]):
         self._driver.followers[reply.id] = subscription
         response = SessionResponse(self._driver, self._lifetime, reply, subscription)
         if item is not None:
-            self._driver.command(CreateItem(item, said=True))
-        self._driver.command(CreateResponse(params or None, reply_id=reply.id, tools=tools))
+            self._driver.do(self._driver.core.create_item, item, said=True)
+        self._driver.do(self._driver.core.create_response, params or None, reply_id=reply.id, tools=tools)
         try:
             yield response
         except BaseException:
@@ -344,8 +329,8 @@ class RealtimeSession(Generic[ContextT]):
         """
         item = message_item(message, item_id=self._parts.ids.new("item"))
         await self._asking.room()
-        self._driver.command(CreateItem(item, said=True))
-        self._driver.command(CreateResponse(automatic=True))
+        self._driver.do(self._driver.core.create_item, item, said=True)
+        self._driver.do(self._driver.core.create_response, automatic=True)
 
     async def send_audio(self, audio: AudioData, *, commit: bool = False) -> None:
         """Send a piece of microphone audio: bytes in the input format, or an int16 array of PCM16 samples.
@@ -370,11 +355,11 @@ class RealtimeSession(Generic[ContextT]):
 
     async def commit_audio(self) -> None:
         """End the user's turn here (manual turns): what was sent becomes an item. It asks for no answer."""
-        await self._asking.send(CommitAudio())
+        await self._asking.send(self._driver.core.commit_audio)
 
     async def clear_audio(self) -> None:
         """Throw away the microphone audio that is not committed yet."""
-        await self._asking.send(ClearAudio())
+        await self._asking.send(self._driver.core.clear_audio)
 
     # ---- responses -----------------------------------------------------------------------------------------------
 
@@ -384,7 +369,7 @@ class RealtimeSession(Generic[ContextT]):
         It is sent when no other response of the conversation is running; requests keep their order.
         """
         params, tools = await response_params(options, self._parts.context, self.current_agent)
-        await self._asking.send(CreateResponse(params or None, tools=tools))
+        await self._asking.send(self._driver.core.create_response, params or None, tools=tools)
 
     async def interrupt(self) -> None:
         """Stop the agent now: its queued audio is dropped, the server stops and is told what was heard.
@@ -392,7 +377,7 @@ class RealtimeSession(Generic[ContextT]):
         It takes effect before this waits for anything, so cancelling it undoes nothing. With nothing to interrupt it
         does nothing.
         """
-        await self._asking.now(Interrupt("app"))
+        await self._asking.now(self._driver.core.interrupt)
 
     @contextmanager
     def uninterruptible(self) -> Iterator[None]:
@@ -404,17 +389,17 @@ class RealtimeSession(Generic[ContextT]):
         cancellation, interrupt as ever.
         """
         self._lifetime.check_open()
-        self._driver.command(BeginUninterruptible())
+        self._driver.do(self._driver.core.begin_uninterruptible)
         try:
             yield
         finally:
             if self._lifetime.state == "open":
-                self._driver.command(EndUninterruptible())
+                self._driver.do(self._driver.core.end_uninterruptible)
 
     async def cancel_response(self, response_id: str | None = None) -> None:
         """Cancel one response and its audio: the one named, else the one that the conversation is in. As
         `interrupt`."""
-        await self._asking.now(CancelResponse(response_id))
+        await self._asking.now(self._driver.core.cancel_response, response_id)
 
     # ---- approvals -----------------------------------------------------------------------------------------------
 
@@ -430,7 +415,7 @@ class RealtimeSession(Generic[ContextT]):
         `always`: so are later calls of this tool in this session, without asking. It takes effect before this waits
         for anything, so cancelling it undoes nothing. False: no such call waits (any more), and nothing happens.
         """
-        return await self._decide(DecideApproval(call_id=call_id, approve=True, always=always))
+        return await self._decide(call_id, approve=True, always=always)
 
     async def reject_tool_call(
         self, call_id: str, *, always: bool = False, rejection_message: str | None = None
@@ -438,7 +423,7 @@ class RealtimeSession(Generic[ContextT]):
         """Answer a call that waits for approval with a refusal: the model reads `rejection_message`; None: what the
         ``tool_error_formatter`` of the run config says. Everything else as in `approve_tool_call`."""
         message = Reject(rejection_message).message
-        return await self._decide(DecideApproval(call_id=call_id, approve=False, always=always, message=message))
+        return await self._decide(call_id, approve=False, always=always, message=message)
 
     # ---- items ---------------------------------------------------------------------------------------------------
 
@@ -450,21 +435,29 @@ class RealtimeSession(Generic[ContextT]):
         there. Raises `ServerRefused`.
         """
         wire = sendable_item(item, item_id=self._parts.ids.new("item"))
-        await self._asking.request(lambda reply_id: CreateItem(wire, previous_item_id, reply_id))
+        do, create_item = self._driver.do, self._driver.core.create_item
+        await self._asking.request(
+            lambda reply_id: do(create_item, wire, previous_item_id=previous_item_id, reply_id=reply_id)
+        )
         return str(wire["id"])
 
     async def delete_item(self, item_id: str) -> None:
         """Take an item out of the conversation and wait for the server to do so. Raises `ServerRefused`."""
-        await self._asking.request(lambda reply_id: DeleteItem(item_id, reply_id))
+        do, delete_item = self._driver.do, self._driver.core.delete_item
+        await self._asking.request(lambda reply_id: do(delete_item, item_id, reply_id=reply_id))
 
     async def truncate_item(self, item_id: str, *, content_index: int = 0, audio_end_ms: int) -> None:
         """Cut what the agent said at `audio_end_ms`, for the model's memory; wait for the server. Raises
         `ServerRefused`."""
-        await self._asking.request(lambda reply_id: TruncateItem(item_id, content_index, audio_end_ms, reply_id))
+        do, truncate_item = self._driver.do, self._driver.core.truncate_item
+        await self._asking.request(
+            lambda reply_id: do(truncate_item, item_id, content_index, audio_end_ms, reply_id=reply_id)
+        )
 
     async def retrieve_item(self, item_id: str) -> RealtimeItem:
         """An item as the server has it, with its audio. Raises `ServerRefused`."""
-        item: RealtimeItem = await self._asking.request(lambda reply_id: RetrieveItem(item_id, reply_id))
+        do, retrieve_item = self._driver.do, self._driver.core.retrieve_item
+        item: RealtimeItem = await self._asking.request(lambda reply_id: do(retrieve_item, item_id, reply_id=reply_id))
         return item
 
     # ---- the session itself --------------------------------------------------------------------------------------
@@ -502,13 +495,14 @@ class RealtimeSession(Generic[ContextT]):
         A ``response.create`` takes its turn like any other. Raises `SettingsError` for an event without a type,
         TypeError for what has no JSON form.
         """
-        await self._asking.send(SendRaw(sendable_event(event)))
+        await self._asking.send(self._driver.core.send_raw, sendable_event(event))
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
-    async def _decide(self, decision: DecideApproval) -> bool:
-        pending = any(request.call_id == decision.call_id for request in self.pending_approvals)
-        await self._asking.now(decision)
+    async def _decide(self, call_id: str, *, approve: bool, always: bool, message: str | None = None) -> bool:
+        pending = any(request.call_id == call_id for request in self.pending_approvals)
+        decide = self._driver.core.decide_approval
+        await self._asking.now(decide, call_id, approve=approve, always=always, message=message)
         return pending
 
     def _audio(self, audio: AudioData) -> bytes:
@@ -518,4 +512,4 @@ class RealtimeSession(Generic[ContextT]):
         for piece in microphone_pieces(data):
             self._driver.send_queue.put(piece)
         if commit:
-            self._driver.command(CommitAudio())
+            self._driver.do(self._driver.core.commit_audio)

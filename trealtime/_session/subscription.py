@@ -472,7 +472,7 @@ class Subscriptions:
             on_end=self._lifetime.end_of_subscription if tells_loss else None,
             on_close=self._driver.drop_subscription,
         )
-        self._driver.subscriptions.append(subscription)
+        self._driver.add_subscription(subscription)
         if self._lifetime.disconnected:
             subscription.end()
         return subscription

@@ -4,9 +4,9 @@ A tool that raises, takes too long, is unknown or got wrong arguments neither en
 waiting: the model is told what went wrong and, where that is not the model's own fault, the app gets an ``error``
 event. Which calls come here, and what follows from their outputs, is the core's to say (`tool_calls`).
 
-A call is looked into first: whether the tool is there, and whether somebody has to approve it. The core says what comes
-of that (`approvals`). A call that need not wait goes on where it is; one that waits leaves, and comes back as another
-call when it has been decided. So it holds up nobody, also where calls keep their order.
+A worker finds out first whether the tool is there, and whether the call needs approval. If it does, the worker asks the
+core for it (`approvals`) and leaves; the call comes back when it has been decided. So a call that waits for approval
+holds up no other, also where calls keep their order.
 
 When the session ends every call ends: its output, if there still is one, goes nowhere. A call of a tool with
 ``on_interrupt="shield"`` may finish first, until the deadline that `wind_down` sets.
@@ -22,8 +22,7 @@ import attrs
 import trio
 
 from trealtime._core.arguments import parsed_arguments
-from trealtime._core.commands import ReportNeed, SendToolOutput
-from trealtime._core.effects import FunctionCall
+from trealtime._core.effects import FunctionCall, Refusal
 from trealtime._session.config import RealtimeRunConfig
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
@@ -63,11 +62,6 @@ class _Work:
     """The app has been told that the tool runs."""
 
     @property
-    def decided(self) -> bool:
-        """Whether it is known what becomes of it."""
-        return self.call.cleared or self.call.refusal is not None
-
-    @property
     def shielded(self) -> bool:
         return self.started and self.call.tool is not None and self.call.tool.on_interrupt == "shield"
 
@@ -101,10 +95,6 @@ class ToolWorkers:
     def start(self, call: FunctionCall) -> None:
         """Run a call with the tool and the agent that it came with, also after a handoff; one that comes while the
         session ends is not begun."""
-        looking_into = self._works.get(call.call_id)
-        if looking_into is not None:  # it need not wait: it goes on in its place
-            looking_into.call = call
-            return
         work = _Work(call, self._last if self._in_order else None)
         if self._lifetime.start_tool(partial(self._work, work)):
             self._works[call.call_id] = work
@@ -132,10 +122,7 @@ class ToolWorkers:
             with work.scope:
                 if work.after is not None:
                     await work.after.wait()
-                if not work.decided:
-                    outcome = await self._look_into(work)
-                if work.decided:
-                    outcome = await self._refused(work.call) or await self._run(work)
+                outcome = await self._outcome(work)
             if work.scope.cancelled_caught:
                 effects = "It may have had some of its effects." if work.started else "It was not made."
                 what = f"The call of {work.call.name} was cancelled by an interrupt. {effects}"
@@ -147,10 +134,13 @@ class ToolWorkers:
         if outcome is not None and not self._closing:
             self._answer(work, outcome)
 
-    async def _look_into(self, work: _Work) -> ToolOutcome | None:
-        """Find out whether a call may run, and tell the core, which decides what becomes of it; an outcome where there
-        is nothing to decide about."""
+    async def _outcome(self, work: _Work) -> ToolOutcome | None:
+        """What comes of a call; None if it has to wait for approval, and leaves."""
         call, tool = work.call, work.call.tool
+        if call.refusal is not None:
+            return await self._refused(call, call.refusal)
+        if call.cleared:
+            return await self._run(work)
         try:
             there = tool is not None and await enabled([tool], self._info.context, call.agent)
         except Exception as error:  # noqa: BLE001  (the user's callable: the app is told, and the model that it failed)
@@ -159,14 +149,19 @@ class ToolWorkers:
         if tool is None or not there:
             known = ", ".join(name for name in call.known if name != call.name) or "none"
             return await self._failure("unknown_tool", f"There is no tool {call.name!r}. Tools: {known}.", call)
-        standing = self._driver.core.standing_decision(tool)
-        needed = standing is None and await self._needs_approval(call, tool)
+        core = self._driver.core
+        needed = core.standing_decision(tool) is None and await self._needs_approval(call, tool)
         if needed and self._checks_before_approval:
             stopped = await self._checks.before(call, self._context(call))
             if stopped is not None:
                 return stopped
-        self._driver.command(ReportNeed(call.call_id, needed=needed))
-        return None
+        standing = core.standing_decision(tool)  # one that was made meanwhile counts
+        if standing is not None and standing.refusal is not None:
+            return await self._refused(call, standing.refusal)
+        if standing is None and needed:
+            self._driver.do(core.request_approval, call.call_id)
+            return None
+        return await self._run(work)
 
     async def _needs_approval(self, call: FunctionCall, tool: FunctionTool) -> bool:
         if isinstance(tool.needs_approval, bool):
@@ -180,10 +175,7 @@ class ToolWorkers:
             self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
             return True
 
-    async def _refused(self, call: FunctionCall) -> ToolOutcome | None:
-        refusal = call.refusal
-        if refusal is None:
-            return None
+    async def _refused(self, call: FunctionCall, refusal: Refusal) -> ToolOutcome:
         if refusal.final:
             return ToolOutcome(output=refusal.message, value=refusal.message, failure=refusal.kind)
         return await self._failure(refusal.kind, refusal.message, call)
@@ -221,7 +213,7 @@ class ToolWorkers:
             self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         output = serialise_output(outcome.output)  # refusals are in words of the user's, as they are
-        self._driver.command(SendToolOutput(call.call_id, output, nothing_to_tell=nothing_to_tell))
+        self._driver.do(self._driver.core.send_tool_output, call.call_id, output, nothing_to_tell=nothing_to_tell)
         if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
             self._driver.emit(
                 RealtimeToolEnd(
