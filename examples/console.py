@@ -18,10 +18,8 @@ from pathlib import Path
 import trio
 
 from trealtime import (
-    AudioDeviceError,
     ConsoleEndpoint,
     Endpoint,
-    MissingDependency,
     RealtimeAgent,
     RealtimeRunner,
     RealtimeSession,
@@ -30,6 +28,7 @@ from trealtime import (
     function_tool,
     open_emulator,
 )
+from trealtime.errors import AudioDeviceError, MissingDependency
 
 
 @function_tool

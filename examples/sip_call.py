@@ -23,20 +23,17 @@ import numpy as np
 import trio
 
 from trealtime import (
-    CallGone,
     ConnectionLost,
-    IncomingCall,
     OpenAIRealtimeSIPModel,
     RealtimeAgent,
-    RealtimeRestClient,
     RealtimeRunner,
-    RealtimeWebhooks,
     RunContext,
     TrealtimeError,
-    WebhookRefused,
     function_tool,
     open_emulator,
 )
+from trealtime.calls import IncomingCall, RealtimeRestClient, RealtimeWebhooks
+from trealtime.errors import CallGone, WebhookRefused
 
 try:
     import httpx  # noqa: F401  (what RealtimeRestClient works with)

@@ -32,13 +32,13 @@ from trealtime import (
     RealtimeSession,
     TrealtimeError,
     TwilioEndpoint,
-    WebhookRefused,
     accept_twilio_stream,
-    check_twilio_signature,
     open_emulator,
 )
 from trealtime.audio.g711 import encode_ulaw
+from trealtime.endpoints import check_twilio_signature
 from trealtime.endpoints.twilio import sign_twilio_request
+from trealtime.errors import WebhookRefused
 from trealtime.testing import open_fake_twilio
 
 try:

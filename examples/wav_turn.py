@@ -25,16 +25,16 @@ import trio
 from numpy.typing import NDArray
 
 from trealtime import (
-    PCM16_24K,
-    AudioFormatError,
     RealtimeAgent,
     RealtimeRunner,
     RealtimeSession,
     TrealtimeError,
     open_emulator,
 )
+from trealtime.audio import PCM16_24K
 from trealtime.audio.resample import resample
 from trealtime.audio.wav import read_wav, write_wav
+from trealtime.errors import AudioFormatError
 
 RATE = PCM16_24K.rate  # of both directions, where no other format is asked for
 CHUNK_MS = 20

@@ -271,9 +271,14 @@ def table_rows(text: str) -> list[list[str]]:
 def settings_classes() -> list[type[Any]]:
     import trealtime
 
-    config = [trealtime.RealtimeRunConfig, trealtime.RealtimeModelConfig, trealtime.TransportConfig]
+    config = [trealtime.RealtimeRunConfig, trealtime.RealtimeModelConfig, trealtime.settings.TransportConfig]
     names = [name for name in trealtime.__all__ if name.endswith("Settings")]
-    others = [trealtime.CustomVoice, trealtime.TokenLimits, trealtime.ModelPrices, trealtime.SessionLimits]
+    others = [
+        trealtime.settings.CustomVoice,
+        trealtime.settings.TokenLimits,
+        trealtime.settings.ModelPrices,
+        trealtime.settings.SessionLimits,
+    ]
     return [*config, *(getattr(trealtime, name) for name in names), *others]
 
 
@@ -316,8 +321,8 @@ def public_awaits() -> set[str]:
         trealtime.SessionResponse,
         trealtime.Subscription,
         trealtime.Attachment,
-        trealtime.RealtimeRestClient,
-        trealtime.MCPServer,
+        trealtime.calls.RealtimeRestClient,
+        trealtime.mcp.MCPServer,
     ):
         for name, function in vars(kind).items():
             waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))

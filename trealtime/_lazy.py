@@ -1,38 +1,159 @@
-"""Public names that are imported when they are first used (PEP 562).
+"""Modules whose names are imported when they are first used (PEP 562), and what such a name says of its home.
 
-A module that shows names of other rooms has each of them twice: as an import for type checkers, and here in a table for
-the interpreter. `tests/test_packaging.py` keeps the two the same.
+Theory of operation
+1. `trealtime._names` says which module shows which names, and where they are defined.
+2. When a name is first used, the module that defines it is imported, and the value stays where it was asked for.
+3. A class or function that users know as ``trealtime.RealtimeSession`` says so: its ``__module__`` becomes the module
+   that shows it, for tracebacks, pickles and documentation. All that an import has brought in is done together, so a
+   session that a runner made says it too.
+4. ``typing.get_type_hints`` looks names up in ``__module__``. So the annotations of a class are resolved first. While one
+   of their names is not imported yet, the class keeps the module that defines it.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, Final
+
+from trealtime._names import TABLES
+
+_ROOT: Final = "trealtime"
+_VALUE_MODULES: Final = frozenset({f"{_ROOT}.{name}" for name in ("errors", "events", "items", "usage")})
+"""Public modules that define names themselves: those are at home there, though `trealtime` shows some as well."""
 
 
-def homes(names: Mapping[str, str]) -> dict[str, str]:
-    """``{name: module}`` of a table ``{module below trealtime: names with spaces between them}``."""
-    return {name: f"trealtime.{module}" for module, listed in names.items() for name in listed.split()}
+def _homes(table: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"{_ROOT}.{module}" for module, names in table.items() for name in names.split()}
 
 
-def load(module: str, name: str, homes: Mapping[str, str]) -> object:
-    """Import `name` for `module` and keep it there, so that its second use costs nothing.
+_HOMES: Final = {shown_by: _homes(table) for shown_by, table in TABLES.items()}
 
-    Raises AttributeError, with the nearest name, where there is none.
-    """
-    home = homes.get(name)
-    if home is None:
-        raise AttributeError(unknown(module, name, homes))
-    value: object = getattr(importlib.import_module(home), name)
-    setattr(sys.modules[module], name, value)
-    return value
+_Getter = Callable[[str], object]
+_Lister = Callable[[], list[str]]
 
 
-def unknown(module: str, name: str, names: Mapping[str, object]) -> str:
-    """The message for a name that `module` does not have."""
-    import difflib  # Only a misspelt name needs it.
+def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
+    """``__all__``, ``__getattr__`` and ``__dir__`` of a module that `trealtime._names` has a table for."""
+    homes = _HOMES[module]
+
+    def load(name: str) -> object:
+        home = homes.get(name)
+        if home is None:
+            return _elsewhere(module, name)
+        value: object = getattr(importlib.import_module(home), name)
+        setattr(sys.modules[module], name, value)
+        _publish()
+        return value
+
+    def listed() -> list[str]:
+        return sorted({*vars(sys.modules[module]), *homes})
+
+    return list(homes), load, listed
+
+
+def _elsewhere(module: str, name: str) -> object:
+    """What `trealtime` still finds: its public modules, and names that have moved there."""
+    others: Mapping[str, str] = {}
+    if module == _ROOT and not name.startswith("_"):
+        if f"{_ROOT}.{name}" in _HOMES or f"{_ROOT}.{name}" in _VALUE_MODULES:
+            return importlib.import_module(f"{_ROOT}.{name}")
+        from trealtime import _moved
+
+        if name in _moved.HOMES:
+            return _moved.load(name, stacklevel=3)
+        others = _moved.HOMES
+    message = _unknown(module, name, {**_HOMES[module], **others})
+    if _is_import(sys._getframe(2)):
+        raise ImportError(message)  # The interpreter would put a message without advice in place of AttributeError's.
+    raise AttributeError(message)
+
+
+def _is_import(frame: FrameType) -> bool:
+    """Whether `frame` is at a ``from ... import ...``."""
+    import opcode
+
+    return frame.f_code.co_code[frame.f_lasti] == opcode.opmap["IMPORT_FROM"]
+
+
+def _unknown(module: str, name: str, names: Mapping[str, str]) -> str:
+    if name.startswith("_"):  # Interpreter and tools ask for these and want no advice.
+        return f"module {module!r} has no attribute {name!r}"
+    import difflib
 
     nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {nearest[0]!r}?" if nearest and not name.startswith("_") else ""
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"module {module!r} has no attribute {name!r}{hint}"
+
+
+# ---- what a public object says of its home --------------------------------------------------------------------------
+
+
+def _unpublished() -> dict[str, list[tuple[str, str]]]:
+    """``{module that defines: [(name, module that shows it)]}`` of all names."""
+    pending: dict[str, list[tuple[str, str]]] = {}
+    for shown_by, homes in reversed(_HOMES.items()):  # `trealtime` comes last and so has the last word
+        for name, home in homes.items():
+            rows = pending.setdefault(home, [])
+            rows[:] = [row for row in rows if row[0] != name]
+            rows.append((name, home if home in _VALUE_MODULES else shown_by))
+    return pending
+
+
+_pending: Final = _unpublished()
+"""Names whose module has not been imported yet, or whose annotations name something that has not."""
+
+
+def _publish() -> None:
+    """Let every public object that has been imported since say its public home."""
+    ready = [(module, sys.modules[module]) for module in _pending if module in sys.modules]
+    if not ready:
+        return
+    modules = {home for homes in _HOMES.values() for home in homes.values()} | _VALUE_MODULES
+    known: dict[str, object] = {}
+    for module in modules & sys.modules.keys():
+        defined = vars(sys.modules[module])
+        known |= {name: defined[name] for name in defined.get("__all__", ()) if name in defined}
+    for module, loaded in ready:
+        rest = [row for row in _pending[module] if not _published(vars(loaded), *row, known)]
+        if rest:
+            _pending[module] = rest
+        else:
+            del _pending[module]
+
+
+def _published(defined: Mapping[str, Any], name: str, shown_by: str, known: Mapping[str, object]) -> bool:
+    value = defined.get(name)
+    if value is None:  # The module is still being imported.
+        return False
+    if getattr(value, "__module__", None) != defined["__name__"] or getattr(value, "__name__", None) != name:
+        return True  # A constant, an alias, or a value of another module.
+    if isinstance(value, type) and not _resolve_annotations(value, {**known, **defined}):
+        return False
+    value.__module__ = shown_by
+    return True
+
+
+def _resolve_annotations(value: type[Any], names: dict[str, Any]) -> bool:
+    """Put types in place of the annotations' text; False, and nothing changed, where one cannot be found yet."""
+    import inspect
+    import typing
+
+    own = inspect.get_annotations(value)
+    if not own:
+        return True
+    try:
+        # A class of its own, because the bases' annotations belong to other modules.
+        carrier = type(value.__name__, (), {"__annotations__": dict(own)})
+        resolved = typing.get_type_hints(carrier, names, names, include_extras=True)
+        value.__annotations__ = resolved
+        if "__attrs_attrs__" in value.__dict__:
+            import attrs
+
+            attrs.resolve_types(value, names, names)
+    except NameError:
+        value.__annotations__ = own
+        return False
+    return True

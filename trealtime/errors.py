@@ -9,11 +9,12 @@ The name of the root is not ``RealtimeError`` because that is the name of a sess
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
+
+from trealtime import _lazy
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -29,7 +30,6 @@ __all__ = [
     "ConnectionLost",
     "EndpointFailed",
     "GuardrailFailed",
-    "InputGuardrailTripwireTriggered",
     "MCPServerFailed",
     "MCPToolError",
     "MissingApiKey",
@@ -48,13 +48,15 @@ __all__ = [
     "SlowConsumer",
     "ToolArgumentsError",
     "ToolFailed",
-    "ToolInputGuardrailTripwireTriggered",
-    "ToolOutputGuardrailTripwireTriggered",
     "ToolTimedOut",
     "TrealtimeError",
     "TwilioStreamError",
     "WebhookRefused",
 ]
+
+if not TYPE_CHECKING:
+    _shown, __getattr__, __dir__ = _lazy.namespace(__name__)
+    __all__ += _shown
 
 
 class TrealtimeError(Exception):
@@ -358,20 +360,6 @@ class SessionNotOpen(TrealtimeError, RuntimeError):
 
 class SessionClosed(TrealtimeError, RuntimeError):
     """A session was used after it ended."""
-
-
-_ELSEWHERE: Final = {
-    "InputGuardrailTripwireTriggered": "trealtime.agents.guardrails",
-    "ToolInputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
-    "ToolOutputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
-}
-"""Errors that carry a guardrail stand beside it, in rooms that import this module."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _ELSEWHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
 
 
 def _short(value: object, limit: int = 80) -> str:

@@ -8,9 +8,21 @@ the `text` of messages, and ``print(item)``, which gives one line to read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
+
+from trealtime import _lazy
+
+if TYPE_CHECKING:
+    from trealtime._core.saved_history import dump_history as dump_history
+    from trealtime._core.saved_history import load_history as load_history
+    from trealtime._core.saved_history import wire_items as wire_items
+    from trealtime.protocol.user_input import AudioPart as AudioPart
+    from trealtime.protocol.user_input import ImagePart as ImagePart
+    from trealtime.protocol.user_input import TextPart as TextPart
+    from trealtime.protocol.user_input import UserMessage as UserMessage
+    from trealtime.protocol.user_input import image_part as image_part
 
 __all__ = [
     "AssistantAudio",
@@ -26,6 +38,11 @@ __all__ = [
     "SystemMessageItem",
     "UserMessageItem",
 ]
+
+if not TYPE_CHECKING:
+    _shown, __getattr__, __dir__ = _lazy.namespace(__name__)
+    __all__ += _shown
+
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 

@@ -1,7 +1,4 @@
-"""Every class of settings, by one import.
-
-Wherever one of them is taken, a mapping of its fields is taken as well. Each class is imported when it is first used.
-"""
+"""Every class of settings. Wherever one of them is taken, a mapping of its fields is taken as well."""
 
 from __future__ import annotations
 
@@ -38,33 +35,5 @@ if TYPE_CHECKING:
     from trealtime.protocol.validation import NOT_SET as NOT_SET
     from trealtime.protocol.validation import NotSet as NotSet
     from trealtime.transport.config import TransportConfig as TransportConfig
-
-_HOMES = _lazy.homes(
-    {
-        "_core.barge_in": "BargeIn",
-        "_core.limits": "SessionLimits",
-        "_core.prices": "ModelPrices",
-        "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
-        "_session.response": "ResponseOptions",
-        "emulator.options": "EmulatorLimits",
-        "mcp.servers": "MCPConfig MCPServerStdioParams MCPServerStreamableHttpParams",
-        "protocol.settings": """
-        AudioInputSettings AudioOutputSettings AudioSettings CustomVoice NoiseReductionSettings PromptSettings
-        ReasoningSettings SessionSettings TokenLimits TracingSettings TranscriptionSettings TruncationSettings
-        TurnDetectionSettings
-    """,
-        "protocol.validation": "NOT_SET NotSet",
-        "transport.config": "TransportConfig",
-    }
-)
-
-if not TYPE_CHECKING:
-    __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> object:
-    return _lazy.load(__name__, name, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+else:
+    __all__, __getattr__, __dir__ = _lazy.namespace(__name__)

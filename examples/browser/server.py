@@ -27,8 +27,6 @@ from trealtime import (
     AssistantAudio,
     AssistantMessageItem,
     BrowserEndpoint,
-    BrowserStreamError,
-    InputImage,
     RealtimeAgent,
     RealtimeItem,
     RealtimeRunner,
@@ -44,6 +42,8 @@ from trealtime import (
 )
 from trealtime.emulator import SpeechEngines
 from trealtime.emulator.local import load_speech, missing_packages
+from trealtime.errors import BrowserStreamError
+from trealtime.items import InputImage
 from trealtime.testing import open_fake_page
 
 try:

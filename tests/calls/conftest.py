@@ -15,15 +15,8 @@ import pytest
 import trio
 from numpy.typing import NDArray
 
-from trealtime import (
-    ConnectFailed,
-    IncomingCall,
-    RealtimeAgent,
-    RealtimeRestClient,
-    RealtimeRunner,
-    RealtimeSession,
-    RealtimeWebhooks,
-)
+from trealtime import ConnectFailed, RealtimeAgent, RealtimeRunner, RealtimeSession
+from trealtime.calls import IncomingCall, RealtimeRestClient, RealtimeWebhooks
 from trealtime.emulator import Emulator, LoggedEvent, open_emulator
 
 SECRET = "whsec_" + base64.b64encode(b"a key of the service").decode()

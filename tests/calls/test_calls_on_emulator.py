@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from trealtime import CallGone, RequestFailed
+from trealtime.errors import CallGone, RequestFailed
 from trealtime.transport.wire import WireClosed
 
 pytest.importorskip("httpx")
@@ -236,7 +236,7 @@ async def test_several_connections_watch_one_call_and_one_that_leaves_does_not_e
 
 
 async def test_a_connection_that_reads_nothing_is_dropped_and_the_call_goes_on(autojump_clock, kit) -> None:
-    from trealtime import EmulatorLimits
+    from trealtime.settings import EmulatorLimits
 
     async with kit.office(limits=EmulatorLimits(queued_events=20)) as office, office.ring() as call:
         await office.session()

@@ -13,16 +13,14 @@ import attrs
 import pytest
 import trio
 
-from trealtime import (
+from trealtime import RealtimeAgent, SettingsError
+from trealtime.calls import ClientSecret, RealtimeRestClient
+from trealtime.errors import (
     CallGone,
-    ClientSecret,
     MissingApiKey,
     MissingDependency,
     RateLimited,
-    RealtimeAgent,
-    RealtimeRestClient,
     RequestFailed,
-    SettingsError,
 )
 
 httpx = pytest.importorskip("httpx")

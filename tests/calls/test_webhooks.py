@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from trealtime import IncomingCall, OtherWebhook, RealtimeWebhooks, SettingsError, SipHeader, WebhookRefused
+from trealtime import SettingsError
+from trealtime.calls import IncomingCall, OtherWebhook, RealtimeWebhooks, SipHeader
 from trealtime.calls.webhooks import webhook_signature
+from trealtime.errors import WebhookRefused
 
 NOW = 1_800_000_000
 SECRET = "whsec_" + base64.b64encode(b"a key of the service").decode()

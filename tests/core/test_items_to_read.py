@@ -9,13 +9,12 @@ from trealtime import (
     AssistantMessageItem,
     AssistantText,
     InputAudio,
-    InputImage,
     InputText,
-    OtherItem,
     RealtimeToolCallItem,
     SystemMessageItem,
     UserMessageItem,
 )
+from trealtime.items import InputImage, OtherItem
 
 SPOKEN = AssistantMessageItem(item_id="a", content=(AssistantText("Look:"), AssistantAudio(transcript=" it works. ")))
 SHOWN = UserMessageItem(item_id="u", content=(InputText("What is this?"), InputImage("data:image/png;base64,")))

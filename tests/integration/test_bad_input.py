@@ -12,15 +12,17 @@ import trio
 
 import trealtime
 from trealtime import (
-    AudioFormatError,
     ConnectFailed,
-    MissingApiKey,
     RealtimeAgent,
     RealtimeRunner,
     RealtimeSession,
+    SettingsError,
+)
+from trealtime.errors import (
+    AudioFormatError,
+    MissingApiKey,
     SessionClosed,
     SessionNotOpen,
-    SettingsError,
 )
 from trealtime.testing import MemoryEndpoint
 

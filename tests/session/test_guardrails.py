@@ -10,15 +10,14 @@ import trio
 import trio.testing
 
 from trealtime import (
-    GuardrailFailed,
     GuardrailFunctionOutput,
-    InputGuardrailTripwireTriggered,
     RealtimeAgent,
     RealtimeRunner,
     SettingsError,
     input_guardrail,
     output_guardrail,
 )
+from trealtime.errors import GuardrailFailed, InputGuardrailTripwireTriggered
 
 PASS, TRIP = (GuardrailFunctionOutput(None, tripwire_triggered=tripped) for tripped in (False, True))
 

@@ -12,7 +12,6 @@ import trio
 from trealtime import (
     Approve,
     HostedMCPTool,
-    MCPServerFailed,
     RealtimeAgent,
     RealtimeRunner,
     Reject,
@@ -20,6 +19,7 @@ from trealtime import (
     function_tool,
     open_emulator,
 )
+from trealtime.errors import MCPServerFailed
 
 HANDBOOK = {"server_label": "handbook", "server_url": "https://example.com/mcp"}
 

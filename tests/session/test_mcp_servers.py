@@ -22,19 +22,16 @@ from mcp.server.mcpserver import Context, Image
 from mcp.server.mcpserver import MCPServer as Program
 
 from trealtime import (
-    MCPServer,
-    MCPServerFailed,
     MCPServerStdio,
     MCPServerStreamableHttp,
-    MCPToolError,
-    MissingDependency,
     RealtimeAgent,
     RealtimeRunner,
     SettingsError,
-    create_static_tool_filter,
     function_tool,
     realtime_handoff,
 )
+from trealtime.errors import MCPServerFailed, MCPToolError, MissingDependency
+from trealtime.mcp import MCPServer, create_static_tool_filter
 from trealtime.testing import cancel_at_each_checkpoint
 
 FOLDER = Path(__file__).parent

@@ -12,19 +12,15 @@ import attrs
 import trio
 
 from trealtime import (
-    ApprovalDecision,
     ApprovalRequest,
     Approve,
     AssistantMessageItem,
-    AudioChunk,
     ConnectionLost,
     FunctionTool,
     GuardrailFunctionOutput,
     HostedMCPTool,
-    HostedTool,
     MCPServerStdio,
     MCPServerStreamableHttp,
-    OtherItem,
     RealtimeAgent,
     RealtimeAgentEndEvent,
     RealtimeAgentHooks,
@@ -41,20 +37,22 @@ from trealtime import (
     RealtimeToolEnd,
     Reject,
     RunContext,
-    ServerErrorInfo,
     SystemMessageItem,
     ToolContext,
     ToolGuardrailFunctionOutput,
     ToolInputGuardrailData,
     Turn,
     UserMessageItem,
-    create_static_tool_filter,
     function_tool,
     open_emulator,
     output_guardrail,
     serve_realtime_session,
     tool_input_guardrail,
 )
+from trealtime.events import AudioChunk, ServerErrorInfo
+from trealtime.items import OtherItem
+from trealtime.mcp import HostedTool, create_static_tool_filter
+from trealtime.typing import ApprovalDecision
 
 
 @attrs.frozen

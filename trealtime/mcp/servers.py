@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     MCPConnector = Transport | Server[Any] | ServerInProcess
     """What `mcp.Client` can connect to."""
+else:
+    Tool = Connection = Any  # They need the extra: annotations that are resolved at run time do without.
 
 __all__ = [
     "MCPServerStreamableHttpParams",
@@ -75,14 +77,14 @@ class ToolFilterStatic(TypedDict, total=False):
     blocked_tool_names: Sequence[str]
 
 
-ToolFilter = ToolFilterStatic | Callable[[ToolFilterContext, "Tool"], bool | Awaitable[bool]]
+ToolFilter = ToolFilterStatic | Callable[[ToolFilterContext, Tool], bool | Awaitable[bool]]
 """Which tools of a server are offered: by name, or as a sync or async callable that answers for each."""
 
 RequireApproval = (
     bool
     | Literal["always", "never"]
     | Mapping[str, Any]
-    | Callable[[RunContext[Any], "RealtimeAgent[Any]", "Tool"], bool | Awaitable[bool]]
+    | Callable[[RunContext[Any], "RealtimeAgent[Any]", Tool], bool | Awaitable[bool]]
 )
 """Which calls the app has to approve: all, none, those of some tools, or what a sync or async callable says. A mapping
 is one of tool names to ``"always"`` or ``"never"``, or ``{"always": {"tool_names": [...]}, "never": {...}}``; tools

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
+import trio
 
 from trealtime.usage import Usage
 
 if TYPE_CHECKING:
-    import trio
     from typing_extensions import TypeVar  # checkers know it, installed or not
 
     from trealtime.agents.agent import RealtimeAgent
