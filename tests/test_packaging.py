@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import json
+import pickle
+import re
 import subprocess
 import sys
 import tomllib
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
 import trealtime
+from trealtime import _moved
+from trealtime._names import TABLES
+from trealtime.protocol.validation import structure
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-SOURCE = ast.parse(Path(trealtime.__file__).read_text(encoding="utf-8"))
 
 
 def in_a_fresh_interpreter(code: str) -> str:
@@ -28,41 +37,125 @@ def in_a_fresh_interpreter(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", trealtime.__all__)
-def test_every_public_name_resolves(name) -> None:
-    assert getattr(trealtime, name) is not None
+@pytest.mark.parametrize("module", TABLES)
+def test_every_public_name_resolves(module: str) -> None:
+    shown = importlib.import_module(module)
+    assert [name for name in shown.__all__ if getattr(shown, name) is None] == []
+    assert len(shown.__all__) == len(set(shown.__all__))
+    assert set(shown.__all__) <= set(dir(shown))
 
 
-def test_public_names_are_listed_once_and_all_of_them() -> None:
-    assert len(trealtime.__all__) == len(set(trealtime.__all__))
-    assert set(trealtime.__all__) <= set(dir(trealtime))
+def test_the_top_holds_what_most_programs_use_and_no_more() -> None:
+    assert len(trealtime.__all__) <= 120
     names: dict[str, object] = {}
     exec("from trealtime import *", names)
     assert set(trealtime.__all__) <= set(names)
 
 
-def test_an_unknown_name_is_an_attribute_error_that_names_it() -> None:
-    with pytest.raises(AttributeError, match="'trealtime' has no attribute 'RealtimeAgnet'"):
-        getattr(trealtime, "RealtimeAgnet")  # noqa: B009  (type checkers know that it does not exist)
-
-
-def test_type_checkers_and_the_interpreter_find_each_name_in_the_same_module() -> None:
-    blocks = [node for node in SOURCE.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
-    seen = {
-        alias.asname: statement.module
+def checked_names(module: str) -> dict[str, str]:
+    """``{name: module}`` of what a module shows to type checkers."""
+    source = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text(encoding="utf-8"))
+    blocks = [node for node in source.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    return {
+        alias.asname: str(statement.module)
         for block in blocks
         for statement in block.body
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
+        if alias.asname is not None and statement.module != "trealtime"
     }
-    assert seen == trealtime._HOMES
-    assert {*seen, "__version__"} == set(trealtime.__all__)
 
 
-def test_every_exception_is_public() -> None:
-    from trealtime import errors
+@pytest.mark.parametrize("module", TABLES)
+def test_type_checkers_and_the_interpreter_find_each_name_in_the_same_module(module: str) -> None:
+    rows = TABLES[module].items()
+    assert checked_names(module) == {name: f"trealtime.{home}" for home, names in rows for name in names.split()}
 
-    assert set(errors.__all__) <= set(trealtime.__all__)
+
+def test_a_misspelt_name_is_an_error_that_suggests_the_nearest() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'RealtimeAgnet'; did you mean 'RealtimeAgent'"):
+        getattr(trealtime, "RealtimeAgnet")  # noqa: B009  (type checkers know that it does not exist)
+    with pytest.raises(ImportError, match="no attribute 'RealtimeAgnet'; did you mean 'RealtimeAgent'"):
+        exec("from trealtime import RealtimeAgnet")
+    with pytest.raises(ImportError, match="no attribute 'SesionSettings'; did you mean 'SessionSettings'"):
+        exec("from trealtime.settings import SesionSettings")
+    assert not hasattr(trealtime, "RealtimeAgnet")
+
+
+# ---- names that have moved ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", _moved.HOMES)
+def test_a_name_that_has_moved_works_with_a_warning_that_names_its_home(name: str) -> None:
+    home = _moved.HOMES[name]
+    with pytest.warns(DeprecationWarning, match=f"from {home} import {name} ") as caught:
+        value = getattr(trealtime, name)
+    assert value is getattr(importlib.import_module(home), name)
+    assert {each.filename for each in caught} == {__file__}
+    with pytest.warns(DeprecationWarning, match=f"from {home} import {name} ") as caught:
+        exec(compile(f"from trealtime import {name}", "a program", "exec"))
+    assert {each.filename for each in caught} == {"a program"}
+
+
+def test_type_checkers_find_moved_names_where_they_are_now() -> None:
+    assert checked_names("trealtime._moved") == _moved.HOMES
+    assert _moved.HOMES.keys() & set(trealtime.__all__) == set()
+
+
+def test_the_documentation_lists_every_name_that_moved() -> None:
+    page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `trealtime\.(\w+)` \| `([\w.]+)\.\1` \|$", page, re.MULTILINE))
+    assert rows == _moved.HOMES
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert [name for name in _moved.HOMES if f"`{name}`" not in changelog] == []
+
+
+# ---- what a public object says of its home --------------------------------------------------------------------------
+
+
+def public_values() -> Iterator[tuple[str, str, Any]]:
+    """(module, name, value) of every class and function, where it is at home."""
+    for module in (*TABLES, "trealtime.events", "trealtime.usage"):
+        for name in importlib.import_module(module).__all__:
+            value = getattr(importlib.import_module(module), name)
+            at_the_top = module != "trealtime" and name in trealtime.__all__
+            if getattr(value, "__name__", None) == name and not at_the_top:
+                yield module, name, value
+
+
+def test_public_objects_say_their_public_home() -> None:
+    values = {"events", "items", "usage", "errors"}
+    for module, name, value in public_values():
+        said = value.__module__
+        assert said == module or said.removeprefix("trealtime.") in values, name
+        assert getattr(importlib.import_module(said), name) is value
+        assert pickle.loads(pickle.dumps(value)) is value
+    assert repr(trealtime.RealtimeSession) == "<class 'trealtime.RealtimeSession'>"
+
+
+def test_a_session_says_its_home_though_nobody_imported_its_class() -> None:
+    code = "from trealtime import RealtimeRunner; import sys; m = sys.modules['trealtime._session.session']"
+    assert in_a_fresh_interpreter(f"{code}; print(m.RealtimeSession.__module__)").strip() == "trealtime"
+
+
+def test_annotations_of_every_public_class_resolve() -> None:
+    """``typing.get_type_hints`` looks names up in the module that a class says it is from."""
+    for _, _, value in public_values():
+        if isinstance(value, type):
+            typing.get_type_hints(value)
+
+
+def test_every_settings_class_is_structured_and_keeps_its_types() -> None:
+    from trealtime import settings
+
+    kinds = [getattr(settings, name) for name in settings.__all__]
+    kinds = [kind for kind in kinds if attrs.has(kind)]
+    whole = [kind for kind in kinds if all(field.default is not attrs.NOTHING for field in attrs.fields(kind))]
+    assert len(whole) >= 15
+    for kind in whole:
+        assert structure(kind, {}, what="settings") == kind()
+    for kind in kinds:
+        assert [field.name for field in attrs.fields(kind) if isinstance(field.type, str)] == []
 
 
 def test_a_plain_import_loads_nothing_heavy() -> None:
@@ -71,10 +164,11 @@ def test_a_plain_import_loads_nothing_heavy() -> None:
     )
     heavy = {"trio", "numpy", "attrs", "attr", "cattrs", "msgspec", "ssl", "trio_websocket", "wsproto", "asyncio"}
     assert loaded & heavy == set()
-    assert {name for name in loaded if name.startswith("trealtime")} <= {
+    assert {name for name in loaded if name.startswith("trealtime")} == {
         "trealtime",
-        "trealtime._version",
         "trealtime._lazy",
+        "trealtime._names",
+        "trealtime._version",
     }
 
 
@@ -89,10 +183,11 @@ def test_declaring_an_agent_loads_neither_a_network_nor_numpy_nor_the_emulator()
 
 
 def test_no_optional_package_is_needed_to_use_any_public_name() -> None:
-    optional = ["sounddevice", "quart_trio", "quart", "hypercorn", "httpx", "mcp", "opentelemetry", "websockets"]
+    optional = ["sounddevice", "quart_trio", "quart", "hypercorn", "httpx", "mcp", "opentelemetry"]
     in_a_fresh_interpreter(
-        f"import sys\nfor name in {optional!r}: sys.modules[name] = None\n"
-        "import trealtime\nfor name in trealtime.__all__: getattr(trealtime, name)"
+        f"import sys, importlib\nfor name in {optional!r}: sys.modules[name] = None\n"
+        f"for module in {list(TABLES)!r}:\n    shown = importlib.import_module(module)\n"
+        "    for name in shown.__all__: getattr(shown, name)"
     )
 
 

@@ -98,16 +98,24 @@ def _unpublished() -> dict[str, list[tuple[str, str]]]:
         for name, home in homes.items():
             rows = pending.setdefault(home, [])
             rows[:] = [row for row in rows if row[0] != name]
-            rows.append((name, home if home in _VALUE_MODULES else shown_by))
-    return pending
+            rows.append((name, shown_by))
+    return {home: rows for home, rows in pending.items() if home not in _VALUE_MODULES}
 
 
 _pending: Final = _unpublished()
 """Names whose module has not been imported yet, or whose annotations name something that has not."""
 
 
+_value_modules: Final = set(_VALUE_MODULES)
+"""Those that have not been imported yet: their own ``__all__`` says what they define."""
+
+
 def _publish() -> None:
     """Let every public object that has been imported since say its public home."""
+    for module in sorted(_value_modules & sys.modules.keys()):
+        _value_modules.discard(module)
+        listed = set(vars(sys.modules[module])["__all__"]) - _HOMES.get(module, {}).keys()
+        _pending[module] = [(name, module) for name in sorted(listed)]
     ready = [(module, sys.modules[module]) for module in _pending if module in sys.modules]
     if not ready:
         return

@@ -62,7 +62,6 @@ __all__ = [
     "ResponseStatus",
     "ServerErrorInfo",
     "SettingsDifference",
-    "audio_event",
 ]
 
 ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
