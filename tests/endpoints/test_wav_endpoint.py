@@ -147,9 +147,68 @@ async def test_files_that_cannot_be_used_are_refused(tmp_path) -> None:
             pytest.fail("the body must not run")
 
 
+@pytest.mark.parametrize("other_name", ["the same", "through a folder", "symbolic link", "hard link"])
+async def test_the_recording_never_overwrites_the_question(tmp_path, other_name) -> None:
+    question = tmp_path / "question.wav"
+    write_wav(question, hum(100), RATE)
+    before = question.read_bytes()
+    (tmp_path / "folder").mkdir()
+    output = {"the same": question, "through a folder": tmp_path / "folder" / ".." / "question.wav"}.get(
+        other_name, tmp_path / "link.wav"
+    )
+    if other_name == "symbolic link":
+        output.symlink_to(question)
+    elif other_name == "hard link":
+        output.hardlink_to(question)
+    with pytest.raises(ValueError, match=r"would overwrite the input, .*question\.wav"):
+        WavEndpoint(question, output)
+    assert question.read_bytes() == before
+
+
+async def test_a_link_to_the_question_that_is_made_meanwhile_is_seen(tmp_path) -> None:
+    question = tmp_path / "question.wav"
+    write_wav(question, hum(100), RATE)
+    before = question.read_bytes()
+    endpoint = WavEndpoint(question, tmp_path / "out.wav")
+    (tmp_path / "out.wav").hardlink_to(question)
+    with pytest.raises(ValueError, match="would overwrite the input"):
+        async with endpoint.open(Link()):
+            pytest.fail("the body must not run")
+    assert question.read_bytes() == before
+
+
+@pytest.mark.parametrize("rate", [4_000, 8_012, 11_127, 22_222, 22_254, 44_056, 192_000])
+async def test_a_file_of_any_rate_is_said_at_the_speed_it_was_recorded(autojump_clock, tmp_path, rate) -> None:
+    write_wav(tmp_path / "in.wav", hum(1000, rate), rate)
+    endpoint = WavEndpoint(tmp_path / "in.wav", then="leave")
+    assert endpoint.speech_s == pytest.approx(1.0, abs=0.001)
+    said = b""
+    async with endpoint.open(Link()):
+        with pytest.raises(trio.EndOfChannel):  # noqa: PT012
+            while True:
+                said += await endpoint.receive()
+    samples = np.frombuffer(said, "<i2")[: RATE - 10].astype(float)
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert np.argmax(spectrum) * RATE / len(samples) == pytest.approx(220, abs=1)
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+async def test_one_side_of_a_recorded_call_can_be_said(autojump_clock, tmp_path, channel) -> None:
+    left, right = hum(1000), (8000 * np.sin(2 * np.pi * 660 * np.arange(RATE) / RATE)).astype(np.int16)
+    with WavWriter(tmp_path / "call.wav", RATE, channels=2) as writer:
+        writer.write(np.stack([left, right], axis=1))
+    endpoint = WavEndpoint(tmp_path / "call.wav", channel=channel, realtime=False)
+    async with endpoint.open(Link()):
+        said = np.frombuffer(await endpoint.receive(), "<i2")
+    assert (said == (left, right)[channel][: len(said)]).all()
+
+
 async def test_bad_arguments_are_refused(autojump_clock, tmp_path) -> None:
     with pytest.raises(ValueError, match="then must be 'silence' or 'leave', got 'stop'"):
         WavEndpoint(then="stop")  # type: ignore[arg-type]
+    write_wav(tmp_path / "mono.wav", hum(10), RATE)
+    with pytest.raises(AudioFormatError, match=r"mono\.wav: it has channel 0 alone, not channel 1"):
+        WavEndpoint(tmp_path / "mono.wav", channel=1)
     with pytest.raises(AudioFormatError, match="rate must be a whole number"):
         WavEndpoint(rate=100)
     endpoint = WavEndpoint()

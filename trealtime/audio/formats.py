@@ -1,8 +1,8 @@
-"""The audio formats of the Realtime API, by every name people use for them.
+"""The audio formats of the Realtime API, under each name that people use for them.
 
-The wire knows three (protocol reference, section 4): PCM, 16 bit little-endian mono at 24 kHz, and the two G.711
-codecs, one byte per sample at 8 kHz. Everything is mono. PCM of other rates is for what stands between the wire and an
-ear: devices, files, browsers.
+The API has three (OpenAI's API reference, "Realtime", session.audio.input.format): PCM, 16 bit little-endian mono at
+24 kHz, and the two G.711 codecs, one byte per sample at 8 kHz. All audio is mono. PCM of other rates serves devices,
+files and browsers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WireType = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
 
 @attrs.frozen(kw_only=True)
 class AudioFormat:
-    """One audio format: a constant of this module, one that `parse_audio_format` finds, or `pcm16` of some rate."""
+    """One audio format. Take a constant of this module, or make one with `parse_audio_format` or `pcm16`."""
 
     name: FormatName
     rate: int
@@ -30,19 +30,19 @@ class AudioFormat:
     wire_type: WireType
 
     def to_wire(self) -> dict[str, object]:
-        """The ``format`` object of a session, such as ``{"type": "audio/pcm", "rate": 24000}``."""
+        """Return the ``format`` object of a session, such as ``{"type": "audio/pcm", "rate": 24000}``."""
         if self.name == "pcm16":
             return {"type": self.wire_type, "rate": self.rate}
         return {"type": self.wire_type}
 
     def duration_ms(self, n_bytes: int) -> float:
-        """How long `n_bytes` of audio last."""
+        """Return how long `n_bytes` of audio last, in milliseconds."""
         return n_bytes * 1000 / (self.rate * self.bytes_per_sample)
 
     def bytes_for_ms(self, ms: float) -> int:
-        """The bytes of `ms` of audio, rounded down to whole samples.
+        """Return the number of bytes in `ms` of audio, rounded down to whole samples.
 
-        Rounding down never claims more audio than was there, which is what a truncation needs.
+        Rounded down, because a truncation must not claim more audio than was there.
         """
         # The nudge undoes float error: bytes_for_ms(duration_ms(n)) is n for whole samples.
         return int(ms * self.rate / 1000 + 1e-6) * self.bytes_per_sample
@@ -57,7 +57,7 @@ G711_ALAW = AudioFormat(name="g711_alaw", rate=8_000, bytes_per_sample=1, wire_t
 
 
 def pcm16(rate: int) -> AudioFormat:
-    """PCM16 mono little-endian at `rate` samples per second. The API itself takes and gives only 24 kHz.
+    """Return the format PCM16, mono, little-endian, at `rate` samples per second. The API itself has only 24 kHz.
 
     Raises `AudioFormatError` for a rate that is not a whole number from 8000 to 192000.
     """
@@ -80,14 +80,14 @@ _SPELLINGS: Mapping[str, AudioFormat] = {
 
 
 def parse_audio_format(value: object) -> AudioFormat:
-    """The format that `value` names.
+    """Return the format that `value` names.
 
     `value` is a name in any case (``"pcm16"``, ``"pcm"``, ``"audio/pcm"``, ``"g711_ulaw"``, ``"pcmu"``,
     ``"audio/pcmu"``, ``"g711_alaw"``, ``"pcma"``, ``"audio/pcma"``), a mapping with ``type`` and maybe ``rate``, an
-    object with such attributes, or an `AudioFormat`. A rate may be left out or None; one that the API does not have is
-    refused, since audio sent at it would be heard at the wrong speed.
+    object with such attributes, or an `AudioFormat`. A rate may be left out or None.
 
-    Raises `AudioFormatError`, which names what is allowed.
+    Raises `AudioFormatError`, which lists the names that are allowed, for any other value and for a rate that the API
+    does not have: audio sent at it would be heard at the wrong speed.
     """
     if isinstance(value, AudioFormat):
         return value

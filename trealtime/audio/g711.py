@@ -2,8 +2,8 @@
 
 Both codecs cut the magnitude of a sample into 8 chords, each twice as coarse as the one below, of 16 even steps: 128
 codes for each sign. Decoding gives the middle of a step. Where two steps meet, negative samples fall as in the ITU's
-own software (Recommendation G.191): the magnitude of x is then -x - 1. All of it is tables, made from these
-definitions at import.
+own software (Recommendation G.191): the magnitude of x is then -x - 1. The tables are made from these definitions at
+import.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ _Buffer = bytes | bytearray | memoryview
 
 
 def decode_ulaw(data: _Buffer) -> NDArray[np.int16]:
-    """The samples of mu-law `data`, on a 16-bit scale (the largest is 32124)."""
+    """Return the int16 samples of mu-law `data`, of shape (n,), on a 16-bit scale (the largest is 32124)."""
     return _ULAW_DECODED[np.frombuffer(data, dtype=np.uint8)]
 
 
 def decode_alaw(data: _Buffer) -> NDArray[np.int16]:
-    """The samples of A-law `data`, on a 16-bit scale (the largest is 32256)."""
+    """Return the int16 samples of A-law `data`, of shape (n,), on a 16-bit scale (the largest is 32256)."""
     return _ALAW_DECODED[np.frombuffer(data, dtype=np.uint8)]
 
 
 def encode_ulaw(samples: NDArray[np.int16]) -> bytes:
-    """One mu-law byte per sample; silence is 0xFF."""
+    """Return one mu-law byte for each of int16 `samples`; silence is 0xFF."""
     return _ULAW_ENCODED[_as_index(samples)].tobytes()
 
 
 def encode_alaw(samples: NDArray[np.int16]) -> bytes:
-    """One A-law byte per sample; silence is 0xD5."""
+    """Return one A-law byte for each of int16 `samples`; silence is 0xD5."""
     return _ALAW_ENCODED[_as_index(samples)].tobytes()
 
 

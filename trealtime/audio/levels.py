@@ -1,6 +1,6 @@
-"""How loud audio is, in dB relative to full scale (dBFS).
+"""The loudness of audio, in dB relative to full scale (dBFS).
 
-0 dBFS is the power of a full-scale square wave, so a full-scale sine measures -3.0. Silence, and no audio at all, is
+0 dBFS is the power of a full-scale square wave, so a full-scale sine measures -3.0. Silence and an empty array measure
 minus infinity.
 """
 
@@ -17,7 +17,7 @@ _FULL_SCALE = 32768
 
 
 def rms_dbfs(samples: NDArray[np.int16]) -> float:
-    """The mean power of int16 `samples`."""
+    """Return the mean power of int16 `samples`, in dBFS."""
     if samples.size == 0:
         return -math.inf
     power = float(np.mean(np.square(samples, dtype=np.float64)))
@@ -25,7 +25,7 @@ def rms_dbfs(samples: NDArray[np.int16]) -> float:
 
 
 def peak_dbfs(samples: NDArray[np.int16]) -> float:
-    """The largest magnitude in int16 `samples`."""
+    """Return the largest magnitude in int16 `samples`, in dBFS."""
     if samples.size == 0:
         return -math.inf
     peak = max(int(samples.max()), -int(samples.min()))

@@ -1,6 +1,6 @@
-"""Between what apps hold (bytes, int16 arrays) and the bytes of a format.
+"""Conversion between the audio that apps hold (bytes, int16 arrays) and the bytes of a format.
 
-numpy is imported only by calls that deal with arrays, so an app that sends bytes never loads it.
+Only calls with arrays import numpy, so an app that sends bytes never loads it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ AudioLike: TypeAlias = "bytes | bytearray | memoryview | NDArray[np.int16]"
 
 
 def as_audio_bytes(audio: AudioLike, fmt: AudioFormat) -> bytes:
-    """The bytes of `audio` in the format `fmt`.
+    """Return the bytes of `audio` in the format `fmt`.
 
     `audio` is bytes-like and in that format already, or an int16 array of shape (n,) or (n, 1) at `fmt.rate`, in any
-    byte order and memory layout, which is encoded. Nothing is resampled. The result is a copy unless `audio` is
-    `bytes`.
+    byte order and memory layout, which is encoded but not resampled. The result is a copy unless `audio` is `bytes`.
 
-    Raises `AudioFormatError` for half a PCM16 sample, another dtype or more than one channel, with the conversion to
-    make.
+    Raises `AudioFormatError`, which says how to convert, for half a PCM16 sample, another dtype or several channels.
     """
     if isinstance(audio, bytes | bytearray | memoryview):
         data = audio if isinstance(audio, bytes) else _bytes_of(audio)
@@ -41,7 +39,7 @@ def as_audio_bytes(audio: AudioLike, fmt: AudioFormat) -> bytes:
 
 
 def from_int16(samples: NDArray[np.int16], fmt: AudioFormat) -> bytes:
-    """Mono int16 `samples` at `fmt.rate`, encoded in `fmt`. Raises as `as_audio_bytes` does."""
+    """Encode mono int16 `samples` at `fmt.rate` in `fmt`. Raises as `as_audio_bytes` does."""
     mono = _mono_int16(samples)
     if fmt.name == "pcm16":
         return mono.astype("<i2", copy=False).tobytes()
@@ -51,7 +49,7 @@ def from_int16(samples: NDArray[np.int16], fmt: AudioFormat) -> bytes:
 
 
 def to_int16(data: bytes | bytearray | memoryview, fmt: AudioFormat) -> NDArray[np.int16]:
-    """The samples in `data`: a mono int16 array at `fmt.rate`, in native byte order and your own to write to.
+    """Return the samples in `data`: a new mono int16 array of shape (n,) at `fmt.rate`, in native byte order.
 
     Raises `AudioFormatError` for half a PCM16 sample.
     """
@@ -82,7 +80,7 @@ def _check_whole_samples(data: bytes | bytearray | memoryview, fmt: AudioFormat)
 
 
 def _is_array(value: object) -> TypeGuard[NDArray[Any]]:
-    # Whoever holds an array has imported numpy.
+    # A program that holds an array has imported numpy.
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
 

@@ -1,17 +1,19 @@
-"""WAV files: reading what people have, writing 16-bit PCM.
+"""WAV files: reading what recorders, phones and editors write, writing 16-bit PCM.
 
-RIFF/WAVE by the layout of Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991),
-with the later extensible header. The calls block: in Trio code on slow disks use `trio.to_thread.run_sync`.
+Sources: RIFF/WAVE by Microsoft and IBM, "Multimedia Programming Interface and Data Specifications 1.0" (1991), and
+"Multiple Channel Audio Data and WAVE Files" (2001) for the extensible header; RF64 by EBU Tech 3306 and ITU-R BS.2088.
+
+The calls block: in Trio code on slow disks use `trio.to_thread.run_sync`.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Final, Literal, Self, TypeAlias
 
 import attrs
 import numpy as np
@@ -22,23 +24,32 @@ from trealtime.errors import AudioFormatError
 
 __all__ = ["WavWriter", "read_wav", "write_wav"]
 
-_PCM, _EXTENSIBLE = 0x0001, 0xFFFE
-_UNKNOWN_SIZE = 0xFFFFFFFF
-_HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
+_UNKNOWN_SIZE: Final = 0xFFFFFFFF
+_HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
+
+_LEAST_RATE: Final = 4_000
+_MOST_RATE: Final = 192_000
 
 
-def read_wav(path: str | os.PathLike[str]) -> tuple[NDArray[np.int16], int]:
-    """The audio of a WAV file: mono int16 samples of shape (n,), and the sample rate.
+def read_wav(path: str | os.PathLike[str], *, channel: int | None = None) -> tuple[NDArray[np.int16], int]:
+    """Return the audio of a WAV file: mono int16 samples of shape (n,), and the rate in samples per second.
 
-    Reads PCM of 8, 16, 24 and 32 bits, float of 32 and 64 bits, mu-law and A-law. Several channels become their mean.
-    More than 16 bits are rounded to 16; floats beyond -1 to 1 are clipped. A file whose writer died before it could
-    put the size down is read to its end.
+    Reads PCM of 8 to 32 bits in containers of one to four bytes, float of 32 and 64 bits, mu-law and A-law, at 4,000 to
+    192,000 samples per second, in RIFF, RIFX, RF64 and BW64 files. More than 16 bits are rounded to 16, and floats
+    beyond -1 to 1 are clipped. Several data chunks are joined.
 
-    Raises `AudioFormatError` for anything else, `OSError` when the file cannot be read.
+    `channel` chooses one channel by its number, 0 for the left one. Without it, several channels become their mean.
+
+    A file whose recorder died before it could write the size (0 or 0xFFFFFFFF in the header) is read to its end.
+
+    Raises `AudioFormatError`, with the path, for a file that is none of these and for a channel that is not there;
+    `OSError` when the file cannot be read.
     """
+    if channel is not None and (type(channel) is not int or channel < 0):  # a bool is no channel
+        raise ValueError(f"channel: expected a whole number from 0 on, got {channel!r}")
     content = Path(path).read_bytes()
     try:
-        return _parse(content)
+        return _parse(content, channel)
     except AudioFormatError as error:
         raise AudioFormatError(f"{os.fspath(path)}: {error}") from None
 
@@ -50,15 +61,16 @@ def write_wav(path: str | os.PathLike[str], samples: NDArray[np.int16], rate: in
 
 
 class WavWriter:
-    """A 16-bit WAV file that grows with each `write`; a context manager, or `close` it.
+    """A 16-bit WAV file that grows with each `write`; use it as a context manager, or `close` it.
 
-    The size goes into the header at `close`. Until then the header says "unknown", which `read_wav` and ffmpeg take for
-    "to the end of the file": a recording that was cut off can still be heard.
+    The size goes into the header at `close`. Until then the header says "unknown", and `read_wav` and ffmpeg read the
+    file to its end: a recording that was cut off can still be heard.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int, *, channels: int = 1) -> None:
         self._rate = rate
         self._channels = channels
+        self._path = os.fspath(path)
         self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115 - closed by `close`
         self._data_size = 0
         self._file.write(_header(rate, channels, data_size=_UNKNOWN_SIZE))
@@ -70,7 +82,7 @@ class WavWriter:
         if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or samples.ndim > 2 or columns != self._channels:
             shape = "(n,)" if self._channels == 1 else f"(n, {self._channels})"
             raise AudioFormatError(
-                f"samples must be int16 of shape {shape}, got {samples.dtype} of shape {samples.shape}"
+                f"{self._path}: samples must be int16 of shape {shape}, got {samples.dtype} of shape {samples.shape}"
             )
         self._data_size += self._file.write(samples.astype("<i2").tobytes())
 
@@ -80,7 +92,7 @@ class WavWriter:
         return self._data_size / (2 * self._channels) * 1000 / self._rate
 
     def close(self) -> None:
-        """Put the size into the header and close the file. Closing twice does nothing."""
+        """Write the size into the header and close the file. Closing twice does nothing."""
         if self._file.closed:
             return
         self._file.seek(0)
@@ -103,78 +115,211 @@ def _header(rate: int, channels: int, *, data_size: int) -> bytes:
     return _HEADER.pack(b"RIFF", riff_size, b"WAVE", b"fmt ", *encoding, b"data", min(data_size, _UNKNOWN_SIZE))
 
 
+# ---- chunks ----------------------------------------------------------------------------------------------------------
+
+_ByteOrder: TypeAlias = Literal["<", ">"]
+
+_OTHER_FILES: Final[tuple[tuple[bytes, str], ...]] = (
+    (b"OggS", "an Ogg file"),
+    (b"fLaC", "a FLAC file"),
+    (b"ID3", "an MP3 file"),
+    (b"\xff\xfb", "an MP3 file"),
+    (b"FORM", "an AIFF file"),
+    (b"caff", "a Core Audio file"),
+    (b".snd", "a Sun audio file"),
+    (b"\x1aE\xdf\xa3", "a WebM or Matroska file"),
+    (b"riff", "a Wave64 file"),
+    (b"#!AMR", "an AMR file"),
+)
+
+_CONVERT: Final = "convert it, for example with: ffmpeg -i IN -c:a pcm_s16le OUT.wav"
+
+
+def _parse(content: bytes, channel: int | None) -> tuple[NDArray[np.int16], int]:
+    order = _byte_order(content)
+    encoding: _Encoding | None = None
+    pieces: list[memoryview] = []
+    for name, body in _chunks(content, order):
+        if name == b"fmt ":
+            encoding = _parse_encoding(body, order)
+        elif name == b"data":
+            if encoding is None:
+                raise AudioFormatError("the data chunk comes before the fmt chunk")
+            pieces.append(body)
+    if encoding is None or not pieces:
+        raise AudioFormatError("no audio in it (no data chunk)")
+    frames = [_decode(piece, encoding) for piece in pieces]
+    return _mono(frames[0] if len(frames) == 1 else np.concatenate(frames), channel), encoding.rate
+
+
+def _byte_order(content: bytes) -> _ByteOrder:
+    if content[8:12] == b"WAVE":
+        if content[:4] in (b"RIFF", b"RF64", b"BW64"):
+            return "<"
+        if content[:4] == b"RIFX":
+            return ">"
+    for magic, what in _OTHER_FILES:
+        if content.startswith(magic):
+            raise AudioFormatError(f"not a WAV file but {what}; {_CONVERT}")
+    if content[4:8] == b"ftyp":
+        raise AudioFormatError(f"not a WAV file but an MP4 or M4A file; {_CONVERT}")
+    raise AudioFormatError("not a WAV file (no RIFF/WAVE header)")
+
+
+def _chunks(content: bytes, order: _ByteOrder) -> Iterator[tuple[bytes, memoryview]]:
+    (riff_size,) = struct.unpack_from(f"{order}I", content, 4)
+    # Padded or not: writers disagree.
+    whole = len(content) - 8 in (riff_size, riff_size + 1)
+    sizes: dict[bytes, int] = {}
+    position = 12
+    while position + 8 <= len(content):
+        name, size = struct.unpack_from(f"{order}4sI", content, position)
+        if size == _UNKNOWN_SIZE:
+            size = sizes.get(name, size)
+        if name == b"data" and (size in (_UNKNOWN_SIZE, 2**64 - 1) or (size == 0 and not whole)):
+            size = len(content)  # the recorder was killed before it could say
+        body = memoryview(content)[position + 8 : position + 8 + size]
+        if name == b"ds64":
+            sizes = _long_sizes(body)
+            whole = len(content) - 8 in (sizes[b"RIFF"], sizes[b"RIFF"] + 1)
+        yield name, body
+        position += 8 + size + size % 2  # chunks begin at even positions
+
+
+def _long_sizes(body: memoryview) -> dict[bytes, int]:
+    """The sizes past 4 GiB, which the chunk ``ds64`` of an RF64 file holds by the names of their chunks."""
+    if len(body) < 28:
+        raise AudioFormatError("the ds64 chunk is too short")
+    riff_size, data_size, _, count = struct.unpack_from("<QQQI", body)
+    sizes = {b"RIFF": riff_size, b"data": data_size}
+    for index in range(min(count, (len(body) - 28) // 12)):
+        name, size = struct.unpack_from("<4sQ", body, 28 + 12 * index)
+        sizes[name] = size
+    return sizes
+
+
+# ---- encodings -------------------------------------------------------------------------------------------------------
+
+_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 0x0001, 0x0003, 0x0006, 0x0007, 0xFFFE
+
+_OTHER_CODECS: Final[Mapping[int, str]] = {
+    0x0002: "Microsoft ADPCM",
+    0x0011: "IMA ADPCM",
+    0x0014: "G.723 ADPCM",
+    0x0022: "TrueSpeech",
+    0x0031: "GSM 6.10",
+    0x0040: "G.721 ADPCM",
+    0x0042: "G.723.1",
+    0x0045: "G.726 ADPCM",
+    0x0050: "MPEG audio",
+    0x0055: "MP3",
+    0x0064: "G.726 ADPCM",
+    0x0065: "G.722 ADPCM",
+    0x0083: "G.729",
+    0x00FF: "AAC",
+    0x0161: "Windows Media Audio",
+    0x1610: "AAC",
+    0x2000: "AC-3",
+    0x674F: "Ogg Vorbis",
+    0x704F: "Opus",
+    0xA112: "Speex",
+    0xF1AC: "FLAC",
+}
+
+
 @attrs.frozen
 class _Encoding:
     tag: int
     channels: int
     rate: int
     bits: int
+    container: int
+    """Bytes that one sample of one channel takes."""
+
+    order: _ByteOrder
 
 
-def _parse(content: bytes) -> tuple[NDArray[np.int16], int]:
-    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise AudioFormatError("not a WAV file (no RIFF/WAVE header)")
-    encoding: _Encoding | None = None
-    for name, body in _chunks(content):
-        if name == b"fmt ":
-            encoding = _parse_encoding(body)
-        elif name == b"data":
-            if encoding is None:
-                raise AudioFormatError("the data chunk comes before the fmt chunk")
-            return _decode(body, encoding), encoding.rate
-    raise AudioFormatError("no audio in it (no data chunk)")
-
-
-def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    position = 12
-    while position + 8 <= len(content):
-        name, size = struct.unpack_from("<4sI", content, position)
-        yield name, memoryview(content)[position + 8 : position + 8 + size]
-        position += 8 + size + size % 2  # chunks begin at even positions
-
-
-def _parse_encoding(body: memoryview) -> _Encoding:
+def _parse_encoding(body: memoryview, order: _ByteOrder) -> _Encoding:
     if len(body) < 16:
         raise AudioFormatError("the fmt chunk is too short")
-    tag, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
+    tag, channels, rate, _, block_align, bits = struct.unpack_from(f"{order}HHIIHH", body)
     if tag == _EXTENSIBLE and len(body) >= 26:
-        (tag,) = struct.unpack_from("<H", body, 24)  # the first two bytes of the subformat's GUID
-    if channels < 1 or rate < 1:
-        raise AudioFormatError(f"impossible fmt chunk: {channels} channels at {rate} Hz")
-    return _Encoding(tag, channels, rate, bits)
+        (tag,) = struct.unpack_from(f"{order}H", body, 24)  # the first two bytes of the subformat's GUID
+    if tag in _OTHER_CODECS:
+        raise AudioFormatError(f"encoded in {_OTHER_CODECS[tag]} ({tag:#06x}), which is not read here; {_CONVERT}")
+    if channels < 1 or not _LEAST_RATE <= rate <= _MOST_RATE:
+        raise AudioFormatError(
+            f"impossible fmt chunk: {channels} channels at {rate} Hz; "
+            f"expected one or more, at {_LEAST_RATE} to {_MOST_RATE} Hz"
+        )
+    container = block_align // channels if block_align else -(-bits // 8)
+    encoding = _Encoding(tag, channels, rate, bits, container, order)
+    match tag:
+        case 0x0001:
+            known = 1 <= bits <= 32 and bits <= 8 * container <= 32
+        case 0x0003:
+            known = bits in (32, 64) and 8 * container == bits
+        case 0x0006 | 0x0007:
+            known = bits == 8 and container == 1
+        case _:
+            known = False
+    if not known or block_align % channels:
+        raise AudioFormatError(
+            f"encoding {tag:#06x} with {bits} bits in frames of {block_align} bytes is not read here (read are: PCM of "
+            f"8 to 32 bits, float of 32 or 64, A-law, mu-law); {_CONVERT}"
+        )
+    return encoding
 
 
-def _decode(data: memoryview, encoding: _Encoding) -> NDArray[np.int16]:
-    frame_size = encoding.bits // 8 * encoding.channels
-    if frame_size:
-        data = data[: len(data) // frame_size * frame_size]  # a file that was cut off may end within a frame
-    samples = _linear(data, encoding).reshape(-1, encoding.channels)
-    mono = samples[:, 0] if encoding.channels == 1 else samples.mean(axis=1)
-    rounded: NDArray[np.int16] = np.clip(np.rint(mono), -32768, 32767).astype(np.int16)
-    return rounded
+def _decode(data: memoryview, encoding: _Encoding) -> NDArray[Any]:
+    """The samples on a 16-bit scale, of shape (n, channels)."""
+    frame = encoding.container * encoding.channels
+    data = data[: len(data) // frame * frame]  # a file that was cut off may end within a frame
+    match encoding.tag:
+        case 0x0003:
+            floats = np.frombuffer(data, dtype=f"{encoding.order}f{encoding.container}").astype(np.float64)
+            samples: NDArray[Any] = np.nan_to_num(floats) * 32768
+        case 0x0006:
+            samples = g711.decode_alaw(data)
+        case 0x0007:
+            samples = g711.decode_ulaw(data)
+        case _:
+            samples = _linear(data, encoding)
+    return samples.reshape(-1, encoding.channels)
 
 
 def _linear(data: memoryview, encoding: _Encoding) -> NDArray[Any]:
-    """The samples on a 16-bit scale, channels interleaved."""
-    match encoding.tag, encoding.bits:
-        case (0x0001, 8):
-            return (np.frombuffer(data, dtype=np.uint8).astype(np.int16) - 128) * 256
-        case (0x0001, 16):
-            return np.frombuffer(data, dtype="<i2").astype(np.int16)
-        case (0x0001, 24):
-            triples = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
-            high = triples[:, 1:].copy().view("<i2")[:, 0]
-            return high + triples[:, 0] / 256
-        case (0x0001, 32):
-            return np.frombuffer(data, dtype="<i4") / 65536
-        case (0x0003, 32 | 64 as bits):
-            return np.nan_to_num(np.frombuffer(data, dtype=f"<f{bits // 8}").astype(np.float64)) * 32768
-        case (0x0006, 8):
-            return g711.decode_alaw(data)
-        case (0x0007, 8):
-            return g711.decode_ulaw(data)
-        case tag, bits:
-            raise AudioFormatError(
-                f"encoding {tag:#06x} with {bits} bits is not supported; "
-                "allowed: PCM of 8, 16, 24 or 32 bits, float of 32 or 64, A-law, mu-law"
-            )
+    container, bits, order = encoding.container, encoding.bits, encoding.order
+    if container == 1:
+        return (np.frombuffer(data, dtype=np.uint8).astype(np.int16) - 128) * 256
+    if container == 2 and bits == 16:
+        return np.frombuffer(data, dtype=f"{order}i2").astype(np.int16)
+    # Three bytes are read as the high ones of four.
+    octets = np.zeros((len(data) // container, 4), np.uint8)
+    raw = np.frombuffer(data, np.uint8).reshape(-1, container)
+    octets[:, 4 - container :] = raw if order == "<" else raw[:, ::-1]
+    values = octets.view("<i4")[:, 0]
+    if (padding := 8 * container - bits) and _is_right_justified(values >> (8 * (4 - container)), bits, padding):
+        return values / 2.0 ** (16 - padding)
+    return values / 65536
+
+
+def _is_right_justified(values: NDArray[np.int32], bits: int, padding: int) -> bool:
+    """Whether samples of fewer bits than their container lie in its low bits, sign-extended.
+
+    The specification says left-justified, and many writers of 24 bits in four bytes do not keep to it. Values that fit
+    both ways are taken as left-justified, unless whole bytes are spare: 16-bit audio in a 24-bit file looks like that.
+    """
+    fits = bool(np.all(np.abs(values.astype(np.int64)) <= 1 << (bits - 1)))
+    padded = not np.any(values & ((1 << padding) - 1))
+    return fits and (not padded or padding % 8 == 0)
+
+
+def _mono(frames: NDArray[Any], channel: int | None) -> NDArray[np.int16]:
+    n_channels = frames.shape[1]
+    if channel is not None and channel >= n_channels:
+        there = "channel 0 alone" if n_channels == 1 else f"channels 0 to {n_channels - 1}"
+        raise AudioFormatError(f"it has {there}, not channel {channel}")
+    samples = frames.mean(axis=1) if channel is None and n_channels > 1 else frames[:, channel or 0]
+    rounded: NDArray[np.int16] = np.clip(np.rint(samples), -32768, 32767).astype(np.int16)
+    return rounded

@@ -1,24 +1,29 @@
-"""The echo gate: what a microphone hears of the agent's own voice is sent as silence; a louder voice opens it.
+"""The echo gate: silence in place of the agent's own voice in the microphone, and an open gate for a louder voice.
 
 Theory of operation
-Both signals, what was played and what the microphone heard, are brought to 8 kHz and weighted like hearing (a first
-difference: rumble and hum count little). Decisions fall once per frame of 20 ms.
+Both signals, the played and the heard one, are brought to 8 kHz and weighted like hearing (a first difference: rumble
+and hum count little). The gate decides once per frame of 20 ms.
 
-1. *Nothing played within the last 0.6 s: the gate is open.* It costs nothing then.
-2. *How loud an echo may be.* The coupling is how loud the echo is, compared to what was played. It begins at -10 dB. It
-   is learned where the gate is closed: whatever was played between 1 and 0.5 s ago has its echo within the last second
-   (for any delay up to 0.5 s), so the loudest frame of the latter over the loudest of the former is the most that the
-   coupling can be. It falls towards that by 40 dB a second and rises by 3, so that somebody who speaks below the
-   threshold does not close the gate for long. Below -40 dB it is not taken seriously. An echo may be as loud as the
-   loudest frame played within 0.6 s, times the coupling; what lies less than `margin_db` over that is echo.
-3. *Whether a loud frame is an echo after all* (somebody turned the volume up). The last 100 ms are searched for in what
-   was played: cross-correlation by FFT over all delays from 0 to 0.5 s, then a least-squares filter of 17 taps (2 ms)
-   around the best, for delays between samples and the colour of loudspeaker and room. A frame of which that explains
-   the half or more is echo, and the coupling rises by 1 dB towards what was measured; no more, because two voices can
-   look alike for some frames. Else the rest has to be over the threshold, too.
-4. Two such frames in a row open the gate; it closes 240 ms after the last one. While it is open everything passes as it
-   was heard. While it is closed the microphone is silence of the same length, so that whoever detects voices behind it
-   keeps the time.
+1. *Nothing was played within the last 0.6 s: the gate is open.* It costs nothing then.
+2. *How loud an echo may be.* The coupling is the loudness of the echo, compared to the played signal. It begins at
+   -10 dB and is learned while the gate is closed: audio that was played between 1 and 0.5 s ago has its echo within the
+   last second (for any delay up to 0.5 s), so the loudest heard frame of the last second over the loudest one played
+   then is the most that the coupling can be. The coupling falls towards that by 40 dB a second and rises by 3, so that
+   a person who speaks below the threshold does not close the gate for long. It never falls below -40 dB. An echo may be
+   as loud as the loudest frame played within 0.6 s, times the coupling. A frame that is not `margin_db` louder than
+   that is echo.
+3. *The floor.* A microphone hears noise of its own and of the room. The floor is the quietest frame of the last second
+   plus 2 dB: it falls at once and rises by 6 dB a second. A frame that is not `margin_db` louder than the floor is no
+   voice. Without a floor, pauses in which the agent's voice goes on only as a hiss would let the noise open the gate,
+   and the agent's next word would pass.
+4. *Whether a loud frame is an echo after all* (somebody turned the volume up). The last 100 ms are searched for in the
+   played signal: cross-correlation by FFT over all delays from 0 to 0.5 s, then a least-squares filter of 17 taps
+   (2 ms) around the best, for delays between samples and the colour of loudspeaker and room. If that explains half of
+   the frame or more, the frame is echo, and the coupling rises by 1 dB towards the measured one; no more, because two
+   voices can look alike for some frames. Otherwise the unexplained rest has to be over the threshold, too.
+5. Two such frames in a row open the gate; it closes 240 ms after the last one. While it is open everything passes as it
+   was heard. While it is closed the microphone is silence of the same length, so that voice detection behind it keeps
+   the time.
 
 What it cannot do: it removes no echo while somebody speaks over the agent, and a voice that is quieter than the echo in
 the room is not heard until the agent pauses.
@@ -45,6 +50,7 @@ _WEIGHT = 0.9
 _LONGEST_DELAY_MS = 500
 _DECAY_MS = 100
 """How long a room rings after an echo has ended."""
+
 _HOLD_FRAMES = (_LONGEST_DELAY_MS + _DECAY_MS) // _FRAME_MS
 _LEARN_FRAMES = 2 * _LONGEST_DELAY_MS // _FRAME_MS
 _DELAY_FRAMES = _LONGEST_DELAY_MS // _FRAME_MS
@@ -53,7 +59,12 @@ _FIRST_COUPLING_DB, _LEAST_COUPLING_DB, _MOST_COUPLING_DB = -10.0, -40.0, 20.0
 _FALL_DB, _RISE_DB = 40 * _FRAME_MS / 1000, 3 * _FRAME_MS / 1000
 _JUMP_DB = 1.0
 _QUIET_DB = -65.0
-"""What is played below this is silence."""
+"""A played signal below this is silence."""
+
+_FLOOR_FRAMES = 1_000 // _FRAME_MS
+_FLOOR_FROM_FRAMES = 5
+_FLOOR_OVER_QUIETEST_DB = 2.0
+_FLOOR_RISE_DB = 6 * _FRAME_MS / 1000
 
 _WINDOW = 100 * _RATE // 1000
 _SEARCHED = _LONGEST_DELAY_MS * _RATE // 1000
@@ -66,10 +77,12 @@ _OPEN_FRAMES = 240 // _FRAME_MS
 
 @attrs.frozen(kw_only=True)
 class EchoGateStatistics:
-    """What a gate has done so far. `delay_ms` and `explained` are those of the last search; None before one."""
+    """Counts and estimates of a gate. `floor_dbfs` is the noise of microphone and room, weighted like hearing; minus
+    infinity until it is known. `delay_ms` and `explained` are those of the last search; None before one."""
 
     is_open: bool
     coupling_db: float
+    floor_dbfs: float
     delay_ms: float | None
     explained: float | None
     frames: int
@@ -78,10 +91,10 @@ class EchoGateStatistics:
 
 
 class EchoGate:
-    """A gate for one microphone at `rate` samples per second, and what is played beside it at the same rate.
+    """A gate for one microphone at `rate` samples per second, and the signal that is played beside it at that rate.
 
-    `margin_db` is how much louder than the loudest possible echo a voice has to be. Raises `AudioFormatError` for a
-    rate that cannot be brought to 8 kHz, ValueError for one without whole 20 ms frames and for a negative margin.
+    `margin_db` is how much louder than the loudest possible echo, and than the noise, a voice has to be. Raises
+    `ValueError` for a rate without whole frames of 20 ms and for a negative margin.
     """
 
     def __init__(self, rate: int, *, margin_db: float = 6.0) -> None:
@@ -98,15 +111,17 @@ class EchoGate:
         self._heard_db = deque([-math.inf], _LEARN_FRAMES)
         self._played_db = deque([-math.inf], _LEARN_FRAMES)
         self._coupling_db = _FIRST_COUPLING_DB
+        self._floor_db = -math.inf
         self._loud_in_row = 0
         self._open_left = 0
         self._found: _Search | None = None
         self._frames = self._silenced = self._searches = 0
 
     def process(self, heard: NDArray[np.int16], played: NDArray[np.int16]) -> NDArray[np.int16]:
-        """The microphone's next samples, or silence in their place; whole frames of 20 ms, so what is left waits.
+        """Return the microphone's next samples, or silence in their place, in whole frames of 20 ms; the rest waits.
 
-        `heard` and `played` are mono, of the same length and the same time. Raises ValueError when they are not.
+        `heard` and `played` are mono int16 of shape (n,), of the same time. Raises `ValueError` when their lengths
+        differ.
         """
         if len(heard) != len(played):
             raise ValueError(f"heard and played must be of the same length, got {len(heard)} and {len(played)} samples")
@@ -124,10 +139,11 @@ class EchoGate:
         return out
 
     def statistics(self) -> EchoGateStatistics:
-        """Numbers about this gate."""
+        """Return counts and estimates so far."""
         return EchoGateStatistics(
             is_open=self._open_left > 0 or self._echo_db() is None,
             coupling_db=self._coupling_db,
+            floor_dbfs=self._floor_db,
             delay_ms=self._found.delay * 1000 / _RATE if self._found else None,
             explained=self._found.explained if self._found else None,
             frames=self._frames,
@@ -138,12 +154,13 @@ class EchoGate:
     def _passes(self, heard: NDArray[np.int16], played: NDArray[np.int16]) -> bool:
         self._played_db.append(self._played.take(played))
         self._heard_db.append(self._heard.take(heard))
+        self._find_floor()
         echo_db = self._echo_db()
         if echo_db is None:
             self._loud_in_row = 0
             self._open_left = max(0, self._open_left - 1)
             return True
-        if self._is_voice(echo_db + self._margin_db):
+        if self._is_voice(max(echo_db, self._floor_db) + self._margin_db):
             self._loud_in_row += 1
             if self._loud_in_row >= _ONSET_FRAMES or self._open_left:
                 self._open_left = _OPEN_FRAMES
@@ -155,7 +172,7 @@ class EchoGate:
         return self._open_left > 0
 
     def _echo_db(self) -> float | None:
-        """How loud an echo may be now; None when there can be none."""
+        """Return how loud an echo may be now; None when there can be none."""
         loudest_db = max(list(self._played_db)[-_HOLD_FRAMES:])
         return loudest_db + self._coupling_db if loudest_db > _QUIET_DB else None
 
@@ -175,11 +192,21 @@ class EchoGate:
         played_db = max(list(self._played_db)[:-_DELAY_FRAMES], default=-math.inf)
         if len(self._played_db) < _LEARN_FRAMES or played_db <= _QUIET_DB:
             return
-        most_db = max(max(self._heard_db) - played_db, _LEAST_COUPLING_DB)
+        heard_db = max(self._heard_db)
+        most_db = max(heard_db - played_db, _LEAST_COUPLING_DB)
         if most_db < self._coupling_db:
             self._coupling_db = max(most_db, self._coupling_db - _FALL_DB)
-        else:
+        elif heard_db > self._floor_db + self._margin_db:  # noise says nothing about the echo
             self._coupling_db = min(most_db, self._coupling_db + _RISE_DB)
+
+    def _find_floor(self) -> None:
+        # Digital silence is a device that has not begun yet, or is muted.
+        levels_db = [each for each in list(self._heard_db)[-_FLOOR_FRAMES:] if each > -math.inf]
+        if len(levels_db) < _FLOOR_FROM_FRAMES:
+            return
+        floor_db = min(levels_db) + _FLOOR_OVER_QUIETEST_DB
+        known = self._floor_db > -math.inf
+        self._floor_db = min(floor_db, self._floor_db + _FLOOR_RISE_DB) if known else floor_db
 
 
 class _Ear:
@@ -191,7 +218,7 @@ class _Ear:
         self.recent = np.zeros(length)
 
     def take(self, samples: NDArray[np.int16]) -> float:
-        """Take the next frame; the level of the last one, in dBFS."""
+        """Take the next frame. Return the level of the last one, in dBFS."""
         audio = self._resampler.process(samples).astype(np.float64) / 32768
         if len(audio):
             weighted = audio - _WEIGHT * np.concatenate(([self._last], audio[:-1]))
@@ -204,7 +231,7 @@ class _Ear:
 
 @attrs.frozen
 class _Search:
-    """`explained` of 1 is how much of the power is an echo; it has this `delay`, in samples at 8 kHz, and `gain_db`."""
+    """An echo: its share of the power, from 0 to 1 (`explained`), its `delay` in samples at 8 kHz, and `gain_db`."""
 
     delay: int
     explained: float
@@ -212,9 +239,9 @@ class _Search:
 
 
 def _search(heard: NDArray[np.float64], played: NDArray[np.float64]) -> _Search:
-    """Look for the last part of `heard` in `played`, which reaches back further by all possible delays."""
+    """Look for `heard` in `played`, which reaches back further by all possible delays."""
     n_heard, n_played = len(heard), len(played)
-    size = 1 << (n_played - 1).bit_length()  # what wraps around lies beyond the delays that are looked at
+    size = 1 << (n_played - 1).bit_length()  # the wrapped part lies beyond the delays of interest
     products = np.fft.irfft(np.fft.rfft(played, size) * np.conj(np.fft.rfft(heard, size)), size)
     starts = np.arange(n_played - n_heard + 1)
     energy = np.concatenate(([0.0], np.cumsum(played * played)))

@@ -1,10 +1,11 @@
-"""WAV files as an endpoint: one is what the user says, another records both sides."""
+"""WAV files as an endpoint: one holds what the user says, another records both sides."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -29,26 +30,30 @@ FAST_SILENCE_S: Final = 2.0
 """Silence after a file that is not said in real time: enough for any voice detection to notice its end."""
 
 KEPT_S: Final = 2.0
-"""How far back audio may still be placed: what is older goes to the file."""
+"""How far back audio may still be placed in a recording. Older audio goes to the file."""
 
 GAP_MS: Final = 1.0
-"""A pause shorter than this is none."""
+"""A shorter pause is none."""
 
 
 class WavEndpoint(Endpoint):
-    """A user who says what is in one WAV file, and hears what the agent says into another.
+    """A user who says what is in one WAV file and hears the agent into another.
 
-    `input` is the file to say, in any encoding that `read_wav` reads, at any rate (None: the user is silent). `output`
-    is recorded, in stereo at `rate`: left the user, right what was really heard, cut at interrupts, with silence in
-    between; None: nothing is recorded. The user listens in either case.
+    `input` is the file to say, in any encoding and at any rate that `read_wav` reads; `channel` chooses one of its
+    channels by number, 0 for the left one, and the mean of all is said without it. With None the user is silent.
 
-    `realtime` True: speech takes the time that it takes, by Trio's clock, and so does listening. False: the file is
-    said as fast as it is taken, followed by 2 s of silence, and whatever the agent says is heard at once.
+    `output` is the file to record, in stereo at `rate` samples per second: left the user, right the audio that was
+    really heard, cut at interrupts, with silence in between. With None nothing is recorded; the user listens all the
+    same. An existing file is overwritten, unless it is the input.
 
-    `then` says what comes after the file: ``"silence"``, or the user leaves (``"leave"``), which ends the attachment.
+    With `realtime` True, speaking and listening take the time that they take, by Trio's clock. With False, the file is
+    said as fast as the session takes it, followed by 2 s of silence, and the agent is heard at once.
 
-    The file to say is read here and now: `OSError` and `AudioFormatError` when it cannot be. The one to record is made
-    when the endpoint is attached, which raises `OSError`.
+    `then` says what follows the file: ``"silence"``, or ``"leave"``: the user leaves, which ends the attachment.
+
+    Reads `input` at once and blocks meanwhile; raises `OSError`, and `AudioFormatError` for a file that `read_wav` does
+    not read. Raises `ValueError` when `output` is the same file as `input`, by whatever name. `output` is created when
+    the endpoint is attached, which raises `OSError` when it cannot be.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class WavEndpoint(Endpoint):
         input: str | os.PathLike[str] | None = None,
         output: str | os.PathLike[str] | None = None,
         *,
+        channel: int | None = None,
         realtime: bool = True,
         then: Literal["silence", "leave"] = "silence",
         rate: int = 24_000,
@@ -66,14 +72,21 @@ class WavEndpoint(Endpoint):
         self.input_format: AudioFormat | None = self._format if input is not None else None
         self.output_format: AudioFormat | None = self._format
         self.live = realtime
+        self._input = input
         self._output = output
         self._then = then
-        self._speech = b"" if input is None else _read(input, self._format)
+        self._check_output()
+        self._speech = b"" if input is None else _read(input, self._format, channel)
         self._said = 0
         self._began_at = 0.0
         self._link: EndpointLink | None = None
         self._recording: StereoRecording | None = None
         self._speaker = ClockSpeaker(self._format, self._hear)
+
+    @property
+    def speech_s(self) -> float:
+        """How long the file to say lasts, in seconds."""
+        return self._format.duration_ms(len(self._speech)) / 1000
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
@@ -84,6 +97,7 @@ class WavEndpoint(Endpoint):
         await trio.lowlevel.checkpoint()
         with ExitStack() as files:
             if self._output is not None:
+                self._check_output()  # a link may have been made since
                 self._recording = files.enter_context(StereoRecording(self._output, self._format.rate))
             self._began_at = trio.current_time()
             async with background_nursery() as nursery:
@@ -92,7 +106,7 @@ class WavEndpoint(Endpoint):
             self._recording = None
 
     async def receive(self) -> bytes:
-        """The next piece of the file, when it has been said."""
+        """Wait until the next piece of the file has been said, and return it."""
         begin, realtime = self._said, self.live
         piece = self._speech[begin : begin + self._format.bytes_for_ms(FRAME_MS if realtime else FAST_FRAME_MS)]
         if not piece:
@@ -112,7 +126,7 @@ class WavEndpoint(Endpoint):
         return piece
 
     async def play(self, audio: bytes, position_ms: float) -> None:
-        """The user hears this, at the speed of speech or at once."""
+        """Let the user hear `audio`, at the speed of speech or at once."""
         if self.live:
             await self._speaker.put(audio, position_ms)
         else:
@@ -120,8 +134,18 @@ class WavEndpoint(Endpoint):
             self._hear(audio, None, position_ms)
 
     def flush(self) -> None:
-        """The user hears nothing more of what was given."""
+        """Discard the audio that the user has not heard yet."""
         self._speaker.flush()
+
+    def _check_output(self) -> None:
+        if self._input is None or self._output is None:
+            return
+        try:
+            same = Path(self._input).samefile(self._output)
+        except OSError:  # one of them is not there, which opening it will say
+            return
+        if same:
+            raise ValueError(f"output: the recording would overwrite the input, {os.fspath(self._input)!r}")
 
     def _hear(self, audio: bytes, began_at: float | None, position_ms: float) -> None:
         if self._recording is not None:
@@ -132,20 +156,19 @@ class WavEndpoint(Endpoint):
             self._link.heard(position_ms)
 
 
-def _read(path: str | os.PathLike[str], audio_format: AudioFormat) -> bytes:
-    samples, rate = read_wav(path)
-    return from_int16(
-        samples if rate == audio_format.rate else resample(samples, rate, audio_format.rate), audio_format
-    )
+def _read(path: str | os.PathLike[str], audio_format: AudioFormat, channel: int | None) -> bytes:
+    samples, rate = read_wav(path, channel=channel)
+    return from_int16(resample(samples, rate, audio_format.rate), audio_format)
 
 
 class StereoRecording:
-    """Writes a 16-bit stereo WAV file of `rate` samples per second; a context manager, or `close` it.
+    """Write a 16-bit stereo WAV file of `rate` samples per second, left what the user said, right what the user heard,
+    on one time line; use it as a context manager, or `close` it.
 
-    Times are seconds from the beginning of the recording. What leaves a gap is preceded by silence, what would overlap
-    follows at once. What was heard fades in and out where there is silence before or after it, within its own 5 ms:
-    an interrupt cuts in the middle of a wave, and would be heard as a click. Until it is closed, the last two seconds
-    are not in the file; the rest can be read even if the process dies.
+    Times are seconds from the beginning of the recording. Silence fills a gap before a piece, and a piece that would
+    overlap the last one follows it at once. What was heard fades in and out where there is silence before or after it,
+    within its own 5 ms: an interrupt cuts in the middle of a wave, which would be heard as a click. Until it is closed,
+    the last two seconds are not in the file; the rest can be read even if the process dies.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int) -> None:
@@ -169,11 +192,11 @@ class StereoRecording:
         return self._end_s(self._heard)
 
     def add_said(self, at_s: float, audio: bytes) -> None:
-        """The user has said this PCM16, beginning at `at_s`."""
+        """Add PCM16 that the user said, beginning at `at_s`."""
         self._place(self._said, self._gap(self._said, at_s), audio)
 
     def add_heard(self, at_s: float, audio: bytes) -> None:
-        """The user has heard this PCM16, beginning at `at_s`."""
+        """Add PCM16 that the user heard, beginning at `at_s`."""
         gap = self._gap(self._heard, at_s)
         if gap:
             self._fall()
@@ -201,12 +224,12 @@ class StereoRecording:
         return (self._written + len(channel)) / 2 / self._rate
 
     def _gap(self, channel: bytearray, at_s: float) -> int:
-        """Bytes of silence before what begins at `at_s`."""
+        """Return how many bytes of silence go before a piece that begins at `at_s`."""
         gap = round(at_s * self._rate) * 2 - self._written - len(channel)
         return gap if gap >= self._rate * 2 * GAP_MS / 1000 else 0
 
     def _fall(self) -> None:
-        """Let what was heard last fade out."""
+        """Let the end of what was heard fade out."""
         n = min(len(self._rise), self._risen, len(self._heard) // 2)
         if n:
             samples = np.frombuffer(bytes(self._heard[-2 * n :]), "<i2")
@@ -222,7 +245,7 @@ class StereoRecording:
             self._write(final)
 
     def _write(self, n_bytes: int) -> None:
-        if len(self._heard) < n_bytes + 2 * len(self._rise):  # nothing will follow it any more
+        if len(self._heard) < n_bytes + 2 * len(self._rise):  # no audio will join its end any more
             self._fall()
         for channel in (self._said, self._heard):
             channel += bytes(max(0, n_bytes - len(channel)))
