@@ -8,6 +8,8 @@ from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime.audio.formats import G711_ULAW
 from trealtime.testing.schedules import cancel_at_each_checkpoint
 
+pytestmark = pytest.mark.usefixtures("watchdog")
+
 
 def event(name: str) -> dict[str, str]:
     return {"type": name}

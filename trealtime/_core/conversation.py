@@ -505,6 +505,11 @@ class Conversation:
 
     # ---- playback --------------------------------------------------------------------------------------------------
 
+    def begin_part(self, item_id: str, content_index: int) -> None:
+        """An endpoint is given the first audio of this content part: it plays after those begun before. It has no
+        effects."""
+        self._state.ledger.begin(item_id, content_index)
+
     def hand_out(self, now: float, item_id: str, content_index: int, start_ms: float, end_ms: float) -> None:
         """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
         out before is over. Taken twice (by two subscriptions) it counts once. It has no effects."""
@@ -610,6 +615,11 @@ class Conversation:
     def acknowledged(self) -> Mapping[str, Any] | None:
         """The session as the server last showed it; None before ``session.created``."""
         return self._state.acknowledged
+
+    @property
+    def user_speaking(self) -> bool:
+        """Whether the server has heard the user begin to speak, and not end."""
+        return self._state.speech is not None
 
     @property
     def input_format(self) -> AudioFormat:

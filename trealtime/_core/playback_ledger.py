@@ -1,7 +1,8 @@
 """The playback ledger: what was received, handed out and heard of each piece of the agent's audio.
 
 Theory of operation
-1. A *part* is one content part of one item. Parts play one after another, in the order in which their audio first came.
+1. A *part* is one content part of one item. Parts play one after another: in the order in which an endpoint begins
+   them (`begin`), else in the order in which their audio first came.
 2. Received counts bytes from the server. Handed out is the furthest offset that a consumer has taken.
 3. Heard comes from the best source there is: a report of an endpoint or a tracker; else the assumption that playback is
    in real time and begins when audio is handed to the app (not when it arrives), so that a slow consumer is never
@@ -83,6 +84,9 @@ class _Part:
     handed_ms: float = 0.0
     shed_ms: float = 0.0
     reported: _Span | None = None
+    begun: bool = False
+    """An endpoint has been given the first of it."""
+
     complete: bool = False
     spans: list[_Span] = attrs.Factory(list)
 
@@ -128,6 +132,15 @@ class PlaybackLedger:
         part.received_ms = start_ms + duration_ms
         return start_ms
 
+    def begin(self, item_id: str, content_index: int) -> None:
+        """An endpoint is given the first audio of this part, after that of the parts begun before."""
+        part = self._parts.get((item_id, content_index))
+        if part is None or part.begun:
+            return
+        begun = {key: each for key, each in self._parts.items() if each.begun}
+        part.begun = True
+        self._parts = {**begun, (item_id, content_index): part, **self._parts}
+
     def hand_out(self, item_id: str, content_index: int, start_ms: float, end_ms: float, now: float) -> None:
         """A consumer has taken this stretch. Only what goes beyond the furthest consumer so far counts."""
         part = self._parts.get((item_id, content_index))
@@ -153,7 +166,8 @@ class PlaybackLedger:
     def use_reports(self, reporting: bool, now: float) -> None:  # noqa: FBT001  (a state, set by its owner)
         """From now on an endpoint says what is heard, and nothing is assumed of what the app takes; or no more.
 
-        What the app has taken until then plays on, what it has not taken will not be heard.
+        When one comes, what the app has taken until then plays on, and what it has not taken will not be heard. When
+        one leaves, what it has reported stays heard, and the rest of those parts, as far as it has come, will not be.
         """
         if reporting and not self._reporting:
             for part in self._parts.values():
@@ -161,6 +175,11 @@ class PlaybackLedger:
                     part.reported = part.spans[0]
                 if part.handed_ms < part.received_ms:
                     part.shed_ms = part.received_ms
+        if self._reporting and not reporting:
+            for part, heard_ms in [entry for entry in self._heard(now) if entry[1] > 0]:
+                part.spans = [_Span(self._time(now), heard_ms, heard_ms)]
+                part.handed_ms = part.shed_ms = part.received_ms
+            self._plays_until = self._time(now)
         self._reporting = reporting
 
     def report(

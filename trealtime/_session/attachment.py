@@ -31,7 +31,9 @@ class AttachmentStatistics:
     bytes_played: int
     """Of the agent's audio, given to the endpoint."""
     input_dropped_s: float
-    """The user's audio for which there was no room in the send_queue."""
+    """The user's audio for which there was no room in the send queue."""
+    input_silence_s: float
+    """Silence sent because the user's audio had stopped in mid-word."""
     queue_s: float
     """The agent's audio that the endpoint has and that is still to be heard."""
     underruns: int
@@ -105,6 +107,7 @@ class Attachment:
             bytes_received=said.bytes_received if said is not None else 0,
             bytes_played=heard.bytes_played if heard is not None else 0,
             input_dropped_s=said.dropped_s if said is not None else 0.0,
+            input_silence_s=said.silence_s if said is not None else 0.0,
             queue_s=heard.queue_s if heard is not None else 0.0,
             underruns=heard.underruns if heard is not None else 0,
             late_frames=self.endpoint.late_frames,

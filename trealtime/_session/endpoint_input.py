@@ -1,11 +1,18 @@
-"""What the user says, from an endpoint to the send_queue: receive, convert, coalesce, queue for the writer.
+"""The user's audio, from an endpoint to the send queue: receive, convert, coalesce, queue for the writer.
 
-A live source cannot wait: audio that finds the send_queue full is dropped and counted. Other sources wait for room.
+Theory of operation
+1. A live source cannot wait: audio that finds the send queue full is dropped and counted. Other sources wait for room.
+2. The server hears the end of a turn in the silence after it, so a path that stops in mid-word (a phone on hold, a
+   carrier that suppresses silence, a microphone that was unplugged) would leave the turn open. When nothing has come
+   from a live source for `STALL_S` and the server hears the user speak, silence is sent in real time, for at most
+   `SILENCE_S`. A shorter stall ends no turn.
 """
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
+from typing import Final
 
 import trio
 
@@ -18,6 +25,15 @@ from trealtime.endpoints.pacing import Coalescer
 
 __all__ = ["EndpointInput"]
 
+STALL_S: Final = 1.0
+"""How long nothing comes before the path counts as stalled."""
+
+SILENCE_S: Final = 5.0
+"""How much silence is sent after a stall: longer than any pause that ends a turn of the service."""
+
+_TICK_S: Final = 0.1
+"""How much silence is sent at once."""
+
 
 class EndpointInput:
     """The pump of an endpoint that speaks, in `audio_format`."""
@@ -27,10 +43,16 @@ class EndpointInput:
         self.muted = False
         self.bytes_received = 0
         self.dropped_s = 0.0
+        self.silence_s = 0.0
         self._driver = driver
         self._endpoint = endpoint
         self._coalescer = Coalescer(coalesce_s)
         self._converter = StreamConverter(audio_format, driver.core.input_format)
+        self._silent_until = -math.inf
+        """How far time is filled with audio or silence."""
+
+        self._give_up_at = -math.inf
+        """When to stop filling it."""
 
     async def run(self) -> None:
         """Pump until the far side has left, and send the rest."""
@@ -42,14 +64,32 @@ class EndpointInput:
             await self._queue(self._converter.finish())
 
     async def _next(self) -> bytes:
-        """What is to be sent after one more piece, or when what is held has waited long enough; maybe nothing."""
-        with trio.move_on_at(self._coalescer.due_at):
+        """Return what is to be sent after one more piece, or when the held pieces or a stall are due; maybe nothing."""
+        with trio.move_on_at(min(self._coalescer.due_at, self._stall_at)):
             data = await self._endpoint.receive()
             self.bytes_received += len(data)
             if self.muted:
                 data = silence(len(data), self.audio_format)
-            return self._coalescer.add(data, trio.current_time())
-        return self._coalescer.release(trio.current_time())
+            now = trio.current_time()
+            if self._endpoint.live:
+                self._silent_until, self._give_up_at = now + STALL_S, now + STALL_S + SILENCE_S
+            return self._coalescer.add(data, now)
+        now = trio.current_time()
+        return self._coalescer.release(now) + self._silence(now)
+
+    @property
+    def _stall_at(self) -> float:
+        return self._silent_until if self._silent_until < self._give_up_at - _TICK_S / 2 else math.inf
+
+    def _silence(self, now: float) -> bytes:
+        """Return the silence that is due, if the server waits for the end of the user's speech."""
+        if now < self._stall_at:
+            return b""
+        self._silent_until += _TICK_S
+        if not self._driver.core.user_speaking:
+            return b""
+        self.silence_s += _TICK_S
+        return silence(self.audio_format.bytes_for_ms(_TICK_S * 1000), self.audio_format)
 
     async def _send(self, audio: bytes) -> None:
         target = self._driver.core.input_format

@@ -318,6 +318,11 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self.close()
 
     @property
+    def audio_bound(self) -> int:
+        """How many bytes of audio may be queued."""
+        return self._audio_bound
+
+    @property
     def has_audio(self) -> bool:
         """Whether audio waits to be taken."""
         return bool(self._audio)
