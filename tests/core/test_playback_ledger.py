@@ -347,3 +347,31 @@ def test_spans_of_one_part_do_not_add_up(ledger):
         ledger.unheard(10.0 + index)
     part = next(iter(ledger._parts.values()))
     assert len(part.spans) <= 2
+
+
+def test_parts_play_in_the_order_in_which_an_endpoint_begins_them(ledger):
+    ledger.receive("s", "line", 0, 300)
+    ledger.receive("r", "b", 0, 300)
+    ledger.use_reports(True, 10.0)
+    for part in ("a", "b"):
+        ledger.begin(part, 0)
+        ledger.begin(part, 0)
+    ledger.report("b", 0, 100, 11.0)
+    assert heard(ledger, 11.0) == [("a", 1000), ("b", 100), ("line", 0)]
+    ledger.begin("line", 0)
+    ledger.begin("unknown", 0)
+    ledger.report("line", 0, 50, 12.0)
+    assert heard(ledger, 12.0) == [("a", 1000), ("b", 300), ("line", 50)]
+
+
+def test_what_an_endpoint_has_reported_stays_heard_when_it_leaves(ledger):
+    ledger.use_reports(True, 10.0)
+    ledger.report("a", 0, 400, 11.0)
+    ledger.use_reports(False, 11.0)
+    assert heard(ledger, 20.0) == [("a", 400)]
+    assert ledger.remaining_s(20.0) == 0
+    ledger.receive("r", "a", 0, 500)
+    assert ledger.remaining_s(20.0) == 0, "nobody has gone on with it"
+    ledger.hand_out("a", 0, 0, 1500, 30.0)
+    assert heard(ledger, 30.2) == [("a", 1200)], "from where it stood, and not what the endpoint did not play"
+    assert ledger.remaining_s(30.2) == pytest.approx(0.3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from trealtime._core.barge_in import BargeIn
 from trealtime._session.attachment import Attachment
 from trealtime.audio.formats import PCM16_24K
 from trealtime.audio.pcm import to_int16
-from trealtime.errors import SettingsError
+from trealtime.errors import SettingsError, SlowConsumer
 from trealtime.testing import MemoryEndpoint
 
 SECOND = 48_000
@@ -212,3 +213,200 @@ async def test_an_answer_that_is_joined_can_be_stopped_and_goes_on(
             await session.interrupt()
             truncate = await service.last.expect("conversation.item.truncate")
             assert truncate["audio_end_ms"] == pytest.approx(1750, abs=25)
+
+
+# ---- one response at a time -----------------------------------------------------------------------------------------
+
+
+async def say_of(connection: Any, who: str, ms: int, level: int) -> None:
+    place = {"response_id": f"resp_{who}", "item_id": f"item_{who}", "output_index": 0, "content_index": 0}
+    data = base64.b64encode(np.full(24 * ms, level, np.int16).tobytes()).decode()
+    await connection.send({"type": "response.output_audio.delta", "delta": data, **place})
+
+
+async def begin_two(session: Any, connection: Any) -> None:
+    """An answer in the conversation, ``a``, and a line outside it, ``b``."""
+    await session.send_message("Hello")
+    await connection.begin(await connection.expect("response.create"), id="resp_a")
+    await session.create_response(out_of_band=True)
+    await connection.begin(await connection.expect("response.create", count=2), id="resp_b")
+
+
+def played(phone: MemoryEndpoint) -> list[tuple[int, int]]:
+    """(level, milliseconds) of each stretch that the user has heard."""
+    samples = to_int16(phone.heard(), PCM16_24K)
+    edges = [0, *(np.flatnonzero(np.diff(samples)) + 1), len(samples)]
+    return [(int(samples[begin]), (end - begin) // 24) for begin, end in itertools.pairwise(edges)]
+
+
+async def test_two_responses_made_at_once_are_heard_one_after_the_other(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await begin_two(session, service.last)
+        for _ in range(5):
+            await say_of(service.last, "a", 200, 1000)
+            await say_of(service.last, "b", 200, -1000)
+        await service.last.done(id="resp_b")
+        await trio.sleep(0.5)
+        await say_of(service.last, "a", 200, 1000)
+        await service.last.done(id="resp_a")
+        await session.wait_for_playback()
+        assert played(phone) == [(1000, 1200), (-1000, 1000)]
+        assert trio.current_time() == pytest.approx(2.2, abs=0.01)
+
+
+async def test_a_third_response_comes_after_the_second(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await begin_two(session, service.last)
+        await session.create_response(out_of_band=True)
+        await service.last.begin(await service.last.expect("response.create", count=3), id="resp_c")
+        for _ in range(2):
+            for who, level in (("a", 1000), ("b", -1000), ("c", 2000)):
+                await say_of(service.last, who, 200, level)
+        for who in "cba":
+            await service.last.done(id=f"resp_{who}")
+        await session.wait_for_playback()
+        assert played(phone) == [(1000, 400), (-1000, 400), (2000, 400)]
+
+
+async def test_an_interrupt_of_the_first_lets_the_second_be_heard_at_once(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await begin_two(session, service.last)
+        await say_of(service.last, "a", 3000, 1000)
+        await say_of(service.last, "b", 1000, -1000)
+        await trio.sleep(0.5)
+        await session.cancel_response("resp_a")
+        await trio.sleep(2)
+        assert played(phone) == [(1000, 500), (-1000, 1000)]
+        truncate = await service.last.expect("conversation.item.truncate")
+        assert (truncate["item_id"], truncate["audio_end_ms"]) == ("item_a", 500)
+
+
+async def test_an_interrupt_of_all_cuts_the_one_that_waits_at_nothing(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await begin_two(session, service.last)
+        await say_of(service.last, "b", 600, -1000)
+        await say_of(service.last, "a", 3000, 1000)
+        await service.last.done(id="resp_b")
+        await trio.sleep(1)
+        async with session.subscribe("audio_interrupted") as interrupts:
+            await session.interrupt()
+            await trio.sleep(5)
+            assert [(interrupts.receive_nowait().heard_ms) for _ in range(1)] == [400]
+        assert played(phone) == [(-1000, 600), (1000, 400)]
+
+
+async def test_what_was_heard_is_told_apart_by_response_when_a_line_interrupts_an_item_of_the_answer(
+    autojump_clock, runner, service
+) -> None:
+    """The second item of ``a`` comes after ``b`` has begun to come, and is heard before it."""
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await begin_two(session, service.last)
+        await say_of(service.last, "a", 500, 1000)
+        await say_of(service.last, "b", 1000, -1000)
+        place = {"response_id": "resp_a", "item_id": "item_a2", "output_index": 1, "content_index": 0}
+        data = base64.b64encode(np.full(24_000, 2000, np.int16).tobytes()).decode()
+        await service.last.send({"type": "response.output_audio.delta", "delta": data, **place})
+        await trio.sleep(0.7)
+        await session.interrupt()
+        await trio.sleep(0.1)
+        cuts = {each["item_id"]: each["audio_end_ms"] for each in service.last.of("conversation.item.truncate")}
+        assert cuts == {"item_a": 500, "item_a2": 200}
+        assert played(phone) == [(1000, 500), (2000, 200)]
+
+
+async def test_a_response_that_falls_silent_gives_way_after_two_seconds(autojump_clock, runner, service) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.attach(phone):
+        await begin_two(session, service.last)
+        await say_of(service.last, "a", 1000, 1000)
+        await say_of(service.last, "b", 200, -1000)
+        await trio.sleep(2.9)
+        assert played(phone) == [(1000, 1000)]
+        await trio.sleep(0.5)
+        assert played(phone) == [(1000, 1000), (-1000, 200)]
+        await say_of(service.last, "a", 200, 1000)
+        await service.last.done(id="resp_b")
+        await trio.sleep(1)
+        assert played(phone) == [(1000, 1000), (-1000, 200), (1000, 200)]
+
+
+async def test_a_response_that_waits_is_bounded_like_any_other_audio(autojump_clock, make_runner, service) -> None:
+    phone = MemoryEndpoint()
+    runner = make_runner(subscription_buffer_s=2.0)
+    async with runner.session() as session:
+
+        async def converse() -> None:
+            async with session.attach(phone):
+                await begin_two(session, service.last)
+                await say_of(service.last, "a", 200, 1000)
+                for _ in range(11):
+                    await say_of(service.last, "b", 200, -1000)
+                    await trio.testing.wait_all_tasks_blocked()
+                await trio.sleep_forever()
+
+        with pytest.raises(SlowConsumer, match="waits to be played"):
+            await converse()
+        await session.interrupt()
+
+
+# ---- an endpoint that leaves in mid-answer --------------------------------------------------------------------------
+
+
+async def test_what_an_endpoint_has_reported_stays_heard_when_it_leaves_in_mid_answer(
+    autojump_clock, runner, service
+) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.subscribe("audio_interrupted") as interrupts:
+        async with session.attach(phone):
+            await session.send_message("Hello")
+            await service.last.begin(await service.last.expect("response.create"))
+            await say(service.last, bytes(3 * SECOND))
+            await trio.sleep(5)
+        await say(service.last, bytes(SECOND))
+        await session.interrupt()
+        assert (await interrupts.receive()).heard_ms == 3000
+        assert (await service.last.expect("conversation.item.truncate"))["audio_end_ms"] == 3000
+
+
+@pytest.mark.parametrize("more_s", [0, 1])
+async def test_nothing_waits_for_the_rest_of_an_answer_whose_endpoint_has_left(
+    autojump_clock, runner, service, more_s
+) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session:
+        async with session.attach(phone):
+            await session.send_message("Hello")
+            await service.last.begin(await service.last.expect("response.create"))
+            await say(service.last, bytes(3 * SECOND))
+            await trio.sleep(5)
+        await say(service.last, bytes(more_s * SECOND))
+        await service.last.done()
+        with trio.fail_after(10):
+            await session.wait_for_playback()
+
+
+async def test_after_an_endpoint_has_left_what_the_app_takes_plays_on_from_there(
+    autojump_clock, runner, service
+) -> None:
+    phone = MemoryEndpoint()
+    async with runner.session() as session, session.subscribe("audio") as listener:
+        async with session.attach(phone):
+            await session.send_message("Hello")
+            await service.last.begin(await service.last.expect("response.create"))
+            await say(service.last, bytes(3 * SECOND))
+            await trio.sleep(5)
+        await listener.receive()
+        await trio.sleep(1)
+        await say(service.last, bytes(2 * SECOND))
+        await listener.receive()
+        began = trio.current_time()
+        await trio.sleep(0.5)
+        async with session.subscribe("audio_interrupted") as interrupts:
+            await session.interrupt()
+            assert (await interrupts.receive()).heard_ms == 3500
+        assert trio.current_time() == began + 0.5

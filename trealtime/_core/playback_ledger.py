@@ -87,6 +87,9 @@ class _Part:
     begun: bool = False
     """An endpoint has been given the first of it."""
 
+    left_ms: float = -1.0
+    """How much had come when the endpoint that played it left."""
+
     complete: bool = False
     spans: list[_Span] = attrs.Factory(list)
 
@@ -178,7 +181,7 @@ class PlaybackLedger:
         if self._reporting and not reporting:
             for part, heard_ms in [entry for entry in self._heard(now) if entry[1] > 0]:
                 part.spans = [_Span(self._time(now), heard_ms, heard_ms)]
-                part.handed_ms = part.shed_ms = part.received_ms
+                part.handed_ms = part.shed_ms = part.left_ms = part.received_ms
             self._plays_until = self._time(now)
         self._reporting = reporting
 
@@ -289,10 +292,14 @@ class PlaybackLedger:
         """Seconds until everything received has been heard; infinite where only time or a report can tell.
 
         `kept` names responses whose audio somebody keeps for later: where no endpoint reports, what nobody has begun to
-        play of them is left out.
+        play of them is left out. So is the rest of a part whose endpoint has left, until the app goes on with it.
         """
         self.sweep(now)
-        parts = [part for part in self._parts.values() if self._reporting or not self._is_kept(part, now, kept)]
+        parts = [
+            part
+            for part in self._parts.values()
+            if self._reporting or not (self._is_kept(part, now, kept) or part.handed_ms <= part.left_ms)
+        ]
         if not parts:
             return 0.0
         taken = (max(part.handed_ms, part.shed_ms) >= part.received_ms for part in parts)
