@@ -82,14 +82,15 @@ class RealtimeAgent(Generic[ContextT]):
     name: str
     instructions: Instructions[ContextT] | None = attrs.field(default=None, kw_only=True)
     prompt: Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
-    # Converted in __attrs_post_init__, after the check: tuple("text") would succeed.
+    # Converted in __attrs_post_init__, after the check: tuple("text") would succeed. Fields with the context's type
+    # have a factory, because pyright infers the type from a default ().
     tools: Sequence[FunctionTool | HostedMCPTool] = attrs.field(default=(), kw_only=True)
     mcp_servers: Sequence[MCPServer] = attrs.field(default=(), kw_only=True)
     mcp_config: MCPConfig = attrs.field(default=None, kw_only=True, converter=mcp_config)
     handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]] = attrs.field(default=(), kw_only=True)
     handoff_description: str | None = attrs.field(default=None, kw_only=True)
-    output_guardrails: Sequence[OutputGuardrail[ContextT]] = attrs.field(default=(), kw_only=True)
-    input_guardrails: Sequence[InputGuardrail[ContextT]] = attrs.field(default=(), kw_only=True)
+    output_guardrails: Sequence[OutputGuardrail[ContextT]] = attrs.field(factory=tuple, kw_only=True)
+    input_guardrails: Sequence[InputGuardrail[ContextT]] = attrs.field(factory=tuple, kw_only=True)
     voice: str | CustomVoice | None = attrs.field(default=None, kw_only=True)
     model_settings: SessionSettings | Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
     hooks: RealtimeAgentHooks[ContextT] | None = attrs.field(default=None, kw_only=True)
