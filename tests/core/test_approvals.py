@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.mcp.hosted import HostedTool
+from trealtime.mcp.hosted import HostedMCPTool, HostedTool
 from trealtime.tools.function_tool import FunctionTool
 
 
@@ -182,23 +183,38 @@ def test_what_is_pending_already_wants_a_decision_of_its_own(talk) -> None:
 
 
 HOSTED = HostedTool(name="look", server_label="s")
-OTHERS = [make_tool("other"), make_tool(namespace="shop"), make_tool(needs_approval=False), HOSTED]
+TOOL = make_tool(identity="program a")
+OTHERS = {
+    "name": make_tool("other", identity="program a"),
+    "namespace": make_tool(namespace="shop", identity="program a"),
+    "needs none": make_tool(needs_approval=False, identity="program a"),
+    "hosted": HOSTED,
+    "identity": make_tool(identity="program b"),
+    "another function": make_tool(),
+}
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=["name", "namespace", "needs none", "hosted"])
-def test_b205_a_decision_for_always_is_about_tools_of_one_kind_namespace_and_name(talk, other) -> None:
-    park(talk, tool=make_tool())
+@pytest.mark.parametrize("other", OTHERS)
+def test_b205_a_decision_for_always_is_about_tools_of_one_kind_namespace_name_and_identity(talk, other) -> None:
+    park(talk, tool=TOOL)
     talk.do(approve(always=True))
-    assert talk.core.standing_decision(make_tool()).approve
-    assert talk.core.standing_decision(other) is None
+    assert talk.core.standing_decision(make_tool(identity="program a")).approve
+    assert talk.core.standing_decision(OTHERS[other]) is None
+
+
+def test_functions_of_one_name_are_two_tools_and_a_shared_tool_is_one(talk) -> None:
+    tool = park(talk, tool=make_tool())
+    talk.do(approve(always=True))
+    assert talk.core.standing_decision(attrs.evolve(tool, description="The same function.")).approve
+    assert talk.core.standing_decision(make_tool()) is None
 
 
 def test_a_later_decision_for_always_replaces_an_earlier_one(talk) -> None:
-    park(talk, "c1")
-    park(talk, "c2")
+    tool = park(talk, "c1")
+    park(talk, "c2", tool=tool)
     talk.do(approve("c1", always=True))
     talk.do(reject("c2", always=True, message="Not any more."))
-    assert talk.core.standing_decision(make_tool()).message == "Not any more."
+    assert talk.core.standing_decision(tool).message == "Not any more."
 
 
 # ---- given up -------------------------------------------------------------------------------------------------------
@@ -312,6 +328,18 @@ def test_what_was_decided_for_always_about_a_tool_of_the_servers_is_answered_wit
     ask_hosted(talk, "mcpr_3", server_label="other")
     assert [answer["approval_request_id"] for answer in answers(talk)] == ["mcpr_2"]
     assert answers(talk)[0]["reason"] == "Never."
+    assert pending(talk) == ["mcpr_3"]
+
+
+def test_one_label_of_two_agents_may_be_two_servers_of_which_each_is_asked_about(talk) -> None:
+    here, there = (HostedMCPTool({"server_label": "s", "server_url": f"https://{host}/mcp"}) for host in "ab")
+    talk.core._state.agent = RealtimeAgent("Desk", tools=[here])
+    ask_hosted(talk)
+    talk.do(approve("mcpr_1", always=True))
+    ask_hosted(talk, "mcpr_2")
+    assert [answer["approval_request_id"] for answer in answers(talk)] == ["mcpr_1", "mcpr_2"]
+    talk.core._state.agent = RealtimeAgent("Shop", tools=[there])
+    ask_hosted(talk, "mcpr_3")
     assert pending(talk) == ["mcpr_3"]
 
 

@@ -391,7 +391,7 @@ async def test_a_handoff_to_an_agent_whose_server_does_not_start_is_not_made(ser
         (lambda: MCPServerStdio({"command": "no-such-program"}), "'no-such-program' did not start: FileNotFoundError"),
         (lambda: MCPServerStdio({"command": "true"}), "'true' did not start: it exited with status 0"),
         (lambda: program("slow", startup_timeout_seconds=0.5), "did not start: it was not ready within 0.5 s"),
-        (lambda: MCPServerStreamableHttp({"url": "http://127.0.0.1:9/x?key=1"}), "'http://127.0.0.1/x' did not start"),
+        (lambda: MCPServerStreamableHttp({"url": "http://127.0.0.1:9/x?key=1"}), "'http://127.0.0.1:9/x' did not start"),
     ],
 )
 async def test_a_server_that_does_not_start_is_named_when_the_session_is_entered(
@@ -645,3 +645,71 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "mcp", None)
     with pytest.raises(MissingDependency, match=r'pip install "trealtime\[mcp\]"'):
         program()
+
+
+# ---- what a server is, for approvals --------------------------------------------------------------------------------
+
+WEB = {"url": "https://example.com:8443/mcp", "headers": {"X-Shop": "1"}}
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (
+            MCPServerStdio({"command": "python", "args": ["a.py"]}),
+            MCPServerStdio({"command": "python", "args": ["b.py"]}),
+        ),
+        (MCPServerStdio({"command": "/a/serve"}), MCPServerStdio({"command": "/b/serve"})),
+        (MCPServerStdio({"command": "serve", "cwd": "/a"}), MCPServerStdio({"command": "serve", "cwd": "/b"})),
+        (MCPServerStdio({"command": "serve", "env": {"SHOP": "1"}}), MCPServerStdio({"command": "serve"})),
+        (MCPServerStdio({"command": "serve"}, name="a"), MCPServerStdio({"command": "serve"}, name="b")),
+        (MCPServerStreamableHttp(WEB), MCPServerStreamableHttp({**WEB, "url": "https://example.com:9443/mcp"})),
+        (MCPServerStreamableHttp(WEB), MCPServerStreamableHttp({**WEB, "url": "https://example.com:8443/mcp?shop=2"})),
+        (MCPServerStreamableHttp(WEB), MCPServerStreamableHttp({**WEB, "headers": {"X-Shop": "2"}})),
+        (desk(), desk()),
+    ],
+    ids=["arguments", "folder of the program", "cwd", "env", "name", "port", "query", "headers", "of one's own"],
+)
+def test_servers_that_are_declared_otherwise_are_others(one: MCPServer, other: MCPServer) -> None:
+    assert one.identity() != other.identity()
+    if isinstance(one, MCPServerStdio | MCPServerStreamableHttp):
+        assert one.identity() == type(one)(one.params, name=one.name).identity()
+
+
+def test_the_name_of_a_server_at_an_address_has_its_port_and_no_secret() -> None:
+    server = MCPServerStreamableHttp({"url": "https://user:secret@example.com:8443/mcp?key=secret"})
+    assert server.name == "https://example.com:8443/mcp"
+    assert MCPServerStreamableHttp({"url": "http://[::1]:80/"}).name == "http://[::1]:80/"
+
+
+async def test_allowed_always_on_one_server_is_asked_about_on_another_of_its_name(
+    service: Any, autojump_clock: Any
+) -> None:
+    def deleting() -> InProcess:
+        server = Program("files")
+
+        @server.tool()
+        async def delete() -> str:
+            """Delete everything."""
+            return "deleted"
+
+        return InProcess(server, require_approval="always")
+
+    second = RealtimeAgent(name="B", mcp_servers=[deleting()])
+    first = RealtimeAgent(name="A", mcp_servers=[deleting()], handoffs=[second])
+    async with RealtimeRunner(first, model=service).session() as session, trio.open_nursery() as nursery:
+        asked: list[str] = []
+
+        async def supervise() -> None:
+            async with session.subscribe("tool_approval_required") as subscription:
+                async for request in subscription:
+                    asked.append(request.agent.name)
+                    await session.approve_tool_call(request.call_id, always=True)
+
+        nursery.start_soon(supervise)
+        await wait_all_tasks_blocked()
+        assert [await call(service, "delete", number) for number in "12"] == ["deleted", "deleted"]
+        await call(service, "transfer_to_b", "3")
+        assert [await call(service, "delete", number) for number in "45"] == ["deleted", "deleted"]
+        assert asked == ["A", "B"]
+        nursery.cancel_scope.cancel()

@@ -3,8 +3,8 @@
 Theory of operation
 1. The tool runner finds out whether a function call needs approval, because `needs_approval` may be a callable of the
    user's, and asks for it only if it does. A tool that the server runs asks by itself, with an item.
-2. A decision for always holds for the session, and for tools of the same kind, namespace and name. It is looked at last,
-   after everything that takes time, so that one made meanwhile counts.
+2. A decision for always holds for the session, and for tools of the same kind, namespace, name and identity. It is
+   looked at last, after everything that takes time, so that one made meanwhile counts.
 3. A call that is asked for is parked: it holds no worker and no place, and delays nothing but the answer to its own
    response. That it comes again changes nothing.
 4. It is decided once, by whoever comes first; what comes later finds nothing. Yes: it runs with the tool and the agent
@@ -15,8 +15,8 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import attrs
 
@@ -28,7 +28,7 @@ from trealtime.events import (
     RealtimeToolApprovalDropped,
     RealtimeToolApprovalRequired,
 )
-from trealtime.mcp.hosted import HostedTool
+from trealtime.mcp.hosted import HostedMCPTool, HostedTool
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
@@ -76,7 +76,7 @@ class Approvals:
     pending: dict[str, ApprovalRequest] = attrs.field(factory=dict, init=False)
     """By call id, oldest first."""
 
-    _standing: dict[tuple[str, str | None, str], Standing] = attrs.field(factory=dict, init=False)
+    _standing: dict[_Key, Standing] = attrs.field(factory=dict, init=False)
 
     @property
     def deadline(self) -> float | None:
@@ -94,10 +94,27 @@ class Approvals:
         self._standing[_key(tool)] = standing
 
 
-def _key(tool: FunctionTool | HostedTool) -> tuple[str, str | None, str]:
+def _key(tool: FunctionTool | HostedTool) -> _Key:
     if isinstance(tool, HostedTool):
-        return "hosted", tool.server_label, tool.name
-    return "function", tool.namespace, tool.name
+        return "hosted", tool.server_label, tool.name, tool.identity
+    return "function", tool.namespace, tool.name, _Same(tool.on_invoke_tool) if tool.identity is None else tool.identity
+
+
+@attrs.frozen(eq=False)
+class _Same:
+    """A key for an object that may have no hash; it is equal for the same object only."""
+
+    value: object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+_Key = tuple[str, str | None, str, Hashable]
+"""Of what a decision for always holds: kind, namespace, name, identity."""
 
 
 # ---- asked ----------------------------------------------------------------------------------------------------------
@@ -124,7 +141,9 @@ def ask_hosted(state: State, item: Mapping[str, Any], now: float) -> None:
     known = request_id in state.approvals.pending or request_id in state.finished_calls
     if not isinstance(request_id, str) or not request_id or known:
         return
-    tool = HostedTool(name=str(item.get("name")), server_label=str(item.get("server_label")))
+    label = str(item.get("server_label"))
+    identity = next((tool.identity() for tool in state.agent.tools if _is_labelled(tool, label)), "")
+    tool = HostedTool(name=str(item.get("name")), server_label=label, identity=identity)
     text = arguments if isinstance(arguments, str) else ""
     standing = state.approvals.standing(tool)
     if standing is None and len(state.approvals.pending) >= state.max_open_calls:
@@ -133,6 +152,10 @@ def ask_hosted(state: State, item: Mapping[str, Any], now: float) -> None:
         _park(state, tool, request_id, text, now, agent=state.agent)
     else:
         _answer(state, request_id, standing)
+
+
+def _is_labelled(tool: object, label: str) -> TypeGuard[HostedMCPTool]:
+    return isinstance(tool, HostedMCPTool) and tool["server_label"] == label
 
 
 def too_many_open(state: State, call_id: str, name: str) -> str:

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import attrs
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.validation import NotSet, setting, structure
 
-__all__ = ["HostedMCPTool", "HostedTool"]
+__all__ = ["HostedMCPTool", "HostedTool", "digest"]
 
 _WHERE = ("server_url", "connector_id", "tunnel_id")
 
@@ -67,6 +68,10 @@ class HostedMCPTool(dict[str, Any]):
             raise SettingsError([problem], what=f"HostedMCPTool {tool_config['server_label']!r}")
         super().__init__({"type": "mcp"} | dict(tool_config))
 
+    def identity(self) -> str:
+        """Where the server is, and who it is told that we are, as a digest."""
+        return digest("hosted", *(self.get(key) for key in (*_WHERE, "authorization", "headers")))
+
     def __repr__(self) -> str:
         # Headers and authorization are secrets.
         return f"HostedMCPTool({self['server_label']!r})"
@@ -74,7 +79,17 @@ class HostedMCPTool(dict[str, Any]):
 
 @attrs.frozen(kw_only=True)
 class HostedTool:
-    """A tool that the server runs: `name`, of the MCP server `server_label`."""
+    """A tool that the server runs: `name`, of the MCP server `server_label`.
+
+    `identity` says which server has that label, for approvals that were given for always: two agents may use one label
+    for two servers.
+    """
 
     name: str
     server_label: str
+    identity: str = attrs.field(default="", repr=False, eq=False)
+
+
+def digest(*declared: object) -> str:
+    """A text that is the same for the same declaration, and does not show the secrets in it."""
+    return hashlib.sha256(repr(declared).encode(errors="replace")).hexdigest()

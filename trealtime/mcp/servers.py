@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ import attrs
 
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem
 from trealtime.mcp.connections import Connections
+from trealtime.mcp.hosted import digest
 from trealtime.protocol.validation import WrongValue, setting, structure
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import OnInterrupt, ToolErrorFunction, default_tool_error
@@ -204,6 +205,11 @@ class MCPServer(ABC):
     def described(self) -> str:
         """The name of a server that was given none."""
 
+    def identity(self) -> Hashable:
+        """What the server is, for approvals of its tools that were given for always: they hold for servers that are
+        declared alike. Here: this object."""
+        return self
+
     @abstractmethod
     def streams(self, *, grace_s: float) -> MCPConnector:
         """What `mcp.Client` is to connect to: its transport, an async context manager of a stream of messages that
@@ -301,6 +307,11 @@ class MCPServerStdio(MCPServer):
         """The program."""
         return Path(self.params.command).name
 
+    def identity(self) -> Hashable:
+        """The name, the program, its arguments, its variables and its folder, as a digest."""
+        given = self.params
+        return digest("stdio", self.name, given.command, list(given.args), sorted((given.env or {}).items()), given.cwd)
+
     def streams(self, *, grace_s: float) -> MCPConnector:
         """The streams of a new process."""
         from trealtime.mcp.stdio import program_streams
@@ -320,7 +331,13 @@ class MCPServerStreamableHttp(MCPServer):
     def described(self) -> str:
         """The address, without what may be secret in it."""
         url = urlsplit(self.params.url)
-        return f"{url.scheme}://{url.hostname}{url.path}"
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+        return f"{url.scheme}://{host}{'' if url.port is None else f':{url.port}'}{url.path}"
+
+    def identity(self) -> Hashable:
+        """The name, the whole address and the headers, as a digest."""
+        given = self.params
+        return digest("http", self.name, given.url, sorted((given.headers or {}).items()))
 
     def streams(self, *, grace_s: float) -> MCPConnector:
         """The streams of a new connection."""

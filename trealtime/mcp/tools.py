@@ -67,6 +67,8 @@ def _function_tool(connection: Connection, tool: Tool, config: MCPConfig, agent:
         on_interrupt=server.on_interrupt,
         needs_approval=_needs_approval(server.require_approval, tool, agent),
         namespace=server.name,
+        # The model's name of a tool may be that of another tool of the server, shortened.
+        identity=(server.identity(), tool.name),
     )
 
 

@@ -10,7 +10,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
@@ -122,8 +122,12 @@ class FunctionTool:
     """Checks of what came of a call before the model reads it, in this order."""
 
     namespace: str | None = attrs.field(default=None, kw_only=True)
-    """Where the tool comes from, such as the name of an MCP server. What has been decided for always about a tool holds
-    for those of the same name and namespace."""
+    """Where the tool comes from, such as the name of an MCP server."""
+
+    identity: object = attrs.field(default=None, kw_only=True, repr=False)
+    """What the tool does, for approvals that were given for always: they hold for tools with the same name, namespace
+    and identity. It must be hashable. A tool of an MCP server has the whole declaration of that server. None: the
+    `on_invoke_tool` object, so two functions of one name, of two agents say, are two tools."""
 
     def __attrs_post_init__(self) -> None:
         for field, kind in (("name", str), ("description", str), ("params_json_schema", Mapping)):
@@ -135,6 +139,8 @@ class FunctionTool:
         for field in ("is_enabled", "needs_approval"):
             if not isinstance(getattr(self, field), bool) and not callable(getattr(self, field)):
                 raise TypeError(f"FunctionTool.{field} must be a bool or a callable, got {getattr(self, field)!r}")
+        if not isinstance(self.identity, Hashable):
+            raise TypeError(f"FunctionTool.identity must be hashable, got {self.identity!r}")
         if self.namespace is not None and not isinstance(self.namespace, str):
             raise TypeError(f"FunctionTool.namespace must be a str or None, got {self.namespace!r}")
         for field, guardrail in (
