@@ -391,7 +391,10 @@ async def test_a_handoff_to_an_agent_whose_server_does_not_start_is_not_made(ser
         (lambda: MCPServerStdio({"command": "no-such-program"}), "'no-such-program' did not start: FileNotFoundError"),
         (lambda: MCPServerStdio({"command": "true"}), "'true' did not start: it exited with status 0"),
         (lambda: program("slow", startup_timeout_seconds=0.5), "did not start: it was not ready within 0.5 s"),
-        (lambda: MCPServerStreamableHttp({"url": "http://127.0.0.1:9/x?key=1"}), "'http://127.0.0.1:9/x' did not start"),
+        (
+            lambda: MCPServerStreamableHttp({"url": "http://127.0.0.1:9/x?key=1"}),
+            "'http://127.0.0.1:9/x' did not start",
+        ),
     ],
 )
 async def test_a_server_that_does_not_start_is_named_when_the_session_is_entered(
