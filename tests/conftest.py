@@ -1,21 +1,64 @@
-"""What every test stands on: no key and no server of the developer's own reaches a test."""
+"""The ground of every test: no key and no server of the developer's own reaches one, and each has the quiet it needs."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
 
-_REFERENCE = Path(__file__).resolve().parents[1].parent / "shared" / "protocol"
+try:
+    import fcntl
+except ImportError:  # Windows: tests that need quiet share the machine there
+    fcntl = None  # type: ignore[assignment]
+
+_ROOT = Path(__file__).resolve().parents[1]
+_REFERENCE = _ROOT.parent / "shared" / "protocol"
 """The protocol reference, where it lies beside a developer's checkout."""
 
 # Deadlines measure the wall clock, which a busy machine stretches; the examples themselves are what is asserted.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
+
+
+# ---- several processes ----------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Keep a run of chosen files in this process: starting workers takes longer than most files do."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else None
+
+
+@contextmanager
+def _locked(path: Path, kind: int) -> Iterator[None]:
+    with path.open("r+b") as file:
+        fcntl.flock(file, kind)
+        yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Let a test that is marked `alone` run while no other process runs one of this checkout."""
+    if fcntl is None:
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with ExitStack() as stack:
+        # Each test passes a door, so that one which waits there for quiet comes after those that run already.
+        with _locked(Path(__file__), fcntl.LOCK_EX):
+            stack.enter_context(_locked(_ROOT / "pyproject.toml", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+        return (yield)
+
+
+# ---- for all tests --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)

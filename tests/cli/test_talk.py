@@ -339,7 +339,7 @@ def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_on_a_terminal_the_status_stays_below_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk_session.shutil, "get_terminal_size", lambda: type("Size", (), {"columns": 12}))
+    monkeypatch.setattr(talk_session.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((12, 24)))
     out = io.StringIO()
     screen = Screen(out, live=True)
     screen.status("listening to you")

@@ -1,11 +1,10 @@
-"""A call of an hour in virtual time: it takes seconds, and the same seed gives the same bytes."""
+"""A call of an hour in virtual time: the same seed gives the same bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import random
-import time
 
 import numpy as np
 import trio
@@ -77,11 +76,9 @@ async def _hour() -> tuple[str, int, int]:
     return digest.hexdigest(), count, interrupts
 
 
-def test_an_hour_takes_seconds_and_gives_the_same_bytes_again() -> None:
-    began_at = time.monotonic()
+def test_an_hour_in_virtual_time_gives_the_same_bytes_again() -> None:
     first = run_deterministically(_hour, seed=1)
     assert first == run_deterministically(_hour, seed=1)
-    assert time.monotonic() - began_at < 60
     _, events, interrupts = first
     assert events > MINUTES * 20
     assert interrupts >= MINUTES // 6
