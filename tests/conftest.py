@@ -1,4 +1,4 @@
-"""The ground of every test: no key and no server of the developer's own reaches one, and each has the quiet it needs."""
+"""The ground of every test: no key and no server of the developer's own reaches one, and some have quiet."""
 
 from __future__ import annotations
 
