@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Cost", "TranscriptionUsage", "Usage"]
+__all__ = ["Cost", "InputTokensDetails", "OutputTokensDetails", "TranscriptionUsage", "Usage"]
 
 _NOTHING: Final = Decimal(0)
 
@@ -38,6 +38,20 @@ class Cost:
 
 
 @attrs.frozen
+class InputTokensDetails:
+    """How many input tokens came from the cache; 0 where the server does not say."""
+
+    cached_tokens: int = 0
+
+
+@attrs.frozen
+class OutputTokensDetails:
+    """How many output tokens went into reasoning; 0 where the server does not say."""
+
+    reasoning_tokens: int = 0
+
+
+@attrs.frozen
 class Usage:
     """Tokens of one response, or of all responses of a session.
 
@@ -55,6 +69,21 @@ class Usage:
     output_token_details: Mapping[str, Any] | None = None
     cost: Cost | None = attrs.field(default=None, kw_only=True)
     request_usage_entries: tuple[Usage, ...] = attrs.field(default=(), kw_only=True, repr=False)
+
+    @property
+    def input_tokens_details(self) -> InputTokensDetails:
+        """The cached tokens of `input_token_details`, as programs for the OpenAI Agents SDK read them."""
+        return InputTokensDetails(_count(self.input_token_details, "cached_tokens"))
+
+    @property
+    def output_tokens_details(self) -> OutputTokensDetails:
+        """The reasoning tokens of `output_token_details`, as programs for the OpenAI Agents SDK read them."""
+        return OutputTokensDetails(_count(self.output_token_details, "reasoning_tokens"))
+
+
+def _count(details: Mapping[str, Any] | None, name: str) -> int:
+    count = (details or {}).get(name)
+    return count if isinstance(count, int) else 0
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,290 @@
+"""The session, with the SDK's methods and events. `RealtimeSession.native` is trealtime's own, with everything else."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import trio
+
+import trealtime
+from trealtime.compat import _defaults
+from trealtime.compat.exceptions import UserError, user_errors
+from trealtime.compat.realtime._translation import EventTranslator, end_of_connection
+from trealtime.compat.realtime.agent import RealtimeAgent
+from trealtime.compat.realtime.config import RealtimeRunConfig, RealtimeUserInput
+from trealtime.compat.realtime.events import RealtimeSessionEvent
+from trealtime.compat.realtime.model import (
+    RealtimeModel,
+    RealtimeModelConfig,
+    RealtimeModelListener,
+    native_tracker,
+)
+from trealtime.compat.realtime.openai_realtime import SessionModel
+from trealtime.events import RealtimeSessionEvent as NativeEvent
+
+__all__ = ["RealtimeSession"]
+
+
+class RealtimeSession:
+    """One conversation of one agent with one user; made by `RealtimeRunner.run`.
+
+    Enter it once (``async with session:``) and iterate it. Several loops of one task share the events; a loop of
+    another task gets its own from then on. `native` is the `trealtime.RealtimeSession` behind it: for `respond`, `ask`,
+    `attach`, `subscribe`, `history` and the rest.
+    """
+
+    def __init__(
+        self,
+        model: RealtimeModel | trealtime.RealtimeModel,
+        agent: trealtime.RealtimeAgent[Any],
+        context: Any | None = None,
+        model_config: RealtimeModelConfig | None = None,
+        run_config: RealtimeRunConfig | None = None,
+    ) -> None:
+        self._model = session_model(model)
+        with user_errors():
+            self.native: trealtime.RealtimeSession[Any] = trealtime.RealtimeSession(
+                self._model.native,
+                agent,
+                context,
+                model_config=_native_model_config(model_config),
+                run_config=dict(run_config or {}),
+            )
+        self._scope: AbstractAsyncContextManager[None] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._listening: dict[int, trio.CancelScope] = {}
+        self._translator = EventTranslator()
+        self._rest: deque[RealtimeSessionEvent] = deque()
+        self._holder: weakref.ref[_Loop] | None = None
+        self._holder_task: trio.lowlevel.Task | None = None
+
+    @property
+    def model(self) -> SessionModel:
+        """The connection: ``await session.model.send_event(...)``, ``session.model.add_listener(...)``."""
+        return self._model
+
+    # ---- lifetime ------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        """Connect and wait until the server has taken the settings.
+
+        Raises `UserError` for settings that cannot be sent and for a missing key, `trealtime.SettingsRefused` for those
+        that the server does not take, `trealtime.ConnectFailed` when there is no connection. If cancelled, nothing is
+        left.
+        """
+        if self._scope is not None:
+            raise RuntimeError("this session has been entered before: a session is entered once, run another")
+        self._scope = self._entered()
+        with user_errors():
+            await self._scope.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """End the session, and with it everything that it has started; see `trealtime.RealtimeSession.__aexit__`."""
+        if self._scope is None:
+            raise RuntimeError("this session has not been entered")
+        return await self._scope.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _entered(self) -> AsyncIterator[None]:
+        self._model.opened(self)
+        try:
+            async with self.native, _listeners() as nursery:
+                self._nursery = nursery
+                for listener in self._model.listeners:
+                    self.begin_listening(listener)
+                yield
+        finally:
+            self._nursery = None
+            self._model.closed()
+
+    async def enter(self) -> Self:
+        """Raise `UserError`: the tasks of a session live in a nursery, which has to end somewhere.
+
+        Write ``async with session:``, or ``session = await nursery.start(serve_realtime_session, runner.native)``.
+        """
+        raise UserError(
+            "enter() would leave tasks without an owner: write `async with session:` around the code that uses it"
+        )
+
+    async def on_event(self, event: object) -> NoReturn:
+        """Raise `UserError`: events come from the connection. In tests, let `trealtime.testing` send them."""
+        raise UserError(
+            "on_event is not called from outside here: let trealtime.testing.open_scripted_server send events"
+        )
+
+    async def close(self) -> None:
+        """End the session now and wait until it has ended: iteration ends. May be called again, from any task."""
+        if self._scope is not None:
+            await self.native.close()
+
+    # ---- events --------------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[RealtimeSessionEvent]:
+        """Iterate the fifteen kinds of events that the SDK has, from entry on, until the session ends.
+
+        Raises `trealtime.ConnectionLost` where the connection was lost.
+        """
+        task = trio.lowlevel.current_task()
+        holder = self._holder() if self._holder is not None else None
+        if holder is not None and self._holder_task is not task:
+            return _Loop(self.native, EventTranslator(), deque())
+        loop = _Loop(self.native, self._translator, self._rest)
+        if holder is None:
+            self._holder, self._holder_task = weakref.ref(loop), task
+        return loop
+
+    # ---- what the app says ---------------------------------------------------------------------------------------
+
+    async def send_message(self, message: RealtimeUserInput) -> None:
+        """Say something as the user and have it answered, after a response that is running."""
+        with user_errors():
+            await self.native.send_message(message)
+
+    async def send_audio(self, audio: bytes, *, commit: bool = False) -> None:
+        """Send a piece of microphone audio in the input format; `commit` ends the user's turn with it."""
+        await self.native.send_audio(audio, commit=commit)
+
+    async def interrupt(self) -> None:
+        """Stop the agent now: nothing more is heard of its answer, and the server is told what was."""
+        await self.native.interrupt()
+
+    async def update_agent(self, agent: RealtimeAgent[Any]) -> None:
+        """Put another agent in charge and wait for the server to take its settings."""
+        with user_errors():
+            await self.native.update_agent(agent)
+
+    async def approve_tool_call(self, call_id: str, *, always: bool = False) -> None:
+        """Let a call that waits for approval be made; `always`: later calls of this tool too, without asking."""
+        await self.native.approve_tool_call(call_id, always=always)
+
+    async def reject_tool_call(
+        self, call_id: str, *, always: bool = False, rejection_message: str | None = None
+    ) -> None:
+        """Refuse a call that waits for approval: the model reads `rejection_message`."""
+        await self.native.reject_tool_call(call_id, always=always, rejection_message=rejection_message)
+
+    # ---- listeners -----------------------------------------------------------------------------------------------
+
+    def begin_listening(self, listener: RealtimeModelListener) -> None:
+        """Give model events from now on to `listener`; `SessionModel.add_listener` calls this."""
+        if self._nursery is not None:
+            scope = self._listening[id(listener)] = trio.CancelScope()
+            subscription = self.native.subscribe(playback=False)
+            self._nursery.start_soon(_listen, listener, subscription, self.native, scope)
+
+    def end_listening(self, listener: RealtimeModelListener) -> None:
+        """Give no more events to `listener`."""
+        scope = self._listening.pop(id(listener), None)
+        if scope is not None:
+            scope.cancel()
+
+
+class _Loop(AsyncIterator[RealtimeSessionEvent]):
+    """One ``async for event in session``. `rest` holds what one native event made and no loop has taken yet."""
+
+    def __init__(
+        self,
+        session: trealtime.RealtimeSession[Any],
+        translator: EventTranslator,
+        rest: deque[RealtimeSessionEvent],
+    ) -> None:
+        self._session = session
+        self._events: AsyncIterator[NativeEvent] | None = aiter(session)
+        self._translator = translator
+        self._rest = rest
+        self._failure: Exception | None = None
+
+    async def __anext__(self) -> RealtimeSessionEvent:
+        """Wait for the next event. If cancelled, no event is lost."""
+        if self._rest:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._rest.popleft()
+        while self._events is not None:
+            try:
+                event = await anext(self._events)
+            except StopAsyncIteration:
+                self._events = None
+                outcome = self._session.outcome
+                if outcome is not None and outcome.closed_by == "server":
+                    self._rest.extend(self._translator.end(None))
+            except trealtime.ConnectionLost as lost:
+                self._events = None
+                self._failure = lost
+                self._rest.extend(self._translator.end(lost))
+            else:
+                self._rest.extend(self._translator.translate(event))
+            if self._rest:
+                return self._rest.popleft()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        raise StopAsyncIteration
+
+
+@asynccontextmanager
+async def _listeners() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery for listeners, which ends with the body. What a listener or the body raises comes out bare."""
+    raised: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                yield nursery
+            except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
+                raised = error
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        failures = group.split(trio.Cancelled)[1]
+        if failures is not None and (raised is None or isinstance(raised, trio.Cancelled)):
+            raise (failures.exceptions[0] if len(failures.exceptions) == 1 else failures) from None
+    if raised is not None:
+        raise raised
+
+
+async def _listen(
+    listener: RealtimeModelListener,
+    subscription: trealtime.Subscription,
+    session: trealtime.RealtimeSession[Any],
+    scope: trio.CancelScope,
+) -> None:
+    translator = EventTranslator()
+    with scope:
+        async with subscription:
+            try:
+                async for event in subscription:
+                    for each in translator.model_events(event):
+                        await listener.on_event(each)
+            except trealtime.ConnectionLost as lost:
+                for each in end_of_connection(lost):
+                    await listener.on_event(each)
+                return
+        outcome = session.outcome
+        if outcome is not None and outcome.closed_by == "server":
+            for each in end_of_connection(None):
+                await listener.on_event(each)
+
+
+def session_model(model: RealtimeModel | trealtime.RealtimeModel) -> SessionModel:
+    """Return `model` as what a session connects through."""
+    if isinstance(model, SessionModel):
+        return model
+    if isinstance(model, RealtimeModel):
+        raise UserError("a model of your own is not taken here yet: give `trealtime.RealtimeModel` a `connect`")
+    return SessionModel(model)
+
+
+def _native_model_config(config: RealtimeModelConfig | None) -> dict[str, Any]:
+    native: dict[str, Any] = dict(config or {})
+    if native.get("playback_tracker") is not None:
+        native["playback_tracker"] = native_tracker(native["playback_tracker"])
+    if native.get("api_key") is None and _defaults.api_key is not None:
+        native["api_key"] = _defaults.api_key
+    return native
