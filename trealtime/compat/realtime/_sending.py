@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import trealtime
+from trealtime._session.session import RealtimeSession as NativeSession
 from trealtime.compat.exceptions import user_errors
 from trealtime.compat.realtime import model_inputs as inputs
 
 __all__ = ["send_event"]
 
 
-async def send_event(session: trealtime.RealtimeSession[Any], event: inputs.RealtimeModelSendEvent) -> None:
+async def send_event(session: NativeSession[Any], event: inputs.RealtimeModelSendEvent) -> None:
     """Do what `event` says; waits as the session's method that does the same.
 
     Raises TypeError for what is no such event, `trealtime.compat.UserError` for what cannot be sent.
@@ -34,14 +34,14 @@ async def send_event(session: trealtime.RealtimeSession[Any], event: inputs.Real
                 raise TypeError(f"send_event takes one of the RealtimeModelSend... values, got {event!r}")
 
 
-async def _send_output(session: trealtime.RealtimeSession[Any], event: inputs.RealtimeModelSendToolOutput) -> None:
+async def _send_output(session: NativeSession[Any], event: inputs.RealtimeModelSendToolOutput) -> None:
     item = {"type": "function_call_output", "call_id": event.tool_call.call_id, "output": event.output}
     await session.send_raw({"type": "conversation.item.create", "item": item})
     if event.start_response:
         await session.create_response()
 
 
-async def _interrupt(session: trealtime.RealtimeSession[Any], event: inputs.RealtimeModelSendInterrupt) -> None:
+async def _interrupt(session: NativeSession[Any], event: inputs.RealtimeModelSendInterrupt) -> None:
     if event.cancel_response_only:
         named = {} if event.response_id is None else {"response_id": event.response_id}
         await session.send_raw({"type": "response.cancel", **named})

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from trealtime import events as native
+import trealtime.events as native
 from trealtime.compat.realtime import events as sdk
 from trealtime.compat.realtime import model_events as model
 from trealtime.compat.realtime.items import RealtimeItem, RealtimeToolCallItem, item_of, message_of_wire

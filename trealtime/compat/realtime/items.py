@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
-from trealtime import items as native
+import trealtime.items as native
 
 __all__ = [
     "AssistantAudio",

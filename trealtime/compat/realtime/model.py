@@ -6,8 +6,8 @@ import abc
 from collections.abc import Awaitable, Callable
 from typing import NotRequired, TypeAlias, TypedDict
 
-from trealtime import RealtimePlaybackState as NativeState
-from trealtime import RealtimePlaybackTracker as NativeTracker
+from trealtime._session.playback_tracker import RealtimePlaybackState as NativeState
+from trealtime._session.playback_tracker import RealtimePlaybackTracker as NativeTracker
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.compat.realtime.config import RealtimeAudioFormat, RealtimeSessionModelSettings
 from trealtime.compat.realtime.model_events import RealtimeModelEvent

@@ -6,7 +6,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import trealtime
+from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat import _defaults
 from trealtime.compat.exceptions import UserError, user_errors
 from trealtime.compat.realtime._sending import send_event
@@ -15,6 +15,9 @@ from trealtime.compat.realtime.model import RealtimeModel, RealtimeModelConfig, 
 from trealtime.compat.realtime.model_inputs import RealtimeModelSendEvent
 from trealtime.tools.callables import answer_of
 from trealtime.transport.config import TransportConfig
+from trealtime.transport.models import OpenAIRealtimeSIPModel as NativeSIPModel
+from trealtime.transport.models import OpenAIRealtimeWebSocketModel as NativeWebSocketModel
+from trealtime.transport.models import RealtimeModel as NativeModel
 
 if TYPE_CHECKING:
     from trealtime.compat.realtime.session import RealtimeSession
@@ -52,7 +55,7 @@ async def get_api_key(key: str | Callable[[], str | Awaitable[str]] | None) -> s
 class SessionModel(RealtimeModel):
     """The connection of a session: sends through it, and keeps its listeners."""
 
-    def __init__(self, native: trealtime.RealtimeModel) -> None:
+    def __init__(self, native: NativeModel) -> None:
         self.native = native
         self.listeners: list[RealtimeModelListener] = []
         self._session: RealtimeSession | None = None
@@ -112,8 +115,8 @@ class OpenAIRealtimeWebSocketModel(SessionModel):
             super().__init__(self._connector(cast("TransportConfig", transport_config)))
 
     @staticmethod
-    def _connector(transport_config: TransportConfig) -> trealtime.RealtimeModel:
-        return trealtime.OpenAIRealtimeWebSocketModel(transport_config=transport_config)
+    def _connector(transport_config: TransportConfig) -> NativeModel:
+        return NativeWebSocketModel(transport_config=transport_config)
 
 
 class SessionPayload(dict[str, Any]):
@@ -134,12 +137,12 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
     """A phone call that the service has accepted, by the ``call_id`` of the model config."""
 
     @staticmethod
-    def _connector(transport_config: TransportConfig) -> trealtime.RealtimeModel:
-        return trealtime.OpenAIRealtimeSIPModel(transport_config=transport_config)
+    def _connector(transport_config: TransportConfig) -> NativeModel:
+        return NativeSIPModel(transport_config=transport_config)
 
     @staticmethod
     async def build_initial_session_payload(
-        agent: trealtime.RealtimeAgent[Any],
+        agent: NativeAgent[Any],
         *,
         context: object = None,
         model_config: RealtimeModelConfig | None = None,
@@ -152,7 +155,7 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
         that cannot be sent.
         """
         with user_errors():
-            payload = await trealtime.OpenAIRealtimeSIPModel.build_initial_session_payload(
+            payload = await NativeSIPModel.build_initial_session_payload(
                 agent, context=context, model_config=model_config, run_config=run_config, overrides=overrides
             )
         return SessionPayload(payload)

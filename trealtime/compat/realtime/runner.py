@@ -6,11 +6,12 @@ from typing import Any
 
 import trio
 
-import trealtime
+from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat.realtime.config import RealtimeRunConfig
 from trealtime.compat.realtime.model import RealtimeModel, RealtimeModelConfig
 from trealtime.compat.realtime.openai_realtime import OpenAIRealtimeWebSocketModel
 from trealtime.compat.realtime.session import RealtimeSession
+from trealtime.transport.models import RealtimeModel as NativeModel
 
 __all__ = ["RealtimeRunner"]
 
@@ -24,12 +25,12 @@ class RealtimeRunner:
 
     def __init__(
         self,
-        starting_agent: trealtime.RealtimeAgent[Any],
+        starting_agent: NativeAgent[Any],
         *,
-        model: RealtimeModel | trealtime.RealtimeModel | None = None,
+        model: RealtimeModel | NativeModel | None = None,
         config: RealtimeRunConfig | None = None,
     ) -> None:
-        if not isinstance(starting_agent, trealtime.RealtimeAgent):
+        if not isinstance(starting_agent, NativeAgent):
             raise TypeError(f"starting_agent must be a RealtimeAgent, got {type(starting_agent).__name__}")
         self._agent = starting_agent
         self._model = model

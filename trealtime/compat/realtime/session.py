@@ -11,7 +11,9 @@ from typing import Any, NoReturn, Self
 
 import trio
 
-import trealtime
+from trealtime._session.session import RealtimeSession as NativeSession
+from trealtime._session.subscription import Subscription
+from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat import _defaults
 from trealtime.compat.exceptions import UserError, user_errors
 from trealtime.compat.realtime._translation import EventTranslator, end_of_connection
@@ -25,7 +27,9 @@ from trealtime.compat.realtime.model import (
     native_tracker,
 )
 from trealtime.compat.realtime.openai_realtime import SessionModel
+from trealtime.errors import ConnectionLost
 from trealtime.events import RealtimeSessionEvent as NativeEvent
+from trealtime.transport.models import RealtimeModel as NativeModel
 
 __all__ = ["RealtimeSession"]
 
@@ -40,15 +44,15 @@ class RealtimeSession:
 
     def __init__(
         self,
-        model: RealtimeModel | trealtime.RealtimeModel,
-        agent: trealtime.RealtimeAgent[Any],
+        model: RealtimeModel | NativeModel,
+        agent: NativeAgent[Any],
         context: Any | None = None,
         model_config: RealtimeModelConfig | None = None,
         run_config: RealtimeRunConfig | None = None,
     ) -> None:
         self._model = session_model(model)
         with user_errors():
-            self.native: trealtime.RealtimeSession[Any] = trealtime.RealtimeSession(
+            self.native: NativeSession[Any] = NativeSession(
                 self._model.native,
                 agent,
                 context,
@@ -192,7 +196,7 @@ class _Loop(AsyncIterator[RealtimeSessionEvent]):
 
     def __init__(
         self,
-        session: trealtime.RealtimeSession[Any],
+        session: NativeSession[Any],
         translator: EventTranslator,
         rest: deque[RealtimeSessionEvent],
     ) -> None:
@@ -215,7 +219,7 @@ class _Loop(AsyncIterator[RealtimeSessionEvent]):
                 outcome = self._session.outcome
                 if outcome is not None and outcome.closed_by == "server":
                     self._rest.extend(self._translator.end(None))
-            except trealtime.ConnectionLost as lost:
+            except ConnectionLost as lost:
                 self._events = None
                 self._failure = lost
                 self._rest.extend(self._translator.end(lost))
@@ -251,8 +255,8 @@ async def _listeners() -> AsyncIterator[trio.Nursery]:
 
 async def _listen(
     listener: RealtimeModelListener,
-    subscription: trealtime.Subscription,
-    session: trealtime.RealtimeSession[Any],
+    subscription: Subscription,
+    session: NativeSession[Any],
     scope: trio.CancelScope,
 ) -> None:
     translator = EventTranslator()
@@ -262,7 +266,7 @@ async def _listen(
                 async for event in subscription:
                     for each in translator.model_events(event):
                         await listener.on_event(each)
-            except trealtime.ConnectionLost as lost:
+            except ConnectionLost as lost:
                 for each in end_of_connection(lost):
                     await listener.on_event(each)
                 return
@@ -272,7 +276,7 @@ async def _listen(
                 await listener.on_event(each)
 
 
-def session_model(model: RealtimeModel | trealtime.RealtimeModel) -> SessionModel:
+def session_model(model: RealtimeModel | NativeModel) -> SessionModel:
     """Return `model` as what a session connects through."""
     if isinstance(model, SessionModel):
         return model
