@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from trealtime import settings as settings
     from trealtime import typing as typing
     from trealtime import usage as usage
-    from trealtime._core.barge_in import BargeIn as BargeIn
     from trealtime._core.effects import ApprovalRequest as ApprovalRequest
     from trealtime._core.effects import ResponseResult as ResponseResult
-    from trealtime._core.guardrail_state import GuardrailCounters as GuardrailCounters
-    from trealtime._core.guardrail_state import HoldDelay as HoldDelay
+    from trealtime._core.guardrails import GuardrailCounters as GuardrailCounters
+    from trealtime._core.guardrails import HoldDelay as HoldDelay
+    from trealtime._core.interruption import BargeIn as BargeIn
     from trealtime._moved import *  # noqa: F403
     from trealtime._session.approval_handler import Approve as Approve
     from trealtime._session.approval_handler import Reject as Reject

@@ -11,9 +11,9 @@ from typing import Final
 
 TABLES: Final = {
     "trealtime": {
-        "_core.barge_in": "BargeIn",
+        "_core.interruption": "BargeIn",
         "_core.effects": "ApprovalRequest ResponseResult",
-        "_core.guardrail_state": "GuardrailCounters HoldDelay",
+        "_core.guardrails": "GuardrailCounters HoldDelay",
         "_session.approval_handler": "Approve Reject",
         "_session.attachment": "Attachment AttachmentStatistics",
         "_session.config": "RealtimeModelConfig RealtimeRunConfig",
@@ -65,9 +65,8 @@ TABLES: Final = {
         "transport.models": "OpenAIRealtimeModel OpenAIRealtimeSIPModel OpenAIRealtimeWebSocketModel RealtimeModel",
     },
     "trealtime.settings": {
-        "_core.barge_in": "BargeIn",
-        "_core.limits": "SessionLimits",
-        "_core.prices": "ModelPrices",
+        "_core.interruption": "BargeIn",
+        "_core.usage": "ModelPrices SessionLimits",
         "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
         "_session.response": "ResponseOptions",
         "emulator.options": "EmulatorLimits",
@@ -81,7 +80,7 @@ TABLES: Final = {
         "transport.config": "TransportConfig",
     },
     "trealtime.typing": {
-        "_core.barge_in": "BargeInPolicy",
+        "_core.interruption": "BargeInPolicy",
         "_session.approval_handler": "ApprovalDecision ApprovalHandler",
         "_session.subscription": "Overflow",
         "agents.guardrails": "GuardrailFunction",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from trealtime import _lazy
 
 if TYPE_CHECKING:
-    from trealtime._core.barge_in import BargeIn as BargeIn
-    from trealtime._core.limits import SessionLimits as SessionLimits
-    from trealtime._core.prices import ModelPrices as ModelPrices
+    from trealtime._core.interruption import BargeIn as BargeIn
+    from trealtime._core.usage import ModelPrices as ModelPrices
+    from trealtime._core.usage import SessionLimits as SessionLimits
     from trealtime._session.config import GuardrailsSettings as GuardrailsSettings
     from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
     from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trealtime import _lazy
 
 if TYPE_CHECKING:
-    from trealtime._core.barge_in import BargeInPolicy as BargeInPolicy
+    from trealtime._core.interruption import BargeInPolicy as BargeInPolicy
     from trealtime._session.approval_handler import ApprovalDecision as ApprovalDecision
     from trealtime._session.approval_handler import ApprovalHandler as ApprovalHandler
     from trealtime._session.subscription import Overflow as Overflow

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trealtime._core.limits import SessionLimits
+from trealtime._core.usage import SessionLimits
 from trealtime.errors import ConnectionLost
 from trealtime.protocol.codec import read_server_event
 from trealtime.protocol.server_events import SERVER_EVENT_TYPES

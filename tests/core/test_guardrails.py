@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trealtime._core.effects import GuardrailCheck
-from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import (

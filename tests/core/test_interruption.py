@@ -356,7 +356,7 @@ def test_a_tracker_is_reset_only_when_what_it_plays_was_stopped(make_talk):
     assert talk.truncations == [("b", 0, 0), ("a", 0, 300)]
 
 
-# ---- reply_ids --------------------------------------------------------------------------------------------------------
+# ---- reply_ids -------------------------------------------------------------------------------------------------------
 
 
 def test_leaving_before_the_request_was_sent_settles_it(talk):

@@ -6,8 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from trealtime._core.limits import SessionLimits
-from trealtime._core.prices import ModelPrices
+from trealtime._core.usage import ModelPrices, SessionLimits
 from trealtime.errors import SessionClosed
 from trealtime.events import LimitUse
 

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trealtime._core import effects as fx
-from trealtime._core.barge_in import BargeIn
 from trealtime._core.conversation import Conversation
 from trealtime._core.effects import FunctionCall, GuardrailCheck
-from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.handoffs import AgentSwitch
 from trealtime._core.ids import IdSource
+from trealtime._core.interruption import BargeIn
+from trealtime._core.settings import detection_of
 from trealtime._core.tool_calls import ToolOffer
-from trealtime._core.turn_settings import detection_of
 from trealtime._core.turns import PATIENCE_S
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import (
@@ -955,7 +955,7 @@ class Machine(RuleBasedStateMachine):
         if server.error_ids:
             waiting = [reply_id for reply_id in self.reply_ids if not self.settled[reply_id]]
             assert not waiting, waiting
-            assert not state.requests.updates
+            assert not state.updates
             assert not state.requests._waiting
         for item in self.core.history():
             if item.type == "message":

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trealtime._core.barge_in import FILLERS, BargeIn, only_fillers
-from trealtime._core.guardrail_state import GuardrailPolicy
-from trealtime._core.playback import PlaybackChange
+from trealtime._core.guardrails import GuardrailPolicy
+from trealtime._core.interruption import FILLERS, BargeIn, only_fillers
+from trealtime._core.playback_ledger import PlaybackChange
 from trealtime.agents.guardrails import GuardrailFunctionOutput, InputGuardrail
 from trealtime.errors import ConnectionLost
 from trealtime.tools.function_tool import function_tool

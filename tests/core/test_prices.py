@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trealtime._core.prices import ModelPrices, find_prices, read_amount, response_cost, transcription_cost
-from trealtime._core.usage import Meter, parse_transcription_usage, parse_usage
+from trealtime._core.usage import (
+    Meter,
+    ModelPrices,
+    find_prices,
+    parse_transcription_usage,
+    parse_usage,
+    read_amount,
+    response_cost,
+    transcription_cost,
+)
 from trealtime.protocol.validation import WrongValue, structure
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 

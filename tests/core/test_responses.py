@@ -212,7 +212,7 @@ def test_nothing_is_kept_of_a_response_that_is_over(talk):
     state = talk.state
     assert not state.responses
     assert not state.calls
-    assert (len(state.finished._ids), len(state.finished_calls._ids)) == (64, 1024)
+    assert (len(state.finished), len(state.finished_calls)) == (64, 1024)
     assert len(state.ledger) <= 1
     assert talk.core.playback_remaining(talk.now) == 0
     assert len(talk.settled) == 1100

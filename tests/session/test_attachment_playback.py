@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime._core.barge_in import BargeIn
+from trealtime._core.interruption import BargeIn
 from trealtime._session.attachment import Attachment
 from trealtime.audio.formats import PCM16_24K
 from trealtime.audio.pcm import to_int16

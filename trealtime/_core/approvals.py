@@ -5,12 +5,12 @@ Theory of operation
    user's, and asks for it only if it does. A tool that the server runs asks by itself, with an item.
 2. A decision for always holds for the session, and for tools of the same kind, namespace, name and identity. It is
    looked at last, after everything that takes time, so that one made meanwhile counts.
-3. A call that is asked for is parked: it holds no worker and no place, and delays nothing but the answer to its own
-   response. That it comes again changes nothing.
-4. It is decided once, by whoever comes first; what comes later finds nothing. Yes: it runs with the tool and the agent
-   that it came with. No: its output says so.
-5. It is dropped, and the app told why, when nobody is to decide it any more: its deadline has passed, an interrupt has
-   cancelled it, the app has answered it by itself, the session ends.
+3. A call that waits for approval is parked: it holds no worker and no place, and delays nothing but the answer to its
+   own response. That it comes again changes nothing.
+4. It is decided once: the first decision counts. After a yes it runs with the tool and the agent that it came with;
+   after a no its output says so.
+5. It is dropped, with an event that says why, when its deadline has passed, an interrupt has cancelled it, the app has
+   answered it by itself, or the session ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import attrs
 
 from trealtime._core.effects import ApprovalRequest, AskApproval, Refusal, StartTool, WithdrawApproval
-from trealtime._core.requests import Sent
 from trealtime.errors import ToolFailed
 from trealtime.events import (
     RealtimeError,
@@ -54,7 +53,7 @@ NOT_APPROVED = "Tool execution was not approved."
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """A decision for always; `message` is what the model reads of a no."""
+    """A decision for always; the model reads `message` of a no."""
 
     approve: bool
     message: str | None = None
@@ -85,10 +84,18 @@ class Approvals:
         return min(times, default=None)
 
     def standing(self, tool: FunctionTool | HostedTool) -> Standing | None:
-        """The decision for always that holds for such a tool; none does where nobody would have to be asked."""
+        """The decision for always that holds for such a tool; None also where the tool needs no approval."""
         if not isinstance(tool, HostedTool) and tool.needs_approval is False:
             return None
         return self._standing.get(_key(tool))
+
+    def park(self, request: ApprovalRequest) -> None:
+        """This call waits for a decision."""
+        self.pending[request.call_id] = request
+
+    def take(self, call_id: str) -> ApprovalRequest | None:
+        """This call waits no more; return its request, None if it did not wait."""
+        return self.pending.pop(call_id, None)
 
     def stand(self, tool: FunctionTool | HostedTool, standing: Standing) -> None:
         self._standing[_key(tool)] = standing
@@ -159,7 +166,7 @@ def _is_labelled(tool: object, label: str) -> TypeGuard[HostedMCPTool]:
 
 
 def too_many_open(state: State, call_id: str, name: str) -> str:
-    """A call is not made, because `max_open_calls` are open: tell the app. What the model reads of it."""
+    """A call is not made, because `max_open_calls` are open: tell the app, and return what the model reads of it."""
     state.counters.calls_refused += 1
     error = ToolFailed(
         f"the call of {name} was not made: {state.max_open_calls} calls have no output yet (max_open_calls)",
@@ -188,7 +195,7 @@ def _park(
         context=state.info.context,
         expires_at=None if timeout_s is None else now + timeout_s,
     )
-    state.approvals.pending[call_id] = request
+    state.approvals.park(request)
     state.do(AskApproval(request))
     state.emit(
         RealtimeToolApprovalRequired(
@@ -206,7 +213,7 @@ def _park(
 
 
 def decide(state: State, call_id: str, *, approve: bool, always: bool, message: str | None) -> None:
-    """Somebody has decided; with `always` for later calls too. Nothing happens where nothing is pending."""
+    """See `Conversation.decide_approval`."""
     request = _take(state, call_id)
     if request is None:
         return
@@ -249,20 +256,20 @@ def _answer_hosted(state: State, call_id: str, *, approve: bool, reason: str | N
     }
     if reason is not None:
         item["reason"] = reason.encode(errors="replace").decode()  # no wire carries a lone surrogate
-    state.finished_calls.add(call_id)
-    state.send({"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
+    state.finished_calls[call_id] = ""
+    state.send({"type": "conversation.item.create", "item": item})
 
 
 # ---- dropped --------------------------------------------------------------------------------------------------------
 
 
 def drop_approval(state: State, call_id: str, reason: DropReason) -> bool:
-    """Nobody is to decide this any more; whether it was pending."""
+    """Stop waiting for a decision, for this reason; return whether the call was pending."""
     request = _take(state, call_id)
     if request is None:
         return False
     if isinstance(request.tool, HostedTool):
-        state.finished_calls.add(call_id)
+        state.finished_calls[call_id] = ""
     dropped = RealtimeToolApprovalDropped(
         agent=request.agent,
         tool=request.tool,
@@ -276,7 +283,7 @@ def drop_approval(state: State, call_id: str, reason: DropReason) -> bool:
 
 
 def expire_approvals(state: State, now: float) -> None:
-    """What nobody has decided in time counts as rejected."""
+    """Reject the calls whose time is over."""
     for request in list(state.approvals.pending.values()):
         if request.expires_at is not None and request.expires_at <= now:
             drop_approval(state, request.call_id, "timeout")
@@ -285,7 +292,7 @@ def expire_approvals(state: State, now: float) -> None:
 
 
 def interrupt_approval(state: State, call_id: str) -> bool:
-    """An interrupt cancels this call; whether it was pending, and so has no worker that could be stopped."""
+    """An interrupt cancels this call; return whether it was pending, and so has no worker that could be stopped."""
     if not drop_approval(state, call_id, "interrupted"):
         return False
     call = state.calls[call_id]
@@ -299,7 +306,7 @@ def _interrupted(name: str) -> Refusal:
 
 
 def _take(state: State, call_id: str) -> ApprovalRequest | None:
-    request = state.approvals.pending.pop(call_id, None)
+    request = state.approvals.take(call_id)
     if request is not None:
         state.do(WithdrawApproval(call_id))
     return request

@@ -1,19 +1,16 @@
 """The conversation: the sans-IO core of a session. It decides; tasks carry.
 
-`receive` takes an event of the server, `tick` the passing of a deadline, and every other input is a wish of the app or a
-report of a part of the session. Each input is a method that takes the time first, and returns a list of effects. Carry
-that list out whole, in order and in one synchronous step, before you call the next input: what a part has to report
-meanwhile waits. There is no clock, no IO and no task in here; `now` is any monotonic time in seconds.
+`receive` takes an event of the server, `tick` the passing of a deadline, and every other input is a request of the app
+or a report of a part of the session. Each input is a method that takes the time first, and returns a list of effects.
+Carry that list out whole, in order and in one synchronous step, before you call the next input: what a part has to
+report meanwhile waits. There is no clock, no IO and no task in here; `now` is any monotonic time in seconds.
 
 A `reply_id` names a caller who waits for the server's answer. Each is settled exactly once (`Settle`), at the latest
 when the connection ends.
 
-Where the rules are: the table `RECEPTION` below names the function for each event of the server; one response at a time
-is in `response_queue`, what waits while the user speaks in `turns`, the life of a response in `responses`, who is in
-charge in `handoffs`, barge-in in `pending_interruption`, truncation in `interruption`, function calls in `tool_calls` and
-`approvals`, what was heard in `playback_ledger`, the item graph in `history`, what is checked in `guardrails`, what the
-server is told about turns in `turn_settings`, errors by event id in `requests` and `server_errors`, what a session uses
-in `usage` and `prices`, when it has to end in `limits`.
+The table `RECEPTION` below names the function for each event of the server. Each file holds the rules of its subject,
+most of them as a theory of operation at its top: `response_queue`, `responses`, `turns`, `interruption`,
+`playback_ledger`, `history`, `tool_calls`, `approvals`, `handoffs`, `guardrails`, `settings`, `requests`, `usage`.
 """
 
 from __future__ import annotations
@@ -23,22 +20,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trealtime._core import reception_agent as agents
-from trealtime._core import reception_items as items
-from trealtime._core import reception_session as sessions
-from trealtime._core import reception_user as users
+from trealtime._core import history, requests, responses, settings, turns
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
-from trealtime._core.barge_in import BargeInPolicy
 from trealtime._core.effects import ApprovalRequest, Effect
-from trealtime._core.guardrail_state import GuardrailCounters, GuardrailPolicy, Guardrails
-from trealtime._core.guardrails import forget_everything, verdict
+from trealtime._core.guardrails import (
+    GuardrailCounters,
+    GuardrailPolicy,
+    Guardrails,
+    drop_purged,
+    forget_everything,
+    verdict,
+)
 from trealtime._core.handoffs import AgentSwitch, VoiceLock, switch_agent, voice_lock
-from trealtime._core.hold_back import drop_purged
 from trealtime._core.ids import IdSource
 from trealtime._core.input_guardrails import expire_inputs, newest_input, turn_ending
-from trealtime._core.limits import Limits, SessionLimits, check_limits
-from trealtime._core.model_events import model_events
-from trealtime._core.pending_interruption import (
+from trealtime._core.interruption import (
+    BargeInPolicy,
+    Cause,
     cancel_response,
     change_playback,
     expire_pending_interruption,
@@ -46,14 +44,12 @@ from trealtime._core.pending_interruption import (
     pending_playback,
     speech_began,
 )
+from trealtime._core.model_events import model_events
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
-from trealtime._core.prices import Prices
-from trealtime._core.requests import Sent
-from trealtime._core.responses import fail_request, give_up, pump, submit
-from trealtime._core.state import Cause, State
-from trealtime._core.tool_calls import ToolOffer, answer_call, offer_tools
-from trealtime._core.turn_settings import TurnSettings, keep_server_told, send_update
-from trealtime._core.usage import Meter
+from trealtime._core.settings import TurnSettings, keep_server_told, send_update
+from trealtime._core.state import State
+from trealtime._core.tool_calls import ToolOffer, answer_call
+from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
 from trealtime.events import EventInfo, RealtimeDtmf, RealtimeRawModelEvent
@@ -72,40 +68,40 @@ __all__ = ["Conversation", "ConversationCounters"]
 _Handler = Callable[[State, Any, float], None]
 
 RECEPTION: Final[Mapping[type, _Handler]] = {
-    wire.SessionCreated: sessions.session_created,
-    wire.SessionUpdated: sessions.session_updated,
-    wire.ErrorEvent: sessions.error,
-    wire.ConversationItemAdded: items.item_added,
-    wire.ConversationItemDone: items.item_done,
-    wire.ConversationItemCreated: items.item_created,
-    wire.ConversationItemRetrieved: items.item_retrieved,
-    wire.ConversationItemDeleted: items.item_deleted,
-    wire.ConversationItemTruncated: items.item_truncated,
-    wire.InputAudioBufferSpeechStarted: users.speech_started,
-    wire.InputAudioBufferSpeechStopped: users.speech_stopped,
-    wire.InputAudioBufferCommitted: users.audio_committed,
-    wire.InputAudioBufferCleared: users.audio_cleared,
-    wire.InputAudioBufferTimeoutTriggered: users.silence_timed_out,
-    wire.InputAudioBufferDtmfEventReceived: users.key_pressed,
-    wire.ConversationItemInputAudioTranscriptionDelta: users.transcription_delta,
-    wire.ConversationItemInputAudioTranscriptionCompleted: users.transcription_completed,
-    wire.ConversationItemInputAudioTranscriptionFailed: users.transcription_failed,
-    wire.ResponseCreated: agents.response_created,
-    wire.ResponseDone: agents.response_done,
-    wire.ResponseOutputItemAdded: agents.output_item_added,
-    wire.ResponseOutputItemDone: agents.output_item_done,
-    wire.ResponseContentPartDone: agents.content_part_done,
-    wire.McpListToolsFailed: agents.listing_failed,
-    wire.ResponseOutputTextDelta: agents.text_delta,
-    wire.ResponseOutputTextDone: agents.text_done,
-    wire.ResponseOutputAudioTranscriptDelta: agents.transcript_delta,
-    wire.ResponseOutputAudioTranscriptDone: agents.transcript_done,
-    wire.ResponseOutputAudioDelta: agents.receive_audio,
-    wire.ResponseOutputAudioDone: agents.audio_done,
-    wire.OutputAudioBufferStarted: agents.playing_started,
-    wire.OutputAudioBufferStopped: agents.playing_ended,
-    wire.OutputAudioBufferCleared: agents.playing_ended,
-    wire.RawServerEvent: sessions.unknown_event,
+    wire.SessionCreated: settings.session_created,
+    wire.SessionUpdated: settings.session_updated,
+    wire.ErrorEvent: requests.error,
+    wire.ConversationItemAdded: history.item_added,
+    wire.ConversationItemDone: history.item_done,
+    wire.ConversationItemCreated: history.item_created,
+    wire.ConversationItemRetrieved: history.item_retrieved,
+    wire.ConversationItemDeleted: history.item_deleted,
+    wire.ConversationItemTruncated: history.item_truncated,
+    wire.InputAudioBufferSpeechStarted: turns.speech_started,
+    wire.InputAudioBufferSpeechStopped: turns.speech_stopped,
+    wire.InputAudioBufferCommitted: turns.audio_committed,
+    wire.InputAudioBufferCleared: turns.audio_cleared,
+    wire.InputAudioBufferTimeoutTriggered: turns.silence_timed_out,
+    wire.InputAudioBufferDtmfEventReceived: turns.key_pressed,
+    wire.ConversationItemInputAudioTranscriptionDelta: turns.transcription_delta,
+    wire.ConversationItemInputAudioTranscriptionCompleted: turns.transcription_completed,
+    wire.ConversationItemInputAudioTranscriptionFailed: turns.transcription_failed,
+    wire.ResponseCreated: responses.response_created,
+    wire.ResponseDone: responses.response_done,
+    wire.ResponseOutputItemAdded: responses.output_item_added,
+    wire.ResponseOutputItemDone: responses.output_item_done,
+    wire.ResponseContentPartDone: responses.content_part_done,
+    wire.McpListToolsFailed: responses.listing_failed,
+    wire.ResponseOutputTextDelta: responses.text_delta,
+    wire.ResponseOutputTextDone: responses.text_done,
+    wire.ResponseOutputAudioTranscriptDelta: responses.transcript_delta,
+    wire.ResponseOutputAudioTranscriptDone: responses.transcript_done,
+    wire.ResponseOutputAudioDelta: responses.receive_audio,
+    wire.ResponseOutputAudioDone: responses.audio_done,
+    wire.OutputAudioBufferStarted: responses.playing_started,
+    wire.OutputAudioBufferStopped: responses.playing_ended,
+    wire.OutputAudioBufferCleared: responses.playing_ended,
+    wire.RawServerEvent: requests.unknown_event,
 }
 """What each event of the server does. Events that are not here are shown raw and change nothing: rate limits, for
 example, and MCP calls, whose items come as items.
@@ -147,8 +143,8 @@ class ConversationCounters:
 class Conversation:
     """One conversation over one connection. `agent` speaks; `info` goes into every event.
 
-    `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` says
-    when speech interrupts (`doubt`). After an interrupt the ``response.done`` of the interrupted response is awaited
+    `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` says when
+    speech interrupts (`interruption`). After an interrupt the ``response.done`` of the interrupted response is awaited
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
     `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked,
     `prices` what tokens cost, `limits` how much of them there is. A call that needs approval waits for it for
@@ -186,7 +182,7 @@ class Conversation:
             after_tool=after_tool,
             max_open_calls=max_open_calls,
             guardrails=Guardrails(policy),
-            turns=TurnSettings(checked=policy.gates_turns),
+            turn_settings=TurnSettings(checked=policy.gates_turns),
             approvals=Approvals(approval_timeout_s),
             meter=Meter(prices),
             limits=Limits(limits if limits is not None else SessionLimits()),
@@ -199,7 +195,7 @@ class Conversation:
         """The server has sent `event`, read from the frame `data`."""
         state = self._state
         if type(event) is wire.ResponseOutputAudioDelta:  # the hot path: it lets nothing waiting go
-            agents.receive_audio(state, event, now)
+            responses.receive_audio(state, event, now)
             if state.purged:  # too much of it was held back
                 self._proceed(now)
             return state.drain()
@@ -214,7 +210,7 @@ class Conversation:
     def disconnect(self, now: float, error: Exception) -> list[Effect]:
         """The connection has ended: every caller who waits is told `error`, and every call is dropped."""
         state = self._state
-        reply_ids = state.requests.drain()
+        reply_ids = [*state.requests.drain(), *state.updates.drain()]
         if state.opening is not None:
             reply_ids.append(state.opening.reply_id)
             state.opening = None
@@ -240,11 +236,11 @@ class Conversation:
         for request in state.response_queue.expire(now, state.response_timeout_s):
             state.counters.unanswered_requests += 1
             message = f"no answer within {state.response_timeout_s:g} s"
-            fail_request(state, request, ServerRefused(message, code="no_answer", request="response.create"))
-            request.interrupted, request.reply_ids = True, []
+            request.fail(state, ServerRefused(message, code="no_answer", request="response.create"))
+            request.abandon()
         for response in state.live():
             if response.forget_at is not None and response.forget_at <= now:
-                give_up(state, response, now)
+                responses.give_up(state, response, now)
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
@@ -265,7 +261,7 @@ class Conversation:
         state = self._state
         drop_purged(state, now)
         check_limits(state, now)
-        pump(state, now)
+        responses.pump(state, now)
         sent_at = state.response_queue.oldest_sent_at
         times = [
             state.response_queue.due_at,
@@ -286,7 +282,7 @@ class Conversation:
         The reply is settled with the acknowledged session mapping, once ``session.created`` has come *and* the update
         has been acknowledged, or with the error if it was refused.
         """
-        sessions.open_session(self._state, session, reply_id=reply_id)
+        settings.open_session(self._state, session, reply_id=reply_id)
         return self._effects(now)
 
     def update_session(
@@ -313,7 +309,7 @@ class Conversation:
         self, now: float, tools: Sequence[FunctionTool | Mapping[str, Any]], handoffs: Collection[str] = ()
     ) -> list[Effect]:
         """The model has been told of these tools and of no others; see `ToolOffer`."""
-        offer_tools(self._state, ToolOffer(tools, handoffs))
+        ToolOffer(tools, handoffs).take_effect(self._state)
         return self._effects(now)
 
     # ---- items -----------------------------------------------------------------------------------------------------
@@ -332,19 +328,19 @@ class Conversation:
         `said`: the user says it now, so input guardrails check its text before anything answers it. Settled with the
         `RealtimeItem`.
         """
-        items.create_item(self._state, item, now, previous_item_id=previous_item_id, reply_id=reply_id, said=said)
+        history.create_item(self._state, item, now, previous_item_id=previous_item_id, reply_id=reply_id, said=said)
         return self._effects(now)
 
     def delete_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
         """Take an item out of the conversation."""
         event = {"type": "conversation.item.delete", "item_id": item_id}
-        self._state.send(event, Sent("conversation.item.delete", reply_id, item_id))
+        self._state.send(event, reply_id=reply_id, item_id=item_id)
         return self._effects(now)
 
     def retrieve_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
         """Fetch an item with its audio; settled with the `RealtimeItem`."""
         event = {"type": "conversation.item.retrieve", "item_id": item_id}
-        self._state.send(event, Sent("conversation.item.retrieve", reply_id, item_id))
+        self._state.send(event, reply_id=reply_id, item_id=item_id)
         return self._effects(now)
 
     def truncate_item(
@@ -352,20 +348,20 @@ class Conversation:
     ) -> list[Effect]:
         """Cut an audio item of the assistant; `audio_end_ms` is clamped to what was received of it, as long as that is
         known."""
-        items.truncate_item(self._state, item_id, content_index, audio_end_ms, reply_id=reply_id)
+        history.truncate_item(self._state, item_id, content_index, audio_end_ms, reply_id=reply_id)
         return self._effects(now)
 
     # ---- input audio -----------------------------------------------------------------------------------------------
 
     def commit_audio(self, now: float) -> list[Effect]:
         """Make an item of the input audio buffer, and ask for no response."""
-        event_id = self._state.send({"type": "input_audio_buffer.commit"}, Sent("input_audio_buffer.commit"))
+        event_id = self._state.send({"type": "input_audio_buffer.commit"})
         turn_ending(self._state, event_id, now)
         return self._effects(now)
 
     def clear_audio(self, now: float) -> list[Effect]:
         """Throw the input audio buffer away."""
-        self._state.send({"type": "input_audio_buffer.clear"}, Sent("input_audio_buffer.clear"))
+        self._state.send({"type": "input_audio_buffer.clear"})
         return self._effects(now)
 
     # ---- responses -------------------------------------------------------------------------------------------------
@@ -387,7 +383,7 @@ class Conversation:
         ``response.create``; others keep to themselves and in order. A request with ``"conversation": "none"`` waits for
         nothing.
         """
-        submit(
+        responses.submit(
             self._state,
             params=params,
             automatic=automatic,
@@ -427,33 +423,33 @@ class Conversation:
         event_id = given if isinstance(given, str) and given else None
         if kind == "response.create":
             params = event.get("response")
-            submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
+            responses.submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
         elif kind == "session.update" and isinstance(event.get("session"), Mapping):
             send_update(state, event["session"], event_id=event_id)
         else:
-            state.send(event, Sent(str(kind)))
+            state.send(event)
         return self._effects(now)
 
     # ---- barge-in --------------------------------------------------------------------------------------------------
 
     def begin_uninterruptible(self, now: float) -> list[Effect]:
         """From now on speech interrupts nothing, until `end_uninterruptible` has been called as often as this."""
-        self._state.turns.uninterruptible += 1
+        self._state.turn_settings.begin_uninterruptible()
         keep_server_told(self._state)
         return self._effects(now)
 
     def end_uninterruptible(self, now: float) -> list[Effect]:
         """Speech may interrupt again; what the user has been saying meanwhile, and still says, is taken up now."""
         state = self._state
-        state.turns.uninterruptible -= 1
+        state.turn_settings.end_uninterruptible()
         keep_server_told(state)
-        if state.speech is not None and state.speech.put_off:
-            speech_began(state, state.speech, now)
+        if state.turns.speech is not None and state.turns.speech.put_off:
+            speech_began(state, state.turns.speech, now)
         return self._effects(now)
 
     def use_barge_in(self, now: float, policy: BargeInPolicy | None) -> list[Effect]:
         """Speech interrupts by this policy from now on; None: by the one that the conversation began with."""
-        self._state.turns.override = policy
+        self._state.turn_settings.use(policy)
         keep_server_told(self._state)
         return self._effects(now)
 
@@ -619,7 +615,7 @@ class Conversation:
     @property
     def user_speaking(self) -> bool:
         """Whether the server has heard the user begin to speak, and not end."""
-        return self._state.speech is not None
+        return self._state.turns.speech is not None
 
     @property
     def input_format(self) -> AudioFormat:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+import msgspec
 
-from trealtime._core.arguments import parsed_arguments
-from trealtime._core.playback import PlaybackChange
+from trealtime._core.playback_ledger import PlaybackChange
 from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
 from trealtime.usage import Usage
 
@@ -46,6 +46,7 @@ __all__ = [
     "StartTool",
     "SwitchAgent",
     "WithdrawApproval",
+    "parsed_arguments",
 ]
 
 
@@ -263,3 +264,12 @@ Effect = (
     | EndAtLimit
 )
 """All effects there are. `trealtime._session.driver` carries them out."""
+
+
+def parsed_arguments(text: str) -> dict[str, Any] | None:
+    """What the JSON text says; None where it is not a JSON object. NaN and Infinity are no JSON."""
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""The guardrail schedule: what is checked and when, what waits for a verdict, and what a verdict brings.
+"""Guardrails: what is checked and when, what waits for a verdict, and what a verdict brings.
 
 Theory of operation
 1. Output. The text of each item is checked whole whenever it has grown past another multiple of the debounce length,
@@ -8,55 +8,293 @@ Theory of operation
    is made, cut where it still plays once it is over. Unless a newer turn has begun, the model is then told why and
    asked again; that request, with the message in it, is withdrawn if a newer turn begins before it could be sent.
 3. Hold-back. Audio carries as its mark how much text of its item had come before it: transcripts run ahead of their
-   audio. It is released when that much text has passed, or with its item's last check. What is held was received and
+   audio. It is released when that much text has passed, or with its item's last check. Held audio was received and
    not handed out, so an interrupt counts it as unheard. Release keeps the order of arrival, across responses too, and
    the end of a response is told after the last of its audio.
-4. Input. While something that the user said or wrote is unchecked, no response is asked for in the conversation: the
-   model would see it. Turns of the user wait for their transcript first. What trips is deleted from the conversation,
-   and requests that were made to answer it are dropped, or answer the recovery message instead.
-5. Nothing waits for ever: a check always reports (the workers see to that), also where one of its guardrails hangs in a
+4. Input (`input_guardrails`). While something that the user said or wrote is unchecked, no response is asked for in the
+   conversation: the model would see it. Turns of the user wait for their transcript first. What trips is deleted from
+   the conversation, and requests that were made to answer it are dropped, or answer the recovery message instead.
+5. Nothing waits for ever: a check always reports (`guardrail_runner`), also where one of its guardrails hangs in a
    thread; then it reports once more when that has returned, and a trip still counts. A transcript that does not come is
-   given up like a response that does not come. What is held back is bounded: an answer beyond that is stopped.
-6. A guardrail that fails is skipped, or stops what it should have checked: with hold-back it does, since nobody has
-   said that it may be heard.
-
-What is known is in `checks`, points 3 and 4 are in `hold_back` and `input_guardrails`.
+   given up like a response that does not come. Held audio is bounded: an answer beyond that is stopped.
+6. A guardrail that fails is skipped, or stops what it should have checked. With hold-back it stops it: audio that no
+   guardrail has passed must not be heard.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from trealtime._core.effects import CancelChecks
-from trealtime._core.guardrail_state import Recovery, Said, Watch, recover, start_check, text_of
-from trealtime._core.hold_back import release
-from trealtime._core.input_guardrails import admit, refuse
+import attrs
+
+from trealtime._core.effects import CancelChecks, GuardrailCheck, StartCheck
 from trealtime._core.interruption import interrupt
-from trealtime._core.state import Response, State
+from trealtime._core.response_queue import Request
 from trealtime.errors import GuardrailFailed
-from trealtime.events import RealtimeError, RealtimeGuardrailTripped
+from trealtime.events import (
+    RealtimeAgentEndEvent,
+    RealtimeAudio,
+    RealtimeAudioEnd,
+    RealtimeError,
+    RealtimeGuardrailTripped,
+)
 
 if TYPE_CHECKING:
-    from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
+    from trealtime._core.input_guardrails import Input
+    from trealtime._core.responses import Response
+    from trealtime._core.state import State
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.agents.guardrails import (
+        InputGuardrail,
+        InputGuardrailResult,
+        OutputGuardrail,
+        OutputGuardrailResult,
+    )
 
 __all__ = [
+    "GuardrailCounters",
+    "GuardrailPolicy",
+    "Guardrails",
+    "HoldDelay",
+    "Recovery",
+    "drop_purged",
     "forget_everything",
     "hear",
     "hear_all",
+    "hold",
+    "hold_end",
     "item_over",
     "newer_response",
+    "recover",
+    "recovery_item",
     "response_over",
+    "start_check",
     "stop_overfull",
     "verdict",
     "watch_response",
 ]
 
+
+Recovery = Literal["system", "user"] | None
+
+MAX_RECOVERIES: Final = 3
+"""Answers to recovery messages that trip again are recovered from this often, then the agent stays silent."""
+
+
+@attrs.frozen(kw_only=True)
+class GuardrailPolicy:
+    """The guardrails of the run and how they work; an agent brings its own."""
+
+    output: tuple[OutputGuardrail[Any], ...] = ()
+    input: tuple[InputGuardrail[Any], ...] = ()
+    gates_turns: bool = False
+    """Whether what the user says is checked from the start: the server then answers no turn by itself."""
+
+    debounce_text_length: int = 100
+    hold_back: bool = False
+    hold_back_s: float = 120.0
+    recovery: Recovery = "system"
+    input_recovery: Recovery = None
+    on_failure: Literal["skip", "stop"] | None = None
+
+    def stops(self, which: Literal["output", "input"]) -> bool:
+        """Whether a guardrail that fails stops what it should have checked."""
+        return self.on_failure == "stop" or (self.on_failure is None and which == "output" and self.hold_back)
+
+
+@attrs.frozen(kw_only=True)
+class HoldDelay:
+    """How long the audio of one response was held back."""
+
+    response_id: str
+    max_ms: float
+    """The longest that a piece of it waited."""
+
+    total_ms: float
+    """How long, in all, some of it waited."""
+
+
+@attrs.frozen(kw_only=True)
+class GuardrailCounters:
+    """How much the guardrails of a session have done so far, and how much is under way."""
+
+    checks: int
+    trips: int
+    recoveries: int
+    checks_open: int
+    inputs_waiting: int
+    """Messages and turns of the user without a verdict."""
+
+    audio_held: int
+    """Pieces of audio that are held back now."""
+
+    last_hold: HoldDelay | None
+    """Of the last response whose audio was released in full."""
+
+
+@attrs.define(eq=False)
+class Said:
+    """The text of one item, and how far it has been checked."""
+
+    parts: dict[int, str] = attrs.Factory(dict)
+    length: int = 0
+    due_at: int = 0
+    """The length at which the next check is due."""
+
+    checked: int = 0
+    passed: int = 0
+    over: bool = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts[index] for index in sorted(self.parts))
+
+    @property
+    def cleared(self) -> bool:
+        """Whether all that it ever says has passed."""
+        return self.over and self.passed >= self.length
+
+
+@attrs.define(eq=False)
+class Watch:
+    """One response that is being checked; forgotten when it is over and every check has reported."""
+
+    response: Response
+    guardrails: tuple[OutputGuardrail[Any], ...]
+    items: dict[str, Said] = attrs.Factory(dict)
+    open: dict[int, tuple[Said, str, str]] = attrs.Factory(dict)
+    """Checks under way: serial to the item, its id and the text."""
+
+    tripped: bool = False
+    over: bool = False
+
+
+@attrs.define(eq=False)
+class Held:
+    """An event that waits: audio with its item and mark; others only for what comes before them."""
+
+    response_id: str
+    event: RealtimeAudio | RealtimeAudioEnd | RealtimeAgentEndEvent
+    since: float
+    said: Said | None = None
+    mark: int = 0
+    response: Response | None = None
+    then: Callable[[], None] | None = None
+
+    @property
+    def free(self) -> bool:
+        return self.said is None or 0 < self.mark <= self.said.passed or self.said.cleared
+
+
+@attrs.define
+class Delay:
+    """How long the audio of a response has been held so far: `pieces` are held now, the first of them since `began`."""
+
+    began: float
+    longest_s: float = 0.0
+    total_s: float = 0.0
+    pieces: int = 0
+    held_ms: float = 0.0
+
+
+@attrs.define
+class Guardrails:
+    """Everything that a conversation knows about checks."""
+
+    policy: GuardrailPolicy = attrs.Factory(GuardrailPolicy)
+    watches: dict[str, Watch] = attrs.field(factory=dict, init=False)
+    inputs: dict[str, Input] = attrs.field(factory=dict, init=False)
+    held: deque[Held] = attrs.field(factory=deque, init=False)
+    delays: dict[str, Delay] = attrs.field(factory=dict, init=False)
+    """Of responses whose audio is held now or whose making goes on."""
+
+    newest: str | None = attrs.field(default=None, init=False)
+    """The response of the conversation that began last."""
+
+    serials: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
+    checking: dict[int, Watch | Input] = attrs.field(factory=dict, init=False)
+    checks: int = attrs.field(default=0, init=False)
+    trips: int = attrs.field(default=0, init=False)
+    recoveries: int = attrs.field(default=0, init=False)
+    last_hold: HoldDelay | None = attrs.field(default=None, init=False)
+
+    def ending(self) -> list[Response]:
+        """Responses that are done and whose end is told when their audio has been released."""
+        return [entry.response for entry in self.held if entry.response is not None]
+
+    def input_deadline(self, timeout_s: float) -> float | None:
+        """When to give up the transcript that is longest awaited."""
+        times = [each.since + timeout_s for each in self.inputs.values() if each.text is None]
+        return min(times, default=None)
+
+    def counters(self) -> GuardrailCounters:
+        """Numbers for `session.statistics()`."""
+        return GuardrailCounters(
+            checks=self.checks,
+            trips=self.trips,
+            recoveries=self.recoveries,
+            checks_open=len(self.checking),
+            inputs_waiting=len(self.inputs),
+            audio_held=sum(isinstance(entry.event, RealtimeAudio) for entry in self.held),
+            last_hold=self.last_hold,
+        )
+
+
+# ---- the moves ------------------------------------------------------------------------------------------------------
+
+
+def text_of(state: State, watch: Watch, item_id: str) -> Said:
+    """The text of an item, which begins with this where it is new."""
+    said = watch.items.get(item_id)
+    if said is None:
+        said = watch.items[item_id] = Said(due_at=state.guardrails.policy.debounce_text_length)
+    return said
+
+
+def start_check(
+    state: State,
+    owner: Watch | Input,
+    subject: str,
+    which: Literal["output", "input"],
+    text: str,
+    agent: RealtimeAgent[Any],
+    guardrails: Sequence[OutputGuardrail[Any] | InputGuardrail[Any]],
+) -> int:
+    """Have `text` checked; return the serial under which the verdict will come."""
+    mine = state.guardrails
+    serial = next(mine.serials)
+    mine.checks += 1
+    mine.checking[serial] = owner
+    check = GuardrailCheck(
+        serial=serial, subject=subject, which=which, text=text, agent=agent, guardrails=tuple(guardrails)
+    )
+    state.do(StartCheck(check))
+    return serial
+
+
+def recover(state: State, recovery: Recovery, text: str, depth: int) -> None:
+    """Tell the model and ask it again; message and request leave together, when the queue lets them go."""
+    if recovery is None or depth > MAX_RECOVERIES:
+        return
+    item = recovery_item(state, recovery, text)
+    state.response_queue.submit(Request(state.ids.new("req"), automatic=True, item=item, recovery=depth))
+
+
+def recovery_item(state: State, role: str, text: str) -> Mapping[str, Any]:
+    """The message that tells the model what a guardrail has stopped."""
+    state.guardrails.recoveries += 1
+    content = [{"type": "input_text", "text": text}]
+    return {"id": state.ids.new("item"), "type": "message", "role": role, "content": content}
+
+
 # ---- output: what is said -------------------------------------------------------------------------------------------
 
 
 def watch_response(state: State, response: Response) -> None:
-    """A response has begun: its checks are those of the agent that speaks now (B232), each once (B235)."""
+    """A response has begun: its checks are those of the agent that speaks now , each once ."""
     guardrails = state.guardrails
     own = dict.fromkeys((*response.agent.output_guardrails, *guardrails.policy.output))
     if own:
@@ -64,7 +302,7 @@ def watch_response(state: State, response: Response) -> None:
 
 
 def newer_response(state: State, response_id: str) -> None:
-    """A turn has begun in the conversation: recovery messages that still wait come too late (B245)."""
+    """A turn has begun in the conversation: recovery messages that still wait come too late ."""
     state.guardrails.newest = response_id
     state.response_queue.withdraw(lambda request: request.recovery > 0)
 
@@ -155,12 +393,12 @@ def verdict(
         return
     which: Literal["output", "input"] = "output" if isinstance(owner, Watch) else "input"
     stopping = (*tripped, *(failed if mine.policy.stops(which) else ()))
-    if not isinstance(owner, Watch):  # whatever still comes of this check comes too late
+    if not isinstance(owner, Watch):  # a later report of this check comes too late
         del mine.checking[serial]
         if stopping:
-            refuse(state, owner, cast("tuple[InputGuardrailResult, ...]", stopping))
+            owner.refuse(state, cast("tuple[InputGuardrailResult, ...]", stopping))
         else:
-            admit(state, owner)
+            owner.admit(state)
         return
     said, item_id, text = owner.open[serial]
     if not overdue:
@@ -196,7 +434,7 @@ def _trip(
     )
     interrupted_before = response.interrupted is not None
     if response.held_back:
-        response.interrupted = "guardrail"  # its end has not been told yet: this is how it ended for the app
+        response.stop_by_guardrail()
     # One path for both: what is being made is cancelled, what only plays is cut where it plays.
     interrupt(state, "guardrail", now, response_id=response.id)
     newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
@@ -206,7 +444,7 @@ def _trip(
 
 
 def stop_overfull(state: State, response_id: str, now: float) -> None:
-    """Stop an answer of which more is held back than may be: nobody has said that it may be heard."""
+    """Stop an answer of which more is held back than may be: no guardrail has passed it."""
     mine = state.guardrails
     watch, delay = mine.watches.get(response_id), mine.delays.get(response_id)
     if watch is None or watch.tripped or delay is None or delay.held_ms <= mine.policy.hold_back_s * 1000:
@@ -238,10 +476,96 @@ def _feedback(recovery: Recovery, results: Sequence[OutputGuardrailResult | Inpu
 
 
 def forget_everything(state: State) -> None:
-    """The connection has ended: no verdict matters any more (B249)."""
+    """The connection has ended: no verdict matters any more ."""
     mine = state.guardrails
     mine.watches.clear()
     mine.inputs.clear()
     mine.checking.clear()
     mine.held.clear()
     mine.delays.clear()
+
+
+def hold(state: State, response_id: str, event: RealtimeAudio | RealtimeAudioEnd, now: float) -> None:
+    """Audio, or the end of it, that may have to wait for a verdict."""
+    mine = state.guardrails
+    watch = mine.watches.get(response_id)
+    if not mine.policy.hold_back or (watch is None and not mine.held):
+        state.emit(event)
+        return
+    entry = Held(response_id, event, now)
+    if watch is not None and event.type == "audio":
+        entry.said = text_of(state, watch, event.item_id)
+        entry.mark = entry.said.length
+    mine.held.append(entry)
+    if event.type == "audio":
+        delay = mine.delays.setdefault(response_id, Delay(now))
+        delay.began = delay.began if delay.pieces else now
+        delay.pieces += 1
+        delay.held_ms += _length_ms(state, event)
+    release(state, now)
+
+
+def _length_ms(state: State, event: RealtimeAudio) -> float:
+    return state.output_format.duration_ms(len(event.audio.data))
+
+
+def hold_end(
+    state: State, response: Response, event: RealtimeAgentEndEvent, now: float, then: Callable[[], None]
+) -> bool:
+    """Return whether the end of a response has to wait for its audio; `then` follows from it."""
+    if not any(entry.response_id == response.id for entry in state.guardrails.held):
+        state.guardrails.delays.pop(response.id, None)
+        return False
+    response.hold_back()
+    state.guardrails.held.append(Held(response.id, event, now, response=response, then=then))
+    return True
+
+
+def release(state: State, now: float) -> None:
+    held = state.guardrails.held
+    while held and held[0].free:
+        _tell(state, held.popleft(), now)
+
+
+def drop_purged(state: State, now: float) -> None:
+    """Drop the held audio of responses that have been purged, and tell the app of those that have ended."""
+    mine = state.guardrails
+    purged, state.purged = state.purged, []
+    if not mine.held or not purged:
+        return
+    kept: deque[Held] = deque()
+    ended: list[Held] = []
+    for entry in mine.held:
+        if entry.response_id not in purged:
+            kept.append(entry)
+        elif entry.response is not None:
+            ended.append(entry)
+    mine.held = kept
+    for response_id in purged:
+        mine.delays.pop(response_id, None)
+    for entry in ended:
+        if entry.response is not None and entry.response.interrupted == "guardrail":
+            assert isinstance(entry.event, RealtimeAgentEndEvent)
+            entry.event = attrs.evolve(entry.event, status="cancelled", reason="guardrail")
+            entry.response.stop_by_guardrail()
+        _tell(state, entry, now)
+    release(state, now)
+
+
+def _tell(state: State, entry: Held, now: float) -> None:
+    state.emit(entry.event)
+    mine = state.guardrails
+    delay = mine.delays.get(entry.response_id)
+    if delay is not None and entry.event.type == "audio":
+        delay.longest_s = max(delay.longest_s, now - entry.since)
+        delay.pieces -= 1
+        delay.held_ms -= _length_ms(state, entry.event)
+        if not delay.pieces:
+            delay.total_s += now - delay.began
+            mine.last_hold = HoldDelay(
+                response_id=entry.response_id, max_ms=delay.longest_s * 1000, total_ms=delay.total_s * 1000
+            )
+    if entry.response is not None and entry.then is not None:
+        mine.delays.pop(entry.response_id, None)
+        entry.response.release()
+        entry.then()

@@ -1,9 +1,9 @@
 """Who is in charge: the agent changes when the server has acknowledged what the new one is, and not before.
 
 Theory of operation
-1. `Conversation.switch_agent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the old agent
-   is in charge here as it is there; a refusal leaves both sides as they were. With nothing to send, the switch is made
-   at once.
+1. `Conversation.switch_agent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the
+   old agent is in charge here as it is there; a refusal leaves both sides as they were. With nothing to send, the
+   switch is made at once.
 2. At the acknowledgement everything happens in one step: the agent, the ``handoff`` event, the output of the call that
    asked for it, and the request for the new agent's first answer.
 3. One handoff at a time: while one is being made, others that the model calls are not, and it reads so. One that finds
@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from trealtime._core.effects import SwitchAgent
-from trealtime._core.tool_calls import answer_call, tools_by_name
-from trealtime._core.turn_settings import gate_switch, send_update
+from trealtime._core.settings import gate_switch, send_update
+from trealtime._core.tool_calls import ToolOffer, answer_call
 from trealtime.events import RealtimeHandoffEvent, RealtimeSettingsMismatch, SettingsDifference
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["AgentSwitch", "VoiceLock", "complete_switch", "switch_agent", "voice_lock"]
+__all__ = ["AgentSwitch", "VoiceLock", "switch_agent", "voice_lock"]
 
 VoiceLock = Literal["open", "unsure", "locked"]
 """Whether the server takes another voice. ``"unsure"``: a response that may speak is being made or asked for."""
@@ -38,8 +38,8 @@ VoiceLock = Literal["open", "unsure", "locked"]
 
 @attrs.frozen(kw_only=True)
 class AgentSwitch:
-    """Who takes over, with which tools, and what follows when it has: the `output` of the function call `call_id` and
-    an answer with `params` (the ``response`` object of the wire), where a handoff asked for it."""
+    """The agent that takes over, with its tools. Where a handoff asked for it, the function call `call_id` gets its
+    `output` then, and an answer is asked for with `params` (the ``response`` object of the wire)."""
 
     agent: RealtimeAgent[Any]
     tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
@@ -47,13 +47,25 @@ class AgentSwitch:
     """Names of the functions by which it hands over itself."""
 
     source: RealtimeAgent[Any] | None = None
-    """Who called the handoff."""
+    """The agent that called the handoff."""
 
     call_id: str | None = None
     output: str = ""
     params: Mapping[str, Any] | None = None
     withheld: tuple[SettingsDifference, ...] = ()
     """Settings of the agent that were not sent, because the server would not take them any more."""
+
+    def take_effect(self, state: State) -> None:
+        """The server knows of it: make the switch."""
+        before, state.agent = state.agent, self.agent
+        ToolOffer(self.tools, self.handoffs).take_effect(state)
+        state.do(SwitchAgent(self))
+        if self.call_id is not None:
+            state.emit(RealtimeHandoffEvent(from_agent=before, to_agent=self.agent, info=state.info))
+        if self.withheld:
+            state.emit(RealtimeSettingsMismatch(differences=self.withheld, info=state.info))
+        if self.call_id in state.calls:  # else the app has answered the call by itself
+            answer_call(state, self.call_id, self.output, respond=True, params=self.params)
 
 
 def switch_agent(state: State, switch: AgentSwitch, session: Mapping[str, Any] | None, *, reply_id: str | None) -> None:
@@ -65,27 +77,12 @@ def switch_agent(state: State, switch: AgentSwitch, session: Mapping[str, Any] |
     if session is not None:
         send_update(state, session, reply_id=reply_id, switch=switch)
         return
-    complete_switch(state, switch)
+    switch.take_effect(state)
     state.settle(reply_id, state.acknowledged)
 
 
-def complete_switch(state: State, switch: AgentSwitch) -> None:
-    """The server knows of it: `switch` is made."""
-    before, state.agent = state.agent, switch.agent
-    state.tools, state.handoffs = tools_by_name(switch.tools), frozenset(switch.handoffs)
-    state.do(SwitchAgent(switch))
-    if switch.call_id is not None:
-        state.emit(RealtimeHandoffEvent(from_agent=before, to_agent=switch.agent, info=state.info))
-    if switch.withheld:
-        state.emit(RealtimeSettingsMismatch(differences=switch.withheld, info=state.info))
-    call = state.calls.get(switch.call_id) if switch.call_id is not None else None
-    if call is not None:  # else the app has answered the call by itself
-        call.response.answer_params = switch.params
-        answer_call(state, call.call_id, switch.output, respond=True)
-
-
 def _too_late(state: State, switch: AgentSwitch) -> bool:
-    """Whether somebody else than who asked for this handoff is in charge; then the model is told so."""
+    """Whether another agent than the one that called this handoff is in charge; then the output says so."""
     if switch.source is None or switch.source is state.agent:
         return False
     if switch.call_id in state.calls:
@@ -94,7 +91,7 @@ def _too_late(state: State, switch: AgentSwitch) -> bool:
 
 
 def voice_lock(state: State) -> VoiceLock:
-    """What is known of the server's lock on the voice."""
+    """Whether the server takes another voice, as far as is known."""
     if state.spoken:
         return "locked"
     return "unsure" if state.response_queue.busy or state.live() else "open"

@@ -4,7 +4,7 @@ Theory of operation
 1. An item enters once and keeps its place. A known predecessor decides the place; without one it goes to the end.
 2. An item whose predecessor has not come yet goes to the end, and moves when the predecessor comes.
 3. Later sights of the item merge into it: what is absent or empty never erases what is there, a status never goes back.
-4. A cut is final: what the user did not hear does not come back with a late transcript.
+4. A cut is final: a late transcript does not bring back what the user did not hear.
 5. The output of a function call is shown with the call; its own item takes part in the order only.
 
 Snapshots are values, made once per change of an item, so a list of them costs one copy of references.
@@ -13,11 +13,18 @@ Snapshots are values, made once per change of an item, so a list of them costs o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import attrs
 
+from trealtime._core.approvals import drop_approval
+from trealtime._core.effects import CancelTool
+from trealtime._core.ids import Recent
+from trealtime._core.input_guardrails import message_said
+from trealtime._core.playback_ledger import whole_ms
+from trealtime._core.tool_calls import end_call
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -32,9 +39,26 @@ from trealtime.items import (
     SystemMessageItem,
     UserMessageItem,
 )
+from trealtime.protocol import server_events as wire
 from trealtime.protocol.lenient import as_text
 
-__all__ = ["Change", "History", "heard_text"]
+if TYPE_CHECKING:
+    from trealtime._core.state import State
+
+__all__ = [
+    "Change",
+    "History",
+    "create_item",
+    "heard_text",
+    "item_added",
+    "item_created",
+    "item_deleted",
+    "item_done",
+    "item_retrieved",
+    "item_truncated",
+    "truncate_item",
+]
+
 
 Change = Literal["added", "updated", "unchanged"]
 
@@ -99,8 +123,8 @@ class History:
     _waiting: dict[str, list[str]] = attrs.field(factory=dict, init=False)
     """An item that has not come yet to the items that follow it."""
 
-    _early_transcripts: dict[str, str] = attrs.field(factory=dict, init=False)
-    """Transcription deltas may come before their item (protocol reference 3)."""
+    _early_transcripts: Recent[str, str] = attrs.field(factory=partial(Recent, 32), init=False)
+    """Transcription deltas that came before their item."""
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._nodes
@@ -213,11 +237,9 @@ class History:
             part.transcript = (part.transcript or "") + delta
         else:
             self._early_transcripts[item_id] = self._early_transcripts.get(item_id, "") + delta
-            while len(self._early_transcripts) > 32:  # items that never came must not add up
-                del self._early_transcripts[next(iter(self._early_transcripts))]
 
     def set_user_transcript(self, item_id: str, content_index: int, transcript: str) -> Change:
-        """What the user said, final. An unknown item is added: words that were heard are not lost (B155)."""
+        """What the user said, final. An unknown item is added: words that were heard are not lost."""
         self._early_transcripts.pop(item_id, None)
         if item_id not in self._nodes:
             content = [{"type": "input_audio", "transcript": transcript}]
@@ -306,7 +328,7 @@ class History:
         node.type = item["type"] if isinstance(item.get("type"), str) else node.type
         role = as_text(item.get("role")) or node.role
         if node.role is not None and role != node.role:
-            node.parts = []  # another message under the same id: nothing of the old one applies (B163)
+            node.parts = []  # another message under the same id: nothing of the old one applies
         node.role = role
         keep = {key: value for key, value in item.items() if value is not None}
         if node.type == "message":
@@ -446,3 +468,110 @@ _USER_PARTS: Final[Mapping[str, Callable[[_Part], InputText | InputAudio | Input
     "input_audio": lambda part: InputAudio(part.audio, part.transcript),
     "input_image": lambda part: InputImage(part.image_url, part.detail),
 }
+
+
+def create_item(
+    state: State,
+    given: Mapping[str, Any],
+    now: float,
+    *,
+    previous_item_id: str | None,
+    reply_id: str | None,
+    said: bool,
+) -> None:
+    """See `Conversation.create_item`."""
+    item = dict(given)
+    item_id = item["id"] = item.get("id") or state.ids.new("item")
+    event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
+    if previous_item_id is not None:
+        event["previous_item_id"] = previous_item_id
+        if previous_item_id == "root":
+            state.first_items[item_id] = None
+    content = item.get("content")
+    if isinstance(content, list) and any(part.get("type") == "input_image" for part in content):
+        state.sent_content[item_id] = content
+    state.send(event, reply_id=reply_id, item_id=item_id)
+    if said:
+        message_said(state, item, now)
+    if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
+        # The app answers a call by itself; whether it wants a response it says by itself too.
+        state.do(CancelTool(item["call_id"]))
+        end_call(state, item["call_id"], respond=False)
+    elif item.get("type") == "mcp_approval_response":
+        drop_approval(state, str(item.get("approval_request_id")), "answered")
+
+
+def truncate_item(state: State, item_id: str, content_index: int, audio_end_ms: int, *, reply_id: str | None) -> None:
+    """See `Conversation.truncate_item`."""
+    received_ms = state.ledger.received_ms(item_id, content_index)
+    end_ms = max(0, audio_end_ms)
+    event = {
+        "type": "conversation.item.truncate",
+        "item_id": item_id,
+        "content_index": content_index,
+        "audio_end_ms": end_ms if received_ms is None else min(end_ms, whole_ms(received_ms)),
+    }
+    state.send(event, reply_id=reply_id, item_id=item_id)
+
+
+def item_added(state: State, event: wire.ConversationItemAdded, now: float) -> None:
+    _put_item(state, event.item, event.previous_item_id, final=False)
+
+
+def item_done(state: State, event: wire.ConversationItemDone, now: float) -> None:
+    _put_item(state, event.item, event.previous_item_id, final=True)
+
+
+def item_created(state: State, event: wire.ConversationItemCreated, now: float) -> None:
+    """The beta's one event for added and done: an item of the agent is only beginning."""
+    _put_item(state, event.item, event.previous_item_id, final=event.item.get("role") != "assistant")
+
+
+def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: float) -> None:
+    _put_item(state, event.item, None, final=False)
+    item_id = as_text(event.item.get("id")) or ""
+    reply_id = state.requests.answered("conversation.item.retrieve", item_id)
+    if reply_id is not None:
+        known = state.history.item(item_id) if item_id in state.history else None
+        state.settle(reply_id, known)
+
+
+def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float) -> None:
+    state.deleted_items[event.item_id] = None
+    if state.history.remove(event.item_id):
+        state.emit_history("updated", event.item_id)
+    state.settle(state.requests.answered("conversation.item.delete", event.item_id))
+
+
+def item_truncated(state: State, event: wire.ConversationItemTruncated, now: float) -> None:
+    """Ours have been cut when we sent them; this is news where somebody else truncates (a telephone call's server)."""
+    received_ms = state.ledger.received_ms(event.item_id, event.content_index)
+    if state.history.cut(event.item_id, event.content_index, event.audio_end_ms, received_ms):
+        state.emit_history("updated", event.item_id)
+    state.settle(state.requests.answered("conversation.item.truncate", event.item_id))
+
+
+def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, final: bool) -> None:
+    item_id = as_text(item.get("id")) or ""
+    state.items.confirm(item_id)
+    first = state.first_items.discard(item_id) and previous_item_id is None
+    state.deleted_items.discard(item_id)
+    sent = state.sent_content.pop(item_id, None)
+    if sent is not None:
+        item = {**item, "content": _with_images(item.get("content"), sent)}
+    change = state.history.put(
+        item, previous_item_id=previous_item_id, first=first, status="completed" if final else "in_progress"
+    )
+    state.emit_history(change, item_id)
+    if item_id in state.history:
+        reply_id = state.requests.answered("conversation.item.create", item_id)
+        state.settle(reply_id, state.history.item(item_id))
+
+
+def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The content that the server echoes, with the images that it leaves out put back in their places."""
+    rest = [part for part in echoed if isinstance(part, Mapping)] if isinstance(echoed, list) else []
+    if any(part.get("type") == "input_image" and part.get("image_url") for part in rest):
+        return rest
+    texts = iter([part for part in rest if part.get("type") != "input_image"])
+    return [part if part.get("type") == "input_image" else next(texts, part) for part in sent]

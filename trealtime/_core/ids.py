@@ -1,13 +1,15 @@
-"""Ids that the client chooses: items, requests, events."""
+"""Ids that the client chooses, and the memory of the last few ids of something."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, MutableMapping
 from itertools import count
+from typing import Generic, TypeVar
 
 import attrs
 
-__all__ = ["IdSource"]
+__all__ = ["IdSource", "Recent"]
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _LENGTH = 16
@@ -25,9 +27,47 @@ class IdSource:
     _counter: count[int] = attrs.field(factory=lambda: count(1), init=False)
 
     def new(self, prefix: str) -> str:
-        """A random id such as ``item_k3f...``: safe where other clients choose ids in the same conversation."""
+        """Return a random id such as ``item_k3f...``: safe where other clients choose ids in the same conversation."""
         return f"{prefix}_{''.join(self.rng.choices(_ALPHABET, k=_LENGTH))}"
 
     def next(self, prefix: str) -> str:
-        """A counted id such as ``evt_17``: unique in this session."""
+        """Return a counted id such as ``evt_17``: unique in this session."""
         return f"{prefix}_{next(self._counter)}"
+
+
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
+
+
+@attrs.define(eq=False)
+class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
+    """A mapping that keeps the newest `limit` entries: enough to know a latecomer, and never more."""
+
+    limit: int = 64
+    _entries: dict[KeyT, ValueT] = attrs.field(factory=dict, init=False)
+
+    def __getitem__(self, key: KeyT) -> ValueT:
+        return self._entries[key]
+
+    def __setitem__(self, key: KeyT, value: ValueT) -> None:
+        self._entries[key] = value
+        if len(self._entries) > self.limit:
+            del self._entries[next(iter(self._entries))]
+
+    def __delitem__(self, key: KeyT) -> None:
+        del self._entries[key]
+
+    def __iter__(self) -> Iterator[KeyT]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def discard(self, key: KeyT) -> bool:
+        """Remove an entry; return whether it was there."""
+        there = key in self._entries
+        self._entries.pop(key, None)
+        return there
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries

@@ -1,35 +1,94 @@
-"""Input guardrails: nothing answers what the user said before it has passed. The rules are in `guardrails`, point 4."""
+"""Input guardrails: what the user said is answered when it has passed, and not before. The rules are in `guardrails`,
+point 4."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from trealtime._core.effects import ResponseResult
-from trealtime._core.guardrail_state import Input, Recovery, recover, recovery_item, start_check
-from trealtime._core.pending_interruption import pending_turn
-from trealtime._core.requests import Sent
+from trealtime._core.guardrails import Recovery, recover, recovery_item, start_check
+from trealtime._core.interruption import pending_turn
 from trealtime._core.response_queue import Request
-from trealtime._core.state import State
-from trealtime._core.turn_settings import turns_are_ours
+from trealtime._core.settings import turns_are_ours
 from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
 from trealtime.errors import ProtocolError
 from trealtime.events import RealtimeError, RealtimeGuardrailTripped
 
 if TYPE_CHECKING:
+    from trealtime._core.state import State
     from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult
 
 __all__ = [
-    "admit",
+    "Input",
     "expire_inputs",
     "message_said",
     "newest_input",
-    "refuse",
     "turn_committed",
     "turn_ending",
     "turn_refused",
     "turn_transcribed",
 ]
+
+
+@attrs.define(eq=False)
+class Input:
+    """A message or turn of the user without a verdict. `item_id` is None until the server has named the item."""
+
+    key: str
+    item_id: str | None
+    since: float
+    text: str | None = None
+    """None until there is a transcript; then it is being checked."""
+
+    wants_answer: bool = False
+    """A turn that the server would have answered by itself."""
+
+    def want_answer(self) -> None:
+        """It is the user's turn after all: answer it once it has passed."""
+        self.wants_answer = True
+
+    def admit(self, state: State) -> None:
+        """It has passed, or cannot be checked: let it be answered."""
+        state.guardrails.inputs.pop(self.key, None)
+        if self.wants_answer:
+            state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
+
+    def refuse(self, state: State, results: tuple[InputGuardrailResult, ...]) -> None:
+        """A guardrail has tripped: take it out of the conversation, and what was asked about it out of the queue."""
+        mine = state.guardrails
+        mine.inputs.pop(self.key, None)
+        mine.trips += 1
+        state.emit(
+            RealtimeGuardrailTripped(
+                guardrail_results=results,
+                message=self.text or "",
+                info=state.info,
+                which="input",
+                item_id=self.item_id,
+                agent=state.agent,
+            ),
+        )
+        if self.item_id is not None:
+            deletion = {"type": "conversation.item.delete", "item_id": self.item_id}
+            state.send(deletion)
+        recovery = mine.policy.input_recovery
+        requests = state.response_queue.withdraw(lambda request: request.answers == self.key)
+        if recovery is None:
+            error = InputGuardrailTripwireTriggered(results)
+            for reply_id in (reply_id for request in requests for reply_id in request.reply_ids):
+                result = ResponseResult(response_id=None, status="failed", reason="guardrail", error=error)
+                state.settle(reply_id, result)
+            return
+        text = _withheld(recovery, results)
+        if not requests:
+            recover(state, recovery, text, 1)
+            return
+        requests[0].item = recovery_item(state, recovery, text)
+        for request in requests:  # the callers who wait for an answer get one to the message
+            state.response_queue.submit(request)
 
 
 def message_said(state: State, item: Mapping[str, Any], now: float) -> None:
@@ -58,7 +117,7 @@ def turn_refused(state: State, event_id: str | None) -> None:
 def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> None:
     """A turn of the user is an item now; `spoken`: the server's voice detection ended it, else the app did."""
     mine = state.guardrails
-    ours_to_answer = turns_are_ours(state) and state.turns.requested.answers and not state.server_answers
+    ours_to_answer = turns_are_ours(state) and state.turn_settings.requested.answers and not state.server_answers
     if spoken:
         ours_to_answer = not pending_turn(state, item_id, wanted=ours_to_answer) and ours_to_answer
     if not spoken:
@@ -80,7 +139,7 @@ def turn_transcribed(state: State, item_id: str, transcript: str | None) -> None
         entry.text = transcript
         _start_input(state, entry, transcript)
     else:
-        admit(state, entry)
+        entry.admit(state)
 
 
 def expire_inputs(state: State, now: float) -> None:
@@ -89,7 +148,7 @@ def expire_inputs(state: State, now: float) -> None:
         if entry.text is None and entry.since + state.response_timeout_s <= now:
             problem = f"no transcript of a turn within {state.response_timeout_s:g} s, it was not checked"
             state.emit(RealtimeError(error=ProtocolError(problem), info=state.info))
-            admit(state, entry)
+            entry.admit(state)
 
 
 def newest_input(state: State) -> str | None:
@@ -103,46 +162,6 @@ def _input_guardrails(state: State) -> tuple[InputGuardrail[Any], ...]:
 
 def _start_input(state: State, entry: Input, text: str) -> None:
     start_check(state, entry, entry.key, "input", text, state.agent, _input_guardrails(state))
-
-
-def admit(state: State, entry: Input) -> None:
-    state.guardrails.inputs.pop(entry.key, None)
-    if entry.wants_answer:
-        state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
-
-
-def refuse(state: State, entry: Input, results: tuple[InputGuardrailResult, ...]) -> None:
-    mine = state.guardrails
-    mine.inputs.pop(entry.key, None)
-    mine.trips += 1
-    state.emit(
-        RealtimeGuardrailTripped(
-            guardrail_results=results,
-            message=entry.text or "",
-            info=state.info,
-            which="input",
-            item_id=entry.item_id,
-            agent=state.agent,
-        ),
-    )
-    if entry.item_id is not None:
-        deletion = {"type": "conversation.item.delete", "item_id": entry.item_id}
-        state.send(deletion, Sent("conversation.item.delete"))
-    recovery = mine.policy.input_recovery
-    requests = state.response_queue.withdraw(lambda request: request.answers == entry.key)
-    if recovery is None:
-        error = InputGuardrailTripwireTriggered(results)
-        for reply_id in (reply_id for request in requests for reply_id in request.reply_ids):
-            result = ResponseResult(response_id=None, status="failed", reason="guardrail", error=error)
-            state.settle(reply_id, result)
-        return
-    text = _withheld(recovery, results)
-    if not requests:
-        recover(state, recovery, text, 1)
-        return
-    requests[0].item = recovery_item(state, recovery, text)
-    for request in requests:  # whoever waits for an answer gets one to the message
-        state.response_queue.submit(request)
 
 
 def _withheld(recovery: Recovery, results: tuple[InputGuardrailResult, ...]) -> str:

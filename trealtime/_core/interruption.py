@@ -1,31 +1,172 @@
 """The interrupt: one path for the user who speaks, the app that calls, and the guardrail that trips.
 
-Theory of operation
-1. What is interrupted: every response that lives in the default conversation, the request for one that is on its way,
-   every part of audio that has not been heard to its end, out-of-band responses that can be heard, and running tools
-   that asked for it (``on_interrupt="cancel"``). Requests that still queue are not: they are answers to come. If none
-   of these is there, nothing happens at all.
-2. A live response becomes *dead*: what still comes of it is dropped until its ``response.done``, which the next request
-   waits for. It is cancelled on the server, unless the server does that by itself.
+Theory of operation: what an interrupt does
+1. It stops every response that lives in the default conversation, the request for one that is on its way, every part of
+   audio that has not been heard to its end, out-of-band responses that can be heard, and running tools that asked for
+   it (``on_interrupt="cancel"``). Requests in the queue stay: they are answers to come. If none of these is there,
+   nothing happens at all.
+2. Nothing of an interrupted response reaches the app until its ``response.done``, for which the next request waits. It
+   is cancelled on the server, unless the server does that by itself.
 3. Each unheard part is cut where its playback stands: the app is told, history is trimmed, and the server is told to
-   truncate. Parts that have not begun to play are cut at 0, and so is a part of a dead response whose first audio comes
-   only now. Out-of-band audio is not in the conversation, so there is nothing to truncate.
-4. A request on its way dies too: its response is cancelled as soon as it is created.
-5. On a phone call that the server carries, the audio is at the server, and it knows what was heard: it is told to clear
-   its buffer, and truncates by itself (protocol reference 7.7).
+   truncate. Parts that have not begun to play are cut at 0, and so is a part of an interrupted response whose first
+   audio comes only now. Out-of-band audio is not in the conversation, so there is nothing to truncate.
+4. A request on its way is interrupted too: its response is cancelled as soon as it is created.
+5. On a phone call that the server carries (SIP), the audio is at the server, which knows what was heard: it is told to
+   clear its buffer, and truncates by itself.
 
 Cancel and truncate go on the urgent lane, cancel first: it stops the generation, and no delta races the truncation.
+
+Theory of operation: when speech interrupts
+1. ``"immediate"``: as soon as the server hears it. ``"off"``: never, only the app interrupts. A `BargeIn`: when it has
+   shown that it is an interruption.
+2. Speech that begins while there is something to interrupt is a *pending interruption*. Meanwhile playback goes on,
+   ducks or holds, and the app is told. Speech at any other time is an ordinary turn.
+3. Speech that lasts is an interruption, by the same path as every other: cut at what was heard. So is speech whose
+   words are not known in time, and speech over which the agent has come to its end, which is a turn like any.
+4. Speech that ends early is dismissed, at once or when its words are known to be none or fillers: playback goes on
+   where it stands, and the speech gets no answer. Its item stays in the conversation.
+5. Several utterances make one pending interruption: one that is confirmed confirms it, and it is over when all are
+   dismissed.
+6. Server and core must not decide twice: under a `BargeIn` the server neither cancels nor answers by itself
+   (`settings`), and we ask for the answers that it would have made.
+7. In an uninterruptible scope speech changes nothing. Speech that still goes on at its end is taken up then.
 """
 
 from __future__ import annotations
 
-from trealtime._core.approvals import interrupt_approval
-from trealtime._core.effects import CancelTool, ResetPlayback
-from trealtime._core.requests import Sent
-from trealtime._core.state import Cause, Response, State
-from trealtime.events import RealtimeAudioInterrupted
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
-__all__ = ["cancel_calls", "interrupt", "interruptible", "kill", "silence"]
+import attrs
+
+from trealtime._core.approvals import interrupt_approval
+from trealtime._core.effects import CancelTool, ChangePlayback, ResetPlayback, ResponseResult
+from trealtime._core.playback_ledger import PlaybackChange
+from trealtime._core.response_queue import Request
+from trealtime.events import (
+    DismissReason,
+    RealtimeAudioInterrupted,
+    RealtimeInterruptionConfirmed,
+    RealtimeInterruptionDismissed,
+    RealtimeInterruptionPending,
+)
+from trealtime.protocol.validation import setting
+
+if TYPE_CHECKING:
+    from trealtime._core.responses import Response
+    from trealtime._core.state import State
+    from trealtime._core.turns import Speech
+
+__all__ = [
+    "FILLERS",
+    "BargeIn",
+    "BargeInPolicy",
+    "Cause",
+    "PendingInterruption",
+    "Utterance",
+    "cancel_calls",
+    "cancel_response",
+    "change_playback",
+    "expire_pending_interruption",
+    "interrupt",
+    "interrupt_for_app",
+    "kill",
+    "only_fillers",
+    "pending_playback",
+    "pending_turn",
+    "silence",
+    "speech_began",
+    "speech_ended",
+    "speech_thrown_away",
+    "words_known",
+    "words_of",
+]
+
+Cause = Literal["speech", "app", "guardrail"]
+
+
+FILLERS: Final = ("ah", "aha", "er", "hm", "hmm", "huh", "mhm", "mm", "mm-hmm", "mmm", "oh", "uh", "uh-huh", "um")
+"""Words that people say to show that they listen."""
+
+
+@attrs.frozen(kw_only=True)
+class BargeIn:
+    """Speech has to show that it is an interruption: `barge_in` of the run config.
+
+    Without an endpoint attached, an app that plays by itself does what `while_unsure` says at ``interruption_pending``,
+    until ``interruption_confirmed`` or ``interruption_dismissed``.
+    """
+
+    min_speech_ms: int = setting(default=500, at_least=0)
+    """Speech that lasts this long interrupts."""
+
+    while_unsure: Literal["play", "duck", "hold"] = setting(default="duck")
+    """What playback does until it is known: go on, go on more quietly, or stop and keep the rest."""
+
+    duck_db: float = setting(default=-12.0, at_most=0)
+    """How much more quietly."""
+
+    dismiss: Literal["short", "fillers"] = setting(default="short")
+    """What is no interruption: ``"short"``, all that is shorter; ``"fillers"``, coughs and fillers among that, by its
+    transcript."""
+
+    fillers: Sequence[str] = setting(default=FILLERS)
+    """Words and phrases that are no interruption."""
+
+    transcript_timeout_s: float = setting(default=2.0, at_least=0)
+    """How long the transcript of short speech may take. Speech without one by then interrupts."""
+
+
+BargeInPolicy = Literal["immediate", "off"] | BargeIn
+"""``"immediate"``: as soon as the server hears it. ``"off"``: only the app interrupts. A `BargeIn`: when it has shown
+that it is an interruption."""
+
+
+@attrs.define
+class Utterance:
+    """Speech that may be an interruption."""
+
+    until: float
+    """When it is confirmed unless something dismisses it before."""
+
+    start_ms: int
+    ended: bool = False
+    committed: bool = False
+    owed: bool = False
+    """It is a turn that we answer, unless it is dismissed."""
+
+
+@attrs.define
+class PendingInterruption:
+    """The utterances of which it is not known yet whether they interrupt."""
+
+    policy: BargeIn
+    utterances: dict[str, Utterance] = attrs.Factory(dict)
+    """By item id, oldest first."""
+
+    @property
+    def until(self) -> float:
+        """When the next of them is an interruption, unless it is dismissed before."""
+        return min(each.until for each in self.utterances.values())
+
+
+def only_fillers(text: str, fillers: Sequence[str]) -> bool:
+    """Whether `text` says nothing but these, in any order, whatever its case and punctuation; nothing at all counts."""
+    phrases = sorted({tuple(words_of(filler)) for filler in fillers}, key=len, reverse=True)
+    words = words_of(text)
+    at = 0
+    while at < len(words):
+        step = next((len(phrase) for phrase in phrases if phrase and tuple(words[at : at + len(phrase)]) == phrase), 0)
+        if not step:
+            return False
+        at += step
+    return True
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, whatever its case and punctuation."""
+    return re.findall(r"\w+", text.casefold())
 
 
 def interrupt(
@@ -38,7 +179,7 @@ def interrupt(
     server_cancels: bool = False,
 ) -> bool:
     """Interrupt everything, or only one response (`response` while it lives, `response_id` also when it is done and
-    still plays). Whether there was anything to interrupt."""
+    still plays). Return whether there was anything to interrupt."""
     state.ledger.sweep(now)
     only = response.id if response is not None else response_id
     victims = [
@@ -57,7 +198,7 @@ def interrupt(
     for victim in victims:
         kill(state, victim, cause, now, server_cancels=server_cancels and victim.in_conversation)
     if clears:
-        state.send({"type": "output_audio_buffer.clear"}, Sent("output_audio_buffer.clear", own=True), urgent=True)
+        state.send({"type": "output_audio_buffer.clear"}, own=True, urgent=True)
     for part in unheard:
         if part.response_id is not None:
             state.purge(part.response_id)
@@ -91,11 +232,11 @@ def interruptible(state: State, now: float) -> bool:
 
 
 def cancel_calls(state: State, *, response_id: str | None = None) -> bool:
-    """Cancel the function calls whose tools asked for it, all of them or those of one response. Whether there are any.
-    Each still gets its output, which says so."""
+    """Cancel the function calls whose tools asked for it, all of them or those of one response; return whether there
+    are any. Each still gets its output, which says so."""
     cancelled = [call for call in state.calls.values() if call.cancels and response_id in (None, call.response.id)]
     for call in cancelled:
-        call.cancelled = True
+        call.cancel()
         if not interrupt_approval(state, call.call_id):
             state.do(CancelTool(call.call_id))
     return bool(cancelled)
@@ -103,16 +244,15 @@ def cancel_calls(state: State, *, response_id: str | None = None) -> bool:
 
 def kill(state: State, victim: Response, cause: Cause, now: float, *, server_cancels: bool) -> None:
     """Let nothing of a live response reach the app any more, and have the server stop making it."""
-    victim.interrupted = cause
-    victim.forget_at = now + state.cancel_grace_s
+    victim.interrupt(cause, forget_at=now + state.cancel_grace_s)
     state.purge(victim.id)
     if not server_cancels:
         event = {"type": "response.cancel", "response_id": victim.id}
-        state.send(event, Sent("response.cancel", own=True), urgent=True)
+        state.send(event, own=True, urgent=True)
 
 
 def silence(state: State, response: Response, item_id: str, content_index: int) -> None:
-    """A part of a dead response shows up whose audio the app never got: nobody hears any of it."""
+    """A part of an interrupted response shows up whose audio the app never got: none of it will be heard."""
     if response.in_conversation and state.ledger.ignore(item_id, content_index):
         _truncate(state, item_id, content_index, 0)
         if state.history.cut(item_id, content_index, 0, None):
@@ -126,4 +266,213 @@ def _truncate(state: State, item_id: str, content_index: int, heard_ms: int) -> 
         "content_index": content_index,
         "audio_end_ms": heard_ms,
     }
-    state.send(event, Sent("conversation.item.truncate", own=True), urgent=True)
+    state.send(event, own=True, urgent=True)
+
+
+_SILENCE_MS: Final = 500
+_PADDING_MS: Final = 300
+"""What a server adds to the end and the beginning of speech by default, where its settings do not say."""
+
+
+# ---- speech ---------------------------------------------------------------------------------------------------------
+
+
+def speech_began(state: State, speech: Speech, now: float) -> None:
+    """The user has begun to speak."""
+    policy = state.policy
+    speech.put_off = state.turn_settings.uninterruptible > 0
+    if speech.put_off or policy == "off":
+        return
+    if policy == "immediate":
+        interrupt(state, "speech", now, server_cancels=state.server_interrupts)
+        return
+    if state.pending_interruption is None:
+        if not interruptible(state, now):
+            interrupt(state, "speech", now)  # tools may have asked for it
+            return
+        _begin(state, policy, speech, now)
+    assert state.pending_interruption is not None
+    silence_ms, _ = _margins(state)
+    until = speech.since + (policy.min_speech_ms + silence_ms) / 1000 if policy.min_speech_ms else speech.since
+    state.pending_interruption.utterances[speech.item_id] = Utterance(until, speech.start_ms)
+    expire_pending_interruption(state, now)
+
+
+def _begin(state: State, policy: BargeIn, speech: Speech, now: float) -> None:
+    state.pending_interruption = PendingInterruption(policy)
+    if policy.while_unsure == "hold":
+        state.ledger.hold(now)
+    change_playback(state, pending_playback(policy))
+    state.emit(
+        RealtimeInterruptionPending(item_id=speech.item_id, while_unsure=policy.while_unsure, info=state.info),
+    )
+
+
+def pending_playback(policy: BargeIn) -> PlaybackChange:
+    """How playback goes on while an interruption is pending."""
+    return PlaybackChange(policy.while_unsure, 10 ** (policy.duck_db / 20) if policy.while_unsure == "duck" else 1.0)
+
+
+def change_playback(state: State, change: PlaybackChange) -> None:
+    """Have the endpoint that plays go on like this, in place of any earlier change of the same input."""
+    state.effects = [effect for effect in state.effects if not isinstance(effect, ChangePlayback)]
+    state.do(ChangePlayback(change))
+
+
+def speech_ended(state: State, item_id: str, end_ms: int, now: float) -> None:
+    """The user has fallen silent."""
+    pending = state.pending_interruption
+    utterance = pending.utterances.get(item_id) if pending is not None else None
+    if pending is None or utterance is None:
+        return
+    # Audio may have come faster than in real time: what it says of itself counts as well.
+    lasted_ms = end_ms - utterance.start_ms - sum(_margins(state))
+    if lasted_ms >= pending.policy.min_speech_ms:
+        confirm(state, item_id, now)
+    elif pending.policy.dismiss == "short":
+        _dismiss(state, item_id, "short", now)
+    else:
+        utterance.ended, utterance.until = True, now + pending.policy.transcript_timeout_s
+
+
+def words_known(state: State, item_id: str, words: str | None, now: float) -> None:
+    """The transcript of an utterance has come; None: it never will."""
+    pending = state.pending_interruption
+    utterance = pending.utterances.get(item_id) if pending is not None else None
+    if pending is None or utterance is None or not utterance.ended:
+        return
+    if words is None or not only_fillers(words, pending.policy.fillers):
+        confirm(state, item_id, now)
+    else:
+        _dismiss(state, item_id, "filler" if words_of(words) else "silence", now, transcript=words)
+
+
+def speech_thrown_away(state: State, now: float) -> None:
+    """Dismiss speech that is not committed: the server has thrown it away."""
+    pending = state.pending_interruption
+    for item_id, utterance in list(pending.utterances.items()) if pending is not None else ():
+        if not utterance.committed:
+            _dismiss(state, item_id, "cleared", now)
+
+
+def pending_turn(state: State, item_id: str, *, wanted: bool) -> bool:
+    """A turn is committed; `wanted`: we would answer it. Return whether it gets no answer: none while its interruption
+    is pending, or none at all."""
+    utterance = state.pending_interruption.utterances.get(item_id) if state.pending_interruption is not None else None
+    if utterance is not None:
+        utterance.committed, utterance.owed = True, wanted
+        state.response_queue.keep_quiet(utterance.until)
+    return utterance is not None or item_id in state.dismissed
+
+
+def expire_pending_interruption(state: State, now: float) -> None:
+    """Speech that is pending for too long is an interruption."""
+    pending = state.pending_interruption
+    overdue = (
+        [item_id for item_id, each in pending.utterances.items() if each.until <= now] if pending is not None else []
+    )
+    if overdue:
+        confirm(state, overdue[0], now)
+
+
+# ---- the outcome ----------------------------------------------------------------------------------------------------
+
+
+def confirm(state: State, item_id: str, now: float, *, cause: Cause = "speech") -> None:
+    """It is an interruption: all pending speech is the user's turn."""
+    pending = state.pending_interruption
+    if pending is None:
+        return
+    _end(state, now, committed=all(each.committed for each in pending.utterances.values()))
+    state.emit(RealtimeInterruptionConfirmed(item_id=item_id, info=state.info))
+    interrupt(state, cause, now)
+    change_playback(state, PlaybackChange("play"))  # after the purge: none of what it purges may be played again
+    owed = [key for key, each in pending.utterances.items() if each.owed]
+    checked = [entry for key in owed if (entry := state.guardrails.inputs.get(key)) is not None]
+    for entry in checked:
+        entry.want_answer()
+    if owed and not checked:
+        state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
+
+
+def _dismiss(state: State, item_id: str, reason: DismissReason, now: float, *, transcript: str | None = None) -> None:
+    pending = state.pending_interruption
+    assert pending is not None
+    if reason in ("short", "filler") and not interruptible(state, now):
+        confirm(state, item_id, now)
+        return
+    utterance = pending.utterances.pop(item_id)
+    state.dismissed[item_id] = None
+    if pending.utterances:
+        return
+    _end(state, now, committed=utterance.committed or reason == "cleared")
+    change_playback(state, PlaybackChange("play"))
+    state.counters.interruptions_dismissed += 1
+    state.emit(
+        RealtimeInterruptionDismissed(item_id=item_id, reason=reason, transcript=transcript, info=state.info),
+    )
+
+
+def _end(state: State, now: float, *, committed: bool) -> None:
+    state.pending_interruption = None
+    state.ledger.resume(now)
+    if committed:
+        state.turns.speak(state.response_queue)
+
+
+def _margins(state: State) -> tuple[int, int]:
+    """(silence after speech before the server tells its end, audio before it that it counts in) in milliseconds."""
+    given = (state.turn_detection.get("silence_duration_ms"), state.turn_detection.get("prefix_padding_ms"))
+    silence_ms, padding_ms = (value if isinstance(value, int) else None for value in given)
+    return _SILENCE_MS if silence_ms is None else silence_ms, _PADDING_MS if padding_ms is None else padding_ms
+
+
+# ---- the app interrupts ---------------------------------------------------------------------------------------------
+
+
+def interrupt_for_app(state: State, now: float, *, cause: Cause, response_id: str | None, reply_id: str | None) -> None:
+    """See `Conversation.interrupt`."""
+    if reply_id is not None:
+        _leave(state, now, cause=cause, response_id=response_id, reply_id=reply_id)
+    elif response_id is None and state.pending_interruption is not None:  # it is decided: the agent is silent
+        confirm(state, next(iter(state.pending_interruption.utterances)), now, cause=cause)
+    else:
+        interrupt(state, cause, now, response_id=response_id)
+
+
+def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, reply_id: str) -> None:
+    """The caller has left: drop what it asked for and has not got, and interrupt its response unless others wait for
+    that too."""
+    left = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
+    living = next((each.id for each in state.live() if reply_id in each.reply_ids), None)
+    free = state.response_queue.kill_reply(reply_id)
+    shared = None
+    for response in state.unfinished():
+        if response.reply_ids == [reply_id]:
+            response.abandon()
+            cancel_calls(state, response_id=response.id)
+        elif reply_id in response.reply_ids:
+            response.reply_ids.remove(reply_id)
+            shared = response
+            break
+    only = response_id or living
+    if only is not None and shared is None:
+        interrupt(state, cause, now, response_id=only)
+    if free or shared is not None:
+        state.settle(reply_id, left)
+
+
+def cancel_response(state: State, now: float, *, response_id: str | None) -> None:
+    """See `Conversation.cancel_response`."""
+    if response_id is not None:
+        if response_id in state.responses or response_id in state.finished:
+            interrupt(state, "app", now, response_id=response_id)
+        else:  # another client's, in a session that several share: the server knows
+            event = {"type": "response.cancel", "response_id": response_id}
+            state.send(event, urgent=True)
+        return
+    living = [each for each in state.live(in_conversation=True) if each.interrupted is None]
+    for response in living:
+        interrupt(state, "app", now, response=response)
+    if not living:
+        state.response_queue.kill_sent()

@@ -19,10 +19,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterator
+from typing import Literal
 
 import attrs
 
-__all__ = ["PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
+from trealtime._core.ids import Recent
+
+__all__ = ["PlaybackChange", "PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
+
+
+@attrs.frozen
+class PlaybackChange:
+    """How an endpoint plays from now on what it has and what comes.
+
+    ``"play"``: play as usual, from where it stands. ``"duck"``: play on, every sample times `gain`. ``"hold"``: stop
+    where it stands and keep the rest; nothing is heard until the next change.
+    """
+
+    how: Literal["play", "duck", "hold"]
+    gain: float = 1.0
+    """A factor, below 1 only where it ducks."""
+
 
 MAX_PARTS = 256
 """A tracker that never reports must not make the ledger grow: older parts are then taken as heard."""
@@ -110,7 +127,7 @@ class PlaybackLedger:
     """A tracker to ask; where it is given, nothing is assumed."""
 
     _parts: dict[tuple[str, int], _Part] = attrs.field(factory=dict, init=False)
-    _over: dict[tuple[str, int], None] = attrs.field(factory=dict, init=False)
+    _over: Recent[tuple[str, int], None] = attrs.field(factory=lambda: Recent(MAX_PARTS), init=False)
     """Parts that were here lately: a tracker may still stand at the end of one."""
 
     _plays_until: float = attrs.field(default=-math.inf, init=False)
@@ -125,7 +142,7 @@ class PlaybackLedger:
     # ---- what happens to audio -----------------------------------------------------------------------------------
 
     def receive(self, response_id: str, item_id: str, content_index: int, duration_ms: float) -> float:
-        """Count audio from the server; the answer is its offset in the part."""
+        """Count audio from the server; return its offset in the part."""
         part = self._parts.get((item_id, content_index))
         if part is None:
             part = self._parts[item_id, content_index] = _Part(response_id, item_id, content_index)
@@ -161,7 +178,7 @@ class PlaybackLedger:
             self._plays_until = part.spans[-1].ends_at
 
     def shed(self, item_id: str, content_index: int, end_ms: float) -> None:
-        """Audio up to here was dropped by a subscription that nobody read."""
+        """A subscription that was not read has dropped audio up to here."""
         part = self._parts.get((item_id, content_index))
         if part is not None and not self._reporting:
             part.shed_ms = max(part.shed_ms, end_ms)
@@ -225,8 +242,8 @@ class PlaybackLedger:
             part.complete = True
 
     def cut(self, unheard: list[Unheard], now: float) -> bool:
-        """Playback of these parts has been stopped: forget them. Whether what was playing is among them; other parts
-        play on."""
+        """Forget these parts, whose playback has been stopped, and return whether what was playing is among them. Other
+        parts play on."""
         position = self._ask()
         for entry in unheard:
             self._forget((entry.item_id, entry.content_index))
@@ -235,7 +252,8 @@ class PlaybackLedger:
         return position is None or self._find(position) is None
 
     def ignore(self, item_id: str, content_index: int) -> bool:
-        """Audio of this part came when nobody wanted it any more. Whether that is news: the part was never here."""
+        """Audio of this part came when it was not wanted any more; return whether that is news, as the part was never
+        here."""
         key = (item_id, content_index)
         if key in self._parts or key in self._over:
             return False
@@ -251,8 +269,6 @@ class PlaybackLedger:
     def _forget(self, key: tuple[str, int]) -> None:
         self._parts.pop(key, None)
         self._over[key] = None
-        if len(self._over) > MAX_PARTS:
-            del self._over[next(iter(self._over))]
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -277,7 +293,7 @@ class PlaybackLedger:
             and (position.item_id, position.content_index) not in self._parts
             and (position.item_id, position.content_index) not in self._over
         ):
-            # An item that only the tracker knows is taken from it as it is (peer behaviour B097).
+            # An item that only the tracker knows is taken from it as it is.
             known.insert(
                 0, Unheard(position.item_id, position.content_index, whole_ms(position.elapsed_ms), None, None)
             )
@@ -291,8 +307,9 @@ class PlaybackLedger:
     def remaining_s(self, now: float, *, kept: Container[str] = ()) -> float:
         """Seconds until everything received has been heard; infinite where only time or a report can tell.
 
-        `kept` names responses whose audio somebody keeps for later: where no endpoint reports, what nobody has begun to
-        play of them is left out. So is the rest of a part whose endpoint has left, until the app goes on with it.
+        `kept` names responses whose audio a caller keeps for later: where no endpoint reports, those parts of them are
+        left out that have not begun to play. So is the rest of a part whose endpoint has left, until the app goes on
+        with it.
         """
         self.sweep(now)
         parts = [

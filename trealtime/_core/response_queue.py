@@ -1,4 +1,4 @@
-"""The response gate: one response at a time in the default conversation, and no request for one ever lost.
+"""The response queue: one response at a time in the default conversation, and no request for one ever lost.
 
 Theory of operation
 1. A request is *queued*, then *sent* (``response.create`` is on its way), then *answered* (``response.created`` has
@@ -14,9 +14,10 @@ Theory of operation
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
-7. Automatic requests stay while the user has the floor (`floor`); others pass them.
-8. A dead request (interrupted on its way) still takes its ``response.created``: that response is born dead. So does one
-   that was given up, where its key comes back after all: whoever asked has been told that there is no answer.
+7. Automatic requests stay while it is the user's turn (`turns`); others pass them.
+8. A request that was interrupted on its way still takes its ``response.created``, and that response is interrupted as
+   soon as it begins. So is one for a request that was given up and whose key comes back after all: its callers have
+   been told that there is no answer.
 """
 
 from __future__ import annotations
@@ -24,33 +25,39 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from trealtime._core.effects import ResponseResult
+from trealtime._core.ids import Recent
+from trealtime.events import RealtimeError
+
 if TYPE_CHECKING:
+    from trealtime._core.state import State
     from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["METADATA_KEY", "Request", "ResponseQueue"]
+
 
 METADATA_KEY: Final = "trealtime_request"
 """Our ``response.create`` carries its request's key here; servers echo metadata in every response object."""
 
 _RETRY_FIRST_S: Final = 0.2
 _RETRY_LIMIT: Final = 8
-_GIVEN_UP_LIMIT: Final = 16
 
 
 @attrs.define(eq=False)
 class Request:
-    """One wish for a response. `reply_ids` are the callers who wait for it."""
+    """One request for a response. `reply_ids` are those of the callers who wait for it."""
 
     key: str
     params: Mapping[str, Any] | None = None
     automatic: bool = False
     about: int = 0
-    """Of an automatic request: the number of the last item that it wants answered (`floor.SentItems`); 0: unknown."""
+    """Of an automatic request: the number of the last item that it wants answered (`turns.SentItems`); 0: unknown."""
 
     reply_ids: list[str] = attrs.Factory(list)
     event_id: str | None = None
@@ -58,6 +65,8 @@ class Request:
     """Those that `params` offers, as they can be run."""
 
     interrupted: bool = False
+    """No caller wants it any more: its response is cancelled as soon as it is created."""
+
     answered: bool = False
     """A response has been taken for its answer."""
 
@@ -67,7 +76,7 @@ class Request:
 
     collisions: int = 0
     answers: str | None = None
-    """The input of the user's that it answers, where that is being checked."""
+    """The input of the user that it answers, where that is being checked."""
 
     item: Mapping[str, Any] | None = None
     """A message that leaves just before it."""
@@ -79,6 +88,22 @@ class Request:
     def out_of_band(self) -> bool:
         """Whether the response stays outside the default conversation."""
         return self.params is not None and self.params.get("conversation") == "none"
+
+    def abandon(self) -> None:
+        """The callers have been told that there is no answer."""
+        self.interrupted, self.reply_ids = True, []
+
+    def fail(self, state: State, error: Exception) -> None:
+        """It gets no response: tell the callers who wait, or else the app."""
+        if self.interrupted:
+            result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
+        else:
+            reason = getattr(error, "code", None)
+            result = ResponseResult(response_id=None, status="failed", reason=reason, error=error)
+            if not self.reply_ids:
+                state.emit(RealtimeError(error=error, info=state.info))
+        for reply_id in self.reply_ids:
+            state.settle(reply_id, result)
 
     def goes_with(self, other: Request) -> bool:
         """Whether one response answers both."""
@@ -98,8 +123,8 @@ class ResponseQueue:
     _sent: Request | None = attrs.field(default=None, init=False)
     _places: Iterator[int] = attrs.field(factory=count, init=False)
     _sent_out_of_band: dict[str, Request] = attrs.field(factory=dict, init=False)
-    _given_up: dict[str, Request] = attrs.field(factory=dict, init=False)
-    """The last few, by key."""
+    _given_up: Recent[str, Request] = attrs.field(factory=partial(Recent, 16), init=False)
+    """By key."""
 
     _live: set[str] = attrs.field(factory=set, init=False)
     """Responses in the default conversation that have been created and are not done."""
@@ -113,11 +138,30 @@ class ResponseQueue:
 
     _blocked_until: float | None = attrs.field(default=None, init=False)
 
-    held: bool = attrs.field(default=False, init=False)
+    _held: bool = attrs.field(default=False, init=False)
     """Something in the conversation must not be answered yet: nothing is asked for there."""
 
-    quiet_until: float | None = attrs.field(default=None, init=False)
-    """Automatic requests stay until then, unless the floor is free before."""
+    _quiet_until: float | None = attrs.field(default=None, init=False)
+    """Automatic requests stay until then, unless `speak` comes before."""
+
+    # ---- waiting ---------------------------------------------------------------------------------------------------
+
+    def keep_quiet(self, until: float | None) -> None:
+        """Keep automatic requests back until then, or until `speak`."""
+        self._quiet_until = until
+
+    def speak(self) -> None:
+        """Let automatic requests go."""
+        self._quiet_until = None
+
+    @property
+    def quiet_until(self) -> float | None:
+        """When automatic requests may go; None: now."""
+        return self._quiet_until
+
+    def hold(self, *, held: bool) -> None:
+        """Ask for nothing in the default conversation, as long as something in it must not be answered."""
+        self._held = held
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 
@@ -132,7 +176,7 @@ class ResponseQueue:
                 self._queue.remove(request)
                 self._sent_out_of_band[request.key] = request
                 return self._mark_sent(request, now)
-        if self._live or self._sent is not None or self.held:
+        if self._live or self._sent is not None or self._held:
             return None
         at = next((at for at, each in enumerate(self._queue) if self._due_at(each) <= now), None)
         if at is None:
@@ -148,7 +192,7 @@ class ResponseQueue:
 
     def _due_at(self, request: Request) -> float:
         """When a request of the default conversation may go, if nothing else is in its way."""
-        times = (self._blocked_until, self.quiet_until if request.automatic else None)
+        times = (self._blocked_until, self._quiet_until if request.automatic else None)
         return max((time for time in times if time is not None), default=-math.inf)
 
     def _mark_sent(self, request: Request, now: float) -> Request:
@@ -200,8 +244,8 @@ class ResponseQueue:
         return request
 
     def _take_guess_back(self) -> None:
-        """The server shows keys, so what came without one answered nothing: that request is still on its way. Who
-        waited for it has been served by then, so it goes on for nobody."""
+        """The server shows keys, so a response without one answered nothing: that request is still on its way. Its
+        callers have been served by then, so it goes on for none."""
         request, self._guessed = self._guessed, None
         if request is not None and not request.interrupted and not request.out_of_band and self._sent is None:
             request.reply_ids = []
@@ -232,7 +276,7 @@ class ResponseQueue:
     def refused(self, event_id: str | None, *, collision: bool, now: float) -> tuple[Request, bool] | None:
         """The server refused a ``response.create``: the request and whether it will be sent again.
 
-        Without an `event_id` it must be the only one on its way (design section 4). None: no such request.
+        Without an `event_id` it must be the only one on its way. None: no such request.
         """
         on_its_way = self._on_its_way()
         if event_id is None:
@@ -263,7 +307,7 @@ class ResponseQueue:
         return request, False
 
     def withdraw(self, which: Callable[[Request], bool]) -> list[Request]:
-        """Take these out of the queue; the answer is what was there."""
+        """Take these out of the queue, and return those that were there."""
         gone = [request for request in self._queue if which(request)]
         for request in gone:
             self._queue.remove(request)
@@ -272,17 +316,17 @@ class ResponseQueue:
     # ---- giving up -------------------------------------------------------------------------------------------------
 
     def kill_sent(self) -> Request | None:
-        """Mark the request on its way in the default conversation dead; None if there is none alive."""
+        """Interrupt the request on its way in the default conversation; None if there is none that is wanted."""
         if self._sent is None or self._sent.interrupted:
             return None
         self._sent.interrupted = True
         return self._sent
 
     def kill_reply(self, reply_id: str) -> bool:
-        """Whoever holds this reply_id has left. Whether the reply_id is free: its request was still in the queue (and is
-        not any more), or others wait for it too.
+        """The caller under this reply id has left. Return whether the reply is free to be settled: its request was
+        still in the queue, and is not any more, or others wait for it too.
 
-        Not free: its request is on its way and dead now, or there is none.
+        It is not free where its request is on its way, and interrupted now, or where there is none.
         """
         for request in [*self._queue, *self._on_its_way()]:
             if reply_id not in request.reply_ids or request.interrupted:
@@ -299,7 +343,7 @@ class ResponseQueue:
 
     def expire(self, now: float, timeout_s: float) -> list[Request]:
         """Requests on their way for too long: the server will not answer them any more."""
-        # The same sum as whoever waits for the deadline makes: a difference may round the other way and never be due.
+        # The same sum as for the deadline: a difference may round the other way, and never be due.
         late = [
             request
             for request in self._on_its_way()
@@ -308,12 +352,10 @@ class ResponseQueue:
         for request in late:
             self._drop_sent(request)
             self._given_up[request.key] = request
-            if len(self._given_up) > _GIVEN_UP_LIMIT:
-                del self._given_up[next(iter(self._given_up))]
         return late
 
     def drain(self) -> list[Request]:
-        """The connection has ended: every request that has no response yet, and a gate as new."""
+        """The connection has ended: return every request that has no response yet, and begin anew."""
         waiting = [*self._on_its_way(), *self._queue]
         self._queue.clear()
         self._sent = None
@@ -322,7 +364,7 @@ class ResponseQueue:
         self._live.clear()
         self._guessed = None
         self._turns_due = 0
-        self._blocked_until = self.quiet_until = None
+        self._blocked_until = self._quiet_until = None
         return waiting
 
     def _on_its_way(self) -> list[Request]:
@@ -358,8 +400,8 @@ class ResponseQueue:
 
     @property
     def due_at(self) -> float | None:
-        """When to ask `next` again although nothing will have happened."""
-        if self._live or self._sent is not None or self.held:
+        """When to ask `next` again, if nothing happens before."""
+        if self._live or self._sent is not None or self._held:
             return None
         return min(map(self._due_at, self._queue), default=None)
 

@@ -1,4 +1,13 @@
-"""The life of a response: asked for, created, done, and what follows from its function calls."""
+"""The life of a response: asked for, created, done, its items, text and audio, and what follows from its calls.
+
+Theory of operation
+1. A response begins with ``response.created``, or with the first output that names it, and ends with ``response.done``
+   alone. Output that comes later, and output of an interrupted response, never reaches the app.
+2. It belongs to the request that it answers (`response_queue`, rule 5), and so to the callers who wait for that. They
+   are told to follow it before its first event.
+3. When it is done and all its function calls have their outputs, an answer to those is asked for, if one of them wants
+   it, and the callers go on to wait for that. Else they get the result.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +15,69 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import attrs
+
+from trealtime._core.approvals import ask_hosted
 from trealtime._core.effects import ResponseResult
-from trealtime._core.guardrails import newer_response, response_over, watch_response
-from trealtime._core.hold_back import hold_end
-from trealtime._core.interruption import kill
-from trealtime._core.limits import session_over
-from trealtime._core.requests import Sent
+from trealtime._core.guardrails import (
+    hear,
+    hear_all,
+    hold,
+    hold_end,
+    item_over,
+    newer_response,
+    response_over,
+    stop_overfull,
+    watch_response,
+)
+from trealtime._core.interruption import kill, silence
 from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
-from trealtime._core.state import Response, State
-from trealtime._core.turns import answer_with, has_seen
-from trealtime._core.usage import parse_usage
+from trealtime._core.tool_calls import begin_call
+from trealtime._core.usage import parse_usage, session_over
+from trealtime.errors import MCPServerFailed
 from trealtime.events import (
     RealtimeAgentEndEvent,
     RealtimeAgentStartEvent,
+    RealtimeAudioEnd,
     RealtimeError,
+    RealtimeTextDelta,
+    RealtimeTranscriptDelta,
     ResponseStatus,
+    audio_event,
 )
+from trealtime.items import ItemStatus, OtherItem
+from trealtime.protocol.lenient import as_text
 from trealtime.usage import Usage
 
 if TYPE_CHECKING:
+    from trealtime._core.interruption import Cause
+    from trealtime._core.state import State
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.protocol import server_events as wire
     from trealtime.tools.function_tool import FunctionTool
 
 __all__ = [
-    "begin_response",
+    "Response",
+    "audio_done",
+    "content_part_done",
     "end_response",
-    "fail_request",
-    "find_response",
-    "follow_up",
     "give_up",
+    "listing_failed",
+    "output_item_added",
+    "output_item_done",
+    "playing_ended",
+    "playing_started",
     "pump",
+    "receive_audio",
+    "response_created",
+    "response_done",
     "retry_request",
     "submit",
+    "text_delta",
+    "text_done",
+    "transcript_delta",
+    "transcript_done",
 ]
 
 _STATUSES = ("completed", "cancelled", "failed", "incomplete")
@@ -45,6 +85,127 @@ _UNKNOWN: Final[tuple[ResponseStatus, ResponseStatus]] = ("incomplete", "complet
 """A status newer than us promises nothing; a server that tells none has finished."""
 
 _GIVEN_UP: Final = "given up"
+
+
+@attrs.define(eq=False)
+class Response:
+    """A response from its creation until it is done and its function calls have their outputs."""
+
+    id: str
+    agent: RealtimeAgent[Any]
+    in_conversation: bool = True
+    seen: int = 0
+    """The number of the last item of ours that the server had confirmed when it began (`turns.SentItems`)."""
+
+    request: Request | None = None
+    """The request that it answers; None for one that the server makes by itself."""
+
+    reply_ids: list[str] = attrs.Factory(list)
+    """Those of the callers who wait for it."""
+
+    interrupted: Cause | None = None
+    """Set when it was interrupted: nothing of it reaches the app any more."""
+
+    forget_at: float | None = None
+    """When to stop waiting for the ``response.done`` of an interrupted response."""
+
+    items: list[str] = attrs.Factory(list)
+    has_audio: bool = False
+    """Whether audio of it has come."""
+
+    abandoned: bool = False
+    """The caller who asked for it has left: its calls get no answer."""
+
+    result: ResponseResult | None = None
+    """Set when it is done."""
+
+    held_back: bool = False
+    """It is done, and the app does not know yet: its audio waits for a verdict."""
+
+    _open_calls: set[str] = attrs.Factory(set)
+    _answer_calls: bool = False
+    """Whether an output of its calls wants an answer."""
+
+    _answer_if_silent: bool = False
+    """Whether an output of its calls wants an answer unless the response has spoken."""
+
+    _answer_params: Mapping[str, Any] | None = None
+    """The params to ask for that answer with."""
+
+    def answers(self, request: Request) -> None:
+        """It is the answer to this request."""
+        request.answered = True
+        self.request = request
+
+    def has_seen(self, request: Request) -> bool:
+        """Whether it began when the server knew all that an automatic request wants answered."""
+        return request.automatic and request.item is None and 0 < request.about <= self.seen
+
+    def interrupt(self, cause: Cause, *, forget_at: float | None = None) -> None:
+        """Let nothing of it reach the app any more."""
+        self.interrupted, self.forget_at = cause, forget_at
+
+    def abandon(self) -> None:
+        """The caller who asked for it has left."""
+        self.abandoned = True
+
+    def hold_back(self) -> None:
+        """It is done, and the app hears of that when its audio has passed."""
+        self.held_back = True
+
+    def release(self) -> None:
+        """The app knows that it is done."""
+        self.held_back = False
+
+    def stop_by_guardrail(self) -> None:
+        """A guardrail has stopped it before the app knew that it was done: that is how it ended."""
+        self.interrupted = "guardrail"
+        if self.result is not None:
+            self.result = attrs.evolve(self.result, status="cancelled", reason="guardrail")
+
+    def disown(self) -> list[str]:
+        """It answers no request after all; return the replies that waited for it."""
+        self.request = None
+        reply_ids, self.reply_ids = self.reply_ids, []
+        return reply_ids
+
+    def call_began(self, call_id: str) -> None:
+        """The model has made a function call in it."""
+        self._open_calls.add(call_id)
+
+    def call_ended(self, call_id: str, *, respond: bool | None, params: Mapping[str, Any] | None) -> None:
+        """A function call in it has its output. `respond`: whether that wants an answer; None: if nothing is said."""
+        self._open_calls.discard(call_id)
+        if respond is None:
+            self._answer_if_silent = True
+        elif respond:
+            self._answer_calls = True
+        if params is not None:
+            self._answer_params = params
+
+    @property
+    def spoke(self) -> bool:
+        """Whether it has said or written anything; known when it is done."""
+        output = self.result.output if self.result is not None else ()
+        parts = [part for item in output if item.get("type") == "message" for part in item.get("content") or ()]
+        return self.has_audio or any(
+            isinstance(part, Mapping) and (part.get("text") or part.get("transcript")) for part in parts
+        )
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the outputs of its calls want an answer (`tool_calls`, rule 4)."""
+        return self._answer_calls or (self._answer_if_silent and not self.spoke and self.interrupted is None)
+
+    def follow_up(self, state: State) -> None:
+        """Once it is done and its calls have outputs: ask for the answer to them, or else settle its callers."""
+        if self.result is None or self._open_calls or self.held_back:
+            return
+        if self.wants_answer and not self.abandoned:
+            submit(state, params=self._answer_params, automatic=True, reply_ids=self.reply_ids)
+            return
+        for reply_id in self.reply_ids:
+            state.settle(reply_id, self.result)
 
 
 # ---- asked for ------------------------------------------------------------------------------------------------------
@@ -60,7 +221,7 @@ def submit(
     tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
     answers: str | None = None,
 ) -> None:
-    """Wish for a response; `pump` sends it when its time has come."""
+    """Ask for a response; `pump` sends the request when its time has come."""
     key = state.ids.new("req")  # other clients of the same session may have keys of their own
     request = Request(
         key,
@@ -76,15 +237,15 @@ def submit(
 
 
 def pump(state: State, now: float) -> None:
-    """Send what the gate lets through; once a limit is reached that is nothing any more."""
+    """Send the requests that the queue lets go; once a limit is reached, none."""
     if state.limits.reached is not None:
         for unsent in state.response_queue.withdraw(lambda _: True):
-            fail_request(state, unsent, session_over(state.limits.reached))
-    state.response_queue.held = bool(state.guardrails.inputs)
+            unsent.fail(state, session_over(state.limits.reached))
+    state.response_queue.hold(held=bool(state.guardrails.inputs))
     while (request := state.response_queue.next(now)) is not None:
         if request.item is not None:
             create = {"type": "conversation.item.create", "item": request.item}
-            state.send(create, Sent("conversation.item.create"))
+            state.send(create)
             request.item = None
         params = dict(request.params or {})
         given = params.get("metadata")
@@ -92,15 +253,15 @@ def pump(state: State, now: float) -> None:
         event: dict[str, Any] = {"type": "response.create", "response": params}
         if request.event_id is not None and request.collisions == 0:
             event["event_id"] = request.event_id
-        request.event_id = state.send(event, Sent("response.create"))
+        request.event_id = state.send(event)
 
 
 def retry_request(state: State, request: Request) -> None:
-    """A request has met a response of the server's own. Where that answers it too, it is answered; else it goes again,
-    with those who still wait for it. If a response had been taken for its answer, it was not: they do not wait for that
-    one any more; when that one is over already, they have got it."""
+    """A request has met a response of the server's own. Where that response answers it too, it is answered. Else it
+    goes again, with the callers who still wait for it. If a response had been taken for its answer, that was wrong:
+    they wait for that one no more, and have got it if it is over already."""
     for response in state.live(in_conversation=True):
-        if response.interrupted is None and response.request in (None, request) and has_seen(response, request):
+        if response.interrupted is None and response.request in (None, request) and response.has_seen(request):
             state.response_queue.withdraw(lambda each: each is request)
             if response.request is None:
                 state.give(response, request.reply_ids)
@@ -108,30 +269,16 @@ def retry_request(state: State, request: Request) -> None:
     state.counters.collisions_retried += 1
     if request.answered:
         request.answered = False
-        owners = [each for each in state.unfinished() if each.request is request]
-        request.reply_ids = owners[0].reply_ids if owners else []
-        for owner in owners:
-            owner.request, owner.reply_ids = None, []
-
-
-def fail_request(state: State, request: Request, error: Exception) -> None:
-    """A request gets no response: tell those who wait, or everybody when nobody does."""
-    if request.interrupted:
-        result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
-    else:
-        result = ResponseResult(response_id=None, status="failed", reason=getattr(error, "code", None), error=error)
-        if not request.reply_ids:
-            state.emit(RealtimeError(error=error, info=state.info))
-    for reply_id in request.reply_ids:
-        state.settle(reply_id, result)
+        waiting = [each.disown() for each in state.unfinished() if each.request is request]
+        request.reply_ids = waiting[0] if waiting else []
 
 
 # ---- created --------------------------------------------------------------------------------------------------------
 
 
 def find_response(state: State, response_id: str) -> Response | None:
-    """The live response of an output event; None when it is over. Output may come before ``response.created`` (B169):
-    then the response begins with it."""
+    """The live response of an output event; None when it is over. Output may come before ``response.created``: then the
+    response begins with it."""
     response = state.responses.get(response_id)
     if response is None and response_id not in state.finished:
         state.response_queue.adopt(response_id)
@@ -140,8 +287,8 @@ def find_response(state: State, response_id: str) -> Response | None:
     return response
 
 
-def begin_response(state: State, created: Mapping[str, Any], now: float) -> None:
-    """``response.created``."""
+def response_created(state: State, event: wire.ResponseCreated, now: float) -> None:
+    created = event.response
     response_id = _id(created)
     if response_id in state.finished:
         return
@@ -165,7 +312,7 @@ def begin_response(state: State, created: Mapping[str, Any], now: float) -> None
     if request is not None:
         _serve(state, response, request)
     elif response.in_conversation:
-        answer_with(state, response)
+        _answer_waiting(state, response)
     if new:  # after those who wait for it have been told to follow it
         _tell_start(state, response)
     unwanted = state.limits.reached is not None if request is None else request.interrupted
@@ -175,9 +322,15 @@ def begin_response(state: State, created: Mapping[str, Any], now: float) -> None
 
 def _serve(state: State, response: Response, request: Request) -> None:
     """This response is the answer to this request."""
-    request.answered = True
-    response.request = request
+    response.answers(request)
     state.give(response, request.reply_ids)
+
+
+def _answer_waiting(state: State, response: Response) -> None:
+    """The server has begun a response of its own: it answers what it has seen."""
+    state.turns.speak(state.response_queue)
+    for request in state.response_queue.withdraw(response.has_seen):
+        state.give(response, request.reply_ids)
 
 
 def _new(state: State, response_id: str, *, in_conversation: bool) -> Response:
@@ -201,8 +354,10 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     """``response.done``: the only sure end of a response, whatever its outcome."""
     response_id = _id(done)
     if response_id in state.finished:
-        if state.finished.get(response_id) == _GIVEN_UP:  # nobody waits for it any more, and it is billed all the same
-            state.finished.add(response_id)
+        if (
+            state.finished.get(response_id) == _GIVEN_UP
+        ):  # no caller waits for it any more, and it is billed all the same
+            state.finished[response_id] = ""
             _count_usage(state, done)
         return
     response = state.responses.get(response_id)
@@ -211,7 +366,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         state.response_queue.adopt(response_id)
         response = _new(state, response_id, in_conversation=True)
     del state.responses[response_id]
-    state.finished.add(response_id)
+    state.finished[response_id] = ""
     metadata = done.get("metadata")
     served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
     if served is not None:
@@ -257,16 +412,16 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         reason=reason,
         usage=usage,
     )
-    if not hold_end(state, response, ended, now, partial(follow_up, state, response)):
+    if not hold_end(state, response, ended, now, partial(response.follow_up, state)):
         state.emit(ended)
-        follow_up(state, response)
+        response.follow_up(state)
 
 
 def give_up(state: State, response: Response, now: float) -> None:
     """The server has not ended an interrupted response in time: it is over without that."""
     overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
     end_response(state, overdue, now)
-    state.finished.add(response.id, _GIVEN_UP)
+    state.finished[response.id] = _GIVEN_UP
 
 
 def _count_usage(state: State, done: Mapping[str, Any]) -> Usage | None:
@@ -290,18 +445,172 @@ def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
     return known, reason if isinstance(reason, str) else None
 
 
-def follow_up(state: State, response: Response) -> None:
-    """Once a response is done and its calls have outputs: ask for the answer to them, which those who waited for this
-    response go on to wait for; or tell them the result."""
-    if response.result is None or response.open_calls or response.held_back:
-        return
-    if response.wants_answer and not response.abandoned:
-        submit(state, params=response.answer_params, automatic=True, reply_ids=response.reply_ids)
-        return
-    for reply_id in response.reply_ids:
-        state.settle(reply_id, response.result)
-
-
 def _id(response: Mapping[str, Any]) -> str:
     value = response.get("id")
     return value if isinstance(value, str) else ""
+
+
+# ---- output ---------------------------------------------------------------------------------------------------------
+
+
+def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
+    _begin_untold_calls(state, event.response)
+    end_response(state, event.response, now)
+
+
+def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
+    """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
+    that the answer to them is part of the same turn."""
+    response = state.responses.get(as_text(done.get("id")) or "")
+    output = done.get("output")
+    if response is None or not isinstance(output, list):
+        return
+    for item in output:
+        if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
+            begin_call(state, response, item)
+
+
+def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
+    _output_item(state, event, now, final=False)
+
+
+def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float) -> None:
+    _output_item(state, event, now, final=True)
+    item_over(state, event.response_id, event.item, now)
+
+
+def _output_item(
+    state: State,
+    event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
+    now: float,
+    *,
+    final: bool,
+) -> None:
+    response = find_response(state, event.response_id)
+    if response is None:
+        return
+    item_id = as_text(event.item.get("id")) or ""
+    if response.in_conversation and item_id not in state.deleted_items:
+        ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
+        change = state.history.put(event.item, status=ended if final else "in_progress")
+        if item_id not in response.items:
+            response.items.append(item_id)
+        state.emit_history(change, item_id)
+        if final and response.interrupted is not None:
+            for content_index in state.history.audio_parts(item_id):
+                silence(state, response, item_id, content_index)
+    if final and event.item.get("type") == "function_call":
+        begin_call(state, response, event.item)
+    elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
+        ask_hosted(state, event.item, now)
+
+
+def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float) -> None:
+    state.history.put_part(event.item_id, event.content_index, event.part)
+
+
+def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
+    response = find_response(state, event.response_id)
+    if response is None or response.interrupted is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_text(event.item_id, event.content_index, event.delta)
+    state.emit(
+        RealtimeTextDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
+
+
+def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.text)
+
+
+def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float) -> None:
+    response = find_response(state, event.response_id)
+    if response is None or response.interrupted is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_transcript(event.item_id, event.content_index, event.delta)
+    state.emit(
+        RealtimeTranscriptDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            role="assistant",
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
+
+
+def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript)
+
+
+def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> None:
+    """The hot path: a chunk of the agent's audio."""
+    response = state.responses.get(event.response_id) or find_response(state, event.response_id)
+    if response is None or response.interrupted is not None:
+        state.counters.late_deltas_dropped += 1
+        if response is not None:
+            silence(state, response, event.item_id, event.content_index)
+        return
+    response.has_audio = state.spoken = True
+    if not response.in_conversation:
+        state.outside_items[event.item_id] = None
+    item_id, content_index, data = event.item_id, event.content_index, event.delta
+    duration_ms = state.output_format.duration_ms(len(data))
+    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
+    chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
+    if state.guardrails.policy.hold_back:
+        hold(state, response.id, chunk, now)
+        stop_overfull(state, response.id, now)
+    else:
+        state.emit(chunk)
+
+
+def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) -> None:
+    state.ledger.complete_part(event.item_id, event.content_index)
+    response = state.responses.get(event.response_id)
+    if response is None or response.interrupted is not None:
+        return
+    end = RealtimeAudioEnd(
+        item_id=event.item_id,
+        content_index=event.content_index,
+        response_id=event.response_id,
+        info=state.info,
+    )
+    hold(state, response.id, end, now)
+
+
+def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float) -> None:
+    state.server_plays = event.response_id
+
+
+def playing_ended(
+    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float
+) -> None:
+    if state.server_plays == event.response_id:
+        state.server_plays = None
+
+
+def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:
+    """The service got no tools from an MCP server. Its item names the server, where there is one; else the server is
+    known when only one of the session's has no list."""
+    lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
+    labels = {item.item_id: as_text(item.data.get("server_label")) or "" for item in lists}
+    declared = {as_text(tool.get("server_label")) or "" for tool in (state.acknowledged or {}).get("tools") or ()}
+    unlisted = declared - {""} - set(labels.values())
+    label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
+    which = f"the MCP server {label!r}" if label else "an MCP server"
+    failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
+    state.emit(RealtimeError(error=failure, info=state.info))

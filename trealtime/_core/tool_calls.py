@@ -10,7 +10,7 @@ Theory of operation
    ``"always"`` and ``"never"`` mean what they say. ``"auto"`` wants an answer unless the tool had nothing to tell and
    the response has spoken already: "Done, I wrote it down" needs no second "I wrote it down", while "Let me check" does
    need what the check has found, and a silent response must not leave the user waiting.
-5. A call that an interrupt has cancelled wants no answer: the user has the floor.
+5. A call that an interrupt has cancelled wants no answer: it is the user's turn.
 6. At most `max_open_calls` that are ours to run have no output yet. One more is answered at once: it is not made.
 """
 
@@ -25,16 +25,15 @@ import msgspec
 
 from trealtime._core.approvals import drop_approval, too_many_open
 from trealtime._core.effects import CancelTool, FunctionCall, StartTool
-from trealtime._core.requests import Sent
-from trealtime._core.responses import follow_up
-from trealtime._core.state import Call, Response, State
 from trealtime.errors import ToolFailed
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
+    from trealtime._core.responses import Response
+    from trealtime._core.state import State
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["ToolOffer", "answer_call", "begin_call", "end_call", "offer_tools", "tools_by_name"]
+__all__ = ["Call", "ToolOffer", "answer_call", "begin_call", "end_call", "tools_by_name"]
 
 
 @attrs.frozen
@@ -44,6 +43,36 @@ class ToolOffer:
 
     tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
     handoffs: Collection[str] = ()
+
+    def take_effect(self, state: State) -> None:
+        """The model has been told of these, and of no others."""
+        state.tools, state.handoffs = tools_by_name(self.tools), frozenset(self.handoffs)
+
+
+@attrs.define(eq=False)
+class Call:
+    """A function call that has no output yet; its response may be done already."""
+
+    call_id: str
+    response: Response
+    fingerprint: str
+    tool: FunctionTool | None
+    """None: there is none of that name, or the app runs it."""
+
+    work: FunctionCall | None = None
+    """What the tool runner gets; None: the app runs it."""
+
+    cancelled: bool = False
+    """An interrupt has cancelled it."""
+
+    @property
+    def cancels(self) -> bool:
+        """Whether an interrupt cancels it."""
+        return self.tool is not None and self.tool.on_interrupt == "cancel" and not self.cancelled
+
+    def cancel(self) -> None:
+        """An interrupt cancels it."""
+        self.cancelled = True
 
 
 def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str, FunctionTool | None]:
@@ -57,14 +86,9 @@ def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str
     return found
 
 
-def offer_tools(state: State, offer: ToolOffer) -> None:
-    """The model has been told of these."""
-    state.tools, state.handoffs = tools_by_name(offer.tools), frozenset(offer.handoffs)
-
-
 def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> None:
-    """The model has finished writing a function call. A call of an out-of-band response belongs to whoever asked for
-    it (its result carries it): its output would have no place in the conversation."""
+    """The model has finished writing a function call. A call of an out-of-band response is left to the caller who asked
+    for that response, in its result: an output would have no place in the conversation."""
     name = item.get("name")
     if not response.in_conversation or item.get("status") not in (None, "completed") or not isinstance(name, str):
         return
@@ -84,12 +108,12 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
     tools = tools_by_name(response.request.tools) if response.request is not None else {}
     tools = {**state.tools, **tools}
     tool = tools.get(name)
-    response.open_calls.add(call_id)
-    call = state.calls[call_id] = Call(call_id, response, fingerprint, tool)
+    response.call_began(call_id)
     if name in tools and tool is None:
+        state.calls[call_id] = Call(call_id, response, fingerprint, tool)
         return
     item_id = item.get("id")
-    call.work = FunctionCall(
+    work = FunctionCall(
         call_id=call_id,
         name=name,
         arguments=text,
@@ -99,6 +123,7 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
         tool=tool,
         known=(*tools, *sorted(state.handoffs)),
     )
+    call = state.calls[call_id] = Call(call_id, response, fingerprint, tool, work)
     if sum(each.work is not None for each in state.calls.values()) > state.max_open_calls:
         answer_call(state, call_id, too_many_open(state, call_id, name))
         return
@@ -109,9 +134,9 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
             answer_call(state, call_id, text)
             return
         state.handing_over = call
-    state.do(StartTool(call.work))
+    state.do(StartTool(work))
     if response.interrupted is not None and call.cancels:
-        call.cancelled = True
+        call.cancel()
         state.do(CancelTool(call_id))
 
 
@@ -122,31 +147,36 @@ def answer_call(
     *,
     respond: bool | None = None,
     nothing_to_tell: bool = False,
+    params: Mapping[str, Any] | None = None,
 ) -> None:
     """Give the server the output of a function call that has none yet; see `end_call`."""
     item = {"id": state.ids.new("item"), "type": "function_call_output", "call_id": call_id, "output": output}
-    state.send({"type": "conversation.item.create", "item": item}, Sent("conversation.item.create"))
-    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell)
+    state.send({"type": "conversation.item.create", "item": item})
+    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell, params=params)
 
 
-def end_call(state: State, call_id: str, *, respond: bool | None = None, nothing_to_tell: bool = False) -> None:
-    """A function call has its output; `respond` None leaves it to the rules whether that wants an answer."""
+def end_call(
+    state: State,
+    call_id: str,
+    *,
+    respond: bool | None = None,
+    nothing_to_tell: bool = False,
+    params: Mapping[str, Any] | None = None,
+) -> None:
+    """A function call has its output. `respond` None leaves it to the rules whether that wants an answer, which is
+    asked for with `params`."""
     drop_approval(state, call_id, "answered")
     call = state.calls.pop(call_id)
-    state.finished_calls.add(call_id, call.fingerprint)
+    state.finished_calls[call_id] = call.fingerprint
     if state.handing_over is call:
         state.handing_over = None
-    response = call.response
-    response.open_calls.discard(call_id)
-    if respond is not None:
-        response.answer_calls = response.answer_calls or respond
-    elif not call.cancelled:
+    if respond is None and not call.cancelled:
         policy = (call.tool.after_tool if call.tool is not None else None) or state.after_tool
-        if policy == "auto" and nothing_to_tell:
-            response.answer_if_silent = True
-        else:
-            response.answer_calls = response.answer_calls or policy != "never"
-    follow_up(state, response)
+        respond = None if policy == "auto" and nothing_to_tell else policy != "never"
+        call.response.call_ended(call_id, respond=respond, params=params)
+    else:
+        call.response.call_ended(call_id, respond=bool(respond), params=params)
+    call.response.follow_up(state)
 
 
 def _reject(state: State, call_id: str, name: str, why: str) -> None:
@@ -154,7 +184,7 @@ def _reject(state: State, call_id: str, name: str, why: str) -> None:
 
 
 def _fingerprint(name: str, arguments: str) -> str:
-    """What two calls share when they are the same: the arguments as JSON, however they were written (B193)."""
+    """What two calls share when they are the same: the arguments as JSON, however they were written."""
     try:
         value = msgspec.json.decode(arguments or "{}")
         arguments = msgspec.json.encode(value, order="deterministic").decode()

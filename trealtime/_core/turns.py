@@ -1,48 +1,67 @@
-"""The floor: while the user speaks, nothing that nobody asks for by hand is said.
+"""Turn taking: what the server hears of the user, and what has to wait while the user speaks.
 
 Theory of operation
-1. The user has the floor from ``speech_started`` until the turn is committed, or the input buffer is cleared, or voice
-   detection is switched off. Where the server answers turns by itself, its answer has the floor next, until it begins.
-2. Meanwhile automatic requests (the answer to a message or to the outputs of tools) stay in the gate. Requests made by
-   hand go: whoever makes one knows why.
-3. A response that the server makes by itself has seen every item that it had confirmed before. Automatic requests that
-   wait to have those answered are answered by it: the user gets one answer, and whoever waits for theirs gets that one.
-   So does one that met such a response on its way.
+1. It is the user's turn from ``speech_started`` until the speech is committed, or the input buffer is cleared, or voice
+   detection is switched off. Where the server answers turns by itself, its answer comes next, until it begins.
+2. Meanwhile automatic requests (for the answer to a message or to the outputs of tools) stay in the response queue.
+   Requests that the app makes by hand go: the app knows why it makes them.
+3. A response that the server makes by itself has seen every item that it had confirmed before. It answers the automatic
+   requests that wait to have those items answered: the user gets one answer, and the callers get that one. So it does
+   with an automatic request that met it on its way (`responses`).
 4. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
-   `PATIENCE_S` without it none will come. Speech whose end is never told (a microphone that went away) holds the floor
-   for as long as the server may take to begin a response.
+   `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
+   the queue wait for as long as the server may take to begin a response.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from trealtime._core.ids import Recent
+from trealtime._core.input_guardrails import turn_committed, turn_transcribed
+from trealtime._core.interruption import speech_began, speech_ended, speech_thrown_away, words_known
+from trealtime._core.server_errors import read_error
+from trealtime._core.usage import parse_transcription_usage
+from trealtime.events import (
+    RealtimeDtmf,
+    RealtimeError,
+    RealtimeInputAudioTimeoutTriggered,
+    RealtimeSpeechStarted,
+    RealtimeSpeechStopped,
+    RealtimeTranscriptDelta,
+)
+
 if TYPE_CHECKING:
-    from trealtime._core.response_queue import Request
-    from trealtime._core.state import Response, Speech, State
+    from trealtime._core.response_queue import ResponseQueue
+    from trealtime._core.state import State
+    from trealtime.protocol import server_events as wire
 
 __all__ = [
     "PATIENCE_S",
     "SentItems",
-    "answer_with",
-    "floor_free",
-    "has_seen",
-    "turn_over",
-    "user_began",
-    "user_stopped",
+    "Speech",
+    "Turns",
+    "audio_cleared",
+    "audio_committed",
+    "key_pressed",
+    "silence_timed_out",
+    "speech_started",
+    "speech_stopped",
+    "transcription_completed",
+    "transcription_delta",
+    "transcription_failed",
 ]
 
 PATIENCE_S: Final = 2.0
 """How long what follows at once may take: a commit, and the server's own answer to it."""
 
-_REMEMBERED: Final = 256
-
 
 @attrs.define
 class SentItems:
-    """The items that we have sent, numbered: the server takes them in order, so one that it has confirmed says that it
+    """The items that we have sent, numbered. The server takes them in order, so one that it has confirmed says that it
     has seen those before."""
 
     sent: int = 0
@@ -51,52 +70,152 @@ class SentItems:
     confirmed: int = 0
     """The number of the last that the server has announced."""
 
-    _open: dict[str, int] = attrs.field(factory=dict, init=False)
+    _open: Recent[str, int] = attrs.field(factory=partial(Recent, 256), init=False)
 
     def send(self, item_id: str) -> None:
-        """An item leaves."""
+        """Number an item that leaves."""
         self.sent += 1
         self._open[item_id] = self.sent
-        if len(self._open) > _REMEMBERED:
-            del self._open[next(iter(self._open))]
 
     def confirm(self, item_id: str) -> None:
-        """The server has announced an item, ours or not."""
+        """Note that the server has announced an item, which may be another client's."""
         self.confirmed = max(self.confirmed, self._open.pop(item_id, 0))
 
 
-def user_began(state: State, speech: Speech, now: float) -> None:
-    """The user has begun to speak."""
-    state.speech = speech
-    state.response_queue.quiet_until = now + state.response_timeout_s
+@attrs.define
+class Speech:
+    """What the user is saying: the item to come, since when, and where it begins in the input audio."""
+
+    item_id: str
+    since: float
+    start_ms: int
+    put_off: bool = False
+    """It began in an uninterruptible scope."""
 
 
-def user_stopped(state: State, now: float) -> None:
-    """The user has fallen silent: the commit is next."""
-    state.speech = None
-    state.response_queue.quiet_until = now + PATIENCE_S
+@attrs.define
+class Turns:
+    """Whose turn it is."""
+
+    speech: Speech | None = attrs.field(default=None, init=False)
+    """What the user is saying, as far as the server's voice detection knows."""
+
+    _spoken: Recent[str, None] = attrs.field(factory=Recent, init=False)
+    """Items that the server's voice detection has announced and that are not committed yet."""
+
+    def begin(self, speech: Speech, queue: ResponseQueue, *, until: float) -> None:
+        """The user speaks, at the longest until then."""
+        self.speech = speech
+        queue.keep_quiet(until)
+
+    def stop(self, item_id: str, queue: ResponseQueue, *, now: float) -> None:
+        """The user has fallen silent: the commit is next."""
+        self.announce(item_id)
+        self.speech = None
+        queue.keep_quiet(now + PATIENCE_S)
+
+    def announce(self, item_id: str) -> None:
+        """The server's voice detection will commit this item."""
+        self._spoken[item_id] = None
+
+    def commit(self, item_id: str) -> bool:
+        """A turn is committed; return whether the server's voice detection had announced it."""
+        self.speech = None
+        spoken = item_id in self._spoken
+        self._spoken.pop(item_id, None)
+        return spoken
+
+    def free(self, queue: ResponseQueue) -> None:
+        """The speech is thrown away, or the server does not listen for it any more."""
+        self.speech = None
+        queue.speak()
+
+    def speak(self, queue: ResponseQueue) -> None:
+        """What the queue waited for has come: it goes on, unless the user speaks."""
+        if self.speech is None:
+            queue.speak()
 
 
-def turn_over(state: State, now: float, *, answered: bool) -> None:
-    """The user's turn is committed; `answered`: the server answers it by itself."""
-    state.speech = None
-    state.response_queue.quiet_until = now + PATIENCE_S if answered else None
+# ---- what the server hears ------------------------------------------------------------------------------------------
 
 
-def floor_free(state: State) -> None:
-    """What was said is thrown away, or nobody listens any more."""
-    state.speech = None
-    state.response_queue.quiet_until = None
+def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float) -> None:
+    """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
+    speech = Speech(event.item_id, now, event.audio_start_ms)
+    state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
+    state.turns.begin(speech, state.response_queue, until=now + state.response_timeout_s)
+    speech_began(state, speech, now)
 
 
-def answer_with(state: State, response: Response) -> None:
-    """The server has begun a response of its own: what it has seen need not be asked for."""
-    if state.speech is None:
-        state.response_queue.quiet_until = None
-    for request in state.response_queue.withdraw(lambda each: has_seen(response, each)):
-        state.give(response, request.reply_ids)
+def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
+    state.turns.stop(event.item_id, state.response_queue, now=now)
+    state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
+    speech_ended(state, event.item_id, event.audio_end_ms, now)
 
 
-def has_seen(response: Response, request: Request) -> bool:
-    """Whether `response` began when the server knew all that `request` wants answered."""
-    return request.automatic and request.item is None and 0 < request.about <= response.seen
+def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
+    spoken = state.turns.commit(event.item_id)
+    if spoken and state.server_answers:
+        state.response_queue.keep_quiet(now + PATIENCE_S)
+        state.response_queue.turn_due()
+    else:
+        state.response_queue.speak()
+    turn_committed(state, event.item_id, now, spoken=spoken)
+
+
+def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
+    state.turns.free(state.response_queue)
+    speech_thrown_away(state, now)
+
+
+def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
+    if event.item_id is not None:
+        state.turns.announce(event.item_id)
+    state.emit(
+        RealtimeInputAudioTimeoutTriggered(
+            item_id=event.item_id,
+            audio_start_ms=event.audio_start_ms,
+            audio_end_ms=event.audio_end_ms,
+            info=state.info,
+        )
+    )
+
+
+def key_pressed(state: State, event: wire.InputAudioBufferDtmfEventReceived, now: float) -> None:
+    state.emit(RealtimeDtmf(digit=event.event, received_at_unix_s=event.received_at, info=state.info))
+
+
+# ---- the user's words -----------------------------------------------------------------------------------------------
+
+
+def transcription_delta(state: State, event: wire.ConversationItemInputAudioTranscriptionDelta, now: float) -> None:
+    state.history.add_user_transcript(event.item_id, event.content_index, event.delta)
+    state.emit(
+        RealtimeTranscriptDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            role="user",
+            info=state.info,
+        )
+    )
+
+
+def transcription_completed(
+    state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float
+) -> None:
+    if event.item_id not in state.deleted_items:
+        change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
+        state.emit_history(change, event.item_id)
+    usage = parse_transcription_usage(event.usage)
+    if usage is not None:
+        state.meter.count_transcription(usage, state.transcription_model)
+    words_known(state, event.item_id, event.transcript, now)
+    turn_transcribed(state, event.item_id, event.transcript)
+
+
+def transcription_failed(state: State, event: wire.ConversationItemInputAudioTranscriptionFailed, now: float) -> None:
+    info = read_error(event.error, request=f"transcription of {event.item_id}")
+    state.emit(RealtimeError(error=info, info=state.info))
+    words_known(state, event.item_id, None, now)
+    turn_transcribed(state, event.item_id, None)

@@ -1,19 +1,56 @@
-"""What a session has used: read from what the server counts, summed, and priced where there are prices.
+"""What a session has used, what that cost by prices of the user's, and the limits on it.
 
-Responses and transcriptions are counted apart: other models make transcriptions, at other prices.
+Theory of operation
+1. Responses and transcriptions are counted apart: other models make transcriptions, at other prices.
+2. Amounts are decimals, in the unit of the prices. Nothing is rounded: tokens times price is exact. No prices are
+   shipped: they would be wrong before long.
+3. A kind of tokens (text, audio, image) has its price; those of the input that were cached have another. The details of
+   a response say how many there are of each. Where they do not, the amount lies between the cheapest and the dearest
+   price that those tokens can have: `Cost.at_least` and `Cost.at_most`. Tokens without a price are in neither, and
+   `Cost.unpriced` says that there were some.
+4. Limits are checked after every input: tokens and cost change when a response is done or a turn of the user has been
+   transcribed, time when a deadline has passed (`Limits.deadline`).
+5. At the share `warn_at` of a limit the app is told, once for each limit.
+6. At the limit the app is told, once, and nothing new begins: requests for a response fail, and a response that the
+   server begins by itself is cancelled. The answer that is being made goes on. The session ends when that answer has
+   been heard, or after `grace_s` (`EndAtLimit`).
 """
 
+# ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trealtime._core.prices import Prices, find_prices, response_cost, transcription_cost
+from trealtime._core.effects import EndAtLimit
+from trealtime.errors import SessionClosed
+from trealtime.events import LimitName, LimitUse, RealtimeLimitApproached, RealtimeLimitReached
+from trealtime.protocol.validation import WrongValue, setting
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 
-__all__ = ["Meter", "add_usage", "parse_transcription_usage", "parse_usage"]
+if TYPE_CHECKING:
+    from trealtime._core.state import State
+
+__all__ = [
+    "Limits",
+    "Meter",
+    "ModelPrices",
+    "Prices",
+    "SessionLimits",
+    "add_usage",
+    "check_limits",
+    "find_prices",
+    "parse_transcription_usage",
+    "parse_usage",
+    "read_amount",
+    "response_cost",
+    "session_over",
+    "transcription_cost",
+]
+
 
 MAX_ENTRIES: Final = 1_000
 """Entries that a sum keeps, the newest: more than an hour of conversation has."""
@@ -22,7 +59,7 @@ MAX_ENTRIES: Final = 1_000
 def parse_usage(usage: object) -> Usage | None:
     """The ``usage`` object of a response; None when the server sent none.
 
-    A missing count is 0, a missing total is input plus output (B256); details that are absent stay None.
+    A missing count is 0, a missing total is input plus output; details that are absent stay None.
     """
     if not isinstance(usage, Mapping):
         return None
@@ -136,3 +173,247 @@ def _details(value: object) -> Mapping[str, Any] | None:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
+
+
+_DATE: Final = "-0000-00-00"
+
+
+def read_amount(value: object) -> Decimal:
+    """A reader for settings: an amount as a number or its text; a float is what it prints as, so 0.4 is 0.4."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+            raise InvalidOperation
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise WrongValue("an amount of 0 or more: a number, a Decimal or its text")
+    return amount
+
+
+def _price() -> Any:
+    return setting(default=None, read=read_amount)
+
+
+@attrs.frozen(kw_only=True)
+class ModelPrices:
+    """What a million tokens of one model cost, in a unit of yours.
+
+    A price of cached input that is left out is that of the input; any other that is left out is not known. For a model
+    of transcription `audio_minute` is the price of one minute, where the model counts time in place of tokens.
+    """
+
+    text_input: Decimal | None = _price()
+    text_cached_input: Decimal | None = _price()
+    text_output: Decimal | None = _price()
+    audio_input: Decimal | None = _price()
+    audio_cached_input: Decimal | None = _price()
+    audio_output: Decimal | None = _price()
+    image_input: Decimal | None = _price()
+    image_cached_input: Decimal | None = _price()
+    audio_minute: Decimal | None = _price()
+
+
+Prices = Mapping[str, ModelPrices]
+"""Prices by the names of models."""
+
+
+def find_prices(prices: Prices, model: str | None) -> ModelPrices | None:
+    """The prices of `model`, by its own name or, for a dated snapshot (``name-2026-01-31``), by the name without."""
+    if model is None:
+        return None
+    name, date = model[: -len(_DATE)], model[-len(_DATE) :]
+    dated = "".join("0" if each.isdigit() else each for each in date) == _DATE
+    return prices.get(model) or (prices.get(name) if dated else None)
+
+
+def response_cost(usage: Usage, prices: ModelPrices | None) -> Cost:
+    """What one response cost."""
+    if prices is None:
+        return _unknown(usage.total_tokens)
+    paid_in, paid_out = _input_prices(prices), _output_prices(prices)
+    return _input_cost(usage.input_tokens, usage.input_token_details or {}, paid_in) + _output_cost(
+        usage.output_tokens, usage.output_token_details or {}, paid_out
+    )
+
+
+def transcription_cost(usage: TranscriptionUsage, prices: ModelPrices | None) -> Cost:
+    """What one transcription cost: its model caches nothing and writes text."""
+    if prices is None:
+        return _unknown(usage.total_tokens or usage.seconds)
+    details = {**(usage.input_token_details or {}), "cached_tokens": 0}
+    cost = _input_cost(usage.input_tokens, details, _input_prices(prices))
+    cost += _output_cost(usage.output_tokens, {"text_tokens": usage.output_tokens}, _output_prices(prices))
+    if not usage.seconds:
+        return cost
+    if prices.audio_minute is None:
+        return cost + _unknown(usage.seconds)
+    amount = prices.audio_minute * Decimal(str(usage.seconds)) / 60
+    return cost + Cost(amount, amount)
+
+
+# ---- tokens of one side ---------------------------------------------------------------------------------------------
+
+_Kinds = Mapping[str, tuple[Decimal | None, Decimal | None]]
+"""By kind of token, its price and that of cached ones."""
+
+
+def _input_prices(prices: ModelPrices) -> _Kinds:
+    return {
+        "text_tokens": (prices.text_input, _either(prices.text_cached_input, prices.text_input)),
+        "audio_tokens": (prices.audio_input, _either(prices.audio_cached_input, prices.audio_input)),
+        "image_tokens": (prices.image_input, _either(prices.image_cached_input, prices.image_input)),
+    }
+
+
+def _output_prices(prices: ModelPrices) -> _Kinds:
+    return {
+        "text_tokens": (prices.text_output, prices.text_output),
+        "audio_tokens": (prices.audio_output, prices.audio_output),
+    }
+
+
+def _either(first: Decimal | None, second: Decimal | None) -> Decimal | None:
+    return second if first is None else first
+
+
+def _input_cost(count: int, details: Mapping[str, Any], prices: _Kinds) -> Cost:
+    cached = _number(details.get("cached_tokens"))
+    by_kind = details.get("cached_tokens_details")
+    cost, named = Cost(), 0
+    for kind, (price, cached_price) in prices.items():
+        tokens = _number(details.get(kind)) or 0
+        named += tokens
+        cached_here = _number(by_kind.get(kind)) if isinstance(by_kind, Mapping) else None
+        if cached_here is None and (cached == 0 or tokens == count):
+            cached_here = cached
+        if cached_here is None:
+            cost += _tokens(tokens, price, cached_price)
+        else:
+            cached_here = min(cached_here, tokens)
+            cost += _tokens(cached_here, cached_price) + _tokens(tokens - cached_here, price)
+    return cost + _unnamed(count - named, prices)
+
+
+def _output_cost(count: int, details: Mapping[str, Any], prices: _Kinds) -> Cost:
+    cost, named = Cost(), 0
+    for kind, (price, _) in prices.items():
+        tokens = _number(details.get(kind)) or 0
+        named += tokens
+        cost += _tokens(tokens, price)
+    return cost + _unnamed(count - named, prices)
+
+
+def _unnamed(count: int, prices: _Kinds) -> Cost:
+    """Tokens of which nobody says what they are: of any kind that has a price."""
+    known = [price for kind in prices.values() for price in kind if price is not None]
+    return _tokens(count, *known) if known else _unknown(count)
+
+
+def _tokens(count: int, *prices: Decimal | None) -> Cost:
+    """So many tokens, each at one of these prices per million."""
+    known = [price for price in prices if price is not None]
+    if count <= 0:
+        return Cost()
+    if len(known) < len(prices):
+        return _unknown(count)
+    return Cost(count * min(known).scaleb(-6), count * max(known).scaleb(-6))
+
+
+def _unknown(count: float) -> Cost:
+    return Cost(unpriced=count > 0)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else None
+
+
+@attrs.frozen(kw_only=True)
+class SessionLimits:
+    """What ends a session, however well it goes. None: no such limit."""
+
+    max_tokens: int | None = setting(default=None, at_least=1)
+    """Tokens of all responses, input and output."""
+
+    max_cost: Decimal | None = setting(default=None, read=read_amount)
+    """What responses and transcriptions may cost, in the unit of `prices`. Where a cost is a range, its upper end
+    counts."""
+
+    max_duration_s: float | None = setting(default=None, at_least=0)
+    """Seconds since the session was ready."""
+
+    warn_at: float | None = setting(default=0.8, at_least=0, at_most=1)
+    """The share of a limit at which ``limit_approached`` comes. None: it does not."""
+
+    grace_s: float = setting(default=10.0, at_least=0)
+    """How long, once a limit is reached, the answer that is being made may go on until it has been heard."""
+
+
+@attrs.define
+class Limits:
+    """Where a session stands against its limits."""
+
+    policy: SessionLimits = attrs.field(factory=SessionLimits)
+    began_at: float | None = attrs.field(default=None, init=False)
+    """When the session was ready."""
+
+    reached: LimitUse | None = attrs.field(default=None, init=False)
+    _approached: set[LimitName] = attrs.field(factory=set, init=False)
+
+    def begin(self, now: float) -> None:
+        """The session is ready."""
+        self.began_at = now
+
+    def uses(self, usage: Usage, cost: Cost | None, now: float) -> Iterator[LimitUse]:
+        """What is used of each limit that there is."""
+        policy = self.policy
+        if policy.max_tokens is not None:
+            yield LimitUse("max_tokens", usage.total_tokens, policy.max_tokens)
+        if policy.max_cost is not None and cost is not None:
+            yield LimitUse("max_cost", cost.at_most, policy.max_cost)
+        if policy.max_duration_s is not None and self.began_at is not None:
+            yield LimitUse("max_duration_s", _whole_us(now - self.began_at), policy.max_duration_s)
+
+    def approaches(self, use: LimitUse) -> bool:
+        """Whether to tell the app now that this limit is near; True once."""
+        share = self.policy.warn_at
+        if share is None or use.name in self._approached:
+            return False
+        if float(use.used) < _whole_us(share * float(use.allowed)):
+            return False
+        self._approached.add(use.name)
+        return True
+
+    @property
+    def deadline(self) -> float | None:
+        """When to look at the duration again."""
+        allowed, share = self.policy.max_duration_s, self.policy.warn_at
+        if allowed is None or self.began_at is None or self.reached is not None:
+            return None
+        warns = share is not None and "max_duration_s" not in self._approached
+        return self.began_at + (_whole_us(share * allowed) if share is not None and warns else allowed)
+
+
+def check_limits(state: State, now: float) -> None:
+    """Tell the app what it has come near to, and what it has reached."""
+    limits = state.limits
+    if limits.reached is not None:
+        return
+    for use in limits.uses(state.meter.usage, state.meter.cost, now):
+        if use.used >= use.allowed:
+            limits.reached = use
+            state.emit(RealtimeLimitReached(limit=use, info=state.info))
+            state.do(EndAtLimit(use))
+            return
+        if limits.approaches(use):
+            state.emit(RealtimeLimitApproached(limit=use, info=state.info))
+
+
+def session_over(limit: LimitUse) -> SessionClosed:
+    """The error for what comes too late, one for each place where it is raised."""
+    return SessionClosed(f"this session is over: it has reached its limit, {limit}")
+
+
+def _whole_us(seconds: float) -> float:
+    """Without the error of adding floats: a deadline that has passed has been reached."""
+    return round(seconds, 6)

@@ -7,7 +7,7 @@ from typing import Literal
 import attrs
 import trio
 
-from trealtime._core.playback import PlaybackChange
+from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._session.endpoint_input import EndpointInput
 from trealtime._session.endpoint_output import EndpointOutput
 from trealtime.audio.formats import AudioFormat

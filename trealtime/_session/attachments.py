@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from trealtime._core.barge_in import BargeInPolicy
+from trealtime._core.interruption import BargeInPolicy
 from trealtime._session.attaching import Attaching
 from trealtime._session.attachment import Attachment, AttachmentStatistics
 from trealtime._session.driver import Driver

@@ -13,9 +13,8 @@ from typing import Any, Final, Literal, TypeVar
 
 import attrs
 
-from trealtime._core.barge_in import BargeInPolicy
-from trealtime._core.limits import SessionLimits
-from trealtime._core.prices import ModelPrices, find_prices
+from trealtime._core.interruption import BargeInPolicy
+from trealtime._core.usage import ModelPrices, SessionLimits, find_prices
 from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime._session.subscription import Overflow

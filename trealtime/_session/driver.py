@@ -1,8 +1,8 @@
 """The driver: it gives the core its inputs, and carries out what the core decides.
 
 Theory of operation
-1. `Driver.do` is the one way into the core: it reads Trio's clock, calls a method of the `Conversation`, and carries out
-   the effects that this returns, whole and in order, in one synchronous step.
+1. `Driver.do` is the one way into the core: it reads Trio's clock, calls a method of the `Conversation`, and carries
+   out the effects that this returns, whole and in order, in one synchronous step.
 2. A part may have an input to give while effects are carried out: an endpoint that is purged reports what was heard, a
    subscription that is full sheds audio. Such an input waits until the list has been carried out, and is the next one.
    It never nests: the core and the parts never see each other half changed.

@@ -24,7 +24,7 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from trealtime._core.playback import PlaybackChange
+from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._session.driver import Driver
 from trealtime._session.subscription import Subscription
 from trealtime.audio.formats import AudioFormat

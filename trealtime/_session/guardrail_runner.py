@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import trio
 
-from trealtime._core.barge_in import BargeIn, BargeInPolicy
 from trealtime._core.effects import GuardrailCheck
-from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.guardrails import GuardrailPolicy
+from trealtime._core.interruption import BargeIn, BargeInPolicy
 from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime

@@ -24,7 +24,7 @@ from typing import Literal
 import attrs
 import trio
 
-from trealtime._core.limits import session_over
+from trealtime._core.usage import session_over
 from trealtime._session.driver import Driver
 from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trealtime._core.conversation import Conversation
-from trealtime._core.guardrail_state import GuardrailPolicy
+from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.ids import IdSource
 from trealtime._session import config
 from trealtime._session.agent_switch import Agents

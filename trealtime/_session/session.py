@@ -10,8 +10,8 @@ from typing import Any, Generic, Unpack
 
 import trio
 
-from trealtime._core.barge_in import BargeInPolicy
 from trealtime._core.effects import ApprovalRequest
+from trealtime._core.interruption import BargeInPolicy
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.approval_handler import Reject
 from trealtime._session.attachment import Attachment

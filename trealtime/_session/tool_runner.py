@@ -21,8 +21,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from trealtime._core.arguments import parsed_arguments
-from trealtime._core.effects import FunctionCall, Refusal
+from trealtime._core.effects import FunctionCall, Refusal, parsed_arguments
 from trealtime._session.config import RealtimeRunConfig
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime

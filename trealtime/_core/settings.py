@@ -1,0 +1,343 @@
+"""The settings of the session: what the server is told, what it acknowledges, and the reasons of ours that change it.
+
+Theory of operation
+1. The server acknowledges updates in the order in which it got them. A change holds when it is acknowledged, and not
+   before: a refusal changes nothing.
+2. Where something has to be known of a turn before it is answered (input guardrails, a `BargeIn`), the server is told
+   not to answer by itself: ``create_response`` false. We then ask for the answers that it would have made.
+3. Where speech may be no interruption (a `BargeIn`, an uninterruptible scope), the server is told not to cancel by
+   itself: ``interrupt_response`` false.
+4. What the app had wanted of turns is remembered. When the reason is gone, the server is told that again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from trealtime._core.interruption import BargeIn, BargeInPolicy, speech_thrown_away
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime.errors import AudioFormatError
+from trealtime.events import RealtimeHistoryUpdated, RealtimeSettingsMismatch, SettingsDifference
+from trealtime.protocol.acknowledgement import session_differences
+from trealtime.protocol.settings import deep_merge
+
+if TYPE_CHECKING:
+    from trealtime._core.handoffs import AgentSwitch
+    from trealtime._core.state import State
+    from trealtime._core.tool_calls import ToolOffer
+    from trealtime.agents.agent import RealtimeAgent
+    from trealtime.protocol import server_events as wire
+
+__all__ = [
+    "OpenUpdates",
+    "Opening",
+    "RequestedTurns",
+    "SettingsUpdate",
+    "TurnSettings",
+    "acknowledge",
+    "detection_of",
+    "gate_switch",
+    "keep_server_told",
+    "open_session",
+    "send_update",
+    "session_created",
+    "session_updated",
+    "setting_in",
+    "settle_update",
+    "turns_are_ours",
+]
+
+
+@attrs.define
+class Opening:
+    """The wait for a session that is ready: created, and our settings acknowledged."""
+
+    reply_id: str
+    acknowledged: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class RequestedTurns:
+    """What the app's settings would have the server do by itself."""
+
+    answers: bool = True
+    interrupts: bool = True
+
+
+@attrs.define
+class TurnSettings:
+    """The reasons to tell the server other things about turns than the app wants."""
+
+    checked: bool = False
+    """What the user says is checked before anything answers it."""
+
+    uninterruptible: int = attrs.field(default=0, init=False)
+    """Scopes in which speech interrupts nothing."""
+
+    override: BargeInPolicy | None = attrs.field(default=None, init=False)
+    """The policy of an endpoint, while it is attached."""
+
+    requested: RequestedTurns = attrs.field(factory=RequestedTurns, init=False)
+
+    def begin_uninterruptible(self) -> None:
+        """One more scope in which speech interrupts nothing."""
+        self.uninterruptible += 1
+
+    def end_uninterruptible(self) -> None:
+        """One less."""
+        self.uninterruptible -= 1
+
+    def use(self, policy: BargeInPolicy | None) -> None:
+        """An endpoint brings its policy, or takes it away."""
+        self.override = policy
+
+    def check(self) -> None:
+        """From now on what the user says is checked before anything answers it."""
+        self.checked = True
+
+    def request(self, requested: RequestedTurns) -> None:
+        """The server has acknowledged what the app wants of turns."""
+        self.requested = requested
+
+
+@attrs.frozen(kw_only=True)
+class SettingsUpdate:
+    """A ``session.update`` on its way."""
+
+    event_id: str
+    session: Mapping[str, Any]
+    reply_id: str | None = None
+    opening: bool = False
+    """It is the first one: the caller waits for the whole opening."""
+
+    switch: AgentSwitch | None = None
+    """The agent that is in charge once it is acknowledged."""
+
+    offer: ToolOffer | None = None
+    """What the model may call then."""
+
+    requested: RequestedTurns | None = None
+    """What the app wants of turns, where this says so."""
+
+
+@attrs.define
+class OpenUpdates:
+    """The updates on their way, in the order of sending."""
+
+    _updates: deque[SettingsUpdate] = attrs.field(factory=deque, init=False)
+
+    def __len__(self) -> int:
+        return len(self._updates)
+
+    def add(self, update: SettingsUpdate) -> None:
+        """An update leaves."""
+        self._updates.append(update)
+
+    def acknowledged(self) -> SettingsUpdate | None:
+        """A ``session.updated`` has come: return the update that it answers, None for another client's."""
+        return self._updates.popleft() if self._updates else None
+
+    def refused(self, event_id: str | None, *, param: str | None) -> SettingsUpdate | None:
+        """Return the update that an error is about: by event id; without one only if a single update is open and the
+        error is about a setting."""
+        for update in self._updates:
+            if update.event_id == event_id:
+                self._updates.remove(update)
+                return update
+        if event_id is None and len(self._updates) == 1 and (param or "").startswith("session"):
+            return self._updates.popleft()
+        return None
+
+    def about_turns(self) -> list[SettingsUpdate]:
+        """The updates that say something about turns."""
+        return [update for update in self._updates if detection_of(update.session) is not None]
+
+    def drain(self) -> list[str]:
+        """The connection has ended: return the replies that are still waited for."""
+        reply_ids = [update.reply_id for update in self._updates if update.reply_id is not None]
+        self._updates.clear()
+        return reply_ids
+
+
+def setting_in(session: object, *path: str) -> object:
+    """The value at `path` in a session object; None where it is not there."""
+    for key in path:
+        session = session.get(key) if isinstance(session, Mapping) else None
+    return session
+
+
+def detection_of(session: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The turn detection in a session object; None where it is off or not there."""
+    detection = setting_in(session, "audio", "input", "turn_detection")
+    return detection if isinstance(detection, Mapping) else None
+
+
+# ---- what the server is told ----------------------------------------------------------------------------------------
+
+
+def open_session(state: State, session: Mapping[str, Any] | None, *, reply_id: str) -> None:
+    """See `Conversation.open_session`."""
+    state.emit(RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
+    state.opening = Opening(reply_id, acknowledged=session is None)
+    if session is not None:
+        send_update(state, session, opening=True)
+
+
+def turns_are_ours(state: State) -> bool:
+    """Whether we answer turns, and the server never does."""
+    return state.turn_settings.checked or isinstance(state.policy, BargeIn)
+
+
+def gate_switch(state: State, agent: RealtimeAgent[Any], session: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the update that puts `agent` in charge. From the first agent on that checks what the user says, the server
+    answers no turn by itself, for the rest of the session."""
+    if not agent.input_guardrails or state.turn_settings.checked:
+        return session
+    told_already = turns_are_ours(state)
+    state.turn_settings.check()
+    if told_already or not state.turn_detection:
+        return session
+    own = session if session is not None else {"type": "realtime"}
+    return deep_merge(_with_detection(state.turn_detection), own)
+
+
+def send_update(
+    state: State,
+    session: Mapping[str, Any],
+    *,
+    reply_id: str | None = None,
+    event_id: str | None = None,
+    opening: bool = False,
+    switch: AgentSwitch | None = None,
+    offer: ToolOffer | None = None,
+) -> None:
+    """Send a ``session.update``, as the server may get it."""
+    detection = detection_of(session)
+    requested = None
+    if detection is not None:
+        requested = RequestedTurns(
+            answers=detection.get("create_response", True) is not False,
+            interrupts=detection.get("interrupt_response", True) is not False,
+        )
+        session = deep_merge(session, _with_detection(_forced(state)))
+    event: dict[str, Any] = {"type": "session.update", "session": session}
+    if event_id is not None:
+        event["event_id"] = event_id
+    update = SettingsUpdate(
+        event_id=state.send(event),
+        session=session,
+        reply_id=reply_id,
+        opening=opening,
+        switch=switch,
+        offer=offer,
+        requested=requested,
+    )
+    state.updates.add(update)
+
+
+def keep_server_told(state: State) -> None:
+    """Tell the server where our reasons have changed what it was last told."""
+    open_updates = state.updates.about_turns()
+    told = detection_of(open_updates[-1].session) if open_updates else state.turn_detection
+    if not told:
+        return
+    requested = next(
+        (each.requested for each in reversed(open_updates) if each.requested is not None), state.turn_settings.requested
+    )
+    wanted = {"create_response": requested.answers, "interrupt_response": requested.interrupts, **_forced(state)}
+    if any(told.get(key, True) is not value for key, value in wanted.items()):
+        session = _with_detection({**told, **wanted})
+        event_id = state.send({"type": "session.update", "session": session})
+        state.updates.add(SettingsUpdate(event_id=event_id, session=session))
+
+
+def _forced(state: State) -> dict[str, bool]:
+    forced = {}
+    if turns_are_ours(state):
+        forced["create_response"] = False
+    # With "off" from the beginning the settings say so, unless they were told something else.
+    if (
+        state.turn_settings.uninterruptible
+        or isinstance(state.policy, BargeIn)
+        or state.turn_settings.override == "off"
+    ):
+        forced["interrupt_response"] = False
+    return forced
+
+
+def _with_detection(detection: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+
+
+# ---- what it acknowledges -------------------------------------------------------------------------------------------
+
+
+def session_created(state: State, event: wire.SessionCreated, now: float) -> None:
+    state.defaults = event.session
+    acknowledge(state, event.session, now)
+    _advance_opening(state, now)
+
+
+def session_updated(state: State, event: wire.SessionUpdated, now: float) -> None:
+    acknowledge(state, event.session, now)
+    settle_update(state)
+    _advance_opening(state, now)
+
+
+def settle_update(state: State) -> None:
+    """Make the change that the server has acknowledged, if it is one of ours."""
+    update = state.updates.acknowledged()
+    session = state.acknowledged
+    if update is not None and session is not None:
+        differences = session_differences(update.session, session)
+        if differences:
+            state.emit(
+                RealtimeSettingsMismatch(
+                    differences=tuple(SettingsDifference(*difference) for difference in differences), info=state.info
+                ),
+            )
+        if update.opening and state.opening is not None:
+            state.opening.acknowledged = True
+        if update.requested is not None:
+            state.turn_settings.request(update.requested)
+        if update.offer is not None:
+            update.offer.take_effect(state)
+        if update.switch is not None:
+            update.switch.take_effect(state)
+        state.settle(update.reply_id, session)
+
+
+def acknowledge(state: State, session: Mapping[str, Any], now: float) -> None:
+    """Take over the session as the server has it."""
+    state.acknowledged = session
+    audio = session.get("audio")
+    sides = audio if isinstance(audio, Mapping) else {}
+    if not state.turn_detection:
+        state.turns.free(state.response_queue)
+        speech_thrown_away(state, now)
+    state.input_format = _format(sides.get("input"), state.input_format)
+    state.output_format = _format(sides.get("output"), state.output_format)
+
+
+def _format(side: object, current: AudioFormat) -> AudioFormat:
+    value = side.get("format") if isinstance(side, Mapping) else None
+    if value is None:
+        return current
+    try:
+        return parse_audio_format(value)
+    except AudioFormatError:
+        return PCM16_24K  # the default of the service stands in for a format that is unknown
+
+
+def _advance_opening(state: State, now: float) -> None:
+    opening = state.opening
+    if opening is None:
+        return
+    if opening.acknowledged:
+        state.opening = None
+        state.limits.begin(now)
+        state.settle(opening.reply_id, state.acknowledged)
