@@ -47,7 +47,7 @@ from trealtime._core.interruption import (
 from trealtime._core.model_events import model_events
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
-from trealtime._core.state import State
+from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from trealtime.mcp.hosted import HostedTool
     from trealtime.tools.function_tool import AfterTool, FunctionTool
 
-__all__ = ["Conversation", "ConversationCounters"]
+__all__ = ["Conversation"]
 
 _Handler = Callable[[State, Any, float], None]
 
@@ -107,37 +107,6 @@ RECEPTION: Final[Mapping[type, _Handler]] = {
 example, and MCP calls, whose items come as items.
 
 Receipt is lenient: an event about something unknown is taken for what it says or left alone, and is never an error."""
-
-
-@attrs.frozen(kw_only=True)
-class ConversationCounters:
-    """What a conversation has seen so far, and what it holds now."""
-
-    responses: int
-    interrupts: int
-    late_deltas_dropped: int
-    """Deltas of interrupted or finished responses that the app never saw."""
-
-    collisions_retried: int
-    """Requests for a response that met one of the server's own and were sent again."""
-
-    harmless_errors: int
-    """Refused cancels and truncations that came too late to matter."""
-
-    unknown_events: int
-    unanswered_requests: int
-    items: int
-    live_responses: int
-    queued_requests: int
-    parts_playing: int
-    interruptions_dismissed: int
-    """Speech that was no interruption (`BargeIn`)."""
-
-    calls_refused: int
-    """Calls that were not made because too many had no output yet (``max_open_calls``)."""
-
-    last_heard_ms: int | None
-    """Where the last interrupt cut the audio."""
 
 
 class Conversation:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import AfterTool, FunctionTool
 
-__all__ = ["Counters", "State"]
+__all__ = ["ConversationCounters", "Counters", "State"]
 
 
 @attrs.define
@@ -45,6 +45,37 @@ class Counters:
     unanswered_requests: int = 0
     interruptions_dismissed: int = 0
     calls_refused: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class ConversationCounters:
+    """What a conversation has seen so far, and what it holds now."""
+
+    responses: int
+    interrupts: int
+    late_deltas_dropped: int
+    """Deltas of interrupted or finished responses that the app never saw."""
+
+    collisions_retried: int
+    """Requests for a response that met one of the server's own and were sent again."""
+
+    harmless_errors: int
+    """Refused cancels and truncations that came too late to matter."""
+
+    unknown_events: int
+    unanswered_requests: int
+    items: int
+    live_responses: int
+    queued_requests: int
+    parts_playing: int
+    interruptions_dismissed: int
+    """Speech that was no interruption (`BargeIn`)."""
+
+    calls_refused: int
+    """Calls that were not made because too many had no output yet (``max_open_calls``)."""
+
+    last_heard_ms: int | None
+    """Where the last interrupt cut the audio."""
 
 
 @attrs.define

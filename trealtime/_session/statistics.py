@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import attrs
 
-from trealtime._core.conversation import ConversationCounters
 from trealtime._core.guardrails import GuardrailCounters
+from trealtime._core.state import ConversationCounters
 from trealtime._session.attachment import AttachmentStatistics
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
