@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -250,7 +251,7 @@ async def test_before_and_after_it_is_attached_an_endpoint_says_so(autojump_cloc
     "bad, words",
     [
         (b"\1\2\3", "audio: expected whole samples of PCM16, got 3 bytes"),
-        (b"\0" * 2_000, "a message of length 2000 is too long: at most 1024 are taken"),
+        (b"\0" * 2_000, "a message of 2000 bytes is too long: at most 1024 are taken"),
         ("junk", "expected JSON, got 'junk'"),
         ({"type": "heard", "epoch": 0, "samples": 1}, "samples: 0 of epoch 0 were sent, got 1"),
         ({"type": "hello", "protocol": 1, "rate": 8000}, "'hello' does not fit"),
@@ -281,6 +282,48 @@ async def test_messages_that_nobody_reads_are_refused_in_the_end(autojump_clock)
         visit.page.post({"type": "say"})
         await wait_all_tasks_blocked()
         assert visit.endpoint.statistics().messages_received == 257
+
+
+async def test_messages_that_nobody_reads_are_bounded_in_bytes_too(autojump_clock) -> None:
+    long = {"type": "say", "text": "x" * 700_000}
+    async with open_visit(max_message_bytes=4 * 2**20) as visit:
+        for _ in range(40):
+            visit.page.post(long)
+        refused = await visit.page.wait_received("refused")
+        assert re.fullmatch(r"70\d+ bytes of messages wait to be read: no more are taken now", refused["reason"])
+        await wait_all_tasks_blocked()
+        assert visit.endpoint.statistics().messages_received == 1
+        assert await visit.endpoint.messages.receive() == long
+        visit.page.post({"type": "image", "url": "x" * 3_000_000})  # alone, it may be longer
+        assert len((await visit.endpoint.messages.receive())["url"]) == 3_000_000
+        visit.page.post(long)
+        assert await visit.endpoint.messages.receive() == long
+
+
+async def test_messages_can_be_read_without_waiting_and_be_given_up(autojump_clock) -> None:
+    async with open_visit() as visit:
+        messages = visit.endpoint.messages
+        with pytest.raises(trio.WouldBlock):
+            messages.receive_nowait()
+        visit.page.post({"type": "say"})
+        await wait_all_tasks_blocked()
+        assert messages.receive_nowait() == {"type": "say"}
+        await messages.aclose()
+        visit.page.post({"type": "say"})
+        assert (await visit.page.wait_received("refused"))["reason"] == "nobody reads messages here"
+
+
+async def test_long_messages_that_the_page_does_not_read_make_the_app_wait_sooner(autojump_clock) -> None:
+    client, server = memory_wire_pair(capacity=1)
+    await client.send('{"type": "hello", "protocol": 1, "rate": 48000}')
+    endpoint = await accept_browser_stream(server)
+    async with endpoint.open(Link()):
+        queued = 0
+        with trio.move_on_after(10):
+            while True:
+                await endpoint.send({"type": "x", "text": "x" * 400_000})
+                queued += 1
+        assert 3 <= queued <= 6
 
 
 async def test_messages_that_the_page_does_not_read_make_the_app_wait(autojump_clock) -> None:

@@ -38,7 +38,7 @@ def test_a_hello_says_the_rate_and_whatever_else_the_app_wants() -> None:
         (b"\1\0\2\0", UserAudio(b"\1\0\2\0")),
         (b"", UserAudio(b"")),
         ('{"type": "heard", "epoch": 3, "samples": 4800}', HeardReport(3, 4800)),
-        ('{"type": "say", "text": "ü"}', AppMessage({"type": "say", "text": "ü"})),
+        ('{"type": "say", "text": "ü"}', AppMessage({"type": "say", "text": "ü"}, 29)),
     ],
 )
 def test_what_a_page_says(message, event) -> None:
@@ -60,8 +60,8 @@ def test_what_a_page_says(message, event) -> None:
         ('{"type": "heard", "epoch": 0, "samples": 1.5}', "samples: expected a whole number from 0 on, got 1.5"),
         ('{"type": "heard", "epoch": true, "samples": 1}', "epoch: expected a whole number from 0 on, got True"),
         (b"\1\0\2", "audio: expected whole samples of PCM16, got 3 bytes"),
-        (b"\0" * (2**20 + 2), "a message of length 1048578 is too long: at most 1048576 are taken"),
-        ("x" * (2**20 + 1), "a message of length 1048577 is too long: at most 1048576 are taken"),
+        (b"\0" * (2**20 + 2), "a message of 1048578 bytes is too long: at most 1048576 are taken"),
+        ("x" * (2**20 + 1), "a message of 1048577 bytes is too long: at most 1048576 are taken"),
     ],
 )
 def test_what_is_refused_names_what_is_wrong_and_changes_nothing(message, words) -> None:
@@ -117,7 +117,7 @@ def speech(ms: int) -> bytes:
 def test_a_flush_goes_first_then_what_the_app_says_then_audio() -> None:
     queue = outgoing()
     queue.speak(speech(20), 20)
-    queue.texts.append('{"type": "a"}')
+    queue.say('{"type": "a"}')
     queue.flush()
     queue.speak(speech(10), 30)
     assert sent(queue) == [{"type": "flush", "epoch": 1}, {"type": "a"}, (1, speech(10))]
@@ -180,3 +180,17 @@ def test_a_report_of_what_was_never_sent_is_refused(epoch, samples, words) -> No
     with pytest.raises(BrowserStreamError, match=words):
         queue.heard(epoch, samples)
     assert queue.heard(0, 160) == 20
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "你"])
+def test_the_bound_of_a_message_is_in_bytes(letter: str) -> None:
+    def message(n_bytes: int) -> str:
+        text = '{"type": "say", "text": ""}'
+        letters, rest = divmod(n_bytes - len(text), len(letter.encode()))
+        return text[:-2] + letter * letters + "." * rest + text[-2:]
+
+    stream = greeted()
+    stream.max_message_bytes = 3_000
+    assert stream.receive(message(3_000)).n_bytes == 3_000
+    with pytest.raises(BrowserStreamError, match="3001 bytes is too long: at most 3000"):
+        stream.receive(message(3_001))

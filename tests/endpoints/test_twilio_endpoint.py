@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import AsyncIterator
@@ -206,6 +207,17 @@ async def test_of_a_caller_whom_nobody_hears_the_last_ten_seconds_are_kept(autoj
         await wait_all_tasks_blocked()
         assert call.endpoint.statistics().frames_dropped == 250
         assert b"".join([await call.endpoint.receive() for _ in range(500)]) == speech(9_990, 2) + b"\xff" * 80
+
+
+async def test_long_frames_that_nobody_hears_are_bounded_in_bytes(autojump_clock) -> None:
+    async with open_call() as call:
+        payload = base64.b64encode(b"\x01" * 40_000).decode()
+        for _ in range(100):
+            await call.client.send(json.dumps({"event": "media", "media": {"track": "inbound", "payload": payload}}))
+        await wait_all_tasks_blocked()
+        assert call.endpoint.statistics().frames_dropped == 98
+        for _ in range(2):
+            assert len(await call.endpoint.receive()) == 40_000
 
 
 async def test_keys_that_the_caller_presses_reach_the_session(autojump_clock) -> None:

@@ -1,10 +1,11 @@
-"""A caller's WebSocket, as the web server of the app has it, as a `Wire`.
+"""What endpoints on a caller's WebSocket share: the `Wire` on the web server's socket, its end, a bounded input.
 
-Nothing here imports a web framework: what an object can do says what it is.
+No web framework is imported here: a socket is told by its methods.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast, runtime_checkable
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BinaryWire",
+    "InputBuffer",
     "QuartWebsocket",
     "ServerSocket",
     "binary_wire",
@@ -36,22 +38,22 @@ _REASON_BYTES: Final = 123
 
 @runtime_checkable
 class BinaryWire(Wire, Protocol):
-    """A `Wire` that sends binary messages too, as those of `server_wire` do."""
+    """A `Wire` that sends binary messages, too. `server_wire` makes such wires."""
 
     async def send_binary(self, message: bytes) -> None:
-        """Send one binary message. Everything else as in `Wire.send`."""
+        """Send one binary message; see `Wire.send`."""
         ...
 
 
 @runtime_checkable
 class QuartWebsocket(Protocol):
-    """What Quart's ``websocket`` offers, under Quart-Trio."""
+    """Quart's ``websocket``, under Quart-Trio."""
 
     async def accept(self) -> None:
         """Answer the handshake."""
 
     async def receive(self) -> str | bytes:
-        """The next message."""
+        """Wait for the next message."""
         ...
 
     async def send(self, data: str) -> None:
@@ -66,18 +68,18 @@ ServerSocket: TypeAlias = "Wire | WebSocketConnection | QuartWebsocket"
 
 
 def server_wire(socket: ServerSocket) -> Wire:
-    """The wire on the server's end of `socket`. Raises `TypeError` for anything that is not one of its kinds.
+    """Return the wire on the server's end of `socket`. Raises `TypeError` for an object of another kind.
 
-    Call it where Quart's ``websocket`` is valid, in the handler; the wire can then be used in other tasks.
+    Call it in the handler, where Quart's ``websocket`` is valid; the wire can then be used in other tasks.
     """
     if isinstance(socket, Wire):
         return socket
     if isinstance(socket, QuartWebsocket):
-        # Outside the handler the name `websocket` stands for nothing; methods that are bound do.
+        # Outside the handler the name `websocket` stands for nothing, while bound methods keep their socket.
         send = cast("Callable[[str | bytes], Awaitable[None]]", socket.send)
         return QuartWire(socket.accept, socket.receive, send, socket.close)
     if hasattr(socket, "get_message"):
-        # trio-websocket is slow to import, and whoever brings such a connection has done so.
+        # trio-websocket is slow to import; an app with such a connection has imported it.
         from trealtime.transport.websocket import wire_from_connection
 
         return wire_from_connection(socket, side="server")
@@ -88,7 +90,7 @@ def server_wire(socket: ServerSocket) -> Wire:
 
 
 def binary_wire(socket: ServerSocket) -> BinaryWire:
-    """As `server_wire`, for what is not all text. Raises `TypeError` for a wire that sends nothing else, too."""
+    """Return the wire as `server_wire` does. Raises `TypeError` also for one without binary messages."""
     wire = server_wire(socket)
     if not isinstance(wire, BinaryWire):
         raise TypeError(f"socket: expected a wire with send_binary, got {type(wire).__name__}")
@@ -99,8 +101,8 @@ def binary_wire(socket: ServerSocket) -> BinaryWire:
 class QuartWire:
     """A `Wire` on Quart's ``websocket``.
 
-    When the peer leaves, Quart up to 0.22 cancels the handler: this wire then, unlike others, sees no end that the peer
-    makes. Later ones tell it without a code, which is 1005 here.
+    Quart up to 0.22 cancels the handler when the peer leaves, so that this wire, unlike others, sees no end made by the
+    peer. Later versions report it without a code, which is 1005 here.
     """
 
     _accept: Callable[[], Awaitable[None]] = attrs.field(repr=False)
@@ -111,11 +113,11 @@ class QuartWire:
     _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
 
     async def send(self, message: str) -> None:
-        """Send one text message. If cancelled, half of it may be on its way: every later call raises `WireClosed`."""
+        """Send one text message. If cancelled, half of it may have been sent: every later call raises `WireClosed`."""
         await self._send(message)
 
     async def send_binary(self, message: bytes) -> None:
-        """Send one binary message. Everything else as in `send`."""
+        """Send one binary message; see `send`."""
         await self._send(message)
 
     async def _send(self, message: str | bytes) -> None:
@@ -130,7 +132,8 @@ class QuartWire:
         self._traffic.count_sent(message)
 
     async def receive(self) -> str | bytes:
-        """The next message; cancelled, it loses none. Raises `WireClosed` once this side has ended the connection."""
+        """Wait for the next message; if cancelled, none is lost. Raises `WireClosed` once this side has ended the
+        connection."""
         await self._check()
         try:
             message = await self._receive()
@@ -140,20 +143,20 @@ class QuartWire:
         return message
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame, once. The peer's answer is the web server's business."""
+        """Send a close frame, once. The web server takes the peer's answer."""
         if self._end is not None:
             await trio.lowlevel.checkpoint()
             return
         self._end = WireEnd(code, reason, "server")
         try:
-            await self._accept()  # an app may close what it has not answered yet
+            await self._accept()  # an app may close a socket that it has not accepted yet
             await self._close(code, reason)
-        except Exception as exc:  # noqa: BLE001  (what is no end is raised again)
+        except Exception as exc:  # noqa: BLE001  (any other is raised again)
             self._ending(exc)  # it was gone already
 
     def _ending(self, exc: Exception) -> WireClosed:
-        """The end that `exc` tells of; raises `exc` where it tells of none."""
-        # By its name: what serves the socket need not be installed for this to be imported.
+        """Return the end that `exc` reports; raise `exc` where it reports none."""
+        # By its name, because Quart need not be installed.
         if type(exc).__name__ == "ClientDisconnectedError":
             self._end = self._end or WireEnd(1005, "", "client")
         elif isinstance(exc, trio.EndOfChannel | trio.BrokenResourceError | trio.ClosedResourceError):
@@ -163,7 +166,7 @@ class QuartWire:
         return self._end.error()
 
     def statistics(self) -> WireStatistics:
-        """Messages and payload bytes so far."""
+        """Return counts of messages and payload bytes so far."""
         return self._traffic.snapshot()
 
     async def _check(self) -> None:
@@ -173,7 +176,7 @@ class QuartWire:
 
 
 async def close_with_reason(wire: Wire, reason: str, *, code: int = 1008) -> None:
-    """Close the socket and say why, in as much of `reason` as a close frame holds; takes two seconds at most."""
+    """Close the socket with as much of `reason` as a close frame holds, within two seconds."""
     with trio.move_on_after(_TIMEOUT_S):
         await wire.aclose(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
 
@@ -181,8 +184,8 @@ async def close_with_reason(wire: Wire, reason: str, *, code: int = 1008) -> Non
 async def close_behind(wire: Wire, written: trio.Event) -> None:
     """Close the socket when its writer has ended, within two seconds.
 
-    A message that is cut in the middle would spoil the close frame behind it. Whoever has no time left for that,
-    because they are cancelled, drops the connection.
+    A message that is cut in the middle would spoil the close frame behind it. A caller that is cancelled has no time
+    left for that, and drops the connection.
     """
     until = min(trio.current_effective_deadline(), trio.current_time() + _TIMEOUT_S)
     with trio.CancelScope(shield=True, deadline=until):
@@ -190,3 +193,57 @@ async def close_behind(wire: Wire, written: trio.Event) -> None:
             await written.wait()
         finally:
             await wire.aclose()
+
+
+class InputBuffer:
+    """Audio of the user that waits for `receive`: at most `max_bytes`, beyond which the oldest piece is dropped."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._pieces: deque[bytes] = deque()
+        self._bytes = 0
+        self._ended = False
+        self._waiting = trio.lowlevel.ParkingLot()
+        self.dropped_pieces = 0
+        self.dropped_bytes = 0
+
+    def put(self, audio: bytes) -> None:
+        """Add a piece. Empty pieces count for nothing."""
+        if not audio:
+            return
+        self._pieces.append(audio)
+        self._bytes += len(audio)
+        while self._bytes > self._max_bytes:
+            dropped = len(self._pieces.popleft())
+            self._bytes -= dropped
+            self.dropped_pieces += 1
+            self.dropped_bytes += dropped
+        self._waiting.unpark_all()
+
+    async def receive(self) -> bytes:
+        """Wait for the next piece. If cancelled, none is lost. Raises `trio.EndOfChannel` once the far side has left
+        and all pieces are taken."""
+        await self._wait()
+        piece = self._pieces.popleft()
+        self._bytes -= len(piece)
+        return piece
+
+    async def receive_all(self) -> bytes:
+        """Wait for a piece, and return all that are there in one; else as `receive`."""
+        await self._wait()
+        audio = b"".join(self._pieces)
+        self._pieces.clear()
+        self._bytes = 0
+        return audio
+
+    def end(self) -> None:
+        """The far side has left."""
+        self._ended = True
+        self._waiting.unpark_all()
+
+    async def _wait(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while not self._pieces:
+            if self._ended:
+                raise trio.EndOfChannel
+            await self._waiting.park()

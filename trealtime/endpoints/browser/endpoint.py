@@ -1,19 +1,18 @@
 """A page in a browser, as an endpoint.
 
 Theory of operation
-1. `accept_browser_stream` reads the page's hello, so that the rate is known, and who it says it is, before the app
-   makes a session. From then on messages wait in the socket until the endpoint is attached.
-2. Attached, one task reads and one writes. What a message means is `BrowserStream`'s to say; what is sent, and in which
-   order, `OutgoingMessages`'.
+1. `accept_browser_stream` reads the page's hello, so that the app knows the rate, and who the page says it is, before
+   it makes a session. From then on messages wait in the socket until the endpoint is attached.
+2. While attached, one task reads and one writes. `BrowserStream` decides what a message means, `OutgoingMessages` what
+   is sent and in which order.
 3. A bad first message ends the connection: that was no page of ours. Later ones are counted and skipped, and the page
    is told why, because one wrong message is no reason to hang up on a user.
-4. A socket that closes is the end of `receive`. Leaving the attachment sends what the app has said and closes it.
+4. A socket that closes is the end of `receive`. Leaving the attachment sends the app's waiting messages and closes it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -23,6 +22,8 @@ import trio
 
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.browser.stream import (
+    MOST_MESSAGE_BYTES,
+    MOST_MESSAGES,
     RESERVED_TYPES,
     AppMessage,
     BrowserStream,
@@ -35,7 +36,14 @@ from trealtime.endpoints.browser.stream import (
     text_message,
 )
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.sockets import BinaryWire, ServerSocket, binary_wire, close_behind, close_with_reason
+from trealtime.endpoints.sockets import (
+    BinaryWire,
+    InputBuffer,
+    ServerSocket,
+    binary_wire,
+    close_behind,
+    close_with_reason,
+)
 from trealtime.errors import BrowserStreamError
 from trealtime.transport.background import background_nursery
 from trealtime.transport.wire import WireClosed
@@ -45,25 +53,22 @@ __all__ = ["BrowserEndpoint", "BrowserStatistics", "accept_browser_stream"]
 logger = logging.getLogger(__name__)
 
 _INPUT_MS: Final = 10_000
-"""Of a user whom nobody hears: more, and the oldest is dropped, counted."""
-
-_MESSAGES: Final = 256
-"""The app's, in each direction: more have to wait on the way out, and are refused on the way in."""
+"""How much of the user waits for `receive`; beyond that the oldest audio is dropped and counted."""
 
 
 @attrs.frozen(kw_only=True)
 class BrowserStatistics:
-    """Counts of one page so far."""
+    """Counts of one page."""
 
     input_dropped_ms: float = 0.0
-    """Of the user's audio: nobody took it in time."""
+    """Audio of the user that no task took in time."""
 
     unheard_ms: float = 0.0
-    """The agent's audio on its way to the user's ear."""
+    """Audio of the agent on its way to the user's ear."""
 
     flushes: int = 0
     messages_received: int = 0
-    """The app's."""
+    """Messages for the app."""
 
     messages_refused: int = 0
 
@@ -75,16 +80,18 @@ async def accept_browser_stream(
     hello_timeout_s: float = 10.0,
     max_message_bytes: int = 2**20,
 ) -> BrowserEndpoint:
-    """The page on a WebSocket that it has opened: waits for its hello and gives the endpoint to attach.
+    """Wait for the hello of the page on a WebSocket that it has opened, and return the endpoint to attach.
 
-    `socket` is accepted already: trio-websocket's ``WebSocketConnection``, Quart's ``websocket``, or a `Wire` that has
+    `socket` has been accepted: trio-websocket's ``WebSocketConnection``, Quart's ``websocket``, or a `Wire` that has
     ``send_binary`` too. Check the ``Origin`` of the handshake before: any page may open a WebSocket to your server.
 
-    `lead_ms` is how much audio the page is sent ahead of what it says was heard: as long as the network, the way there
-    and back included, may stall before the user hears a gap. Messages longer than `max_message_bytes` are refused.
+    `lead_ms` is how much audio the page gets ahead of what it reports as heard, from 40 to 10,000: the network, there
+    and back, may stall for that long before the user hears a gap. Messages of more than `max_message_bytes` are
+    refused.
 
-    Raises `BrowserStreamError` when something else than a hello comes, or none within `hello_timeout_s`: the socket has
-    then been closed with the reason. If cancelled, the socket stays as it is.
+    Raises `BrowserStreamError` when the first message is no hello, and when none comes within `hello_timeout_s`
+    seconds; it has then closed the socket with the reason. Raises `ValueError` for arguments out of range. If
+    cancelled, the socket stays as it is.
     """
     if not 40 <= lead_ms <= 10_000:
         raise ValueError(f"lead_ms: expected 40 to 10000 milliseconds, got {lead_ms!r}")
@@ -112,8 +119,56 @@ async def _wait_for_hello(wire: BinaryWire, stream: BrowserStream) -> PageHello:
         event = stream.receive(await wire.receive())
     except WireClosed as exc:
         raise BrowserStreamError(f"the connection ended before the page had said hello: {exc}") from exc
-    assert isinstance(event, PageHello)  # the stream lets nothing else come first
+    assert isinstance(event, PageHello)  # the stream accepts no other first message
     return event
+
+
+class PageMessages(trio.abc.ReceiveChannel[Mapping[str, Any]]):
+    """The messages of a page to the app, bounded in number and in bytes of JSON. Iterate it, or call `receive`."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[tuple[Mapping[str, Any], int]](MOST_MESSAGES)
+        self._bytes = 0
+
+    async def receive(self) -> Mapping[str, Any]:
+        """Wait for the next message. If cancelled, none is lost. Raises `trio.EndOfChannel` once the page has left and
+        all are read."""
+        data, n_bytes = await self._receive.receive()
+        self._bytes -= n_bytes
+        return data
+
+    def receive_nowait(self) -> Mapping[str, Any]:
+        """Return the next message. Raises `trio.WouldBlock` where there is none now; else as `receive`."""
+        data, n_bytes = self._receive.receive_nowait()
+        self._bytes -= n_bytes
+        return data
+
+    async def aclose(self) -> None:
+        """Read no more messages: the page is told that further ones are refused."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Read no more messages, without a checkpoint."""
+        self._receive.close()
+        self._bytes = 0
+
+    def put(self, data: Mapping[str, Any], n_bytes: int) -> None:
+        """Add a message. Raises `BrowserStreamError` where there is no room. For the endpoint only."""
+        # One message of any size may wait alone, or a page could never send a long one.
+        if self._bytes and self._bytes + n_bytes > MOST_MESSAGE_BYTES:
+            raise BrowserStreamError(f"{self._bytes} bytes of messages wait to be read: no more are taken now")
+        try:
+            self._send.send_nowait((data, n_bytes))
+        except trio.WouldBlock:
+            raise BrowserStreamError(f"{MOST_MESSAGES} messages wait to be read: no more are taken now") from None
+        except trio.BrokenResourceError:
+            raise BrowserStreamError("nobody reads messages here") from None
+        self._bytes += n_bytes
+
+    def end(self) -> None:
+        """The page has left. For the endpoint only."""
+        self._send.close()
 
 
 class BrowserEndpoint(Endpoint):
@@ -126,39 +181,34 @@ class BrowserEndpoint(Endpoint):
     output_format: AudioFormat | None
 
     hello: Mapping[str, Any]
-    """The page's first message, with whatever it says besides its rate. Whoever can reach the socket can say it."""
+    """The page's first message: its rate, and fields of its own. Anybody who can reach the socket can send it."""
 
-    messages: trio.MemoryReceiveChannel[Mapping[str, Any]]
-    """What the page says to the app, once attached; ends when the page has left. Iterate it in a task: a page that has
-    said 256 things that nobody has read is refused more."""
+    messages: PageMessages
+    """The page's messages to the app, once attached; ends when the page has left. Iterate it in a task: at most 256
+    messages, or 1 MiB of them, wait to be read, and the page is told that further ones are refused."""
 
     def __init__(self, wire: BinaryWire, stream: BrowserStream, hello: PageHello, *, lead_ms: float) -> None:
         self.input_format = self.output_format = self._format = hello.audio_format
         self.hello = hello.details
-        self._messages_send, self.messages = trio.open_memory_channel[Mapping[str, Any]](_MESSAGES)
+        self.messages = PageMessages()
         self._wire = wire
         self._stream = stream
         self._outgoing = OutgoingMessages(hello.audio_format, lead_ms)
         self._link: EndpointLink | None = None
-        self._said: deque[bytes] = deque()
-        self._said_bytes = 0
+        self._said = InputBuffer(self._format.bytes_for_ms(_INPUT_MS))
         self._ended = False
         self._written = trio.Event()
-        self._reader = trio.lowlevel.ParkingLot()
-        """Where `receive` waits for the user."""
-
         self._writer = trio.lowlevel.ParkingLot()
         self._waiting = trio.lowlevel.ParkingLot()
         """Where `play` and `send` wait for room."""
 
         self._flushes = 0
-        self._input_dropped = 0
         self._messages_received = 0
         self._messages_refused = 0
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        """Read and write the socket; leaving sends what the app has said and closes it."""
+        """Read and write the socket. Leaving sends the app's waiting messages and closes it, within two seconds."""
         if self._link is not None:
             raise RuntimeError("a BrowserEndpoint is one page, and is attached once")
         self._link = link
@@ -173,22 +223,14 @@ class BrowserEndpoint(Endpoint):
                 await close_behind(self._wire, self._written)
 
     async def receive(self) -> bytes:
-        """What the user has said since the last call. If cancelled, nothing is lost.
+        """Wait for audio of the user, and return all since the last call. If cancelled, no audio is lost.
 
         Raises `trio.EndOfChannel` once the page has left.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._said:
-            if self._ended:
-                raise trio.EndOfChannel
-            await self._reader.park()
-        audio = b"".join(self._said)
-        self._said.clear()
-        self._said_bytes = 0
-        return audio
+        return await self._said.receive_all()
 
     async def play(self, audio: bytes, position_ms: float) -> None:
-        """Take the next piece of the agent's speech; waits while the page has `lead_ms` that it has not played.
+        """Take the next piece of the agent's speech; wait while the page has `lead_ms` that it has not played.
 
         If cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` once the page has left.
         """
@@ -203,18 +245,19 @@ class BrowserEndpoint(Endpoint):
             self._writer.unpark_all()
 
     def flush(self) -> None:
-        """Throw away what the user has not heard, here and in the page."""
+        """Discard the audio that the user has not heard, here and in the page."""
         self._flushes += 1
         self._outgoing.flush()
         self._writer.unpark_all()
         self._waiting.unpark_all()
 
     async def send(self, message: Mapping[str, Any]) -> None:
-        """Say something to the page, a mapping with a ``type`` of yours. Waits while 256 messages wait to be sent.
+        """Send the page a mapping with a ``type`` of yours. Wait while 256 messages, or 1 MiB of them, wait to be sent.
 
-        It overtakes audio that waits. If cancelled, it is queued or not. Raises ValueError without a type, or for one
-        of ``hello``, ``heard``, ``flush`` and ``refused``, TypeError for what has no JSON form, RuntimeError for an
-        endpoint that is not attached yet, and `trio.BrokenResourceError` once the page has left.
+        The message overtakes audio that waits. If cancelled, it is queued whole or not at all. Raises `ValueError`
+        without a type, and for one of ``hello``, ``heard``, ``flush`` and ``refused``; `TypeError` for values that have
+        no JSON form; `RuntimeError` for an endpoint that is not attached yet; `trio.BrokenResourceError` once the page
+        has left.
         """
         kind = message.get("type")
         if not isinstance(kind, str) or not kind or kind in RESERVED_TYPES:
@@ -223,27 +266,27 @@ class BrowserEndpoint(Endpoint):
             raise RuntimeError("messages can be sent once the endpoint is attached")
         text = text_message(message)
         await trio.lowlevel.checkpoint()
-        while len(self._outgoing.texts) >= _MESSAGES and not self._ended:
+        while self._outgoing.texts_full and not self._ended:
             await self._waiting.park()
         if self._ended:
             raise trio.BrokenResourceError("the page has left")
-        self._outgoing.texts.append(text)
+        self._outgoing.say(text)
         self._writer.unpark_all()
 
     async def refuse(self, reason: str, *, code: int = 1011) -> None:
         """Close the socket of a page that is not attached, with a reason that it can show (123 bytes of it).
 
-        Takes at most two seconds; once the page has left, nothing. Raises RuntimeError for an endpoint that is
-        attached: leave the attachment.
+        Takes at most two seconds, and does nothing once the page has left. Raises `RuntimeError` for an endpoint that
+        is attached: leave the attachment.
         """
         if self._link is not None and not self._ended:
             raise RuntimeError("the endpoint is attached: leave the attachment to close it")
         await close_with_reason(self._wire, reason, code=code)
 
     def statistics(self) -> BrowserStatistics:
-        """Counts so far."""
+        """Return the counts so far."""
         return BrowserStatistics(
-            input_dropped_ms=self._format.duration_ms(self._input_dropped),
+            input_dropped_ms=self._format.duration_ms(self._said.dropped_bytes),
             unheard_ms=self._outgoing.unheard_ms,
             flushes=self._outgoing.epoch,
             messages_received=self._messages_received,
@@ -269,39 +312,25 @@ class BrowserEndpoint(Endpoint):
     def _handle(self, event: PageEvent, link: EndpointLink) -> None:
         match event:
             case UserAudio(audio):
-                self._take(audio)
+                self._said.put(audio)
             case HeardReport(epoch, samples):
                 position_ms = self._outgoing.heard(epoch, samples)
                 if position_ms is not None:
                     link.heard(position_ms)
                     self._waiting.unpark_all()
-            case AppMessage(data):
-                try:
-                    self._messages_send.send_nowait(data)
-                except trio.WouldBlock:
-                    raise BrowserStreamError(f"{_MESSAGES} messages wait to be read: no more are taken now") from None
-                except trio.BrokenResourceError:
-                    raise BrowserStreamError("nobody reads messages here") from None
+            case AppMessage(data, n_bytes):
+                self.messages.put(data, n_bytes)
                 self._messages_received += 1
             case PageHello():
-                pass  # it has been read; the stream lets no second one through
+                pass  # it has been read, and the stream accepts no second one
 
     def _refuse_message(self, error: BrowserStreamError) -> None:
         self._messages_refused += 1
         level = logging.WARNING if self._messages_refused == 1 else logging.DEBUG
         logger.log(level, "a message of a page was skipped: %s", error)
-        if len(self._outgoing.texts) < _MESSAGES:
-            self._outgoing.texts.append(refused_message(str(error)))
+        if not self._outgoing.texts_full:
+            self._outgoing.say(refused_message(str(error)))
             self._writer.unpark_all()
-
-    def _take(self, audio: bytes) -> None:
-        self._said.append(audio)
-        self._said_bytes += len(audio)
-        while self._said_bytes > self._format.bytes_for_ms(_INPUT_MS):
-            dropped = len(self._said.popleft())
-            self._said_bytes -= dropped
-            self._input_dropped += dropped
-        self._reader.unpark_all()
 
     async def _write(self) -> None:
         try:
@@ -323,6 +352,7 @@ class BrowserEndpoint(Endpoint):
 
     def _end(self) -> None:
         self._ended = True
-        self._messages_send.close()
-        for waiting in (self._reader, self._writer, self._waiting):
+        self._said.end()
+        self.messages.end()
+        for waiting in (self._writer, self._waiting):
             waiting.unpark_all()

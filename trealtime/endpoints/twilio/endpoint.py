@@ -2,13 +2,13 @@
 
 Theory of operation
 1. `accept_twilio_stream` reads up to ``start``, so that the app knows who calls before it makes a session. From then on
-   messages wait in the socket until the endpoint is attached: nothing that the caller says is lost.
-2. Attached, one task reads and one writes. What is sent, and when, is `OutgoingAudio`'s to say; what a message means,
-   `TwilioStream`'s.
+   messages wait in the socket until the endpoint is attached, and no word of the caller is lost.
+2. While attached, one task reads and one writes. `OutgoingAudio` decides what is sent and when, `TwilioStream` what a
+   message means.
 3. A bad message before ``start`` ends the connection: that was not Twilio. Later ones are counted and skipped, because
    one broken frame is no reason to hang up on a caller.
 4. The end of the call (``stop``, or a socket that closes) is the end of `receive`. Leaving the attachment closes the
-   socket, upon which Twilio goes on with the TwiML behind ``<Connect>``, or hangs up if there is none.
+   socket; Twilio then goes on with the TwiML behind ``<Connect>``, or hangs up if there is none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import trio
 
 from trealtime.audio.formats import G711_ULAW, AudioFormat
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
-from trealtime.endpoints.sockets import ServerSocket, close_behind, close_with_reason, server_wire
+from trealtime.endpoints.sockets import InputBuffer, ServerSocket, close_behind, close_with_reason, server_wire
 from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark, key_tone
 from trealtime.endpoints.twilio.stream import (
     DTMF_KEYS,
@@ -46,26 +46,26 @@ __all__ = ["TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"]
 logger = logging.getLogger(__name__)
 
 _QUEUE_MS: Final = 100
-"""How much waits on this side beyond the lead: the frames are never late for want of the next piece."""
+"""How much audio waits here beyond the lead, so that no frame is late for want of the next piece."""
 
-_INPUT_FRAMES: Final = 500
-"""Ten seconds of a caller whom nobody hears: more, and the oldest frames are dropped, counted."""
+_INPUT_MS: Final = 10_000
+"""How much of the caller waits for `receive`; beyond that the oldest frames are dropped and counted."""
 
 
 @attrs.frozen(kw_only=True)
 class TwilioStatistics:
-    """Counts of one call so far."""
+    """Counts of one call."""
 
     frames_received: int = 0
     frames_dropped: int = 0
-    """Of the caller: nobody took them in time."""
+    """Frames of the caller that no task took in time."""
 
     frames_sent: int = 0
     marks_outstanding: int = 0
-    """Frames that are at Twilio's and have not been heard yet."""
+    """Frames that Twilio has and the caller has not heard yet."""
 
     queued_ms: float = 0.0
-    """What is not at Twilio's yet."""
+    """Audio that Twilio has not got yet."""
 
     messages_refused: int = 0
 
@@ -73,17 +73,18 @@ class TwilioStatistics:
 async def accept_twilio_stream(
     socket: ServerSocket, *, lead_ms: float = 200, start_timeout_s: float = 10.0
 ) -> TwilioEndpoint:
-    """The call on a WebSocket that Twilio has opened: waits for its ``start`` and gives the endpoint to attach.
+    """Wait for the ``start`` of the call on a WebSocket that Twilio has opened, and return the endpoint to attach.
 
-    `socket` is accepted already: trio-websocket's ``WebSocketConnection``, Quart's ``websocket`` or a `Wire`. Who is at
-    its other end is not known; `check_twilio_signature` on the handshake says whether it is Twilio.
+    `socket` has been accepted: trio-websocket's ``WebSocketConnection``, Quart's ``websocket`` or a `Wire`. Anybody may
+    be at its other end: check the handshake with `check_twilio_signature` before.
 
-    `lead_ms` is how much audio Twilio is sent ahead of what it plays: as long as the network, or this process, may
-    stall before the caller hears a gap. It costs memory at Twilio's and nothing else, since what an interrupt finds
-    there is cleared; 200 ms is ten frames, beyond the jitter of ordinary networks.
+    `lead_ms` is how much audio Twilio gets ahead of what it plays, from 20 to 10,000: the network, or this process, may
+    stall for that long before the caller hears a gap. It costs memory at Twilio and nothing else, since an interrupt
+    clears it. 200 ms are ten frames, more than the jitter of ordinary networks.
 
-    Raises `TwilioStreamError` when something else than a stream comes, in another encoding than mu-law, or no start
-    within `start_timeout_s`: the socket has then been closed with the reason. If cancelled, the socket stays as it is.
+    Raises `TwilioStreamError` when the first messages are no stream, for another encoding than mu-law, and when no
+    start comes within `start_timeout_s` seconds; it has then closed the socket with the reason. Raises `ValueError` for
+    arguments out of range. If cancelled, the socket stays as it is.
     """
     if not 20 <= lead_ms <= 10_000:
         raise ValueError(f"lead_ms: expected 20 to 10000 milliseconds, got {lead_ms!r}")
@@ -117,15 +118,15 @@ async def _wait_for_start(wire: Wire, stream: TwilioStream) -> TwilioCall:
 class TwilioEndpoint(Endpoint):
     """A telephone call; get it from `accept_twilio_stream`, attach it with ``async with session.attach(endpoint)``.
 
-    Audio is mu-law both ways; where the session's formats are ``g711_ulaw`` too, it passes as it is. Keys that the
-    caller presses come as ``dtmf_received`` events.
+    Audio is mu-law both ways, and passes as it is where the session's formats are ``g711_ulaw`` too. Keys that the
+    caller presses are ``dtmf_received`` events.
     """
 
     input_format: AudioFormat | None = G711_ULAW
     output_format: AudioFormat | None = G711_ULAW
 
     call: TwilioCall
-    """Who calls: the ids of stream, call and account, and the custom parameters of the TwiML."""
+    """The ids of stream, call and account, and the custom parameters of the TwiML."""
 
     def __init__(self, wire: Wire, stream: TwilioStream, call: TwilioCall, *, lead_ms: float) -> None:
         self.call = call
@@ -133,7 +134,7 @@ class TwilioEndpoint(Endpoint):
         self._stream = stream
         self._outgoing = OutgoingAudio(lead_ms)
         self._link: EndpointLink | None = None
-        self._heard_send, self._heard_receive = trio.open_memory_channel[bytes](_INPUT_FRAMES)
+        self._said = InputBuffer(G711_ULAW.bytes_for_ms(_INPUT_MS))
         self._ended = False
         self._written = trio.Event()
         self._writer = trio.lowlevel.ParkingLot()
@@ -141,16 +142,15 @@ class TwilioEndpoint(Endpoint):
         """The writer has nothing to send. While it waits for a frame to be due, only a flush changes what is next."""
 
         self._waiting = trio.lowlevel.ParkingLot()
-        """Where `play` waits for room, and `send_dtmf` for its keys to be heard."""
+        """Where `play` waits for room, and `send_dtmf` until its keys are heard."""
 
         self._flushes = 0
         self._frames_received = 0
-        self._frames_dropped = 0
         self._messages_refused = 0
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        """Read and write the socket; leaving ends the stream and closes the socket."""
+        """Read and write the socket. Leaving ends the stream and closes the socket, within two seconds."""
         if self._link is not None:
             raise RuntimeError("a TwilioEndpoint is one call, and is attached once")
         self._link = link
@@ -164,14 +164,14 @@ class TwilioEndpoint(Endpoint):
                 await close_behind(self._wire, self._written)
 
     async def receive(self) -> bytes:
-        """The next piece of what the caller says, usually 20 ms of mu-law. If cancelled, nothing is lost.
+        """Wait for the next piece of what the caller says, usually 20 ms of mu-law. If cancelled, no audio is lost.
 
         Raises `trio.EndOfChannel` once the call has ended.
         """
-        return await self._heard_receive.receive()
+        return await self._said.receive()
 
     async def play(self, audio: bytes, position_ms: float) -> None:
-        """Take the next piece of the agent's speech; waits while 100 ms wait to be sent.
+        """Take the next piece of the agent's speech; wait while 100 ms wait to be sent.
 
         If cancelled, the piece is taken whole or not at all. Raises `trio.BrokenResourceError` once the call has ended.
         """
@@ -186,7 +186,7 @@ class TwilioEndpoint(Endpoint):
             self._wake_idle_writer()
 
     def flush(self) -> None:
-        """Throw away what the caller has not heard, here and at Twilio's."""
+        """Discard the audio that the caller has not heard, here and at Twilio."""
         self._flushes += 1
         self._outgoing.flush()
         self._writer.unpark_all()
@@ -195,12 +195,12 @@ class TwilioEndpoint(Endpoint):
     async def send_dtmf(self, keys: str) -> None:
         """Press `keys`, and wait until the far end has heard them.
 
-        Twilio takes no keys on a stream, so they go as tones in the audio, behind what the agent is saying: 100 ms each
-        with a pause of 100 ms. ``w`` waits half a second, as in TwiML. An interrupt of the agent does not touch them.
-        If cancelled, keys that are not on their way yet are not pressed.
+        Twilio takes no keys on a stream, so they go as tones in the audio, behind the agent's current speech: 100 ms
+        each, with a pause of 100 ms. ``w`` waits half a second, as in TwiML. An interrupt of the agent does not touch
+        them. If cancelled, keys that have not been sent yet are not pressed.
 
-        Raises ValueError for anything but ``0123456789*#ABCDw``, RuntimeError for an endpoint that is not attached yet,
-        and `trio.BrokenResourceError` when the call ends before they were heard.
+        Raises `ValueError` for other keys than ``0123456789*#ABCDw``, `RuntimeError` for an endpoint that is not
+        attached yet, and `trio.BrokenResourceError` when the call ends before the keys were heard.
         """
         if not isinstance(keys, str):
             raise TypeError(f"keys: expected a string, got {type(keys).__name__}")
@@ -221,10 +221,10 @@ class TwilioEndpoint(Endpoint):
             self._waiting.unpark_all()
 
     def statistics(self) -> TwilioStatistics:
-        """Counts so far."""
+        """Return the counts so far."""
         return TwilioStatistics(
             frames_received=self._frames_received,
-            frames_dropped=self._frames_dropped,
+            frames_dropped=self._said.dropped_pieces,
             frames_sent=self._outgoing.frames_sent,
             marks_outstanding=self._outgoing.marks_outstanding,
             queued_ms=self._outgoing.queued_ms,
@@ -254,7 +254,8 @@ class TwilioEndpoint(Endpoint):
     def _handle(self, event: StreamEvent | None, link: EndpointLink) -> None:
         match event:
             case CallerAudio(audio):
-                self._take(audio)
+                self._frames_received += 1
+                self._said.put(audio)
             case MarkReturned(name):
                 position_ms = self._outgoing.mark_returned(name)
                 if position_ms is None:
@@ -267,16 +268,7 @@ class TwilioEndpoint(Endpoint):
             case StreamStopped():
                 self._end()
             case StreamStarted() | None:
-                pass  # the start has been read; the stream lets no second one through
-
-    def _take(self, audio: bytes) -> None:
-        self._frames_received += 1
-        try:
-            self._heard_send.send_nowait(audio)
-        except trio.WouldBlock:
-            self._heard_receive.receive_nowait()
-            self._frames_dropped += 1
-            self._heard_send.send_nowait(audio)
+                pass  # the start has been read, and the stream accepts no second one
 
     async def _write(self) -> None:
         try:
@@ -306,6 +298,6 @@ class TwilioEndpoint(Endpoint):
 
     def _end(self) -> None:
         self._ended = True
-        self._heard_send.close()
+        self._said.end()
         self._writer.unpark_all()
         self._waiting.unpark_all()

@@ -1,17 +1,16 @@
-"""What goes to Twilio and when: frames of 20 ms with a lead, a mark after each, a clear ahead of everything.
+"""The audio for Twilio and when it goes: frames of 20 ms with a lead, a mark after each, a clear ahead of everything.
 
 Theory of operation
-1. Twilio plays what it is sent without gaps and keeps the rest (ten minutes of it, warning 31931). We keep it too: only
-   `lead_ms` are ever at Twilio's, so that an interrupt finds little there, a clear never waits behind seconds of audio
-   in a socket, and the network still may stall for that long before the caller hears a gap.
-2. When the next frame may go is the `Pacer`'s to say.
+1. Twilio plays its audio without gaps and would keep ten minutes of it (warning 31931). We keep the audio too, and give
+   Twilio only `lead_ms` of it ahead, so that an interrupt finds little there, a clear never waits behind seconds of
+   audio in a socket, and the network may still stall for that long before the caller hears a gap.
+2. The `Pacer` decides when the next frame may go.
 3. Frames end where the packets end that the caller gets, every 20 ms since Twilio had nothing to play. A piece that is
-   no whole number of frames goes out all the same, since nobody knows whether more will come; the next frame makes up
-   the packet.
-4. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a buffer that
-   was cleared are not known any more: they were not heard.
+   no whole number of frames goes out at once, because more may not come; the next frame fills up the packet.
+4. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a cleared
+   buffer are unknown by then: their audio was not heard.
 5. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
-   the key has been. So an interrupt, which clears the buffer, never cuts a key in two, nor loses one.
+   the key has been heard. So an interrupt, which clears the buffer, neither cuts a key in two nor loses one.
 
 No clock: `now` is any monotonic time in seconds.
 """
@@ -37,24 +36,24 @@ __all__ = ["MAX_MARKS", "ClearBuffer", "OutgoingAudio", "PlayFrame", "SetMark", 
 _FRAME_BYTES: Final = G711_ULAW.bytes_for_ms(20)
 
 MAX_MARKS: Final = 1_000
-"""A far side that returns no marks must not make us grow: the oldest are given up."""
+"""How many marks are remembered. Older ones are given up, so that a far side that returns none costs no memory."""
 
 
 @attrs.frozen
 class ClearBuffer:
-    """Twilio is to throw away what it has."""
+    """Discard the audio that Twilio has."""
 
 
 @attrs.frozen
 class PlayFrame:
-    """Twilio is to play this after what it has."""
+    """Play this after the audio that Twilio has."""
 
     audio: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen
 class SetMark:
-    """Twilio is to say when it has come this far."""
+    """Report when playback has come this far."""
 
     name: str
 
@@ -74,7 +73,7 @@ class _Point:
 
 @attrs.define
 class _Piece:
-    """Audio in the queue, of which the first `sent` bytes are gone. `end` as in `_Point`."""
+    """Audio in the queue, of which the first `sent` bytes have gone. `end` is that of `_Point`."""
 
     kind: Kind
     audio: bytes
@@ -99,13 +98,13 @@ class OutgoingAudio:
         default=attrs.Factory(lambda self: Pacer(self.lead_ms / 1000), takes_self=True), init=False
     )
     _due_at: float | None = attrs.field(default=None, init=False)
-    """When the frame that is first in the queue may go, once that has been asked."""
+    """When the first frame in the queue may go, once that has been asked."""
 
     _packet_bytes: int = attrs.field(default=0, init=False)
-    """How much of its last packet Twilio has."""
+    """How much of its last packet Twilio has got."""
 
     _marks: dict[str, _Point] = attrs.field(factory=dict, init=False)
-    """Those at Twilio's, oldest first; all of one kind."""
+    """The marks that Twilio has, oldest first, all of one kind."""
 
     _marks_set: int = attrs.field(default=0, init=False)
     _mark_due: _Point | None = attrs.field(default=None, init=False)
@@ -118,17 +117,17 @@ class OutgoingAudio:
 
     @property
     def frames_late(self) -> int:
-        """Frames that were here and left only after Twilio had run dry."""
+        """Frames that left only after Twilio had run dry."""
         return self._pacer.late
 
     @property
     def queued_ms(self) -> float:
-        """What is here and not at Twilio's yet."""
+        """Audio that has not gone to Twilio yet."""
         return G711_ULAW.duration_ms(self._queued_bytes)
 
     @property
     def marks_outstanding(self) -> int:
-        """Frames at Twilio's that have not been heard yet, as far as is known."""
+        """Frames that Twilio has and has not reported as heard."""
         return len(self._marks)
 
     def speak(self, audio: bytes, position_ms: float) -> None:
@@ -136,17 +135,17 @@ class OutgoingAudio:
         self._append(_Piece("speech", audio, position_ms))
 
     def press(self, tone: bytes) -> int:
-        """Queue the tone of one key. The answer is its number: it has been heard when `keys_heard` is there."""
+        """Queue the tone of one key. Return its number: it has been heard once `keys_heard` reaches that."""
         self._keys += 1
         self._append(_Piece("key", tone, self._keys))
         return self._keys
 
     def withdraw_keys(self, first: int, last: int) -> None:
-        """Take keys back of which nothing has been sent yet."""
+        """Take back the keys from `first` to `last` of which no part has been sent yet."""
         self._keep(lambda piece: piece.kind == "speech" or piece.sent > 0 or not first <= piece.end <= last)
 
     def flush(self) -> None:
-        """Nothing spoken so far is to be heard any more; keys are."""
+        """Discard all speech queued so far. Keys stay."""
         self._keep(lambda piece: piece.kind == "key")
         in_buffer = self._in_buffer()
         if in_buffer is not None and in_buffer.kind == "key":
@@ -158,7 +157,7 @@ class OutgoingAudio:
         self._due_at = None
 
     def next(self, now: float) -> Message | float:
-        """What to send now; or when to ask again, infinity for as soon as something has changed."""
+        """Return the message to send now, or the time to ask again: infinity for as soon as something changes."""
         if self._clear_due:
             self._clear_due = False
             return ClearBuffer()
@@ -181,11 +180,12 @@ class OutgoingAudio:
         return PlayFrame(frame)
 
     def mark_returned(self, name: str) -> float | None:
-        """A mark has come back: the position of the stream that has been heard. None: a key, or what was cleared."""
+        """Take a mark that has come back. Return the stream position that has been heard, None for a key and for a
+        mark that was cleared."""
         point = self._marks.get(name)
         if point is None:
             return None
-        while name in self._marks:  # what stood before it has been played too
+        while name in self._marks:  # the marks before it have been played, too
             del self._marks[next(iter(self._marks))]
         if point.kind == "key":
             self.keys_heard = point.end
@@ -202,11 +202,11 @@ class OutgoingAudio:
         self._queued_bytes = sum(len(piece.audio) - piece.sent for piece in self._queue)
 
     def _in_buffer(self) -> _Point | None:
-        """Something that Twilio has and that the caller has not heard."""
+        """Return a point of audio that Twilio has and the caller has not heard, if there is any."""
         return self._mark_due or next(iter(self._marks.values()), None)
 
     def _take_frame(self, most: int) -> tuple[bytes, _Point]:
-        """Up to `most` bytes of what is first in the queue, of one kind, and where it ends."""
+        """Take up to `most` bytes of one kind from the head of the queue. Return them, and the point where they end."""
         frame = b""
         piece = self._queue[0]
         point = piece.point()
@@ -246,7 +246,7 @@ _LEVEL: Final = 0.25
 
 @cache
 def key_tone(key: str) -> bytes:
-    """The tone of one of ``0123456789*#ABCD`` and the pause behind it; ``w`` is a wait of half a second."""
+    """Return a key, one of ``0123456789*#ABCD``, as mu-law: a tone (ITU-T Q.23) and a pause. ``w`` is half a second."""
     if key == "w":
         return encode_ulaw(_silence(_WAIT_MS))
     row = next(index for index, keys in enumerate(_ROWS) if key in keys)

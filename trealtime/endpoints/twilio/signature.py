@@ -1,9 +1,9 @@
-"""Is a request really from Twilio? ``X-Twilio-Signature``, on webhooks and on the handshakes of Media Streams.
+"""The signature of Twilio's requests: ``X-Twilio-Signature``, on webhooks and on the handshakes of Media Streams.
 
-The rule (Twilio's documentation, "Webhooks security"): the URL as Twilio has it, query included; for a form that was
-posted, each parameter's name and value behind it, sorted by name; HMAC-SHA1 of that under the account's auth token, in
-base64. A body that is not a form is in the URL by its SHA-256 (``bodySHA256``). A WebSocket handshake is a GET of a
-``wss://`` URL.
+The rule (Twilio's documentation, "Webhooks security"): take the URL as Twilio has it, query included; for a posted
+form, append each parameter's name and value, sorted by name; the signature is the HMAC-SHA1 of that under the account's
+auth token, in base64. The SHA-256 of any other body stands in the URL (``bodySHA256``). A WebSocket handshake is a GET
+of a ``wss://`` URL.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
 def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None = None) -> str:
-    """The ``X-Twilio-Signature`` that Twilio puts on a request for `url`: for tests, and for the fake Twilio.
+    """Return the ``X-Twilio-Signature`` that Twilio puts on a request for `url`, for tests and for a fake Twilio.
 
-    `params` are those of a form that is posted.
+    `params` are the fields of a posted form.
     """
     if not auth_token:
         raise ValueError("auth_token: expected the account's auth token, got an empty string")
@@ -35,7 +35,7 @@ def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None 
     for name in sorted(params or {}):
         assert params is not None
         value = params[name]
-        # Twilio's own libraries take the values of a repeated name sorted, and each once.
+        # Twilio's own libraries sort the values of a repeated name, and take each once.
         for one in [value] if isinstance(value, str) else sorted(set(value)):
             text += name + one
     return base64.b64encode(hmac.new(auth_token.encode(), text.encode(), hashlib.sha1).digest()).decode()
@@ -49,13 +49,16 @@ def check_twilio_signature(
     params: Parameters | None = None,
     body: bytes | None = None,
 ) -> None:
-    """Return if Twilio signed this request, raise `WebhookRefused` with a reason if not.
+    """Return if Twilio signed this request; raise `WebhookRefused` with a reason if not.
 
-    `url` is the public one, as it stands in Twilio's console or in your TwiML, query included: ``https://...`` for a
-    webhook, ``wss://...`` for the handshake of a stream. Behind a tunnel or a proxy that is not what your server sees.
-    `signature` is the header ``X-Twilio-Signature``, or None if there is none. `params` are the fields of a form that
-    was posted (``(await request.form).to_dict(flat=False)`` with Quart); `body` is the raw body of a request that
-    posted something else, whose hash the URL then carries.
+    `url` is the public URL, as it stands in Twilio's console or in your TwiML, query included: ``https://...`` for a
+    webhook, ``wss://...`` for the handshake of a stream. Behind a tunnel or a proxy your server sees another one. Give
+    the port if it is not the scheme's own: Twilio signs some requests with the port and some without, and both are
+    accepted. `signature` is the header ``X-Twilio-Signature``, None if it is missing. `params` are the fields of a
+    posted form (``(await request.form).to_dict(flat=False)`` with Quart). `body` is the raw body of a request that
+    posted something else; the URL then carries its hash.
+
+    Raises `ValueError` for a `url` that is none, and for an empty `auth_token`.
     """
     if not signature:
         raise WebhookRefused("the request has no X-Twilio-Signature: it is not from Twilio", reason="missing_header")
@@ -64,7 +67,7 @@ def check_twilio_signature(
     candidates = [
         sign_twilio_request(each, auth_token=auth_token, params=params) for each in _with_and_without_port(url)
     ]
-    # Every candidate is compared, each in constant time: how long it takes says nothing of how near a guess was.
+    # All candidates are compared, each in constant time, so that the time says nothing about how near a guess was.
     matches = [hmac.compare_digest(each.encode(), signature.encode()) for each in candidates]
     if not any(matches):
         raise WebhookRefused(
@@ -78,23 +81,21 @@ def _check_body(url: str, body: bytes) -> None:
     stated = parse_qs(urlsplit(url).query).get("bodySHA256")
     if not stated:
         raise WebhookRefused(
-            "the URL has no bodySHA256: nothing vouches for the body of this request", reason="bad_body"
+            "the URL has no bodySHA256, so nothing vouches for the body of this request", reason="bad_body"
         )
     if not hmac.compare_digest(stated[0].lower().encode(), hashlib.sha256(body).hexdigest().encode()):
         raise WebhookRefused("bodySHA256 does not fit the body of this request", reason="bad_body")
 
 
 def _with_and_without_port(url: str) -> list[str]:
-    """Twilio signs some requests with the scheme's own port in the URL and some without, whichever it was given."""
+    """Return the URLs that Twilio may have signed: it adds the scheme's port to some, and drops the port of others."""
     parts = urlsplit(url)
     default = _DEFAULT_PORTS.get(parts.scheme)
     if default is None or parts.hostname is None:
         raise ValueError(f"url: expected one of http, https, ws or wss, got {url!r}")
     if parts.port is None:
         return [url, _with_netloc(parts, f"{parts.netloc}:{default}")]
-    if parts.port == default:
-        return [url, _with_netloc(parts, parts.netloc.rpartition(":")[0])]
-    return [url]
+    return [url, _with_netloc(parts, parts.netloc.rpartition(":")[0])]
 
 
 def _with_netloc(parts: SplitResult, netloc: str) -> str:

@@ -1,10 +1,10 @@
-"""Twilio Media Streams, the messages: what Twilio says on the WebSocket of a call, and what it takes.
+"""The messages of Twilio Media Streams: what Twilio sends on the WebSocket of a call, and what it takes.
 
 Theory of operation
 1. A stream is ``connected``, then ``start`` (who calls, with what parameters, in which encoding), then ``media``,
-   ``mark`` and ``dtmf`` in any order, then ``stop``. `_NEXT` is the whole of it; what comes out of turn is refused.
-2. What is refused raises `TwilioStreamError` with the reason and changes nothing: who carries the messages decides
-   whether that ends the call. Events that Twilio may add one day are ignored, and so are fields.
+   ``mark`` and ``dtmf`` in any order, then ``stop``. `_NEXT` is the whole table; a message out of turn is refused.
+2. Refusing a message raises `TwilioStreamError` with the reason and changes nothing; the caller decides whether that
+   ends the call. Unknown events and fields, which Twilio may add one day, are ignored.
 3. No clock, no socket: messages in, values out.
 
 Source: Twilio's documentation, "Media Streams - WebSocket messages".
@@ -37,7 +37,7 @@ DTMF_KEYS: Final = frozenset("0123456789*#ABCD")
 
 State: TypeAlias = Literal["opened", "connected", "started", "stopped"]
 
-# A start without `connected` is taken too: it says all that is needed.
+# A start without `connected` says all that is needed.
 _NEXT: Final[Mapping[tuple[State, str], State]] = {
     ("opened", "connected"): "connected",
     ("opened", "start"): "started",
@@ -50,18 +50,21 @@ _NEXT: Final[Mapping[tuple[State, str], State]] = {
 _EVENTS: Final = frozenset(event for _, event in _NEXT)
 
 _ENCODING: Final = ("audio/x-mulaw", 8000, 1)
-"""The one that Twilio has; another would be noise at the wrong speed."""
+"""The one that Twilio has. Another would be noise at the wrong speed."""
+
+_MOST_CHARACTERS: Final = 65_536
+"""Of one message. A second of audio takes 11,000, and Twilio sends 20 ms."""
 
 
 @attrs.frozen(kw_only=True)
 class TwilioCall:
-    """What Twilio says of a call when its stream starts."""
+    """A call, as Twilio describes it when its stream starts."""
 
     stream_sid: str
     call_sid: str
     account_sid: str
     custom_parameters: Mapping[str, str]
-    """The ``<Parameter>`` elements of the ``<Stream>``. Whoever can reach the socket can invent them: check the
+    """The ``<Parameter>`` elements of the ``<Stream>``. Anybody who can reach the socket can invent them: check the
     signature of the handshake (`check_twilio_signature`) before you believe them."""
 
 
@@ -81,7 +84,7 @@ class CallerAudio:
 
 @attrs.frozen
 class MarkReturned:
-    """All that was sent before the mark has been played, or cleared."""
+    """All audio that was sent before the mark has been played or cleared."""
 
     name: str
 
@@ -109,9 +112,9 @@ class TwilioStream:
     _stream_sid: str = attrs.field(default="", init=False)
 
     def receive(self, message: str | bytes) -> StreamEvent | None:
-        """Read one message. None: there is nothing to do (``connected``, another track, an event of the future).
+        """Read one message. Return None where it asks for nothing (``connected``, another track, an unknown event).
 
-        Raises `TwilioStreamError` for what Twilio would not send.
+        Raises `TwilioStreamError` for a message that Twilio would not send.
         """
         data = _read_object(message)
         name = data.get("event")
@@ -130,16 +133,16 @@ class TwilioStream:
         return event
 
     def media(self, audio: bytes) -> str:
-        """The message that has Twilio play mu-law `audio` after what it has."""
+        """Return the message that makes Twilio play mu-law `audio` after the audio that it has."""
         payload = pybase64.b64encode(audio).decode("ascii")
         return self._message("media", {"payload": payload})
 
     def mark(self, name: str) -> str:
-        """The message that Twilio sends back once what it has now has been played."""
+        """Return the message that Twilio sends back once it has played the audio that it has now."""
         return self._message("mark", {"name": name})
 
     def clear(self) -> str:
-        """The message that has Twilio throw away what it has not played, and send back its marks."""
+        """Return the message that makes Twilio discard the audio that it has not played, and send back its marks."""
         return self._message("clear", None)
 
     def _message(self, event: str, body: Mapping[str, str] | None) -> str:
@@ -154,6 +157,8 @@ class TwilioStream:
 def _read_object(message: str | bytes) -> Mapping[str, Any]:
     if not isinstance(message, str):
         raise TwilioStreamError("expected a text message, got a binary one")
+    if len(message) > _MOST_CHARACTERS:
+        raise TwilioStreamError(f"a message of {len(message)} characters is too long: at most {_MOST_CHARACTERS}")
     try:
         data = msgspec.json.decode(message)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
@@ -188,7 +193,7 @@ def _read_start(data: Mapping[str, Any]) -> StreamStarted:
 def _read_media(data: Mapping[str, Any]) -> CallerAudio | None:
     media = _object(data, "media")
     if media.get("track", "inbound") != "inbound":
-        return None  # what the caller hears, which is what we have sent
+        return None  # the outbound track: our own audio
     payload = _text(media, "payload", path="media.")
     try:
         return CallerAudio(pybase64.b64decode(payload, validate=True))
