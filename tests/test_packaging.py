@@ -213,7 +213,7 @@ def test_dependencies_have_floors_and_no_ceilings() -> None:
 def test_the_extras_of_the_documentation_exist() -> None:
     from trealtime.errors import MissingDependency
 
-    assert {"console", "web", "http", "mcp", "otel", "local", "eval", "websockets", "test", "docs", "dev"} == set(
+    assert {"console", "web", "http", "mcp", "otel", "local", "eval", "test", "docs", "dev"} == set(
         PROJECT["optional-dependencies"]
     )
     assert 'pip install "trealtime[mcp]"' in str(MissingDependency("MCP servers", extra="mcp"))

@@ -126,7 +126,7 @@ if TYPE_CHECKING:
     from trealtime.tools.guardrails import ToolOutputGuardrailData as ToolOutputGuardrailData
     from trealtime.tools.guardrails import tool_input_guardrail as tool_input_guardrail
     from trealtime.tools.guardrails import tool_output_guardrail as tool_output_guardrail
-    from trealtime.transport.azure import AzureRealtimeModel as AzureRealtimeModel
+    from trealtime.transport.models import AzureRealtimeModel as AzureRealtimeModel
     from trealtime.transport.models import OpenAIRealtimeModel as OpenAIRealtimeModel
     from trealtime.transport.models import OpenAIRealtimeSIPModel as OpenAIRealtimeSIPModel
     from trealtime.transport.models import OpenAIRealtimeWebSocketModel as OpenAIRealtimeWebSocketModel

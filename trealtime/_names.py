@@ -61,7 +61,7 @@ TABLES: Final = {
             ToolGuardrailFunctionOutput ToolInputGuardrail ToolInputGuardrailData ToolOutputGuardrail
             ToolOutputGuardrailData tool_input_guardrail tool_output_guardrail
         """,
-        "transport.azure": "AzureRealtimeModel",
+        "transport.models": "AzureRealtimeModel",
         "transport.models": "OpenAIRealtimeModel OpenAIRealtimeSIPModel OpenAIRealtimeWebSocketModel RealtimeModel",
     },
     "trealtime.settings": {

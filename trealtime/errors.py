@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+<<<<<<< HEAD
 from trealtime import _lazy
+=======
+from trealtime._secrets import shown
+>>>>>>> eb646b5 (Clients speak through the sans-IO layer of websockets, under a reader and a writer of our own)
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -66,7 +70,7 @@ class TrealtimeError(Exception):
 # ---- before a connection exists -------------------------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class SettingsProblem:
     """One thing wrong with a settings mapping.
 
@@ -81,7 +85,11 @@ class SettingsProblem:
 
     def __str__(self) -> str:
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
-        return f"{self.path}: got {_short(self.value)}, allowed: {self.allowed}{hint}"
+        return f"{self.path}: got {_short(shown(self.value, self.path))}, allowed: {self.allowed}{hint}"
+
+    def __repr__(self) -> str:
+        value = shown(self.value, self.path)
+        return f"SettingsProblem({self.path!r}, {value}, {self.allowed!r}, suggestion={self.suggestion!r})"
 
 
 class SettingsError(TrealtimeError, ValueError):
@@ -362,6 +370,24 @@ class SessionClosed(TrealtimeError, RuntimeError):
     """A session was used after it ended."""
 
 
+<<<<<<< HEAD
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
+=======
+_ELSEWHERE: Final = {
+    "InputGuardrailTripwireTriggered": "trealtime.agents.guardrails",
+    "ToolInputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
+    "ToolOutputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
+}
+"""Errors that carry a guardrail stand beside it, in rooms that import this module."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+
+
+def _short(text: str, limit: int = 80) -> str:
+>>>>>>> eb646b5 (Clients speak through the sans-IO layer of websockets, under a reader and a writer of our own)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -25,7 +25,7 @@ from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, setting, structure
 from trealtime.tools.function_tool import AfterTool
 from trealtime.tools.invocation import ToolErrorFormatter
-from trealtime.transport.credentials import ApiKey
+from trealtime.transport.request import ApiKey
 
 __all__ = [
     "GuardrailsSettings",

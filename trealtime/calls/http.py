@@ -32,7 +32,7 @@ from trealtime.errors import (
     SettingsError,
     SettingsProblem,
 )
-from trealtime.transport.credentials import ApiKey, get_api_key, with_user_agent
+from trealtime.transport.request import ApiKey, get_api_key, with_user_agent
 from trealtime.transport.request import check_headers, is_loopback
 
 if TYPE_CHECKING:

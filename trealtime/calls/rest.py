@@ -19,7 +19,7 @@ from trealtime.calls.http import HttpRequests, http_base_url, open_http_client
 from trealtime.calls.payload import build_initial_session_payload
 from trealtime.errors import RequestFailed, SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
-from trealtime.transport.credentials import ApiKey
+from trealtime.transport.request import ApiKey
 
 if TYPE_CHECKING:
     import httpx

@@ -35,7 +35,7 @@ from trealtime.testing.script import (
 )
 from trealtime.testing.scripted_core import Play, ScriptedCore
 from trealtime.transport.models import ConnectionTarget
-from trealtime.transport.request import redacted_url
+from trealtime._secrets import redacted_url
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
 __all__ = ["RealtimeConnectCall", "RealtimeStep", "ScriptedRealtimeModel"]

@@ -13,7 +13,7 @@ from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.memory import memory_wire_pair
 from trealtime.transport.websocket import accept_websocket_stream, wrap_websocket_stream
-from trealtime.transport.wire import Wire, WireClosed
+from trealtime.transport.wire import Wire, WireClosed, receiver, sender
 
 __all__ = ["check_wire", "memory_wire_pair", "open_websocket_wire_pair"]
 
@@ -65,6 +65,8 @@ async def check_wire(make_pair: MakePair, *, clogs: bool = False) -> None:
         _closing_wakes_the_own_receive,
         _closing_cancelled_at_any_point_still_closes,
         _sending_cancelled_at_any_point_tears_nothing,
+        _batches_are_the_messages_in_order,
+        _a_cancelled_batch_loses_nothing,
     ]
     if clogs:
         checks.append(_a_blocked_send_that_is_cancelled_breaks_the_wire)
@@ -94,6 +96,44 @@ async def _both_directions_flow_at_once(make_pair: MakePair) -> None:
         for sender, receiver in ((client, server), (server, client)):
             nursery.start_soon(_send_all, sender, list(map(str, range(300))))
             nursery.start_soon(_expect_all, receiver, list(map(str, range(300))))
+
+
+async def _batches_are_the_messages_in_order(make_pair: MakePair) -> None:
+    messages = ["", "ünïcödé 漢字 🎙", "x" * 100_000, *map(str, range(100))]
+    async with make_pair() as pair:
+        for one, other in (pair, pair[::-1]):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(sender(one), messages)
+                received: list[str] = []
+                receive = receiver(other)
+                while len(received) < len(messages):
+                    batch = await receive()
+                    assert batch, "receive_many returned nothing"
+                    received += [each if isinstance(each, str) else each.decode() for each in batch]
+                assert received == messages, f"received {[each[:40] for each in received][:5]}..."
+            sent, got = one.statistics(), other.statistics()
+            assert (sent.messages_sent, sent.bytes_sent) == (got.messages_received, got.bytes_received), (sent, got)
+
+
+async def _a_cancelled_batch_loses_nothing(make_pair: MakePair) -> None:
+    async def scenario(cancel_here: CancelHere) -> None:
+        async with make_pair() as (client, server):
+            received: list[str] = []
+            receive = receiver(client)
+
+            async def take() -> None:
+                received.extend(each if isinstance(each, str) else each.decode() for each in await receive())
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_send_all, server, ["1", "2", "3"])
+                with cancel_here():
+                    while len(received) < 3:
+                        await take()
+            while len(received) < 3:
+                await take()
+            assert received == ["1", "2", "3"], received
+
+    await cancel_at_each_checkpoint(scenario)
 
 
 async def _statistics_count_messages_and_bytes(make_pair: MakePair) -> None:

@@ -1,15 +1,14 @@
 """Connections: the wire seam, its implementations, and the models that dial them.
 
-Nothing here knows the Realtime protocol beyond its URLs and headers. What needs trio-websocket is imported from its
-module: `trealtime.transport.dial` and `trealtime.transport.websocket`.
+Nothing here knows the Realtime protocol beyond its URLs and headers. The modules that need a WebSocket library
+are imported by their own names: `trealtime.transport.dial` for clients, `trealtime.transport.websocket` for servers.
 """
 
-from trealtime.transport.azure import AzureRealtimeModel
 from trealtime.transport.config import TransportConfig
-from trealtime.transport.credentials import ApiKey, get_api_key
 from trealtime.transport.memory import MemoryWire, memory_wire_pair
 from trealtime.transport.models import (
     DEFAULT_MODEL_NAME,
+    AzureRealtimeModel,
     ConnectionTarget,
     Handshake,
     OpenAIRealtimeModel,
@@ -17,12 +16,14 @@ from trealtime.transport.models import (
     OpenAIRealtimeWebSocketModel,
     RealtimeModel,
 )
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+from trealtime.transport.request import ApiKey, get_api_key
+from trealtime.transport.wire import BatchWire, Wire, WireClosed, WireStatistics
 
 __all__ = [
     "DEFAULT_MODEL_NAME",
     "ApiKey",
     "AzureRealtimeModel",
+    "BatchWire",
     "ConnectionTarget",
     "Handshake",
     "MemoryWire",

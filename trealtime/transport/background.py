@@ -1,21 +1,22 @@
-"""A nursery for service tasks, behind a context manager that shows nothing of it."""
+"""A nursery for service tasks behind a context manager, and the way to drop a stream at once."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
-__all__ = ["background_nursery"]
+__all__ = ["background_nursery", "drop"]
 
 
 @asynccontextmanager
 async def background_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery whose tasks serve the body: they are cancelled when it leaves, and what it raises comes out bare.
+    """Open a nursery whose tasks serve the body: it cancels them when the body leaves.
 
-    The tasks must not raise. If one does all the same (a bug, or a Ctrl-C that lands in it), the body is cancelled and
-    the nursery's exception group comes out.
+    What the body raises comes out bare. The tasks must not raise. If one does all the same (a bug, or a Ctrl-C that
+    lands in it), the body is cancelled and the nursery's exception group comes out.
     """
     raised: BaseException | None = None
     try:
@@ -32,3 +33,13 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
             raise
     if raised is not None:
         raise raised
+
+
+async def drop(stream: trio.abc.Stream) -> None:
+    """Close `stream` without waiting for the peer, also in a task that is being cancelled."""
+    # A shield whose deadline has passed: `aclose` closes, and stops at its first wait.
+    with trio.CancelScope(deadline=-math.inf, shield=True):
+        try:
+            await stream.aclose()
+        except trio.BrokenResourceError:
+            pass

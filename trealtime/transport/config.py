@@ -6,20 +6,15 @@ import difflib
 import math
 import ssl
 from collections.abc import Callable, Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
 
+from trealtime._secrets import shown
 from trealtime.errors import SettingsError, SettingsProblem
 
 __all__ = ["TransportConfig", "transport_config"]
-
-
-def _hide_credentials(proxy: object) -> str:
-    if not isinstance(proxy, str) or "@" not in proxy:
-        return repr(proxy)
-    scheme, _, rest = proxy.rpartition("://")
-    return repr(f"{scheme}://...@{rest.rpartition('@')[2]}" if scheme else f"...@{rest.rpartition('@')[2]}")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,16 +37,20 @@ class TransportConfig:
     """How long `Wire.aclose` waits for the peer's close frame before it drops the connection."""
 
     max_size: int | None = 32 * 2**20
-    """The longest message taken, in characters of text or bytes of binary, or None; a longer one closes with 1009.
+    """The longest message taken, in bytes (of UTF-8, for text), or None; a longer one closes with 1009.
 
     The default holds the longest audio that the service returns in one `conversation.item.retrieved`, and bounds what a
     broken server can make us hold.
     """
 
+    compression: Literal["deflate"] | None = None
+    """Offer permessage-deflate (RFC 7692) to the server; None does not. Base64 audio compresses by a quarter and costs
+    more CPU than everything else on the way, so it is off. `max_size` bounds the message as it was before."""
+
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     """For ``wss://``; None uses `ssl.create_default_context`."""
 
-    proxy: str | None = attrs.field(default=None, repr=_hide_credentials)
+    proxy: str | None = attrs.field(default=None, repr=shown)
     """``http://[user:password@]host:port``: reach the server through this HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
 
     The proxy variables of the environment are not read: which way a call's audio goes is written where it can be seen.
@@ -99,9 +98,7 @@ def _check(name: str, value: object) -> SettingsProblem | None:
     accepts, allowed = _CHECKS[name]
     if accepts(value):
         return None
-    # A proxy's URL may hold a password, and a bad one is the likeliest to be printed.
-    shown = "a value that is not shown" if name == "proxy" and isinstance(value, str) and "@" in value else value
-    return SettingsProblem(name, shown, allowed)
+    return SettingsProblem(name, value, allowed)
 
 
 def _is_duration(value: object) -> bool:
@@ -130,6 +127,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "handshake_timeout": (_is_duration, _SECONDS),
     "close_timeout": (_is_duration, _SECONDS),
     "max_size": (lambda value: value is None or _is_size(value), "a positive number of bytes, or None (no limit)"),
+    "compression": (lambda value: value is None or value == "deflate", '"deflate", or None (no compression)'),
     "ssl_context": (lambda value: value is None or isinstance(value, ssl.SSLContext), "an ssl.SSLContext, or None"),
     "proxy": (lambda value: value is None or _is_proxy_url(value), '"http://[user:password@]host:port", or None'),
 }

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import math
+import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+import h11
 import trio
 
+from trealtime._secrets import redacted_url
+from trealtime.errors import ConnectFailed
+from trealtime.transport.background import drop
+from trealtime.transport.client import ClientWire, wrap_websocket_stream
 from trealtime.transport.config import TransportConfig
-from trealtime.transport.failures import explained_failures
-from trealtime.transport.proxy import open_tunnel
+from trealtime.transport.failures import explained_failures, read_refusal, refusal
 from trealtime.transport.request import Address, check_headers
-from trealtime.transport.websocket import WebSocketWire, wrap_websocket_stream
 
-__all__ = ["open_websocket_wire"]
+__all__ = ["open_tunnel", "open_websocket_wire"]
 
 
 @asynccontextmanager
 async def open_websocket_wire(
     url: str, *, headers: Mapping[str, str] | None = None, config: TransportConfig | None = None
-) -> AsyncIterator[WebSocketWire]:
-    """A wire to the WebSocket server at `url`, which is used as it is, with `headers` added to the handshake.
+) -> AsyncIterator[ClientWire]:
+    """Open a wire to the WebSocket server at `url`, which is used as it is, with `headers` added to the handshake.
 
     Entering connects within ``config.handshake_timeout``. It raises `SettingsError` for a URL or header that cannot be
     sent, before any socket is opened, and `ConnectFailed` for everything that goes wrong outside. If cancelled, no
@@ -41,7 +44,7 @@ async def open_websocket_wire(
 
 
 async def _open_stream(address: Address, config: TransportConfig) -> trio.abc.Stream:
-    """A stream to `address`, through proxy and TLS as asked for. Whatever fails or is cancelled leaves no socket."""
+    """Open a stream to `address`, through proxy and TLS as asked for. A failure or cancellation leaves no socket."""
     if config.proxy is not None:
         with explained_failures(config.proxy):
             proxy = urlsplit(config.proxy)
@@ -62,7 +65,51 @@ async def _open_stream(address: Address, config: TransportConfig) -> trio.abc.St
             stream = trio.SSLStream(stream, context, server_hostname=address.host, https_compatible=True)
             await stream.do_handshake()
     except BaseException:
-        with trio.CancelScope(deadline=-math.inf, shield=True):
-            await stream.aclose()
+        await drop(stream)
         raise
     return stream
+
+
+# ---- through a proxy ------------------------------------------------------------------------------------------------
+
+
+async def open_tunnel(stream: trio.abc.Stream, proxy: str, host: str, port: int) -> None:
+    """Ask the HTTP proxy at the other end of `stream` for a tunnel (CONNECT, RFC 9110 section 9.3.6).
+
+    `stream` then leads to `host` and `port`. `proxy` is the proxy's URL, for its user and password and for error texts.
+    Raises `ConnectFailed` with the proxy's status when it refuses. If cancelled, the stream is of no more use.
+    """
+    shown = f"the proxy {redacted_url(proxy)}"
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    http = h11.Connection(h11.CLIENT)
+    request = h11.Request(method="CONNECT", target=authority, headers=[("Host", authority), *_authorization(proxy)])
+    await stream.send_all(http.send(request) or b"")
+    try:
+        response = await _response(http, stream)
+    except h11.RemoteProtocolError as exc:
+        _, ended = http.trailing_data
+        how = "closed the connection in place of an answer" if ended else f"did not answer as an HTTP proxy does: {exc}"
+        raise ConnectFailed(f"{shown} {how}", url=redacted_url(proxy)) from exc
+    if 200 <= response.status_code < 300:
+        return
+    refused = await read_refusal(http, stream, response)
+    hint = 'the proxy wants a user and password: proxy="http://user:password@host:port"'
+    raise refusal(shown, refused.status, refused.headers, refused.body, hint=hint if refused.status == 407 else None)
+
+
+def _authorization(proxy: str) -> list[tuple[str, str]]:
+    parts = urlsplit(proxy)
+    if parts.username is None:
+        return []
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    return [("Proxy-Authorization", f"Basic {base64.b64encode(credentials).decode()}")]
+
+
+async def _response(http: h11.Connection, stream: trio.abc.Stream) -> h11.Response:
+    """Wait for the final answer; interim ones are left out."""
+    while True:
+        event = http.next_event()
+        if event is h11.NEED_DATA:
+            http.receive_data(bytes(await stream.receive_some(4096)))
+        elif isinstance(event, h11.Response):
+            return event  # nothing but interim answers comes before it; at the end of the stream h11 raises

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
+import h11
 import trio
-from trio_websocket import ConnectionRejected, HandshakeError
+from websockets.exceptions import InvalidHandshake
 
+from trealtime._secrets import redacted_url, without_values
 from trealtime.errors import ConnectFailed
-from trealtime.transport.request import redacted_url
 
-__all__ = ["explained_failures", "refusal"]
+__all__ = ["NoHandshake", "RefusedByServer", "explained_failures", "read_refusal", "refusal"]
 
 _SHOWN_BODY_CHARS = 4000
+_BODY_LIMIT = 16 * 1024
+_BODY_TIMEOUT_S = 2.0
 
 _STATUS_HINTS = {
     400: "the server understood the request and refuses it: look at the model name and the URL",
@@ -26,6 +30,22 @@ _STATUS_HINTS = {
     404: "no such model, deployment or call id at this URL (a call may be gone, or not be ready yet)",
     429: "too many requests, or the quota is used up",
 }
+
+
+class NoHandshake(Exception):
+    """The peer's part of the opening handshake is wrong; the text says how."""
+
+
+@attrs.frozen
+class RefusedByServer(Exception):
+    """An HTTP answer in place of an open WebSocket. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}"
 
 
 @contextmanager
@@ -38,12 +58,11 @@ def explained_failures(
     """
     try:
         yield
+    except RefusedByServer as refused:
+        body = without_values(refused.body, headers)
+        raise refusal(redacted_url(url), refused.status, refused.headers, body) from refused
     except tuple(_EXPLANATIONS) as exc:
         shown = redacted_url(url)
-        if isinstance(exc, ConnectionRejected):
-            names = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in exc.headers}
-            body = (exc.body or b"").decode(errors="replace")
-            raise refusal(shown, exc.status_code, names, _without_secrets(body, headers)) from exc
         explain = next(explain for kind, explain in _EXPLANATIONS.items() if isinstance(exc, kind))
         in_time = timeout_s is not None and isinstance(exc, trio.TooSlowError)
         limit = f" within {timeout_s:g} s" if in_time else ""
@@ -51,7 +70,7 @@ def explained_failures(
 
 
 def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hint: str | None = None) -> ConnectFailed:
-    """The error for an HTTP answer that is not the hoped-for one, with the server's own words and what to try."""
+    """Return the error for an HTTP answer that refuses, with the server's own words and what to try."""
     hint = hint or _STATUS_HINTS.get(status)
     if hint is None and 300 <= status < 400:
         hint = f"redirects are not followed: use {headers.get('location', 'the new address')} as the url"
@@ -60,6 +79,27 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hin
     said = _error_message(body)
     parts = [f"{url} answered HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]
     return ConnectFailed("; ".join(parts), url=url, status=status, headers=headers, body=body[:_SHOWN_BODY_CHARS])
+
+
+async def read_refusal(http: h11.Connection, stream: trio.abc.Stream, response: h11.Response) -> RefusedByServer:
+    """Read the body of a refusal: at most 16 KiB, for at most two seconds, whatever its end looks like."""
+    body = bytearray()
+    # Half of the time that is left for the handshake, so that the refusal is told in place of a timeout.
+    left_s = trio.current_effective_deadline() - trio.current_time()
+    with trio.move_on_after(min(_BODY_TIMEOUT_S, left_s / 2)):
+        try:
+            while len(body) < _BODY_LIMIT:
+                event = http.next_event()
+                if event is h11.NEED_DATA:
+                    http.receive_data(bytes(await stream.receive_some(4096)))
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                else:
+                    break
+        except (h11.RemoteProtocolError, trio.BrokenResourceError):
+            pass  # what came of the body tells enough
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+    return RefusedByServer(response.status_code, headers, body[:_BODY_LIMIT].decode(errors="replace"))
 
 
 def _explain_name(exc: Exception) -> str:
@@ -80,9 +120,11 @@ def _explain_broken_stream(exc: Exception) -> str:
     return "the connection was closed before the handshake was over"
 
 
-def _explain_handshake(exc: Exception) -> str:
-    if exc.__cause__ is None:
-        return str(exc)
+def _explain_no_handshake(exc: Exception) -> str:
+    return str(exc)
+
+
+def _explain_other_answer(exc: Exception) -> str:
     return "its answer is not that of a WebSocket server"
 
 
@@ -99,10 +141,12 @@ def _leaves(exc: BaseException) -> list[BaseException]:
     return [exc]
 
 
-# In this order: the first kind that fits explains. ConnectionRejected is a HandshakeError, with a status to tell.
+# In this order: the first kind that fits explains.
 _EXPLANATIONS: dict[type[Exception], Callable[[Exception], str]] = {
     trio.TooSlowError: _explain_timeout,
-    HandshakeError: _explain_handshake,
+    NoHandshake: _explain_no_handshake,
+    InvalidHandshake: _explain_other_answer,
+    h11.RemoteProtocolError: _explain_other_answer,
     trio.BrokenResourceError: _explain_broken_stream,
     trio.ClosedResourceError: _explain_broken_stream,
     ssl.SSLError: _explain_broken_stream,
@@ -112,10 +156,10 @@ _EXPLANATIONS: dict[type[Exception], Callable[[Exception], str]] = {
 
 
 def _error_message(body: str) -> str:
-    """What the body says in the form of the API's errors, or its beginning where it has none."""
+    """Return what the body says in the form of the API's errors, or its beginning where it has none."""
     try:
         parsed: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, dict):
         error = parsed.get("error", parsed)
@@ -124,12 +168,3 @@ def _error_message(body: str) -> str:
             return message
     text = " ".join(body.split())
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _without_secrets(text: str, headers: Mapping[str, str] | None) -> str:
-    """`text` without what we sent in headers, which some servers and gateways repeat in their error pages."""
-    for value in (headers or {}).values():
-        for secret in (value, value.rpartition(" ")[2]):
-            if len(secret) >= 8:
-                text = text.replace(secret, "...")
-    return text

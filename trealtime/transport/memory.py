@@ -6,17 +6,18 @@ What a real connection does to a session can be done to this one: close with a c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import trio
 
-from trealtime.transport.ending import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd
-from trealtime.transport.wire import WireStatistics
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics
 
 __all__ = ["MemoryWire", "memory_wire_pair"]
 
 
 def memory_wire_pair(*, capacity: int = 64) -> tuple[MemoryWire, MemoryWire]:
-    """Two joined wires, the client's and the server's.
+    """Return two joined wires, the client's and the server's.
 
     `capacity` is the number of messages that wait unread in each direction before `MemoryWire.send` blocks, as the
     socket buffers of a peer that does not read do.
@@ -57,13 +58,29 @@ class MemoryWire:
         await self._send(message)
 
     async def receive(self) -> str | bytes:
-        """The next message; cancelled, it loses none. Raises `WireClosed` after the last one before the end."""
+        """Wait for the next message; cancelled, it loses none. Raises `WireClosed` after the last one."""
         try:
             message = await self._incoming.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError) as exc:
             raise self._ending().error() from exc
         self._traffic.count_received(message)
         return message
+
+    async def receive_many(self) -> list[str | bytes]:
+        """Wait for messages and return all that have arrived, at least one; cancelled, it loses none."""
+        messages = [await self.receive()]
+        while True:
+            try:
+                message = self._incoming.receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+                return messages
+            self._traffic.count_received(message)
+            messages.append(message)
+
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
+        """Send text messages one after another; bytes are UTF-8 text. Everything else as in `send`."""
+        for message in messages:
+            await self._send(message if isinstance(message, str) else message.decode())
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close with `code` and `reason`. The peer answers by itself, so there is nothing to wait for. Idempotent."""
@@ -98,7 +115,7 @@ class MemoryWire:
             self._peer._end = seen_by_peer
         self._outgoing.close()
         self._peer._outgoing.close()
-        # Whoever ends a connection has no use for what it has not read; the peer still reads what was sent before.
+        # The side that ends a connection drops what it has not read; the peer still reads what was sent before.
         # A lost network takes nothing that had arrived, at either end.
         if own is not NETWORK_LOSS:
             self._incoming.close()

@@ -6,14 +6,23 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
 import trio
 
+from trealtime._secrets import names_only, redacted_url
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError, SettingsProblem
 from trealtime.transport.config import TransportConfig, transport_config
-from trealtime.transport.credentials import ApiKey, get_api_key, refuse_cleartext, with_user_agent
-from trealtime.transport.request import check_headers, realtime_url, redacted_url
+from trealtime.transport.request import (
+    ApiKey,
+    check_headers,
+    get_api_key,
+    realtime_url,
+    refuse_cleartext,
+    resolve_key,
+    with_user_agent,
+)
 from trealtime.transport.wire import Wire
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_MODEL_NAME",
+    "AzureRealtimeModel",
     "ConnectionTarget",
     "Handshake",
     "OpenAIRealtimeModel",
@@ -36,10 +46,6 @@ _OPENAI_BASE_URL = "https://api.openai.com/v1"
 _LONGEST_ATTACH_DELAY_S = 2.0
 
 
-def _names_only(headers: Mapping[str, str] | None) -> str:
-    return "None" if headers is None else f"<{', '.join(headers) or 'none'}; values not shown>"
-
-
 @attrs.frozen(kw_only=True)
 class ConnectionTarget:
     """What one session asks of its model: the keys of ``model_config`` about connecting, and the model's name."""
@@ -49,7 +55,7 @@ class ConnectionTarget:
 
     api_key: ApiKey | None = attrs.field(default=None, repr=False)
     url: str | None = attrs.field(default=None, repr=lambda url: repr(url and redacted_url(url)))
-    headers: Mapping[str, str] | None = attrs.field(default=None, repr=_names_only)
+    headers: Mapping[str, str] | None = attrs.field(default=None, repr=names_only)
     call_id: str | None = None
 
 
@@ -58,7 +64,7 @@ class Handshake:
     """Where a model connects to and which headers it sends."""
 
     url: str = attrs.field(repr=redacted_url)
-    headers: Mapping[str, str] = attrs.field(repr=_names_only)
+    headers: Mapping[str, str] = attrs.field(repr=names_only)
 
 
 @runtime_checkable
@@ -190,5 +196,94 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
 
 _NO_KEY = (
     "no API key: set the environment variable OPENAI_API_KEY, or pass api_key in model_config. "
+    "To try things out without one, run the emulator: `python -m trealtime emulate`, or open_emulator() in a program"
+)
+
+
+# ---- Azure ----------------------------------------------------------------------------------------------------------
+
+_GA_FORM = "wss://RESOURCE.openai.azure.com/openai/v1/realtime?model=DEPLOYMENT"
+
+
+@attrs.frozen(kw_only=True)
+class AzureRealtimeModel:
+    """A realtime deployment on Azure.
+
+    `deployment` is the name that you gave it there; it stands where others put a model's name. `endpoint` is the
+    resource's address (``https://RESOURCE.openai.azure.com``), by default AZURE_OPENAI_ENDPOINT.
+
+    Authentication is by key (the target's ``api_key``, `api_key`, or AZURE_OPENAI_API_KEY) in an ``api-key`` header, or
+    by `token`, a callable (sync or async) that returns an Entra ID token for the scope
+    ``https://cognitiveservices.azure.com/.default``. It is called once for each connection, because tokens expire.
+    """
+
+    deployment: str
+    endpoint: str | None = None
+    api_key: ApiKey | None = attrs.field(default=None, repr=False)
+    token: ApiKey | None = attrs.field(default=None, repr=False)
+    transport_config: TransportConfig = attrs.field(default=None, converter=transport_config)
+
+    def __attrs_post_init__(self) -> None:
+        if self.api_key is not None and self.token is not None:
+            problem = SettingsProblem("token", self.token, "either api_key or token, not both")
+            raise SettingsError([problem], what="AzureRealtimeModel")
+
+    @asynccontextmanager
+    async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
+        """A wire to the deployment; see `RealtimeModel.connect`. Without key and token: `MissingApiKey`.
+
+        The target's ``url`` is used byte for byte and its ``headers`` are all that is sent, where given. The address of
+        the preview API, which Azure has retired, is refused with `SettingsError`.
+        """
+        from trealtime.transport.dial import open_websocket_wire
+
+        handshake = await self.handshake(target)
+        async with open_websocket_wire(handshake.url, headers=handshake.headers, config=self.transport_config) as wire:
+            yield wire
+
+    async def handshake(self, target: ConnectionTarget) -> Handshake:
+        """What `connect` would ask for, without connecting. Calls the key or token callable, if it has to."""
+        url = self._url(target)
+        if target.headers is not None:
+            return Handshake(url, with_user_agent(target.headers))
+        refuse_cleartext(url)
+        if self.token is not None and target.api_key is None:
+            token = await resolve_key(self.token, parameter="token", variable="")
+            headers = {"Authorization": f"Bearer {token}"}
+        else:
+            key = await resolve_key(
+                target.api_key or self.api_key, parameter="api_key", variable="AZURE_OPENAI_API_KEY"
+            )
+            if key is None:
+                raise MissingApiKey(_NO_AZURE_KEY, url=redacted_url(url))
+            headers = {"api-key": key}
+        check_headers(headers)
+        return Handshake(url, with_user_agent(headers))
+
+    def _url(self, target: ConnectionTarget) -> str:
+        if target.url is not None:
+            _refuse_preview("url", target.url)
+            return target.url
+        endpoint = self.endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT")
+        if not endpoint:
+            allowed = "https://RESOURCE.openai.azure.com, here or in AZURE_OPENAI_ENDPOINT"
+            raise SettingsError([SettingsProblem("endpoint", self.endpoint, allowed)], what="AzureRealtimeModel")
+        _refuse_preview("endpoint", endpoint)
+        parts = urlsplit(endpoint)
+        path = parts.path.rstrip("/").removesuffix("/realtime")
+        base = urlunsplit((parts.scheme, parts.netloc, "/openai/v1" if path in ("", "/openai") else path, "", ""))
+        return realtime_url(base, model=self.deployment, call_id=target.call_id)
+
+
+def _refuse_preview(setting: str, url: str) -> None:
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    if parts.path.rstrip("/").endswith("/openai/realtime") or "api-version" in query or "deployment" in query:
+        allowed = f"the GA form, {_GA_FORM} (the preview API was retired on 2026-04-30; there is no api-version now)"
+        raise SettingsError([SettingsProblem(setting, redacted_url(url), allowed)], what="AzureRealtimeModel")
+
+
+_NO_AZURE_KEY = (
+    "no Azure key: set the environment variable AZURE_OPENAI_API_KEY, or pass api_key or token to AzureRealtimeModel. "
     "To try things out without one, run the emulator: `python -m trealtime emulate`, or open_emulator() in a program"
 )

@@ -1,17 +1,41 @@
-"""What a handshake asks for: the parts of a WebSocket URL, and headers that can be sent."""
+"""What the handshake of a connection asks for: the parts of a WebSocket URL, headers, and the key that goes into them.
+
+A key is looked for in this order:
+
+1. ``headers`` of the target, when given, are all that is sent: no key is looked for, no callable is called. Only a
+   User-Agent is added, where they have none.
+2. ``api_key`` of the target: a string, or a callable (sync or async) that is called once for each connection.
+3. The environment variable.
+"""
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
+import os
 import re
-from collections.abc import Mapping
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
-from trealtime.errors import SettingsError, SettingsProblem
+from trealtime._secrets import redacted_url
+from trealtime._version import __version__
+from trealtime.errors import MissingApiKey, SettingsError, SettingsProblem
 
-__all__ = ["Address", "check_headers", "is_loopback", "realtime_url", "redacted_url"]
+__all__ = [
+    "Address",
+    "ApiKey",
+    "check_headers",
+    "get_api_key",
+    "is_loopback",
+    "realtime_url",
+    "refuse_cleartext",
+    "resolve_key",
+    "with_user_agent",
+]
+
+# ---- addresses ------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -68,10 +92,10 @@ def check_headers(headers: Mapping[str, object]) -> None:
         elif name.lower() in _HANDSHAKE_HEADERS:
             problems.append(SettingsProblem(path, name, "any header but those of the WebSocket handshake itself"))
         elif not isinstance(value, str):
-            problems.append(SettingsProblem(path, _Unshown(type(value).__name__), "a str"))
+            problems.append(SettingsProblem(path, value, "a str"))
         elif not _FIELD_VALUE.fullmatch(value):
             allowed = "one line of printable Latin-1 text with no space around it (a key read from a file? strip it)"
-            problems.append(SettingsProblem(path, _Unshown("text"), allowed))
+            problems.append(SettingsProblem(path, value, allowed))
     if problems:
         raise SettingsError(problems, what="headers")
 
@@ -84,21 +108,6 @@ def is_loopback(url: str) -> bool:
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
-
-def redacted_url(url: str) -> str:
-    """`url` without user, password and the values of parameters that may be secret."""
-    try:
-        parts = urlsplit(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return "an unreadable URL"
-    query = "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '...'}" for name, value in pairs)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
-
-
-# Query parameters whose values help to understand a failure. The value of any other may be a secret (Azure takes its
-# key as one) and is not shown.
-_SHOWN_PARAMETERS = frozenset({"model", "call_id", "intent", "deployment", "api-version"})
 
 # RFC 9110 sections 5.1 and 5.5, without obsolete line folding.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -116,11 +125,49 @@ _HANDSHAKE_HEADERS = frozenset(
 )
 
 
-@attrs.frozen
-class _Unshown:
-    """Stands in an error for a value that may be a secret."""
+# ---- credentials ----------------------------------------------------------------------------------------------------
 
-    kind: str
+ApiKey = str | Callable[[], str | Awaitable[str]]
 
-    def __repr__(self) -> str:
-        return f"<{self.kind}, not shown>"
+
+async def get_api_key(key: ApiKey | None) -> str | None:
+    """`key` as a string: itself, what it returns when called, or OPENAI_API_KEY where it is None.
+
+    None where that is unset too.
+    Waits for an async callable. Raises `MissingApiKey` for a key that is empty or not a string, and whatever a callable
+    raises.
+    """
+    return await resolve_key(key, parameter="api_key", variable="OPENAI_API_KEY")
+
+
+async def resolve_key(key: ApiKey | None, *, parameter: str, variable: str) -> str | None:
+    """`key` as a string, or what the environment has under `variable`; error texts call it `parameter`."""
+    if key is None:
+        return os.environ.get(variable, "").strip() or None
+    found: object = key
+    if callable(key):
+        found = key()
+        if inspect.isawaitable(found):
+            found = await found
+    if not isinstance(found, str) or not found.strip():
+        got = "an empty string" if isinstance(found, str) else f"a {type(found).__name__}"
+        what = f"the callable given as {parameter} returned" if callable(key) else f"{parameter} is"
+        raise MissingApiKey(f"{what} {got}, where a key is needed as a non-empty string")
+    # A key read from a file ends with a line break more often than not, and no key has space around it.
+    return found.strip()
+
+
+def with_user_agent(headers: Mapping[str, str]) -> dict[str, str]:
+    """`headers`, and a User-Agent of ours if they have none."""
+    own = {} if any(name.lower() == "user-agent" for name in headers) else {"User-Agent": f"trealtime/{__version__}"}
+    return {**headers, **own}
+
+
+def refuse_cleartext(url: str) -> None:
+    """Raise `SettingsError` where a key would cross a network unencrypted."""
+    if url.lower().startswith("ws://") and not is_loopback(url):
+        allowed = (
+            "wss:// (over ws:// the API key would cross the network in the clear; "
+            "to mean it, give the headers to send in model_config['headers'])"
+        )
+        raise SettingsError([SettingsProblem("url", redacted_url(url), allowed)], what="model_config")

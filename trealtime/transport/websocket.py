@@ -1,4 +1,7 @@
-"""WebSocket wires on trio-websocket, over any Trio stream, for both sides of a connection.
+"""A server's WebSocket wire on trio-websocket, over any Trio stream, and a wire for a connection that you have opened.
+
+A client's wire stands on another library (`trealtime.transport.client`), so on every connection between the two the one
+checks how the other reads RFC 6455.
 
 How trio-websocket works inside, as far as this module depends on it:
 
@@ -9,38 +12,28 @@ How trio-websocket works inside, as far as this module depends on it:
    interleave. A cancelled ``send_all`` leaves half a frame behind, and nothing there notices: we do, and drop the
    stream.
 3. The reader can end without waking those who wait for a handshake or for the peer's close, and it can fail where a
-   peer does something odd. `_Connection` runs it so that neither can hang or reach a user.
+   peer does something odd. `SafeConnection` runs it so that neither can hang or reach a user.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import attrs
 import trio
-from trio_websocket import (
-    CloseReason,
-    ConnectionClosed,
-    ConnectionRejected,
-    HandshakeError,
-    WebSocketConnection,
-    WebSocketRequest,
-)
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, WebSocketRequest
 from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Ping
 from wsproto.utilities import ProtocolError
 
-from trealtime.transport.background import background_nursery
+from trealtime.transport.background import background_nursery, drop
+from trealtime.transport.client import wrap_websocket_stream
 from trealtime.transport.config import TransportConfig
-from trealtime.transport.ending import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, other_side
-from trealtime.transport.failures import explained_failures
-from trealtime.transport.request import Address, check_headers
-from trealtime.transport.wire import WireStatistics
+from trealtime.transport.failures import NoHandshake, explained_failures
+from trealtime.transport.trio_websocket_internals import SafeConnection, closed_by_peer, queue_is_full, stream_of
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, other_side
 
 __all__ = [
     "WebSocketUpgrade",
@@ -50,63 +43,23 @@ __all__ = [
     "wrap_websocket_stream",
 ]
 
-T = TypeVar("T")
-
 # Measured on 12 KB messages: reads of 64 KiB take less than half the CPU of the library's default of 4 KiB.
 RECEIVE_BUFFER_SIZE = 65536
 MESSAGE_QUEUE_SIZE = 64
 
 
 @asynccontextmanager
-async def wrap_websocket_stream(
-    stream: trio.abc.Stream,
-    url: str = "ws://localhost/",
-    *,
-    headers: Mapping[str, str] | None = None,
-    config: TransportConfig | None = None,
-    deadline: float = math.inf,
-) -> AsyncIterator[WebSocketWire]:
-    """A client's wire over an open stream, which becomes the wire's own and is closed with it.
-
-    Entering performs the WebSocket handshake for `url` with `headers` added, whatever the stream really leads to. It
-    takes at most ``config.handshake_timeout`` and never goes past `deadline` (on Trio's clock); it raises
-    `ConnectFailed`. If cancelled, the stream is closed. Leaving drops whatever is left of the connection; what the body
-    raises comes out as it is.
-    """
-    config = config or TransportConfig()
-    address = Address.of(url)
-    check_headers(headers or {})
-    connection = _Connection(
-        stream,
-        WSConnection(ConnectionType.CLIENT),
-        host=address.host_header,
-        path=address.resource,
-        client_extra_headers=_raw_headers(headers),
-        message_queue_size=MESSAGE_QUEUE_SIZE,
-        max_message_size=config.max_size or sys.maxsize,
-        receive_buffer_size=RECEIVE_BUFFER_SIZE,
-    )
-    async with _service_tasks(connection) as nursery:
-        with (
-            explained_failures(url, headers=headers, timeout_s=config.handshake_timeout),
-            trio.fail_at(min(deadline, trio.current_time() + config.handshake_timeout)),
-        ):
-            await connection.opened(connection.wait_accepted)
-        yield _start_wire(connection, "client", config, nursery)
-
-
-@asynccontextmanager
 async def accept_websocket_stream(
     stream: trio.abc.Stream, *, config: TransportConfig | None = None
 ) -> AsyncIterator[WebSocketUpgrade]:
-    """A client's wish to open a WebSocket on `stream`: answer it with `WebSocketUpgrade.accept` or ``reject``.
+    """Read a client's request for a WebSocket on `stream`; answer it with `WebSocketUpgrade.accept` or ``reject``.
 
-    Entering reads the request (at most ``config.handshake_timeout``) and raises `ConnectFailed` if none comes or it is
-    not a WebSocket handshake, which a client has then been told with status 400 or 426. Leaving drops the connection;
+    Entering waits for the request, at most ``config.handshake_timeout``. It raises `ConnectFailed` if none comes, or if
+    it is not a WebSocket handshake, which it has then answered with status 400 or 426. Leaving drops the connection;
     what the body raises comes out as it is.
     """
     config = config or TransportConfig()
-    connection = _Connection(
+    connection = SafeConnection(
         stream,
         WSConnection(ConnectionType.SERVER),
         message_queue_size=MESSAGE_QUEUE_SIZE,
@@ -118,14 +71,17 @@ async def accept_websocket_stream(
             explained_failures("the client", timeout_s=config.handshake_timeout),
             trio.fail_after(config.handshake_timeout),
         ):
-            request = await connection.opened(connection.wait_requested)
+            try:
+                request = await connection.opened(connection.wait_requested)
+            except HandshakeError as exc:
+                raise NoHandshake(str(exc)) from exc
         yield WebSocketUpgrade(request, connection, config, nursery)
 
 
 def wire_from_connection(
     connection: WebSocketConnection, *, side: Side, config: TransportConfig | None = None
 ) -> WebSocketWire:
-    """A wire over a trio-websocket connection that somebody else opened and keeps running, without keep-alive pings.
+    """Return a wire over a trio-websocket connection that you have opened and keep running. It sends no pings.
 
     Open such a connection with large limits: the library's defaults stop at messages of 1 MiB. Where you hold the
     stream, `accept_websocket_stream` gives more.
@@ -138,7 +94,7 @@ class WebSocketUpgrade:
     """A client's request for a WebSocket, not yet answered."""
 
     _request: WebSocketRequest = attrs.field(repr=False)
-    _connection: _Connection = attrs.field(repr=False)
+    _connection: SafeConnection = attrs.field(repr=False)
     _config: TransportConfig = attrs.field(repr=False)
     _nursery: trio.Nursery = attrs.field(repr=False)
 
@@ -149,12 +105,12 @@ class WebSocketUpgrade:
 
     @property
     def subprotocols(self) -> tuple[str, ...]:
-        """Those that the client offers, in its order."""
+        """The subprotocols that the client offers, in its order."""
         return tuple(self._request.proposed_subprotocols)
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By lower-case name; repeated ones are joined with a comma."""
+        """Header values by lower-case name; repeated ones are joined with a comma."""
         joined: dict[str, str] = {}
         for raw_name, raw_value in self._request.headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -164,7 +120,7 @@ class WebSocketUpgrade:
     async def accept(
         self, *, subprotocol: str | None = None, headers: Mapping[str, str] | None = None
     ) -> WebSocketWire:
-        """Open the WebSocket and get the server's wire.
+        """Open the WebSocket and return the server's wire.
 
         `subprotocol` must be one that the client offered. Raises `WireClosed` if the client has gone. If cancelled, the
         connection is of no more use: leave the context.
@@ -209,7 +165,7 @@ class WebSocketWire:
         await self._send(message)
 
     async def receive(self) -> str | bytes:
-        """The next message, bytes for a binary one; cancelled, it loses none.
+        """Wait for the next message, bytes for a binary one; cancelled, it loses none.
 
         Raises `WireClosed` after the last message that came before the end. A side that ended the connection itself
         (`aclose`, a torn send, a message past the size limit) gets `WireClosed` at once: unread messages are dropped.
@@ -240,7 +196,7 @@ class WebSocketWire:
                 with trio.move_on_after(self._close_timeout_s):
                     await self._connection.aclose(code, reason or None)
         finally:
-            await _drop(self._connection._stream)
+            await drop(stream_of(self._connection))
 
     def statistics(self) -> WireStatistics:
         """Messages and payload bytes so far."""
@@ -249,8 +205,8 @@ class WebSocketWire:
     async def keep_alive(self, interval_s: float, timeout_s: float) -> None:
         """Ping the peer for as long as the connection lives; drop the connection when a pong does not come in time.
 
-        Run as a task of the connection's own. A ping waits its turn behind a message being sent, so a peer that has
-        stopped reading is found out as well as one that has stopped answering.
+        Run as a task of the connection's own. A ping waits its turn behind a message being sent, so this finds out a
+        peer that has stopped reading as well as one that has stopped answering.
         """
         async with trio.open_nursery() as nursery:
             while self._end is None and self._connection.closed is None:
@@ -261,7 +217,7 @@ class WebSocketWire:
                 while not answered.is_set():
                     with trio.move_on_after(timeout_s):
                         await answered.wait()
-                    if not answered.is_set() and not self._queue_is_full():
+                    if not answered.is_set() and not queue_is_full(self._connection):
                         reason = f"keepalive timeout: no pong within {timeout_s:g} s"
                         await self._give_up(WireEnd(1006, reason, "network"))
                         nursery.cancel_scope.cancel()
@@ -272,11 +228,6 @@ class WebSocketWire:
         except (ConnectionClosed, ProtocolError):
             pass  # the connection is ending, which the loop above sees for itself
         answered.set()
-
-    def _queue_is_full(self) -> bool:
-        # A pong may be waiting behind messages that our own side has not received: the peer is not to blame.
-        statistics = self._connection._recv_channel.statistics()
-        return statistics.current_buffer_used >= statistics.max_buffer_size
 
     async def _send(self, message: str | bytes) -> None:
         if self._end is not None:
@@ -295,121 +246,37 @@ class WebSocketWire:
     async def _give_up(self, end: WireEnd) -> None:
         if self._end is None:
             self._end = end if self._connection.closed is None else self._ending()
-        await _drop(self._connection._stream)
+        await drop(stream_of(self._connection))
 
     def _ending(self) -> WireEnd:
         if self._end is not None:
             return self._end
         reason = self._connection.closed
-        failure = self._connection.failure if isinstance(self._connection, _Connection) else None
+        failure = self._connection.failure if isinstance(self._connection, SafeConnection) else None
         if failure is not None:
             self._end = WireEnd(1006, f"the connection failed: {failure!r}", "network")
         elif reason is None or reason.code == NETWORK_LOSS.code:
             self._end = NETWORK_LOSS
         else:
-            # Only a close frame from the peer moves the protocol to these states; a close of our reader's own making
-            # (a message past the limit, a frame that cannot be read) does not.
-            states = (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED)
-            by_peer = self._connection._wsproto.state in states
-            closed_by = other_side(self.side) if by_peer else self.side
+            closed_by = other_side(self.side) if closed_by_peer(self._connection) else self.side
             self._end = WireEnd(reason.code, reason.reason or "", closed_by)
         return self._end
 
 
-class _EagerSendChannel(trio.abc.SendChannel[str | bytes]):
-    """The reader's end of the message queue: gives way only when the queue is full.
-
-    A memory channel gives way for every message, which on a busy connection is a turn of the scheduler each. The reader
-    gives way whenever it reads from the stream, so what it hands over in between is no more than one read.
-    """
-
-    def __init__(self, channel: trio.MemorySendChannel[str | bytes]) -> None:
-        self._channel = channel
-
-    async def send(self, value: str | bytes) -> None:
-        try:
-            self._channel.send_nowait(value)
-        except trio.WouldBlock:
-            await self._channel.send(value)
-
-    async def aclose(self) -> None:
-        await self._channel.aclose()
-
-
-class _Connection(WebSocketConnection):
-    """A trio-websocket connection whose reader can neither hang its users nor raise into their tasks."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.failure: Exception | None = None
-        self._opening = trio.CancelScope()
-        self._send_channel = _EagerSendChannel(self._send_channel)  # type: ignore[assignment]
-
-    async def read(self) -> None:
-        """The reader, to the end of the connection. Raises nothing: what went wrong is kept in `failure`."""
-        try:
-            await self._reader_task()
-            if self._reject_status:
-                # A refusal whose body ends with the connection: the library waits for an end that it has just seen.
-                raise ConnectionRejected(self._reject_status, self._reject_headers, self._reject_body)
-        except Exception as exc:  # noqa: BLE001  # whatever it is, it ends this connection and nothing else
-            self.failure = exc
-        finally:
-            self._close_handshake.set()
-            self._opening.cancel()
-
-    async def opened(self, step: Callable[[], Awaitable[T]]) -> T:
-        """The result of one step of the opening handshake, for which the reader must be alive."""
-        with self._opening:
-            return await step()
-        if isinstance(self.failure, ConnectionRejected):
-            raise self.failure
-        raise HandshakeError("the connection was closed before the handshake was over") from self.failure
-
-    async def wait_accepted(self) -> None:
-        await self._open_handshake.wait()
-
-    async def wait_requested(self) -> WebSocketRequest:
-        return await self._get_request()
-
-    async def _handle_ping_event(self, event: Ping) -> None:
-        # Once a close frame has been sent nothing may follow it, and the library fails trying.
-        if self._wsproto.state is ConnectionState.OPEN:
-            await super()._handle_ping_event(event)
-
-    async def _handle_close_connection_event(self, event: CloseConnection) -> None:
-        if self._wsproto.state is not ConnectionState.OPEN:
-            await super()._handle_close_connection_event(event)
-            return
-        # No close frame came: this is wsproto's word for a frame that it cannot read. RFC 6455 section 7.1.7 has the
-        # peer told why.
-        self._close_reason = CloseReason(event.code, event.reason or None)
-        await self._send(event)
-        await self._close_web_socket(event.code, event.reason or None)
-        self._reader_running = False
-
-
 @asynccontextmanager
-async def _service_tasks(connection: _Connection) -> AsyncIterator[trio.Nursery]:
-    """Run the reader, and what else is started in the nursery, until the body has left; then drop the stream."""
+async def _service_tasks(connection: SafeConnection) -> AsyncIterator[trio.Nursery]:
+    """Run the reader, and other tasks of the nursery, until the body has left; then drop the stream."""
     async with background_nursery() as nursery:
         nursery.start_soon(connection.read)
         try:
             yield nursery
         finally:
-            await _drop(connection._stream)
+            await drop(stream_of(connection))
 
 
-async def _drop(stream: trio.abc.Stream) -> None:
-    """Close at once, for a caller who may already be cancelled: the shield is one that has expired."""
-    with trio.CancelScope(deadline=-math.inf, shield=True):
-        try:
-            await stream.aclose()
-        except trio.BrokenResourceError:
-            pass
-
-
-def _start_wire(connection: _Connection, side: Side, config: TransportConfig, nursery: trio.Nursery) -> WebSocketWire:
+def _start_wire(
+    connection: SafeConnection, side: Side, config: TransportConfig, nursery: trio.Nursery
+) -> WebSocketWire:
     wire = WebSocketWire(connection, side, config.close_timeout)
     if config.ping_interval is not None:
         timeout_s = math.inf if config.ping_timeout is None else config.ping_timeout

@@ -1,18 +1,37 @@
 """The wire seam: what a session needs of a connection, and nothing more.
 
-A wire carries whole text messages. It knows nothing of the Realtime protocol, so the same session runs on
-trio-websocket, on an in-memory pair under the mock clock, or on a wire of the user's own.
+A wire carries whole messages. It knows nothing of the Realtime protocol, so the same session runs on a WebSocket, on an
+in-memory pair under the mock clock, or on a wire of the user's own: any class with the four methods of `Wire`.
+
+Wires that can do more than one message at a time say so with the two methods of `BatchWire`. `receiver` and `sender`
+give those to everyone, built on `Wire.receive` and `Wire.send` where a wire has no more than these.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
 from trealtime.errors import TrealtimeError
 
-__all__ = ["Wire", "WireClosed", "WireStatistics"]
+__all__ = [
+    "NETWORK_LOSS",
+    "TORN_SEND",
+    "BatchWire",
+    "Side",
+    "Traffic",
+    "Wire",
+    "WireClosed",
+    "WireEnd",
+    "WireStatistics",
+    "other_side",
+    "receiver",
+    "sender",
+]
+
+Side = Literal["client", "server"]
 
 
 class WireClosed(TrealtimeError):
@@ -43,22 +62,23 @@ class WireStatistics:
 class Wire(Protocol):
     """One open connection that carries text messages both ways.
 
-    Exactly one task sends and exactly one task receives. Keep-alive pings are the wire's own business.
+    Exactly one task sends and exactly one task receives. The wire itself sends and answers keep-alive pings.
     """
 
     async def send(self, message: str) -> None:
-        """Send one text message.
+        """Send one text message; wait while the peer does not take it.
 
-        If cancelled, half a frame may be on the wire (trio#889): the wire then counts as broken, closes itself without
-        a close frame, and every later call raises `WireClosed`. Raises `WireClosed` when the connection has ended.
+        If cancelled, half a frame may be on the wire (https://github.com/python-trio/trio/issues/889): the wire then
+        counts as broken, closes itself without a close frame, and every later call raises `WireClosed`. Raises
+        `WireClosed` when the connection has ended.
         """
         ...
 
     async def receive(self) -> str | bytes:
-        """The next message: str for a text frame, bytes for a binary one.
+        """Wait for the next message: str for a text frame, bytes for a binary one.
 
-        If cancelled, no message is lost. Raises `WireClosed` once the connection has ended and all that arrived before
-        has been received.
+        If cancelled, no message is lost. Raises `WireClosed` once the connection has ended and every message that
+        arrived before has been received.
         """
         ...
 
@@ -70,5 +90,107 @@ class Wire(Protocol):
         ...
 
     def statistics(self) -> WireStatistics:
-        """Counters so far."""
+        """Return the counters so far."""
         ...
+
+
+@runtime_checkable
+class BatchWire(Wire, Protocol):
+    """A wire that hands over, and takes, several messages at once."""
+
+    async def receive_many(self) -> Sequence[str | bytes]:
+        """Wait for messages and return all that have arrived, at least one, in order.
+
+        A text message may be str or its UTF-8 bytes, as the wire has it: use this where JSON is read, to which both are
+        the same. Everything else as in `Wire.receive`.
+        """
+        ...
+
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
+        """Send text messages, in order, in as few writes as the wire can; bytes are UTF-8 text.
+
+        Everything else as in `Wire.send`: cancelled midway, some of them may have arrived, and the wire is broken.
+        """
+        ...
+
+
+def receiver(wire: Wire) -> Callable[[], Awaitable[Sequence[str | bytes]]]:
+    """Return `BatchWire.receive_many` of `wire`, built on `Wire.receive` where it has none."""
+    if isinstance(wire, BatchWire):
+        return wire.receive_many
+
+    async def receive_one() -> Sequence[str | bytes]:
+        return (await wire.receive(),)
+
+    return receive_one
+
+
+def sender(wire: Wire) -> Callable[[Sequence[str | bytes]], Awaitable[None]]:
+    """Return `BatchWire.send_many` of `wire`, built on `Wire.send` where it has none."""
+    if isinstance(wire, BatchWire):
+        return wire.send_many
+
+    async def send_each(messages: Sequence[str | bytes]) -> None:
+        for message in messages:
+            await wire.send(message if isinstance(message, str) else message.decode())
+
+    return send_each
+
+
+# ---- what every wire of ours keeps ----------------------------------------------------------------------------------
+
+TORN_SEND = "a send was cancelled midway"
+"""The reason that a wire gives once half a frame may be on the stream."""
+
+
+@attrs.frozen
+class WireEnd:
+    """How a wire ended. Each call that fails because of it raises an error of its own (`error`)."""
+
+    code: int
+    reason: str
+    closed_by: Literal["server", "client", "network"]
+
+    def error(self) -> WireClosed:
+        """Return a new error that tells of this end."""
+        return WireClosed(self.code, self.reason, closed_by=self.closed_by)
+
+
+NETWORK_LOSS = WireEnd(1006, "", "network")
+"""No close frame came: RFC 6455 section 7.1.5."""
+
+
+@attrs.define
+class Traffic:
+    """The counters behind `Wire.statistics`."""
+
+    messages_sent: int = 0
+    bytes_sent: int = 0
+    messages_received: int = 0
+    bytes_received: int = 0
+
+    def count_sent(self, message: str | bytes) -> None:
+        """Count one message that the peer was given."""
+        self.messages_sent += 1
+        self.bytes_sent += _payload_size(message)
+
+    def count_received(self, message: str | bytes) -> None:
+        """Count one message that the app has taken."""
+        self.messages_received += 1
+        self.bytes_received += _payload_size(message)
+
+    def snapshot(self) -> WireStatistics:
+        """Return the counters as they are now."""
+        return WireStatistics(self.messages_sent, self.bytes_sent, self.messages_received, self.bytes_received)
+
+
+def other_side(side: Side) -> Side:
+    """Return the peer of `side`."""
+    return "server" if side == "client" else "client"
+
+
+def _payload_size(message: str | bytes) -> int:
+    # Nearly every message is ASCII JSON, for which CPython knows the answer without looking at the text.
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())

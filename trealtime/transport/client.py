@@ -1,0 +1,480 @@
+"""A client's WebSocket wire: the sans-IO protocol of `websockets` under a reader and a writer of our own.
+
+Theory of operation
+
+1. Whoever calls `ClientWire.receive` or ``receive_many`` reads the stream itself, so that a message reaches the app
+   without a task in between. While no task receives, a reader in the background does: pings are answered and the end is
+   seen all the same. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed down.
+   The lock `_reading` is held by the one that reads; the background reader gives it up when a task comes to receive.
+2. The lock `_writing` is held by the one that writes to the stream. A message is put into the protocol and written in
+   one go under it, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
+   `_replies`: whoever holds the lock writes them too, and where nobody does, a task is started for them.
+3. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
+4. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import h11
+import trio
+from websockets.client import ClientProtocol
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import WebSocketURI
+
+from trealtime.transport.background import background_nursery, drop
+from trealtime.transport.config import TransportConfig
+from trealtime.transport.failures import NoHandshake, explained_failures, read_refusal
+from trealtime.transport.request import Address, check_headers
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireClosed, WireEnd, WireStatistics
+
+__all__ = ["ClientWire", "wrap_websocket_stream"]
+
+QUEUE_SIZE: Final = 64
+_READ_BYTES: Final = 65536
+_ABSENT_S: Final = 1.0
+"""How long no task receives before the background reader takes over."""
+
+
+@asynccontextmanager
+async def wrap_websocket_stream(
+    stream: trio.abc.Stream,
+    url: str = "ws://localhost/",
+    *,
+    headers: Mapping[str, str] | None = None,
+    config: TransportConfig | None = None,
+    deadline: float = math.inf,
+) -> AsyncIterator[ClientWire]:
+    """Open a client's wire over an open stream, which becomes the wire's own and is closed with it.
+
+    Entering performs the WebSocket handshake for `url` with `headers` added, whatever the stream really leads to. It
+    takes at most ``config.handshake_timeout`` and never goes past `deadline` (on Trio's clock); it raises
+    `ConnectFailed`. If cancelled, the stream is closed. Leaving drops what is left of the connection; what the body
+    raises comes out as it is.
+    """
+    config = config or TransportConfig()
+    check_headers(headers or {})
+    protocol = _protocol(Address.of(url), headers or {}, config)
+    try:
+        with (
+            explained_failures(url, headers=headers, timeout_s=config.handshake_timeout),
+            trio.fail_at(min(deadline, trio.current_time() + config.handshake_timeout)),
+        ):
+            await _shake_hands(stream, protocol, Address.of(url), headers or {})
+        async with background_nursery() as nursery:
+            wire = ClientWire(stream, protocol, nursery, config.close_timeout)
+            await wire.digest()  # frames that came with the answer to the handshake
+            nursery.start_soon(wire.read_in_background)
+            if config.ping_interval is not None:
+                timeout_s = math.inf if config.ping_timeout is None else config.ping_timeout
+                nursery.start_soon(wire.keep_alive, config.ping_interval, timeout_s)
+            yield wire
+    finally:
+        await drop(stream)
+
+
+def _protocol(address: Address, headers: Mapping[str, str], config: TransportConfig) -> ClientProtocol:
+    path, _, query = address.resource.partition("?")
+    offered = next((value for name, value in headers.items() if name.lower() == "sec-websocket-protocol"), "")
+    return ClientProtocol(
+        WebSocketURI(address.tls, address.host, address.port, path, query),
+        extensions=[ClientPerMessageDeflateFactory()] if config.compression == "deflate" else None,
+        subprotocols=[Subprotocol(each.strip()) for each in offered.split(",")] if offered else None,
+        max_size=config.max_size,
+    )
+
+
+async def _shake_hands(
+    stream: trio.abc.Stream, protocol: ClientProtocol, address: Address, headers: Mapping[str, str]
+) -> None:
+    """Send the request and read the answer; on return the protocol is open."""
+    request = protocol.connect()
+    request.path = address.resource  # byte for byte, as the user wrote it
+    del request.headers["Host"]
+    request.headers["Host"] = address.host_header
+    for name, value in headers.items():
+        if name.lower() != "sec-websocket-protocol":
+            request.headers[name] = value
+    # Not by `protocol.send_request`, which writes the headers into the debug log, the key among them.
+    await stream.send_all(request.serialize())
+
+    # h11 tells an upgrade from a refusal, and reads as much of a refusal's body as we care for. The protocol would wait
+    # for all of it.
+    http = h11.Connection(h11.CLIENT)
+    upgrade = [("Host", address.host_header), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    http.send(h11.Request(method="GET", target="/", headers=upgrade))
+    http.send(h11.EndOfMessage())
+    answer = bytearray()
+    while (event := http.next_event()) is h11.NEED_DATA:
+        data = await stream.receive_some(_READ_BYTES)
+        if not data:
+            raise trio.BrokenResourceError("the stream ended inside the opening handshake")
+        answer += data
+        http.receive_data(bytes(data))
+    if isinstance(event, h11.Response):
+        raise await read_refusal(http, stream, event)
+    if not isinstance(event, h11.InformationalResponse) or event.status_code != 101:
+        raise NoHandshake("its answer is not that of a WebSocket server")
+    protocol.receive_data(bytes(answer))
+    if protocol.handshake_exc is not None:
+        raise protocol.handshake_exc
+
+
+class _Binary(bytes):
+    """The payload of a binary message, among the UTF-8 bytes of text messages."""
+
+    __slots__ = ()
+
+
+@attrs.define(eq=False)
+class ClientWire:
+    """A `BatchWire` of a client. Open one with `wrap_websocket_stream` or `trealtime.transport.dial`."""
+
+    _stream: trio.abc.Stream = attrs.field(repr=False)
+    _protocol: ClientProtocol = attrs.field(repr=False)
+    _nursery: trio.Nursery = attrs.field(repr=False)
+    _close_timeout_s: float = attrs.field(repr=False)
+    side: Side = attrs.field(init=False, default="client")
+    _end: WireEnd | None = attrs.field(init=False, default=None)
+    _over: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
+    _closing: bool = attrs.field(init=False, default=False, repr=False)
+    _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
+
+    _messages: deque[bytes] = attrs.field(init=False, factory=deque, repr=False)
+    _fragments: list[bytes] | None = attrs.field(init=False, default=None, repr=False)
+    _fragments_are_text: bool = attrs.field(init=False, default=False, repr=False)
+    _refused: bool = attrs.field(init=False, default=False, repr=False)
+    """A text that is not UTF-8 came: what follows it does not count."""
+
+    _reading: trio.Lock = attrs.field(init=False, factory=trio.Lock, repr=False)
+    _receiving: bool = attrs.field(init=False, default=False, repr=False)
+    _background: trio.CancelScope | None = attrs.field(init=False, default=None, repr=False)
+    _unattended: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
+
+    _replies: list[bytes] = attrs.field(init=False, factory=list, repr=False)
+    _writing: trio.Lock = attrs.field(init=False, factory=trio.Lock, repr=False)
+    _pings: int = attrs.field(init=False, default=0, repr=False)
+    _pong: trio.Event | None = attrs.field(init=False, default=None, repr=False)
+
+    # ---- sending -------------------------------------------------------------------------------------------------
+
+    async def send(self, message: str) -> None:
+        """Send one text message; wait while the peer does not take it.
+
+        Cancelled before anything was written, it has sent nothing and the wire is whole. Cancelled later, half a frame
+        may be on the stream: the connection is dropped, and every later call raises `WireClosed`.
+        """
+        if not isinstance(message, str):
+            raise TypeError(f"a wire sends str, got {type(message).__name__}")
+        payload = message.encode()
+        await self._write(lambda: self._protocol.send_text(payload))
+        self._traffic.count_sent(payload)
+
+    async def send_binary(self, message: bytes) -> None:
+        """Send one binary message, which Realtime peers do not take and pages do. Everything else as in `send`."""
+        await self._write(lambda: self._protocol.send_binary(message))
+        self._traffic.count_sent(message)
+
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
+        """Send text messages in one write; bytes are UTF-8 text. Everything else as in `send`."""
+        payloads = [each.encode() if isinstance(each, str) else each for each in messages]
+
+        def put() -> None:
+            for payload in payloads:
+                self._protocol.send_text(payload)
+
+        await self._write(put)
+        for payload in payloads:
+            self._traffic.count_sent(payload)
+
+    async def _write(self, put: Callable[[], None]) -> None:
+        if self._end is not None:
+            await trio.lowlevel.checkpoint()
+            raise self._end.error()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await self._take(self._writing)
+        try:
+            if self._end is not None:
+                raise self._end.error()
+            put()  # the protocol is open: what closes it sets `_end` in the same step
+            await self._write_out()
+        except WireClosed:
+            raise
+        except BaseException:
+            await self._give_up(WireEnd(1006, TORN_SEND, self.side))
+            raise
+        finally:
+            self._writing.release()
+
+    async def _write_out(self) -> None:
+        """Write what waits; the caller holds `_writing`."""
+        while data := b"".join((*self._replies, *self._protocol.data_to_send())):
+            self._replies.clear()
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                self._lose()
+                assert self._end is not None
+                raise self._end.error() from exc
+
+    async def _write_replies(self) -> None:
+        await self._take(self._writing)
+        try:
+            if self._replies:
+                data = b"".join(self._replies)
+                self._replies.clear()
+                await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the reader sees the end for itself
+        finally:
+            self._writing.release()
+
+    async def _take(self, lock: trio.Lock) -> None:
+        # `Lock.acquire` gives way to other tasks even where the lock is free, which on a busy wire is a turn of the
+        # scheduler for each message.
+        try:
+            lock.acquire_nowait()
+        except trio.WouldBlock:
+            await lock.acquire()
+
+    # ---- receiving -----------------------------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message: str for a text frame, bytes for a binary one; cancelled, it loses none.
+
+        Raises `WireClosed` after the last message that came before the end. A side that ended the connection itself
+        (`aclose`, a torn send) gets `WireClosed` at once: unread messages are dropped.
+        """
+        await self._have_messages()
+        message = self._messages.popleft()
+        self._traffic.count_received(message)
+        return bytes(message) if type(message) is _Binary else message.decode()
+
+    async def receive_many(self) -> list[str | bytes]:
+        """Wait for messages and return all that have arrived, at least one, as bytes: text in UTF-8, checked.
+
+        Cancelled, it loses none. Raises as `receive` does.
+        """
+        await self._have_messages()
+        messages: list[str | bytes] = [*self._messages]
+        self._messages.clear()
+        for message in messages:
+            self._traffic.count_received(message)
+        return messages
+
+    async def _have_messages(self) -> None:
+        if self._messages:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        end = self._end
+        if end is not None and (self._over.is_set() or end.closed_by == self.side):
+            await trio.lowlevel.checkpoint()
+            raise end.error()
+        self._receiving = True
+        try:
+            while not self._messages and not self._over.is_set():
+                if self._background is not None:
+                    self._background.cancel()
+                await self._take(self._reading)
+                try:
+                    while not self._messages and not self._over.is_set():
+                        await self._read()
+                finally:
+                    self._reading.release()
+        finally:
+            self._receiving = False
+            if self._closing:
+                self._unattended.set()
+        if not self._messages:
+            assert self._end is not None
+            raise self._end.error()
+
+    async def read_in_background(self) -> None:
+        """Read while no task receives, to the end of the connection. Run as a task of the connection's own."""
+        while not self._over.is_set():
+            if self._receiving or (len(self._messages) >= QUEUE_SIZE and not self._closing):
+                self._unattended = trio.Event()
+                with trio.move_on_after(_ABSENT_S):
+                    await self._unattended.wait()
+                continue
+            with trio.CancelScope() as self._background:
+                await self._take(self._reading)
+                try:
+                    while not self._over.is_set() and (len(self._messages) < QUEUE_SIZE or self._closing):
+                        await self._read()
+                finally:
+                    self._reading.release()
+            self._background = None
+
+    async def _read(self) -> None:
+        """Read once from the stream; the caller holds `_reading`."""
+        try:
+            data = await self._stream.receive_some(_READ_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose()
+            return
+        if not data:
+            self._protocol.receive_eof()
+            self._lose()
+            return
+        self._protocol.receive_data(data)
+        await self.digest()
+
+    async def digest(self) -> None:
+        """Take what the protocol has made of the data that it was given; the caller holds `_reading`, or is alone."""
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):  # the answer to the handshake is the first event
+                self._take_frame(event)
+        replies = self._protocol.data_to_send()
+        state = self._protocol.state
+        if replies and not self._closing:
+            self._replies += replies
+            if state is State.OPEN and not self._writing.locked():
+                self._nursery.start_soon(self._write_replies)
+        if state is not State.OPEN and not (self._closing and self._protocol.close_rcvd is None):
+            # The peer's close frame, or a frame that cannot be read: its answer goes out before the end is told.
+            self._end = self._end or self._ended_by_protocol()
+            try:
+                with trio.move_on_after(self._close_timeout_s):
+                    await self._write_replies()
+            finally:
+                self._over.set()
+
+    def _take_frame(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if frame.fin:
+                self._take_message(frame.data, is_text=opcode is Opcode.TEXT)
+            else:
+                self._fragments = [bytes(frame.data)]
+                self._fragments_are_text = opcode is Opcode.TEXT
+        elif opcode is Opcode.CONT:
+            assert self._fragments is not None  # the protocol refuses a continuation of nothing
+            if frame.data:
+                self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                whole = b"".join(self._fragments)
+                self._fragments = None
+                self._take_message(whole, is_text=self._fragments_are_text)
+        elif opcode is Opcode.PONG and self._pong is not None and bytes(frame.data) == self._ping_payload():
+            self._pong.set()
+
+    def _take_message(self, data: bytes | bytearray | memoryview, *, is_text: bool) -> None:
+        if self._closing or self._refused:
+            return
+        if not is_text:
+            self._messages.append(_Binary(data))
+            return
+        text = bytes(data)
+        if not text.isascii():
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                self._protocol.fail(1007, f"{error.reason} at position {error.start}")
+                self._refused = True
+                return
+        self._messages.append(text)
+
+    # ---- the end -------------------------------------------------------------------------------------------------
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close: send a close frame, wait for the peer's up to the close timeout, drop the connection.
+
+        Idempotent; if cancelled, the connection is dropped at once. To close politely while being cancelled, shield the
+        call: it is bounded.
+        """
+        if self._closing:
+            await trio.lowlevel.checkpoint()
+            return
+        self._closing = True
+        try:
+            if self._end is None:
+                self._end = WireEnd(code, reason, self.side)
+                self._messages.clear()
+                with trio.move_on_after(self._close_timeout_s):
+                    await self._say_close(code, reason)
+                    self._unattended.set()
+                    await self._over.wait()
+            else:
+                await trio.lowlevel.checkpoint()
+        finally:
+            self._messages.clear()
+            self._over.set()
+            await drop(self._stream)
+
+    async def _say_close(self, code: int, reason: str) -> None:
+        await self._take(self._writing)
+        try:
+            if self._protocol.state is State.OPEN:
+                self._protocol.send_close(code, reason)
+            await self._stream.send_all(b"".join((*self._replies, *self._protocol.data_to_send())))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._over.set()
+        finally:
+            self._writing.release()
+
+    async def _give_up(self, end: WireEnd) -> None:
+        """End the wire as `end`, at once."""
+        if self._end is None:
+            self._end = end
+            if end.closed_by == self.side:
+                self._messages.clear()
+        self._over.set()
+        await drop(self._stream)
+
+    def _lose(self) -> None:
+        """Note that the stream is gone, by whatever has been known of the end until now."""
+        self._end = self._end or self._ended_by_protocol()
+        self._over.set()
+
+    def _ended_by_protocol(self) -> WireEnd:
+        received, sent = self._protocol.close_rcvd, self._protocol.close_sent
+        if received is not None and (sent is None or self._protocol.close_rcvd_then_sent):
+            return WireEnd(received.code, received.reason, "server")
+        if sent is not None:
+            return WireEnd(sent.code, sent.reason, self.side)
+        return NETWORK_LOSS
+
+    def statistics(self) -> WireStatistics:
+        """Messages and payload bytes so far."""
+        return self._traffic.snapshot()
+
+    # ---- keep-alive ----------------------------------------------------------------------------------------------
+
+    async def keep_alive(self, interval_s: float, timeout_s: float) -> None:
+        """Ping the peer for as long as the connection lives; drop the connection when a pong does not come in time.
+
+        Run as a task of the connection's own. A ping waits its turn behind a message being sent, so this finds out a
+        peer that has stopped reading as well as one that has stopped answering.
+        """
+        while not self._over.is_set():
+            await trio.sleep(interval_s)
+            if self._end is not None:
+                return
+            self._pings += 1
+            self._pong = trio.Event()
+            self._protocol.send_ping(self._ping_payload())
+            self._replies += self._protocol.data_to_send()
+            if not self._writing.locked():
+                self._nursery.start_soon(self._write_replies)
+            while not self._pong.is_set():
+                read_before = self._reading.locked()
+                with trio.move_on_after(timeout_s):
+                    await self._pong.wait()
+                # A pong may be waiting behind messages that our own side has not received: the peer is not to blame.
+                if not self._pong.is_set() and read_before and self._reading.locked():
+                    reason = f"keepalive timeout: no pong within {timeout_s:g} s"
+                    await self._give_up(WireEnd(1006, reason, "network"))
+                    return
+
+    def _ping_payload(self) -> bytes:
+        return str(self._pings).encode()
