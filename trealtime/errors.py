@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-<<<<<<< HEAD
 from trealtime import _lazy
-=======
 from trealtime._secrets import shown
->>>>>>> eb646b5 (Clients speak through the sans-IO layer of websockets, under a reader and a writer of our own)
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -370,24 +367,5 @@ class SessionClosed(TrealtimeError, RuntimeError):
     """A session was used after it ended."""
 
 
-<<<<<<< HEAD
-def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
-=======
-_ELSEWHERE: Final = {
-    "InputGuardrailTripwireTriggered": "trealtime.agents.guardrails",
-    "ToolInputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
-    "ToolOutputGuardrailTripwireTriggered": "trealtime.tools.guardrails",
-}
-"""Errors that carry a guardrail stand beside it, in rooms that import this module."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _ELSEWHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_ELSEWHERE[name]), name)
-
-
 def _short(text: str, limit: int = 80) -> str:
->>>>>>> eb646b5 (Clients speak through the sans-IO layer of websockets, under a reader and a writer of our own)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -28,38 +28,6 @@ if TYPE_CHECKING:
     from trealtime.tools.guardrails import ToolOutputGuardrailFunction as ToolOutputGuardrailFunction
     from trealtime.tools.invocation import ToolErrorFormatter as ToolErrorFormatter
     from trealtime.tools.invocation import ToolErrorKind as ToolErrorKind
-<<<<<<< HEAD
     from trealtime.transport.request import ApiKey as ApiKey
 else:
     __all__, __getattr__, __dir__ = _lazy.namespace(__name__)
-=======
-    from trealtime.transport.request import ApiKey as ApiKey
-
-_HOMES = _lazy.homes(
-    {
-        "_core.barge_in": "BargeInPolicy",
-        "_session.approval_handler": "ApprovalDecision ApprovalHandler",
-        "_session.subscription": "Overflow",
-        "agents.guardrails": "GuardrailFunction",
-        "errors": "WebhookProblem",
-        "events": "DismissReason LimitName ResponseStatus",
-        "items": "ItemStatus",
-        "mcp.servers": "RequireApproval ToolFilter",
-        "tools.function_tool": "AfterTool NeedsApproval OnInterrupt ToolEnabled ToolErrorFunction",
-        "tools.guardrails": "ToolInputGuardrailFunction ToolOutputGuardrailFunction",
-        "tools.invocation": "ToolErrorFormatter ToolErrorKind",
-        "transport.credentials": "ApiKey",
-    }
-)
-
-if not TYPE_CHECKING:
-    __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> object:
-    return _lazy.load(__name__, name, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
->>>>>>> eb646b5 (Clients speak through the sans-IO layer of websockets, under a reader and a writer of our own)

@@ -32,8 +32,7 @@ from trealtime.errors import (
     SettingsError,
     SettingsProblem,
 )
-from trealtime.transport.request import ApiKey, get_api_key, with_user_agent
-from trealtime.transport.request import check_headers, is_loopback
+from trealtime.transport.request import ApiKey, check_headers, get_api_key, is_loopback, with_user_agent
 
 if TYPE_CHECKING:
     import httpx

@@ -30,8 +30,7 @@ from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import Resampler
 from trealtime.emulator.event_buffer import Ids
 from trealtime.protocol.codec import encode
-from trealtime.transport.wire import WireEnd
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import Wire, WireClosed, WireEnd, WireStatistics
 
 __all__ = ["LINE_RATE", "Earpiece", "PhoneLine"]
 

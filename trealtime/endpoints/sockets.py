@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast, runtime_chec
 import attrs
 import trio
 
-from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Traffic, WireEnd
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Traffic, Wire, WireClosed, WireEnd, WireStatistics
 
 if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import trio
 
+from trealtime._secrets import redacted_url
 from trealtime.emulator.event_buffer import Ids
 from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
 from trealtime.protocol.codec import encode
@@ -35,7 +36,6 @@ from trealtime.testing.script import (
 )
 from trealtime.testing.scripted_core import Play, ScriptedCore
 from trealtime.transport.models import ConnectionTarget
-from trealtime._secrets import redacted_url
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
 __all__ = ["RealtimeConnectCall", "RealtimeStep", "ScriptedRealtimeModel"]
