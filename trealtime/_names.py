@@ -61,8 +61,9 @@ TABLES: Final = {
             ToolGuardrailFunctionOutput ToolInputGuardrail ToolInputGuardrailData ToolOutputGuardrail
             ToolOutputGuardrailData tool_input_guardrail tool_output_guardrail
         """,
-        "transport.models": "AzureRealtimeModel",
-        "transport.models": "OpenAIRealtimeModel OpenAIRealtimeSIPModel OpenAIRealtimeWebSocketModel RealtimeModel",
+        "transport.models": """
+            AzureRealtimeModel OpenAIRealtimeModel OpenAIRealtimeSIPModel OpenAIRealtimeWebSocketModel RealtimeModel
+        """,
     },
     "trealtime.settings": {
         "_core.interruption": "BargeIn",
@@ -91,7 +92,7 @@ TABLES: Final = {
         "tools.function_tool": "AfterTool NeedsApproval OnInterrupt ToolEnabled ToolErrorFunction",
         "tools.guardrails": "ToolInputGuardrailFunction ToolOutputGuardrailFunction",
         "tools.invocation": "ToolErrorFormatter ToolErrorKind",
-        "transport.credentials": "ApiKey",
+        "transport.request": "ApiKey",
     },
     "trealtime.items": {
         "_core.saved_history": "dump_history load_history wire_items",
