@@ -127,7 +127,7 @@ IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
         (message("user", text("x", "text")), "invalid_value", "item.content[0].type"),
         (message("user", text("x"), {"type": "input_text"}), "missing_required_parameter", "item.content[1].text"),
         (message("system", IMAGE), "invalid_value", "item.content[0].type"),
-        (message("user", IMAGE | {"image_url": "https://a.b/c.png"}), "invalid_value", "item.content[0].image_url"),
+        (message("user", IMAGE | {"image_url": "http://a.b/c.png"}), "invalid_value", "item.content[0].image_url"),
         (message("assistant", {"type": "output_audio", "audio": ""}), "invalid_value", "item.content[0].type"),
         (message("user", {"type": "input_audio", "audio": "%"}), "invalid_value", "item.content[0].audio"),
         (message("user", {"type": "input_audio", "audio": "AA=="}), "invalid_value", "item.content[0].audio"),

@@ -90,7 +90,7 @@ def test_every_wrong_part_is_named_with_its_place_and_what_is_allowed():
             {"type": "input_text"},
             {"type": "input_text", "text": None},
             {"type": "input_image", "image_url": ""},
-            {"type": "input_image", "image_url": "https://example.org/cat.png"},
+            {"type": "input_image", "image_url": "http://example.org/cat.png"},
             {"type": "input_image", "image_url": PNG_URI, "detail": "huge"},
             {"type": "input_audio", "audio": ""},
             "words",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -63,7 +64,7 @@ class Handoff(NativeHandoff[ContextT], Generic[ContextT, AgentT]):
 
     def get_transfer_message(self, agent: NativeAgent[Any]) -> str:
         """Return the output that the model reads of the handoff: which agent is in charge."""
-        return f'{{"assistant": "{agent.name}"}}'
+        return json.dumps({"assistant": agent.name})
 
     @classmethod
     def default_tool_name(cls, agent: NativeAgent[Any]) -> str:

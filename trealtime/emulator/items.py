@@ -129,8 +129,8 @@ _INPUT_TEXT = record({"type": text(), "text": text()}, required=("text",))
 
 def _image(value: Any, path: str) -> str:
     uri = str(text()(value, path))
-    if not uri.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")):
-        raise invalid_value(path, uri, "a data URI with a PNG or JPEG image in base64")
+    if not uri.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "https://")):
+        raise invalid_value(path, uri, "a data URI with a PNG or JPEG image in base64, or an https address")
     return uri
 
 

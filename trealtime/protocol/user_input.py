@@ -42,7 +42,8 @@ class TextPart:
 
 @attrs.frozen
 class ImagePart:
-    """An image of the user: `image_url` is a data URI with a PNG or JPEG (`image_part` makes one)."""
+    """An image of the user: `image_url` is a data URI with a PNG or JPEG (`image_part` makes one), or an ``https:``
+    address that the service fetches."""
 
     image_url: str
     detail: ImageDetail | None = None
@@ -210,7 +211,9 @@ def _image_problems(part: Mapping[str, Any], path: str) -> list[SettingsProblem]
     if not isinstance(url, str) or not url.lower().startswith(_IMAGE_URIS):
         problems.append(
             SettingsProblem(
-                f"{path}.image_url", url, "a data URI with a PNG or JPEG (data:image/png;base64,...); see image_part"
+                f"{path}.image_url",
+                url,
+                "a data URI with a PNG or JPEG (data:image/png;base64,...; see image_part), or an https: address",
             )
         )
     if "detail" in part and part["detail"] not in ("auto", "low", "high"):
@@ -218,4 +221,4 @@ def _image_problems(part: Mapping[str, Any], path: str) -> list[SettingsProblem]
     return problems
 
 
-_IMAGE_URIS: Final = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/jpg;base64,")
+_IMAGE_URIS: Final = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/jpg;base64,", "https://")
