@@ -637,6 +637,26 @@ def test_a_turn_that_trips_gets_no_answer(make_talk) -> None:
     assert not talk.state.response_queue.busy
 
 
+@pytest.mark.parametrize("why", ["failed", "late"])
+def test_a_turn_that_cannot_be_checked_is_blocked_where_the_app_says_so(make_talk, why) -> None:
+    talk = listening(make_talk, on_failure="block")
+    turn(talk, "item_u", None)
+    if why == "late":
+        fx = talk.wait(talk.core.next_deadline - talk.now)
+    else:
+        fx = talk.server(
+            "conversation.item.input_audio_transcription.failed",
+            item_id="item_u",
+            content_index=0,
+            error={"message": "no"},
+        )
+    assert [each.event["type"] for each in fx.send] == ["conversation.item.delete"]
+    assert not talk.state.response_queue.busy
+    (tripped,) = emitted(fx, "guardrail_tripped")
+    (result,) = tripped.guardrail_results
+    assert (tripped.which, result.guardrail, type(result.output.output_info)) == ("input", INPUT, GuardrailFailed)
+
+
 @pytest.mark.parametrize("why", ["empty", "failed", "late"])
 def test_a_turn_without_words_is_answered_unchecked(make_talk, why: str) -> None:
     talk = listening(make_talk)
@@ -757,6 +777,8 @@ def failed(check: GuardrailCheck) -> tuple[Any, ...]:
         ({}, False),
         ({"on_failure": "skip"}, False),
         ({"on_failure": "stop"}, True),
+        ({"on_failure": "block"}, False),
+        ({"hold_back": True, "on_failure": "block"}, True),
         ({"hold_back": True}, True),
         ({"hold_back": True, "on_failure": "skip"}, False),
     ],
@@ -770,7 +792,7 @@ def test_an_answer_whose_guardrail_fails_goes_on_or_is_stopped(make_talk, option
     assert bool(sent(fx, "response.cancel")) == stops
 
 
-@pytest.mark.parametrize("on_failure, answered", [(None, True), ("skip", True), ("stop", False)])
+@pytest.mark.parametrize("on_failure, answered", [(None, True), ("skip", True), ("stop", False), ("block", False)])
 @pytest.mark.parametrize("overdue", [True, False])
 def test_words_of_the_user_whose_guardrail_fails_are_answered_or_not(make_talk, on_failure, answered, overdue) -> None:
     talk = listening(make_talk, on_failure=on_failure, hold_back=True)

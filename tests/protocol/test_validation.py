@@ -123,3 +123,12 @@ def test_a_wrong_value_is_named(value, path, allowed):
         structure(Config, value)
     (problem,) = caught.value.problems
     assert (problem.path, problem.allowed) == (path, allowed)
+
+
+class Word(str):
+    """Of a template engine, or of an enum."""
+
+
+def test_a_word_of_any_class_of_text_is_that_word() -> None:
+    read = structure(Config, {"mode": Word("a")})
+    assert (read.mode, type(read.mode)) == ("a", str)

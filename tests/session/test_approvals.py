@@ -119,6 +119,14 @@ async def test_b203_arguments_that_nobody_can_read_are_asked_about(autojump_cloc
         assert (await subscription.receive()).type == "tool_approval_required"
 
 
+@pytest.mark.parametrize("answer", [None, 0, "", "no", []])
+async def test_only_false_lets_a_call_run_without_asking(autojump_clock, service, make_runner, answer) -> None:
+    tools = [refund_tool(needs_approval=lambda context, arguments, call_id: answer)]
+    async with make_runner(tools=tools).session() as session, collected(session) as subscription:
+        await call(service.last)
+        assert (await subscription.receive()).type == "tool_approval_required"
+
+
 async def test_a_callable_that_fails_is_told_to_the_app_and_somebody_is_asked(
     autojump_clock, service, make_runner
 ) -> None:

@@ -14,6 +14,7 @@ from trealtime import (
     RealtimeAgent,
     RealtimeRunner,
     SettingsError,
+    function_tool,
     input_guardrail,
     output_guardrail,
 )
@@ -340,3 +341,48 @@ def test_what_is_no_guardrail_is_refused() -> None:
         RealtimeAgent(name="a", input_guardrails=on_topic)  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=r"output_guardrails\[0\]"):
         RealtimeRunner(RealtimeAgent(name="a"), config={"output_guardrails": [on_topic]})
+
+
+@pytest.mark.parametrize("kind", ["output", "input"])
+async def test_a_ctrl_c_in_a_guardrail_comes_out_of_the_session_bare(
+    autojump_clock, service, make_runner, kind
+) -> None:
+    async def interrupted(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
+        raise KeyboardInterrupt
+
+    guardrail = output_guardrail(interrupted) if kind == "output" else input_guardrail(interrupted)
+    runner = make_runner(**{f"{kind}_guardrails": [guardrail, no_secrets if kind == "output" else on_topic]})
+
+    async def talk() -> None:
+        async with runner.session() as session:
+            await session.send_message("Hi")
+            if kind == "output":
+                await service.last.reply()
+            await trio.sleep(3)
+
+    with pytest.raises(KeyboardInterrupt):
+        await talk()
+
+
+class Markup(str):
+    """Text of a template engine."""
+
+
+async def test_text_of_any_class_is_sent_as_text(autojump_clock, service, make_runner) -> None:
+    @function_tool
+    async def look_up() -> str:
+        """Look it up."""
+        return Markup("found")
+
+    agent = RealtimeAgent(name="Assistant", tools=[look_up], instructions=Markup("Be brief."))
+    async with RealtimeRunner(agent, model=service).session() as session:
+        server = service.last
+        assert server.session["instructions"] == "Be brief."
+        await session.send_message(Markup("Hi"))
+        message = (await server.expect("conversation.item.create"))["item"]
+        assert message["content"] == [{"type": "input_text", "text": "Hi"}]
+        await server.begin(await server.expect("response.create"))
+        await server.call("look_up", "{}")
+        await server.done()
+        output = (await server.expect("conversation.item.create", count=2))["item"]
+        assert output["output"] == "found"

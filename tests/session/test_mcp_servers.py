@@ -596,7 +596,11 @@ async def http_server() -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-async def test_streamable_http_works_as_a_program_does(service: Any) -> None:
+async def test_streamable_http_works_as_a_program_does(service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the environment's proxy, at which nobody listens."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
     with trio.fail_after(60):
         async with http_server() as url:
             server = MCPServerStreamableHttp({"url": url, "headers": {"Authorization": "Bearer key"}})

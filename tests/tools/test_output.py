@@ -29,6 +29,19 @@ class Modelled:
         return {"mode": mode}
 
 
+class Markup(str):
+    """Text of a template engine, which makes of itself what it likes."""
+
+    def __str__(self) -> str:
+        return "<overridden>"
+
+    __repr__ = __str__
+
+
+class Word(enum.StrEnum):
+    RED = "red"
+
+
 class Opaque:
     def __str__(self) -> str:
         return "opaque"
@@ -61,6 +74,9 @@ class Hostile:
         (dt.date(2026, 1, 2), '"2026-01-02"'),
         (b"\x00\x01", '"AAE="'),
         (Modelled(), '{"mode":"json"}'),
+        (Markup("found"), "found"),
+        (Word.RED, "red"),
+        ({"text": [Markup("found")]}, '{"text":["found"]}'),
         (Opaque(), "opaque"),
         (Hostile(), "a Hostile that has no text"),
         ({(1, 2): "tuple key"}, "{(1, 2): 'tuple key'}"),
@@ -71,6 +87,7 @@ class Hostile:
 )
 def test_b178_output_text(value, text) -> None:
     assert serialise_output(value) == text
+    assert type(serialise_output(value)) is str
 
 
 def test_a_value_that_contains_itself_is_still_a_text() -> None:

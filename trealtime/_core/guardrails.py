@@ -98,11 +98,13 @@ class GuardrailPolicy:
     hold_back_s: float = 120.0
     recovery: Recovery = "system"
     input_recovery: Recovery = None
-    on_failure: Literal["skip", "stop"] | None = None
+    on_failure: Literal["skip", "block", "stop"] | None = None
 
     def stops(self, which: Literal["output", "input"]) -> bool:
         """Whether a guardrail that fails stops what it should have checked."""
-        return self.on_failure == "stop" or (self.on_failure is None and which == "output" and self.hold_back)
+        if which == "input":
+            return self.on_failure in ("block", "stop")
+        return self.on_failure == "stop" or (self.on_failure != "skip" and self.hold_back)
 
 
 @attrs.frozen(kw_only=True)

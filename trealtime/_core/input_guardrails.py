@@ -13,13 +13,17 @@ from trealtime._core.guardrails import Recovery, recover, recovery_item, start_c
 from trealtime._core.interruption import pending_turn
 from trealtime._core.response_queue import Request
 from trealtime._core.settings import turns_are_ours
-from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
-from trealtime.errors import ProtocolError
+from trealtime.agents.guardrails import (
+    GuardrailFunctionOutput,
+    InputGuardrailResult,
+    InputGuardrailTripwireTriggered,
+)
+from trealtime.errors import GuardrailFailed, ProtocolError
 from trealtime.events import RealtimeError, RealtimeGuardrailTripped
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
-    from trealtime.agents.guardrails import InputGuardrail, InputGuardrailResult
+    from trealtime.agents.guardrails import InputGuardrail
 
 __all__ = [
     "Input",
@@ -138,6 +142,8 @@ def turn_transcribed(state: State, item_id: str, transcript: str | None) -> None
     if transcript is not None and transcript.strip() and _input_guardrails(state):
         entry.text = transcript
         _start_input(state, entry, transcript)
+    elif transcript is None:
+        _unchecked(state, entry)
     else:
         entry.admit(state)
 
@@ -148,7 +154,22 @@ def expire_inputs(state: State, now: float) -> None:
         if entry.text is None and entry.since + state.response_timeout_s <= now:
             problem = f"no transcript of a turn within {state.response_timeout_s:g} s, it was not checked"
             state.emit(RealtimeError(error=ProtocolError(problem), info=state.info))
-            entry.admit(state)
+            _unchecked(state, entry)
+
+
+def _unchecked(state: State, entry: Input) -> None:
+    """Answer a turn without a transcript all the same, or block it where the app wants that."""
+    guardrails = _input_guardrails(state) if state.guardrails.policy.on_failure == "block" else ()
+    if not guardrails:
+        entry.admit(state)
+        return
+    results = []
+    for guardrail in guardrails:
+        name = guardrail.get_name()
+        failure = GuardrailFailed(f"guardrail {name} cannot check a turn without a transcript", guardrail_name=name)
+        verdict = GuardrailFunctionOutput(failure, tripwire_triggered=True)
+        results.append(InputGuardrailResult(guardrail=guardrail, user_input="", agent=state.agent, output=verdict))
+    entry.refuse(state, tuple(results))
 
 
 def newest_input(state: State) -> str | None:

@@ -103,9 +103,11 @@ class GuardrailsSettings:
     hold_back_s: float = setting(default=120.0, at_least=1)
     """How much audio of one answer may be held back. Past it, the answer is stopped."""
 
-    on_failure: Literal["skip", "stop"] | None = setting(default=None)
-    """A guardrail that raises or takes too long is passed over (``"skip"``) or counts as tripped (``"stop"``). None:
-    ``"stop"`` for output guardrails with `hold_back`, else ``"skip"``."""
+    on_failure: Literal["skip", "block", "stop"] | None = setting(default=None)
+    """What follows when a guardrail raises or takes too long. ``"skip"``: the others decide. ``"stop"``: it counts as
+    tripped. ``"block"``: it counts as tripped for the user's words, which then get no answer, and a turn without a
+    transcript, which no guardrail can check, gets none either. None: ``"stop"`` for the agent's words with `hold_back`,
+    else ``"skip"``; the agent's words go by that rule under ``"block"`` too."""
 
     recovery: Literal["system", "user"] | None = setting(default="system")
     """The role of the message that tells the model that its answer was stopped, before it is asked again. None: there

@@ -68,6 +68,7 @@ class GuardrailWorkers:
     async def _work(self, check: GuardrailCheck, scope: trio.CancelScope) -> None:
         results: list[Result | None] = [None] * len(check.guardrails)
         failures: list[Result | None] = [None] * len(check.guardrails)
+        ending: list[BaseException] = []
 
         async def judge(index: int, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]) -> None:
             context = RunContext(self._info.context.context, self._driver.core.usage)
@@ -78,6 +79,11 @@ class GuardrailWorkers:
                 fail(index, f"took longer than {self._timeout_s:g} s", error)
             except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
                 fail(index, f"failed: {type(error).__name__}: {error}", error)
+            except trio.Cancelled:
+                raise
+            except BaseException as error:  # noqa: BLE001  (a Ctrl-C: raised below, without the nurseries' groups)
+                ending.append(error)
+                watching.cancel_scope.cancel()
 
         def fail(index: int, what: str, cause: Exception | None) -> None:
             if failures[index] is None:
@@ -110,6 +116,8 @@ class GuardrailWorkers:
             scopes.remove(scope)
             if not scopes:
                 del self._scopes[check.subject]
+        if ending:
+            raise ending[0]
         if not scope.cancel_called:
             report(overdue=False)
 

@@ -169,7 +169,8 @@ class ToolWorkers:
         if arguments is None:  # somebody should look at what nobody can read (B203)
             return True
         try:
-            return bool(await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)))
+            # Only False lets a call run: a callable that forgets to return has not said so.
+            return await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)) is not False
         except Exception as error:  # noqa: BLE001  (where it is unknown whether to ask, somebody is asked)
             self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
             return True

@@ -20,7 +20,8 @@ async def http_streams(params: MCPServerStreamableHttpParams) -> AsyncIterator[A
     """The two streams of messages that `mcp.Client` wants. Leaving ends the server's session, where it has one."""
     timeout = httpx2.Timeout(params.timeout, read=params.sse_read_timeout)
     async with (
-        httpx2.AsyncClient(headers=params.headers, timeout=timeout) as client,
+        # The environment's proxies are not read, as nowhere in the library: they would see every call and its result.
+        httpx2.AsyncClient(headers=params.headers, timeout=timeout, trust_env=False, proxy=params.proxy) as client,
         streamable_http_client(params.url, http_client=client, terminate_on_close=params.terminate_on_close) as streams,
     ):
         yield streams

@@ -278,6 +278,9 @@ class MCPServerStreamableHttpParams:
 
     url: str = setting(attrs.NOTHING, read=_http_url)
     headers: Mapping[str, str] | None = setting(default=None)
+    proxy: str | None = setting(default=None)
+    """``http://[user:password@]host:port``: reach the server through this HTTP proxy. The environment's are not read."""
+
     timeout: float = setting(default=30.0, at_least=0)
     sse_read_timeout: float = setting(default=300.0, at_least=0)
     terminate_on_close: bool = setting(default=True)

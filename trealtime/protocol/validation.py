@@ -221,6 +221,8 @@ def _read_plain(hint: Any, origin: Any, arguments: tuple[Any, ...], value: objec
     if hint in (Any, object):
         return True, value
     if origin is Literal:
+        if isinstance(value, str):  # of any subclass: an enum's word is that word
+            return value in arguments, str.__str__(value)
         # 1 == True: a literal of another type is another value.
         return any(value == each and type(value) is type(each) for each in arguments), value
     if hint is bool or hint is str:

@@ -15,13 +15,13 @@ MAX_OUTPUT_BYTES: Final = 256 * 1024
 def serialise_output(value: object) -> str:
     """`value` as the ``output`` of a ``function_call_output`` item. Never raises for a value of any type.
 
-    A str is sent as it is, because the model reads prose better than a quoted string. Everything else becomes compact
-    JSON with non-ASCII text kept: None is ``null``; dict, list, numbers, bool, dataclass, attrs class, enum and
-    datetime as one expects; bytes become base64; a pydantic model is asked for its own JSON form. What has no JSON form
-    at all is ``str(value)``. Lone surrogates, which no wire can carry, become question marks.
+    A str, of any subclass, is sent as it is, because the model reads prose better than a quoted string. Everything else
+    becomes compact JSON with non-ASCII text kept: None is ``null``; dict, list, numbers, bool, dataclass, attrs class,
+    enum and datetime as one expects; bytes become base64; a pydantic model is asked for its own JSON form. A value that
+    has no JSON form at all is ``str(value)``. Lone surrogates, which no wire can carry, become question marks.
     """
     if isinstance(value, str):
-        return _encodable(value)
+        return _encodable(str.__str__(value))  # a subclass may override what str(value) calls
     try:
         return msgspec.json.encode(value, enc_hook=_own_json_form).decode()
     except Exception:  # noqa: BLE001  (a JSON form that a class makes may fail in any way)
@@ -51,6 +51,8 @@ def _text_of(value: object) -> str:
 
 
 def _own_json_form(value: object) -> object:
+    if isinstance(value, str):
+        return str.__str__(value)
     dump = getattr(value, "model_dump", None)
     if dump is None:
         raise TypeError(f"{type(value).__name__} has no JSON form")
