@@ -17,6 +17,7 @@ from trealtime.agents.handoffs import Handoff, as_handoff, handoff_to_wire
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.events import SettingsDifference
 from trealtime.protocol.acknowledgement import session_differences
+from trealtime.protocol.lenient import within
 from trealtime.protocol.session_payload import initial_session_payload, uninterrupted, update_session_payload
 from trealtime.protocol.settings import (
     AudioOutputSettings,
@@ -25,7 +26,7 @@ from trealtime.protocol.settings import (
     merge_settings,
     session_settings,
 )
-from trealtime.protocol.validation import NOT_SET
+from trealtime.protocol.validation import NOT_SET, given_or
 from trealtime.tools.context import RunContext
 from trealtime.tools.enabling import enabled
 from trealtime.tools.function_tool import FunctionTool, to_wire
@@ -123,9 +124,9 @@ async def settings_of(
     own = session_settings(
         {
             # An agent without instructions wants none, not the server's default persona.
-            "instructions": instructions if instructions is not None else _given_or(base.instructions, ""),
-            "tools": agent.tools or _given_or(base.tools, ()),
-            "handoffs": agent.handoffs or _given_or(base.handoffs, ()),
+            "instructions": instructions if instructions is not None else given_or(base.instructions, ""),
+            "tools": agent.tools or given_or(base.tools, ()),
+            "handoffs": agent.handoffs or given_or(base.handoffs, ()),
             **({} if agent.prompt is None else {"prompt": agent.prompt}),
             **({} if agent.voice is None else {"audio": {"output": {"voice": agent.voice}}}),
         }
@@ -136,7 +137,7 @@ async def settings_of(
     return AgentSettings(
         agent=agent,
         settings=attrs.evolve(merged, tools=NOT_SET, handoffs=NOT_SET),
-        offer=await offer(_given_or(merged.tools, ()), _given_or(merged.handoffs, ()), served, context, agent),
+        offer=await offer(given_or(merged.tools, ()), given_or(merged.handoffs, ()), served, context, agent),
     )
 
 
@@ -202,8 +203,8 @@ async def settings_change(
         checked = uninterrupted(checked, complete=False)
     if checked.tools is NOT_SET and checked.handoffs is NOT_SET:
         return update_session_payload(checked), None
-    tools = _given_or(checked.tools, current.offer.tools)
-    handoffs = _given_or(checked.handoffs, current.offer.handoffs)
+    tools = given_or(checked.tools, current.offer.tools)
+    handoffs = given_or(checked.handoffs, current.offer.handoffs)
     offered = await offer(tools, handoffs, current.offer.served, context, current.agent)
     wired = attrs.evolve(checked, tools=tuple(offered.wired), handoffs=NOT_SET)
     return update_session_payload(wired), offered
@@ -255,7 +256,7 @@ def plan_switch(
     voice = _voice(new)
     withheld: tuple[SettingsDifference, ...] = ()
     if voice is not None:
-        current = _at(acknowledged, "audio", "output", "voice")
+        current = within(acknowledged, "audio", "output", "voice")
         if session_differences({"voice": voice}, {"voice": current}):
             if voice_open:
                 changes.setdefault("audio", {}).setdefault("output", {})["voice"] = voice
@@ -309,7 +310,7 @@ def _voice(settings: AgentSettings) -> object:
     """Return the voice that the agent names itself, None if it names none."""
     agent = settings.agent
     own = merge_settings(session_settings(agent.model_settings), session_settings({"voice": agent.voice}))
-    output = _given_or(_given_or(own.audio, AudioSettings()).output, AudioOutputSettings())
+    output = given_or(given_or(own.audio, AudioSettings()).output, AudioOutputSettings())
     if output.voice is NOT_SET:
         return None
     wired = initial_session_payload(own, model_name=None, formats_defaulted=False)
@@ -321,14 +322,3 @@ _ABSENT: Final = object()
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _at(value: object, *path: str) -> object:
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _given_or(value: Any, default: Any) -> Any:
-    """`value`, or `default` where it was not given."""
-    return default if value is NOT_SET else value

@@ -19,7 +19,7 @@ from trealtime.errors import ToolFailed
 from trealtime.events import EventInfo, RealtimeError
 from trealtime.tools.callables import call_anywhere
 
-__all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalWorkers", "Approve", "Reject"]
+__all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalRunner", "Approve", "Reject"]
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ ApprovalHandler = Callable[[ApprovalRequest], ApprovalDecision | Awaitable[Appro
 """``handler(request)``, sync or async. A synchronous one runs in a worker thread, so it may block."""
 
 
-class ApprovalWorkers:
+class ApprovalRunner:
     """Asks the handler about the calls of one session; a synchronous one runs in at most `threads` threads."""
 
     def __init__(

@@ -48,13 +48,13 @@ from trealtime.protocol.codec import decode_server_event
 
 if TYPE_CHECKING:
     from trealtime._session.agent_switch import Agents
-    from trealtime._session.approval_handler import ApprovalWorkers
+    from trealtime._session.approval_handler import ApprovalRunner
     from trealtime._session.endpoint_output import EndpointOutput
-    from trealtime._session.guardrail_runner import GuardrailWorkers
+    from trealtime._session.guardrail_runner import GuardrailRunner
     from trealtime._session.hooks import HookCalls
     from trealtime._session.lifetime import Lifetime
     from trealtime._session.playback_tracker import RealtimePlaybackTracker
-    from trealtime._session.tool_runner import ToolWorkers
+    from trealtime._session.tool_runner import ToolRunner
 
 __all__ = ["Driver"]
 
@@ -75,9 +75,9 @@ class Driver:
     send_queue: SendQueue
     replies: PendingReplies
     agents: Agents = attrs.field(init=False)
-    tools: ToolWorkers = attrs.field(init=False)
-    checks: GuardrailWorkers = attrs.field(init=False)
-    approvals: ApprovalWorkers = attrs.field(init=False)
+    tools: ToolRunner = attrs.field(init=False)
+    checks: GuardrailRunner = attrs.field(init=False)
+    approvals: ApprovalRunner = attrs.field(init=False)
     hooks: HookCalls = attrs.field(init=False)
     lifetime: Lifetime = attrs.field(init=False)
     tracker: RealtimePlaybackTracker | None = attrs.field(default=None, init=False)

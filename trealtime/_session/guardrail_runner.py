@@ -33,7 +33,7 @@ from trealtime.protocol.settings import SessionSettings, merge_settings, session
 from trealtime.protocol.validation import NOT_SET
 from trealtime.tools.context import RunContext
 
-__all__ = ["GuardrailWorkers", "check_transcribed", "check_transcription", "guardrail_policy"]
+__all__ = ["GuardrailRunner", "check_transcribed", "check_transcription", "guardrail_policy"]
 
 _GRACE_S: Final = 0.5
 """How long after its time a guardrail may take to stop, before its check reports without it."""
@@ -41,7 +41,7 @@ _GRACE_S: Final = 0.5
 Result = OutputGuardrailResult | InputGuardrailResult
 
 
-class GuardrailWorkers:
+class GuardrailRunner:
     """Runs the checks of one session."""
 
     def __init__(self, driver: Driver, lifetime: Lifetime, info: EventInfo, settings: GuardrailsSettings) -> None:

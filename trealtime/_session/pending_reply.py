@@ -1,38 +1,45 @@
-"""Callers who wait for the server's answer to something they asked for."""
+"""Calls of the app as inputs of the core: given when there is room, and settled with the answer of the server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import attrs
 import trio
 
-from trealtime._core.effects import Settle
+from trealtime._core.effects import Effect, Settle
 
-__all__ = ["PendingReply", "PendingReplies"]
+if TYPE_CHECKING:
+    from trealtime._session.driver import Driver
+    from trealtime._session.lifetime import Lifetime
+
+__all__ = ["PendingReplies", "PendingReply", "Submitter"]
+
+P = ParamSpec("P")
 
 
 @attrs.define(eq=False)
 class PendingReply:
-    """One open question; the core settles it exactly once, at the latest when the connection ends."""
+    """One request to the server; the core settles it exactly once, at the latest when the connection ends."""
 
     id: str
     _then: Callable[[], None] | None = None
-    """Called when the answer is good news, whether or not anybody waits for it still."""
+    """Called when the answer comes, unless that is an error; also when the caller has been cancelled."""
 
     answer: Settle | None = attrs.field(default=None, init=False)
     _settled: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def settle(self, answer: Settle) -> None:
+        """Take the answer and wake the caller."""
         self.answer = answer
         if self._then is not None and answer.error is None:
             self._then()
         self._settled.set()
 
     async def wait(self) -> Any:
-        """The value of the answer. Raises its error. If cancelled, the question stays open and may be waited for
-        again."""
+        """Wait for the answer and return its value. Raises its error. If cancelled, the request stays open and may be
+        waited for again."""
         await self._settled.wait()
         assert self.answer is not None
         if self.answer.error is not None:
@@ -40,13 +47,13 @@ class PendingReply:
         return self.answer.value
 
     async def settled(self) -> None:
-        """Wait until there is an answer, whatever it is."""
+        """Wait until there is an answer, or an error."""
         await self._settled.wait()
 
 
 @attrs.define
 class PendingReplies:
-    """The open questions of one session. `new_id` makes the id of a reply."""
+    """The open requests of one session. `new_id` makes the id of a reply."""
 
     _new_id: Callable[[], str]
     _open: dict[str, PendingReply] = attrs.field(factory=dict, init=False)
@@ -55,13 +62,61 @@ class PendingReplies:
         return len(self._open)
 
     def open(self, then: Callable[[], None] | None = None) -> PendingReply:
-        """A new reply, to be put into a command. `then` is called when its answer comes, unless that is an error."""
+        """Open a reply whose id goes to the core. `then` is called when its answer comes, unless that is an error."""
         reply = PendingReply(self._new_id(), then)
         self._open[reply.id] = reply
         return reply
 
     def settle(self, answer: Settle) -> None:
-        """Pass an answer to whoever waits for it."""
+        """Pass an answer to the caller that waits for it."""
         reply = self._open.pop(answer.reply_id, None)
         if reply is not None:
             reply.settle(answer)
+
+
+@attrs.frozen(eq=False)
+class Submitter:
+    """Gives the core inputs for callers. Every method raises what `Lifetime.check_open` raises."""
+
+    _driver: Driver
+    _lifetime: Lifetime
+
+    async def now(
+        self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Give the core an input at once, however much is queued, and then checkpoint."""
+        self._lifetime.check_open()
+        self._driver.do(method, *args, **kwargs)
+        await trio.lowlevel.checkpoint()
+
+    async def room(self, *, audio: bool = False) -> None:
+        """Wait for room in the send queue; on return nothing else runs until the caller waits again."""
+        # A cancellation may have ended the session as well: then the caller gets `Cancelled`, not the session's end.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._lifetime.check_open()
+        try:
+            await self._driver.send_queue.wait_for_room(audio=audio)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass  # the session is ending, and `check_open` raises how
+        self._lifetime.check_open()
+
+    async def send(
+        self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Give the core an input when there is room for what it sends."""
+        await self.room()
+        self._driver.do(method, *args, **kwargs)
+
+    async def request(self, give: Callable[[str], None]) -> Any:
+        """Give the core an input that the server answers, with the id of its reply, and wait for the answer."""
+        await self.room()
+        reply = self._driver.replies.open()
+        give(reply.id)
+        return await self.answer(reply)
+
+    async def answer(self, reply: PendingReply) -> Any:
+        """Wait for the answer and return its value. Raises its error."""
+        try:
+            return await reply.wait()
+        except Exception as error:  # noqa: BLE001  (the core may settle it with any error)
+            raise self._lifetime.own(error) from None

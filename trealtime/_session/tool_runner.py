@@ -1,19 +1,21 @@
-"""Tool workers: each function call of the model runs in a scope of its own, and always gets an answer.
+"""The tool runner: each function call of the model runs in a scope of its own, and always gets an output.
 
-A tool that raises, takes too long, is unknown or got wrong arguments neither ends the session nor leaves the model
-waiting: the model is told what went wrong and, where that is not the model's own fault, the app gets an ``error``
-event. Which calls come here, and what follows from their outputs, is the core's to say (`tool_calls`).
-
-A worker finds out first whether the tool is there, and whether the call needs approval. If it does, the worker asks the
-core for it (`approvals`) and leaves; the call comes back when it has been decided. So a call that waits for approval
-holds up no other, also where calls keep their order.
-
-When the session ends every call ends: its output, if there still is one, goes nowhere. A call of a tool with
-``on_interrupt="shield"`` may finish first, until the deadline that `wind_down` sets.
+Theory of operation
+1. A tool that raises, takes too long, is unknown or got wrong arguments neither ends the session nor leaves the model
+   waiting: the output says what went wrong, and unless it is the model's own mistake, the app gets an ``error`` event.
+   The core decides which calls come here and what follows from their outputs (`trealtime._core.tool_calls`).
+2. First the runner finds out whether the tool is there and whether the call needs approval. If it does, the runner asks
+   the core for it and leaves; the call comes back when it has been decided. So a call that waits for approval holds up
+   no other, also where calls keep their order.
+3. The guardrails of a tool run one after another, up to the first that objects. One that fails or takes too long
+   rejects what it was to check, and the app gets an ``error`` event.
+4. When the session ends, every call is cancelled and its output dropped. A call of a tool with
+   ``on_interrupt="shield"`` may finish first, until the deadline that `wind_down` sets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -22,11 +24,10 @@ import attrs
 import trio
 
 from trealtime._core.effects import FunctionCall, Refusal, parsed_arguments
-from trealtime._session.config import RealtimeRunConfig
+from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.tool_checks import ToolChecks
-from trealtime.errors import ToolFailed
+from trealtime.errors import GuardrailFailed, ToolFailed
 from trealtime.events import (
     EventInfo,
     RealtimeError,
@@ -38,13 +39,20 @@ from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.enabling import enabled
 from trealtime.tools.function_tool import FunctionTool
+from trealtime.tools.guardrails import (
+    ToolGuardrailFunctionOutput,
+    ToolInputGuardrailData,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailData,
+    ToolOutputGuardrailTripwireTriggered,
+)
 from trealtime.tools.invocation import ToolErrorKind, ToolOutcome, format_error, invoke_tool
 from trealtime.tools.output import serialise_output
 
-__all__ = ["ToolWorkers"]
+__all__ = ["ToolRunner"]
 
 _REFUSALS: Final = ("approval_rejected", "guardrail_rejected")
-"""Failures that have a ``tool_end`` although nothing has started."""
+"""Failures with a ``tool_end`` event although the tool has not started."""
 
 
 @attrs.define(eq=False)
@@ -53,21 +61,22 @@ class _Work:
 
     call: FunctionCall
     after: trio.Event | None
-    """What it waits for, where calls keep their order."""
+    """The end of the call before it, where calls keep their order."""
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     done: trio.Event = attrs.field(factory=trio.Event)
     started: bool = False
-    """The app has been told that the tool runs."""
+    """``tool_start`` has been emitted."""
 
     @property
     def shielded(self) -> bool:
+        """Whether it may finish when the session ends."""
         return self.started and self.call.tool is not None and self.call.tool.on_interrupt == "shield"
 
 
-class ToolWorkers:
-    """Runs the function calls of one session, at most ``tool_concurrency`` of `run` at a time; the others wait their
-    turn. Where they keep their order, each waits for the one before it."""
+class ToolRunner:
+    """Runs the function calls of one session, at most ``tool_concurrency`` of `run` at a time. Where calls keep their
+    order, each waits for the one before it."""
 
     def __init__(self, driver: Driver, lifetime: Lifetime, info: EventInfo, run: RealtimeRunConfig) -> None:
         concurrency = run.tool_concurrency if run.async_tool_calls else 1
@@ -76,7 +85,7 @@ class ToolWorkers:
         self._info = info
         self._formatter = run.tool_error_formatter
         self._in_order = not run.async_tool_calls
-        self._checks = ToolChecks(driver, info, run.guardrails_settings)
+        self._checks = _ToolChecks(driver, info, run.guardrails_settings)
         self._checks_before_approval = run.tool_execution.pre_approval_tool_input_guardrails
         self._last: trio.Event | None = None
         self._running = trio.CapacityLimiter(concurrency)
@@ -88,12 +97,12 @@ class ToolWorkers:
 
     @property
     def active(self) -> int:
-        """Calls that run or wait to run; not those that wait for approval."""
+        """How many calls run or wait to run, without those that wait for approval."""
         return len(self._works)
 
     def start(self, call: FunctionCall) -> None:
-        """Run a call with the tool and the agent that it came with, also after a handoff; one that comes while the
-        session ends is not begun."""
+        """Run a call with the tool and the agent that it came with, also after a handoff. While the session ends, do
+        nothing."""
         work = _Work(call, self._last if self._in_order else None)
         if self._lifetime.start_tool(partial(self._work, work)):
             self._works[call.call_id] = work
@@ -106,7 +115,7 @@ class ToolWorkers:
             work.scope.cancel()
 
     def wind_down(self, deadline: float) -> None:
-        """The session ends: shielded calls may run until `deadline`, and no output is wanted any more."""
+        """Let shielded calls run until `deadline`, and drop the outputs of all calls."""
         self._closing = True
         for work in self._works.values():
             if work.shielded:
@@ -134,7 +143,7 @@ class ToolWorkers:
             self._answer(work, outcome)
 
     async def _outcome(self, work: _Work) -> ToolOutcome | None:
-        """What comes of a call; None if it has to wait for approval, and leaves."""
+        """Make a call and return its outcome; None if it waits for approval now."""
         call, tool = work.call, work.call.tool
         if call.refusal is not None:
             return await self._refused(call, call.refusal)
@@ -142,7 +151,7 @@ class ToolWorkers:
             return await self._run(work)
         try:
             there = tool is not None and await enabled([tool], self._info.context, call.agent)
-        except Exception as error:  # noqa: BLE001  (the user's callable: the app is told, and the model that it failed)
+        except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event and an output)
             failure = await self._failure("failed", f"The tool {call.name} failed.", call)
             return attrs.evolve(failure, errors=(error, *failure.errors))
         if tool is None or not there:
@@ -154,7 +163,7 @@ class ToolWorkers:
             stopped = await self._checks.before(call, self._context(call))
             if stopped is not None:
                 return stopped
-        standing = core.standing_decision(tool)  # one that was made meanwhile counts
+        standing = core.standing_decision(tool)  # a decision for always may have been made meanwhile
         if standing is not None and standing.refusal is not None:
             return await self._refused(call, standing.refusal)
         if standing is None and needed:
@@ -166,12 +175,12 @@ class ToolWorkers:
         if isinstance(tool.needs_approval, bool):
             return tool.needs_approval
         arguments = parsed_arguments(call.arguments)
-        if arguments is None:  # somebody should look at what nobody can read (B203)
+        if arguments is None:  # no JSON object: a person should look at it
             return True
         try:
             # Only False lets a call run: a callable that forgets to return has not said so.
             return await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)) is not False
-        except Exception as error:  # noqa: BLE001  (where it is unknown whether to ask, somebody is asked)
+        except Exception as error:  # noqa: BLE001  (a user's callable; ask when in doubt)
             self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
             return True
 
@@ -185,7 +194,7 @@ class ToolWorkers:
         assert tool is not None
         async with AsyncExitStack() as turn:
             if tool.max_concurrency is not None:
-                # Before the session's own limit: whoever waits here must not take a place there.
+                # Before the session's own limit: a call that waits here must not take a place there.
                 await turn.enter_async_context(self._limit(tool, tool.max_concurrency))
             await turn.enter_async_context(self._running)
             context = self._context(call, on_progress=partial(self._progress, work))
@@ -212,7 +221,7 @@ class ToolWorkers:
         for error in outcome.errors:
             self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
         nothing_to_tell = outcome.failure is None and outcome.value is None
-        output = serialise_output(outcome.output)  # refusals are in words of the user's, as they are
+        output = serialise_output(outcome.output)  # a refusal is the user's own text
         self._driver.do(self._driver.core.send_tool_output, call.call_id, output, nothing_to_tell=nothing_to_tell)
         if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
             self._driver.emit(
@@ -258,5 +267,71 @@ class ToolWorkers:
 
     def _report(self, call: FunctionCall, what: str, cause: Exception | None = None) -> None:
         failure = ToolFailed(what, tool_name=call.name, call_id=call.call_id)
+        failure.__cause__ = cause
+        self._driver.emit(RealtimeError(error=failure, info=self._info))
+
+
+class _ToolChecks:
+    """Runs the tool guardrails of one session."""
+
+    def __init__(self, driver: Driver, info: EventInfo, settings: GuardrailsSettings) -> None:
+        self._driver = driver
+        self._info = info
+        self._timeout_s = settings.timeout_s
+        self._threads = trio.CapacityLimiter(settings.concurrency)
+
+    async def before(self, call: FunctionCall, context: ToolContext[Any]) -> ToolOutcome | None:
+        """What comes of a call that a guardrail stops; None: it may be made.
+
+        Raises `ToolInputGuardrailTripwireTriggered` where a guardrail says so.
+        """
+        assert call.tool is not None
+        data = ToolInputGuardrailData(context=context, agent=call.agent)
+        for guardrail in call.tool.tool_input_guardrails:
+            unknown = f"The tool {call.name} was not run, because the call could not be checked."
+            verdict = await self._verdict(
+                guardrail.get_name(), guardrail.run(data, thread_limiter=self._threads), unknown
+            )
+            if verdict.behavior == "raise_exception":
+                raise ToolInputGuardrailTripwireTriggered(guardrail, verdict, tool_name=call.name, call_id=call.call_id)
+            if verdict.behavior == "reject_content":
+                return ToolOutcome(output=verdict.message, value=verdict.message, failure="guardrail_rejected")
+        return None
+
+    async def after(self, call: FunctionCall, context: ToolContext[Any], outcome: ToolOutcome) -> ToolOutcome:
+        """Return `outcome`, or the rejection of a guardrail in its place.
+
+        Raises `ToolOutputGuardrailTripwireTriggered` where a guardrail says so.
+        """
+        assert call.tool is not None
+        data = ToolOutputGuardrailData(context=context, agent=call.agent, output=outcome.value)
+        for guardrail in call.tool.tool_output_guardrails:
+            unknown = f"The tool {call.name} was run, and its output is withheld, because it could not be checked."
+            verdict = await self._verdict(
+                guardrail.get_name(), guardrail.run(data, thread_limiter=self._threads), unknown
+            )
+            if verdict.behavior == "raise_exception":
+                raise ToolOutputGuardrailTripwireTriggered(
+                    guardrail, verdict, tool_name=call.name, call_id=call.call_id
+                )
+            if verdict.behavior == "reject_content":
+                message = verdict.message
+                return attrs.evolve(outcome, output=message, value=message, failure="guardrail_rejected")
+        return outcome
+
+    async def _verdict(
+        self, name: str, verdict: Awaitable[ToolGuardrailFunctionOutput], unknown: str
+    ) -> ToolGuardrailFunctionOutput:
+        try:
+            with trio.fail_after(self._timeout_s):
+                return await verdict
+        except trio.TooSlowError as error:
+            self._report(name, f"took longer than {self._timeout_s:g} s", error)
+        except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
+            self._report(name, f"failed: {type(error).__name__}: {error}", error)
+        return ToolGuardrailFunctionOutput.reject_content(unknown)
+
+    def _report(self, name: str, what: str, cause: Exception) -> None:
+        failure = GuardrailFailed(f"guardrail {name} {what}; what it was to check did not pass", guardrail_name=name)
         failure.__cause__ = cause
         self._driver.emit(RealtimeError(error=failure, info=self._info))

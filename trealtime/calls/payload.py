@@ -9,7 +9,7 @@ import attrs
 
 from trealtime._session import config
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
-from trealtime._session.opening import opening
+from trealtime._session.connect import first_update
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
 from trealtime.protocol.validation import NOT_SET
@@ -41,5 +41,5 @@ async def build_initial_session_payload(
     )
     # A call id would leave the formats out: they are the telephone side's once the call is accepted, and not before.
     model = attrs.evolve(model, initial_model_settings=strongest, call_id=NOT_SET)
-    opened = await opening(agent, RunContext(context), run, model, model_name=DEFAULT_MODEL_NAME)
+    opened = await first_update(agent, RunContext(context), run, model, model_name=DEFAULT_MODEL_NAME)
     return dict(opened.payload)

@@ -1,4 +1,4 @@
-"""What a session tells the server first: the agent and all layers of settings as one ``session.update``."""
+"""Connecting: where to, and the first ``session.update``, which holds the agent and all layers of settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.protocol.session_payload import initial_session_payload
 from trealtime.protocol.settings import SessionSettings
-from trealtime.protocol.validation import NOT_SET
+from trealtime.protocol.validation import NOT_SET, given_or
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import FunctionTool
 from trealtime.transport.models import (
@@ -22,18 +22,18 @@ from trealtime.transport.models import (
     RealtimeModel,
 )
 
-__all__ = ["Opening", "connection_target", "default_model_name", "opening"]
+__all__ = ["FirstUpdate", "connection_target", "default_model_name", "first_update"]
 
 
 @attrs.frozen(kw_only=True)
-class Opening:
-    """The first ``session.update``, and what the agent makes of the session."""
+class FirstUpdate:
+    """The first ``session.update``, and the session as the agent wants it."""
 
     own: AgentSettings
     payload: Mapping[str, Any]
 
 
-async def opening(
+async def first_update(
     agent: RealtimeAgent[Any],
     context: RunContext[Any],
     run: RealtimeRunConfig,
@@ -41,8 +41,8 @@ async def opening(
     *,
     model_name: str | None,
     served: Sequence[FunctionTool] = (),
-) -> Opening:
-    """Put the layers together, as `settings_of` does, and raise what it raises.
+) -> FirstUpdate:
+    """Merge the layers as `settings_of` does, and raise what it raises.
 
     `model_name` is sent when no layer names a model. `served` are the tools of the agent's MCP servers.
     """
@@ -53,11 +53,11 @@ async def opening(
         formats_defaulted=model.call_id is NOT_SET,
         tracing_disabled=run.tracing_disabled,
     )
-    return Opening(own=own, payload=payload)
+    return FirstUpdate(own=own, payload=payload)
 
 
 def connection_target(model: RealtimeModelConfig, settings: SessionSettings) -> ConnectionTarget:
-    """What the model is asked to connect to."""
+    """Return the address and the credentials to connect with."""
     return ConnectionTarget(
         model_name=given_or(settings.model_name, None),
         api_key=given_or(model.api_key, None),
@@ -68,11 +68,6 @@ def connection_target(model: RealtimeModelConfig, settings: SessionSettings) -> 
 
 
 def default_model_name(model: RealtimeModel, config: RealtimeModelConfig) -> str | None:
-    """The name to send when nobody names a model; None where the address or the deployment has chosen one already."""
+    """Return the name to send when no setting names a model, None where the address or the deployment chooses one."""
     chosen = config.url is not NOT_SET or config.call_id is not NOT_SET
     return DEFAULT_MODEL_NAME if isinstance(model, OpenAIRealtimeWebSocketModel) and not chosen else None
-
-
-def given_or(value: Any, default: Any) -> Any:
-    """`value`, or `default` where it was not given."""
-    return default if value is NOT_SET else value
