@@ -1,6 +1,7 @@
 """A function's signature, as the JSON Schema that a model sees and as the check that its arguments pass.
 
-Both come from one msgspec Struct generated from the signature, so what is promised is what is enforced.
+Both come from one msgspec Struct generated from the signature, so what is promised is what is enforced. A parameter whose
+annotation is pydantic's is pydantic's to describe and to check: the Struct keeps its JSON as it is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import msgspec
 
 from trealtime.errors import ToolArgumentsError
 from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.pydantic_types import PydanticRefusal, PydanticType, is_pydantic, pydantic_type, schemas_of
 from trealtime.tools.refusals import explain_refusal
 
 __all__ = ["ToolSignature", "check_json_object", "read_signature"]
@@ -35,6 +37,8 @@ class ToolSignature:
     takes_context: bool
     parameters: tuple[inspect.Parameter, ...]
     decoder: msgspec.json.Decoder[msgspec.Struct]
+    pydantic: Mapping[str, PydanticType] = attrs.field(factory=dict)
+    """The parameters that pydantic reads, by name."""
 
     def parse(self, arguments: str) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments for the function, without its context; an empty text counts as ``{}``.
@@ -45,13 +49,14 @@ class ToolSignature:
         text = arguments.strip() or "{}"
         try:
             values = self.decoder.decode(text)
+            read = {name: self._read(name, getattr(values, name)) for name in self.pydantic}
         except Exception as error:
             # Beside msgspec's own errors: whatever the constructors of the declared types raise.
             raise refusal(self.tool_name, error, text, self.json_schema) from error
         positional: list[Any] = []
         keyword: dict[str, Any] = {}
         for parameter in self.parameters:
-            value = getattr(values, parameter.name)
+            value = read[parameter.name] if parameter.name in read else getattr(values, parameter.name)
             if parameter.kind is _Kind.VAR_POSITIONAL:
                 positional.extend(value)
             elif parameter.kind is _Kind.VAR_KEYWORD:
@@ -61,6 +66,10 @@ class ToolSignature:
             else:
                 positional.append(value)
         return positional, keyword
+
+    def _read(self, name: str, value: Any) -> Any:
+        """What the model wrote for a parameter of pydantic's; a default is not JSON and stays as it is."""
+        return self.pydantic[name].read(bytes(value), path=name) if isinstance(value, msgspec.Raw) else value
 
 
 def check_json_object(tool_name: str, arguments: str, schema: Mapping[str, Any]) -> None:
@@ -76,7 +85,7 @@ def refusal(tool_name: str, error: Exception, arguments: str, schema: Mapping[st
     """The error that tells the model why `arguments` were refused with `error`."""
     try:
         msgspec.json.decode(arguments)
-        problem = explain_refusal(error, arguments, schema)
+        problem = str(error) if isinstance(error, PydanticRefusal) else explain_refusal(error, arguments, schema)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as unreadable:
         problem = f"not valid JSON: {unreadable}"
     return ToolArgumentsError(
@@ -103,14 +112,23 @@ def read_signature(
     for parameter in parameters:
         if _is_context(parameter):
             raise TypeError(f"tool {tool_name!r}: the context must be the first parameter, {parameter.name!r} is not")
-    fields = [_field(parameter, descriptions.get(parameter.name)) for parameter in parameters]
+    by_pydantic: dict[str, PydanticType] = {}
+    fields = []
+    for parameter in parameters:
+        description = descriptions.get(parameter.name)
+        if is_pydantic(parameter.annotation, parameter.default):
+            by_pydantic[parameter.name] = _pydantic_type(parameter, description, tool_name)
+            fields.append(_raw_field(parameter, by_pydantic[parameter.name]))
+        else:
+            fields.append(_field(parameter, description))
     arguments_type = msgspec.defstruct(tool_name, fields, forbid_unknown_fields=True, kw_only=True)
     return ToolSignature(
         tool_name=tool_name,
-        json_schema=_json_schema(arguments_type, tool_name),
+        json_schema=_with_pydantic(_json_schema(arguments_type, tool_name), by_pydantic, tool_name),
         takes_context=takes_context,
         parameters=parameters,
         decoder=msgspec.json.Decoder(arguments_type),
+        pydantic=by_pydantic,
     )
 
 
@@ -134,6 +152,55 @@ def _field(parameter: inspect.Parameter, description: str | None) -> tuple[str, 
             msgspec.field(default_factory=dict),
         )
     return parameter.name, _described(annotation, description), _default(parameter.default)
+
+
+def _pydantic_type(parameter: inspect.Parameter, description: str | None, tool_name: str) -> PydanticType:
+    annotation = Any if parameter.annotation is _Kind.empty else parameter.annotation
+    if parameter.kind is _Kind.VAR_POSITIONAL:
+        annotation = GenericAlias(list, (annotation,))
+    elif parameter.kind is _Kind.VAR_KEYWORD:
+        annotation = GenericAlias(dict, (str, annotation))
+    try:
+        return pydantic_type(annotation, parameter.default, description=description)
+    except TypeError as error:
+        raise TypeError(f"tool {tool_name!r}: parameter {parameter.name!r}: {error}") from error
+
+
+def _raw_field(parameter: inspect.Parameter, described: PydanticType) -> tuple[str, Any, Any]:
+    if parameter.kind is _Kind.VAR_POSITIONAL:
+        return parameter.name, msgspec.Raw, msgspec.field(default_factory=list)
+    if parameter.kind is _Kind.VAR_KEYWORD:
+        return parameter.name, msgspec.Raw, msgspec.field(default_factory=dict)
+    if described.default is None:
+        return parameter.name, msgspec.Raw, msgspec.field()
+    return parameter.name, msgspec.Raw, msgspec.field(default_factory=described.default)
+
+
+def _with_pydantic(schema: dict[str, Any], by_pydantic: Mapping[str, PydanticType], tool_name: str) -> dict[str, Any]:
+    """`schema` with what pydantic says of its parameters."""
+    if not by_pydantic:
+        return schema
+    described, definitions = schemas_of(by_pydantic, ref_template=_DEFS + "{name}")
+    own = schema.get("$defs", {})
+    clashing = [name for name in definitions if own.get(name, definitions[name]) != definitions[name]]
+    if clashing:
+        raise TypeError(f"tool {tool_name!r}: two types are called {clashing[0]!r}, one of them pydantic's: rename one")
+    properties = {
+        name: _whole(described[name], by_pydantic[name]) if name in described else own_schema
+        for name, own_schema in schema["properties"].items()
+    }
+    together = {**own, **definitions}
+    return {**schema, "properties": properties} | ({"$defs": together} if together else {})
+
+
+def _whole(described: dict[str, Any], by_pydantic: PydanticType) -> dict[str, Any]:
+    """What pydantic says of a parameter, with its default where that has a JSON form."""
+    if by_pydantic.default is None or "default" in described:
+        return described
+    try:
+        return {**described, "default": by_pydantic.adapter.dump_python(by_pydantic.default(), mode="json")}
+    except Exception:  # noqa: BLE001  # a default of any kind: the schema then only says that it may be left out
+        return described
 
 
 # msgspec leaves the format out where a time zone is optional: a model that is not told writes "tomorrow at five". And
