@@ -1,6 +1,6 @@
 """Handoffs: how one agent gives the conversation to another.
 
-To the model a handoff is a function that it may call. What happens when it does is in `trealtime._session.agent_switch`.
+To the model a handoff is a function that it may call. `trealtime._session.agent_switch` makes it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
+from trealtime.tools.pydantic_types import PydanticType, is_pydantic, pydantic_type, schemas_of
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -112,10 +113,10 @@ def realtime_handoff(
     when the other is made); then `tool_name_override` is needed. Else the name of the tool is ``transfer_to_`` and the
     agent's name.
 
-    `on_handoff` is called with the run context when the model calls, before anything changes; with `input_type`, a
-    class that msgspec knows (Struct, dataclass, attrs class, TypedDict), it also gets what the model wrote, validated
-    strictly. What it returns is ignored. When it raises, or the input does not fit, the model is told and the agent
-    stays.
+    `on_handoff` is called with the run context when the model calls, before anything changes. With `input_type`, a
+    class with fields (dataclass, attrs class, TypedDict, msgspec Struct, pydantic model), it also gets what the model
+    wrote, validated. What it returns is ignored. When it raises, or the input does not fit, the model is told and the
+    agent stays.
 
     `opening` tells the new agent what to say first. `when` ``"heard"`` waits with the handoff until the user has heard
     what the old one was saying. Raises TypeError for what cannot be called as described, `SettingsError` for a wrong
@@ -146,7 +147,7 @@ def realtime_handoff(
         told,
         input_json_schema=schema,
         on_invoke_handoff=_Invocation(
-            agent, tool_name, on_handoff, None if input_type is None else msgspec.json.Decoder(input_type)
+            agent, tool_name, on_handoff, None if input_type is None else _decoder(input_type)
         ),
         agent_name=name,
         is_enabled=is_enabled,
@@ -177,7 +178,7 @@ class _Invocation(Generic[ContextT]):
     agent: RealtimeAgent[ContextT] | Callable[[], RealtimeAgent[ContextT]]
     tool_name: str
     on_handoff: OnHandoff | None
-    decoder: msgspec.json.Decoder[Any] | None
+    decoder: msgspec.json.Decoder[Any] | _PydanticDecoder | None
 
     async def __call__(self, context: RunContext[Any], arguments: str) -> RealtimeAgent[ContextT]:
         given = () if self.decoder is None else (self._read(self.decoder, arguments),)
@@ -185,7 +186,7 @@ class _Invocation(Generic[ContextT]):
             await answer_of(self.on_handoff(context, *given))
         return self.agent() if callable(self.agent) else self.agent
 
-    def _read(self, decoder: msgspec.json.Decoder[Any], arguments: str) -> object:
+    def _read(self, decoder: msgspec.json.Decoder[Any] | _PydanticDecoder, arguments: str) -> object:
         try:
             return decoder.decode(arguments)
         except Exception as error:
@@ -196,6 +197,20 @@ class _Invocation(Generic[ContextT]):
                 tool_name=self.tool_name,
                 arguments=arguments,
             ) from error
+
+
+@attrs.frozen(eq=False)
+class _PydanticDecoder:
+    """Reads an `input_type` of pydantic's as a msgspec decoder reads others."""
+
+    type: PydanticType
+
+    def decode(self, arguments: str) -> object:
+        return self.type.read(arguments.encode(), path="")
+
+
+def _decoder(input_type: type[Any]) -> msgspec.json.Decoder[Any] | _PydanticDecoder:
+    return _PydanticDecoder(pydantic_type(input_type)) if is_pydantic(input_type) else msgspec.json.Decoder(input_type)
 
 
 def _tool_name(agent_name: str) -> str:
@@ -229,17 +244,27 @@ def _check_on_handoff(on_handoff: object, *, takes_input: bool) -> None:
 def _schema(input_type: type[Any], tool_name: str) -> dict[str, Any]:
     what = f"handoff {tool_name!r}: input_type {input_type!r}"
     try:
-        (root,), components = msgspec.json.schema_components([input_type], ref_template=_DEFS + "{name}")
+        root, components = _schema_of(input_type)
     except TypeError as error:
         raise TypeError(f"{what} has no JSON Schema: {error}") from error
     name = str(root.get("$ref", "")).removeprefix(_DEFS)
     schema = dict(components.get(name, root))
     if schema.get("type") != "object":
         raise TypeError(
-            f"{what} must be a class with fields: the model calls a function by the names of its parameters"
+            f"{what} must be a class with fields, because the model calls a function by the names of its parameters: "
+            "write a dataclass with one field"
         )
     # A class that has itself in a field is referred to by name.
     return {**schema, "$defs": components} if len(components) > 1 or f"{_DEFS}{name}" in str(schema) else schema
+
+
+def _schema_of(input_type: type[Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The schema of `input_type`, or a reference, and the definitions that it needs."""
+    if is_pydantic(input_type):
+        described, definitions = schemas_of({"input": pydantic_type(input_type)}, ref_template=_DEFS + "{name}")
+        return described["input"], definitions
+    (root,), components = msgspec.json.schema_components([input_type], ref_template=_DEFS + "{name}")
+    return root, components
 
 
 def _require(fits: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001  (a condition, not an option)

@@ -1,9 +1,8 @@
 """Parameters whose annotation is pydantic's: their schema and their validation are pydantic's as well.
 
-That is a model, a pydantic dataclass, anything with a ``Field(...)`` or a constraint of `annotated_types`, and what holds
-one of these. pydantic is optional: it is imported when the first such annotation is read, and an annotation that needs
-it can hardly exist where it is not installed. Validation follows the model's own configuration, so numbers in text are
-taken where pydantic takes them.
+That is a model, a pydantic dataclass, anything with a ``Field(...)`` or a constraint of `annotated_types`, and what
+holds one of these. pydantic is optional: it is imported when the first such annotation is read. Validation follows the
+model's own configuration, so text with a number is taken for a number where pydantic takes it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import dataclasses
 import inspect
 import json
 import sys
-import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -40,7 +38,7 @@ class PydanticType:
     default: Callable[[], Any] | None
 
     def read(self, text: bytes, *, path: str) -> Any:
-        """Return the value that the JSON `text` stands for. Raises `PydanticRefusal`; `path` is what places begin with."""
+        """Return the value of the JSON `text`, which stands at `path`. Raises `PydanticRefusal`."""
         import pydantic
 
         try:
@@ -143,7 +141,8 @@ def _is_pydantic(annotation: Any, seen: frozenset[int]) -> bool:
         return True
     if hasattr(annotation, "__pydantic_validator__") or hasattr(annotation, "__get_pydantic_core_schema__"):
         return True
-    if dataclasses.is_dataclass(annotation) or typing.is_typeddict(annotation) or attrs.has(annotation):
+    # Those of typing_extensions are no typed dicts to the typing module of older Pythons.
+    if dataclasses.is_dataclass(annotation) or hasattr(annotation, "__required_keys__") or attrs.has(annotation):
         return any(_is_pydantic(each, seen) for each in _fields_of(annotation))
     return False
 
