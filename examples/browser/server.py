@@ -12,6 +12,7 @@ needs no browser: it opens the page, talks to the agent, approves a refund, and 
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -44,13 +45,16 @@ from trealtime.emulator import SpeechEngines
 from trealtime.emulator.local import load_speech, missing_packages
 from trealtime.errors import BrowserStreamError
 from trealtime.items import InputImage
+from trealtime.terminal import printable
 from trealtime.testing import open_fake_page
 
 try:
     from hypercorn.config import Config
+    from hypercorn.protocol import ws_stream
     from hypercorn.trio import serve
-    from quart import Response, websocket
+    from quart import Response, request, websocket
     from quart_trio import QuartTrio
+    from wsproto.extensions import PerMessageDeflate
 except ImportError:
     sys.exit('browser/server.py needs Quart-Trio and Hypercorn: pip install "trealtime[web]"')
 
@@ -58,8 +62,22 @@ PAGE = Path(__file__).parent / "page"
 MAX_MESSAGE_BYTES = 4 * 2**20
 """Of one message of a page: an image, and room to spare."""
 
+
+class NoCompression(PerMessageDeflate):
+    """An extension that no connection gets.
+
+    Hypercorn decompresses a message before it looks at its size: 400 KB of a page would cost half a gigabyte. It has no
+    setting for that.
+    """
+
+    def accept(self, offer: str) -> bool | str | None:
+        return None
+
+
+ws_stream.PerMessageDeflate = NoCompression  # type: ignore[attr-defined]
+
 MAX_SESSIONS = 8
-"""At a time: each costs what a conversation costs."""
+"""At the same time: each costs what a conversation costs."""
 
 
 # ---- the agent ------------------------------------------------------------------------------------------------------
@@ -128,7 +146,7 @@ async def converse(page: BrowserEndpoint, connection: Mapping[str, Any]) -> None
         pass  # the page has left while something was said to it
     except* TrealtimeError as group:
         reason = "; ".join(f"{type(error).__name__}: {error}" for error in group.exceptions)
-        print(reason, flush=True)
+        print(printable(reason), flush=True)
         await page.refuse(reason)  # unless it is closed already
 
 
@@ -244,9 +262,12 @@ def page_app(connection: Mapping[str, Any]) -> QuartTrio:
 
     @app.after_request
     async def add_headers(response: Response) -> Response:
-        # Nothing on the page comes from elsewhere; a WebSocket to another host than the page's has no business here.
+        # The page loads nothing from elsewhere, and connects to its own server alone. Some browsers do not take 'self'
+        # for its WebSocket.
+        host = request.host if re.fullmatch(r"[\w.:\[\]-]+", request.host, re.ASCII) else ""
+        sockets = f" ws://{host} wss://{host}" if host else ""
         response.headers["Content-Security-Policy"] = (
-            "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; frame-ancestors 'none'"
+            f"default-src 'self'; connect-src 'self'{sockets}; img-src 'self' data: blob:; frame-ancestors 'none'"
         )
         response.headers["Permissions-Policy"] = "microphone=(self)"
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -258,19 +279,19 @@ def page_app(connection: Mapping[str, Any]) -> QuartTrio:
         if origin not in app.config["ORIGINS"]:
             # Browsers let any page open a WebSocket here, and tell us which one does.
             reason = f"Refused: a page of {origin!r}; --allow-origin allows it"
-            print(reason, flush=True)
+            print(printable(reason), flush=True)
             return Response(reason, status=403)
         await websocket.accept()
+        try:
+            page = await accept_browser_stream(websocket, max_message_bytes=MAX_MESSAGE_BYTES)
+        except BrowserStreamError as error:
+            print(f"Refused: {printable(error)}", flush=True)
+            return None
         if sessions.available_tokens == 0:
-            await websocket.close(1013, "Everybody is busy: try again later.")
+            await page.refuse("Everybody is busy: try again later.", code=1013)
             return None
         async with sessions:
-            try:
-                page = await accept_browser_stream(websocket, max_message_bytes=MAX_MESSAGE_BYTES)
-            except BrowserStreamError as error:
-                print(f"Refused: {error}", flush=True)
-            else:
-                await converse(page, connection)
+            await converse(page, connection)
         return None
 
     return app

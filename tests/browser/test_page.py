@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import struct
 import sys
 import time
@@ -13,6 +14,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import attrs
 import numpy as np
@@ -248,7 +251,103 @@ async def test_when_the_conversation_ends_the_page_says_so(browse, quiet_microph
             await tab.until("document.activeElement.id === 'reconnect'")
 
 
+async def test_over_plain_http_the_page_says_why_there_is_no_sound_and_goes_on_in_writing(browse) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://shop.test:{port}"
+    with trio.fail_after(60):
+        async with (
+            open_server("--port", str(port), "--allow-origin", url) as server,
+            browse(url, "--host-resolver-rules=MAP shop.test 127.0.0.1") as tab,
+        ):
+            assert await tab.run("window.isSecureContext") is False
+            await tab.click("#start")
+            await tab.until("document.querySelector('#problem').checkVisibility()")
+            said = await tab.run("document.querySelector('#problem').innerText")
+            assert "this page came by plain http. Open it at https://shop.test" in said
+            assert f"http://localhost:{port}" in said
+            assert not server.emulator.sessions
+            await tab.click("#problem-without")
+            await tab.until("page.heard.heard > 0.5 * page.audio.rate")
+            await tab.write("#text", "Count to three.")
+            await tab.click("#composer button")
+            await tab.until("document.querySelector('.turn.assistant:last-child')?.innerText.includes('1, 2, 3')")
+            assert tab.errors == []
+
+
+async def test_a_microphone_that_goes_is_told_and_asked_for_again(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("document.querySelector('.turn.assistant')")
+            for way in ("button", "device"):
+                await tab.run("lost = page.audio.track, lost.stop(), lost.dispatchEvent(new Event('ended'))")
+                await tab.until("document.querySelector('#problem').innerText.includes('The microphone has gone')")
+                assert await tab.run("document.querySelector('#mute').disabled")
+                if way == "button":
+                    await tab.click("#problem-retry")
+                else:
+                    await tab.run("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+                await tab.until("page.audio.track !== lost && page.audio.track.readyState === 'live'")
+                await tab.until("!document.querySelector('#problem').checkVisibility()")
+                assert not await tab.run("document.querySelector('#mute').disabled")
+            sent = len(server.of("input_audio_buffer.append"))
+            await wait_for(lambda: len(server.of("input_audio_buffer.append")) > sent + 5)
+            assert tab.errors == []
+
+
+async def test_sound_that_the_browser_stops_is_told_and_goes_on_with_a_click(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("page.heard.heard > 0.2 * page.audio?.rate")
+            await tab.run("page.audio.context.suspend()")
+            await tab.until("document.querySelector('#problem').innerText.includes('stopped the sound')")
+            assert await tab.run("document.querySelector('#problem-retry').innerText") == "Go on"
+            before = await tab.run("page.heard.heard")
+            await tab.click("#problem-retry")
+            await tab.until(f"page.heard.heard > {before}")
+            assert not await tab.run("document.querySelector('#problem').checkVisibility()")
+            assert tab.errors == []
+
+
 # ---- without a browser ----------------------------------------------------------------------------------------------
+
+
+async def test_the_page_may_connect_to_its_own_server_alone() -> None:
+    def policy(host: str) -> str:
+        try:
+            with urlopen(Request(server.url, headers={"Host": host}), timeout=10) as answer:
+                return str(answer.headers["Content-Security-Policy"])
+        except HTTPError as error:
+            return f"refused with {error.code}"
+
+    with trio.fail_after(60):
+        async with open_server() as server:
+            for host in ("shop.example", "127.0.0.1:8000", "[::1]:8000"):
+                expected = f"default-src 'self'; connect-src 'self' ws://{host} wss://{host}; "
+                assert (await trio.to_thread.run_sync(policy, host)).startswith(expected)
+            for host in ("a;script-src *", "*", "a b"):
+                told = await trio.to_thread.run_sync(policy, host)
+                assert told.startswith(("refused with 400", "default-src 'self'; connect-src 'self'; "))
+
+
+async def test_no_message_is_compressed_whatever_the_page_offers() -> None:
+    with trio.fail_after(60):
+        async with open_server() as server:
+            host, port = server.url.removeprefix("http://").split(":")
+            async with await trio.open_tcp_stream(host, int(port)) as stream:
+                await stream.send_all(
+                    f"GET /talk HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: {server.url}\r\nConnection: Upgrade\r\n"
+                    "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\n"
+                    "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n".encode()
+                )
+                answer = b""
+                while b"\r\n\r\n" not in answer:
+                    answer += await stream.receive_some()
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert b"sec-websocket-extensions" not in answer.lower()
 
 
 async def test_pages_of_other_origins_are_refused_and_those_that_are_allowed_are_not() -> None:

@@ -13,7 +13,7 @@ import trio
 from trio_websocket import WebSocketRequest, serve_websocket
 
 from trealtime.endpoints.browser import accept_browser_stream
-from trealtime.endpoints.sockets import QuartWire, ServerSocket, server_wire
+from trealtime.endpoints.sockets import QuartWire, ServerSocket, close_behind, close_with_reason, server_wire
 from trealtime.endpoints.twilio import accept_twilio_stream
 from trealtime.testing import memory_wire_pair, open_fake_page, open_fake_twilio
 from trealtime.transport.dial import open_websocket_wire
@@ -231,6 +231,74 @@ async def test_a_connection_that_the_web_server_has_lost_is_a_closed_wire(error)
         with pytest.raises(WireClosed, match="1006"):
             await getattr(wire, method)(*(["x"] if method == "send" else []))
     await server_wire(StubWebsocket(error)).aclose()
+
+
+class TalkingPeer(StubWebsocket):
+    """A peer that sends audio all the time, and answers a close frame after `answers_after_s`."""
+
+    def __init__(self, answers_after_s: float) -> None:
+        super().__init__()
+        self.answers_at = float("inf")
+        self.answers_after_s = answers_after_s
+
+    async def receive(self) -> str:
+        await trio.sleep(0.02)
+        if trio.current_time() >= self.answers_at:
+            raise trio.EndOfChannel
+        return "x"
+
+    async def close(self, code: int, reason: str = "") -> None:
+        self.answers_at = trio.current_time() + self.answers_after_s
+
+
+@pytest.mark.parametrize("answers_after_s, takes_s", [(0.5, 0.5), (60, 2)])
+async def test_the_handler_stays_until_the_peer_has_answered_the_close_frame_or_two_seconds(
+    autojump_clock, answers_after_s: float, takes_s: float
+) -> None:
+    for close in (
+        lambda wire: close_behind(wire, set_event()),
+        lambda wire: close_with_reason(wire, "enough"),
+    ):
+        began = trio.current_time()
+        await close(server_wire(TalkingPeer(answers_after_s)))
+        assert trio.current_time() - began == pytest.approx(takes_s, abs=0.03)
+
+
+async def test_a_handler_that_is_cancelled_does_not_wait_for_the_peers_answer(autojump_clock) -> None:
+    peer = TalkingPeer(60)
+    with trio.move_on_after(0.1):
+        await close_behind(server_wire(peer), set_event())
+    assert trio.current_time() == pytest.approx(0.1)
+    assert peer.answers_at < 61, "the close frame has been sent"
+
+
+def set_event() -> trio.Event:
+    event = trio.Event()
+    event.set()
+    return event
+
+
+@pytest.mark.parametrize("served", SERVERS)
+async def test_a_peer_that_is_talking_reads_the_close_frame_and_its_reason(served) -> None:
+    async def hang_up(socket: ServerSocket) -> None:
+        wire = server_wire(socket)
+        await wire.receive()
+        await close_with_reason(wire, "enough", code=4000)
+
+    with trio.fail_after(30):
+        async with served(hang_up) as url:
+            for _ in range(10):
+                async with open_websocket_wire(url) as client, trio.open_nursery() as nursery:
+                    nursery.start_soon(talk, client)
+                    with pytest.raises(WireClosed) as caught:
+                        await client.receive()
+                assert (caught.value.code, caught.value.reason) == (4000, "enough")
+
+
+async def talk(client: Wire) -> None:
+    with suppress(WireClosed):
+        while True:
+            await client.send("x" * 2_000)
 
 
 def test_a_wire_is_taken_as_it_is() -> None:

@@ -1,18 +1,20 @@
-// The page: one WebSocket, one conversation. What is said on the socket: docs/browser.md.
+// The page: one WebSocket, one conversation. The messages on the socket: docs/browser.md.
 
-import { Audio, MicrophoneError } from "./audio.js";
+import { Audio, MicrophoneError, NoAudio, SoundError } from "./audio.js";
 
 const $ = (id) => document.getElementById(id);
 const MAX_LOG = 200;
 const MAX_IMAGE_PX = 1024;
-const MAX_BUFFERED_S = 2; // of the microphone's audio, when the network does not take it: more is not sent
+const MAX_BUFFERED_S = 2; // of the microphone's audio that the network does not take; beyond that none is sent
+
+const SUSPENDED = "The browser has stopped the sound of this page.";
 
 let audio = null; // opened by the first click, kept
 let socket = null;
 let epoch = 0; // of the audio to play
-let heard = { epoch: 0, played: 0, heard: 0, queued: 0 }; // what the loudspeaker said last
+let heard = { epoch: 0, played: 0, heard: 0, queued: 0 }; // the loudspeaker's last report
 let yourLevel = 0; // the loudest since it was shown
-let lastWord = "listening"; // what the server's events say of the conversation
+let lastWord = "listening"; // the state of the conversation by the server's events
 
 const flushes = []; // where the loudspeaker stood at each interrupt
 window.page = { get audio() { return audio; }, get heard() { return heard; }, flushes }; // to look at in the console
@@ -35,15 +37,47 @@ const hooks = {
     flushes.push({ ...report, at: Date.now() });
     note("silenced", `${((report.heard * 1000) / audio.rate).toFixed(0)} ms were heard since the last time`);
   },
+  onLost() {
+    showMicrophone();
+    complain("The microphone has gone. Connect it again, or another one; or type.", {
+      retry: listenAgain,
+      without: true,
+    });
+  },
+  onSuspended(suspended) {
+    if (suspended) complain(SUSPENDED, { retry: () => audio.resume(), word: "Go on" });
+    else if ($("problem-text").textContent === SUSPENDED) $("problem").hidden = true;
+  },
 };
 
-async function start({ microphone }) {
+async function listenAgain() {
   $("problem").hidden = true;
   try {
-    audio ??= await Audio.open(hooks);
-    if (microphone) await audio.listen();
+    await audio.listen();
+    note("microphone", audio.track.label);
   } catch (error) {
-    complain(error.message, { retry: () => start({ microphone }), without: error instanceof MicrophoneError });
+    complain(error.message, { retry: listenAgain, without: true });
+  }
+  showMicrophone();
+}
+
+// A microphone that was pulled out and is there again, or another one.
+navigator.mediaDevices?.addEventListener("devicechange", () => {
+  if (audio?.track?.readyState === "ended") listenAgain();
+});
+
+async function start({ microphone = true, sound = true } = {}) {
+  $("problem").hidden = true;
+  try {
+    audio ??= sound ? await Audio.open(hooks) : new NoAudio(hooks);
+    if (microphone && sound) await audio.listen();
+  } catch (error) {
+    if (error instanceof SoundError) {
+      complain(error.message, { without: true, goOn: () => start({ sound: false }) });
+    } else {
+      const without = error instanceof MicrophoneError;
+      complain(error.message, { retry: start, without, goOn: () => start({ microphone: false }) });
+    }
     return;
   }
   $("welcome").hidden = true;
@@ -167,9 +201,13 @@ function setState(state) {
   showState();
 }
 
+function showMicrophone() {
+  $("mute").disabled = audio.track?.readyState !== "live";
+}
+
 function showConnected(connected) {
   $("talking").disabled = !connected;
-  $("mute").disabled = !audio.track;
+  showMicrophone();
   $("hang-up").hidden = !connected;
   $("reconnect").hidden = connected;
 }
@@ -280,17 +318,23 @@ function note(name, text) {
   while ($("log").childElementCount > MAX_LOG) $("log").firstElementChild.remove();
 }
 
-function complain(text, { retry = null, without = false } = {}) {
+/** Say what is wrong, with buttons: `retry` (called `word`), and `without`, which calls `goOn` where there is one. */
+function complain(text, { retry = null, word = "Try again", without = false, goOn = null } = {}) {
   $("problem-text").textContent = text;
   $("problem-retry").hidden = !retry;
-  $("problem-retry").onclick = retry;
+  $("problem-retry").textContent = word;
+  $("problem-retry").onclick = () => retry();
   $("problem-without").hidden = !without;
+  $("problem-without").onclick = () => {
+    $("problem").hidden = true;
+    goOn?.();
+  };
   $("problem").hidden = false;
   note("problem", text);
 }
 
 function show(meter, level) {
-  // From -60 dB on, the quietest that a room is.
+  // From -60 dB on, which is a quiet room.
   const percent = Math.round(Math.max(0, Math.min(100, 100 + (100 / 60) * 20 * Math.log10(level + 1e-9))));
   if (meter.ariaValueNow === String(percent)) return;
   meter.ariaValueNow = percent;
@@ -306,8 +350,7 @@ setInterval(() => {
 
 // ---- what is clicked ------------------------------------------------------------------------------------------------
 
-$("start").onclick = () => start({ microphone: true });
-$("problem-without").onclick = () => start({ microphone: false });
+$("start").onclick = () => start();
 $("reconnect").onclick = connect;
 $("interrupt").onclick = () => send({ type: "interrupt" });
 $("hang-up").onclick = () => {

@@ -1,7 +1,10 @@
-// The page's ears and mouth: a microphone and a loudspeaker on one AudioContext, at whatever rate that has.
+// The page's ears and mouth: a microphone and a loudspeaker on one AudioContext, at the rate that it has.
 
-/** Why there is no microphone, in words for whoever sits there. */
+/** Why there is no microphone, in words for the user. */
 export class MicrophoneError extends Error {}
+
+/** Why there is no sound at all, in words for the user. */
+export class SoundError extends Error {}
 
 const REASONS = {
   NotAllowedError: "The browser does not let this page use the microphone. Allow it in the address bar, then try again.",
@@ -10,13 +13,26 @@ const REASONS = {
 };
 
 export class Audio {
-  /** `onPiece(Int16Array, level)` gets what is said, `onReport` and `onFlushed` what the loudspeaker says. */
-  static async open({ onPiece, onReport, onFlushed }) {
+  /**
+   * `onPiece(Int16Array, level)` gets the user's audio, `onReport` and `onFlushed` the loudspeaker's reports. `onLost` is
+   * called when the microphone has gone, `onSuspended(bool)` when the browser stops the page's sound or lets it go on.
+   * Raises SoundError.
+   */
+  static async open({ onPiece, onReport, onFlushed, onLost, onSuspended }) {
+    if (!window.isSecureContext) {
+      throw new SoundError(
+        "Browsers give sound and microphone to pages at https:// and at localhost only, and this page came by plain " +
+          `http. Open it at https://${location.hostname}, if the server has TLS, or at http://localhost:${location.port} ` +
+          "on the server's own machine. You can also go on without sound, and type.",
+      );
+    }
     const audio = new Audio();
     audio.context = new AudioContext({ latencyHint: "interactive" });
     await audio.context.audioWorklet.addModule("worklet.js");
     await audio.context.resume();
     audio.onPiece = onPiece;
+    audio.onLost = onLost;
+    audio.context.onstatechange = () => onSuspended(audio.context.state !== "running");
     audio.loudspeaker = new AudioWorkletNode(audio.context, "loudspeaker", {
       numberOfInputs: 0,
       outputChannelCount: [1],
@@ -33,11 +49,13 @@ export class Audio {
     return this.context.sampleRate;
   }
 
+  /** Let the sound go on after the browser has stopped it. */
+  async resume() {
+    await this.context.resume();
+  }
+
   /** Ask for the microphone, and hear it. Raises MicrophoneError. */
   async listen() {
-    if (!navigator.mediaDevices) {
-      throw new MicrophoneError("Browsers give the microphone to https:// pages and to localhost only.");
-    }
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({
@@ -46,10 +64,15 @@ export class Audio {
     } catch (error) {
       throw new MicrophoneError(REASONS[error.name] ?? `The microphone cannot be used: ${error.message}`);
     }
+    const muted = this.track ? !this.track.enabled : false;
     [this.track] = stream.getAudioTracks();
-    const node = new AudioWorkletNode(this.context, "microphone", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => this.onPiece(data.pcm, data.level);
-    this.context.createMediaStreamSource(stream).connect(node);
+    this.track.enabled = !muted;
+    this.track.onended = () => this.onLost();
+    this.source?.disconnect();
+    this.microphone ??= new AudioWorkletNode(this.context, "microphone", { numberOfOutputs: 0 });
+    this.microphone.port.onmessage = ({ data }) => this.onPiece(data.pcm, data.level);
+    this.source = this.context.createMediaStreamSource(stream);
+    this.source.connect(this.microphone);
   }
 
   /** Silence in place of the microphone, made by the browser: nothing that is said leaves it. */
@@ -74,5 +97,35 @@ export class Audio {
 
   tellLatency() {
     this.loudspeaker.port.postMessage({ latency: this.context.outputLatency || this.context.baseLatency || 0 });
+  }
+}
+
+/** In place of `Audio` where there is no sound: what would be played passes by the clock, so that the agent goes on. */
+export class NoAudio {
+  rate = 24_000;
+  level = 0;
+  epoch = 0;
+  given = 0; // samples of the epoch
+  heard = 0;
+
+  constructor({ onReport }) {
+    let then = performance.now();
+    setInterval(() => {
+      const now = performance.now();
+      const passed = Math.round(((now - then) * this.rate) / 1000);
+      then = now;
+      if (this.heard === this.given) return;
+      this.heard = Math.min(this.given, this.heard + passed);
+      onReport({ epoch: this.epoch, played: this.heard, heard: this.heard, queued: this.given - this.heard });
+    }, 50);
+  }
+
+  play(epoch, pcm) {
+    if (epoch === this.epoch) this.given += pcm.length;
+  }
+
+  flush(epoch) {
+    this.epoch = epoch;
+    this.given = this.heard = 0;
   }
 }
