@@ -2,8 +2,8 @@
 
 The names that most programs use are here. The others are in the modules of their subject: `trealtime.events`, `items`,
 `settings`, `usage`, `errors`, `typing`, and the rooms `agents`, `tools`, `mcp`, `endpoints`, `audio`, `calls`,
-`emulator`, `testing`, `recording` and `evals`. A name is imported from the module that defines it when it is first used,
-so ``import trealtime`` costs next to nothing.
+`emulator`, `testing`, `recording` and `evals`. A name is imported from the module that defines it when it is first
+used, so ``import trealtime`` costs next to nothing.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Theory of operation
 3. A class or function that users know as ``trealtime.RealtimeSession`` says so: its ``__module__`` becomes the module
    that shows it, for tracebacks, pickles and documentation. All that an import has brought in is done together, so a
    session that a runner made says it too.
-4. ``typing.get_type_hints`` looks names up in ``__module__``. So the annotations of a class are resolved first. While one
-   of their names is not imported yet, the class keeps the module that defines it.
+4. ``typing.get_type_hints`` looks names up in ``__module__``. So the annotations of a class are resolved first. While
+one of their names is not imported yet, the class keeps the module that defines it.
 """
 
 from __future__ import annotations

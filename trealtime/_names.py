@@ -1,8 +1,8 @@
 """Where each public name lives: the tables that `trealtime` and its public modules are made of.
 
-A row is a module that defines names, and the names. Each name is imported when it is first used (`trealtime._lazy`), and
-stands a second time in the module that shows it, as an import for type checkers; `tests/test_packaging.py` keeps the two
-the same.
+A row is a module that defines names, and the names. Each name is imported when it is first used (`trealtime._lazy`),
+and stands a second time in the module that shows it, as an import for type checkers; `tests/test_packaging.py` keeps
+the two the same.
 """
 
 from __future__ import annotations

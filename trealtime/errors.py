@@ -1,8 +1,8 @@
 """Every exception that trealtime raises, in one tree.
 
-`TrealtimeError` is the root: ``except TrealtimeError`` catches whatever the library raises on purpose. Misuse of an API
-(entering a session twice, a wrong argument type) stays a plain `RuntimeError`, `TypeError` or `ValueError` in addition,
-so that code which knows nothing of trealtime reads it correctly.
+`TrealtimeError` is the root: ``except TrealtimeError`` catches everything that the library raises on purpose. Misuse of
+an API (entering a session twice, an argument of a wrong type) is a plain `RuntimeError`, `TypeError` or `ValueError` as
+well, for code that knows nothing of trealtime.
 
 The name of the root is not ``RealtimeError`` because that is the name of a session *event* (``event.type == "error"``).
 """
@@ -71,8 +71,8 @@ class TrealtimeError(Exception):
 class SettingsProblem:
     """One thing wrong with a settings mapping.
 
-    `path` is dotted, from the root of what the user passed (``audio.input.turn_detection.threshold``); `value` is what
-    was found there; `allowed` says in words what may stand there; `suggestion` is the nearest known key or value.
+    `path` is dotted and begins at the root of the mapping (``audio.input.turn_detection.threshold``). `value` is the
+    value there, `allowed` describes the allowed values in words, and `suggestion` is the nearest known key or value.
     """
 
     path: str
@@ -102,15 +102,15 @@ class SettingsError(TrealtimeError, ValueError):
 
 
 class AudioFormatError(TrealtimeError, ValueError):
-    """Audio was not in the shape asked for: odd-length PCM16, a wrong dtype, an unknown format name."""
+    """Audio of a wrong shape: an odd number of bytes of PCM16, a wrong dtype, an unknown name of a format."""
 
 
 class RecordingError(TrealtimeError, ValueError):
-    """A file is not a recording of a session; the message names the file and the line."""
+    """A file that is no recording of a session; the message names the file and the line."""
 
 
 class ScenarioError(TrealtimeError, ValueError):
-    """A file of scenarios is wrong; `problems` are all that were found, each a line ``file:line: what``."""
+    """A file of scenarios with mistakes; `problems` lists all of them, each a line ``file:line: problem``."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
@@ -118,8 +118,8 @@ class ScenarioError(TrealtimeError, ValueError):
 
 
 class MissingDependency(TrealtimeError, ImportError):
-    """A feature of an extra was used without that extra; the message names ``pip install "trealtime[EXTRA]"``, and
-    `system`, what the machine itself lacks, where pip cannot install it."""
+    """A feature that needs an extra; the message says ``pip install "trealtime[EXTRA]"``. `system` names what else the
+    machine lacks, where pip cannot install it."""
 
     def __init__(self, feature: str, *, extra: str, system: str | None = None) -> None:
         self.extra = extra
@@ -129,13 +129,13 @@ class MissingDependency(TrealtimeError, ImportError):
 
 
 class AudioDeviceError(TrealtimeError):
-    """A microphone or speaker cannot be opened, or went away while it was in use."""
+    """A microphone or speaker that cannot be opened, or that went away while it was in use."""
 
 
 class ConnectFailed(TrealtimeError):
-    """No connection came to be: name resolution, TCP, TLS, proxy, a refused or late WebSocket handshake.
+    """No connection: name resolution, TCP, TLS, a proxy, or a WebSocket handshake that was refused or took too long.
 
-    `status`, `headers` and `body` are those of the HTTP answer when there was one.
+    `status`, `headers` and `body` are those of the HTTP answer where there was one.
     """
 
     def __init__(
@@ -155,18 +155,19 @@ class ConnectFailed(TrealtimeError):
 
 
 class MissingApiKey(ConnectFailed):
-    """There was no key to connect with; no socket was opened."""
+    """No key to connect with; no socket was opened."""
 
 
 # ---- the REST side: calls, client secrets, webhooks -----------------------------------------------------------------
 
 
 class RequestFailed(TrealtimeError):
-    """A request to the service's REST side came to nothing.
+    """A failed request to the service's REST API.
 
-    `status` is that of the HTTP answer, None when none came; `code`, `type` and `param` are those of its error object,
-    `request_id` is what the service's support asks for, `body` the beginning of the answer. `request` names what was
-    asked for; `not_acted_on` says that the service has certainly not done it, `retry_after_s` how long it asks to wait.
+    `status` is that of the HTTP answer, None when none came. `code`, `type` and `param` are those of its error object,
+    `body` is the beginning of the answer, and `request_id` identifies it for the service's support. `request` names the
+    request. `not_acted_on` is True where the service has certainly not carried it out. `retry_after_s` is the time that
+    the service asks to wait.
     """
 
     def __init__(
@@ -196,18 +197,18 @@ class RequestFailed(TrealtimeError):
 
 
 class CallGone(RequestFailed):
-    """There is no such call (404): the caller has hung up, or the call is over."""
+    """No such call (404): the caller hung up, or the call is over."""
 
 
 class RateLimited(RequestFailed):
-    """Too many requests, or the quota is used up (429)."""
+    """Too many requests, or no quota left (429)."""
 
 
 WebhookProblem = Literal["missing_header", "bad_timestamp", "too_old", "too_new", "bad_signature", "bad_body"]
 
 
 class WebhookRefused(TrealtimeError, ValueError):
-    """A request to a webhook URL is not what the service sends; `reason` says why, in one word."""
+    """A request to a webhook URL that the service did not send so; `reason` is one word."""
 
     def __init__(self, message: str, *, reason: WebhookProblem) -> None:
         self.reason: WebhookProblem = reason
@@ -218,11 +219,10 @@ class WebhookRefused(TrealtimeError, ValueError):
 
 
 class ConnectionLost(TrealtimeError):
-    """The connection ended in a way that nobody asked for.
+    """The connection ended and neither side meant it to.
 
     `code` and `reason` are those of the WebSocket close frame (1006 and an empty reason when none came, RFC 6455
-    section 7.1.5), `closed_by` says which side ended it, `response_cut` whether an answer was being made at that
-    moment.
+    section 7.1.5). `closed_by` is the side that ended it. `response_cut` is True where an answer was running.
     """
 
     def __init__(
@@ -242,26 +242,26 @@ class ConnectionLost(TrealtimeError):
 
 
 class EndpointFailed(TrealtimeError):
-    """An attached endpoint raised; ``__cause__`` is what. It comes out of the ``async with session.attach(...)`` block,
-    and the session goes on."""
+    """An attached endpoint raised ``__cause__``. This comes out of the ``async with session.attach(...)`` block, and
+    the session goes on."""
 
 
 class ProtocolError(TrealtimeError):
-    """The other side broke the wire format in a way that cannot be read past (never raised for one bad event)."""
+    """The other side broke the wire format for good. One bad event never raises it."""
 
 
 class TwilioStreamError(ProtocolError):
-    """What came on the WebSocket of a phone call is not Twilio Media Streams, or not in mu-law; or no start came."""
+    """The WebSocket of a phone call does not carry Twilio Media Streams in mu-law, or no start came."""
 
 
 class BrowserStreamError(ProtocolError):
-    """What came on the WebSocket of a page is not what pages of ours say; or no hello came."""
+    """The WebSocket of a page does not carry this library's browser protocol, or no hello came."""
 
 
 class ServerRefused(TrealtimeError):
-    """The server answered a request of ours with an ``error`` event.
+    """The server answered a request with an ``error`` event.
 
-    `code`, `type`, `param` and `event_id` are the fields of that event; `request` names what we had asked for.
+    `code`, `type`, `param` and `event_id` are the fields of that event; `request` names the request.
     """
 
     def __init__(
@@ -284,11 +284,11 @@ class ServerRefused(TrealtimeError):
 
 
 class SettingsRefused(ServerRefused):
-    """The server refused a ``session.update``; `param` names the setting when the server did."""
+    """The server refused a ``session.update``; `param` names the setting where the server did."""
 
 
 class SlowConsumer(TrealtimeError):
-    """A subscription with the overflow policy ``"fail"`` ran past its bound; `statistics` shows what it held."""
+    """A subscription with the overflow policy ``"fail"`` ran past its bound; `statistics` are those of that moment."""
 
     def __init__(self, message: str, *, statistics: object = None) -> None:
         self.statistics = statistics
@@ -296,10 +296,10 @@ class SlowConsumer(TrealtimeError):
 
 
 class GuardrailFailed(TrealtimeError):
-    """A guardrail raised, gave no verdict, or took longer than its time. The cause is ``__cause__``.
+    """A guardrail raised, gave no verdict, or took longer than its time. ``__cause__`` has the reason.
 
-    A guardrail of what is said was skipped, or counts as tripped (``on_failure`` of the guardrails' settings); what a
-    tool guardrail was to check did not pass.
+    A guardrail of spoken or written words was skipped, or counts as tripped (``on_failure`` of the guardrails'
+    settings). A tool guardrail that fails lets nothing pass.
     """
 
     def __init__(self, message: str, *, guardrail_name: str) -> None:
@@ -308,9 +308,9 @@ class GuardrailFailed(TrealtimeError):
 
 
 class ToolArgumentsError(TrealtimeError, ValueError):
-    """The model called a tool with arguments that are not JSON or do not fit the tool's schema.
+    """The model called a tool with arguments that are no JSON or do not fit the tool's schema.
 
-    The message says what is wrong and where; `tool_name` is the tool, `arguments` the text as the model wrote it.
+    The message names the place and the problem; `arguments` is the text as the model wrote it.
     """
 
     def __init__(self, message: str, *, tool_name: str, arguments: str) -> None:
@@ -320,7 +320,7 @@ class ToolArgumentsError(TrealtimeError, ValueError):
 
 
 class ToolTimedOut(TrealtimeError, TimeoutError):
-    """A tool took longer than its `timeout`, which is in seconds."""
+    """A tool took longer than its `timeout`, in seconds."""
 
     def __init__(self, *, tool_name: str, timeout: float) -> None:
         self.tool_name = tool_name
@@ -329,10 +329,10 @@ class ToolTimedOut(TrealtimeError, TimeoutError):
 
 
 class ToolFailed(TrealtimeError):
-    """A call of the model could not be carried out: the tool raised (``__cause__`` says what), took too long, does not
-    exist or is disabled, or the model used the id of another call.
+    """A call failed: the tool raised ``__cause__``, took too long, does not exist or is disabled, or the model used the
+    id of another call.
 
-    Never raised: the model gets an output that says so, and the app an ``error`` event with this in it.
+    It is never raised: the model reads an output that says so, and the app gets it in an ``error`` event.
     """
 
     def __init__(self, message: str, *, tool_name: str, call_id: str) -> None:
@@ -342,8 +342,8 @@ class ToolFailed(TrealtimeError):
 
 
 class MCPServerFailed(TrealtimeError):
-    """The MCP server `server_name` did not start, or has ended, or is one of the service's (`server_name` is its label,
-    where that is known) whose tools it could not list."""
+    """The MCP server `server_name` did not start, or it ended. For a server that the service connects to (`server_name`
+    is its label, where that is known): the service could not list its tools."""
 
     def __init__(self, message: str, *, server_name: str) -> None:
         self.server_name = server_name
@@ -351,7 +351,7 @@ class MCPServerFailed(TrealtimeError):
 
 
 class MCPToolError(TrealtimeError):
-    """An MCP server answered a call of `tool_name` with an error; the message is what it said."""
+    """An MCP server answered a call of `tool_name` with an error, whose message this is."""
 
     def __init__(self, message: str, *, server_name: str, tool_name: str) -> None:
         self.server_name = server_name
@@ -360,11 +360,11 @@ class MCPToolError(TrealtimeError):
 
 
 class SessionNotOpen(TrealtimeError, RuntimeError):
-    """A session was used before ``async with session`` entered it."""
+    """A session that was used before ``async with session`` entered it."""
 
 
 class SessionClosed(TrealtimeError, RuntimeError):
-    """A session was used after it ended."""
+    """A session that was used after it ended."""
 
 
 def _short(text: str, limit: int = 80) -> str:

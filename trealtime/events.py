@@ -70,7 +70,7 @@ DismissReason = Literal["short", "filler", "silence", "cleared"]
 
 @attrs.frozen
 class EventInfo:
-    """What all events of one session share; `context` is the run context given to ``runner.run(context=...)``."""
+    """The part that all events of one session share; `context` is the run context of ``runner.run(context=...)``."""
 
     context: RunContext[Any]
 
@@ -80,7 +80,7 @@ class RealtimeRawModelEvent:
     """One server event as it came, before the events derived from it; audio deltas are left out (see `RealtimeAudio`).
 
     `data` is a model event: its `type` is ``"raw_server_event"`` with the decoded frame in `data.data`, or one of the
-    derived kinds listed in `trealtime._core.model_events`.
+    kinds that are made of it, such as ``"transcript_delta"`` and ``"turn_ended"``.
     """
 
     data: Any
@@ -90,7 +90,7 @@ class RealtimeRawModelEvent:
 
 @attrs.frozen(kw_only=True)
 class RealtimeAgentStartEvent:
-    """A response has begun (``response.created``). `response_id` is ours."""
+    """A response began (``response.created``). `response_id` is ours."""
 
     agent: RealtimeAgent[Any]
     info: EventInfo
@@ -100,11 +100,11 @@ class RealtimeAgentStartEvent:
 
 @attrs.frozen(kw_only=True)
 class RealtimeAgentEndEvent:
-    """A response is over (``response.done``), whatever its outcome.
+    """A response ended (``response.done``), with any outcome.
 
-    Ours: `response_id`, `item_ids` (what it added to the conversation, in order), `status`, and `reason`
+    Ours: `response_id`, `item_ids` (the items that it added to the conversation, in order), `status`, `reason`
     (``turn_detected``, ``client_cancelled``, ``max_output_tokens``, ``content_filter``, an error code, or None), and
-    `usage`, what it took (None where the server does not say).
+    `usage` (None where the server does not say).
     """
 
     agent: RealtimeAgent[Any]
@@ -190,9 +190,9 @@ class RealtimeAudioEnd:
 
 @attrs.frozen(kw_only=True)
 class RealtimeAudioInterrupted:
-    """Stop playing this item now: no audio of it follows.
+    """An interrupt: stop playing this item now. No audio of it follows.
 
-    Ours: `heard_ms`, the position that the server is told; `response_id`; `cause`: ``"speech"`` (barge-in),
+    Ours: `heard_ms`, the position that is sent to the server; `response_id`; `cause`: ``"speech"`` (barge-in),
     ``"app"`` (`session.interrupt`, leaving a `respond` scope, `cancel_response`) or ``"guardrail"``.
     """
 
@@ -207,7 +207,7 @@ class RealtimeAudioInterrupted:
 
 @attrs.frozen(kw_only=True)
 class RealtimeAudioDropped:
-    """Ours: a subscription with the policy ``"drop_oldest_audio"`` was full and shed `dropped_ms` of audio of this item."""
+    """Ours: a subscription with the policy ``"drop_oldest_audio"`` was full and dropped `dropped_ms` of this item."""
 
     item_id: str
     content_index: int
@@ -218,7 +218,7 @@ class RealtimeAudioDropped:
 
 @attrs.frozen(kw_only=True)
 class RealtimeTranscriptDelta:
-    """Ours: a piece of what the agent says (`role` assistant) or of what the user said (`role` user)."""
+    """Ours: a piece of the transcript of the agent's (`role` assistant) or the user's speech (`role` user)."""
 
     item_id: str
     content_index: int
@@ -243,7 +243,7 @@ class RealtimeTextDelta:
 
 @attrs.frozen(kw_only=True)
 class RealtimeSpeechStarted:
-    """Ours: the server's voice detection heard the user begin; `audio_start_ms` counts input audio of this session."""
+    """Ours: the server's voice detection heard the user begin, `audio_start_ms` into the session's input audio."""
 
     item_id: str
     audio_start_ms: int
@@ -253,7 +253,7 @@ class RealtimeSpeechStarted:
 
 @attrs.frozen(kw_only=True)
 class RealtimeSpeechStopped:
-    """Ours: the server's voice detection heard the user end; `audio_end_ms` counts input audio of this session."""
+    """Ours: the server's voice detection heard the user end, `audio_end_ms` into the session's input audio."""
 
     item_id: str
     audio_end_ms: int
@@ -263,10 +263,10 @@ class RealtimeSpeechStopped:
 
 @attrs.frozen(kw_only=True)
 class RealtimeDtmf:
-    """Ours: the user has pressed a key of their phone: `digit` is one of ``0123456789*#ABCD``.
+    """Ours: the user pressed a key of their phone: `digit` is one of ``0123456789*#ABCD``.
 
-    `source` says who heard it: ``"call"`` the service, on a phone call that it carries itself (SIP); ``"endpoint"`` the
-    attached endpoint. `received_at_unix_s` is the time that the service gives, in whole seconds; endpoints give none.
+    `source` is ``"call"`` where the service heard it, on a phone call that it carries itself (SIP), and ``"endpoint"``
+    where the attached endpoint did. `received_at_unix_s` is the service's time, in whole seconds; endpoints give none.
     """
 
     digit: str
@@ -278,10 +278,10 @@ class RealtimeDtmf:
 
 @attrs.frozen(kw_only=True)
 class RealtimeInterruptionPending:
-    """Ours: the user has begun to speak, and it is not known yet whether that interrupts the agent (`BargeIn`).
+    """Ours: the user began to speak, and the `BargeIn` policy has not decided yet whether that interrupts the agent.
 
-    `while_unsure` is what playback does meanwhile: an app that plays by itself does it, until one of
-    `RealtimeInterruptionConfirmed` and `RealtimeInterruptionDismissed` comes.
+    `while_unsure` says how playback goes on meanwhile. An app that plays by itself follows it until
+    `RealtimeInterruptionConfirmed` or `RealtimeInterruptionDismissed` comes.
     """
 
     item_id: str
@@ -292,8 +292,8 @@ class RealtimeInterruptionPending:
 
 @attrs.frozen(kw_only=True)
 class RealtimeInterruptionConfirmed:
-    """Ours: what was in doubt is the user's turn. `RealtimeAudioInterrupted` follows for what has not been heard, if
-    there is anything; play the next answer as usual."""
+    """Ours: the pending interruption is a turn of the user's. `RealtimeAudioInterrupted` follows where audio has not
+    been heard yet. Play the next answer as usual."""
 
     item_id: str
     info: EventInfo
@@ -302,10 +302,10 @@ class RealtimeInterruptionConfirmed:
 
 @attrs.frozen(kw_only=True)
 class RealtimeInterruptionDismissed:
-    """Ours: what was in doubt was no interruption: playback goes on where it stands, and nobody answers it.
+    """Ours: the pending interruption was none. Playback goes on where it stands, and the speech gets no answer.
 
-    `reason`: the speech was too ``"short"``, nothing but a ``"filler"``, or ``"silence"`` (`transcript` has its words);
-    ``"cleared"``: its audio was thrown away.
+    `reason`: the speech was too ``"short"``, only a ``"filler"``, or ``"silence"`` (`transcript` has its words), or its
+    audio was ``"cleared"`` from the buffer.
     """
 
     item_id: str
@@ -317,7 +317,7 @@ class RealtimeInterruptionDismissed:
 
 @attrs.frozen(kw_only=True)
 class RealtimeHistoryUpdated:
-    """History changed; `history` is the whole of it as it is now (a list of its own, later changes do not alter it)."""
+    """History changed; `history` is the whole of it now, in a list that later changes do not alter."""
 
     history: list[RealtimeItem]
     info: EventInfo
@@ -349,8 +349,8 @@ class RealtimeToolStart:
 class RealtimeToolApprovalRequired:
     """A call waits for `session.approve_tool_call` or `session.reject_tool_call`; `arguments` is the raw JSON text.
 
-    `tool` is a `HostedTool` where the server runs it. Ours: `expires_at`, in the time of `trio.current_time`, when it
-    is given up; None: never.
+    `tool` is a `HostedTool` where the server runs it. Ours: `expires_at`, the deadline in the time of
+    `trio.current_time`; None: it waits as long as the session lasts.
     """
 
     agent: RealtimeAgent[Any]
@@ -364,9 +364,9 @@ class RealtimeToolApprovalRequired:
 
 @attrs.frozen(kw_only=True)
 class RealtimeToolApprovalDropped:
-    """Ours: nobody is to decide this call any more. `reason`: ``"timeout"`` (its time is over, it counts as rejected),
-    ``"interrupted"`` (an interrupt has cancelled it: its tool has ``on_interrupt="cancel"``), ``"answered"`` (the app
-    has answered it by itself) or ``"closed"`` (the session ends)."""
+    """Ours: this call needs no decision any more. `reason`: ``"timeout"`` (its deadline passed, it counts as rejected),
+    ``"interrupted"`` (an interrupt cancelled it: its tool has ``on_interrupt="cancel"``), ``"answered"`` (the app sent
+    an output by itself) or ``"closed"`` (the session ends)."""
 
     agent: RealtimeAgent[Any]
     tool: FunctionTool | HostedTool
@@ -379,7 +379,7 @@ class RealtimeToolApprovalDropped:
 
 @attrs.frozen(kw_only=True)
 class RealtimeToolProgress:
-    """Ours: a tool that is an async generator has yielded `note`; the last note is the result too."""
+    """Ours: a tool that is an async generator yielded `note`; the last note is the result too."""
 
     agent: RealtimeAgent[Any]
     tool: FunctionTool
@@ -391,8 +391,9 @@ class RealtimeToolProgress:
 
 @attrs.frozen(kw_only=True)
 class RealtimeToolEnd:
-    """A tool's output has been queued for the server; `output` is the value that the tool returned, or the text that
-    the model got in its place where `failure` says why there is none. `call_id` and `failure` are ours."""
+    """The output of a tool was queued for the server. `output` is the value that the tool returned; where `failure`
+    gives the reason why there is none, it is the text that the model reads instead. `call_id` and `failure` are
+    ours."""
 
     agent: RealtimeAgent[Any]
     tool: FunctionTool
@@ -406,7 +407,7 @@ class RealtimeToolEnd:
 
 @attrs.frozen(kw_only=True)
 class RealtimeHandoffEvent:
-    """The model has handed the conversation over, and the server has acknowledged it: `to_agent` is in charge."""
+    """The model handed the conversation over and the server acknowledged it: `to_agent` is in charge."""
 
     from_agent: RealtimeAgent[Any]
     to_agent: RealtimeAgent[Any]
@@ -416,10 +417,9 @@ class RealtimeHandoffEvent:
 
 @attrs.frozen(kw_only=True)
 class RealtimeGuardrailTripped:
-    """Guardrails have stopped something: the `guardrail_results` that tripped, in the order of declaration, and
-    `message`, the text that they were given.
+    """Guardrails stopped `message`. `guardrail_results` are those that tripped, in the order of declaration.
 
-    Ours: `which` says whether the agent (``"output"``) or the user (``"input"``) said it; `response_id`, `item_id`, and
+    Ours: `which` is ``"output"`` for the agent's words and ``"input"`` for the user's; `response_id`, `item_id`, and
     the `agent` that said it or would have answered it.
     """
 
@@ -435,8 +435,8 @@ class RealtimeGuardrailTripped:
 
 @attrs.frozen(kw_only=True)
 class ServerErrorInfo:
-    """The server's account of an error (the ``error`` object of its event). `request` (ours) says what we had asked for
-    when the error carries the id of one of our events; `fatal` (ours) that the session cannot go on after it."""
+    """The ``error`` object of an ``error`` event of the server. `request` (ours) is the type of the client event that
+    caused it, where that is known; `fatal` (ours) is True where the session cannot go on."""
 
     message: str
     type: str | None = None
@@ -449,8 +449,8 @@ class ServerErrorInfo:
 
 @attrs.frozen(kw_only=True)
 class RealtimeError:
-    """Something went wrong and the session goes on. `error` is a `ServerErrorInfo` for an ``error`` of the server, an
-    exception for one of ours."""
+    """Something went wrong and the session goes on. `error` is a `ServerErrorInfo` for an ``error`` event of the
+    server, and an exception for a failure on this side."""
 
     error: ServerErrorInfo | Exception
     info: EventInfo
@@ -459,7 +459,7 @@ class RealtimeError:
 
 @attrs.frozen
 class SettingsDifference:
-    """One setting that the server acknowledged with another value than the one asked for; `path` is dotted."""
+    """A setting that the server acknowledged with another value than requested; `path` is dotted."""
 
     path: str
     requested: object
@@ -471,8 +471,8 @@ class SettingsDifference:
 
 @attrs.frozen(kw_only=True)
 class RealtimeSettingsMismatch:
-    """Ours: the server accepted our ``session.update`` and answered with other values than we asked for; or an agent
-    has taken over whose voice the server would not take any more (``audio.output.voice``, once it has spoken)."""
+    """Ours: the server acknowledged a ``session.update`` with other values than requested. Or an agent took over whose
+    voice it no longer accepts (``audio.output.voice``, once it has spoken)."""
 
     differences: tuple[SettingsDifference, ...]
     info: EventInfo
@@ -496,7 +496,7 @@ class LimitUse:
 
 @attrs.frozen(kw_only=True)
 class RealtimeLimitApproached:
-    """Ours: the share ``warn_at`` of a limit is used. Comes once for each limit."""
+    """Ours: the share ``warn_at`` of a limit is used up. It comes once for each limit."""
 
     limit: LimitUse
     info: EventInfo
@@ -505,7 +505,7 @@ class RealtimeLimitApproached:
 
 @attrs.frozen(kw_only=True)
 class RealtimeLimitReached:
-    """Ours: a limit is reached, and the session ends when the answer that is being made has been heard."""
+    """Ours: a limit is reached. The session ends once the running answer has been heard."""
 
     limit: LimitUse
     info: EventInfo
@@ -514,7 +514,7 @@ class RealtimeLimitReached:
 
 @attrs.frozen(kw_only=True)
 class RealtimeInputAudioTimeoutTriggered:
-    """The user was silent for ``idle_timeout_ms``. Ours: the item and its span of input audio."""
+    """The user was silent for ``idle_timeout_ms``. Ours: `item_id`, and its span of the input audio."""
 
     info: EventInfo
     item_id: str | None = None

@@ -1,8 +1,8 @@
-"""Conversation items as the app sees them: what `session.history` holds.
+"""Conversation items as `session.history` holds them, and the parts of messages that a program sends.
 
 Names and fields follow the realtime layer of the OpenAI Agents SDK (content types ``text`` and ``audio`` for the
-assistant where the wire says ``output_text`` and ``output_audio``). Fields it does not have are marked "ours"; so is
-the `text` of messages, and ``print(item)``, which gives one line to read.
+assistant where the wire says ``output_text`` and ``output_audio``). Fields that the SDK does not have are marked
+"ours". Ours too are the `text` of messages, and ``str(item)``, which is one line to read.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class SystemMessageItem:
 
     @property
     def text(self) -> str:
-        """The words of it."""
+        """The words of the message."""
         return _text(self.content)
 
     def __str__(self) -> str:
@@ -125,7 +125,7 @@ class UserMessageItem:
 
     @property
     def text(self) -> str:
-        """What the user wrote, and the transcript of what was said so far."""
+        """The user's written words, and the transcript of the spoken ones so far."""
         return _text(self.content)
 
     def __str__(self) -> str:
@@ -145,7 +145,7 @@ class AssistantMessageItem:
 
     @property
     def text(self) -> str:
-        """What the agent wrote or said, as far as it is known."""
+        """The agent's words, written or spoken, so far."""
         return _text(self.content)
 
     def __str__(self) -> str:
@@ -171,8 +171,8 @@ class RealtimeToolCallItem:
 
 @attrs.frozen(kw_only=True)
 class OtherItem:
-    """Ours: any other item of the conversation (tool outputs, MCP items, types newer than us), as the server sent
-    it."""
+    """Ours: any other item of the conversation (tool outputs, MCP items, types that are newer than this library), as
+    the server sent it."""
 
     item_id: str
     previous_item_id: str | None = None
@@ -204,6 +204,6 @@ def _text(content: Sequence[_Part]) -> str:
 
 
 def _line(role: str, content: Sequence[_Part]) -> str:
-    """The words, and in brackets what has none (yet)."""
+    """Return the words of all parts, and in brackets the types of parts that have none yet."""
     shown = [_words(part).strip() or f"({part.type.removeprefix('input_')})" for part in content]
     return f"{role}: {' '.join(shown) or '...'}"

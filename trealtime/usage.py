@@ -1,4 +1,4 @@
-"""What a session has used and what that cost: the values that `session.usage`, `Turn.usage` and events carry."""
+"""Tokens and their cost: the values that `session.usage`, `Turn.usage` and events carry."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NOTHING: Final = Decimal(0)
 
 @attrs.frozen
 class Cost:
-    """What something cost, in the unit of the prices: from `at_least` to `at_most`, which differ where the server did
-    not say how many tokens there were of which kind. `unpriced`: something more was used, which has no price."""
+    """A cost in the unit of the prices, between `at_least` and `at_most`. They differ where the server did not say how
+    many tokens there were of each kind. `unpriced`: some of the usage has no price and is in neither."""
 
     at_least: Decimal = _NOTHING
     at_most: Decimal = _NOTHING
@@ -24,7 +24,7 @@ class Cost:
 
     @property
     def exact(self) -> bool:
-        """Whether this is the cost, and not a range or a part of it."""
+        """Whether this is the whole cost and no range."""
         return self.at_least == self.at_most and not self.unpriced
 
     def __add__(self, other: Cost) -> Cost:
@@ -88,7 +88,7 @@ def _count(details: Mapping[str, Any] | None, name: str) -> int:
 
 @attrs.frozen(kw_only=True)
 class TranscriptionUsage:
-    """What transcribing the user took: tokens, or `seconds` of audio where the model counts those."""
+    """The usage of transcribing the user: tokens, or `seconds` of audio where the model counts those."""
 
     requests: int = 0
     input_tokens: int = 0

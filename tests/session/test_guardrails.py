@@ -386,3 +386,14 @@ async def test_text_of_any_class_is_sent_as_text(autojump_clock, service, make_r
         await server.done()
         output = (await server.expect("conversation.item.create", count=2))["item"]
         assert output["output"] == "found"
+
+
+async def test_a_verdict_that_says_neither_yes_nor_no_is_a_failure(autojump_clock, service, make_runner) -> None:
+    async def forgets(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(None, tripwire_triggered=None)  # type: ignore[arg-type]
+
+    runner = make_runner(input_guardrails=[input_guardrail(forgets)], guardrails_settings={"on_failure": "block"})
+    async with runner.session() as session, session.subscribe("error", "guardrail_tripped") as subscription:
+        await session.send_message("Hi")
+        assert "allowed: True or False" in str((await subscription.receive()).error)
+        assert (await subscription.receive()).type == "guardrail_tripped"

@@ -1,4 +1,4 @@
-"""What users declare: agents, their tools, and the context that reaches both."""
+"""Agents and what belongs to them: handoffs, guardrails, hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The agent: who answers, with which instructions and tools."""
+"""The agent: a name, instructions, tools, and the agents that it may hand over to."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _NOT_AN_AGENTS: Final = {
     "audio.input.format": "nothing here: a session keeps its formats, which belong into the run config",
     "audio.output.format": "nothing here: a session keeps its formats, which belong into the run config",
 }
-"""Settings that are no agent's own, and where they belong."""
+"""Settings that belong to a session or to a field of the agent, and where to put them."""
 
 
 class AgentChanges(TypedDict, total=False):
-    """What `RealtimeAgent.clone` changes; the fields are those of `RealtimeAgent`."""
+    """The fields that `RealtimeAgent.clone` can change; they are those of `RealtimeAgent`."""
 
     name: str
     instructions: Instructions[Any] | None
@@ -63,20 +63,20 @@ class AgentChanges(TypedDict, total=False):
 
 @attrs.frozen(eq=False)
 class RealtimeAgent(Generic[ContextT]):
-    """Who answers in a session. A value: `clone` makes a changed copy, and an agent is equal only to itself.
+    """An agent: it answers in a session. It is a value: `clone` makes a changed copy. Two agents are never equal.
 
     `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one
-    (``{"id": ..., "version": ..., "variables": {...}}``). `tools` are what the model may call, each name once, and so
-    are the tools of `mcp_servers`, which a session connects to; `mcp_config` is a `MCPConfig` or a mapping of its keys.
-    `handoff_description` tells other agents what this one is for. `output_guardrails` check what it says,
-    `input_guardrails` what the user says to it.
+    (``{"id": ..., "version": ..., "variables": {...}}``). The model may call the `tools`, of which each has its own
+    name, and the tools of `mcp_servers`, which a session connects to; `mcp_config` is a `MCPConfig` or a mapping of its
+    keys. `handoff_description` tells other agents the purpose of this one. `output_guardrails` check the words of the
+    agent, `input_guardrails` the words of the user.
 
-    `handoffs` are the agents that this one may give the conversation to, as they are or as `realtime_handoff` makes
-    them. `voice` is the agent's own, where the conversation holds no audio of another yet (a server keeps one voice
-    after that), and `model_settings` are settings that hold while it is in charge. `hooks` hear what happens to it.
+    `handoffs` are the agents that this one may give the conversation to: plain agents, or handoffs made by
+    `realtime_handoff`. `voice` is the agent's own; a server changes its voice only until it has spoken in a session.
+    `model_settings` hold while the agent is in charge. `hooks` are called when something happens to it.
 
-    Building one raises TypeError for a field of the wrong type and `SettingsError` for a wrong value, each naming the
-    field, the value and what is allowed.
+    Raises TypeError for a field of the wrong type and `SettingsError` for a wrong value. Both name the field, the value
+    and the allowed values.
     """
 
     name: str
@@ -115,14 +115,14 @@ class RealtimeAgent(Generic[ContextT]):
             _check_settings(self.model_settings, self.voice, self.name)
 
     def clone(self, **changes: Unpack[AgentChanges]) -> RealtimeAgent[ContextT]:
-        """A copy with `changes`, checked like a new agent. What is not named is shared with this one."""
+        """Return a copy with `changes`, checked like a new agent. It shares all other fields with this one."""
         return attrs.evolve(self, **changes)
 
     async def get_system_prompt(self, context: RunContext[ContextT]) -> str | None:
-        """The instructions for `context`: the text as it is, or what the callable returns, called once.
+        """Return the instructions for `context`: the text, or the answer of the callable, which is called once.
 
-        Waits for an async callable and for nothing else. Raises what the callable raises, and TypeError when it returns
-        neither a str nor None.
+        Waits only for an async callable. Passes its exceptions on, and raises TypeError when it returns neither a str
+        nor None.
         """
         if self.instructions is None or isinstance(self.instructions, str):
             return self.instructions
@@ -147,7 +147,7 @@ def _check_instructions(instructions: object) -> None:
     if callable(instructions):
         try:
             signature = inspect.signature(instructions)
-        except (TypeError, ValueError):  # a builtin without a signature: only the call can tell
+        except (TypeError, ValueError):  # a builtin without a signature: the call itself will show
             return
         try:
             signature.bind(None, None)
@@ -214,7 +214,11 @@ def _check_handoffs(handoffs: object) -> None:
 
 
 def _check_settings(settings: object, voice: object, agent_name: str) -> None:
-    from trealtime.protocol.settings import NOT_SET, SessionSettings, session_settings  # for those who set something
+    from trealtime.protocol.settings import (  # a heavy import, needed only for settings
+        NOT_SET,
+        SessionSettings,
+        session_settings,
+    )
 
     what = f"RealtimeAgent {agent_name!r}"
     allowed = "a mapping of settings, a SessionSettings, or None"

@@ -1,4 +1,4 @@
-"""Guardrails: checks of what the agent says, and of what the user says, that can stop it."""
+"""Guardrails: checks of the words of the agent and of the user. A check that trips stops them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 @attrs.frozen
 class GuardrailFunctionOutput:
-    """A verdict: `tripwire_triggered` True stops what was checked; `output_info` is anything that explains it."""
+    """A verdict. `tripwire_triggered` True stops the checked words; `output_info` is any object that explains why."""
 
     output_info: object
     tripwire_triggered: bool
@@ -44,18 +44,18 @@ GuardrailFunction = Callable[
 
 @attrs.frozen(eq=False)
 class OutputGuardrail(Generic[ContextT]):
-    """A check of what the agent says or writes; made by `output_guardrail`.
+    """A check of the agent's words, spoken or written; made by `output_guardrail`.
 
     `guardrail_function` gets the run context, the agent that began the response, and the text of one item so far. An
-    async one runs in the session, a sync one in a worker thread, so it may block. `name` is what the model and the logs
-    are told; by default the function's own.
+    async one runs in the session, a sync one in a worker thread, so it may block. `name` appears in messages to the
+    model and in logs; by default it is the function's own.
     """
 
     guardrail_function: Callable[[RunContext[ContextT], RealtimeAgent[Any], str], Any]
     name: str | None = None
 
     def get_name(self) -> str:
-        """The name, also where the callable has none (B238)."""
+        """Return the name; for a callable that has none, the name of its type."""
         return self.name if self.name is not None else name_of(self.guardrail_function)
 
     async def run(
@@ -66,9 +66,11 @@ class OutputGuardrail(Generic[ContextT]):
         *,
         thread_limiter: trio.CapacityLimiter | None = None,
     ) -> OutputGuardrailResult:
-        """The verdict on `agent_output`. Raises what the function raises, TypeError when it gives no verdict.
+        """Return the verdict on `agent_output`.
 
-        A sync function takes a thread of `thread_limiter`; if cancelled, this waits until it returns.
+        Passes the function's exceptions on, and raises TypeError when it returns anything but a
+        `GuardrailFunctionOutput`. A sync function takes a thread of `thread_limiter` (None: Trio's own). If cancelled
+        while that runs, it waits until the function returns.
         """
         output = await _verdict(self.guardrail_function, self.get_name(), context, agent, agent_output, thread_limiter)
         return OutputGuardrailResult(guardrail=self, agent_output=agent_output, agent=agent, output=output)
@@ -76,9 +78,9 @@ class OutputGuardrail(Generic[ContextT]):
 
 @attrs.frozen(eq=False)
 class InputGuardrail(Generic[ContextT]):
-    """A check of what the user wrote or said; made by `input_guardrail`.
+    """A check of the user's words, spoken or written; made by `input_guardrail`.
 
-    `guardrail_function` gets the run context, the agent that would answer, and the text. Everything else is as with
+    `guardrail_function` gets the run context, the agent that would answer, and the text. All else is as with
     `OutputGuardrail`.
     """
 
@@ -86,7 +88,7 @@ class InputGuardrail(Generic[ContextT]):
     name: str | None = None
 
     def get_name(self) -> str:
-        """The name, also where the callable has none."""
+        """Return the name; for a callable that has none, the name of its type."""
         return self.name if self.name is not None else name_of(self.guardrail_function)
 
     async def run(
@@ -97,14 +99,14 @@ class InputGuardrail(Generic[ContextT]):
         *,
         thread_limiter: trio.CapacityLimiter | None = None,
     ) -> InputGuardrailResult:
-        """The verdict on `user_input`; as `OutputGuardrail.run`."""
+        """Return the verdict on `user_input`; as `OutputGuardrail.run`."""
         output = await _verdict(self.guardrail_function, self.get_name(), context, agent, user_input, thread_limiter)
         return InputGuardrailResult(guardrail=self, user_input=user_input, agent=agent, output=output)
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class OutputGuardrailResult:
-    """What one output guardrail found in `agent_output`."""
+    """The verdict of one output guardrail on `agent_output`, a text of `agent`."""
 
     guardrail: OutputGuardrail[Any]
     agent_output: str
@@ -114,7 +116,7 @@ class OutputGuardrailResult:
 
 @attrs.frozen(kw_only=True, eq=False)
 class InputGuardrailResult:
-    """What one input guardrail found in `user_input`."""
+    """The verdict of one input guardrail on `user_input`, which `agent` would have answered."""
 
     guardrail: InputGuardrail[Any]
     user_input: str
@@ -123,9 +125,9 @@ class InputGuardrailResult:
 
 
 class InputGuardrailTripwireTriggered(TrealtimeError):
-    """What the user said was stopped by input guardrails, so there is no answer to it.
+    """Input guardrails stopped the user's words, so they get no answer.
 
-    `guardrail_results` are the results that tripped, `guardrail_result` is the first of them.
+    `guardrail_results` are the results that tripped, in the order of declaration; `guardrail_result` is the first.
     """
 
     def __init__(self, guardrail_results: Sequence[InputGuardrailResult]) -> None:
@@ -142,7 +144,7 @@ def output_guardrail(*, name: str | None = None) -> Callable[[GuardrailFunction]
 def output_guardrail(
     func: GuardrailFunction | None = None, *, name: str | None = None
 ) -> OutputGuardrail[Any] | Callable[[GuardrailFunction], OutputGuardrail[Any]]:
-    """An `OutputGuardrail` made of a function ``(context, agent, text) -> GuardrailFunctionOutput``, sync or async.
+    """Make an `OutputGuardrail` of a function ``(context, agent, text) -> GuardrailFunctionOutput``, sync or async.
 
     Use it as ``@output_guardrail`` or ``@output_guardrail(name=...)``.
     """
@@ -160,7 +162,7 @@ def input_guardrail(*, name: str | None = None) -> Callable[[GuardrailFunction],
 def input_guardrail(
     func: GuardrailFunction | None = None, *, name: str | None = None
 ) -> InputGuardrail[Any] | Callable[[GuardrailFunction], InputGuardrail[Any]]:
-    """An `InputGuardrail` made of a function ``(context, agent, text) -> GuardrailFunctionOutput``, sync or async.
+    """Make an `InputGuardrail` of a function ``(context, agent, text) -> GuardrailFunctionOutput``, sync or async.
 
     Use it as ``@input_guardrail`` or ``@input_guardrail(name=...)``.
     """
@@ -182,4 +184,6 @@ async def _verdict(
     output = await call_anywhere(function, context, agent, text, thread_limiter=thread_limiter)
     if not isinstance(output, GuardrailFunctionOutput):
         raise TypeError(f"guardrail {name!r} returned {output!r}, allowed: a GuardrailFunctionOutput")
+    if output.tripwire_triggered is None:  # a condition that forgot to return must not count as passed
+        raise TypeError(f"guardrail {name!r} returned tripwire_triggered=None, allowed: True or False")
     return output

@@ -1,6 +1,6 @@
-"""Handoffs: how one agent gives the conversation to another.
+"""Handoffs: an agent gives the conversation to another.
 
-To the model a handoff is a function that it may call. `trealtime._session.agent_switch` makes it.
+To the model a handoff is a function that it may call. `trealtime._session.agent_switch` carries the call out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["Handoff", "HandoffEnabled", "HandoffWhen", "OnHandoff", "as_handoff", "handoff_to_wire", "realtime_handoff"]
 
 HandoffWhen = Literal["now", "heard"]
-"""When the other agent takes over: as soon as it can, or when the user has heard what was being said."""
+"""When the other agent takes over: as soon as it can, or once the user has heard the running answer."""
 
 OnHandoff = Callable[..., object]
 """Called with the run context, and with the input where there is an `input_type`; sync or async."""
 
 HandoffEnabled = bool | Callable[[RunContext[Any], "RealtimeAgent[Any]"], bool | Awaitable[bool]]
-"""Whether a handoff is there, as a bool or as a sync or async callable of the run context and the agent that has it."""
+"""Whether a handoff is offered: a bool, or a sync or async callable of the run context and the agent that has it."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _DEFS: Final = "#/$defs/"
@@ -47,8 +47,8 @@ class Handoff(Generic[ContextT]):
     """A function that the model calls to give the conversation to another agent; `realtime_handoff` makes one.
 
     ``await on_invoke_handoff(context, arguments)`` gets the JSON text that the model wrote and returns the
-    `RealtimeAgent` that takes over. `agent_name` is for whoever reads the settings. Building one raises TypeError for a
-    field of the wrong type and `SettingsError` for a wrong value.
+    `RealtimeAgent` that takes over. `agent_name` is its name, for display. Raises TypeError for a field of the wrong
+    type and `SettingsError` for a wrong value.
     """
 
     tool_name: str
@@ -61,7 +61,7 @@ class Handoff(Generic[ContextT]):
     """Asked when the agent that has it takes over: a disabled handoff is not offered to the model."""
 
     opening: str | None = attrs.field(default=None, kw_only=True)
-    """What the new agent says first, in words for the model; they go behind its instructions, for that answer only."""
+    """An instruction for the new agent's first answer only; it is appended to the agent's instructions."""
 
     when: HandoffWhen = attrs.field(default="now", kw_only=True)
 
@@ -107,20 +107,20 @@ def realtime_handoff(
     opening: str | None = None,
     when: HandoffWhen = "now",
 ) -> Handoff[ContextT]:
-    """A handoff to `agent`.
+    """Make a handoff to `agent`.
 
-    `agent` may be a function that returns it, for agents that hand over to each other (one of them does not exist yet
-    when the other is made); then `tool_name_override` is needed. Else the name of the tool is ``transfer_to_`` and the
-    agent's name.
+    `agent` may be a function that returns the agent, for agents that hand over to each other (one of them does not
+    exist yet when the other is made); then `tool_name_override` is needed. Otherwise the name of the tool is
+    ``transfer_to_`` and the agent's name.
 
     `on_handoff` is called with the run context when the model calls, before anything changes. With `input_type`, a
-    class with fields (dataclass, attrs class, TypedDict, msgspec Struct, pydantic model), it also gets what the model
-    wrote, validated. What it returns is ignored. When it raises, or the input does not fit, the model is told and the
+    class with fields (dataclass, attrs class, TypedDict, msgspec Struct, pydantic model), it also gets the model's
+    input, validated. Its result is ignored. When it raises, or the input does not fit, the model reads why and the
     agent stays.
 
-    `opening` tells the new agent what to say first. `when` ``"heard"`` waits with the handoff until the user has heard
-    what the old one was saying. Raises TypeError for what cannot be called as described, `SettingsError` for a wrong
-    name or `when`.
+    `opening` is an instruction for the new agent's first answer. `when` ``"heard"`` delays the handoff until the user
+    has heard the old agent's answer. Raises TypeError for an argument that cannot be called as described, and
+    `SettingsError` for a wrong name or `when`.
     """
     from trealtime.agents.agent import RealtimeAgent  # it imports this module
 
@@ -157,12 +157,12 @@ def realtime_handoff(
 
 
 def as_handoff(value: RealtimeAgent[ContextT] | Handoff[ContextT]) -> Handoff[ContextT]:
-    """A handoff as it is, an agent as a plain handoff to it."""
+    """Return a handoff as it is, and an agent as a plain handoff to it."""
     return value if isinstance(value, Handoff) else realtime_handoff(value)
 
 
 def handoff_to_wire(handoff: Handoff[Any]) -> dict[str, Any]:
-    """`handoff` as it stands in ``session.tools``: a function like any other."""
+    """Return `handoff` as it stands in ``session.tools``: a function like any other."""
     return {
         "type": "function",
         "name": handoff.tool_name,
@@ -190,7 +190,7 @@ class _Invocation(Generic[ContextT]):
         try:
             return decoder.decode(arguments)
         except Exception as error:
-            # Beside msgspec's own errors: whatever the constructors of the declared types raise.
+            # Beside msgspec's own errors, constructors of the declared types may raise anything.
             problem = str(error) if arguments.strip() else "they are missing"
             raise ToolArgumentsError(
                 f"invalid arguments for tool {self.tool_name}: {problem}",
@@ -233,7 +233,7 @@ def _check_on_handoff(on_handoff: object, *, takes_input: bool) -> None:
     assert callable(on_handoff)
     try:
         signature = inspect.signature(on_handoff)
-    except (TypeError, ValueError):  # a builtin without a signature: only the call can tell
+    except (TypeError, ValueError):  # a builtin without a signature: the call itself will show
         return
     try:
         signature.bind(*([None] * (2 if takes_input else 1)))

@@ -19,45 +19,48 @@ __all__ = ["RealtimeAgentHooks", "RealtimeRunHooks"]
 
 
 class RealtimeAgentHooks(Generic[ContextT]):
-    """What one agent wants to know: subclass it, and give the agent an instance (``RealtimeAgent(hooks=...)``)."""
+    """Methods that are called when something happens to one agent.
+
+    Subclass it, override the methods you need, and give the agent an instance (``RealtimeAgent(hooks=...)``).
+    """
 
     async def on_start(self, context: RunContext[ContextT], agent: RealtimeAgent[Any]) -> None:
-        """`agent` takes over: the session has opened with it, or it has been handed the conversation."""
+        """`agent` takes over: the session opened with it, or another agent handed over to it."""
 
     async def on_end(self, context: RunContext[ContextT], agent: RealtimeAgent[Any], output: str) -> None:
-        """`agent` leaves: another has taken over, or the session ends. `output` is what it said last."""
+        """`agent` leaves: another took over, or the session ends. `output` is the text of its last message."""
 
     async def on_handoff(
         self, context: RunContext[ContextT], agent: RealtimeAgent[Any], source: RealtimeAgent[Any]
     ) -> None:
-        """`agent` has been handed the conversation by `source`; called on the hooks of `agent`, before `on_start`."""
+        """`source` handed the conversation to `agent`; called on the hooks of `agent`, before `on_start`."""
 
     async def on_tool_start(self, context: RunContext[ContextT], agent: RealtimeAgent[Any], tool: FunctionTool) -> None:
-        """A tool has been called; with the ``tool_start`` event."""
+        """A tool is about to run; comes with the ``tool_start`` event."""
 
     async def on_tool_end(
         self, context: RunContext[ContextT], agent: RealtimeAgent[Any], tool: FunctionTool, result: object
     ) -> None:
-        """A tool has returned `result`; with the ``tool_end`` event."""
+        """A tool returned `result`; comes with the ``tool_end`` event."""
 
     async def on_response_start(
         self, context: RunContext[ContextT], agent: RealtimeAgent[Any], event: RealtimeAgentStartEvent
     ) -> None:
-        """A response has begun; with the ``agent_start`` event."""
+        """A response began; comes with the ``agent_start`` event."""
 
     async def on_response_end(
         self, context: RunContext[ContextT], agent: RealtimeAgent[Any], event: RealtimeAgentEndEvent
     ) -> None:
-        """A response is over, whatever its outcome; with the ``agent_end`` event."""
+        """A response ended, with any outcome; comes with the ``agent_end`` event."""
 
     async def on_interrupt(
         self, context: RunContext[ContextT], agent: RealtimeAgent[Any], event: RealtimeAudioInterrupted
     ) -> None:
-        """What `agent` was saying has been cut off; with each ``audio_interrupted`` event."""
+        """The speech of `agent` was cut off; comes with each ``audio_interrupted`` event."""
 
 
 class RealtimeRunHooks(Generic[ContextT]):
-    """What a program wants to know of all its agents: ``RealtimeRunner(agent, config={"hooks": ...})``.
+    """Methods that are called when something happens to any agent: ``RealtimeRunner(agent, config={"hooks": ...})``.
 
     Each is called before the agent's own hook of the same kind.
     """
@@ -71,7 +74,7 @@ class RealtimeRunHooks(Generic[ContextT]):
     async def on_handoff(
         self, context: RunContext[ContextT], from_agent: RealtimeAgent[Any], to_agent: RealtimeAgent[Any]
     ) -> None:
-        """`from_agent` has handed the conversation to `to_agent`; with the ``handoff`` event."""
+        """`from_agent` handed the conversation to `to_agent`; comes with the ``handoff`` event."""
 
     async def on_tool_start(self, context: RunContext[ContextT], agent: RealtimeAgent[Any], tool: FunctionTool) -> None:
         """As `RealtimeAgentHooks.on_tool_start`."""

@@ -1,4 +1,4 @@
-"""MCP: tools of other programs, which the session itself connects to, and of servers that the service connects to."""
+"""MCP servers: those that a session connects to, and those that the service connects to."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
 """A connection to an MCP server: one task that opens it, holds it and closes it.
 
 Theory of operation
-1. The task owns everything that the client of the `mcp` package opens, whose nurseries have to be left by who entered
-   them. It is shielded: its owner, who is told of every cancellation, ends it with `close`. It starts within a bound,
-   and ends within one.
-2. Nothing comes out of the task. A failure is kept, for those who wait for the start or call a tool later.
-3. A server that ends by itself makes the connection `lost`. It stays so; who wants the server again opens another one.
-4. Tools are listed at the start and when the server says that they have changed: in a notification (protocol versions
-   until 2025-11-25), or on a stream that the client has asked for (from 2026-07-28 on).
+1. The task owns everything that the client of the `mcp` package opens, because the task that entered a nursery has to
+   leave it. The task is shielded from cancellation: its owner ends it with `close`. Its start and its end have a limit.
+2. The task raises nothing. It keeps a failure for callers that wait for the start or call a tool later.
+3. A server that ends by itself makes the connection `lost` for good. Another connection can be opened.
+4. The task lists the tools at the start and when the server says that they have changed: in a notification (MCP
+   versions until 2025-11-25), or on a stream that the client has asked for (from 2026-07-28 on).
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from trealtime.mcp.stdio import ProgramEnded
 __all__ = ["Connection"]
 
 _MAX_PAGES: Final = 100
-"""A list of tools that never ends is cut here."""
+"""The most pages of a list of tools; the rest is left out."""
 
 _MARGIN_S: Final = 1.0
-"""What the last resort, killing a program, may take on top of the grace."""
+"""Time to kill a program, on top of the grace."""
 
 _SUBSCRIBE_AGAIN_S: Final = 5.0
 
 
 @attrs.define(eq=False)
 class Connection:
-    """A connection to `server`; `tools` are those that it has."""
+    """A connection to `server`, which has `tools`."""
 
     server: MCPServer
     _grace_s: float
@@ -49,7 +48,7 @@ class Connection:
     """Called when the tools have changed."""
 
     on_lost: list[Callable[[MCPServerFailed], None]] = attrs.field(factory=list, init=False)
-    """Called when the server has ended by itself."""
+    """Called when the server ended by itself."""
 
     done: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set when nothing of the connection is left."""
@@ -67,11 +66,11 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        """Whether it stands, or may yet."""
+        """Whether it stands, or is still starting."""
         return self._failure is None and not self._closing
 
     async def started(self) -> None:
-        """Wait until the tools are listed. Raises `MCPServerFailed` when they will not be."""
+        """Wait until the tools are listed. Raises `MCPServerFailed` when the start fails."""
         await self._started.wait()
         if self._failure is not None or not self._ready:
             raise self._failed()
@@ -79,10 +78,10 @@ class Connection:
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, on_progress: Callable[[object], None] | None
     ) -> mcp_types.CallToolResult:
-        """Call a tool and wait for its result; `on_progress` gets what the server tells meanwhile.
+        """Call a tool and wait for its result; `on_progress` gets the server's notes meanwhile.
 
-        If cancelled, the server is told. Raises `MCPServerFailed` when the server is gone, and what the server answers
-        instead of a result.
+        If cancelled, it tells the server. Raises `MCPServerFailed` when the server is gone, and the server's error
+        otherwise.
         """
         if self._client is None or not self.alive:
             raise self._failed()
@@ -100,12 +99,12 @@ class Connection:
             )
         except MCPError as error:
             if error.code == mcp_types.CONNECTION_CLOSED:
-                # It is gone, and the task that holds the connection may not have heard of it yet.
+                # It is gone, and the connection's task may not know yet.
                 raise self._failed() from None
             raise
 
     def close(self) -> None:
-        """Begin to end it; `done` says when it has. Idempotent."""
+        """Begin to close; `done` is set at the end. Idempotent."""
         if self._closing:
             return
         self._closing = True
@@ -118,12 +117,12 @@ class Connection:
     # ---- the task ------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Open, hold and close it. Raises no Exception."""
+        """Open, hold and close the connection. Raises no Exception."""
         self._scope.deadline = trio.current_time() + self.server.startup_timeout_seconds
         try:
             with self._scope:
                 await self._hold()
-        except Exception as error:  # noqa: BLE001  (kept: the session decides what follows)
+        except Exception as error:  # noqa: BLE001  (kept for the session, which decides what follows)
             self._fail(_why(error))
         else:
             if self._scope.cancelled_caught and not self._closing:
@@ -180,7 +179,7 @@ class Connection:
                     return
             except (MCPError, SubscriptionLost, TimeoutError):
                 await trio.sleep(_SUBSCRIBE_AGAIN_S)
-                self._stale.set()  # nobody says what was missed meanwhile
+                self._stale.set()  # the server does not say what changed meanwhile
 
     async def _follow(self, client: Client) -> None:
         while True:
@@ -190,7 +189,7 @@ class Connection:
                 with trio.fail_after(self.server.client_session_timeout_seconds or math.inf):
                     tools = await self._list(client)
             except (MCPError, trio.TooSlowError):
-                continue  # what was listed before stands
+                continue  # the last list stays
             if tools != self.tools:
                 self.tools = tools
                 for tell in self.on_change:

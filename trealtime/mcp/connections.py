@@ -1,4 +1,4 @@
-"""The connections of one owner, a session or a server that the app has opened: a nursery, and each server once."""
+"""The connections of one owner (a session, or a server that the app opened): a nursery, with one for each server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Connections"]
 
 @attrs.define(eq=False)
 class Connections:
-    """Closing may take `grace_s`, and a second where a program has to be killed."""
+    """Connections by server. Closing them takes up to `grace_s`, and a second more where a program must be killed."""
 
     _grace_s: float
     _held: dict[MCPServer, Connection] = attrs.field(factory=dict, init=False)
@@ -30,7 +30,7 @@ class Connections:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Connections can be made in the block; leaving it closes them. The block's exception comes out as it is."""
+        """Allow connections within the block, and close them at its end. The block's exception comes out bare."""
         error: BaseException | None = None
         async with trio.open_nursery() as self._nursery:
             try:
@@ -51,9 +51,10 @@ class Connections:
             del error
 
     async def connect(self, server: MCPServer) -> Connection:
-        """The connection to `server`, a new one if there is none or it was lost. Waits until its tools are listed.
+        """Return the connection to `server`, a new one if there is none or it was lost. Waits until its tools are
+        listed.
 
-        If cancelled, it is opened all the same. Raises `MCPServerFailed`, also when all are closed.
+        If cancelled, the connection opens all the same. Raises `MCPServerFailed`, also after `close`.
         """
         connection = self.begin(server)
         await connection.started()
@@ -61,7 +62,7 @@ class Connections:
 
     def begin(self, server: MCPServer) -> Connection:
         """As `connect`, without waiting."""
-        from trealtime.mcp.connection import Connection  # whoever has built a server has imported it, others need not
+        from trealtime.mcp.connection import Connection  # building a server imported it; others need not
 
         connection = self._held.get(server)
         if connection is None or not connection.alive:
@@ -73,7 +74,7 @@ class Connections:
         return connection
 
     def close(self) -> None:
-        """Begin to close all; no more can be made. Idempotent."""
+        """Begin to close all, and refuse new ones. Idempotent."""
         self._closed = True
         for connection in self._all:
             connection.close()

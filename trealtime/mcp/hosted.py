@@ -1,4 +1,4 @@
-"""MCP servers that the service itself connects to: their tools never come to this process."""
+"""MCP servers that the service itself connects to. Their tools run there, not in this process."""
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Approvals:
 
 @attrs.frozen(kw_only=True)
 class _Config:
-    """The tool on the wire (protocol reference 7.5)."""
+    """The tool on the wire: "MCP tool" in OpenAI's reference of the Realtime API."""
 
     type: Literal["mcp"] = setting(default="mcp")
     server_label: str = setting(attrs.NOTHING, at_least=1)
@@ -69,7 +69,7 @@ class HostedMCPTool(dict[str, Any]):
         super().__init__({"type": "mcp"} | dict(tool_config))
 
     def identity(self) -> str:
-        """Where the server is, and who it is told that we are, as a digest."""
+        """Return a digest of the server's place and of the credentials that it gets."""
         return digest("hosted", *(self.get(key) for key in (*_WHERE, "authorization", "headers")))
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""An address as an MCP server: streamable HTTP."""
+"""Streamable HTTP: an MCP server at an address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["http_streams"]
 
 @asynccontextmanager
 async def http_streams(params: MCPServerStreamableHttpParams) -> AsyncIterator[Any]:
-    """The two streams of messages that `mcp.Client` wants. Leaving ends the server's session, where it has one."""
+    """Yield the two streams of messages for `mcp.Client`. Leaving ends the server's session, where it has one."""
     timeout = httpx2.Timeout(params.timeout, read=params.sse_read_timeout)
     async with (
         # The environment's proxies are not read, as nowhere in the library: they would see every call and its result.

@@ -59,12 +59,12 @@ __all__ = [
 ]
 
 GRACE_S: Final = 2.0
-"""How long the connection of a server that the app has opened may take to close."""
+"""Time to close the connection of a server that the app opened."""
 
 
 @attrs.frozen(kw_only=True)
 class ToolFilterContext:
-    """For whom a filter decides: the run context, the agent that would be offered the tool, and whose tool it is."""
+    """The run context, the agent that may be offered the tool, and the name of the tool's server, for a filter."""
 
     run_context: RunContext[Any]
     agent: RealtimeAgent[Any]
@@ -72,14 +72,14 @@ class ToolFilterContext:
 
 
 class ToolFilterStatic(TypedDict, total=False):
-    """Names of tools: the only ones that are offered, and those that are not."""
+    """Names of tools: the only ones to offer, and those to leave out."""
 
     allowed_tool_names: Sequence[str]
     blocked_tool_names: Sequence[str]
 
 
 ToolFilter = ToolFilterStatic | Callable[[ToolFilterContext, Tool], bool | Awaitable[bool]]
-"""Which tools of a server are offered: by name, or as a sync or async callable that answers for each."""
+"""Which tools of a server are offered: names, or a sync or async callable that decides on each."""
 
 RequireApproval = (
     bool
@@ -87,15 +87,15 @@ RequireApproval = (
     | Mapping[str, Any]
     | Callable[[RunContext[Any], "RealtimeAgent[Any]", Tool], bool | Awaitable[bool]]
 )
-"""Which calls the app has to approve: all, none, those of some tools, or what a sync or async callable says. A mapping
-is one of tool names to ``"always"`` or ``"never"``, or ``{"always": {"tool_names": [...]}, "never": {...}}``; tools
-that it does not name need no approval."""
+"""Which calls the app has to approve: all, none, those of some tools, or a sync or async callable that decides. A
+mapping has tool names with ``"always"`` or ``"never"``, or is ``{"always": {"tool_names": [...]}, "never": {...}}``;
+tools that it does not name need no approval."""
 
 
 def create_static_tool_filter(
     allowed_tool_names: Sequence[str] | None = None, blocked_tool_names: Sequence[str] | None = None
 ) -> ToolFilterStatic | None:
-    """A filter by names; None when there is nothing to filter."""
+    """Make a filter by names; None when there is nothing to filter."""
     found: ToolFilterStatic = {}
     if allowed_tool_names is not None:
         found["allowed_tool_names"] = list(allowed_tool_names)
@@ -109,55 +109,55 @@ class MCPConfig:
     """How an agent offers the tools of its servers."""
 
     include_server_in_tool_names: bool = setting(default=False)
-    """Whether a tool is called ``server__tool``, so that two servers may have tools of one name."""
+    """Whether a tool is named ``server__tool``, so that two servers may have tools of one name."""
 
     failure_error_function: ToolErrorFunction | None = setting(default=default_tool_error)
-    """As of `FunctionTool`, for all tools of the servers."""
+    """As in `FunctionTool`, for all tools of the servers."""
 
     convert_schemas_to_strict: bool = setting(default=False)
-    """Taken for programs of the OpenAI Agents SDK. The Realtime API knows no strict schemas: they stay as they are."""
+    """Accepted for programs of the OpenAI Agents SDK. The Realtime API has no strict schemas, so it changes nothing."""
 
 
 def mcp_config(value: MCPConfig | Mapping[str, object] | None) -> MCPConfig:
-    """`value` checked. Raises `SettingsError` with every problem in it."""
+    """Return `value` checked. Raises `SettingsError` with every problem in it."""
     return structure(MCPConfig, {} if value is None else value, what="mcp_config")
 
 
 @attrs.define(eq=False, kw_only=True)
 class MCPServer(ABC):
-    """A server of tools. `MCPServerStdio` and `MCPServerStreamableHttp` are the two that the protocol has; a subclass
+    """A server of tools. `MCPServerStdio` and `MCPServerStreamableHttp` are the two kinds of the protocol; a subclass
     with `streams` of its own is another.
 
-    Building one raises `MissingDependency` without ``trealtime[mcp]``, and `SettingsError` for wrong values.
+    Raises `MissingDependency` without ``trealtime[mcp]``, and `SettingsError` for wrong values.
 
-    ``async with server:`` connects now and until the block is left, for all sessions meanwhile. It raises
+    ``async with server:`` keeps one connection open for the length of the block, for all sessions. Entering raises
     `MCPServerFailed` when the server does not start, and RuntimeError when it is open already. Leaving waits until the
-    connection is closed, two seconds at the most and a second until a program is gone that had to be killed.
+    connection is closed: at most two seconds, and a second more where a program must be killed.
     """
 
     name: str = ""
-    """What errors and ``server__tool`` names call it; when empty, the program or the address."""
+    """The name in errors and in ``server__tool`` names; when empty, the program or the address."""
 
     tool_filter: ToolFilter | None = None
     require_approval: RequireApproval | None = None
     cache_tools_list: bool = False
-    """True: the list of tools of the opening stays, whatever the server says later. False: changes are picked up."""
+    """True: keep the first list of tools. False: list them again when the server says that they have changed."""
 
     client_session_timeout_seconds: float | None = 5.0
-    """How long one call of a tool may take, and one list; None: as long as it wants."""
+    """The limit of one call of a tool, and of one list; None: no limit."""
 
     startup_timeout_seconds: float = 30.0
-    """How long the server may take until its tools are listed."""
+    """The limit until the tools are listed."""
 
     on_failure: Literal["raise", "skip"] = "raise"
-    """What follows when it does not start. ``"raise"``: the session does not begin, the handoff or the update is not
-    made. ``"skip"``: the agent goes without its tools, and there is an ``error`` event."""
+    """When the server does not start: ``"raise"`` fails the session, the handoff or the update; ``"skip"`` goes on
+    without its tools, with an ``error`` event."""
 
     on_interrupt: OnInterrupt = "keep"
-    """As of `FunctionTool`, for all its tools. A call that is cancelled is cancelled on the server too."""
+    """As in `FunctionTool`, for all its tools. A cancelled call is cancelled on the server too."""
 
     use_structured_content: bool = False
-    """True: the model reads the structured result where there is one, instead of the text that stands for it."""
+    """True: the model reads the structured result where there is one, in place of the text."""
 
     _opened: AbstractAsyncContextManager[None] | None = attrs.field(default=None, init=False)
     _shared: Connection | None = attrs.field(default=None, init=False)
@@ -165,7 +165,7 @@ class MCPServer(ABC):
     def __attrs_post_init__(self) -> None:
         if importlib.util.find_spec("mcp") is None:
             raise MissingDependency("MCP servers", extra="mcp")
-        # Now, and not in a session that is on the air: it takes most of a second.
+        # Now, not in a running session: it takes most of a second.
         importlib.import_module("trealtime.mcp.connection")
         self.name = self.name or self.described()
         problems = [SettingsProblem(field, value, allowed) for field, value, fits, allowed in self._rules() if not fits]
@@ -173,7 +173,7 @@ class MCPServer(ABC):
             raise SettingsError(problems, what=type(self).__name__)
 
     def _rules(self) -> Sequence[tuple[str, object, bool, str]]:
-        """(field, value, whether it may be so, what is allowed)."""
+        """Return (field, value, whether it fits, allowed values) for each."""
         timeout, start = self.client_session_timeout_seconds, self.startup_timeout_seconds
         seconds = "a number of seconds above 0"
         names = "a mapping with lists of names as allowed_tool_names and blocked_tool_names, or a callable, or None"
@@ -203,19 +203,21 @@ class MCPServer(ABC):
 
     @abstractmethod
     def described(self) -> str:
-        """The name of a server that was given none."""
+        """Return the name for a server that was given none."""
 
     def identity(self) -> Hashable:
-        """What the server is, for approvals of its tools that were given for always: they hold for servers that are
-        declared alike. Here: this object."""
+        """Return a hashable value that is the same for servers that are declared alike.
+
+        An approval that was given for always holds for such servers. By default it is this object.
+        """
         return self
 
     @abstractmethod
     def streams(self, *, grace_s: float) -> MCPConnector:
-        """What `mcp.Client` is to connect to: its transport, an async context manager of a stream of messages that
-        come and one of messages that go, or a server in this process.
+        """Return the target for `mcp.Client`: a server in this process, or a transport.
 
-        A transport is left when the connection closes, which may take up to `grace_s`.
+        A transport is an async context manager that yields a stream of incoming and one of outgoing messages. Leaving
+        it may take up to `grace_s`.
         """
 
     @property
@@ -256,8 +258,8 @@ class MCPServer(ABC):
 
 @attrs.frozen(kw_only=True)
 class MCPServerStdioParams:
-    """A program: `command` is run with `args`, in the folder `cwd`. It gets the variables of `env`, and of those of
-    this process only the harmless ones (PATH, HOME, and so on)."""
+    """A program: `command` with `args`, in the folder `cwd`. It gets the variables of `env`, and of those of this
+    process only harmless ones such as PATH and HOME."""
 
     command: str = setting(attrs.NOTHING, at_least=1)
     args: Sequence[str] = setting(default=())
@@ -273,13 +275,14 @@ def _http_url(value: object) -> object:
 
 @attrs.frozen(kw_only=True)
 class MCPServerStreamableHttpParams:
-    """An address: `url`, with `headers` in every request. `timeout` is that of a request, in seconds,
-    `sse_read_timeout` that of a stream that the server keeps open."""
+    """An address: `url`, with `headers` in every request. `timeout` is the limit of a request, in seconds,
+    `sse_read_timeout` the longest silence of a stream that the server keeps open."""
 
     url: str = setting(attrs.NOTHING, read=_http_url)
     headers: Mapping[str, str] | None = setting(default=None)
     proxy: str | None = setting(default=None)
-    """``http://[user:password@]host:port``: reach the server through this HTTP proxy. The environment's are not read."""
+    """``http://[user:password@]host:port``: reach the server through this HTTP proxy. The environment's are not
+    read."""
 
     timeout: float = setting(default=30.0, at_least=0)
     sse_read_timeout: float = setting(default=300.0, at_least=0)
@@ -299,24 +302,23 @@ class MCPServerStdio(MCPServer):
     """A program that speaks MCP: ``MCPServerStdio({"command": "uvx", "args": [...]})``.
 
     `params` are a `MCPServerStdioParams` or a mapping of its keys. Messages go over the program's standard input and
-    output; what it writes to its standard error appears on that of this process. Every program is gone when its
-    connection is: its input is closed, then it is asked to stop with SIGTERM, then killed, together with all that it
-    has started.
+    output; its standard error is that of this process. A program ends with its connection: its input is closed, then it
+    gets SIGTERM, then it is killed, together with all processes that it started.
     """
 
     params: MCPServerStdioParams = attrs.field(converter=_stdio_params, repr=False)
 
     def described(self) -> str:
-        """The program."""
+        """Return the name of the program."""
         return Path(self.params.command).name
 
     def identity(self) -> Hashable:
-        """The name, the program, its arguments, its variables and its folder, as a digest."""
+        """Return a digest of name, program, arguments, variables and folder."""
         given = self.params
         return digest("stdio", self.name, given.command, list(given.args), sorted((given.env or {}).items()), given.cwd)
 
     def streams(self, *, grace_s: float) -> MCPConnector:
-        """The streams of a new process."""
+        """Return the streams of a new process."""
         from trealtime.mcp.stdio import program_streams
 
         return program_streams(self.params, grace_s=grace_s)
@@ -332,18 +334,18 @@ class MCPServerStreamableHttp(MCPServer):
     params: MCPServerStreamableHttpParams = attrs.field(converter=_http_params, repr=False)
 
     def described(self) -> str:
-        """The address, without what may be secret in it."""
+        """Return the address without its user, password and query, which may be secret."""
         url = urlsplit(self.params.url)
         host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
         return f"{url.scheme}://{host}{'' if url.port is None else f':{url.port}'}{url.path}"
 
     def identity(self) -> Hashable:
-        """The name, the whole address and the headers, as a digest."""
+        """Return a digest of name, whole address and headers."""
         given = self.params
         return digest("http", self.name, given.url, sorted((given.headers or {}).items()))
 
     def streams(self, *, grace_s: float) -> MCPConnector:
-        """The streams of a new connection."""
+        """Return the streams of a new connection."""
         from trealtime.mcp.http import http_streams
 
         return http_streams(self.params)

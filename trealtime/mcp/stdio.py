@@ -1,7 +1,7 @@
 """A program as an MCP server: messages go to its standard input and come from its standard output, one a line.
 
-The program gets a process group of its own and does not outlive its connection: its input is closed, then the group is
-asked to stop, then it is killed, within the time that whoever closes the connection gives it.
+The program gets a process group of its own and does not outlive its connection. Closing the connection closes its
+input, then sends SIGTERM to the group, then kills it, all within the given grace.
 """
 
 from __future__ import annotations
@@ -28,25 +28,24 @@ if TYPE_CHECKING:
 __all__ = ["ProgramEnded", "program_streams"]
 
 _MAX_LINE: Final = 32 * 2**20
-"""Where a line that has no end is taken for a program that does not speak the protocol."""
+"""The longest line; a program that writes a longer one does not speak the protocol."""
 
 _REAPING_S: Final = 1.0
-"""What the system may take to end a process that was killed."""
+"""Time for the system to end a killed process."""
 
 _CLOSED: Final = (trio.ClosedResourceError, trio.BrokenResourceError)
 _CLOSED_STREAM: Final = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
 class ProgramEnded(Exception):
-    """The last thing that is read from a program: it has ended, or closed its output."""
+    """The last message from a program: it ended, or closed its output."""
 
 
 @asynccontextmanager
 async def program_streams(params: MCPServerStdioParams, *, grace_s: float) -> AsyncIterator[Any]:
-    """Run the program; the two streams of messages that `mcp.Client` wants.
+    """Run the program, and yield the two streams of messages for `mcp.Client`.
 
-    Leaving takes up to `grace_s`, and the program is gone then. Raises OSError when it cannot be
-    started.
+    Leaving takes up to `grace_s`; then the program is gone. Raises OSError when it cannot be started.
     """
     process = await trio.lowlevel.open_process(
         [params.command, *params.args],
@@ -65,7 +64,7 @@ async def program_streams(params: MCPServerStdioParams, *, grace_s: float) -> As
         try:
             yield incoming, outgoing
         finally:
-            # Bounded: whatever happens, the program is killed at the end of its grace.
+            # Bounded: at the end of its grace the program is killed.
             with trio.CancelScope(shield=True):
                 await _end(process, grace_s)
             nursery.cancel_scope.cancel()
@@ -94,7 +93,7 @@ async def _read(process: trio.Process, to_client: MemoryObjectSendStream[Session
 def _message(line: bytes) -> SessionMessage | Exception:
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
-    except ValueError as error:  # a program that prints to its output besides
+    except ValueError as error:  # the program prints other text to its output
         return error
 
 
@@ -116,7 +115,7 @@ async def _write(process: trio.Process, from_client: MemoryObjectReceiveStream[S
             try:
                 await process.stdin.send_all(line.encode() + b"\n")
             except _CLOSED:
-                return  # the reader learns the same, and says so
+                return  # the reader notices too, and reports it
 
 
 async def _end(process: trio.Process, grace_s: float) -> None:
@@ -125,7 +124,7 @@ async def _end(process: trio.Process, grace_s: float) -> None:
     if not await _gone(process, grace_s / 2):
         _signal(process, signal.SIGTERM)
         await _gone(process, grace_s / 2)
-    # Also when the program itself is gone: what it has started and left behind has no one else to stop it.
+    # Also when the program itself is gone: it may have left processes behind that nothing else stops.
     _signal(process, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
     await _gone(process, _REAPING_S)
 
@@ -142,5 +141,5 @@ def _signal(process: trio.Process, number: signal.Signals) -> None:
             process.send_signal(number)
         else:
             os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):  # gone; macOS says the second of a process that nobody has reaped yet
+    except (ProcessLookupError, PermissionError):  # gone; macOS raises the second for a process that is not reaped yet
         pass

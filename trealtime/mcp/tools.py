@@ -1,4 +1,4 @@
-"""Tools of an MCP server as function tools of an agent, and their results as text that the model reads."""
+"""Tools of an MCP server as function tools of an agent, and their results as text for the model."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ _LONGEST_NAME: Final = 64
 async def function_tools(
     connection: Connection, config: MCPConfig, context: RunContext[Any], agent: RealtimeAgent[Any]
 ) -> list[FunctionTool]:
-    """The tools that pass the server's filter. Raises what a filter of the user's raises, TypeError if it gives no
-    bool."""
+    """Return the tools that pass the server's filter.
+
+    Passes exceptions of a filter callable on, and raises TypeError when it returns anything but a bool.
+    """
     server = connection.server
     return [
         _function_tool(connection, tool, config, agent)
@@ -57,7 +59,7 @@ def _function_tool(connection: Connection, tool: Tool, config: MCPConfig, agent:
     server = connection.server
     name = f"{server.name}__{tool.name}" if config.include_server_in_tool_names else tool.name
     return FunctionTool(
-        # The model's names have fewer letters than the protocol's.
+        # Names of functions allow fewer characters than names of MCP tools.
         _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME],
         tool.description or tool.title or "",
         params_json_schema={"properties": {}, **tool.input_schema, "type": "object"},
@@ -67,7 +69,7 @@ def _function_tool(connection: Connection, tool: Tool, config: MCPConfig, agent:
         on_interrupt=server.on_interrupt,
         needs_approval=_needs_approval(server.require_approval, tool, agent),
         namespace=server.name,
-        # The model's name of a tool may be that of another tool of the server, shortened.
+        # Two tools of a server may have one name here, once it is shortened.
         identity=(server.identity(), tool.name),
     )
 
@@ -90,7 +92,7 @@ async def _call(connection: Connection, name: str, context: ToolContext[Any], ar
 
 
 def result_text(result: CallToolResult, *, structured_first: bool = False) -> str:
-    """What the model reads of a result: its texts, else its structured content; what is no text, by its kind and size.
+    """Return a result as text: its text parts, else its structured content. Other parts become their kind and size.
 
     `structured_first` takes the structured content where there is one.
     """

@@ -1,4 +1,4 @@
-"""Callables of the user's that may be sync or async."""
+"""Calls of the user's functions, which may be sync or async."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["answer_of", "call_anywhere", "is_async", "name_of"]
 
 
 def is_async(function: Callable[..., object]) -> bool:
-    """Whether calling `function` gives a coroutine."""
+    """Return whether calling `function` gives a coroutine."""
     # The second test is for an object whose class has an async __call__.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
@@ -21,9 +21,9 @@ def is_async(function: Callable[..., object]) -> bool:
 async def call_anywhere(
     function: Callable[..., object], *arguments: object, thread_limiter: trio.CapacityLimiter | None
 ) -> object:
-    """What `function` returns: an async one runs here, a sync one in a thread of `thread_limiter`, so it may block.
+    """Call `function` and return its result: an async one runs here, a sync one in a thread of `thread_limiter`.
 
-    If cancelled while a thread runs, this waits until the function returns. Raises what it raises.
+    If cancelled while a thread runs, it waits until the function returns. Passes the function's exceptions on.
     """
     if is_async(function):
         answer = function(*arguments)
@@ -33,10 +33,11 @@ async def call_anywhere(
 
 
 async def answer_of(answer: object) -> Any:
-    """What a callable returned, or what comes of it where that is awaitable.
+    """Return the result of a callable; await it first where it is awaitable.
 
-    A nursery in it that fails while it is cancelled raises both in one group, which is no Exception: whoever catches
-    those would miss it. Here the failures come out alone; the cancellation comes again at the next checkpoint.
+    A nursery in the callable that fails while it is cancelled raises both in one group, which is no Exception, so an
+    ``except Exception`` would miss it. Here the failures come out alone; the cancellation comes again at the next
+    checkpoint.
     """
     if not inspect.isawaitable(answer):
         return answer
@@ -50,5 +51,5 @@ async def answer_of(answer: object) -> Any:
 
 
 def name_of(function: Callable[..., object]) -> str:
-    """The name of a function, also where the callable has none."""
+    """Return the name of a function; for a callable that has none, the name of its type."""
     return getattr(function, "__name__", type(function).__name__)

@@ -1,4 +1,4 @@
-"""The run context: one object of the user's own that reaches every callable of an agent."""
+"""The run context: it takes one object of the user's to every callable of an agent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["ContextT", "RunContext", "RunContextWrapper", "ToolContext"]
 
 @attrs.define
 class RunContext(Generic[ContextT]):
-    """What ``runner.run(context=...)`` was given, as `context`, with the token usage of the session so far."""
+    """The object of ``runner.run(context=...)``, as `context`, and the token usage of the session so far."""
 
     context: ContextT
     usage: Usage = attrs.field(factory=Usage)
@@ -39,11 +39,11 @@ RunContextWrapper = RunContext
 
 @attrs.define
 class ToolContext(RunContext[ContextT]):
-    """The run context of one tool call: `tool_arguments` is the JSON text as the model wrote it.
+    """The run context of one tool call. `tool_arguments` is the JSON text as the model wrote it.
 
-    `agent` is the one that was in charge when the model made the call. `thread_limiter` bounds how many synchronous
-    tools of a session run at a time; None means Trio's own limiter, which the whole process shares. `on_progress`
-    tells the app how far the call has come, as a ``tool_progress`` event; None: nobody listens.
+    `agent` was in charge when the model made the call. `thread_limiter` bounds how many synchronous tools of a session
+    run at a time; None means Trio's own limiter, which the whole process shares. `on_progress` takes a note for the
+    app, which becomes a ``tool_progress`` event; None: no session listens.
     """
 
     tool_name: str = attrs.field(kw_only=True)

@@ -1,7 +1,7 @@
-"""A function's docstring, as what a model should read of it: a description, and one for each parameter.
+"""The parts of a function's docstring that a model reads: a description, and one for each parameter.
 
-Three styles are read. Google's heads a section with a word and a colon, NumPy's underlines it, Sphinx's has a field
-``:param name:`` for each parameter. A docstring is taken to be of the style that it has the most marks of.
+It knows three styles. Google's heads a section with a word and a colon, NumPy's underlines it, Sphinx's has a field
+``:param name:`` for each parameter. A docstring has the style of which it shows the most marks.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ _SPHINX_OTHER = frozenset({"type", "return", "returns", "rtype", "raise", "raise
 
 @attrs.frozen
 class DocumentedFunction:
-    """The prose before the first section, and the text of each documented parameter on one line."""
+    """The prose before the first section, and the text of each documented parameter in one line."""
 
     description: str = ""
     parameters: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def parse_docstring(docstring: str | None, *, style: DocstringStyle | None = None) -> DocumentedFunction:
-    """What `docstring` tells a model; `style` None finds it out. What it says of returns, errors and the like is for
-    programmers and is left out."""
+    """Return the parts of `docstring` for a model. With `style` None it finds the style out.
+
+    It leaves out sections about results, errors and the like, which are for programmers.
+    """
     if not docstring:
         return DocumentedFunction()
     lines = inspect.cleandoc(docstring).splitlines()
@@ -54,7 +56,7 @@ def parse_docstring(docstring: str | None, *, style: DocstringStyle | None = Non
 
 def _style_of(lines: list[str]) -> DocstringStyle:
     marks: dict[DocstringStyle, int] = {
-        # In this order: of styles with as many marks the first is taken (B183).
+        # The order decides between styles with as many marks.
         "sphinx": sum(_sphinx_field(line) is not None for line in lines),
         "numpy": sum(_numpy_heading(lines, at) is not None for at in range(len(lines))),
         "google": sum(_google_heading(line) is not None for line in lines),

@@ -1,4 +1,4 @@
-"""Which tools and handoffs are there now: the answers of all `is_enabled`, asked at the same time."""
+"""Which tools and handoffs are enabled: it asks every `is_enabled` at the same time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 async def enabled(things: Sequence[T], context: RunContext[Any], agent: RealtimeAgent[Any]) -> tuple[T, ...]:
-    """Those of `things` whose `is_enabled` is or answers true; what has no such attribute always is there.
+    """Return those of `things` whose `is_enabled` is true or answers true, and those without that attribute.
 
-    The callables get `context` and `agent`, and run concurrently. When one raises, the others are cancelled and waited
-    for, and its exception comes out of here.
+    The callables get `context` and `agent`, and run concurrently. When one raises, it cancels the others, waits for
+    them, and raises that exception.
     """
     answers = [getattr(thing, "is_enabled", True) for thing in things]
     first: list[Exception] = []

@@ -1,7 +1,7 @@
 """Tools: functions that the model may call.
 
-`function_tool` makes one of a Python function. Whoever has a schema and a handler already builds a `FunctionTool`.
-What happens when the model calls one is in `tool_invocation`.
+`function_tool` makes one of a Python function. Build a `FunctionTool` yourself if you have a schema and a handler
+already. `trealtime.tools.invocation` carries a call out.
 """
 
 from __future__ import annotations
@@ -41,26 +41,26 @@ __all__ = [
 ]
 
 ToolErrorFunction = Callable[[RunContext[Any], Exception], str | Awaitable[str]]
-"""Makes of a tool's failure the text that the model reads; it gets the `ToolContext` of the call."""
+"""Makes the text that the model reads of a failure; it gets the `ToolContext` of the call and the exception."""
 
 ToolEnabled = bool | Callable[[RunContext[Any], "RealtimeAgent[Any]"], bool | Awaitable[bool]]
-"""Whether a tool is there, as a bool or as a sync or async callable that tells by the run context and the agent."""
+"""Whether a tool is enabled: a bool, or a sync or async callable of the run context and the agent."""
 
 NeedsApproval = bool | Callable[[RunContext[Any], dict[str, Any], str], bool | Awaitable[bool]]
-"""Whether a call needs approval, as a bool or as a sync or async callable that tells by the run context, the arguments
-and the call id."""
+"""Whether a call needs approval: a bool, or a sync or async callable of the run context, the arguments and the call id.
+Only False lets the call run without asking."""
 
 OnInterrupt = Literal["keep", "cancel", "shield"]
-"""What becomes of a running tool when the agent is interrupted."""
+"""The effect of an interrupt on a running tool."""
 
 AfterTool = Literal["auto", "always", "never"]
-"""Whether the model is asked to answer once it has the output of a tool."""
+"""Whether an answer is requested once the model has the output of a tool."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 def default_tool_error(context: RunContext[Any], error: Exception) -> str:
-    """What the model reads when a tool fails and no ``failure_error_function`` was given: what failed, and why."""
+    """Return the text that the model reads of a failure by default: the name of the tool, and the reason."""
     if isinstance(error, ToolArgumentsError):
         return f"{str(error)[:1].upper()}{str(error)[1:]}. Call it again with arguments that fit its schema."
     if isinstance(error, ToolTimedOut):
@@ -75,10 +75,10 @@ class FunctionTool:
     """A function that the model may call, by `name`, when `description` makes it seem useful.
 
     `params_json_schema` is a JSON Schema of type ``object``. ``await on_invoke_tool(context, arguments)`` gets the JSON
-    text of an object, as the model wrote it, and returns what the model shall read (see `serialise_output` for what is
-    not a str). Whatever Exception it raises becomes an output that says so: the session goes on.
+    text of an object, as the model wrote it, and returns the output for the model: a str, or a value that has a JSON
+    form. An Exception that it raises becomes an output that says so, and the session goes on.
 
-    Building one raises TypeError for a field of the wrong type and `SettingsError` for a wrong value.
+    Raises TypeError for a field of the wrong type and `SettingsError` for a wrong value.
     """
 
     name: str
@@ -87,39 +87,40 @@ class FunctionTool:
     on_invoke_tool: Callable[[ToolContext[Any], str], Awaitable[object]] = attrs.field(kw_only=True)
 
     is_enabled: ToolEnabled = attrs.field(default=True, kw_only=True)
-    """Asked when the tool would be offered to the model, and again when the model calls it: a disabled tool is not
-    offered, and a call of it is one of an unknown tool."""
+    """Asked before the tool is offered to the model, and again when the model calls it. A disabled tool is not offered,
+    and a call of it counts as a call of an unknown tool."""
 
     timeout: float | None = attrs.field(default=None, kw_only=True)
-    """Seconds that a call may run, the wait for its turn not counted; then it is cancelled."""
+    """Seconds that a call may run before it is cancelled. The wait for its turn does not count."""
 
     failure_error_function: ToolErrorFunction | None = attrs.field(default=default_tool_error, kw_only=True)
-    """Makes the text that the model reads when the tool fails. None: the model reads that it failed and not why."""
+    """Makes the text that the model reads when the tool fails. None: the model reads that it failed, without the
+    reason."""
 
     timeout_error_function: ToolErrorFunction | None = attrs.field(default=None, kw_only=True)
     """As `failure_error_function`, for a call that ran out of time (a `ToolTimedOut`)."""
 
     on_interrupt: OnInterrupt = attrs.field(default="keep", kw_only=True)
-    """``"keep"``: an interrupt leaves a running call alone. ``"cancel"``: it is cancelled, and the model told.
+    """``"keep"``: an interrupt leaves a running call alone. ``"cancel"``: it cancels the call, and the model reads so.
     ``"shield"``: as keep, and when the session ends the call may finish, for up to half of ``close_timeout_s``."""
 
     max_concurrency: int | None = attrs.field(default=None, kw_only=True)
-    """How many calls of this tool run at a time in one session; None: as many as the session lets."""
+    """How many calls of this tool run at a time in one session; None: the session's own limit."""
 
     max_output_bytes: int | None = attrs.field(default=MAX_OUTPUT_BYTES, kw_only=True)
-    """Where an output is cut, with a note to the model; None: never. In bytes of UTF-8."""
+    """The longest output, in bytes of UTF-8. The rest is cut off, with a note to the model. None: no limit."""
 
     after_tool: AfterTool | None = attrs.field(default=None, kw_only=True)
-    """Whether an answer follows a call of this tool; None: what the run config says."""
+    """Whether an answer follows a call of this tool; None: as the run config says."""
 
     needs_approval: NeedsApproval = attrs.field(default=False, kw_only=True)
-    """Whether somebody has to approve a call before it is made."""
+    """Whether the app has to approve a call before it runs."""
 
     tool_input_guardrails: Sequence[ToolInputGuardrail] = attrs.field(default=(), kw_only=True)
-    """Checks of a call before it is made, in this order."""
+    """Checks of a call before it runs, in this order."""
 
     tool_output_guardrails: Sequence[ToolOutputGuardrail] = attrs.field(default=(), kw_only=True)
-    """Checks of what came of a call before the model reads it, in this order."""
+    """Checks of the output before the model reads it, in this order."""
 
     namespace: str | None = attrs.field(default=None, kw_only=True)
     """Where the tool comes from, such as the name of an MCP server."""
@@ -165,7 +166,7 @@ class FunctionTool:
             raise SettingsError(problems, what=f"FunctionTool {self.name!r}")
 
     def _rules(self) -> Iterator[tuple[str, object, bool, str]]:
-        """(field, value, whether it may be so, what is allowed)."""
+        """Yield (field, value, whether it fits, allowed values)."""
         kind = self.params_json_schema.get("type")
         yield "params_json_schema.type", kind, kind == "object", "'object'"
         timed = self.timeout is None or (_is_number(self.timeout) and 0 < self.timeout < math.inf)
@@ -186,7 +187,7 @@ def _is_number(value: object) -> bool:
 
 
 def to_wire(tool: FunctionTool) -> dict[str, Any]:
-    """`tool` as it stands in ``session.tools`` and ``response.tools``."""
+    """Return `tool` as it stands in ``session.tools`` and ``response.tools``."""
     return {
         "type": "function",
         "name": tool.name,
@@ -253,20 +254,20 @@ def function_tool(
     tool_input_guardrails: Sequence[ToolInputGuardrail] | None = None,
     tool_output_guardrails: Sequence[ToolOutputGuardrail] | None = None,
 ) -> FunctionTool | Callable[[Callable[..., object]], FunctionTool]:
-    """A `FunctionTool` made of a function; use it as ``@function_tool`` or ``@function_tool(...)``.
+    """Make a `FunctionTool` of a function: ``@function_tool`` or ``@function_tool(...)``.
 
     Name, description and parameters come from the function's name, docstring (Google, NumPy or Sphinx style) and
-    annotations. A first parameter annotated `RunContext` or `ToolContext` receives the context of the call. What the
-    model writes is checked strictly against the schema before the function runs. The other options are fields of
+    annotations. A first parameter annotated `RunContext` or `ToolContext` receives the context of the call. The
+    arguments are checked strictly against the schema before the function runs. The other options are fields of
     `FunctionTool`.
 
-    An async function runs in the session. An async generator does too: each value that it yields is told to the app as
-    progress, and the last one is the result. A synchronous function runs in a worker thread, so it may block;
-    cancelling the call waits until it returns, because a thread cannot be stopped, unless the function looks for it
-    with ``trio.from_thread.check_cancelled()``. What the function returns goes to the model through `serialise_output`.
+    An async function runs in the session, and so does an async generator: each value that it yields becomes a
+    ``tool_progress`` event, and the last one is the result. A synchronous function runs in a worker thread, so it may
+    block. Cancelling its call waits until it returns, because a thread cannot be stopped; the function can look for it
+    with ``trio.from_thread.check_cancelled()``. A result that is no str goes to the model as JSON.
 
-    Raises TypeError at decoration for a function whose signature has no JSON Schema, and `SettingsError` for an option
-    with a wrong value, such as a `timeout` for a synchronous function.
+    Raises TypeError for a function whose signature has no JSON Schema, and `SettingsError` for an option with a wrong
+    value, such as a `timeout` for a synchronous function.
     """
 
     def decorate(function: Callable[..., object]) -> FunctionTool:
@@ -302,7 +303,7 @@ def function_tool(
 
 @attrs.frozen(eq=False)
 class _FunctionCall:
-    """``on_invoke_tool`` of a decorated function."""
+    """The ``on_invoke_tool`` of a decorated function."""
 
     function: Callable[..., object]
     signature: ToolSignature
@@ -340,7 +341,7 @@ def _is_async(function: Callable[..., object]) -> bool:
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:
-    # A tool that runs a nursery of its own raises a group, whose own text says nothing of the cause.
+    # A tool with a nursery of its own raises a group, whose text says nothing of the cause.
     if isinstance(error, ExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)

@@ -1,4 +1,4 @@
-"""Tool guardrails: checks of a call before its tool runs, and of what came of it before the model reads it."""
+"""Tool guardrails: checks of a call before its tool runs, and of its output before the model reads it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class ToolGuardrailFunctionOutput:
-    """A verdict; make one with `allow`, `reject_content` or `raise_exception`. `output_info` is anything that explains
-    it, `message` what the model reads of a rejection."""
+    """A verdict; make one with `allow`, `reject_content` or `raise_exception`. `output_info` is any object that
+    explains it. The model reads `message` in place of a rejected output."""
 
     behavior: Literal["allow", "reject_content", "raise_exception"]
     message: str = ""
@@ -41,26 +41,26 @@ class ToolGuardrailFunctionOutput:
 
     @classmethod
     def allow(cls, output_info: object = None) -> ToolGuardrailFunctionOutput:
-        """Go on."""
+        """Let the call, or its output, pass."""
         return cls(behavior="allow", output_info=output_info)
 
     @classmethod
     def reject_content(cls, message: str, output_info: object = None) -> ToolGuardrailFunctionOutput:
-        """Do not make the call, or withhold what came of it: the model reads `message` in its place."""
+        """Stop the call, or withhold its output: the model reads `message` in its place."""
         if not isinstance(message, str):
             raise TypeError(f"message must be a str, got {message!r}")
         return cls(behavior="reject_content", message=message, output_info=output_info)
 
     @classmethod
     def raise_exception(cls, output_info: object = None) -> ToolGuardrailFunctionOutput:
-        """End the session: a `ToolInputGuardrailTripwireTriggered` or `ToolOutputGuardrailTripwireTriggered` comes out
-        of it."""
+        """End the session, which raises `ToolInputGuardrailTripwireTriggered` or
+        `ToolOutputGuardrailTripwireTriggered`."""
         return cls(behavior="raise_exception", output_info=output_info)
 
 
 @attrs.frozen(kw_only=True)
 class ToolInputGuardrailData:
-    """The call that is checked: `context` has the tool's name, the call id and the raw arguments."""
+    """A call to check: `context` has the tool's name, the call id and the raw arguments."""
 
     context: ToolContext[Any]
     agent: RealtimeAgent[Any]
@@ -68,7 +68,7 @@ class ToolInputGuardrailData:
 
 @attrs.frozen(kw_only=True)
 class ToolOutputGuardrailData(ToolInputGuardrailData):
-    """The call, and the `output` of it: the value that the tool returned, or the text that says how it failed."""
+    """A call and its `output`: the value that the tool returned, or the text that says how it failed."""
 
     output: object
 
@@ -88,23 +88,25 @@ ToolOutputGuardrailFunction = Callable[
 class ToolInputGuardrail:
     """A check of a call before its tool runs; made by `tool_input_guardrail`.
 
-    An async function runs in the session, a sync one in a worker thread, so it may block. `name` is what errors are
-    told; by default the function's own.
+    An async function runs in the session, a sync one in a worker thread, so it may block. `name` appears in errors; by
+    default it is the function's own.
     """
 
     guardrail_function: ToolInputGuardrailFunction
     name: str | None = None
 
     def get_name(self) -> str:
-        """The name, also where the callable has none."""
+        """Return the name; for a callable that has none, the name of its type."""
         return self.name if self.name is not None else name_of(self.guardrail_function)
 
     async def run(
         self, data: ToolInputGuardrailData, *, thread_limiter: trio.CapacityLimiter | None = None
     ) -> ToolGuardrailFunctionOutput:
-        """The verdict. Raises what the function raises, TypeError when it gives no verdict.
+        """Return the verdict.
 
-        A sync function takes a thread of `thread_limiter`; if cancelled, this waits until it returns.
+        Passes the function's exceptions on, and raises TypeError when it returns anything but a
+        `ToolGuardrailFunctionOutput`. A sync function takes a thread of `thread_limiter` (None: Trio's own). If
+        cancelled while that runs, it waits until the function returns.
         """
         output = await call_anywhere(self.guardrail_function, data, thread_limiter=thread_limiter)
         return _verdict(self.get_name(), output)
@@ -112,20 +114,20 @@ class ToolInputGuardrail:
 
 @attrs.frozen(eq=False)
 class ToolOutputGuardrail:
-    """A check of what came of a call before the model reads it; made by `tool_output_guardrail`. Everything else is as
-    with `ToolInputGuardrail`."""
+    """A check of the output of a call before the model reads it; made by `tool_output_guardrail`. All else is as with
+    `ToolInputGuardrail`."""
 
     guardrail_function: ToolOutputGuardrailFunction
     name: str | None = None
 
     def get_name(self) -> str:
-        """The name, also where the callable has none."""
+        """Return the name; for a callable that has none, the name of its type."""
         return self.name if self.name is not None else name_of(self.guardrail_function)
 
     async def run(
         self, data: ToolOutputGuardrailData, *, thread_limiter: trio.CapacityLimiter | None = None
     ) -> ToolGuardrailFunctionOutput:
-        """The verdict; as `ToolInputGuardrail.run`."""
+        """Return the verdict; as `ToolInputGuardrail.run`."""
         output = await call_anywhere(self.guardrail_function, data, thread_limiter=thread_limiter)
         return _verdict(self.get_name(), output)
 
@@ -137,9 +139,9 @@ def _verdict(name: str, output: object) -> ToolGuardrailFunctionOutput:
 
 
 class ToolInputGuardrailTripwireTriggered(TrealtimeError):
-    """A tool guardrail has ended the session because of a call, which was not made.
+    """A tool guardrail ended the session because of a call, which did not run.
 
-    `guardrail` is the one that did, `output` its verdict; `tool_name` and `call_id` say which call it was.
+    `output` is the verdict of `guardrail`; `tool_name` and `call_id` name the call.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class ToolInputGuardrailTripwireTriggered(TrealtimeError):
 
 
 class ToolOutputGuardrailTripwireTriggered(TrealtimeError):
-    """A tool guardrail has ended the session because of what came of a call.
+    """A tool guardrail ended the session because of the output of a call.
 
     The attributes are those of `ToolInputGuardrailTripwireTriggered`.
     """
@@ -175,7 +177,7 @@ def tool_input_guardrail(*, name: str | None = None) -> Callable[[ToolInputGuard
 def tool_input_guardrail(
     func: ToolInputGuardrailFunction | None = None, *, name: str | None = None
 ) -> ToolInputGuardrail | Callable[[ToolInputGuardrailFunction], ToolInputGuardrail]:
-    """A `ToolInputGuardrail` made of a function ``(data) -> ToolGuardrailFunctionOutput``, sync or async.
+    """Make a `ToolInputGuardrail` of a function ``(data) -> ToolGuardrailFunctionOutput``, sync or async.
 
     Use it as ``@tool_input_guardrail`` or ``@tool_input_guardrail(name=...)``.
     """
@@ -195,7 +197,7 @@ def tool_output_guardrail(
 def tool_output_guardrail(
     func: ToolOutputGuardrailFunction | None = None, *, name: str | None = None
 ) -> ToolOutputGuardrail | Callable[[ToolOutputGuardrailFunction], ToolOutputGuardrail]:
-    """A `ToolOutputGuardrail` made of a function ``(data) -> ToolGuardrailFunctionOutput``, sync or async.
+    """Make a `ToolOutputGuardrail` of a function ``(data) -> ToolGuardrailFunctionOutput``, sync or async.
 
     Use it as ``@tool_output_guardrail`` or ``@tool_output_guardrail(name=...)``.
     """

@@ -1,7 +1,7 @@
-"""One call of a tool, from the text that the model wrote to the text that it reads: nothing comes out but an outcome.
+"""One call of a tool: from the text that the model wrote to the text that it reads. A failure is an outcome too.
 
-Whose text does the model read when a call fails? That of the tool's own error function where it has one, else that of
-the run's ``tool_error_formatter``, else ours.
+The text of a failure comes from the tool's own error function where it has one, else from the run's
+``tool_error_formatter``, else from here.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ ToolErrorKind = Literal[
     "approval_rejected",
     "guardrail_rejected",
 ]
-"""Why a call has no result: there is no such tool, or none that is enabled; its arguments do not fit; it raised; it
-took too long; an interrupt cancelled it; it was not approved; a guardrail of the tool stopped it."""
+"""Why a call has no result: there is no such tool, or it is disabled; the arguments do not fit; the tool raised; it
+took too long; an interrupt cancelled it; the app rejected it; a guardrail of the tool stopped it."""
 
 
 @attrs.frozen(kw_only=True)
 class ToolErrorFormatterArgs:
-    """What a ``tool_error_formatter`` is told of a call that failed."""
+    """A failed call, for a ``tool_error_formatter``. `default_message` is the text that the model reads otherwise."""
 
     kind: ToolErrorKind
     tool_name: str
@@ -60,8 +60,8 @@ ToolErrorFormatter = Callable[[ToolErrorFormatterArgs], str | Awaitable[str | No
 
 @attrs.frozen(kw_only=True)
 class ToolOutcome:
-    """What came of a call: `output` is the text for the model, `value` what the tool returned (the text, where it
-    failed). `errors` are exceptions for the app: why the tool failed, and what went wrong in saying so."""
+    """The outcome of a call: `output` is the text for the model, `value` the result of the tool (the text, where it
+    failed). `errors` are exceptions for the app: of the tool, and of the functions that made the text."""
 
     output: str
     value: object
@@ -78,8 +78,8 @@ async def invoke_tool(
 ) -> ToolOutcome:
     """Call `tool` with the JSON text `arguments`; an empty text counts as ``{}``.
 
-    Waits for the tool, for as long as its `timeout` lets it. Cancelling this cancels the tool. Raises no Exception,
-    whatever the arguments are and whatever the tool does.
+    Waits for the tool, at most for its `timeout`. If cancelled, it cancels the tool. Raises no Exception for any
+    arguments and any failure of the tool.
     """
     text = arguments if arguments.strip() else "{}"
     try:
@@ -106,7 +106,7 @@ async def _failed(
         kind = "invalid_arguments"
     elif isinstance(error, ToolTimedOut):
         kind, function = "timed_out", tool.timeout_error_function or function
-    # A mistake of the model's own is no news to the app.
+    # The app needs no error for a mistake of the model, which the model reads of.
     errors = () if kind == "invalid_arguments" else (error,)
     if function is not None and function is not default_tool_error:
         text, trouble = await _own_text(function, context, error)
@@ -124,7 +124,7 @@ async def _own_text(
     default = default_tool_error(context, error)
     try:
         text = await answer_of(function(context, error))
-    except Exception as trouble:  # noqa: BLE001  (there are better times to die)
+    except Exception as trouble:  # noqa: BLE001  (the default text does instead)
         return default, (trouble,)
     if isinstance(text, str):
         return text, ()
@@ -137,7 +137,8 @@ async def format_error(
     context: ToolContext[Any],
     formatter: ToolErrorFormatter | None,
 ) -> tuple[str, tuple[Exception, ...]]:
-    """(the text for the model, what went wrong in making it: then the text is `default_message`)."""
+    """Return (the text for the model, exceptions of the formatter; where there are some, the text is
+    `default_message`)."""
     if formatter is None:
         return default_message, ()
     args = ToolErrorFormatterArgs(
@@ -149,7 +150,7 @@ async def format_error(
     )
     try:
         text = await answer_of(formatter(args))
-    except Exception as trouble:  # noqa: BLE001  (the default does)
+    except Exception as trouble:  # noqa: BLE001  (the default text does instead)
         return default_message, (trouble,)
     if text is None or isinstance(text, str):
         return default_message if text is None else text, ()

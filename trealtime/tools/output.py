@@ -1,4 +1,4 @@
-"""What a tool returned, as the text that the model reads."""
+"""The result of a tool as the text that the model reads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 __all__ = ["MAX_OUTPUT_BYTES", "cap_output", "serialise_output"]
 
 MAX_OUTPUT_BYTES: Final = 256 * 1024
-"""How much of a tool's output a model gets to read, unless the tool says otherwise: some 65,000 tokens of English."""
+"""The longest output by default, in bytes of UTF-8: some 65,000 tokens of English."""
 
 
 def serialise_output(value: object) -> str:
-    """`value` as the ``output`` of a ``function_call_output`` item. Never raises for a value of any type.
+    """Return `value` as the ``output`` of a ``function_call_output`` item. Raises for no value of any type.
 
     A str, of any subclass, is sent as it is, because the model reads prose better than a quoted string. Everything else
     becomes compact JSON with non-ASCII text kept: None is ``null``; dict, list, numbers, bool, dataclass, attrs class,
@@ -29,7 +29,7 @@ def serialise_output(value: object) -> str:
 
 
 def cap_output(output: str, *, max_bytes: int | None) -> str:
-    """`output`, cut to `max_bytes` of UTF-8 between two characters, with a note to the model; None: whole."""
+    """Return `output` cut to `max_bytes` of UTF-8 between two characters, with a note to the model; None: whole."""
     if max_bytes is None or len(output) * 4 <= max_bytes:  # no character takes more than four bytes
         return output
     data = output.encode()

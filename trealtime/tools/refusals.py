@@ -1,7 +1,7 @@
-"""Why arguments do not fit, in words that a model can act on: where, what stands there, what may stand there.
+"""Why arguments do not fit, in words that a model can act on: the place, the value there, the allowed values.
 
-msgspec says where it stopped and why; the value is looked up in what the model wrote, and what is allowed in the schema
-that the model was given.
+msgspec names the place and the reason. The value comes from the text of the model, and the allowed values from the
+schema that the model was given.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _FIELD = re.compile(r"^Object (missing required|contains unknown) field `(.*)`$"
 _ANY_KEY: Final = "[...]"
 _ANNOTATIONS = frozenset({"title", "description", "default", "$defs", "examples"})
 _MOST = 300
-"""Characters of a value or a schema that are shown."""
+"""The most characters of a value or a schema that a message shows."""
 
 
 def explain_refusal(error: Exception, arguments: str, schema: Mapping[str, Any]) -> str:
-    """What is wrong with `arguments`, JSON of which `error` says that it does not fit `schema`."""
+    """Return the reason why `arguments`, JSON text, does not fit `schema`, of which `error` tells."""
     place = _PLACE.match(str(error))
     problem, path = (place["problem"], place["path"]) if place else (str(error), "")
     steps = [next(group for group in step.groups() if group) for step in _STEP.finditer(path)]
@@ -48,7 +48,7 @@ def _name(path: str, field: str = "") -> str:
 
 
 def _value(arguments: str, steps: list[str]) -> tuple[bool, object]:
-    """(whether it can be told, what stands at `steps`)."""
+    """Return (whether there is one, the value at `steps`)."""
     value: Any = msgspec.json.decode(arguments or "{}")
     for step in steps:
         if isinstance(value, dict) and step in value:
@@ -61,7 +61,7 @@ def _value(arguments: str, steps: list[str]) -> tuple[bool, object]:
 
 
 def _node(node: Mapping[str, Any], steps: list[str], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of the schema that is for the value at `steps`; empty where the schema does not say."""
+    """Return the part of the schema for the value at `steps`; empty where the schema does not say."""
     node = _resolved(node, root)
     if not steps:
         return node
