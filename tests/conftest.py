@@ -32,10 +32,9 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Keep a run of chosen files in this process: starting workers takes longer than most files do."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None
-    return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else None
+    """Keep a run of one file or folder in this process: starting workers takes longer than most files do."""
+    chosen = config.args_source is pytest.Config.ArgsSource.ARGS and len(config.args) == 1
+    return 0 if chosen and "PYTEST_XDIST_AUTO_NUM_WORKERS" not in os.environ else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from operator import methodcaller
 from typing import Any
 
@@ -134,7 +135,11 @@ WISHES = st.one_of(
 HAND_OUTS = st.tuples(_IDS, st.integers(-1, 3), st.floats(0, 100), st.floats(0, 5000))
 
 
-@settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=300 * int(os.environ.get("TREALTIME_TIMES", "1")),
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
 @given(
     steps=st.lists(st.one_of(EVENTS, EVENTS, EVENTS, WISHES, HAND_OUTS), max_size=40),
     limits=st.sampled_from((None, SessionLimits(max_tokens=20, max_duration_s=7))),

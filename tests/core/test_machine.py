@@ -7,6 +7,7 @@ begins while our request is on its way, deltas of a cancelled response, a refusa
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from typing import Any
@@ -994,7 +995,7 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=150,
+    max_examples=150 * int(os.environ.get("TREALTIME_TIMES", "1")),
     stateful_step_count=40,
     deadline=None,
     print_blob=True,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
+
+TIMES = int(os.environ.get("TREALTIME_TIMES", "1"))
+"""How many times the random examples: `nox -s long` has more."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -149,7 +153,7 @@ def make_some(engine: Any, kit: Any, step: int) -> None:
                 response.add_audio(kit.pcm(100))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=150 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_event_is_answered_and_every_answer_is_valid(kit: Any, data: st.DataObject) -> None:
     engine = kit.engine(call_id=data.draw(st.sampled_from([None, "rtc_1"])))
@@ -173,7 +177,7 @@ def test_every_event_is_answered_and_every_answer_is_valid(kit: Any, data: st.Da
         engine.take()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=st.text() | st.binary() | JSON.map(json.dumps))
 def test_any_message_at_all_is_answered_by_one_error(kit: Any, message: str | bytes) -> None:
     engine = kit.engine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -16,7 +17,7 @@ from trealtime.emulator.faults import Faults
 from trealtime.emulator.options import EventOrder
 from trealtime.errors import TrealtimeError
 
-SESSIONS = 500
+SESSIONS = 500 * int(os.environ.get("TREALTIME_TIMES", "1"))
 PER_TEST = 50
 LONGEST_S = 900.0
 

@@ -1,0 +1,236 @@
+"""The steps that hold before a change is merged, each by its name: `nox -s tests`, `nox -s lint`, ...
+
+`nox -l` lists them; `bash .ci/run` runs those that are not asked for by name only. Each step has an environment of its
+own, in `.nox/`; `nox -r` keeps it for the next time.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["quick", "lint", "types"]
+nox.options.error_on_missing_interpreters = False
+
+ROOT = pathlib.Path(__file__).parent
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+QUICK = ["tests/core", "tests/session", "tests/protocol", "tests/audio"]
+RANDOM = [
+    "tests/core/test_fuzz.py",
+    "tests/core/test_machine.py",
+    "tests/emulator/test_fuzz.py",
+    "tests/integration/test_faulty_sessions.py",
+]
+
+# What starts whole programs or a browser, and so takes real time, runs on one Python only.
+WHOLE_PROGRAMS = ["tests/browser", "tests/examples", "tests/cli", "tests/local", "tests/test_benchmarks.py"]
+
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole suite; arguments go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Run the part of the suite that answers within a minute."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *QUICK, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """Run the suite on each Python that is installed, without what starts whole programs."""
+    session.install("-e", ".[test]")
+    ignored = [f"--ignore={path}" for path in WHOLE_PROGRAMS]
+    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Show the branches of the rooms that decide which no test takes."""
+    session.install("-e", ".[test]")
+    session.env["COVERAGE_FILE"] = str(pathlib.Path(session.create_tmp()) / "coverage")
+    rooms = ["audio", "protocol", "core", "agents", "tools"]
+    session.run("python", "-m", "coverage", "run", "-m", "pytest", "-q", "-n0", *(f"tests/{room}" for room in rooms))
+    packages = ",".join(f"trealtime/{room.replace('core', '_core')}/*" for room in rooms)
+    session.run("python", "-m", "coverage", "report", "--precision=1", f"--include={packages}")
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Drive the emulator with other people's clients, each in an environment of its own."""
+    session.install("-e", ".[test]")
+    session.env["TREALTIME_CONFORMANCE"] = "1"
+    session.run("python", "-m", "pytest", "-q", "-n0", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def speech(session: nox.Session) -> None:
+    """Run the tests that hear and say real words."""
+    session.install("-e", ".[test,local]")
+    session.run("python", "-m", "pytest", "-q", "tests/local")
+    session.run("python", "-m", "pytest", "-q", "tests/browser", "-k", "words")
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Run ten times the random conversations that the suite has; `-- 50` runs fifty times."""
+    session.install("-e", ".[test]")
+    session.env["TREALTIME_TIMES"] = session.posargs[0] if session.posargs else "10"
+    session.run("python", "-m", "pytest", "-q", *RANDOM, "-o", "faulthandler_timeout=3600")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the core in small ways, one at a time, and list by module what no test noticed. Takes hours."""
+    session.install("-e", ".[test]", "cosmic-ray>=8.4")
+    folder = pathlib.Path(session.create_tmp())
+    modules = session.posargs or sorted(path.stem for path in (ROOT / "trealtime" / "_core").glob("[a-z]*.py"))
+    session.run("python", ".ci/mutation.py", str(folder), *modules)
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure the library against a bare loop; arguments go to `python -m benchmarks`."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+# ---- words and types ------------------------------------------------------------------------------------------------
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types: mypy and pyright, and how much of the public API they know without guessing."""
+    session.install("-e", ".[test,dev,local]")
+    session.run("mypy")
+    session.run("mypy", *map(str, ROOT.glob("examples/*.py")), *map(str, ROOT.glob("tests/typing/*.py")))
+    for folder in sorted(path for path in ROOT.glob("examples/*/") if list(path.glob("*.py"))):
+        session.run("mypy", *map(str, sorted(folder.glob("*.py"))))
+    python = ["--pythonpath", shutil.which("python", path=session.bin) or sys.executable]
+    session.run("pyright", *python)
+    # pyright counts inferred attributes of internal classes as gaps too, so the floor is below 1.
+    told = session.run(
+        *["pyright", *python, "--verifytypes", "trealtime", "--ignoreexternal", "--outputjson"],
+        success_codes=[0, 1],
+        silent=True,
+    )
+    score = json.loads(str(told))["typeCompleteness"]["completenessScore"]
+    session.log(f"type completeness {score:.1%}")
+    if score < 0.98:
+        session.error("pyright --verifytypes trealtime --ignoreexternal: below 98 %")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, with warnings as errors."""
+    session.install("-e", ".[docs,test]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", ".nox/html")
+
+
+# ---- what users run -------------------------------------------------------------------------------------------------
+
+
+def _run_bounded(session: nox.Session, *arguments: str, within_s: float = 120) -> None:
+    """Run Python in the session's environment, and fail if it does not end."""
+    session.log(f"python {' '.join(arguments)}")
+    python = shutil.which("python", path=session.bin)
+    assert python is not None
+    try:
+        subprocess.run([python, *arguments], check=True, timeout=within_s)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        session.error(str(error))
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example on the emulator, and the scenarios of one."""
+    session.install("-e", ".[test]")
+    tmp = pathlib.Path(session.create_tmp()).resolve()
+    question, answer, both = (str(tmp / name) for name in ("in.wav", "out.wav", "both.wav"))
+    session.run("python", ".ci/speech.py", question)
+    arguments = {
+        "wav_turn.py": [[question, answer]],
+        "console.py": [["--wav", question, both]],
+        "quickstart.py": [[], ["--scoped"]],
+    }
+    for example in sorted(ROOT.glob("examples/*.py")):
+        for given in arguments.get(example.name, [[]]):
+            _run_bounded(session, f"examples/{example.name}", *given)
+    _run_bounded(session, "examples/browser/server.py", "--check", "--port", "0")
+    report = tmp / "evals.xml"
+    _run_bounded(session, "-m", "trealtime", "eval", "examples/testing_your_agent", "--junit", str(report))
+    _run_bounded(session, "-m", "pytest", "-q", "-p", "no:cacheprovider", "examples/testing_your_agent")
+    for written in (answer, both, report):
+        if not pathlib.Path(written).stat().st_size:
+            session.error(f"{written} is empty")
+
+
+EXTRAS = {
+    "local": ["onnxruntime", "hibari"],
+    "http": ["httpx"],
+    "web": ["quart_trio", "hypercorn"],
+    "mcp": ["mcp"],
+    "otel": ["opentelemetry.trace"],
+    "eval": ["yaml"],
+    "console": ["sounddevice"],
+}
+"""What each extra is there for."""
+
+IMPORT_SMOKE = """
+import pathlib, trealtime
+for name in trealtime.__all__:
+    getattr(trealtime, name)
+assert (pathlib.Path(trealtime.__file__).parent / "py.typed").exists()
+print("trealtime", trealtime.__version__, "resolves", len(trealtime.__all__), "names")
+"""
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Install the wheel plainly and extra by extra, so that an extra which breaks something is seen by its name."""
+    tmp = pathlib.Path(session.create_tmp()).resolve()
+    shutil.rmtree(tmp / "dist", ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-qq", "--no-deps", "-w", str(tmp / "dist"), ".")
+    (built,) = (tmp / "dist").glob("trealtime-*.whl")
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    if unknown := declared.keys() - EXTRAS.keys() - {"test", "docs", "dev", "websockets"}:
+        session.error(f"no step checks {', '.join(sorted(unknown))}: add it to EXTRAS in noxfile.py")
+    session.install(str(built))
+    session.chdir(tmp)  # where no checkout hides the installed package
+    session.run("python", "-W", "error", "-c", IMPORT_SMOKE)
+    session.run("trealtime", "--help", silent=True)
+    for extra, modules in EXTRAS.items():
+        session.install(f"{built}[{extra}]")
+        if extra == "console" and not _has_portaudio():
+            session.warn("sounddevice is not imported: PortAudio is missing")
+        else:
+            session.run("python", "-c", f"import {', '.join(modules)}")
+        session.run("python", "-W", "error", "-c", IMPORT_SMOKE)
+
+
+def _has_portaudio() -> bool:
+    """Say whether sounddevice finds its library: its wheels for Linux bring none."""
+    return sys.platform != "linux" or ctypes.util.find_library("portaudio") is not None
