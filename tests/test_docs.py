@@ -1,4 +1,4 @@
-"""The code in README.md and docs/ runs, against an emulator. How to write a block: docs/contributing.md."""
+"""The code in README.md and docs/ runs, against an emulator. How to write a block: CONTRIBUTING.md."""
 
 from __future__ import annotations
 
