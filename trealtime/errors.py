@@ -49,6 +49,7 @@ __all__ = [
     "SlowConsumer",
     "ToolArgumentsError",
     "ToolFailed",
+    "ToolRoundsExceeded",
     "ToolTimedOut",
     "TrealtimeError",
     "TwilioStreamError",
@@ -326,6 +327,15 @@ class ToolTimedOut(TrealtimeError, TimeoutError):
         self.tool_name = tool_name
         self.timeout = timeout
         super().__init__(f"Tool {tool_name!r} timed out after {timeout:g} seconds.")
+
+
+class ToolRoundsExceeded(TrealtimeError):
+    """The model called functions in more than `max_tool_rounds` responses of one turn; raised by
+    `RealtimeSession.ask`. The calls past that were not made, and their outputs said so."""
+
+    def __init__(self, max_tool_rounds: int) -> None:
+        self.max_tool_rounds = max_tool_rounds
+        super().__init__(f"the model called functions in more than {max_tool_rounds} responses of one turn")
 
 
 class ToolFailed(TrealtimeError):

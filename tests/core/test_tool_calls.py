@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from trealtime.errors import ToolRoundsExceeded
 from trealtime.tools.function_tool import FunctionTool
 
 
@@ -59,7 +60,8 @@ def test_a_call_is_known_by_its_id_for_long_after_its_output(talk) -> None:
     assert len(talk.calls) == 1000
 
 
-def test_b173_a_call_carries_the_agent_and_the_tool_of_its_moment(talk) -> None:
+def test_b173_a_call_carries_the_agent_and_the_tool_of_its_response(talk) -> None:
+    """The model has called what it had been told of when the response began, whatever it is told later."""
     first, second = make_tool(), make_tool()
     talk.app.use_tools([first, make_tool("other")])
     talk.created("r1")
@@ -67,10 +69,14 @@ def test_b173_a_call_carries_the_agent_and_the_tool_of_its_moment(talk) -> None:
     talk.app.use_tools([second])
     talk.call("r1", "c2")
     talk.call("r1", "c3", name="missing")
+    talk.done("r1")
+    talk.created("r2")
+    talk.call("r2", "c4")
     assert [(call.tool, call.known) for call in talk.calls] == [
         (first, ("look", "other")),
+        (first, ("look", "other")),
+        (None, ("look", "other")),
         (second, ("look",)),
-        (None, ("look",)),
     ]
     assert all(call.agent is talk.agent for call in talk.calls)
 
@@ -336,3 +342,113 @@ def test_whoever_leaves_cancels_the_calls_of_what_it_asked_for(talk) -> None:
     assert cancelled(talk) == ["c1"]
     talk.app.send_tool_output("c1", "cancelled")
     assert talk.settled["t"].value.response_id == "r1"
+
+
+# ---- the answer to the outputs --------------------------------------------------------------------------------------
+
+
+OPTIONS = {
+    "output_modalities": ["text"],
+    "instructions": "In French.",
+    "max_output_tokens": 50,
+    "tools": [{"name": "x"}],
+}
+
+
+def round_of(talk: Any, number: int, *, call_id: str | None = None) -> None:
+    """The newest request is answered by a response that calls a function, which gets its output."""
+    talk.created(f"r{number}", talk.creates[-1])
+    talk.call(f"r{number}", call_id or f"c{number}")
+    talk.done(f"r{number}")
+    talk.app.send_tool_output(call_id or f"c{number}", "found")
+
+
+def test_the_options_of_a_turn_hold_for_the_answers_to_its_calls(talk) -> None:
+    own = make_tool()
+    options = {**OPTIONS, "metadata": {"ours": "1"}, "tool_choice": "required", "input": []}
+    talk.app.create_response(options, reply_id="t", tools=[own])
+    for number in (1, 2):
+        round_of(talk, number)
+        params = dict(talk.creates[-1]["response"])
+        assert params.pop("metadata")["ours"] == "1"
+        assert params == OPTIONS, "and not tool_choice: the tool has been called"
+    assert [call.tool for call in talk.calls] == [own, own]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "look"}])
+def test_a_tool_that_the_session_forces_is_not_forced_in_the_answer_to_its_output(talk, choice) -> None:
+    talk.app.use_tools([make_tool()])
+    talk.server("session.updated", session={"tool_choice": choice})
+    talk.app.create_response(reply_id="t")
+    assert "tool_choice" not in talk.creates[-1]["response"]
+    round_of(talk, 1)
+    assert talk.creates[-1]["response"]["tool_choice"] == "auto"
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", None])
+def test_a_choice_that_forces_nothing_is_left_alone(talk, choice) -> None:
+    talk.app.use_tools([make_tool()])
+    talk.server("session.updated", session={"tool_choice": choice})
+    talk.app.create_response(reply_id="t")
+    round_of(talk, 1)
+    assert talk.creates[-1]["response"].keys() == {"metadata"}
+
+
+def test_a_turn_whose_rounds_of_calls_are_over_ends_with_an_error_for_who_waits(make_talk) -> None:
+    talk = make_talk(max_tool_rounds=2)
+    talk.app.use_tools([make_tool()])
+    talk.app.create_response(reply_id="t")
+    for number in (1, 2, 3):
+        round_of(talk, number)
+    assert [call.call_id for call in talk.calls] == ["c1", "c2"]
+    assert outputs(talk)[2][0] == "c3"
+    assert "2 rounds" in outputs(talk)[2][1]
+    assert isinstance(talk.settled["t"].error, ToolRoundsExceeded)
+    assert talk.settled["t"].error.max_tool_rounds == 2
+    assert len(talk.creates) == 3
+    assert talk.events_of("error") == []
+
+
+def test_where_nobody_waits_the_app_is_told_and_the_model_has_to_speak(make_talk) -> None:
+    talk = make_talk(max_tool_rounds=1)
+    talk.app.use_tools([make_tool()])
+    talk.app.create_response(automatic=True)
+    round_of(talk, 1)
+    round_of(talk, 2)
+    (event,) = talk.events_of("error")
+    assert isinstance(event.error, ToolRoundsExceeded)
+    assert talk.creates[2]["response"]["tool_choice"] == "none"
+    round_of(talk, 3)  # it calls all the same
+    assert len(talk.creates) == 3
+    assert [call_id for call_id, _ in outputs(talk)] == ["c1", "c2", "c3"]
+
+
+def test_a_new_turn_has_its_rounds_from_the_start(make_talk) -> None:
+    talk = make_talk(max_tool_rounds=1)
+    talk.app.use_tools([make_tool()])
+    for number in (1, 3, 5):
+        talk.app.create_response(automatic=True)
+        round_of(talk, number)
+        talk.created(f"r{number + 1}", talk.creates[-1])
+        talk.done(f"r{number + 1}")
+    assert len(talk.calls) == 3
+    assert talk.events_of("error") == []
+
+
+# ---- calls that the app answers -------------------------------------------------------------------------------------
+
+
+def test_an_output_that_is_sent_raw_is_the_output_of_its_call(talk) -> None:
+    talk.app.use_tools([{"type": "function", "name": "look"}, make_tool("ours")])
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    talk.call("r1", "c1")
+    talk.call("r1", "c2", name="ours")
+    talk.done("r1")
+    for call_id in ("c1", "c2", "unknown", None, ["c1"]):
+        item = {"type": "function_call_output", "call_id": call_id, "output": "42"}
+        talk.app.send_raw({"type": "conversation.item.create", "item": item})
+    assert talk.settled["t"].value.response_id == "r1"
+    assert "c2" in cancelled(talk)
+    talk.app.send_tool_output("c2", "late")
+    assert [call_id for call_id, _ in outputs(talk)] == ["c1", "c2", "unknown", None, ["c1"]]

@@ -135,6 +135,7 @@ class Conversation:
         guardrails: GuardrailPolicy | None = None,
         approval_timeout_s: float | None = None,
         max_open_calls: int = 128,
+        max_tool_rounds: int = 10,
         prices: Prices | None = None,
         limits: SessionLimits | None = None,
     ) -> None:
@@ -150,6 +151,7 @@ class Conversation:
             response_timeout_s=response_timeout_s,
             after_tool=after_tool,
             max_open_calls=max_open_calls,
+            max_tool_rounds=max_tool_rounds,
             guardrails=Guardrails(policy),
             turn_settings=TurnSettings(checked=policy.gates_turns),
             approvals=Approvals(approval_timeout_s),
@@ -386,7 +388,8 @@ class Conversation:
 
     def send_raw(self, now: float, event: Mapping[str, Any]) -> list[Effect]:
         """Send a client event as it is; an ``event_id`` is added where it has none. The conversation has to know of a
-        ``response.create``, which takes its turn in the response queue, and of a ``session.update``."""
+        ``response.create``, which takes its turn in the response queue, of a ``session.update``, and of an item that
+        answers a call."""
         state, kind = self._state, event.get("type")
         given = event.get("event_id")
         event_id = given if isinstance(given, str) and given else None
@@ -397,6 +400,8 @@ class Conversation:
             send_update(state, event["session"], event_id=event_id)
         else:
             state.send(event)
+            if kind == "conversation.item.create" and isinstance(event.get("item"), Mapping):
+                history.answered_by_app(state, event["item"])
         return self._effects(now)
 
     # ---- barge-in --------------------------------------------------------------------------------------------------

@@ -493,10 +493,16 @@ def create_item(
     state.send(event, reply_id=reply_id, item_id=item_id)
     if said:
         message_said(state, item, now)
-    if item.get("type") == "function_call_output" and item.get("call_id") in state.calls:
-        # The app answers a call by itself; whether it wants a response it says by itself too.
-        state.do(CancelTool(item["call_id"]))
-        end_call(state, item["call_id"], respond=False)
+    answered_by_app(state, item)
+
+
+def answered_by_app(state: State, item: Mapping[str, Any]) -> None:
+    """The app has sent this item. Where it answers a function call, that has its output; whether it wants a response,
+    the app says by itself too. Where it answers a call of a hosted tool, nobody is to decide about that any more."""
+    call_id = item.get("call_id")
+    if item.get("type") == "function_call_output" and isinstance(call_id, str) and call_id in state.calls:
+        state.do(CancelTool(call_id))
+        end_call(state, call_id, respond=False)
     elif item.get("type") == "mcp_approval_response":
         drop_approval(state, str(item.get("approval_request_id")), "answered")
 

@@ -84,6 +84,9 @@ class Request:
     recovery: int = 0
     """A guardrail has tripped: how many times in a row. 0: it is an ordinary request."""
 
+    rounds: int = 0
+    """How many responses of this turn have called functions before it."""
+
     @property
     def out_of_band(self) -> bool:
         """Whether the response stays outside the default conversation."""

@@ -11,7 +11,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -33,6 +33,7 @@ from trealtime._core.guardrails import (
 from trealtime._core.interruption import kill, silence
 from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
+from trealtime._core.settings import setting_in
 from trealtime._core.tool_calls import begin_call
 from trealtime._core.usage import parse_usage, session_over
 from trealtime.errors import MCPServerFailed
@@ -86,6 +87,10 @@ _UNKNOWN: Final[tuple[ResponseStatus, ResponseStatus]] = ("incomplete", "complet
 
 _GIVEN_UP: Final = "given up"
 
+_OPTIONS_OF_ANY_AGENT: Final = ("output_modalities", "max_output_tokens", "metadata")
+_TURN_OPTIONS: Final = (*_OPTIONS_OF_ANY_AGENT, "instructions", "tools")
+"""The options of a response that hold for the whole turn; the last two are about the agent that it began with."""
+
 
 @attrs.define(eq=False)
 class Response:
@@ -96,6 +101,12 @@ class Response:
     in_conversation: bool = True
     seen: int = 0
     """The number of the last item of ours that the server had confirmed when it began (`turns.SentItems`)."""
+
+    tools: Mapping[str, FunctionTool | None] = attrs.Factory(dict)
+    """The tools that the model had been told of when it began, by name; None: the app runs it."""
+
+    handoffs: Collection[str] = ()
+    """The names of the functions by which its agent hands over."""
 
     request: Request | None = None
     """The request that it answers; None for one that the server makes by itself."""
@@ -131,6 +142,9 @@ class Response:
 
     _answer_params: Mapping[str, Any] | None = None
     """The params to ask for that answer with."""
+
+    _error: Exception | None = None
+    """Why its callers get no answer to its calls."""
 
     def answers(self, request: Request) -> None:
         """It is the answer to this request."""
@@ -184,6 +198,15 @@ class Response:
             self._answer_params = params
 
     @property
+    def rounds(self) -> int:
+        """How many responses of this turn have called functions before it."""
+        return self.request.rounds if self.request is not None else 0
+
+    def refuse_calls(self, error: Exception) -> None:
+        """Its calls are not made, and its callers get no answer to them."""
+        self._error = error
+
+    @property
     def spoke(self) -> bool:
         """Whether it has said or written anything; known when it is done."""
         output = self.result.output if self.result is not None else ()
@@ -201,11 +224,40 @@ class Response:
         """Once it is done and its calls have outputs: ask for the answer to them, or else settle its callers."""
         if self.result is None or self._open_calls or self.held_back:
             return
-        if self.wants_answer and not self.abandoned:
-            submit(state, params=self._answer_params, automatic=True, reply_ids=self.reply_ids)
-            return
+        if self._error is not None:
+            self._refuse(state, self._error)
+        elif self.wants_answer and not self.abandoned:
+            tools = self.request.tools if self.request is not None and state.agent is self.agent else ()
+            params, rounds = self._params_of_answer(state), self.rounds + 1
+            submit(state, params=params, automatic=True, reply_ids=self.reply_ids, tools=tools, rounds=rounds)
+        else:
+            for reply_id in self.reply_ids:
+                state.settle(reply_id, self.result)
+
+    def _params_of_answer(self, state: State) -> Mapping[str, Any] | None:
+        """The params of the request for the answer to its calls: the options that the turn was asked for with, but for
+        `tool_choice`. A tool that the model had to call has been called, so no tool is forced any more."""
+        given = self.request.params if self.request is not None and self.request.params is not None else {}
+        kept = _TURN_OPTIONS if state.agent is self.agent else _OPTIONS_OF_ANY_AGENT
+        params = {key: given[key] for key in kept if key in given}
+        if state.agent is self.agent and _forces_tool(setting_in(state.acknowledged, "tool_choice")):
+            params["tool_choice"] = "auto"
+        return {**params, **(self._answer_params or {})} or None
+
+    def _refuse(self, state: State, error: Exception) -> None:
+        """Settle its callers with `error`; where there are none, tell the app, and ask for words without a tool."""
         for reply_id in self.reply_ids:
-            state.settle(reply_id, self.result)
+            state.settle(reply_id, error=error)
+        if not self.reply_ids and not self.abandoned:
+            state.emit(RealtimeError(error=error, info=state.info))
+            if self.request is not None and (self.request.params or {}).get("tool_choice") == "none":
+                return  # it has called functions all the same
+            params = {**(self._params_of_answer(state) or {}), "tool_choice": "none"}
+            submit(state, params=params, automatic=True, rounds=self.rounds + 1)
+
+
+def _forces_tool(choice: object) -> bool:
+    return choice == "required" or isinstance(choice, Mapping)
 
 
 # ---- asked for ------------------------------------------------------------------------------------------------------
@@ -220,6 +272,7 @@ def submit(
     event_id: str | None = None,
     tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
     answers: str | None = None,
+    rounds: int = 0,
 ) -> None:
     """Ask for a response; `pump` sends the request when its time has come."""
     key = state.ids.new("req")  # other clients of the same session may have keys of their own
@@ -232,6 +285,7 @@ def submit(
         tools=tools,
         answers=answers,
         about=state.items.sent if automatic else 0,
+        rounds=rounds,
     )
     state.response_queue.submit(request)
 
@@ -334,7 +388,14 @@ def _answer_waiting(state: State, response: Response) -> None:
 
 
 def _new(state: State, response_id: str, *, in_conversation: bool) -> Response:
-    response = Response(response_id, state.agent, in_conversation=in_conversation, seen=state.items.confirmed)
+    response = Response(
+        response_id,
+        state.agent,
+        in_conversation=in_conversation,
+        seen=state.items.confirmed,
+        tools=state.tools,
+        handoffs=state.handoffs,
+    )
     state.responses[response_id] = response
     state.counters.responses += 1
     watch_response(state, response)

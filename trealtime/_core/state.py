@@ -91,6 +91,7 @@ class State:
     response_timeout_s: float
     after_tool: AfterTool = "auto"
     max_open_calls: int = 128
+    max_tool_rounds: int = 10
     guardrails: Guardrails = attrs.field(factory=Guardrails)
     approvals: Approvals = attrs.field(factory=Approvals)
     meter: Meter = attrs.field(factory=Meter)

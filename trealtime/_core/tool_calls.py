@@ -12,6 +12,8 @@ Theory of operation
    need what the check has found, and a silent response must not leave the user waiting.
 5. A call that an interrupt has cancelled wants no answer: it is the user's turn.
 6. At most `max_open_calls` that are ours to run have no output yet. One more is answered at once: it is not made.
+7. After `max_tool_rounds` responses of one turn that have called functions, further calls are not made: a model that
+   calls one tool again and again would otherwise never speak, and never stop.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import msgspec
 
 from trealtime._core.approvals import drop_approval, too_many_open
 from trealtime._core.effects import CancelTool, FunctionCall, StartTool
-from trealtime.errors import ToolFailed
+from trealtime.errors import ToolFailed, ToolRoundsExceeded
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
             _reject(state, call_id, name, why)
         return
     tools = tools_by_name(response.request.tools) if response.request is not None else {}
-    tools = {**state.tools, **tools}
+    tools = {**response.tools, **tools}
     tool = tools.get(name)
     response.call_began(call_id)
     if name in tools and tool is None:
@@ -119,15 +121,20 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
         arguments=text,
         item_id=item_id if isinstance(item_id, str) else "",
         response_id=response.id,
-        agent=state.agent,
+        agent=response.agent,
         tool=tool,
-        known=(*tools, *sorted(state.handoffs)),
+        known=(*tools, *sorted(response.handoffs)),
     )
     call = state.calls[call_id] = Call(call_id, response, fingerprint, tool, work)
+    if response.rounds >= state.max_tool_rounds:
+        response.refuse_calls(ToolRoundsExceeded(state.max_tool_rounds))
+        text = f"The call of {name} was not made, because this turn has had {state.max_tool_rounds} rounds of calls."
+        answer_call(state, call_id, text, respond=False)
+        return
     if sum(each.work is not None for each in state.calls.values()) > state.max_open_calls:
         answer_call(state, call_id, too_many_open(state, call_id, name))
         return
-    if name in state.handoffs and tool is None:
+    if name in response.handoffs and tool is None:
         winner = state.handing_over
         if winner is not None and winner.work is not None:
             text = f"Not made: another handoff ({winner.work.name}) is being made, only one can be."

@@ -151,6 +151,10 @@ class RealtimeRunConfig:
     """How many calls of one session may be open: running, or waiting for their turn or for approval. A call past that
     is not made, and its output tells the model so."""
 
+    max_tool_rounds: int = setting(default=10, at_least=1)
+    """How many responses of one turn may call tools. Calls past that are not made, with an output that says so, and
+    `RealtimeSession.ask` raises `ToolRoundsExceeded`."""
+
     after_tool: AfterTool = setting(default="auto")
     """Whether to ask the model for an answer to the outputs of its calls; a tool may have a setting of its own.
     ``"auto"``: yes, unless the response has spoken already and the tools returned None."""

@@ -105,6 +105,7 @@ class RealtimeSession(Generic[ContextT]):
             after_tool=run.after_tool,
             approval_timeout_s=run.approval_timeout_s,
             max_open_calls=run.max_open_calls,
+            max_tool_rounds=run.max_tool_rounds,
             guardrails=self._guardrails,
             prices=run.prices,
             limits=run.limits,
