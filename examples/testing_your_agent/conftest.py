@@ -9,7 +9,7 @@ import pytest
 import restaurant
 
 from trealtime import RealtimeAgent
-from trealtime.emulator import TalkingBrain
+from trealtime.emulator import DialogueBrain
 
 pytest_plugins = ["trealtime.testing.pytest_plugin"]
 
@@ -21,4 +21,4 @@ def realtime_agent() -> RealtimeAgent[Any]:
 
 @pytest.fixture
 def emulator_options() -> Mapping[str, Any]:
-    return {"brain": TalkingBrain()}
+    return {"brain": DialogueBrain()}

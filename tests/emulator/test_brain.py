@@ -1,3 +1,5 @@
+"""Scripts, and what the default brain answers to one message: words, calls, arguments."""
+
 import json
 import random
 from collections.abc import Mapping
@@ -7,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trealtime.emulator.brain import BrainReply, BrainRequest, CallFunction, RuleBrain, Say, ScriptedBrain
-from trealtime.emulator.brain_arguments import fill_arguments
-from trealtime.emulator.brain_tools import calls_for, functions_of
-from trealtime.emulator.brain_words import content_words, with_digits
+import trealtime.emulator
+from trealtime.emulator.brain import BrainReply, BrainRequest, CallFunction, Say, ScriptedBrain
+from trealtime.emulator.dialogue import DialogueBrain
+from trealtime.emulator.dialogue.functions import calls_for, fill_arguments, functions_of
+from trealtime.emulator.dialogue.language import content_words, with_digits
 
 
 def function(
@@ -33,7 +36,7 @@ WEATHER = function(
     "get_weather",
     "Current weather.",
     city={"type": "string"},
-    units={"type": "string", "enum": ["celsius", "fahrenheit"]},
+    units={"type": "string", "enum": ["celsius", "fahrenheit"], "default": "celsius"},
 )
 HANDOFF = function("transfer_to_billing_agent", "Handoff to the billing agent to handle the request.")
 
@@ -55,7 +58,7 @@ def output(text: str, call_id: str = "call_1") -> dict[str, Any]:
 
 
 async def reply(*items: dict[str, Any], **request: Any) -> BrainReply:
-    return await RuleBrain(random.Random(1)).reply(BrainRequest(items=items, **request))
+    return await DialogueBrain(random.Random(1)).reply(BrainRequest(items=items, **request))
 
 
 async def words(*items: dict[str, Any], **request: Any) -> str:
@@ -90,7 +93,7 @@ async def calls(*items: dict[str, Any], **request: Any) -> list[tuple[str, Any]]
         ("How are you?", "I am fine, thank you. How are you?"),
         ("Thanks a lot", "You are welcome."),
         ("Goodbye", "Goodbye!"),
-        ("I like trains.", "You said: I like trains."),
+        ("Trains are fine.", "You said: Trains are fine."),
         ("Do you like trains?", "You asked: Do you like trains?"),
         ("Call 555-1234", "You said: Call 555-1234"),
         ("Hi, I need help with my bill", "You said: Hi, I need help with my bill"),
@@ -115,7 +118,7 @@ async def test_a_greeting_is_answered_with_hello(said: str) -> None:
 
 async def test_the_same_seed_greets_in_the_same_words_and_others_differ() -> None:
     async def greetings(seed: int) -> list[str]:
-        brain = RuleBrain(random.Random(seed))
+        brain = DialogueBrain(random.Random(seed))
         replies = [await brain.reply(BrainRequest(items=[user("hello")])) for _ in range(8)]
         return [part.text for reply in replies for part in reply.parts if isinstance(part, Say)]
 
@@ -205,9 +208,9 @@ async def test_tool_choice_none_calls_nothing() -> None:
 async def test_words_that_the_instructions_of_one_response_want_said_are_said(own: bool) -> None:
     items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Where is order 7?"}]}]
     asked = {"items": items, "tools": [ORDER], "instructions": 'Say "One moment."', "own_instructions": own}
-    reply = await RuleBrain().reply(BrainRequest(**asked))
+    reply = await DialogueBrain().reply(BrainRequest(**asked))
     assert (reply.parts == (Say("One moment."),)) is own
-    demanded = await RuleBrain().reply(BrainRequest(**asked, tool_choice="required"))
+    demanded = await DialogueBrain().reply(BrainRequest(**asked, tool_choice="required"))
     assert isinstance(demanded.parts[0], CallFunction)
 
 
@@ -235,7 +238,7 @@ async def test_mcp_tools_are_left_to_the_server() -> None:
 @pytest.mark.parametrize("tool_choice", ["auto", "required"])
 async def test_outputs_are_told_and_not_asked_for_again(tool_choice: str) -> None:
     history = (user("order status 42"), called("order_status"), output("It is shipped."))
-    assert await words(*history, tools=[ORDER], tool_choice=tool_choice) == "order_status says: It is shipped."
+    assert await words(*history, tools=[ORDER], tool_choice=tool_choice) == "It is shipped."
 
 
 async def test_several_outputs_are_told_in_one_answer() -> None:
@@ -247,7 +250,7 @@ async def test_several_outputs_are_told_in_one_answer() -> None:
         output("shipped", "b"),
         output("lost", "unknown"),
     )
-    assert await words(*history) == "get_weather says: sunny. order_status says: shipped. The function says: lost."
+    assert await words(*history) == "The weather is sunny. The order status is shipped. The function is lost."
 
 
 async def test_outputs_that_were_told_are_not_told_again() -> None:
@@ -255,7 +258,7 @@ async def test_outputs_that_were_told_are_not_told_again() -> None:
         user("order status 42"),
         called("order_status"),
         output("shipped"),
-        assistant("order_status says: shipped."),
+        assistant("The order status is shipped."),
     )
     assert await words(*told, user("thank you")) == "You are welcome."
     assert await words(*told) == "You said: order status 42"
@@ -366,7 +369,7 @@ def test_words_that_carry_meaning(text: str, expected: list[str]) -> None:
 
 async def test_a_script_is_said_in_order_and_then_the_next_brain_answers() -> None:
     call = CallFunction("order_status", '{"order_id": 1}')
-    brain = ScriptedBrain(["one", call, [Say("two"), call], []], then=RuleBrain())
+    brain = ScriptedBrain(["one", call, [Say("two"), call], []], then=DialogueBrain())
     request = BrainRequest(items=[user("count to 2")])
     assert [(await brain.reply(request)).parts for _ in range(5)] == [
         (Say("one"),),
@@ -375,6 +378,14 @@ async def test_a_script_is_said_in_order_and_then_the_next_brain_answers() -> No
         (),
         (Say("1, 2."),),
     ]
+
+
+@pytest.mark.parametrize("name", ["RuleBrain", "TalkingBrain"])
+def test_the_former_names_of_the_brain_warn(name: str) -> None:
+    with pytest.warns(DeprecationWarning, match="DialogueBrain"):
+        assert getattr(trealtime.emulator, name) is DialogueBrain
+    with pytest.raises(AttributeError, match="NoBrain"):
+        getattr(trealtime.emulator, "NoBrain")  # noqa: B009
 
 
 async def test_a_script_alone_falls_silent() -> None:
@@ -388,7 +399,68 @@ PHRASES = ("say", "repeat", "count to", "order status", "42", "weather", '"', "'
 @given(text=st.text() | st.lists(st.sampled_from(PHRASES)).map(" ".join))
 def test_no_text_is_without_an_answer(text: str) -> None:
     request = BrainRequest(items=[user(text)], tools=[ORDER, WEATHER, HANDOFF])
-    coroutine = RuleBrain().reply(request)
+    coroutine = DialogueBrain().reply(request)
     with pytest.raises(StopIteration) as finished:
         coroutine.send(None)  # it waits for nothing
     assert finished.value.value.parts
+
+
+# ---- the app asks in a system message -------------------------------------------------------------------------------
+
+
+def system(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "system", "content": [{"type": "input_text", "text": text}]}
+
+
+@pytest.mark.parametrize(
+    "told, answer",
+    [
+        ("Please introduce yourself to the user.", "I am Nova."),
+        ('Say "The call is recorded."', "The call is recorded."),
+        ("Count to three", "1, 2, 3."),
+    ],
+)
+async def test_a_newest_system_message_that_asks_for_something_is_answered(told: str, answer: str) -> None:
+    nova = "You are Nova."
+    assert await words(system(told), instructions=nova) == answer
+    assert await words(user("hello"), assistant("Hello!"), system(told), instructions=nova) == answer
+
+
+async def test_a_system_message_may_ask_for_a_function() -> None:
+    assert await calls(user("hello"), system("Look up the order status of 7"), tools=[ORDER]) == [
+        ("order_status", {"order_id": 7})
+    ]
+    told = (system("Look up the order status of 7"), called("order_status"), output("shipped"))
+    assert await words(*told, tools=[ORDER]) == "The order status is shipped."
+
+
+async def test_a_system_message_that_asks_for_nothing_is_context() -> None:
+    context = system("The caller lives in Bern.")
+    assert await words(user("what is 1 plus 1"), context) == "1 plus 1 is 2."
+    assert await words(context, instructions="You are Nova.") == "Hello! I am Nova."
+    assert await words(system("count to 3"), user("what is 1 plus 1")) == "1 plus 1 is 2."
+
+
+# ---- messages without end -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rest", ["9" * 20_000, "my " * 300_000, "say " * 300_000, "(" * 300_000, "1+" * 300_000])
+async def test_of_a_message_without_end_the_beginning_is_read(rest: str) -> None:
+    assert await words(user(f"count to 2, {rest}")) == "1, 2."
+    assert await words(user(rest))
+
+
+async def test_an_echo_is_whole() -> None:
+    long = "bla " * 5_000 + "end"
+    assert await words(user(long)) == f"You said: {long}"
+    assert await words(user(f"Repeat after me: {long}")) == long
+
+
+async def test_a_long_conversation_is_read_from_its_end() -> None:
+    items = [user("My name is Martha."), *(user("The rain is loud.") for _ in range(5_000)), user("What is my name?")]
+    assert await words(*items) == "You have not told me your name yet."
+    assert await words(*items[:100], user("What is my name?")) == "Your name is Martha."
+
+
+async def test_a_number_of_a_thousand_digits_is_no_argument() -> None:
+    assert await words(user(f"order status {'9' * 1_000}"), tools=[ORDER]) == "What is the order id?"

@@ -88,7 +88,7 @@ async def test_a_call_and_the_answer_are_one_response(kit: Any, autojump_clock: 
             "rain",
         )
         assert json.loads(call["output"])["words"] == "rain"
-        assert "search says" in message["content"][0]["text"]
+        assert message["content"][0]["text"] == "The words is rain and the pages is 3."
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ async def test_a_call_waits_for_approval_and_the_server_goes_on_by_itself(
         if approve:
             assert [call["approval_request_id"] for call in calls] == [request["id"]]
             assert '"rain"' in calls[0]["output"]
-            assert "search says" in words
+            assert words == "The words is rain and the pages is 3."
         else:
             assert calls == []
-            assert words == "search says: I was not allowed to."
+            assert words == "I was not allowed to use search."
         await client.send("conversation.item.create", {"item": answer})
         assert "response.created" not in kit.types(await client.rest())
 

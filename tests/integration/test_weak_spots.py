@@ -17,7 +17,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime.emulator import RuleBrain, ScriptedTranscriber
+from trealtime.emulator import DialogueBrain, ScriptedTranscriber
 from trealtime.errors import ConnectionLost, ProtocolError, SessionClosed, SettingsRefused, ToolFailed
 from trealtime.tools.function_tool import function_tool
 from trealtime.transport.config import TransportConfig
@@ -194,7 +194,7 @@ async def test_weak_spot_11_a_tool_that_raises_is_told_to_the_model_and_the_talk
         session.subscribe("error") as errors,
     ):
         turn = await session.ask("What is the weather?")
-        assert turn.text.startswith("get_weather says:")
+        assert turn.text == "The tool get_weather failed."
         error = (await errors.receive()).error
         assert isinstance(error, ToolFailed)
         assert isinstance(error.__cause__, LookupError)
@@ -405,7 +405,7 @@ async def test_weak_spot_31_no_answer_is_lost_when_the_server_begins_one_by_itse
             tools=[get_weather],
             transcriber=transcriber,
             settings={"turn_detection": {**kit.SERVER_VAD, "interrupt_response": False}},
-            brain=RuleBrain(),
+            brain=DialogueBrain(),
         ) as talk,
         talk.runner.session() as session,
         trio.open_nursery() as nursery,

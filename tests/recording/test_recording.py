@@ -35,7 +35,7 @@ async def talk(session: RealtimeSession[Any], *said: str) -> list[str]:
 
 
 SAID = ("Who are you?", "What is the order status of 7?")
-TOLD = ["I am Otto.", "order_status says: order 7 is on its way."]
+TOLD = ["I am Otto.", "Order 7 is on its way."]
 
 
 async def record(path: Path, *said: str, audio: Any = "keep", settings: Any = None, **options: Any) -> list[str]:

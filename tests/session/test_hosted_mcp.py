@@ -65,14 +65,14 @@ def items(session: Any, kind: str) -> list[Any]:
 async def test_the_list_the_calls_and_their_outputs_are_in_history(autojump_clock: Any) -> None:
     async with talk(require_approval="never") as session:
         turn = await session.ask('Please search for "rain".')
-        assert turn.text == "search says: page 7 has rain."
+        assert turn.text == "Page 7 has rain."
         (listed,) = items(session, "mcp_list_tools")
         assert [tool["name"] for tool in listed.data["tools"]] == ["search", "refuse"]
         (call,) = items(session, "mcp_call")
         assert (call.data["name"], call.data["output"]) == ("search", "page 7 has rain")
         turn = await session.ask('Please refuse "rain".')
         assert items(session, "mcp_call")[1].data["error"]["message"] == "the handbook is closed"
-        assert turn.text == "refuse says: the handbook is closed."
+        assert turn.text == "The handbook is closed."
 
 
 async def test_an_approved_call_is_made_and_answered(autojump_clock: Any) -> None:
@@ -81,7 +81,7 @@ async def test_an_approved_call_is_made_and_answered(autojump_clock: Any) -> Non
         assert (request.tool.name, request.tool.server_label) == ("search", "handbook")
         assert [each.call_id for each in session.pending_approvals] == [request.call_id]
         await session.approve_tool_call(request.call_id)
-        assert await answer(session) == "search says: page 7 has rain."
+        assert await answer(session) == "Page 7 has rain."
         assert items(session, "mcp_call")[0].data["approval_request_id"] == request.call_id
         assert session.pending_approvals == []
 
@@ -90,7 +90,7 @@ async def test_a_rejected_call_is_not_made_and_the_server_reads_why(autojump_clo
     async with talk() as session, session.subscribe("tool_approval_required") as subscription:
         request = await asked(session, subscription)
         await session.reject_tool_call(request.call_id, rejection_message="Not today.")
-        assert await answer(session) == "search says: I was not allowed to."
+        assert await answer(session) == "I was not allowed to use search."
         assert items(session, "mcp_call") == []
         assert items(session, "mcp_approval_response")[0].data["reason"] == "Not today."
 
@@ -99,9 +99,9 @@ async def test_a_decision_for_always_answers_later_requests(autojump_clock: Any)
     async with talk() as session, session.subscribe("tool_approval_required") as subscription:
         request = await asked(session, subscription)
         await session.approve_tool_call(request.call_id, always=True)
-        assert await answer(session) == "search says: page 7 has rain."
+        assert await answer(session) == "Page 7 has rain."
         await session.send_message('Please search for "snow".')
-        assert await answer(session) == "search says: page 7 has snow."
+        assert await answer(session) == "Page 7 has snow."
         assert subscription.statistics().events_queued == 0
 
 
@@ -113,7 +113,7 @@ async def test_what_nobody_decides_in_time_is_rejected(autojump_clock: Any) -> N
     ):
         await asked(session, subscription)
         assert (await subscription.receive()).reason == "timeout"
-        assert await answer(session) == "search says: I was not allowed to."
+        assert await answer(session) == "I was not allowed to use search."
 
 
 async def test_a_handler_decides_about_hosted_calls_too(autojump_clock: Any) -> None:
@@ -123,7 +123,7 @@ async def test_a_handler_decides_about_hosted_calls_too(autojump_clock: Any) -> 
 
     async with talk({"approval_handler": handler}) as session:
         await session.send_message('Please search for "rain".')
-        assert await answer(session) == "search says: page 7 has rain."
+        assert await answer(session) == "Page 7 has rain."
 
 
 async def test_a_server_that_cannot_be_reached_is_an_error_event_and_the_session_lives(autojump_clock: Any) -> None:
@@ -148,9 +148,9 @@ async def test_it_stands_beside_function_tools_and_in_settings(autojump_clock: A
         runner = RealtimeRunner(agent, model=emulator.memory_model())
         async with runner.session() as session:
             assert [each["type"] for each in session.settings["tools"]] == ["function", "mcp"]
-            assert (await session.ask("Call own, please.")).text == "own says: mine."
+            assert (await session.ask("Call own, please.")).text == "The own is mine."
             await session.update_settings({"tools": [tool]})
-            assert (await session.ask('Please search for "rain".')).text == "search says: page 7 has rain."
+            assert (await session.ask('Please search for "rain".')).text == "Page 7 has rain."
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trealtime.emulator import EmulatedSession, LoggedEvent
     from trealtime.emulator.chat_brain import ChatBrain
-    from trealtime.emulator.talking import TalkingBrain
+    from trealtime.emulator.dialogue import DialogueBrain
 
 __all__ = ["add_parser"]
 
@@ -112,13 +112,13 @@ def _tls(files: list[str] | None) -> ssl.SSLContext | None:
     return context
 
 
-def _brain(arguments: argparse.Namespace) -> ChatBrain | TalkingBrain:
+def _brain(arguments: argparse.Namespace) -> ChatBrain | DialogueBrain:
     from trealtime.emulator.chat_brain import ChatBrain
-    from trealtime.emulator.talking import TalkingBrain
+    from trealtime.emulator.dialogue import DialogueBrain
     from trealtime.errors import MissingDependency, SettingsError
 
     if arguments.brain is None:
-        return TalkingBrain(random.Random(arguments.seed))
+        return DialogueBrain(random.Random(arguments.seed))
     try:
         return ChatBrain(arguments.brain, model=arguments.brain_model, api_key=os.environ.get("CHAT_API_KEY"))
     except (SettingsError, MissingDependency) as error:

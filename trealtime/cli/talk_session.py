@@ -352,11 +352,11 @@ class Talk:
             yield {}
         else:
             from trealtime.emulator import open_emulator
-            from trealtime.emulator.talking import TalkingBrain
+            from trealtime.emulator.dialogue import DialogueBrain
 
             speech = await speech_engines(self.speech)
             self.screen.line(f"No OPENAI_API_KEY: talking to an emulator in this process. {speech.description}")
-            async with open_emulator(speech=speech, brain=TalkingBrain()) as emulator:
+            async with open_emulator(speech=speech, brain=DialogueBrain()) as emulator:
                 yield {"url": emulator.url, "headers": {}}
 
     def _greeting(self) -> str:

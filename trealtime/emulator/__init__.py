@@ -2,27 +2,28 @@
 internet.
 
 `open_emulator` runs one on a loopback socket or in memory. The engine (`core`) is the same for both and knows
-neither; ears, brain and voice are plug-ins. What the defaults give is a signal, not speech, and placeholders, not
-words.
+neither; turn detector, transcriber, brain and voice are plug-ins. The default voice is a signal, not speech, and the
+default transcriber writes placeholders, not words.
 """
+
+import warnings
 
 from trealtime.emulator.brain import (
     Brain,
     BrainReply,
     BrainRequest,
     CallFunction,
-    RuleBrain,
     Say,
     SayMore,
     ScriptedBrain,
     StreamingBrain,
 )
 from trealtime.emulator.chat_brain import ChatBrain
+from trealtime.emulator.dialogue import DialogueBrain
 from trealtime.emulator.faults import Faults
 from trealtime.emulator.options import EmulatorLimits, SpeechEngines
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
 from trealtime.emulator.session import EmulatedSession, LoggedEvent
-from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.transcription import PlaceholderTranscriber, ScriptedTranscriber, Transcriber
 from trealtime.emulator.turn_detection import (
     SpeechPaused,
@@ -40,6 +41,7 @@ __all__ = [
     "BrainRequest",
     "CallFunction",
     "ChatBrain",
+    "DialogueBrain",
     "EmulatedSession",
     "Emulator",
     "EmulatorLimits",
@@ -48,7 +50,6 @@ __all__ = [
     "LoggedEvent",
     "MemoryModel",
     "PlaceholderTranscriber",
-    "RuleBrain",
     "Say",
     "SayMore",
     "ScriptedBrain",
@@ -59,7 +60,6 @@ __all__ = [
     "SpeechStarted",
     "SpeechStopped",
     "SpokenChunk",
-    "TalkingBrain",
     "StreamingBrain",
     "ToneVoice",
     "Transcriber",
@@ -68,3 +68,12 @@ __all__ = [
     "Voice",
     "open_emulator",
 ]
+
+
+def __getattr__(name: str) -> type[DialogueBrain]:
+    if name in ("RuleBrain", "TalkingBrain"):
+        warnings.warn(
+            f"trealtime.emulator.{name} is deprecated: it is DialogueBrain now", DeprecationWarning, stacklevel=2
+        )
+        return DialogueBrain
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,8 +15,9 @@ from urllib.parse import urlencode
 import attrs
 import trio
 
-from trealtime.emulator.brain import Brain, RuleBrain, StreamingBrain
+from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
+from trealtime.emulator.dialogue import DialogueBrain
 from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
@@ -320,7 +321,7 @@ class Emulator:
             mcp_servers=self._mcp_servers,
             event_order=options.event_order,
         )
-        brain = self._brain or RuleBrain(random.Random(source.random()))  # small talk, not secrets
+        brain = self._brain or DialogueBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
         session = EmulatedSession(core, wire, engines, options, unix_now=self._unix_now, on_event=self._note)
         self._sessions.append(session)
@@ -419,7 +420,7 @@ async def open_emulator(
     every session with code 1001, within twice `close_timeout_s`. Raises `OSError` when `host` and `port` cannot be
     bound, `ValueError` for an option out of range.
 
-    Engines: `brain` answers (default: a few rules, for each session its own). `speech` is a set of a `voice` (default:
+    Engines: `brain` answers (default: a `DialogueBrain` for each session). `speech` is a set of a `voice` (default:
     tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
     `turn_detector` (default: by energy); each may also be given by itself, and goes over the set.
 

@@ -29,8 +29,8 @@ from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.pcm import from_int16
 from trealtime.audio.resample import resample
 from trealtime.emulator.brain import Brain, BrainReply, BrainRequest, CallFunction, Say
+from trealtime.emulator.dialogue import DialogueBrain
 from trealtime.emulator.server import open_emulator
-from trealtime.emulator.talking import TalkingBrain
 from trealtime.emulator.voice import VOICE_RATE, ToneVoice, Voice
 from trealtime.errors import TrealtimeError
 from trealtime.evals.checking import Heard, failures
@@ -147,7 +147,7 @@ class _Prompter:
     """The emulator's brain and ears: they do what the step at hand says, and else what they always do."""
 
     def __init__(self) -> None:
-        self._brain: Brain = TalkingBrain(random.Random(1), timezone=UTC)
+        self._brain: Brain = DialogueBrain(random.Random(1), timezone=UTC)
         self._answers: deque[str | Mapping[str, Any]] = deque()
         self._spoken: deque[str] = deque()
 

@@ -1,24 +1,41 @@
-"""Arguments for a function, picked from a text by the types of a JSON Schema: no understanding is involved.
+"""Which functions a text points at, and their arguments, by the types of a JSON Schema: no understanding is involved.
 
-Every property takes what looks like its type, in the order of the schema, and each piece of the text is used once. What
-stands behind the property's name ("quantity 3", "order id is 42") goes first.
+Tools are wire-shaped (``{"type": "function", "name", "description", "parameters"}``). Every property takes the first
+piece of the text that looks like its type, in the order of the schema, and each piece is used once. A piece behind the
+property's name ("quantity 3", "order id is 42") goes first.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from trealtime.emulator.brain_words import NUMBER, with_digits
+from trealtime.emulator.dialogue.language import NUMBER, content_words, with_digits
 
-__all__ = ["allows_null", "fill_arguments", "find_arguments", "has_all_required", "resolved"]
+__all__ = [
+    "Call",
+    "allows_null",
+    "call_for",
+    "calls_for",
+    "fill_arguments",
+    "find_arguments",
+    "functions_meant",
+    "functions_of",
+    "has_all_required",
+    "resolved",
+]
 
 _DEEPEST = 8  # schemas may refer to themselves
+_MOST_TOOLS = 100
+_MOST_PROPERTIES = 30
+_MOST_VALUES = 100
+_MOST_OF_DESCRIPTION = 300
 
-_INTEGER = r"(?<![\w.])-?\d+(?!\w|\.\d)"
+_INTEGER = r"(?<![\w.])-?\d{1,15}(?!\w|\.\d)"
 _CODE = r"(?<!\w)[A-Z]*[-#]?\d[\w-]*"
 _CODE_NAMES = re.compile(r"(?:^|_)(?:id|no|number|code|phone|zip|pin)$", re.IGNORECASE)
 _DOUBLE_QUOTED = r"[\"“]([^\"“”]+)[\"”]"
@@ -92,7 +109,7 @@ class _Form:
     def fill_object(self, schema: Mapping[str, Any], *, depth: int) -> dict[str, object]:
         required = schema.get("required") or ()
         filled: dict[str, object] = {}
-        for name, declared in (schema.get("properties") or {}).items():
+        for name, declared in list((schema.get("properties") or {}).items())[:_MOST_PROPERTIES]:
             kind = self._resolve(declared)
             value = self._fill(name, kind, depth=depth + 1)
             if value is not None:
@@ -153,7 +170,7 @@ class _Form:
         return values
 
     def _mentioned(self, values: list[object]) -> list[object]:
-        return [value for value in values if self._says(rf"(?<!\w){_spoken(str(value))}(?!\w)")]
+        return [value for value in values[:_MOST_VALUES] if self._says(rf"(?<!\w){_spoken(str(value))}(?!\w)")]
 
     def _take(self, *patterns: str) -> str | None:
         """The first unused match of the first pattern that has one: its group, or all of it."""
@@ -209,3 +226,75 @@ def _spoken(name: str) -> str:
 
 def _behind(name: str, value: str) -> str:
     return rf"\b{_spoken(name)}\b\s*(?:is|are|of|to|=|:|#|number)?\s*({value})"
+
+
+Call = tuple[str, dict[str, object]]
+"""The name of a function, and the arguments."""
+
+
+def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the function tools among the first 100 of `tools`: those of MCP servers are not the client's to run."""
+    return [tool for tool in tools[:_MOST_TOOLS] if tool.get("type", "function") == "function" and tool.get("name")]
+
+
+def calls_for(text: str, functions: Sequence[Mapping[str, Any]]) -> list[Call]:
+    """Return the calls that `text` asks for, in the order in which it names the functions."""
+    return [call_for(piece, function) for function, piece in functions_meant(text, functions)]
+
+
+def functions_meant(text: str, functions: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], str]]:
+    """Return the functions that `text` asks for, in the order in which it names them, each with the piece of `text`
+    that has its arguments.
+
+    A text names a function when the name, or every meaningful word of it, is in the text. When it names none, it means
+    the one whose name and description share most words with it, if they share at least two, or one and the text has
+    all arguments that the function requires.
+    """
+    said = set(content_words(text))
+    named = sorted(
+        ((where, tool) for tool in functions if (where := _where_named(tool, text, said)) is not None),
+        key=lambda found: found[0],
+    )
+    if not named:
+        described = _best_described(text, said, functions)
+        return [] if described is None else [(described, text)]
+    # Of several, each finds its arguments between its own name and the next one's.
+    borders = [0, *(where for where, _ in named[1:]), len(text)]
+    return [(tool, text[borders[n] : borders[n + 1]]) for n, (_, tool) in enumerate(named)]
+
+
+def call_for(text: str, function: Mapping[str, Any]) -> Call:
+    """Return a call of `function` with the arguments that `text` has for it."""
+    return function["name"], fill_arguments(text, function.get("parameters") or {})
+
+
+def _where_named(function: Mapping[str, Any], text: str, said: set[str]) -> int | None:
+    name = function["name"].lower()
+    lowered = text.lower()
+    begin = lowered.find(name)
+    while begin >= 0:
+        around = lowered[begin - 1 : begin] + lowered[begin + len(name) : begin + len(name) + 1]
+        if not re.search(r"\w", around):
+            return begin
+        begin = lowered.find(name, begin + 1)
+    words = _words_of(function["name"])
+    if not words or not said.issuperset(words):
+        return None
+    return min(lowered.index(word) for word in words)
+
+
+def _best_described(text: str, said: set[str], functions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    def shared(function: Mapping[str, Any]) -> int:
+        description = str(function.get("description") or "")[:_MOST_OF_DESCRIPTION]
+        return len(said & {*_words_of(function["name"]), *_words_of(description)})
+
+    best = max(functions, key=shared, default=None)
+    if best is None or shared(best) == 0:
+        return None
+    return best if shared(best) > 1 or has_all_required(text, best.get("parameters") or {}) else None
+
+
+@functools.lru_cache(maxsize=1_024)
+def _words_of(text: str) -> tuple[str, ...]:
+    """The content words of a name or a description, which every message is held against."""
+    return tuple(content_words(text))

@@ -1,10 +1,9 @@
-"""The talking brain: what it answers in conversations, with functions that answer at once."""
+"""The default brain in conversations, with functions that answer at once."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +16,9 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.emulator import open_emulator
 from trealtime.emulator.brain import Brain, BrainRequest, CallFunction, Say
-from trealtime.emulator.talking import TalkingBrain
-from trealtime.emulator.talking.slots import question
-from trealtime.emulator.talking.sums import sum_in
-from trealtime.emulator.talking.verbalizer import tell_output
+from trealtime.emulator.dialogue import DialogueBrain
+from trealtime.emulator.dialogue.language import sum_in, tell_output
+from trealtime.emulator.dialogue.slots import question
 
 NEW_YEAR = dt.datetime(2027, 1, 15, 8, 0, tzinfo=dt.UTC).timestamp()
 
@@ -63,7 +61,7 @@ def user(text: str, *more: Mapping[str, Any]) -> dict[str, Any]:
 
 async def converse(*said: str, instructions: str = "You are Otto.", tools: Sequence[Any] = TOOLS) -> list[list[str]]:
     """What the brain answers to each message: its words, and its calls as ``name{arguments}``."""
-    brain: Brain = TalkingBrain(timezone=dt.UTC)
+    brain: Brain = DialogueBrain(timezone=dt.UTC)
     items: list[dict[str, Any]] = []
     answers: list[list[str]] = []
     for text in said:
@@ -180,7 +178,7 @@ async def test_the_time_is_that_of_the_emulator(asked: str, told: str) -> None:
 
 
 async def test_in_a_session_the_time_is_the_emulators_and_goes_on(autojump_clock) -> None:
-    async with open_emulator(listen=False, brain=TalkingBrain(timezone=dt.UTC), unix_time_s=NEW_YEAR) as emulator:
+    async with open_emulator(listen=False, brain=DialogueBrain(timezone=dt.UTC), unix_time_s=NEW_YEAR) as emulator:
         runner = RealtimeRunner(RealtimeAgent(name="Otto"), model=emulator.memory_model())
         async with runner.session() as session:
             assert (await session.ask("What time is it?")).text == "It is 08:00."
@@ -204,7 +202,7 @@ async def test_it_does_not_pretend_to_be_a_language_model(asked: str) -> None:
         ("Who are you?", "I am Otto."),
         ("Thanks!", "You are welcome."),
         ("count to three", "1, 2, 3."),
-        ("Who painted the Mona Lisa?", "My rules have no answer to that. You asked: Who painted the Mona Lisa?"),
+        ("Who painted the Mona Lisa?", "You asked: Who painted the Mona Lisa?"),
         ("The rain is loud.", "You said: The rain is loud."),
         ("(speech, 1.5 s)", "I heard you speak for 1.5 seconds, but I cannot make out words."),
     ],
@@ -215,16 +213,16 @@ async def test_small_talk(said: str, told: str) -> None:
 
 async def test_images_are_acknowledged_and_not_described() -> None:
     image = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
-    reply = await TalkingBrain().reply(BrainRequest(items=[user("", image)]))
+    reply = await DialogueBrain().reply(BrainRequest(items=[user("", image)]))
     assert reply.parts == (Say("I see your image."),)
-    reply = await TalkingBrain().reply(BrainRequest(items=[user("What is in this image?", image, image)]))
+    reply = await DialogueBrain().reply(BrainRequest(items=[user("What is in this image?", image, image)]))
     assert reply.parts == (Say("I see your 2 images. I cannot tell what is in it: I have rules, and no eyes."),)
 
 
 async def test_instructions_of_the_response_alone_are_followed_and_those_of_the_session_are_not() -> None:
     asked = {"items": [user("Thanks!")], "instructions": 'Say "Time is up".'}
-    own = await TalkingBrain().reply(BrainRequest(**asked, own_instructions=True))
-    others = await TalkingBrain().reply(BrainRequest(**asked))
+    own = await DialogueBrain().reply(BrainRequest(**asked, own_instructions=True))
+    others = await DialogueBrain().reply(BrainRequest(**asked))
     assert (own.parts, others.parts) == ((Say("Time is up"),), (Say("You are welcome."),))
 
 
@@ -294,7 +292,7 @@ async def test_digits_that_are_said_one_by_one_are_a_number() -> None:
 async def test_what_is_no_value_changes_no_call() -> None:
     assert await converse("What's the weather in Paris?", "how about tomorrow") == [
         ['get_weather{"city": "Paris"}', WEATHER_TOLD],
-        ["You said: How about tomorrow."],
+        ["You said: how about tomorrow"],
     ]
 
 
@@ -402,16 +400,9 @@ PHRASES = (
 @given(texts=st.lists(st.text() | st.lists(st.sampled_from(PHRASES)).map(" ".join), min_size=1, max_size=5))
 def test_no_conversation_is_without_an_answer(texts: list[str]) -> None:
     request = BrainRequest(items=[user(text) for text in texts], tools=TOOLS, instructions=CAREFUL)
-    coroutine = TalkingBrain().reply(request)
+    coroutine = DialogueBrain().reply(request)
     with pytest.raises(StopIteration) as finished:
         coroutine.send(None)  # it waits for nothing
     parts = finished.value.value.parts
     assert parts
     assert all(json.loads(part.arguments) is not None for part in parts if isinstance(part, CallFunction))
-
-
-@pytest.mark.parametrize("words", ["my ", "what is my ", "1 + ", "a hundred and ", "no, ", "remember that ", "(" * 3])
-async def test_a_message_without_end_is_answered_soon(words: str) -> None:
-    began = time.monotonic()
-    assert await answer(words * 5_000)
-    assert time.monotonic() - began < 5

@@ -1,12 +1,12 @@
 """Filling in a function's arguments over several turns: what is missing is asked for, by the function's schema.
 
 Theory of operation
-1. A `Form` is a function that the user wants, what is known of its arguments, and the argument that was asked for.
-2. `Desk.read` takes the conversation from its beginning, user message by user message, and gives what the last one has
-   brought about: a form with something missing, a call that is complete, or nothing. So there is nothing to keep.
-3. While a form is open, the next message gives it up, corrects it, answers it, or is about something else; then the
-   form stays open and is asked for again.
-4. A call that has been made can be corrected ("no, Paris") or varied ("and in Rome?"): it is made again.
+1. A `Form` is a function that the user wants, the arguments known so far, and the argument that was asked for.
+2. `SlotFiller.read` reads the conversation user message by user message, and returns the result of the last one: a form
+   with something missing, a complete call, or nothing. So there is no state to keep.
+3. While a form is open, the next message gives it up, corrects it, answers it, or is about something else; in the last
+   case the form stays open and the brain asks again.
+4. The user can correct a call that has been made ("no, Paris") or vary it ("and in Rome?"): it is made again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,26 @@ from typing import Any, Literal
 
 import attrs
 
-from trealtime.emulator.brain import content_of, text_of
-from trealtime.emulator.brain_arguments import allows_null, fill_arguments, find_arguments, resolved
-from trealtime.emulator.brain_tools import functions_meant
-from trealtime.emulator.brain_words import NUMBER, content_words, with_digits
-from trealtime.emulator.talking.memory import Memory
-from trealtime.emulator.talking.verbalizer import LONGEST_READ, listed, sentence, spoken_name
+from trealtime.emulator.dialogue.functions import (
+    allows_null,
+    fill_arguments,
+    find_arguments,
+    functions_meant,
+    resolved,
+)
+from trealtime.emulator.dialogue.language import (
+    LONGEST_READ,
+    NUMBER,
+    content_words,
+    listed,
+    sentence,
+    spoken_name,
+    with_digits,
+)
+from trealtime.emulator.dialogue.memory import Memory
+from trealtime.emulator.dialogue.turn import content_of, text_of
 
-__all__ = ["Asked", "Desk", "Form", "question"]
+__all__ = ["Step", "SlotFiller", "Form", "question"]
 
 _GIVEN_UP = re.compile(
     r"\b(?:never ?mind|forget (?:it|about it|that)|leave it|cancel (?:it|that)|don't bother|not any ?more|stop it)\b"
@@ -111,7 +123,7 @@ class Form:
 
 
 @attrs.frozen
-class Asked:
+class Step:
     """What the last message has brought about: `ask` for what is missing in `form`, `call` it, or it was `dropped`.
 
     ``"aside"``: the message was about something else while `form` was open. `again`: the same was asked before.
@@ -123,7 +135,7 @@ class Asked:
 
 
 @attrs.define(kw_only=True)
-class Desk:
+class SlotFiller:
     """Where forms are filled in, for the `functions` on offer.
 
     `instructions` say whether calls are to be confirmed; `is_aside` tells whether a message asks for something that
@@ -136,12 +148,12 @@ class Desk:
     _memory: Memory = attrs.field(init=False, factory=Memory)
     """What the user had said of themselves by the message that is being read."""
 
-    def read(self, items: Sequence[Mapping[str, Any]]) -> tuple[list[Asked], bool]:
+    def read(self, items: Sequence[Mapping[str, Any]]) -> tuple[list[Step], bool]:
         """What the last user message has brought about (several calls, where it names several functions), and
         whether a call of these functions has been made since it."""
         form: Form | None = None
         made: Form | None = None
-        result: list[Asked] = []
+        result: list[Step] = []
         called = False
         known = {function["name"]: function for function in self.functions}
         for item in items:
@@ -160,10 +172,10 @@ class Desk:
                 form, called = None, True
         return result, called
 
-    def words_for(self, asked: Asked) -> str:
+    def words_for(self, step: Step) -> str:
         """What to say to a form that is not complete."""
-        form = asked.form
-        if asked.what == "dropped":
+        form = step.form
+        if step.what == "dropped":
             return "All right, never mind."
         if form.confirming:
             known = listed(
@@ -172,15 +184,15 @@ class Desk:
             return sentence(f"{spoken_name(form.function['name'])}: {known}") + " Is that right?"
         assert form.asked is not None
         asking = question(form.asked, self._schema_of(form, form.asked))
-        return f"Sorry, {asking[:1].lower()}{asking[1:]}" if asked.again else asking
+        return f"Sorry, {asking[:1].lower()}{asking[1:]}" if step.again else asking
 
     # ---- one message -----------------------------------------------------------------------------------------------
 
-    def _step(self, form: Form | None, made: Form | None, text: str) -> list[Asked]:
+    def _step(self, form: Form | None, made: Form | None, text: str) -> list[Step]:
         if form is None:
             return self._begin(made, text)
         if _GIVEN_UP.search(text):
-            return [Asked("dropped", form)]
+            return [Step("dropped", form)]
         if form.confirming:
             return self._confirm(form, text)
         corrected = _CORRECTED.match(text)
@@ -190,15 +202,15 @@ class Desk:
         if meant and meant[0][0]["name"] != form.function["name"] and self._found(*meant[0]):
             return self._begin(made, text)
         if self.is_aside(text):
-            return [Asked("aside", form)]
+            return [Step("aside", form)]
         assert form.asked is not None
         value = self._answer(form, form.asked, text)
         if value is None:
-            return [Asked("ask", form, again=True)]
+            return [Step("ask", form, again=True)]
         others = {name: found for name, found in self._found(form.function, text).items() if found != value}
         return [self._next(_with(form, {**others, **form.arguments, form.asked: value}))]
 
-    def _begin(self, made: Form | None, text: str) -> list[Asked]:
+    def _begin(self, made: Form | None, text: str) -> list[Step]:
         meant = functions_meant(text, self.functions) or self._wished(text)
         if not meant:
             changed = self._varied(made, text)
@@ -221,17 +233,17 @@ class Desk:
         ]
         return [(near[0], text)] if len(near) == 1 else []
 
-    def _confirm(self, form: Form, text: str) -> list[Asked]:
+    def _confirm(self, form: Form, text: str) -> list[Step]:
         if _YES.search(text):
-            return [Asked("call", form)]
+            return [Step("call", form)]
         corrected = _CORRECTED.match(text)
         if corrected and (changed := self._corrected(form, corrected["rest"])):
             return [self._next(changed)]
         if _NO.search(text):
-            return [Asked("dropped", form)]
-        return [Asked("aside" if self.is_aside(text) else "ask", form, again=True)]
+            return [Step("dropped", form)]
+        return [Step("aside" if self.is_aside(text) else "ask", form, again=True)]
 
-    def _next(self, form: Form) -> Asked:
+    def _next(self, form: Form) -> Step:
         """Ask for the first that is missing, else call it, if need be after the user has said yes."""
         parameters = form.function.get("parameters") or {}
         for name in parameters.get("required") or ():
@@ -242,11 +254,11 @@ class Desk:
             if self._memory.name and _USER_NAME.search(name):
                 return self._next(_with(form, {**form.arguments, name: self._memory.name}))
             if "default" not in schema and "const" not in schema and schema.get("type", "string") != "object":
-                return Asked("ask", attrs.evolve(form, asked=name))
+                return Step("ask", attrs.evolve(form, asked=name))
         told = f"{self.instructions}\n{form.function.get('description') or ''}"
         if form.arguments and _CONFIRM.search(told):
-            return Asked("ask", attrs.evolve(form, asked=None, confirming=True))
-        return Asked("call", form)
+            return Step("ask", attrs.evolve(form, asked=None, confirming=True))
+        return Step("call", form)
 
     def _corrected(self, form: Form, text: str) -> Form | None:
         """`form` with another value for what was given last, or None where `text` has none."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from trealtime.emulator.talking.verbalizer import LONGEST_READ, listed
+from trealtime.emulator.dialogue.language import LONGEST_READ, listed
 
 __all__ = ["Memory"]
 
@@ -18,15 +18,15 @@ _END = r"(?=[.,;!?]|\s+(?:and|but)\b|$)"
 _NAME = r"(?P<name>(?-i:[A-Z])[\w'-]*(?: (?-i:[A-Z])[\w'-]*)*)"
 
 # How a fact is told; `about` is what it is a fact about, `value` the fact.
-_NOTE = re.compile(r"\bremember (?:that )?(?P<note>[^.;!?]+)", re.IGNORECASE)
+_NOTE = re.compile(r"\bremember (?:that )?(?P<note>[^.;!?]{1,300})", re.IGNORECASE)
 _TOLD: Sequence[re.Pattern[str]] = (
     *(
         re.compile(pattern, re.IGNORECASE)
         for pattern in (
             r"\b(?:my name(?:'s| is)|call me) (?P<said_name>[\w'-]+(?: (?-i:[A-Z])[\w'-]*)*)",
             rf"\b(?:i am called|i'm called|this is|i am|i'm) {_NAME}",
-            rf"\bmy (?P<about>[\w' -]+?)(?:'s| is| are) (?P<value>[^.,;!?]+?){_END}",
-            rf"\bi (?P<verb>live in|come from|work (?:for|at|as|in)|like|love|hate) (?P<value>[^.,;!?]+?){_END}",
+            rf"\bmy (?P<about>[\w' -]{{1,40}}?)(?:'s| is| are) (?P<value>[^.,;!?]{{1,100}}?){_END}",
+            rf"\bi (?P<verb>live in|come from|work (?:for|at|as|in)|like|love|hate) (?P<value>[^.,;!?]{{1,100}}?){_END}",
         )
     ),
     _NOTE,
@@ -44,7 +44,7 @@ _ASKED_VERB = re.compile(r"\b(?:where|what|who|for whom) do i (?P<verb>live|come
 _ASKED_ABOUT = re.compile(
     r"\b(?:what(?:'s| is| was| are| were)|(?:who|when|where)(?:'s| is)|tell me"
     r"|do you (?:remember|know)(?: what| who| when| where)?) "
-    r"my (?P<about>[\w' -]+?)(?: is| was| are)?[?.!]*$",
+    r"my (?P<about>[\w' -]{1,60}?)(?: is| was| are)?[?.!]*$",
     re.I,
 )
 _ELSEWHERE = re.compile(r"who|when|where", re.I)
