@@ -327,6 +327,7 @@ class Conversation:
     def commit_audio(self, now: float) -> list[Effect]:
         """Make an item of the input audio buffer, and ask for no response."""
         event_id = self._state.send({"type": "input_audio_buffer.commit"})
+        self._state.turns.commits[event_id] = self._state.response_queue.take_place()
         turn_ending(self._state, event_id, now)
         return self._effects(now)
 

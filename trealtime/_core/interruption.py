@@ -189,7 +189,8 @@ def interrupt(
         and (each.id == only if only is not None else each.in_conversation or each.has_audio)
     ]
     unheard = state.ledger.unheard(now, response_id=only)
-    request = state.response_queue.kill_sent() if only is None else None
+    ended_at = state.turns.ended_at if cause == "speech" else None
+    request = state.response_queue.kill_sent(sent_before=ended_at) if only is None else None
     # A server that cancels by itself falls silent by itself too.
     clears = state.server_plays is not None and only in (None, state.server_plays) and not server_cancels
     if not cancel_calls(state, response_id=only) and not victims and not unheard and request is None and not clears:
@@ -283,7 +284,7 @@ def speech_began(state: State, speech: Speech, now: float) -> None:
     speech.put_off = state.turn_settings.uninterruptible > 0
     if speech.put_off or policy == "off":
         return
-    if policy == "immediate":
+    if policy == "immediate" or state.turns.ended_at is not None:  # a turn that the app has ended is one
         interrupt(state, "speech", now, server_cancels=state.server_interrupts)
         return
     if state.pending_interruption is None:

@@ -136,6 +136,7 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
         item_id, reply_id = late
         state.settle(reply_id, state.history.item(item_id) if item_id in state.history else None)
     turn_refused(state, info.event_id)
+    state.turns.commits.discard(info.event_id or "")
     if sent is not None and sent.type == "conversation.item.create":
         state.sent_content.pop(sent.item_id or "", None)
     if sent is not None and sent.type == "session.update":

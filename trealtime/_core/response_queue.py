@@ -198,6 +198,10 @@ class ResponseQueue:
         times = (self._blocked_until, self._quiet_until if request.automatic else None)
         return max((time for time in times if time is not None), default=-math.inf)
 
+    def take_place(self) -> int:
+        """Return a place in the order of sending for what is no request."""
+        return next(self._places)
+
     def _mark_sent(self, request: Request, now: float) -> Request:
         request.sent_at = now
         request.place = next(self._places)
@@ -318,9 +322,12 @@ class ResponseQueue:
 
     # ---- giving up -------------------------------------------------------------------------------------------------
 
-    def kill_sent(self) -> Request | None:
-        """Interrupt the request on its way in the default conversation; None if there is none that is wanted."""
+    def kill_sent(self, *, sent_before: int | None = None) -> Request | None:
+        """Interrupt the request on its way in the default conversation; None if there is none that is wanted, or none
+        that was sent before this place."""
         if self._sent is None or self._sent.interrupted:
+            return None
+        if sent_before is not None and self._sent.place > sent_before:
             return None
         self._sent.interrupted = True
         return self._sent

@@ -100,6 +100,10 @@ class Turns:
     speech: Speech | None = attrs.field(default=None, init=False)
     """What the user is saying, as far as the server's voice detection knows."""
 
+    commits: Recent[str, int] = attrs.field(factory=partial(Recent, 256), init=False)
+    """The commits of the app's own that the server has not answered, by event id, with their place in the order of
+    response requests."""
+
     _spoken: Recent[str, None] = attrs.field(factory=Recent, init=False)
     """Items that the server's voice detection has announced and that are not committed yet."""
 
@@ -114,6 +118,15 @@ class Turns:
         self.speech = None
         queue.keep_quiet(now + PATIENCE_S)
 
+    @property
+    def ended_at(self) -> int | None:
+        """The place of the oldest commit that is on its way: the app has ended the turn that the server hears now.
+
+        Events come in the order in which the server has read its input, so speech that it reports before the answer to
+        a commit was sent before that commit, and requests that were sent after it are not to be interrupted by it.
+        """
+        return next(iter(self.commits.values()), None)
+
     def announce(self, item_id: str) -> None:
         """The server's voice detection will commit this item."""
         self._spoken[item_id] = None
@@ -121,6 +134,8 @@ class Turns:
     def commit(self, item_id: str) -> bool:
         """A turn is committed; return whether the server's voice detection had announced it."""
         self.speech = None
+        if self.commits:
+            self.commits.pop(next(iter(self.commits)))
         spoken = item_id in self._spoken
         self._spoken.pop(item_id, None)
         return spoken
