@@ -67,6 +67,11 @@ class HttpAnswer:
         return cls(status=refused.status, body=json.loads(refused.body))
 
     @property
+    def content_type(self) -> dict[str, str]:
+        """The header that says what the body is; none where there is no body, so that clients parse none."""
+        return {} if self.body is None else {"Content-Type": "application/json"}
+
+    @property
     def content(self) -> bytes:
         """The body's bytes."""
         return b"" if self.body is None else json.dumps(self.body).encode()
@@ -103,7 +108,7 @@ async def answer_request(stream: trio.abc.Stream, head: bytes, answer: Callable[
         found = HttpAnswer.of(refusal(error.error_status_hint, f"This is not HTTP: {error}", code="invalid_request"))
     content = found.content
     headers = {
-        "Content-Type": "application/json",
+        **found.content_type,
         "Content-Length": str(len(content)),
         "Connection": "close",
         **found.headers,
@@ -225,6 +230,7 @@ def memory_transport(answer: Callable[[HttpRequest], HttpAnswer]) -> httpx.Async
             resource = request.url.raw_path.decode("ascii")
             headers = {name.lower(): value for name, value in request.headers.items()}
             found = answer(HttpRequest(method=request.method, resource=resource, headers=headers, body=body))
-            return httpx.Response(found.status, headers=dict(found.headers), content=found.content)
+            headers = {**found.content_type, **found.headers}
+            return httpx.Response(found.status, headers=headers, content=found.content)
 
     return MemoryTransport()
