@@ -487,6 +487,15 @@ def test_what_a_server_has_played_is_not_interrupted(talk, end):
     assert talk.core.counters().interrupts == 0
 
 
+@pytest.mark.parametrize("end", ["stopped", "cleared"])
+def test_playback_goes_on_until_the_server_has_played_it(talk, end):
+    calling(talk)
+    assert talk.core.playback_remaining(talk.now) == float("inf")
+    assert talk.core.farewell_remaining(talk.now) == float("inf")
+    talk.server(f"output_audio_buffer.{end}", response_id="r1")
+    assert talk.core.playback_remaining(talk.now) == 0
+
+
 def test_the_end_of_an_older_response_leaves_the_one_that_plays(talk):
     calling(talk)
     talk.server("output_audio_buffer.started", response_id="r2")

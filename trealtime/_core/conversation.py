@@ -534,7 +534,7 @@ class Conversation:
     def _remaining(self, now: float, *, kept: Container[str] = ()) -> float:
         state = self._state
         making = any(each.interrupted is None for each in state.responses.values())
-        if making or state.response_queue.busy or state.guardrails.inputs:
+        if making or state.response_queue.busy or state.guardrails.inputs or state.server_plays is not None:
             return float("inf")
         return state.ledger.remaining_s(now, kept=kept)
 
