@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from trealtime.errors import ServerRefused
+from trealtime.tools.function_tool import function_tool
 
 
 async def test_the_first_event_is_an_empty_history_and_the_quickstart_loop_sees_the_turn(
@@ -167,3 +168,98 @@ async def test_wait_for_playback_takes_the_time_of_the_audio(autojump_clock, ser
             await session.wait_for_playback()
             assert trio.current_time() - began == pytest.approx(5, abs=0.01)
         assert not service.last.of("conversation.item.truncate")
+
+
+# ---- the text of an answer ------------------------------------------------------------------------------------------
+
+
+async def say_items(connection, *texts: str) -> None:
+    for number, text in enumerate(texts):
+        await connection.begin_item(item_id=f"item_{number}")
+        for word in text.split(" "):
+            await connection.transcript(word, item_id=f"item_{number}")
+
+
+async def test_items_of_one_answer_stand_on_lines_of_their_own(autojump_clock, service, runner, nursery) -> None:
+    async def server() -> None:
+        await service.last.begin(await service.last.expect("response.create"))
+        await say_items(service.last, "Let me think.", "It is four.\n", "Sure.")
+        await service.last.done()
+
+    async with runner.session() as session:
+        nursery.start_soon(server)
+        async with session.respond("Two and two?") as response:
+            pieces = [piece async for piece in response.text]
+            assert await response.transcript() == "".join(pieces) == "Letmethink.\nItisfour.\nSure."
+
+
+async def test_the_text_of_an_answer_that_is_known_only_when_it_is_done_is_not_lost(
+    autojump_clock, service, runner, nursery
+) -> None:
+    """The server shows no metadata, so what it says before the end belongs to no request yet."""
+
+    async def server() -> None:
+        await service.last.expect("response.create")
+        await say_items(service.last, "Hello", "there")
+        items = [
+            {
+                "id": f"item_{number}",
+                "type": "message",
+                "role": "assistant",
+                "content": [{"type": "output_audio", "transcript": text}, {"type": "nonsense"}, None],
+            }
+            for number, text in enumerate(("Hello", "there"))
+        ]
+        await service.last.done(output=[*items, {"type": "message", "id": "item_x"}])
+
+    async with runner.session() as session:
+        nursery.start_soon(server)
+        turn = await session.ask("Hi")
+        assert turn.text == "Hello\nthere"
+        assert [item.item_id for item in turn.items][:2] == ["item_0", "item_1"]
+
+
+async def test_a_text_outside_the_conversation_without_deltas_is_read_from_its_end(
+    autojump_clock, service, runner, nursery
+) -> None:
+    item = {
+        "id": "item_o",
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": "Yes."}],
+    }
+
+    async def server() -> None:
+        await service.last.begin(await service.last.expect("response.create"))
+        await service.last.done(output=[item])
+
+    async with runner.session() as session:
+        nursery.start_soon(server)
+        turn = await session.ask("Is it?", out_of_band=True)
+        assert turn.text == "Yes."
+        assert [each.item_id for each in turn.items] == ["item_o"]
+        assert all(each.item_id != "item_o" for each in session.history)
+
+
+async def test_a_call_outside_the_conversation_is_shown_and_not_run(
+    autojump_clock, service, make_runner, nursery
+) -> None:
+    ran = []
+
+    @function_tool
+    def note(dish: str) -> None:
+        """Note a dish."""
+        ran.append(dish)
+
+    async def server() -> None:
+        await service.last.begin(await service.last.expect("response.create"))
+        arguments = '{"dish": "soup"}'
+        call = {"id": "item_c", "type": "function_call", "name": "note", "call_id": "c", "arguments": arguments}
+        await service.last.done(output=[call])
+
+    async with make_runner(tools=[note]).session() as session:
+        nursery.start_soon(server)
+        turn = await session.ask("Soup, please.", out_of_band=True, tool_choice="note")
+        (item,) = turn.items
+        assert (item.name, item.arguments, item.call_id) == ("note", '{"dish": "soup"}', "c")
+        assert ran == []

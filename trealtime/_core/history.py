@@ -12,7 +12,7 @@ Snapshots are values, made once per change of an item, so a list of them costs o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -57,6 +57,7 @@ __all__ = [
     "item_retrieved",
     "item_truncated",
     "truncate_item",
+    "read_items",
 ]
 
 
@@ -66,6 +67,15 @@ _PART_TYPES: Final[Mapping[str, str]] = {"output_text": "text", "output_audio": 
 """Content types of the wire and of ``response.content_part`` under one name; the others are alike on both sides."""
 
 _STATUSES: Final = ("in_progress", "completed", "incomplete")
+
+
+def read_items(items: Iterable[Mapping[str, Any]]) -> tuple[RealtimeItem, ...]:
+    """Read items of the wire that are in no history, in their order, with outputs folded into their calls."""
+    history = History()
+    for item in items:
+        if isinstance(item.get("id"), str):
+            history.put(item, status="completed")
+    return tuple(history.snapshot())
 
 
 def heard_text(transcript: str, heard_ms: float, received_ms: float) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 import attrs
 import trio
 
 from trealtime._core.effects import ResponseResult
+from trealtime._core.history import read_items
 from trealtime._core.usage import add_usage
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
@@ -17,7 +18,8 @@ from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus
-from trealtime.items import RealtimeItem
+from trealtime.items import AssistantMessageItem, RealtimeItem
+from trealtime.protocol.lenient import as_text, within
 from trealtime.protocol.session_payload import response_payload
 from trealtime.protocol.settings import Modality, ResponseSettings
 from trealtime.protocol.user_input import UserInput, input_items
@@ -116,7 +118,8 @@ class SessionResponse:
         self._reply = reply
         self._subscription = subscription
         self._plays = False
-        self._text: list[str] = []
+        self._text: dict[tuple[str, int], str] = {}
+        """By content part, in the order in which they began."""
         self._items: dict[str, None] = {}
         self._usage: Usage | None = None
         subscription.on_put = self._note
@@ -148,7 +151,10 @@ class SessionResponse:
 
     @property
     def text(self) -> ResponseText:
-        """The text as it comes, str by str: written text, or the transcript of speech. Audio is passed over."""
+        """The text as it comes, str by str: written text, or the transcript of speech. Audio is passed over.
+
+        Where the response has several items or content parts, a line break separates them.
+        """
         return ResponseText(self)
 
     def __aiter__(self) -> AsyncIterator[RealtimeSessionEvent]:
@@ -201,13 +207,17 @@ class SessionResponse:
         return result
 
     async def transcript(self) -> str:
-        """Wait until the response is over and return all that the agent said or wrote in it.
+        """Wait until the response is over and return all that the agent said or wrote in it, its parts on lines of
+        their own.
 
         An interrupted one gives what the server had made until then; `RealtimeSession.history` has what the user can
         have heard. Cancellation and errors as with `result`.
         """
-        await self.result()
-        return "".join(self._text)
+        result = await self.result()
+        if result.status in ("completed", "incomplete"):
+            for item in result.output:
+                self._add_text_of(item)
+        return _joined(self._text.values())
 
     def leave(self, *, failed: bool) -> None:
         """End the scope, and interrupt the response unless it has come to its end."""
@@ -220,13 +230,47 @@ class SessionResponse:
     def _note(self, event: RealtimeSessionEvent) -> None:
         """Keep the text as it arrives: the consumer may read audio alone, or nothing."""
         if event.type == "text_delta" or event.type == "transcript_delta":
-            self._text.append(event.delta)
+            part = event.item_id, event.content_index
+            self._text[part] = self._text.get(part, "") + event.delta
         if event.type == "agent_end":
             self._items.update(dict.fromkeys(event.item_ids))
+            self._add_untold_text(event.item_ids)
             if event.usage is not None:
                 self._usage = add_usage(self._usage or Usage(), event.usage)
         elif (item_id := getattr(event, "item_id", None)) is not None:
             self._items[item_id] = None
+
+    def _add_untold_text(self, item_ids: Collection[str]) -> None:
+        """Add the text of items whose deltas this has not seen: those of a response that was known for this one only
+        when it was done."""
+        untold = set(item_ids) - {item_id for item_id, _ in self._text}
+        if untold:
+            for item in self._driver.core.history():
+                if item.item_id in untold and isinstance(item, AssistantMessageItem) and item.text:
+                    self._text[item.item_id, 0] = item.text
+
+    def _add_text_of(self, item: Mapping[str, Any]) -> None:
+        """Add the text of an output item that is not known yet."""
+        item_id, content = item.get("id"), item.get("content")
+        if item.get("type") != "message" or not isinstance(item_id, str) or not isinstance(content, list):
+            return
+        if any(known == item_id for known, _ in self._text):
+            return
+        for index, part in enumerate(content):
+            if text := as_text(within(part, "text")) or as_text(within(part, "transcript")):
+                self._text[item_id, index] = text
+
+
+def _joined(texts: Iterable[str]) -> str:
+    """Join the texts of content parts: a line break ends each but the last, unless there is one."""
+    joined = ""
+    for text in texts:
+        joined += _between(joined, text) + text
+    return joined
+
+
+def _between(before: str, text: str) -> str:
+    return "\n" if before and not before[-1].isspace() and not text[:1].isspace() else ""
 
 
 class ResponseAudio:
@@ -251,6 +295,8 @@ class ResponseText:
 
     def __init__(self, response: SessionResponse) -> None:
         self._response = response
+        self._part: tuple[str, int] | None = None
+        self._before = ""
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self
@@ -258,7 +304,10 @@ class ResponseText:
     async def __anext__(self) -> str:
         while (event := await self._response.next_event()) is not None:
             if event.type == "text_delta" or event.type == "transcript_delta":
-                return event.delta
+                part = event.item_id, event.content_index
+                between = _between(self._before, event.delta) if part != self._part else ""
+                self._part, self._before = part, event.delta or self._before
+                return between + event.delta
         raise StopAsyncIteration
 
 
@@ -267,13 +316,13 @@ class Turn:
     """One whole answer, calls of tools included."""
 
     text: str
-    """What the agent wrote or said."""
+    """What the agent wrote or said, with a line break between items."""
 
     audio: bytes
     """Its sound in the session's output format."""
 
     items: tuple[RealtimeItem, ...]
-    """The items of history that it made."""
+    """The items that it made. Those of an out-of-band response are in no history; its calls of functions are not run."""
 
     usage: Usage | None
     """All tokens that it took, with an entry for each response."""
@@ -301,10 +350,12 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
     for event in heard:
         response.take_as_played(event)
     output = [str(item.get("id")) for item in result.output]
+    known = items({*response.item_ids, *output})
+    known += read_items(item for item in result.output if item.get("id") not in {each.item_id for each in known})
     return Turn(
         text=text,
         audio=b"".join(event.audio.data for event in heard),
-        items=items({*response.item_ids, *output}),
+        items=known,
         usage=response.usage,
         status=result.status,
         reason=result.reason,
