@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -24,7 +23,6 @@ from trealtime.transport.models import ConnectionTarget, RealtimeModel
 from trealtime.transport.websocket import wrap_websocket_stream
 from trealtime.transport.wire import Wire
 
-TESTS = Path(__file__).resolve().parents[1]
 STORY = "Tell me a story."
 
 
