@@ -8,10 +8,10 @@ used, so ``import trealtime`` costs next to nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from trealtime import _lazy
 from trealtime._version import __version__ as __version__
+
+TYPE_CHECKING = False  # To checkers it is True. Importing `typing` would cost more than all else here.
 
 if TYPE_CHECKING:
     from trealtime import errors as errors

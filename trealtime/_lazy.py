@@ -1,28 +1,35 @@
-"""Modules whose names are imported when they are first used (PEP 562), and what such a name says of its home.
+"""Names that are imported when they are first used (PEP 562), and the module that a public object names as its own.
 
 Theory of operation
-1. `trealtime._names` says which module shows which names, and where they are defined.
-2. When a name is first used, the module that defines it is imported, and the value stays where it was asked for.
+1. `trealtime._names` says which module shows which names, and which module defines them.
+2. The first use of a name imports the module that defines it, and keeps the value in the module that shows it.
 3. A class or function that users know as ``trealtime.RealtimeSession`` says so: its ``__module__`` becomes the module
-   that shows it, for tracebacks, pickles and documentation. All that an import has brought in is done together, so a
-   session that a runner made says it too.
-4. ``typing.get_type_hints`` looks names up in ``__module__``. So the annotations of a class are resolved first. While
-one of their names is not imported yet, the class keeps the module that defines it.
+   that shows it, for tracebacks, pickles and documentation. Every import is followed by this step for all that it has
+   brought in, so a session that a runner made says it too.
+4. ``typing.get_type_hints`` looks names up in ``__module__``, so the annotations of a class are resolved first. While
+   one of their names is not imported yet, the class keeps the module that defines it.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
-from types import FrameType
-from typing import Any, Final
 
 from trealtime._names import TABLES
 
+TYPE_CHECKING = False  # To checkers it is True. Importing `typing` would cost more than all else here.
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+    from typing import Any, Final
+
+    _Getter = Callable[[str], object]
+    _Lister = Callable[[], list[str]]
+
 _ROOT: Final = "trealtime"
 _VALUE_MODULES: Final = frozenset({f"{_ROOT}.{name}" for name in ("errors", "events", "items", "usage")})
-"""Public modules that define names themselves: those are at home there, though `trealtime` shows some as well."""
+"""Public modules that define names themselves; such a name keeps its module, though `trealtime` may show it too."""
 
 
 def _homes(table: Mapping[str, str]) -> dict[str, str]:
@@ -31,12 +38,9 @@ def _homes(table: Mapping[str, str]) -> dict[str, str]:
 
 _HOMES: Final = {shown_by: _homes(table) for shown_by, table in TABLES.items()}
 
-_Getter = Callable[[str], object]
-_Lister = Callable[[], list[str]]
-
 
 def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
-    """``__all__``, ``__getattr__`` and ``__dir__`` of a module that `trealtime._names` has a table for."""
+    """Return ``__all__``, ``__getattr__`` and ``__dir__`` for a module that has a table in `trealtime._names`."""
     homes = _HOMES[module]
 
     def load(name: str) -> object:
@@ -55,7 +59,7 @@ def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
 
 
 def _elsewhere(module: str, name: str) -> object:
-    """What `trealtime` still finds: its public modules, and names that have moved there."""
+    """Return a public module of `trealtime`, or a name that has moved to one. Raises AttributeError for others."""
     others: Mapping[str, str] = {}
     if module == _ROOT and not name.startswith("_"):
         if f"{_ROOT}.{name}" in _HOMES or f"{_ROOT}.{name}" in _VALUE_MODULES:
@@ -72,7 +76,7 @@ def _elsewhere(module: str, name: str) -> object:
 
 
 def _is_import(frame: FrameType) -> bool:
-    """Whether `frame` is at a ``from ... import ...``."""
+    """Return whether `frame` is at a ``from ... import ...``."""
     import opcode
 
     return frame.f_code.co_code[frame.f_lasti] == opcode.opmap["IMPORT_FROM"]
@@ -92,7 +96,7 @@ def _unknown(module: str, name: str, names: Mapping[str, str]) -> str:
 
 
 def _unpublished() -> dict[str, list[tuple[str, str]]]:
-    """``{module that defines: [(name, module that shows it)]}`` of all names."""
+    """Return ``{module that defines: [(name, module that shows it)]}`` of all names."""
     pending: dict[str, list[tuple[str, str]]] = {}
     for shown_by, homes in reversed(_HOMES.items()):  # `trealtime` comes last and so has the last word
         for name, home in homes.items():
@@ -107,7 +111,7 @@ _pending: Final = _unpublished()
 
 
 _value_modules: Final = set(_VALUE_MODULES)
-"""Those that have not been imported yet: their own ``__all__`` says what they define."""
+"""Those that have not been imported yet; their own ``__all__`` lists their names."""
 
 
 def _publish() -> None:
@@ -145,7 +149,7 @@ def _published(defined: Mapping[str, Any], name: str, shown_by: str, known: Mapp
 
 
 def _resolve_annotations(value: type[Any], names: dict[str, Any]) -> bool:
-    """Put types in place of the annotations' text; False, and nothing changed, where one cannot be found yet."""
+    """Replace the text of annotations by types. Return False, and change nothing, where a name is not imported yet."""
     import inspect
     import typing
 

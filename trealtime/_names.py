@@ -1,4 +1,4 @@
-"""Where each public name lives: the tables that `trealtime` and its public modules are made of.
+"""Where each public name lives: the tables of `trealtime` and its public modules.
 
 A row is a module that defines names, and the names. Each name is imported when it is first used (`trealtime._lazy`),
 and stands a second time in the module that shows it, as an import for type checkers; `tests/test_packaging.py` keeps
@@ -7,7 +7,10 @@ the two the same.
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+
+if TYPE_CHECKING:
+    from typing import Final
 
 TABLES: Final = {
     "trealtime": {
