@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, Unpack
 
@@ -16,6 +15,7 @@ from trealtime.mcp.hosted import HostedMCPTool
 from trealtime.mcp.servers import MCPConfig, MCPServer, mcp_config
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
+from trealtime.tools.declared import require, takes
 from trealtime.tools.function_tool import FunctionTool
 
 if TYPE_CHECKING:
@@ -132,27 +132,13 @@ class RealtimeAgent(Generic[ContextT]):
 
 
 def _require(fits: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001  (a condition, not an option)
-    if not fits:
-        raise TypeError(f"RealtimeAgent.{field}: got {value!r}, allowed: {allowed}")
+    require(fits, f"RealtimeAgent.{field}", value, allowed)
 
 
 def _check_instructions(instructions: object) -> None:
+    fits = instructions is None or isinstance(instructions, str) or (callable(instructions) and takes(instructions, 2))
     allowed = "a str, None, or a callable of two parameters, the run context and the agent"
-    _require(
-        instructions is None or isinstance(instructions, str) or callable(instructions),
-        "instructions",
-        instructions,
-        allowed,
-    )
-    if callable(instructions):
-        try:
-            signature = inspect.signature(instructions)
-        except (TypeError, ValueError):  # a builtin without a signature: the call itself will show
-            return
-        try:
-            signature.bind(None, None)
-        except TypeError:
-            _require(fits=False, field="instructions", value=instructions, allowed=allowed)
+    _require(fits, "instructions", instructions, allowed)
 
 
 def _check_prompt(prompt: object, agent_name: str) -> None:

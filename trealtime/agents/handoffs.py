@@ -5,7 +5,6 @@ To the model a handoff is a function that it may call. `trealtime._session.agent
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, get_args
@@ -16,6 +15,7 @@ import msgspec
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
+from trealtime.tools.declared import NAME_RULE, is_function_name, require, takes
 from trealtime.tools.pydantic_types import PydanticType, is_pydantic, pydantic_type, schemas_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ OnHandoff = Callable[..., object]
 HandoffEnabled = bool | Callable[[RunContext[Any], "RealtimeAgent[Any]"], bool | Awaitable[bool]]
 """Whether a handoff is offered: a bool, or a sync or async callable of the run context and the agent that has it."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _DEFS: Final = "#/$defs/"
 _NO_INPUT: Final[Mapping[str, Any]] = {
     "type": "object",
@@ -67,26 +66,25 @@ class Handoff(Generic[ContextT]):
 
     def __attrs_post_init__(self) -> None:
         for field in ("tool_name", "tool_description", "agent_name"):
-            _require(isinstance(getattr(self, field), str), f"Handoff.{field}", getattr(self, field), "a str")
-        _require(
+            require(isinstance(getattr(self, field), str), f"Handoff.{field}", getattr(self, field), "a str")
+        require(
             isinstance(self.input_json_schema, Mapping),
             "Handoff.input_json_schema",
             self.input_json_schema,
             "a mapping",
         )
-        _require(
+        require(
             callable(self.on_invoke_handoff), "Handoff.on_invoke_handoff", self.on_invoke_handoff, "an async callable"
         )
         enabled = isinstance(self.is_enabled, bool) or callable(self.is_enabled)
-        _require(
+        require(
             enabled, "Handoff.is_enabled", self.is_enabled, "a bool, or a callable of the run context and the agent"
         )
         spoken = self.opening is None or isinstance(self.opening, str)
-        _require(spoken, "Handoff.opening", self.opening, "a str or None")
+        require(spoken, "Handoff.opening", self.opening, "a str or None")
         problems = []
-        if not _NAME.match(self.tool_name):
-            allowed = "1 to 64 ASCII letters, digits, underscores, hyphens"
-            problems.append(SettingsProblem("tool_name", self.tool_name, allowed))
+        if not is_function_name(self.tool_name):
+            problems.append(SettingsProblem("tool_name", self.tool_name, NAME_RULE))
         if self.input_json_schema.get("type") != "object":
             kind = self.input_json_schema.get("type")
             problems.append(SettingsProblem("input_json_schema.type", kind, "'object'"))
@@ -127,11 +125,9 @@ def realtime_handoff(
     if isinstance(agent, RealtimeAgent):
         name, description = agent.name, agent.handoff_description
     else:
-        _require(callable(agent), "realtime_handoff: agent", agent, "a RealtimeAgent, or a function that returns one")
+        require(callable(agent), "realtime_handoff: agent", agent, "a RealtimeAgent, or a function that returns one")
         named = isinstance(tool_name_override, str)
-        _require(
-            named, "realtime_handoff: tool_name_override", tool_name_override, "a str, where `agent` is a function"
-        )
+        require(named, "realtime_handoff: tool_name_override", tool_name_override, "a str, where `agent` is a function")
         name, description = str(tool_name_override), None
     tool_name = _tool_name(name) if tool_name_override is None else tool_name_override
     _check_on_handoff(on_handoff, takes_input=input_type is not None)
@@ -220,7 +216,7 @@ def _tool_name(agent_name: str) -> str:
 def _check_on_handoff(on_handoff: object, *, takes_input: bool) -> None:
     field = "realtime_handoff: on_handoff"
     if on_handoff is None:
-        _require(
+        require(
             not takes_input, field, None, "a callable of the run context and the input, since there is an input_type"
         )
         return
@@ -229,16 +225,8 @@ def _check_on_handoff(on_handoff: object, *, takes_input: bool) -> None:
         if takes_input
         else ("a callable of one parameter, the run context (two need an input_type)")
     )
-    _require(callable(on_handoff), field, on_handoff, allowed)
-    assert callable(on_handoff)
-    try:
-        signature = inspect.signature(on_handoff)
-    except (TypeError, ValueError):  # a builtin without a signature: the call itself will show
-        return
-    try:
-        signature.bind(*([None] * (2 if takes_input else 1)))
-    except TypeError:
-        _require(fits=False, field=field, value=on_handoff, allowed=allowed)
+    fits = callable(on_handoff) and takes(on_handoff, 2 if takes_input else 1)
+    require(fits, field, on_handoff, allowed)
 
 
 def _schema(input_type: type[Any], tool_name: str) -> dict[str, Any]:
@@ -265,8 +253,3 @@ def _schema_of(input_type: type[Any]) -> tuple[Mapping[str, Any], dict[str, Any]
         return described["input"], definitions
     (root,), components = msgspec.json.schema_components([input_type], ref_template=_DEFS + "{name}")
     return root, components
-
-
-def _require(fits: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001  (a condition, not an option)
-    if not fits:
-        raise TypeError(f"{field}: got {value!r}, allowed: {allowed}")

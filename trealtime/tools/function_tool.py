@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import re
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, get_args, overload
@@ -20,6 +19,7 @@ import trio
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
 from trealtime.tools.callables import answer_of, is_async, name_of
 from trealtime.tools.context import RunContext, ToolContext
+from trealtime.tools.declared import NAME_RULE, is_function_name
 from trealtime.tools.docstrings import DocstringStyle, DocumentedFunction, parse_docstring
 from trealtime.tools.guardrails import ToolInputGuardrail, ToolOutputGuardrail
 from trealtime.tools.output import MAX_OUTPUT_BYTES
@@ -55,8 +55,6 @@ OnInterrupt = Literal["keep", "cancel", "shield"]
 
 AfterTool = Literal["auto", "always", "never"]
 """Whether an answer is requested once the model has the output of a tool."""
-
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 def default_tool_error(context: RunContext[Any], error: Exception) -> str:
@@ -158,8 +156,8 @@ class FunctionTool:
         for field in ("failure_error_function", "timeout_error_function"):
             if getattr(self, field) is not None and not callable(getattr(self, field)):
                 raise TypeError(f"FunctionTool.{field} must be a callable or None, got {getattr(self, field)!r}")
-        if not _NAME.match(self.name):
-            problem = SettingsProblem("name", self.name, "1 to 64 ASCII letters, digits, underscores, hyphens")
+        if not is_function_name(self.name):
+            problem = SettingsProblem("name", self.name, NAME_RULE)
             raise SettingsError([problem], what="FunctionTool")
         problems = [SettingsProblem(field, value, allowed) for field, value, fits, allowed in self._rules() if not fits]
         if problems:
