@@ -6,7 +6,9 @@ later in the writer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from typing import Any, Final, Protocol, runtime_checkable
 
 from trealtime._session.send_queue import MicrophoneAudio
@@ -19,10 +21,12 @@ __all__ = [
     "AudioData",
     "SampleArray",
     "audio_bytes",
+    "check_id",
     "check_sendable",
     "microphone_pieces",
     "sendable_event",
     "sendable_item",
+    "whole_number",
 ]
 
 MAX_PIECE: Final = 8 * 2**20
@@ -75,6 +79,27 @@ def microphone_pieces(data: bytes) -> Iterator[MicrophoneAudio]:
         yield MicrophoneAudio(data[start : start + MAX_PIECE])
 
 
+def check_id(value: str, name: str) -> str:
+    """Return the id `value` of the argument `name`. Raises TypeError unless it is text, and ValueError for an empty one
+    and for one that UTF-8 cannot carry."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{name} must not be empty")
+    check_sendable({name: value}, name)
+    return value
+
+
+def whole_number(value: float, name: str) -> int:
+    """Return `value` of the argument `name` as an int, rounded down. Raises TypeError unless it is a number, and
+    ValueError for one that is not finite."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return math.floor(value)
+
+
 def check_sendable(wire: Mapping[str, Any], what: str) -> None:
     """Raise TypeError or ValueError if `wire` has no JSON form."""
     try:
@@ -91,6 +116,7 @@ def sendable_item(item: UserInput, *, item_id: str) -> Mapping[str, Any]:
         wire: Mapping[str, Any] = {"id": item_id, **item}
     else:
         wire = message_item(item, item_id=item_id)
+    check_id(wire["id"], "the id of an item")
     check_sendable(wire, "item")
     return wire
 

@@ -322,7 +322,7 @@ class Turn:
     """Its sound in the session's output format."""
 
     items: tuple[RealtimeItem, ...]
-    """The items that it made. Those of an out-of-band response are in no history; its calls of functions are not run."""
+    """The items that it made; those of an out-of-band response are in no history, and its calls are not run."""
 
     usage: Usage | None
     """All tokens that it took, with an entry for each response."""

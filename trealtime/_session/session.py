@@ -35,10 +35,12 @@ from trealtime._session.model_shim import SessionModel
 from trealtime._session.outgoing import (
     AudioData,
     audio_bytes,
+    check_id,
     check_sendable,
     microphone_pieces,
     sendable_event,
     sendable_item,
+    whole_number,
 )
 from trealtime._session.pending_reply import PendingReplies, Submitter
 from trealtime._session.response import ResponseOptions, SessionResponse, Turn, collect, response_params
@@ -516,6 +518,8 @@ class RealtimeSession(Generic[ContextT]):
     async def cancel_response(self, response_id: str | None = None) -> None:
         """Cancel one response and its audio as `interrupt` does: the one named, else the running one of the
         conversation."""
+        if response_id is not None:
+            check_id(response_id, "response_id")
         await self._submit.now(self._core.cancel_response, response_id)
 
     # ---- approvals -----------------------------------------------------------------------------------------------
@@ -551,6 +555,8 @@ class RealtimeSession(Generic[ContextT]):
         added. Raises `ServerRefused`.
         """
         wire = sendable_item(item, item_id=self._ids.new("item"))
+        if previous_item_id is not None:
+            check_id(previous_item_id, "previous_item_id")
         do, create_item = self._driver.do, self._core.create_item
         await self._submit.request(
             lambda reply_id: do(create_item, wire, previous_item_id=previous_item_id, reply_id=reply_id)
@@ -559,12 +565,16 @@ class RealtimeSession(Generic[ContextT]):
 
     async def delete_item(self, item_id: str) -> None:
         """Delete an item of the conversation and wait for the server. Raises `ServerRefused`."""
+        check_id(item_id, "item_id")
         do, delete_item = self._driver.do, self._core.delete_item
         await self._submit.request(lambda reply_id: do(delete_item, item_id, reply_id=reply_id))
 
     async def truncate_item(self, item_id: str, *, content_index: int = 0, audio_end_ms: int) -> None:
         """Cut the audio of an item of the agent at `audio_end_ms` in the model's context, and wait for the server.
         Raises `ServerRefused`."""
+        check_id(item_id, "item_id")
+        content_index = whole_number(content_index, "content_index")
+        audio_end_ms = whole_number(audio_end_ms, "audio_end_ms")
         do, truncate_item = self._driver.do, self._core.truncate_item
         await self._submit.request(
             lambda reply_id: do(truncate_item, item_id, content_index, audio_end_ms, reply_id=reply_id)
@@ -572,6 +582,7 @@ class RealtimeSession(Generic[ContextT]):
 
     async def retrieve_item(self, item_id: str) -> RealtimeItem:
         """Wait for an item as the server has it, with its audio, and return it. Raises `ServerRefused`."""
+        check_id(item_id, "item_id")
         do, retrieve_item = self._driver.do, self._core.retrieve_item
         item: RealtimeItem = await self._submit.request(lambda reply_id: do(retrieve_item, item_id, reply_id=reply_id))
         return item
@@ -616,6 +627,7 @@ class RealtimeSession(Generic[ContextT]):
     # ---- inside --------------------------------------------------------------------------------------------------
 
     async def _decide(self, call_id: str, *, approve: bool, always: bool, message: str | None = None) -> bool:
+        check_id(call_id, "call_id")
         pending = any(request.call_id == call_id for request in self.pending_approvals)
         decide = self._core.decide_approval
         await self._submit.now(decide, call_id, approve=approve, always=always, message=message)

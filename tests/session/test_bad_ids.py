@@ -1,0 +1,73 @@
+"""Ids and numbers that cannot be sent are refused where they are given, and the session goes on."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trealtime._session.outgoing import whole_number
+
+
+class Other(enum.Enum):
+    ITEM = "item_1"
+
+
+BAD_IDS = {
+    "an object": (object(), TypeError),
+    "a number": (5, TypeError),
+    "bytes": (b"item_1", TypeError),
+    "an enum": (Other.ITEM, TypeError),
+    "a list": (["item_1"], TypeError),
+    "a lone surrogate": ("\ud800", ValueError),
+    "nothing": ("", ValueError),
+}
+CALLS: dict[str, Callable[[Any, Any], Awaitable[object]]] = {
+    "delete_item": lambda session, given: session.delete_item(given),
+    "retrieve_item": lambda session, given: session.retrieve_item(given),
+    "truncate_item": lambda session, given: session.truncate_item(given, audio_end_ms=0),
+    "cancel_response": lambda session, given: session.cancel_response(given),
+    "create_item after": lambda session, given: session.create_item("Hello", previous_item_id=given),
+    "create_item": lambda session, given: session.create_item({"type": "function_call_output", "id": given}),
+    "approve_tool_call": lambda session, given: session.approve_tool_call(given),
+    "reject_tool_call": lambda session, given: session.reject_tool_call(given),
+}
+BAD_NUMBERS = {
+    "nan": (math.nan, ValueError),
+    "infinity": (math.inf, ValueError),
+    "an object": (object(), TypeError),
+    "text": ("5", TypeError),
+    "a bool": (True, TypeError),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_IDS)
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_bad_id_is_refused_by_the_call_and_kills_nothing(autojump_clock, service, runner, call, bad) -> None:
+    value, error = BAD_IDS[bad]
+    async with runner.session() as session:
+        sent = len(service.last.received)
+        with pytest.raises(error):
+            await CALLS[call](session, value)
+        assert await session.create_item("Hello")
+        assert [event["type"] for event in service.last.received[sent:]] == ["conversation.item.create"]
+
+
+@pytest.mark.parametrize("bad", BAD_NUMBERS)
+@pytest.mark.parametrize("argument", ["content_index", "audio_end_ms"])
+async def test_a_bad_number_is_refused_by_the_call(autojump_clock, service, runner, argument, bad) -> None:
+    value, error = BAD_NUMBERS[bad]
+    async with runner.session() as session:
+        with pytest.raises(error, match=argument):
+            await session.truncate_item("item_1", **{"audio_end_ms": 0, argument: value})
+        assert await session.create_item("Hello")
+        assert service.last.of("conversation.item.truncate") == []
+
+
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    assert [whole_number(value, "n") for value in (3, 3.9, np.int64(3), np.float32(3.5))] == [3, 3, 3, 3]
+    assert type(whole_number(np.int64(3), "n")) is int
