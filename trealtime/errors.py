@@ -40,6 +40,7 @@ __all__ = [
     "RecordingError",
     "RequestFailed",
     "ScenarioError",
+    "RequestTimedOut",
     "ServerRefused",
     "SessionClosed",
     "SessionNotOpen",
@@ -286,6 +287,16 @@ class ServerRefused(TrealtimeError):
 
 class SettingsRefused(ServerRefused):
     """The server refused a ``session.update``; `param` names the setting where the server did."""
+
+
+class RequestTimedOut(TrealtimeError):
+    """The server has not answered a request within ``request_timeout_s`` of the run config; what it asked for may still
+    happen. `request` is the type of the client event, `timeout_s` the time."""
+
+    def __init__(self, *, request: str, timeout_s: float) -> None:
+        self.request = request
+        self.timeout_s = timeout_s
+        super().__init__(f"{request}: the server has not answered within {timeout_s:g} s")
 
 
 class SlowConsumer(TrealtimeError):

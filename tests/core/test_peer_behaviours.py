@@ -376,12 +376,11 @@ def test_b136_a_refused_create_makes_room_for_the_next(talk, code, with_id):
     assert talk.settled["t"].value.status == "failed"
 
 
-@pytest.mark.parametrize("event_id", ["evt_other", None])
-def test_b137_an_unrelated_error_drops_no_create(talk, event_id):
-    """Same."""
+@pytest.mark.parametrize("code, event_id", [("server_error", "evt_other"), ("input_audio_buffer_commit_empty", None)])
+def test_b137_an_unrelated_error_drops_no_create(talk, code, event_id):
     talk.app.create_response()
     talk.app.create_response()
-    talk.error("server_error", event_id)
+    talk.error(code, event_id)
     assert len(talk.creates) == 1
 
 

@@ -119,9 +119,10 @@ def test_a_refusal_that_comes_after_the_next_acknowledgement_leaves_nobody_waiti
 
 
 @pytest.mark.parametrize(
-    "updates, param, found", [(1, "session.voice", True), (1, "x", False), (2, "session.voice", False)]
+    "updates, param, found",
+    [(1, "session.voice", True), (1, "x", True), (1, "item_id", False), (2, "session.voice", False)],
 )
-def test_a_refusal_without_an_id_needs_a_single_update_and_a_setting(talk, updates, param, found):
+def test_a_refusal_without_an_id_needs_a_single_update_that_it_can_be_about(talk, updates, param, found):
     for number in range(updates):
         update(talk, f"update_{number}")
     talk.error("invalid_value", None, param=param)

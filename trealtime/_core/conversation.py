@@ -131,6 +131,7 @@ class Conversation:
         raw_events: bool = True,
         cancel_grace_s: float = 5.0,
         response_timeout_s: float = 30.0,
+        request_timeout_s: float = 10.0,
         after_tool: AfterTool = "auto",
         guardrails: GuardrailPolicy | None = None,
         approval_timeout_s: float | None = None,
@@ -149,6 +150,7 @@ class Conversation:
             barge_in=barge_in,
             cancel_grace_s=cancel_grace_s,
             response_timeout_s=response_timeout_s,
+            request_timeout_s=request_timeout_s,
             after_tool=after_tool,
             max_open_calls=max_open_calls,
             max_tool_rounds=max_tool_rounds,
@@ -212,6 +214,7 @@ class Conversation:
         for response in state.live():
             if response.forget_at is not None and response.forget_at <= now:
                 responses.give_up(state, response, now)
+        requests.expire_requests(state, now)
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
@@ -233,6 +236,9 @@ class Conversation:
         drop_purged(state, now)
         check_limits(state, now)
         responses.pump(state, now)
+        for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
+            state.turns.commits.discard(event_id)
+        state.updates.set_deadlines(now + state.request_timeout_s)
         sent_at = state.response_queue.oldest_sent_at
         times = [
             state.response_queue.due_at,
@@ -240,6 +246,8 @@ class Conversation:
             state.limits.deadline,
             state.guardrails.input_deadline(state.response_timeout_s),
             state.approvals.deadline,
+            state.requests.deadline,
+            state.updates.deadline,
             None if sent_at is None else sent_at + state.response_timeout_s,
             *(response.forget_at for response in state.responses.values()),
         ]
@@ -305,13 +313,13 @@ class Conversation:
     def delete_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
         """Take an item out of the conversation."""
         event = {"type": "conversation.item.delete", "item_id": item_id}
-        self._state.send(event, reply_id=reply_id, item_id=item_id)
+        self._state.send(event, reply_id=reply_id)
         return self._effects(now)
 
     def retrieve_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
         """Fetch an item with its audio; settled with the `RealtimeItem`."""
         event = {"type": "conversation.item.retrieve", "item_id": item_id}
-        self._state.send(event, reply_id=reply_id, item_id=item_id)
+        self._state.send(event, reply_id=reply_id)
         return self._effects(now)
 
     def truncate_item(

@@ -500,7 +500,7 @@ def create_item(
     content = item.get("content")
     if isinstance(content, list) and any(part.get("type") == "input_image" for part in content):
         state.sent_content[item_id] = content
-    state.send(event, reply_id=reply_id, item_id=item_id)
+    state.send(event, reply_id=reply_id)
     if said:
         message_said(state, item, now)
     answered_by_app(state, item)
@@ -527,7 +527,7 @@ def truncate_item(state: State, item_id: str, content_index: int, audio_end_ms: 
         "content_index": content_index,
         "audio_end_ms": end_ms if received_ms is None else min(end_ms, whole_ms(received_ms)),
     }
-    state.send(event, reply_id=reply_id, item_id=item_id)
+    state.send(event, reply_id=reply_id)
 
 
 def item_added(state: State, event: wire.ConversationItemAdded, now: float) -> None:
@@ -564,7 +564,11 @@ def item_truncated(state: State, event: wire.ConversationItemTruncated, now: flo
     received_ms = state.ledger.received_ms(event.item_id, event.content_index)
     if state.history.cut(event.item_id, event.content_index, event.audio_end_ms, received_ms):
         state.emit_history("updated", event.item_id)
-    state.settle(state.requests.answered("conversation.item.truncate", event.item_id))
+    cut = {"content_index": event.content_index, "audio_end_ms": event.audio_end_ms}
+    reply_id = state.requests.answered(
+        "conversation.item.truncate", event.item_id, fits=lambda sent: {key: sent.get(key) for key in cut} == cut
+    )
+    state.settle(reply_id)
 
 
 def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, final: bool) -> None:
@@ -580,8 +584,24 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
     )
     state.emit_history(change, item_id)
     if item_id in state.history:
-        reply_id = state.requests.answered("conversation.item.create", item_id)
+        # One that is new may be ours under an id of the server's; later sights of an item answer no other request.
+        fits = (lambda sent: _is_alike(sent.get("item"), item)) if change == "added" else None
+        reply_id = state.requests.answered("conversation.item.create", item_id, fits=fits)
         state.settle(reply_id, state.history.item(item_id))
+
+
+def _is_alike(sent: object, shown: Mapping[str, Any]) -> bool:
+    """Whether two items say the same, whatever their ids."""
+    if not isinstance(sent, Mapping):
+        return False
+    keys = ("type", "role", "call_id", "output", "approval_request_id")
+    return all(sent.get(key) == shown.get(key) for key in keys) and _texts(sent) == _texts(shown)
+
+
+def _texts(item: Mapping[str, Any]) -> list[object]:
+    content = item.get("content")
+    parts = content if isinstance(content, list) else []
+    return [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("text")]
 
 
 def _with_images(echoed: object, sent: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

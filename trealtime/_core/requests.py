@@ -1,12 +1,23 @@
 """What we have sent, and what the server's answers and errors are about.
 
-Successes carry no id of ours, so an open request is closed in one of two ways: by the event that answers its kind, or
-by an ``error`` that names its ``event_id``.
+Theory of operation
+1. A request is open until its answer comes, an ``error`` refuses it, or its deadline passes: then its caller gets
+   `RequestTimedOut`. Requests for a response have a deadline of their own (`response_queue`).
+2. Answers carry no id of ours. An answer is that of the oldest open request of its type for the item that it names; where
+   it says more (the position of a truncation), that of the one that asked for it. An answer that names no item, or an
+   item that it was not asked about, belongs to the only open request that it can fit by type and content.
+3. An error belongs to the request whose ``event_id`` it names. The real service often names none: then the error belongs
+   to the only open request that it can fit, by its code and its param (`server_errors`). Where two fit, neither takes it,
+   and the deadline decides. An error that fits none is an event.
+4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
+   id is remembered for a while, to put a name to a late error.
+5. An error before the session is ready is what entering the session raises, unless it refuses something else.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +26,9 @@ import attrs
 from trealtime._core.ids import Recent
 from trealtime._core.input_guardrails import turn_refused
 from trealtime._core.responses import retry_request
-from trealtime._core.server_errors import is_collision, is_harmless, is_refused_create, read_error
-from trealtime._core.settings import settle_update
-from trealtime.errors import ProtocolError, ServerRefused, SettingsRefused
+from trealtime._core.server_errors import can_be_about, is_collision, is_harmless, read_error
+from trealtime._core.settings import settle_update, update_refused
+from trealtime.errors import ProtocolError, RequestTimedOut, ServerRefused, SettingsRefused
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
@@ -25,21 +36,38 @@ if TYPE_CHECKING:
     from trealtime.events import ServerErrorInfo
     from trealtime.protocol import server_events as wire
 
-__all__ = ["OpenRequests", "Sent", "error", "unknown_event"]
+__all__ = ["OpenRequests", "Sent", "error", "expire_requests", "unknown_event"]
 
 _REMEMBERED: Final = 512
 """How many sent events are remembered to put a name to a late error; errors come about a second late at worst."""
 
+_SUBJECTS: Final[Mapping[str, str | None]] = {
+    "conversation.item.create": None,
+    "conversation.item.delete": "item_id",
+    "conversation.item.retrieve": "item_id",
+    "conversation.item.truncate": "item_id",
+    "input_audio_buffer.commit": None,
+    "input_audio_buffer.clear": None,
+    "output_audio_buffer.clear": None,
+    "response.cancel": "response_id",
+}
+"""Requests that the server answers, and where they name their subject; those for a response and of settings are kept
+elsewhere."""
 
-@attrs.frozen
+
+@attrs.define(eq=False)
 class Sent:
-    """One event on its way: its wire type, the caller who waits for it, and the item that it is about. The core has
-    sent an `own` one by itself, so that a harmless refusal concerns no caller."""
+    """One event on its way. The core has sent an `own` one by itself, so that a harmless refusal concerns no caller."""
 
+    event: Mapping[str, Any]
     type: str
+    subject: str = ""
+    """The id of the item or response that it is about."""
+
     reply_id: str | None = None
-    item_id: str | None = None
     own: bool = False
+    deadline: float | None = None
+    """Set when the input that sent it has ended."""
 
 
 @attrs.define
@@ -47,61 +75,153 @@ class OpenRequests:
     """Remembers what is on its way; bounded."""
 
     _sent: dict[str, Sent] = attrs.field(factory=dict, init=False)
-    _waiting: dict[tuple[str, str], deque[str]] = attrs.field(factory=dict, init=False)
-    """(event type, item id) to the event ids that wait for that answer, oldest first."""
+    """By event id, also those that are answered or overdue."""
 
-    _answered: Recent[str, tuple[str, str]] = attrs.field(factory=partial(Recent, 64), init=False)
-    """Event ids that an answer was taken for, and which: a refusal of one may still come."""
+    _open: dict[tuple[str, str], deque[str]] = attrs.field(factory=dict, init=False)
+    """(event type, subject) to the event ids that wait for that answer, oldest first."""
 
-    def sent(self, event_id: str, kind: str, *, reply_id: str | None, item_id: str | None, own: bool) -> None:
+    _awaited: dict[str, None] = attrs.field(factory=dict, init=False)
+    """The event ids of open requests that a caller waits for, oldest first."""
+
+    _new: list[str] = attrs.field(factory=list, init=False)
+    """Without a deadline yet."""
+
+    _due: deque[tuple[float, str]] = attrs.field(factory=deque, init=False)
+    """(deadline, event id) of those that no caller waits for, in order."""
+
+    _answered: Recent[str, Sent] = attrs.field(factory=partial(Recent, 64), init=False)
+    """Event ids that an answer was taken for: a refusal of one may still come."""
+
+    def sent(self, event_id: str, event: Mapping[str, Any], *, reply_id: str | None, own: bool) -> None:
         """An event leaves."""
-        entry = self._sent[event_id] = Sent(kind, reply_id, item_id, own)
-        if entry.reply_id is not None and entry.item_id is not None:
-            self._waiting.setdefault((entry.type, entry.item_id), deque()).append(event_id)
+        kind = str(event.get("type"))
+        entry = self._sent[event_id] = Sent(event, kind, reply_id=reply_id, own=own)
+        if kind in _SUBJECTS:
+            item, name = event.get("item"), _SUBJECTS[kind]
+            subject = item.get("id") if isinstance(item, Mapping) else event.get(name or "")
+            entry.subject = subject if isinstance(subject, str) else ""
+            self._open.setdefault((kind, entry.subject), deque()).append(event_id)
+            self._new.append(event_id)
+            if reply_id is not None:
+                self._awaited[event_id] = None
         if len(self._sent) > _REMEMBERED:
-            for old in self._sent:
-                if self._sent[old].reply_id is None:  # no caller waits for it
-                    del self._sent[old]
-                    break
+            old = next((each for each in self._sent if each not in self._awaited), None)
+            if old is not None:
+                self._close(old, self._sent.pop(old))
 
-    def answered(self, type: str, item_id: str) -> str | None:  # named after the wire field
-        """The answer to the oldest open request of this type for this item has come; return its reply id."""
-        waiting = self._waiting.get((type, item_id))
-        if not waiting:
-            return None
-        event_id = waiting.popleft()
-        if not waiting:
-            del self._waiting[type, item_id]
-        entry = self._sent.pop(event_id, None)
-        self._answered[event_id] = type, item_id
-        return entry.reply_id if entry is not None else None
+    def set_deadlines(self, now: float, timeout_s: float) -> list[str]:
+        """The input that sent the new ones has ended. Those that no caller waits for are closed without a word when
+        their time is over: return their event ids."""
+        closed = []
+        for event_id in self._new:
+            entry = self._sent.get(event_id)
+            if entry is not None:
+                entry.deadline = now + timeout_s
+                if entry.reply_id is None:
+                    self._due.append((entry.deadline, event_id))
+        self._new.clear()
+        while self._due and self._due[0][0] <= now:
+            _, event_id = self._due.popleft()
+            if (overdue := self._sent.get(event_id)) is not None:
+                self._close(event_id, overdue)
+                closed.append(event_id)
+        return closed
+
+    @property
+    def deadline(self) -> float | None:
+        """When the request that a caller has waited for longest is overdue."""
+        oldest = next(iter(self._awaited), None)
+        return self._sent[oldest].deadline if oldest is not None else None
+
+    def expire(self, now: float) -> list[Sent]:
+        """Close the requests that a caller waits for and whose time is over, and return what they were."""
+        late = []
+        for event_id in list(self._awaited):
+            entry = self._sent[event_id]
+            if entry.deadline is None or entry.deadline > now:
+                break
+            late.append(attrs.evolve(entry))
+            self._close(event_id, entry)
+            entry.reply_id = None
+        return late
+
+    def answered(
+        self, type: str, subject: str, *, fits: Callable[[Mapping[str, Any]], bool] | None = None
+    ) -> str | None:
+        """The answer to a request of this type about this subject has come; return its reply id, if a caller waits.
+
+        Of several it is the one that `fits`, else the oldest. Where none is about this subject, an answer without one is
+        that of the only one of its type, and any other that of the only one that fits.
+        """
+        waiting = self._open.get((type, subject))
+        if waiting:
+            event_id = next((each for each in waiting if fits is not None and fits(self._sent[each].event)), waiting[0])
+        else:
+            others = [
+                each
+                for each, entry in self._each_open()
+                if entry.type == type and (not subject if fits is None else (not subject or fits(entry.event)))
+            ]
+            if len(others) != 1:
+                return None
+            event_id = others[0]
+        entry = self._sent[event_id]
+        self._close(event_id, entry)
+        self._answered[event_id] = entry
+        reply_id, entry.reply_id = entry.reply_id, None
+        return reply_id
 
     def refused_late(self, event_id: str | None) -> tuple[str, str | None] | None:
         """An error names an event of ours that seemed to be answered. That was the answer to the next one of its type
         for that item: return the item id, and the reply id of that next one."""
-        key = self._answered.pop(event_id or "", None)
-        return (key[1], self.answered(*key)) if key is not None else None
+        entry = self._answered.pop(event_id or "", None)
+        if entry is None or (entry.type, entry.subject) not in self._open:
+            return None
+        return entry.subject, self.answered(entry.type, entry.subject)
 
     def refused(self, event_id: str | None) -> Sent | None:
         """An error names an event: return what it was, None if it is none of ours."""
-        if event_id is None:
-            return None
-        entry = self._sent.pop(event_id, None)
-        if entry is not None and entry.reply_id is not None and entry.item_id is not None:
-            waiting = self._waiting.get((entry.type, entry.item_id))
-            if waiting is not None and event_id in waiting:
-                waiting.remove(event_id)
-                if not waiting:
-                    del self._waiting[entry.type, entry.item_id]
+        entry = self._sent.pop(event_id or "", None)
+        if entry is not None and event_id is not None:
+            self._close(event_id, entry)
         return entry
+
+    def candidates(self, error: ServerErrorInfo) -> list[tuple[str, Sent]]:
+        """The open requests that an error without an id can be about."""
+        return [(event_id, entry) for event_id, entry in self._each_open() if can_be_about(error, entry.type)]
 
     def drain(self) -> list[str]:
         """The connection has ended: return the replies that are still waited for."""
         reply_ids = [entry.reply_id for entry in self._sent.values() if entry.reply_id is not None]
-        self._sent.clear()
-        self._waiting.clear()
-        self._answered.clear()
+        for entries in (self._sent, self._open, self._answered, self._awaited, self._new, self._due):
+            entries.clear()
         return reply_ids
+
+    def _each_open(self) -> Iterator[tuple[str, Sent]]:
+        return iter([(event_id, self._sent[event_id]) for waiting in self._open.values() for event_id in waiting])
+
+    def _close(self, event_id: str, entry: Sent) -> None:
+        self._awaited.pop(event_id, None)
+        waiting = self._open.get((entry.type, entry.subject))
+        if waiting is not None and event_id in waiting:
+            waiting.remove(event_id)
+            if not waiting:
+                del self._open[entry.type, entry.subject]
+
+
+def expire_requests(state: State, now: float) -> None:
+    """Tell the callers whose requests the server has not answered in time."""
+    for entry in state.requests.expire(now):
+        state.settle(entry.reply_id, error=RequestTimedOut(request=entry.type, timeout_s=state.request_timeout_s))
+    for update in state.updates.expire(now):
+        if update.ignored:
+            settle_update(state, [update])
+            continue
+        failure = RequestTimedOut(request="session.update", timeout_s=state.request_timeout_s)
+        if update.reply_id is not None:
+            state.settle(update.reply_id, error=failure)
+        else:
+            state.emit(RealtimeError(error=failure, info=state.info))
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------
@@ -110,49 +230,81 @@ class OpenRequests:
 def error(state: State, event: wire.ErrorEvent, now: float) -> None:
     """Find out which request was refused. The caller who waits for it gets the error; without one it is an event."""
     info = read_error(event.error)
-    if (update := state.updates.refused(info.event_id, param=info.param)) is not None:
-        refusal = SettingsRefused(**_refusal(info, "session.update"))
-        state.requests.refused(update.event_id)
-        if update.opening and state.opening is not None:
-            opening, state.opening = state.opening, None
-            state.settle(opening.reply_id, error=refusal)
-        elif update.reply_id is not None:
-            state.settle(update.reply_id, error=refusal)
-        else:
-            _emit_error(state, event, "session.update")
+    event_id = info.event_id if info.event_id is not None else _place(state, info)
+    if event_id is None:
+        _unplaced(state, event, info)
         return
-    if info.event_id is not None or is_refused_create(info):
-        refused = state.response_queue.refused(info.event_id, collision=is_collision(info), now=now)
-        if refused is not None:
-            request, again = refused
-            state.requests.refused(info.event_id)
-            if again:
-                retry_request(state, request)
-            else:
-                request.fail(state, ServerRefused(**_refusal(info, "response.create")))
-            return
-    sent = state.requests.refused(info.event_id)
-    if (late := state.requests.refused_late(info.event_id)) is not None:
+    if (update := state.updates.refused(event_id)) is not None:
+        state.requests.refused(event_id)
+        _update_refused(state, event, info, update)
+        return
+    refused = state.response_queue.refused(event_id, collision=is_collision(info), now=now)
+    if refused is not None:
+        request, again = refused
+        state.requests.refused(event_id)
+        if again:
+            retry_request(state, request)
+        else:
+            request.fail(state, ServerRefused(**_refusal(info, "response.create")))
+        return
+    sent = state.requests.refused(event_id)
+    if (late := state.requests.refused_late(event_id)) is not None:
         item_id, reply_id = late
         state.settle(reply_id, state.history.item(item_id) if item_id in state.history else None)
-    turn_refused(state, info.event_id)
-    state.turns.commits.discard(info.event_id or "")
-    if sent is not None and sent.type == "conversation.item.create":
-        state.sent_content.pop(sent.item_id or "", None)
-    if sent is not None and sent.type == "session.update":
-        # This refusal comes late: the acknowledgement that was taken for this update's was the next one's.
-        settle_update(state)
-    if sent is not None and sent.own and is_harmless(info, sent.type):
+    turn_refused(state, event_id)
+    state.turns.commits.discard(event_id)
+    if sent is None:
+        _emit_error(state, event, None)
+        return
+    if sent.type == "conversation.item.create" and info.event_id is not None:
+        state.sent_content.pop(sent.subject, None)
+    elif sent.type == "session.update":
+        update_refused(state)
+    if sent.own and is_harmless(info, sent.type):
         state.counters.harmless_errors += 1
-        return
-    if sent is not None and sent.reply_id is not None:
+    elif sent.reply_id is not None:
         state.settle(sent.reply_id, error=ServerRefused(**_refusal(info, sent.type)))
-        return
-    if info.fatal and state.opening is not None:
+    else:
+        _emit_error(state, event, sent.type)
+
+
+def _place(state: State, info: ServerErrorInfo) -> str | None:
+    """The id of the only open request that an error without an id can be about; None: there is none, or another."""
+    if state.opening is not None or info.fatal:
+        return None
+    found = [event_id for event_id, _ in state.requests.candidates(info)]
+    if can_be_about(info, "session.update"):
+        found += state.updates.open_ids()
+    if can_be_about(info, "response.create"):
+        found += state.response_queue.open_ids(collision=is_collision(info))
+    return found[0] if len(found) == 1 else None
+
+
+def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> None:
+    if state.opening is not None:
+        update = state.updates.take_opening()
+        if update is not None and (info.param or "").startswith("session"):
+            _update_refused(state, event, info, update)
+            return
         opening, state.opening = state.opening, None
         state.settle(opening.reply_id, error=ServerRefused(**_refusal(info, "connecting")))
         return
-    _emit_error(state, event, sent.type if sent is not None else None)
+    own = [entry for _, entry in state.requests.candidates(info) if entry.own]
+    if own and all(is_harmless(info, entry.type) for entry in own):
+        state.counters.harmless_errors += 1  # whichever of ours it is about
+        return
+    _emit_error(state, event, None)
+
+
+def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: Any) -> None:
+    refusal = SettingsRefused(**_refusal(info, "session.update"))
+    if update.opening and state.opening is not None:
+        opening, state.opening = state.opening, None
+        state.settle(opening.reply_id, error=refusal)
+    elif update.reply_id is not None:
+        state.settle(update.reply_id, error=refusal)
+    else:
+        _emit_error(state, event, "session.update")
 
 
 def unknown_event(state: State, event: wire.RawServerEvent, now: float) -> None:

@@ -313,6 +313,15 @@ class ResponseQueue:
             return request, True
         return request, False
 
+    def open_ids(self, *, collision: bool) -> list[str]:
+        """The event ids of requests on their way that an error without an id can be about. An out-of-band request does
+        not collide."""
+        return [
+            request.event_id
+            for request in self._on_its_way()
+            if request.event_id is not None and not (collision and request.out_of_band)
+        ]
+
     def withdraw(self, which: Callable[[Request], bool]) -> list[Request]:
         """Take these out of the queue, and return those that were there."""
         gone = [request for request in self._queue if which(request)]

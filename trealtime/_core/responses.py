@@ -118,7 +118,8 @@ class Response:
     """Set when it was interrupted: nothing of it reaches the app any more."""
 
     forget_at: float | None = None
-    """When to stop waiting for the ``response.done`` of an interrupted response."""
+    """When to stop waiting for the ``response.done`` of a response that was interrupted, or that a newer one has
+    followed."""
 
     items: list[str] = attrs.Factory(list)
     has_audio: bool = False
@@ -158,6 +159,10 @@ class Response:
     def interrupt(self, cause: Cause, *, forget_at: float | None = None) -> None:
         """Let nothing of it reach the app any more."""
         self.interrupted, self.forget_at = cause, forget_at
+
+    def expect_end(self, forget_at: float) -> None:
+        """Its ``response.done`` is overdue: wait for it until then."""
+        self.forget_at = forget_at
 
     def abandon(self) -> None:
         """The caller who asked for it has left."""
@@ -363,6 +368,8 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     if response is None:
         response = _new(state, response_id, in_conversation=not outside)
     response.in_conversation = not outside
+    if told and response.in_conversation:
+        _end_older(state, response, now)
     if request is not None:
         _serve(state, response, request)
     elif response.in_conversation:
@@ -372,6 +379,14 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     unwanted = state.limits.reached is not None if request is None else request.interrupted
     if unwanted and response.interrupted is None:
         kill(state, response, "app", now, server_cancels=False)
+
+
+def _end_older(state: State, response: Response, now: float) -> None:
+    """The conversation has one response at a time: an older one that still lives is over, and its ``response.done`` is
+    late or lost."""
+    for older in state.live(in_conversation=True):
+        if older is not response and older.forget_at is None:
+            older.expect_end(now + state.cancel_grace_s)
 
 
 def _serve(state: State, response: Response, request: Request) -> None:
@@ -428,6 +443,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         response = _new(state, response_id, in_conversation=True)
     del state.responses[response_id]
     state.finished[response_id] = ""
+    state.requests.answered("response.cancel", response_id)
     metadata = done.get("metadata")
     served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
     if served is not None:
@@ -479,8 +495,10 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
 
 
 def give_up(state: State, response: Response, now: float) -> None:
-    """The server has not ended an interrupted response in time: it is over without that."""
-    overdue = {"id": response.id, "status": "cancelled", "status_details": {"reason": "client_cancelled"}}
+    """The server has not ended a response in time: it is over without that."""
+    overdue: dict[str, Any] = {"id": response.id, "status": "incomplete"}
+    if response.interrupted is not None:
+        overdue |= {"status": "cancelled", "status_details": {"reason": "client_cancelled"}}
     end_response(state, overdue, now)
     state.finished[response.id] = _GIVEN_UP
 
@@ -515,8 +533,12 @@ def _id(response: Mapping[str, Any]) -> str:
 
 
 def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
-    _begin_untold_calls(state, event.response)
-    end_response(state, event.response, now)
+    done = event.response
+    live = state.live()
+    if not _id(done) and len(live) == 1:
+        done = {**done, "id": live[0].id}
+    _begin_untold_calls(state, done)
+    end_response(state, done, now)
 
 
 def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
@@ -660,6 +682,7 @@ def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: flo
 def playing_ended(
     state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float
 ) -> None:
+    state.requests.answered("output_audio_buffer.clear", "")
     if state.server_plays == event.response_id:
         state.server_plays = None
 

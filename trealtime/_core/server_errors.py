@@ -1,6 +1,6 @@
-"""What the server's error codes mean for the conversation (protocol reference 7.9).
+"""What the server's error codes mean for the conversation, and which request an error without an id can be about.
 
-No official list of codes was found; a code that is not in these tables is an ordinary error: reported, survived.
+There is no official list of codes. A code that is not in these tables is an ordinary error: reported, survived.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from typing import Any, Final
 from trealtime.events import ServerErrorInfo
 from trealtime.protocol.lenient import as_text
 
-__all__ = ["is_collision", "is_harmless", "is_refused_create", "read_error"]
+__all__ = ["can_be_about", "is_collision", "is_harmless", "read_error"]
 
 _COLLISIONS: Final = frozenset({"conversation_already_has_active_response"})
-
-_REFUSED_CREATE: Final = _COLLISIONS | {"bad_response_create"}
-"""Codes that mean a refused ``response.create`` even without the id of our event."""
 
 _FATAL: Final = frozenset(
     {
@@ -37,7 +34,39 @@ _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
         {"invalid_value", "invalid_request_error", "item_not_found", "item_truncate_invalid_item_id", ""}
     ),
 }
-"""Refusals of what an interrupt sends by itself that change nothing for anybody."""
+"""Refusals of what an interrupt sends by itself that change nothing."""
+
+_ITEM_REQUESTS: Final = (
+    "conversation.item.delete",
+    "conversation.item.retrieve",
+    "conversation.item.truncate",
+)
+
+_ABOUT: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("bad_response_create", ("response.create",)),
+    ("conversation_already_has_active_response", ("response.create",)),
+    ("input_audio_buffer_commit", ("input_audio_buffer.commit",)),
+    ("input_audio_buffer", ("input_audio_buffer.commit", "input_audio_buffer.clear")),
+    ("item_create", ("conversation.item.create",)),
+    ("item_delete", ("conversation.item.delete",)),
+    ("item_not_found", _ITEM_REQUESTS),
+    ("item_retrieve", ("conversation.item.retrieve",)),
+    ("item_truncate", ("conversation.item.truncate",)),
+    ("response_cancel", ("response.cancel",)),
+    ("session_update", ("session.update",)),
+)
+"""The beginning of a code, and the requests that it can be about."""
+
+_PARAMS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    ("session", ("session.update",)),
+    ("response", ("response.create",)),
+    ("item_id", _ITEM_REQUESTS),
+    ("item", ("conversation.item.create",)),
+    ("previous_item_id", ("conversation.item.create",)),
+    ("audio_end_ms", ("conversation.item.truncate",)),
+    ("content_index", ("conversation.item.truncate",)),
+)
+"""The first name in a param, and the requests that have it."""
 
 
 def read_error(error: Mapping[str, Any], *, request: str | None = None) -> ServerErrorInfo:
@@ -48,7 +77,7 @@ def read_error(error: Mapping[str, Any], *, request: str | None = None) -> Serve
         type=as_text(error.get("type")),
         code=code,
         param=as_text(error.get("param")),
-        event_id=as_text(error.get("event_id")),
+        event_id=as_text(error.get("event_id")) or None,
         request=request,
         fatal=code in _FATAL,
     )
@@ -59,11 +88,19 @@ def is_collision(error: ServerErrorInfo) -> bool:
     return error.code in _COLLISIONS
 
 
-def is_refused_create(error: ServerErrorInfo) -> bool:
-    """Whether an error without the id of one of our events can only be about a ``response.create``."""
-    return error.code in _REFUSED_CREATE or (error.param or "").startswith("response.create")
-
-
 def is_harmless(error: ServerErrorInfo, request: str) -> bool:
-    """Whether the refusal of what an interrupt sent changes nothing."""
+    """Whether the refusal of a request that an interrupt sent changes nothing."""
     return (error.code or "") in _HARMLESS.get(request, frozenset())
+
+
+def can_be_about(error: ServerErrorInfo, request: str) -> bool:
+    """Whether an error that names no event can be about a request of this type, by its code and its param."""
+    for prefix, requests in _ABOUT:
+        if (error.code or "").startswith(prefix):
+            return request in requests
+    name = (error.param or "").partition(".")[0].partition("[")[0]
+    for param, requests in _PARAMS:
+        if name == param:
+            return request in requests
+    # Cancels are refused with a code of their own.
+    return request != "response.cancel"

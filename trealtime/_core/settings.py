@@ -1,8 +1,9 @@
 """The settings of the session: what the server is told, what it acknowledges, and the reasons of ours that change it.
 
 Theory of operation
-1. The server acknowledges updates in the order in which it got them. A change holds when it is acknowledged, and not
-   before: a refusal changes nothing.
+1. The server acknowledges updates in the order in which it got them, and shows the whole session. A change holds when it
+   is acknowledged, and not before: a refusal changes nothing. Acknowledgements name no update, so they are matched by
+   order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed.
 2. Where something has to be known of a turn before it is answered (input guardrails, a `BargeIn`), the server is told
    not to answer by itself: ``create_response`` false. We then ask for the answers that it would have made.
 3. Where speech may be no interruption (a `BargeIn`, an uninterruptible scope), the server is told not to cancel by
@@ -13,7 +14,8 @@ Theory of operation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -48,6 +50,7 @@ __all__ = [
     "session_updated",
     "setting_in",
     "settle_update",
+    "update_refused",
     "turns_are_ours",
 ]
 
@@ -104,7 +107,7 @@ class TurnSettings:
         self.requested = requested
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class SettingsUpdate:
     """A ``session.update`` on its way."""
 
@@ -123,12 +126,20 @@ class SettingsUpdate:
     requested: RequestedTurns | None = None
     """What the app wants of turns, where this says so."""
 
+    deadline: float | None = attrs.field(default=None, init=False)
+    """Set when the input that sent it has ended."""
+
+    ignored: bool = attrs.field(default=False, init=False)
+    """An acknowledgement has come since that shows the session as it was: a doubled one, or the server ignores this."""
+
 
 @attrs.define
 class OpenUpdates:
     """The updates on their way, in the order of sending."""
 
     _updates: deque[SettingsUpdate] = attrs.field(factory=deque, init=False)
+    _lost: deque[SettingsUpdate] = attrs.field(factory=partial(deque, maxlen=8), init=False)
+    """Those whose deadline has passed: an acknowledgement of one may still come."""
 
     def __len__(self) -> int:
         return len(self._updates)
@@ -137,20 +148,74 @@ class OpenUpdates:
         """An update leaves."""
         self._updates.append(update)
 
-    def acknowledged(self) -> SettingsUpdate | None:
-        """A ``session.updated`` has come: return the update that it answers, None for another client's."""
-        return self._updates.popleft() if self._updates else None
-
-    def refused(self, event_id: str | None, *, param: str | None) -> SettingsUpdate | None:
-        """Return the update that an error is about: by event id; without one only if a single update is open and the
-        error is about a setting."""
+    def set_deadlines(self, deadline: float) -> None:
+        """The input that sent the new ones has ended. The first of the session has no deadline of its own: the opening
+        has one."""
         for update in self._updates:
-            if update.event_id == event_id:
-                self._updates.remove(update)
-                return update
-        if event_id is None and len(self._updates) == 1 and (param or "").startswith("session"):
-            return self._updates.popleft()
-        return None
+            if update.deadline is None and not update.opening:
+                update.deadline = deadline
+
+    @property
+    def deadline(self) -> float | None:
+        """When the oldest is overdue."""
+        return min((each.deadline for each in self._updates if each.deadline is not None), default=None)
+
+    def expire(self, now: float) -> list[SettingsUpdate]:
+        """Take out those whose time is over."""
+        late = [update for update in self._updates if update.deadline is not None and update.deadline <= now]
+        for update in late:
+            self._updates.remove(update)
+            if not update.ignored:
+                self._lost.append(update)
+        return late
+
+    def acknowledged(self, session: Mapping[str, Any], before: Mapping[str, Any]) -> list[SettingsUpdate]:
+        """The server has shown the session, which was `before`; return the updates that this acknowledges, in order.
+
+        That is the oldest. But the server takes updates in order: where the session shows what only a later one can have
+        changed, the acknowledgements before that one are lost, and those updates are acknowledged as well. None is
+        acknowledged by the late answer to an update whose deadline has passed, nor by one that shows nothing new.
+        """
+        if not self._updates:
+            return []
+        count, expected = 1, before
+        for number, update in enumerate(self._updates, start=1):
+            shown = not session_differences(update.session, session)
+            if number > 1 and shown and session_differences(update.session, expected):
+                count = number
+            expected = deep_merge(expected, update.session)
+        oldest = self._updates[0]
+        if count == 1 and session_differences(oldest.session, session):
+            late = next((each for each in self._lost if not session_differences(each.session, session)), None)
+            if late is not None:
+                self._lost.remove(late)
+                return []
+            if session == before and not oldest.opening:
+                oldest.ignored = True
+                return []
+        return [self._updates.popleft() for _ in range(count)]
+
+    def refused(self, event_id: str) -> SettingsUpdate | None:
+        """An error names this event: return the update, None if it is none that is open."""
+        update = next((each for each in self._updates if each.event_id == event_id), None)
+        if update is not None:
+            self._updates.remove(update)
+        return update
+
+    def take_opening(self) -> SettingsUpdate | None:
+        """Take out the first update of the session, if it is open."""
+        update = next((each for each in self._updates if each.opening), None)
+        if update is not None:
+            self._updates.remove(update)
+        return update
+
+    def next(self) -> list[SettingsUpdate]:
+        """Take out the oldest."""
+        return [self._updates.popleft()] if self._updates else []
+
+    def open_ids(self) -> list[str]:
+        """The event ids of all."""
+        return [update.event_id for update in self._updates]
 
     def about_turns(self) -> list[SettingsUpdate]:
         """The updates that say something about turns."""
@@ -283,23 +348,21 @@ def session_created(state: State, event: wire.SessionCreated, now: float) -> Non
 
 
 def session_updated(state: State, event: wire.SessionUpdated, now: float) -> None:
+    before = state.acknowledged if state.acknowledged is not None else {}
     acknowledge(state, event.session, now)
-    settle_update(state)
+    settle_update(state, state.updates.acknowledged(event.session, before))
     _advance_opening(state, now)
 
 
-def settle_update(state: State) -> None:
-    """Make the change that the server has acknowledged, if it is one of ours."""
-    update = state.updates.acknowledged()
-    session = state.acknowledged
-    if update is not None and session is not None:
-        differences = session_differences(update.session, session)
+def settle_update(state: State, updates: Sequence[SettingsUpdate]) -> None:
+    """Make the changes that the server has acknowledged."""
+    session = state.acknowledged if state.acknowledged is not None else {}
+    for update in updates:
+        # Of several, an earlier one may differ because a later one has changed the same again.
+        differences = session_differences(update.session, session) if update is updates[-1] else []
         if differences:
-            state.emit(
-                RealtimeSettingsMismatch(
-                    differences=tuple(SettingsDifference(*difference) for difference in differences), info=state.info
-                ),
-            )
+            told = tuple(SettingsDifference(*difference) for difference in differences)
+            state.emit(RealtimeSettingsMismatch(differences=told, info=state.info))
         if update.opening and state.opening is not None:
             state.opening.acknowledged = True
         if update.requested is not None:
@@ -309,6 +372,11 @@ def settle_update(state: State) -> None:
         if update.switch is not None:
             update.switch.take_effect(state)
         state.settle(update.reply_id, session)
+
+
+def update_refused(state: State) -> None:
+    """The refusal of an update comes after an acknowledgement that was taken for its own: that was the next one's."""
+    settle_update(state, state.updates.next())
 
 
 def acknowledge(state: State, session: Mapping[str, Any], now: float) -> None:

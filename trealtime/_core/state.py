@@ -89,6 +89,7 @@ class State:
     barge_in: BargeInPolicy
     cancel_grace_s: float
     response_timeout_s: float
+    request_timeout_s: float = 10.0
     after_tool: AfterTool = "auto"
     max_open_calls: int = 128
     max_tool_rounds: int = 10
@@ -189,21 +190,20 @@ class State:
         event: Mapping[str, Any],
         *,
         reply_id: str | None = None,
-        item_id: str | None = None,
         own: bool = False,
         urgent: bool = False,
     ) -> str:
         """Send a client event under an ``event_id``, which this returns: an error about the event names it.
 
-        `reply_id` is that of the caller who waits for the answer, which is about the item `item_id`. `own`: the core
-        sends it by itself, so that a harmless refusal concerns no caller.
+        `reply_id` is that of the caller who waits for the answer. `own`: the core sends it by itself, so that a harmless
+        refusal concerns no caller.
         """
         given = event.get("event_id")
         event_id = given if isinstance(given, str) and given else self.ids.next("evt")
         self.effects.append(Send({**event, "event_id": event_id}, urgent))
-        kind, item = str(event.get("type")), event.get("item")
-        self.requests.sent(event_id, kind, reply_id=reply_id, item_id=item_id, own=own)
-        if kind == "conversation.item.create" and isinstance(item, Mapping):
+        item = event.get("item")
+        self.requests.sent(event_id, event, reply_id=reply_id, own=own)
+        if event.get("type") == "conversation.item.create" and isinstance(item, Mapping):
             self.items.send(str(item.get("id")))
         return event_id
 

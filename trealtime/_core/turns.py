@@ -170,6 +170,8 @@ def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now:
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
     spoken = state.turns.commit(event.item_id)
+    if not spoken:
+        state.requests.answered("input_audio_buffer.commit", "")
     if spoken and state.server_answers:
         state.response_queue.keep_quiet(now + PATIENCE_S)
         state.response_queue.turn_due()
@@ -179,6 +181,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
 
 
 def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
+    state.requests.answered("input_audio_buffer.clear", "")
     state.turns.free(state.response_queue)
     speech_thrown_away(state, now)
 

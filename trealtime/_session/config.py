@@ -227,6 +227,9 @@ class RealtimeRunConfig:
     response_timeout_s: float = setting(default=30.0, at_least=0)
     """How long the server may take to begin a response."""
 
+    request_timeout_s: float = setting(default=10.0, at_least=0)
+    """How long the server may take to answer any other request. Past it, the caller gets `RequestTimedOut`."""
+
 
 @attrs.frozen(kw_only=True)
 class RealtimeModelConfig:

@@ -104,6 +104,7 @@ class RealtimeSession(Generic[ContextT]):
             raw_events=run.raw_events,
             cancel_grace_s=run.cancel_grace_s,
             response_timeout_s=run.response_timeout_s,
+            request_timeout_s=run.request_timeout_s,
             after_tool=run.after_tool,
             approval_timeout_s=run.approval_timeout_s,
             max_open_calls=run.max_open_calls,
