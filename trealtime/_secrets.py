@@ -13,7 +13,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-__all__ = ["REMOVED", "hidden", "is_secret_name", "names_only", "redacted", "redacted_url", "shown", "without_values"]
+__all__ = [
+    "REMOVED",
+    "hidden",
+    "is_secret_name",
+    "names_only",
+    "redacted",
+    "redacted_url",
+    "shown",
+    "without_secrets_in_addresses",
+    "without_values",
+]
 
 REMOVED: Final = "<removed>"
 
@@ -104,10 +114,15 @@ def shown(value: object, path: str = "") -> str:
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
     if isinstance(value, str) and "://" in value:
         # A scheme may be what is misspelt, so the part in front of an @ goes whatever the address looks like.
-        return repr(_ADDRESS.sub(lambda found: redacted_url(found[0]), value))
+        return repr(without_secrets_in_addresses(value))
     if isinstance(value, str) and (found := _USER_AND_PASSWORD.match(value)):
         return repr(f"...@{value[found.end() :]}")
     return repr(value)
+
+
+def without_secrets_in_addresses(text: str) -> str:
+    """Return `text` with every address in it as `redacted_url` shows it."""
+    return _ADDRESS.sub(lambda found: redacted_url(found[0]), text)
 
 
 def without_values(text: str, headers: Mapping[str, str] | None) -> str:

@@ -720,3 +720,36 @@ async def test_allowed_always_on_one_server_is_asked_about_on_another_of_its_nam
         assert [await call(service, "delete", number) for number in "45"] == ["deleted", "deleted"]
         assert asked == ["A", "B"]
         nursery.cancel_scope.cancel()
+
+
+SECRET = "sk-SECRET0123456789"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        MCPServerStdio({"command": "serve", "args": ["--key", SECRET], "env": {"TOKEN": SECRET}}),
+        MCPServerStreamableHttp(
+            {
+                "url": f"https://user:{SECRET}@example.com/mcp?key={SECRET}",
+                "headers": {"X-Custom": SECRET},
+                "proxy": f"http://user:{SECRET}@proxy.example:3128",
+            }
+        ),
+    ],
+    ids=["program", "address"],
+)
+def test_no_repr_shows_a_secret_of_a_server(value: Any) -> None:
+    agent = RealtimeAgent(name="Desk", mcp_servers=[value])
+    assert not [each for each in (value, value.params, agent, value.identity()) if SECRET in f"{each!r} {each!s}"]
+    assert "TOKEN" in repr(value.params) or "X-Custom" in repr(value.params)
+
+
+async def test_a_server_that_does_not_start_is_told_of_without_its_secrets(service: Any) -> None:
+    url = f"http://127.0.0.1:9/mcp?key={SECRET}"
+    server = MCPServerStreamableHttp({"url": url, "headers": {"Authorization": f"Bearer {SECRET}"}})
+    with trio.fail_after(60):
+        agent = RealtimeAgent(name="Desk", mcp_servers=[server])
+        with pytest.raises(MCPServerFailed) as caught:
+            await RealtimeRunner(agent, model=service).session().__aenter__()
+    assert SECRET not in str(caught.value)

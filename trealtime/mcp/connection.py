@@ -22,6 +22,7 @@ from mcp.client import Client
 from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError
 
+from trealtime._secrets import without_secrets_in_addresses, without_values
 from trealtime.errors import MCPServerFailed
 from trealtime.mcp.servers import MCPServer
 from trealtime.mcp.stdio import ProgramEnded
@@ -123,7 +124,7 @@ class Connection:
             with self._scope:
                 await self._hold()
         except Exception as error:  # noqa: BLE001  (kept for the session, which decides what follows)
-            self._fail(_why(error))
+            self._fail(_why(error, headers=getattr(getattr(self.server, "params", None), "headers", None)))
         else:
             if self._scope.cancelled_caught and not self._closing:
                 self._fail(f"it was not ready within {self.server.startup_timeout_seconds:g} s")
@@ -207,8 +208,9 @@ class Connection:
         return MCPServerFailed(message, server_name=name)
 
 
-def _why(error: BaseException) -> str:
-    """The first cause in a group, in words."""
+def _why(error: BaseException, *, headers: Mapping[str, str] | None) -> str:
+    """Return the first cause in a group, in words, without the secrets of the server's address and `headers`."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = without_values(without_secrets_in_addresses(str(error)), headers)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from trealtime._secrets import names_only, shown
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem
 from trealtime.mcp.connections import Connections
 from trealtime.mcp.hosted import digest
@@ -256,14 +257,19 @@ class MCPServer(ABC):
                 self._shared = None
 
 
+def _counted(args: Sequence[str]) -> str:
+    # Keys are given as arguments too, in ways that nobody can tell from other arguments.
+    return f"<{len(args)}; values not shown>"
+
+
 @attrs.frozen(kw_only=True)
 class MCPServerStdioParams:
     """A program: `command` with `args`, in the folder `cwd`. It gets the variables of `env`, and of those of this
     process only harmless ones such as PATH and HOME."""
 
     command: str = setting(attrs.NOTHING, at_least=1)
-    args: Sequence[str] = setting(default=())
-    env: Mapping[str, str] | None = setting(default=None)
+    args: Sequence[str] = setting(default=(), repr=_counted)
+    env: Mapping[str, str] | None = setting(default=None, repr=names_only)
     cwd: str | Path | None = setting(default=None)
 
 
@@ -278,9 +284,9 @@ class MCPServerStreamableHttpParams:
     """An address: `url`, with `headers` in every request. `timeout` is the limit of a request, in seconds,
     `sse_read_timeout` the longest silence of a stream that the server keeps open."""
 
-    url: str = setting(attrs.NOTHING, read=_http_url)
-    headers: Mapping[str, str] | None = setting(default=None)
-    proxy: str | None = setting(default=None)
+    url: str = setting(attrs.NOTHING, read=_http_url, repr=shown)
+    headers: Mapping[str, str] | None = setting(default=None, repr=names_only)
+    proxy: str | None = setting(default=None, repr=shown)
     """``http://[user:password@]host:port``: reach the server through this HTTP proxy. The environment's are not
     read."""
 

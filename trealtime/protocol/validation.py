@@ -82,15 +82,17 @@ def setting(
     at_most: float | None = None,
     alias: str | None = None,
     read: Callable[[object], object] | None = None,
+    repr: Callable[[Any], str] | None = None,  # as attrs calls it
 ) -> Any:
-    """A field of a settings class.
+    """Declare a field of a settings class.
 
     `at_least` and `at_most` bound a number, or the length of a string or sequence. `alias` is a second spelling of the
-    key in mappings; the field's own name wins when both are there. `read` replaces reading by annotation: it gets
-    whatever was found (never None, unless the annotation takes None) and returns the value or raises `WrongValue`.
+    key in mappings; the field's own name wins when both are there. `read` replaces reading by annotation: it gets the
+    value found (never None, unless the annotation takes None) and returns the value or raises `WrongValue`. `repr`
+    shows a value that may hold a secret.
     """
     rule = _Rule(at_least=at_least, at_most=at_most, alias=alias, read=read)
-    return attrs.field(default=default, metadata={_RULE: rule})
+    return attrs.field(default=default, metadata={_RULE: rule}, repr=True if repr is None else repr)
 
 
 def structure(cls: type[T], value: object, *, path: str = "", what: str = "settings") -> T:
