@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import sys
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -361,3 +364,64 @@ async def test_without_httpx_the_error_names_the_extra(monkeypatch) -> None:
     with pytest.raises(MissingDependency, match=r'pip install "trealtime\[http\]"'):
         async with RealtimeRestClient(api_key="sk-test", base_url=BASE_URL):
             pytest.fail("it opened")
+
+
+# ---- answers that are no friends ------------------------------------------------------------------------------------
+
+
+async def test_json_that_is_nested_without_end_is_a_failure_and_no_recursion() -> None:
+    for status in (200, 400):
+        async with client(httpx.Response(status, text="[" * 200_000)) as (rest, _):
+            with pytest.raises(RequestFailed):
+                await rest.create_client_secret()
+
+
+async def test_a_key_that_the_service_repeats_is_not_in_the_error() -> None:
+    refusal = httpx.Response(401, json={"error": {"message": "wrong key sk-test-secret", "code": "sk-test-secret"}})
+    async with client(refusal, api_key="sk-test-secret") as (rest, _):
+        with pytest.raises(RequestFailed) as caught:
+            await rest.create_client_secret()
+    assert "sk-test-secret" not in f"{caught.value}{caught.value.body}{caught.value.code}"
+    assert "wrong key ..." in str(caught.value)
+
+
+class Stream(httpx.AsyncByteStream):
+    """A body that comes in pieces, and counts how much of it was taken."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+        self.taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            await trio.lowlevel.checkpoint()
+            self.taken += len(piece)
+            yield piece
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_compressed_answer_is_read_to_a_bound(encoding) -> None:
+    bomb = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding](b'{"value": "' + bytes(100 << 20))
+    tracemalloc.start()
+    async with client(httpx.Response(500, stream=Stream(bomb), headers={"content-encoding": encoding})) as (rest, _):
+        with pytest.raises(RequestFailed):
+            await rest.accept_call("rtc_1", AGENT)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20 << 20
+    good = (
+        gzip.compress(json.dumps(SECRET).encode()) if encoding == "gzip" else zlib.compress(json.dumps(SECRET).encode())
+    )
+    headers = {"content-encoding": encoding}
+    async with client(httpx.Response(200, stream=Stream(good), headers=headers)) as (rest, service):
+        assert (await rest.create_client_secret()).value == "ek_1"
+        assert service.requests[-1].headers["accept-encoding"] == "identity"
+
+
+async def test_an_answer_without_end_is_read_to_a_bound() -> None:
+    stream = Stream(*[bytes(65536)] * 1000)
+    async with client(httpx.Response(400, stream=stream)) as (rest, _):
+        with pytest.raises(RequestFailed) as caught:
+            await rest.create_client_secret()
+    assert caught.value.status == 400
+    assert stream.taken <= 2 << 20

@@ -128,14 +128,6 @@ def test_a_delivery_that_was_forgotten_is_new() -> None:
     assert webhooks.receive(*delivery()) == event
 
 
-def test_only_the_latest_deliveries_are_remembered() -> None:
-    webhooks = make(remembered=2)
-    for number in range(3):
-        assert webhooks.receive(*delivery(id=f"wh_{number}")) is not None
-    assert webhooks.receive(*delivery(id="wh_2")) is None
-    assert webhooks.receive(*delivery(id="wh_0")) is not None
-
-
 def test_a_forged_delivery_does_not_use_up_the_id_of_the_real_one() -> None:
     webhooks = make()
     headers, body = delivery()
@@ -251,3 +243,36 @@ def test_settings_that_cannot_be_are_refused_and_secrets_not_shown(monkeypatch, 
     with pytest.raises(SettingsError, match=complaint) as caught:
         RealtimeWebhooks(**{"secret": SECRET, **options})
     assert "!!not" not in str(caught.value)
+
+
+def test_what_could_be_replayed_is_remembered_and_others_up_to_the_number() -> None:
+    now = [float(NOW)]
+    webhooks = make(remembered=2, now=lambda: now[0])
+    for number in range(5000):
+        assert webhooks.receive(*delivery(id=f"wh_{number}")) is not None
+    assert [webhooks.receive(*delivery(id=f"wh_{number}")) for number in (0, 1, 4999)] == [None, None, None]
+    now[0] += 301  # past the tolerance: the timestamp refuses a replay, so the ids may go
+    assert webhooks.receive(*delivery(id="new", at=NOW + 301)) is not None
+    assert len(webhooks._seen) == 2
+    assert webhooks.receive(*delivery(id="wh_4999", at=NOW + 301)) is None
+    assert webhooks.receive(*delivery(id="wh_0", at=NOW + 301)) is not None
+
+
+@pytest.mark.parametrize("name", ["id", "timestamp", "signature"])
+def test_half_a_character_in_a_header_is_refused(name: str) -> None:
+    headers, body = delivery()
+    error = refused(make(), {**headers, f"webhook-{name}": f"{headers[f'webhook-{name}']}\ud83d"}, body)
+    assert error.reason == "bad_signature"
+
+
+def test_half_a_character_in_a_call_id_is_refused() -> None:
+    event = {**EVENT, "data": {"call_id": "rtc_\ud83d"}}
+    assert refused(make(), *delivery(event)).reason == "bad_body"
+
+
+@pytest.mark.parametrize("value, told", [("srtp", "srtp"), ("rtp", "rtp"), ("new", "new"), (None, None), (5, None)])
+def test_how_the_audio_of_a_call_travels_is_told(value: object, told: str | None) -> None:
+    event = {**EVENT, "data": {"call_id": "rtc_1", "sip_media_security": value}}
+    call = make().receive(*delivery(event))
+    assert isinstance(call, IncomingCall)
+    assert call.sip_media_security == told

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ from trealtime.errors import ConnectionLost, RecordingError
 from trealtime.recording import RecordingModel, load_recording, replay, script_of
 from trealtime.testing import UnexpectedRealtimeSend
 from trealtime.tools.function_tool import function_tool
+from trealtime.transport import ConnectionTarget, MemoryWire, Wire, memory_wire_pair
+from trealtime.transport.wire import receiver, sender
 
 
 @function_tool
@@ -158,6 +164,9 @@ async def test_a_connection_that_the_server_ended_ends_again(tmp_path, autojump_
     assert str(script_of(path)[-1]) == "close 1001"
 
 
+HEAD = '{"trealtime_recording": 1}\n'
+
+
 @pytest.mark.parametrize(
     "text, problem",
     [
@@ -167,6 +176,16 @@ async def test_a_connection_that_the_server_ended_ends_again(tmp_path, autojump_
         ('{"trealtime_recording": 1}\n{"at": 1}\n', "2: 'text' is missing"),
         ('{"trealtime_recording": 1}\n{"at": 1, "closed": 3}\n', "2: "),
         ('{"trealtime_recording": 1}\n{"at"', "2: not JSON"),
+        ('{"trealtime_recording": 1}\n' + "[" * 100_000, "2: not JSON"),
+        (HEAD + '{"at": 1, "from": "server", "event": {"audio": "<9999999999 bytes of audio>"}}', "2: more audio"),
+        (HEAD + '{"at": 1, "from": "server", "event": {"a": [{"b": "<99999999 bytes of audio>"}]}}', "2: more audio"),
+        (HEAD + '{"at": 1, "from": "server", "event": [1]}', "2: 'event' is no JSON object"),
+        (HEAD + '{"at": 1, "from": "moon", "event": {}}', "2: 'from' is missing, or none of client, server"),
+        (HEAD + '{"at": "1", "from": "server", "event": {}}', "2: 'at' is missing"),
+        (HEAD + '{"at": NaN, "from": "server", "event": {}}', "2: 'at' is missing"),
+        (HEAD + '{"at": 1' + "0" * 400 + ', "from": "server", "event": {}}', "2: 'at' is missing"),
+        (HEAD + '{"at": 1, "closed": {"code": "x", "reason": "", "by": "client"}}', "2: 'code' is missing"),
+        (HEAD + '{"at": 1, "closed": {"code": 1000, "reason": 5, "by": "client"}}', "2: 'reason' is missing"),
     ],
 )
 def test_a_file_that_is_no_recording_is_refused_with_its_line(text: str, problem: str, tmp_path: Path) -> None:
@@ -188,3 +207,112 @@ async def test_a_folder_that_is_not_there_is_told_at_entry(tmp_path, autojump_cl
 def test_audio_is_kept_or_stripped(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match='"keep" or "strip", got \'drop\''):
         RecordingModel(None, tmp_path / "x", audio="drop")  # type: ignore[arg-type]
+
+
+def test_bytes_that_are_no_text_are_no_recording(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    path.write_bytes(HEAD.encode() + b"\xff\xfe")
+    with pytest.raises(RecordingError, match="not UTF-8"):
+        load_recording(path)
+
+
+def test_a_session_that_is_no_object_says_nothing_of_formats(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    for session in ('"x"', '{"audio": 5}', '{"audio": {"output": {"format": {"type": ["audio/pcmu"]}}}}'):
+        path.write_text(
+            HEAD + f'{{"at": 1, "from": "server", "event": {{"type": "session.updated", "session": {session}}}}}'
+        )
+        assert len(script_of(path)) == 2
+
+
+# ---- a recording never costs the session ----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def recorded_pair(path: Path) -> AsyncIterator[tuple[Wire, MemoryWire]]:
+    client, server = memory_wire_pair()
+
+    class Model:
+        @asynccontextmanager
+        async def connect(self, target: ConnectionTarget) -> AsyncIterator[MemoryWire]:
+            yield client
+
+    async with RecordingModel(Model(), path).connect(ConnectionTarget()) as wire:
+        yield wire, server
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["[" * 100_000, '{"a":' * 600 + "1" + "}" * 600, '{"delta":"\\ud83d"}', b"\xff\xfe", '{"a":1' + "0" * 5000 + "}"],
+)
+async def test_odd_messages_pass_a_recorder_and_are_told_in_the_file(message, tmp_path, autojump_clock) -> None:
+    path = tmp_path / "call.jsonl"
+    async with recorded_pair(path) as (wire, server):
+        await (server.send if isinstance(message, str) else server.send_binary)(message)
+        assert await wire.receive() == message
+        await server.send('{"type":"next"}')
+        assert await receiver(wire)() == ['{"type":"next"}']
+        await sender(wire)(['{"type":"x"}', b'{"type":"y"}'])
+        assert [await server.receive(), await server.receive()] == ['{"type":"x"}', '{"type":"y"}']
+    recording = load_recording(path)
+    assert [each.event for each in recording.events[1:]] == [{"type": "next"}, {"type": "x"}, {"type": "y"}]
+    assert recording.events[0].sent_by == "server"
+
+
+async def test_a_recording_that_fails_ends_itself_with_a_log_line_and_an_event(
+    tmp_path, autojump_clock, monkeypatch, caplog
+) -> None:
+    class FullDisk:
+        name = "call.jsonl"
+        written = 0
+
+        def write(self, text: str) -> int:
+            self.written += len(text)
+            if self.written > 2000:
+                raise OSError(28, "No space left on device")
+            return len(text)
+
+        def close(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trealtime.recording.recorder._open_private", lambda path: FullDisk())
+    async with open_emulator(listen=False, seed=1) as emulator:
+        model = RecordingModel(emulator.memory_model(), tmp_path / "call.jsonl")
+        async with RealtimeRunner(agent(), model=model).session() as session, session.subscribe("error") as feed:
+            assert await talk(session, *SAID) == TOLD
+            event = await feed.receive()
+    assert event.error.code == "recording_failed"
+    assert "No space left on device" in str(event.error)
+    assert [record.name for record in caplog.records] == ["trealtime.recording.recorder"] * 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")
+async def test_only_the_owner_may_read_a_recording_also_where_the_file_was_there_before(
+    tmp_path, autojump_clock
+) -> None:
+    path = tmp_path / "call.jsonl"
+    path.write_text("old")
+    path.chmod(0o644)
+    async with recorded_pair(path):
+        pass
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "old" not in path.read_text()
+
+
+async def test_values_under_secret_names_and_credentials_of_addresses_are_never_written(
+    tmp_path, autojump_clock
+) -> None:
+    path = tmp_path / "call.jsonl"
+    event = {
+        "type": "x", "token": "s3cret", "accessToken": "s3cret", "x-api-key": "s3cret", "Proxy-Authorization": "s3cret",
+        "tools": [{"server_url": "https://user:s3cret@host/mcp?token=s3cret&model=m"}],
+        "logprobs": [{"token": "kept"}], "total_tokens": 5, "key": "kept", "parameters": {"properties": {"token": {}}},
+    }  # fmt: skip
+    async with recorded_pair(path) as (wire, _):
+        await wire.send(json.dumps(event))
+    text = path.read_text()
+    assert "s3cret" not in text
+    (written,) = load_recording(path).events
+    assert written.event["tools"] == [{"server_url": "https://host/mcp?token=...&model=m"}]
+    for name in ("logprobs", "total_tokens", "key", "parameters"):
+        assert written.event[name] == event[name]

@@ -384,6 +384,39 @@ async def test_a_refusal_whose_body_ends_with_the_connection_is_told(autojump_cl
     assert (error.status, error.body) == (401, "no such key")
 
 
+@pytest.mark.parametrize("timeout_s", [10.0, 1.0])
+async def test_a_refusal_whose_body_never_ends_is_told_in_time_and_not_kept(
+    timeout_s: float, autojump_clock: MockClock
+) -> None:
+    for head, piece in (
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 900000000\r\n\r\nwhy", b""),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\nwhy", b"x" * 65536),
+        (
+            b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nwhy\r\n",
+            b"10000\r\n" + b"x" * 65536 + b"\r\n",
+        ),
+    ):
+        client_stream, server_stream = trio.testing.memory_stream_pair()
+
+        async def serve(stream: trio.abc.Stream = server_stream, head: bytes = head, piece: bytes = piece) -> None:
+            await stream.receive_some(65536)
+            await stream.send_all(head)
+            while piece:
+                await stream.send_all(piece)
+                await trio.sleep(0.1)
+
+        async with background_nursery() as nursery:
+            nursery.start_soon(serve)
+            began_at = trio.current_time()
+            with pytest.raises(ConnectFailed) as caught:
+                async with wrap_websocket_stream(client_stream, config=TransportConfig(handshake_timeout=timeout_s)):
+                    pytest.fail("the handshake was not refused")
+            assert trio.current_time() - began_at <= 2
+        assert caught.value.status == 403
+        assert caught.value.body.startswith("why")
+        assert len(caught.value.body) <= 16 * 1024
+
+
 async def test_a_key_that_a_server_repeats_in_its_refusal_is_not_shown(autojump_clock: MockClock) -> None:
     headers = {"Authorization": "Bearer sk-very-secret"}
     error = await refused(http("401 Unauthorized", "bad key sk-very-secret!"), headers=headers)

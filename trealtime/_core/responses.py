@@ -48,7 +48,7 @@ from trealtime.events import (
     audio_event,
 )
 from trealtime.items import ItemStatus, OtherItem
-from trealtime.protocol.lenient import as_text
+from trealtime.protocol.lenient import as_text, within
 from trealtime.usage import Usage
 
 if TYPE_CHECKING:
@@ -692,7 +692,8 @@ def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> 
     known when only one of the session's has no list."""
     lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
     labels = {item.item_id: as_text(item.data.get("server_label")) or "" for item in lists}
-    declared = {as_text(tool.get("server_label")) or "" for tool in (state.acknowledged or {}).get("tools") or ()}
+    tools = within(state.acknowledged, "tools")
+    declared = {as_text(within(each, "server_label")) or "" for each in (tools if isinstance(tools, list) else ())}
     unlisted = declared - {""} - set(labels.values())
     label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
     which = f"the MCP server {label!r}" if label else "an MCP server"

@@ -15,6 +15,7 @@ import attrs
 
 from trealtime._core.interruption import BargeInPolicy
 from trealtime._core.usage import ModelPrices, SessionLimits, find_prices
+from trealtime._secrets import hidden, names_only, shown
 from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime._session.subscription import Overflow
@@ -235,9 +236,9 @@ class RealtimeRunConfig:
 class RealtimeModelConfig:
     """How one session connects. If `headers` are given, they are the only ones sent: no Authorization is added."""
 
-    api_key: ApiKey | NotSet = setting()
-    url: str | NotSet = setting(at_least=1)
-    headers: Mapping[str, str] | NotSet = setting()
+    api_key: ApiKey | NotSet = setting(repr=hidden)
+    url: str | NotSet = setting(at_least=1, repr=shown)
+    headers: Mapping[str, str] | NotSet = setting(repr=names_only)
     call_id: str | NotSet = setting(at_least=1)
     initial_model_settings: SessionSettings | NotSet = setting()
     """Settings for this session. They take precedence over all others."""

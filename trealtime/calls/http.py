@@ -15,6 +15,7 @@ import json
 import os
 import random
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 import attrs
 import trio
 
+from trealtime._secrets import without_values
 from trealtime.errors import (
     CallGone,
     MissingApiKey,
@@ -32,11 +34,11 @@ from trealtime.errors import (
     SettingsError,
     SettingsProblem,
 )
+from trealtime.protocol.lenient import as_text
 from trealtime.transport.request import ApiKey, check_headers, get_api_key, is_loopback, with_user_agent
 
 if TYPE_CHECKING:
     import httpx
-from trealtime.protocol.lenient import as_text
 
 __all__ = ["HttpRequests", "http_base_url", "open_http_client"]
 
@@ -44,11 +46,15 @@ _OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 _FIRST_WAIT_S: Final = 0.5
 _NOT_ACTED_ON: Final = frozenset({429, 503})
 _SHOWN_BODY_CHARS: Final = 4000
+_LONGEST_BODY: Final = 2**20
+"""Bytes of an answer that are read, before and after decompression. The service's longest has some 20 KB."""
 
 
 def http_base_url(base_url: str | None) -> str:
-    """`base_url`, or OPENAI_BASE_URL, or the service's own, as http. Raises `SettingsError` for what is no address, and
-    where a key would cross a network in the clear."""
+    """Return `base_url`, or OPENAI_BASE_URL, or the service's own, as http.
+
+    Raises `SettingsError` where it is no address, and where a key would cross a network in the clear.
+    """
     url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_BASE_URL
     parts = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
@@ -64,7 +70,10 @@ def http_base_url(base_url: str | None) -> str:
 
 @asynccontextmanager
 async def open_http_client(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of our own: no proxies from the environment, no time-outs beside ours. Raises `MissingDependency`."""
+    """Open a client of our own: no proxies from the environment, no time-outs beside ours.
+
+    Raises `MissingDependency`.
+    """
     httpx = _import_httpx()
     # Reading the system's certificates takes tens of milliseconds: calls that are under way should not wait for it.
     verify = await trio.to_thread.run_sync(ssl.create_default_context) if base_url.startswith("https") else True
@@ -98,7 +107,7 @@ class HttpRequests:
     async def post(
         self, path: str, body: Mapping[str, Any] | None, *, request: str, repeatable: bool
     ) -> Mapping[str, Any]:
-        """The answer's JSON object ({} where it has none). `request` names it in errors."""
+        """Send the request and return the answer's JSON object ({} where it has none). `request` names it in errors."""
         headers = await self._headers()
         deadline = trio.current_time() + self.timeout_s
         with trio.move_on_at(deadline):
@@ -123,7 +132,8 @@ class HttpRequests:
         httpx = _import_httpx()
         content = None if body is None else json.dumps(body).encode()
         try:
-            answer = await self.client.post(f"{self.base_url}{path}", content=content, headers=headers)
+            async with self.client.stream("POST", f"{self.base_url}{path}", content=content, headers=headers) as answer:
+                text = await _body(answer)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             message = f"{request}: cannot connect to {self.base_url}: {error}"
             raise RequestFailed(message, request=request, not_acted_on=True) from error
@@ -131,8 +141,8 @@ class HttpRequests:
             message = f"{request}: the connection to {self.base_url} failed: {error or type(error).__name__}"
             raise RequestFailed(message, request=request) from error
         if answer.is_success:
-            return _json_object(answer.text) or {}
-        raise _failure(answer.status_code, answer.headers, answer.text, path, request=request)
+            return _json_object(text) or {}
+        raise _failure(answer.status_code, answer.headers, without_values(text, headers), path, request=request)
 
     async def _headers(self) -> dict[str, str]:
         own: Mapping[str, str]
@@ -144,11 +154,32 @@ class HttpRequests:
                 raise MissingApiKey("no API key: set the environment variable OPENAI_API_KEY, or pass api_key")
             own = {"Authorization": f"Bearer {key}", **self.extra_headers}
         check_headers(own)
-        return {**with_user_agent(own), "Content-Type": "application/json"}
+        # Answers are short: a compressed one saves nothing, and could be made to grow to any size here.
+        return {**with_user_agent(own), "Content-Type": "application/json", "Accept-Encoding": "identity"}
+
+
+async def _body(answer: httpx.Response) -> str:
+    """Read the beginning of the body, decompressed if it comes compressed all the same."""
+    if answer.is_stream_consumed:  # by a transport of the user's that answers from memory
+        return answer.text
+    raw = bytearray()
+    # Leaving the loop would leave httpx's generators behind, unclosed; a cancellation ends each of them.
+    with trio.CancelScope() as enough:
+        async for chunk in answer.aiter_raw(65536):
+            raw += chunk
+            if len(raw) >= _LONGEST_BODY:
+                enough.cancel()
+    data = bytes(raw[:_LONGEST_BODY])
+    if answer.headers.get("content-encoding", "").strip().lower() in ("gzip", "deflate"):
+        try:
+            data = zlib.decompressobj(wbits=47).decompress(data, _LONGEST_BODY)  # 47: either header
+        except zlib.error:
+            data = b""
+    return data.decode(errors="replace")
 
 
 def _may_pass(failed: RequestFailed) -> bool:
-    """Whether the same again may go better: the connection broke, or the service was in trouble."""
+    """Return whether the same again may go better: the connection broke, or the service was in trouble."""
     return failed.status is None or failed.status >= 500
 
 
@@ -191,6 +222,6 @@ def _seconds(value: str | None) -> float | None:
 def _json_object(text: str) -> Mapping[str, Any] | None:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None

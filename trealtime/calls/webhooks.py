@@ -30,7 +30,7 @@ _UNIX_SECONDS: Final = re.compile(r"[0-9]{1,15}")
 
 @attrs.frozen
 class SipHeader:
-    """A header of the caller's INVITE. The caller wrote it: believe nothing in it."""
+    """A header of the caller's INVITE. The caller wrote it: do not trust it."""
 
     name: str
     value: str
@@ -41,7 +41,8 @@ class IncomingCall:
     """A phone call that rings (``realtime.call.incoming``): accept or reject it by its `call_id`.
 
     `webhook_id` names the delivery, the same for each repetition; `event_id` the event. `created_at_unix_s` is in whole
-    seconds.
+    seconds. `sip_media_security` says how the caller's audio travels: ``"rtp"``, ``"srtp"``, or a newer word; None
+    where the service does not say.
     """
 
     call_id: str
@@ -49,9 +50,10 @@ class IncomingCall:
     event_id: str = ""
     webhook_id: str = ""
     created_at_unix_s: int | None = None
+    sip_media_security: str | None = None
 
     def sip_header(self, name: str) -> str | None:
-        """The value of the first header of that name, in any case; None if there is none."""
+        """Return the value of the first header of that name, in any case; None if there is none."""
         return next((header.value for header in self.sip_headers if header.name.lower() == name.lower()), None)
 
 
@@ -66,7 +68,10 @@ class OtherWebhook:
 
 
 class RealtimeWebhooks:
-    """Checks webhooks and reads them. Holds the ids of the last `remembered` deliveries, so that none counts twice.
+    """Checks webhooks and reads them, each delivery once.
+
+    It remembers the id of every delivery that could be replayed (its timestamp is within `tolerance_s`), and of others
+    the last `remembered`, which the service may send again under a new timestamp.
 
     `secret` is what the service showed when the webhook was made (``whsec_...``; default: OPENAI_WEBHOOK_SECRET).
     A timestamp may be off by `tolerance_s` either way; `now` is the wall clock, in Unix seconds.
@@ -87,7 +92,7 @@ class RealtimeWebhooks:
             allowed = "the webhook's secret, or the environment variable OPENAI_WEBHOOK_SECRET"
             problems.append(SettingsProblem("secret", None, allowed))
         elif _key(found) is None:
-            problems.append(SettingsProblem("secret", "a value that is not shown", "whsec_ and base64"))
+            problems.append(SettingsProblem("secret", found, "whsec_ and base64"))
         if not tolerance_s >= 0:
             problems.append(SettingsProblem("tolerance_s", tolerance_s, "seconds, not negative"))
         if remembered < 1:
@@ -98,10 +103,10 @@ class RealtimeWebhooks:
         self._tolerance_s = tolerance_s
         self._remembered = remembered
         self._now = now
-        self._seen: dict[str, None] = {}  # in the order of arrival
+        self._seen: dict[str, int] = {}  # id to timestamp, in the order of arrival
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> IncomingCall | OtherWebhook | None:
-        """What a request to your webhook URL says; None for a delivery that has been received before.
+        """Read a request to your webhook URL; return None for a delivery that has been received before.
 
         `headers` by name, in any case; `body` as it came, byte for byte. Answer it with 2xx, also when this is None,
         and within seconds: the service sends it again otherwise, for up to 72 hours. Raises `WebhookRefused` with its
@@ -111,7 +116,7 @@ class RealtimeWebhooks:
             raise TypeError(f"body must be the request's bytes as they came, got {type(body).__name__}")
         lowered = {name.lower(): value for name, value in headers.items()}
         webhook_id, timestamp, signatures = (_header(lowered, name) for name in ("id", "timestamp", "signature"))
-        self._check_time(timestamp)
+        sent_at_s = self._checked_time(timestamp)
         expected = webhook_signature(self._secret, webhook_id, timestamp, bytes(body)).encode()
         # Several: the service signs with the old secret and the new one while it is being changed.
         if not any(hmac.compare_digest(each.encode(), expected) for each in signatures.split()):
@@ -119,16 +124,23 @@ class RealtimeWebhooks:
         event = _read(webhook_id, bytes(body))
         if webhook_id in self._seen:
             return None
-        self._seen[webhook_id] = None
-        if len(self._seen) > self._remembered:
-            del self._seen[next(iter(self._seen))]
+        self._seen[webhook_id] = sent_at_s
+        self._forget_old()
         return event
 
     def forget(self, event: IncomingCall | OtherWebhook) -> None:
         """Take the next delivery of `event` for new: for a handler that failed and answers 5xx, to be asked again."""
         self._seen.pop(event.webhook_id, None)
 
-    def _check_time(self, timestamp: str) -> None:
+    def _forget_old(self) -> None:
+        oldest_replayable_s = self._now() - self._tolerance_s
+        while len(self._seen) > self._remembered:
+            webhook_id, sent_at_s = next(iter(self._seen.items()))
+            if sent_at_s >= oldest_replayable_s:
+                return
+            del self._seen[webhook_id]
+
+    def _checked_time(self, timestamp: str) -> int:
         if not _UNIX_SECONDS.fullmatch(timestamp):
             raise _refused("bad_timestamp", f"webhook-timestamp is not in whole seconds: {timestamp[:40]!r}")
         age_s = self._now() - int(timestamp)
@@ -136,25 +148,24 @@ class RealtimeWebhooks:
             raise _refused("too_old", f"the webhook is {age_s:.0f} s old, at most {self._tolerance_s:g} s are allowed")
         if age_s < -self._tolerance_s:
             raise _refused("too_new", f"the webhook is from {-age_s:.0f} s in the future: is the clock right?")
+        return int(timestamp)
 
 
 def webhook_signature(secret: str, webhook_id: str, timestamp: str, body: bytes) -> str:
-    """The ``v1,...`` signature of a delivery, as the service makes it. For tests, and for senders of webhooks."""
+    """Return the ``v1,...`` signature of a delivery, as the service makes it. For tests and senders of webhooks."""
     key = _key(secret)
     if key is None:
-        raise SettingsError(
-            [SettingsProblem("secret", "a value that is not shown", "whsec_ and base64")], what="webhooks"
-        )
+        raise SettingsError([SettingsProblem("secret", secret, "whsec_ and base64")], what="webhooks")
     signed = f"{webhook_id}.{timestamp}.".encode() + body
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
 
 
 def _key(secret: str) -> bytes | None:
-    """The signing key: base64 after ``whsec_``, else the text itself. None for base64 that is none."""
+    """Return the signing key: base64 after ``whsec_``, else the text itself. None where it cannot be read."""
     secret = secret.strip()
-    if not secret.startswith(_PREFIX):
-        return secret.encode()
     try:
+        if not secret.startswith(_PREFIX):
+            return secret.encode()
         return base64.b64decode(secret.removeprefix(_PREFIX), validate=True) or None
     except (binascii.Error, ValueError):
         return None
@@ -164,7 +175,18 @@ def _header(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(f"webhook-{name}", "").strip()
     if not value:
         raise _refused("missing_header", f"the header webhook-{name} is missing: this is no signed webhook")
+    if not _is_unicode(value):
+        raise _refused("bad_signature", f"the header webhook-{name} is no text")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    # Web servers that decode headers leniently leave lone surrogates in them, and JSON may escape some.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read(webhook_id: str, body: bytes) -> IncomingCall | OtherWebhook:
@@ -179,20 +201,21 @@ def _read(webhook_id: str, body: bytes) -> IncomingCall | OtherWebhook:
     if kind != _INCOMING_CALL:
         return OtherWebhook(type=kind, data=data, event_id=event_id, webhook_id=webhook_id)
     call_id = data.get("call_id")
-    if not isinstance(call_id, str) or not call_id:
+    if not isinstance(call_id, str) or not call_id or not _is_unicode(call_id):
         raise _refused("bad_body", "the event has no call_id")
-    created_at = event.get("created_at")
+    created_at, security = event.get("created_at"), data.get("sip_media_security")
     return IncomingCall(
         call_id=call_id,
         sip_headers=tuple(_sip_headers(data.get("sip_headers"))),
         event_id=event_id,
         webhook_id=webhook_id,
         created_at_unix_s=created_at if isinstance(created_at, int) else None,
+        sip_media_security=security if isinstance(security, str) else None,
     )
 
 
 def _sip_headers(value: object) -> list[SipHeader]:
-    """Those that can be read: a caller may send anything."""
+    """Return the headers that can be read: a caller may send anything."""
     found = value if isinstance(value, list) else []
     pairs = [(each.get("name"), each.get("value")) for each in found if isinstance(each, dict)]
     return [SipHeader(name, value) for name, value in pairs if isinstance(name, str) and isinstance(value, str)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -14,7 +16,7 @@ import trio
 
 from trealtime.recording.file import VERSION, Side, writable
 from trealtime.transport.models import ConnectionTarget, RealtimeModel
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver, sender
 
 __all__ = ["RecordingModel"]
 
@@ -25,12 +27,14 @@ class RecordingModel:
     """A `RealtimeModel` that connects through `model` and records what passes: ``RealtimeRunner(agent,
     model=RecordingModel(OpenAIRealtimeModel(), "call.jsonl"))``.
 
-    The first session is written to `path`, further ones beside it (``call-2.jsonl``); what is there is replaced. Each
-    event is written as it passes, so a crash loses nothing. `audio` ``"strip"`` leaves audio out and tells its length.
-    Keys, tokens and headers are never written; what people say is.
+    The first session is written to `path`, further ones beside it (``call-2.jsonl``), over files of that name, which
+    only their owner may read. Each event is written as it passes, so a crash loses nothing. `audio` ``"strip"`` leaves
+    audio out and tells its length. Keys, tokens, headers and the user, password and query of addresses are never
+    written; what people say is.
 
-    Entering a session raises `OSError` when the file cannot be opened. A disk that fills up later ends the recording,
-    which is logged, and not the session.
+    Entering a session raises `OSError` when the file cannot be opened. A recording that fails later (a full disk) ends
+    itself and never the session: the log says so, and the session gets an ``error`` event whose code is
+    ``"recording_failed"``.
     """
 
     def __init__(self, model: RealtimeModel, path: str | Path, *, audio: Literal["keep", "strip"] = "keep") -> None:
@@ -43,38 +47,57 @@ class RecordingModel:
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
-        """A wire of the model, recorded; see `RealtimeModel.connect`."""
+        """Open a wire of the model and record it; see `RealtimeModel.connect`."""
         async with self._model.connect(target) as wire:
             self._sessions += 1
             path = self._path
             if self._sessions > 1:
                 path = path.with_name(f"{path.stem}-{self._sessions}{path.suffix}")
-            # A line at a time into the page cache: quicker than a thread would be, and there after a crash.
-            with path.open("w", encoding="utf-8", buffering=1) as file:
-                record = _Record(file, keeps_audio=self._audio == "keep")
+            record = _Record(_open_private(path), keeps_audio=self._audio == "keep")
+            try:
                 record.line({"trealtime_recording": VERSION, "audio": self._audio})
                 yield _RecordedWire(wire, record)
+            finally:
+                record.close()
+
+
+def _open_private(path: Path) -> IO[str]:
+    # A line at a time into the page cache: quicker than a thread would be, and there after a crash. Half an emoji has
+    # no UTF-8 form; as \udXXX it is JSON all the same.
+    private = functools.partial(os.open, mode=0o600)
+    file = open(path, "w", encoding="utf-8", errors="backslashreplace", buffering=1, opener=private)  # noqa: SIM115
+    if hasattr(os, "fchmod"):
+        os.fchmod(file.fileno(), 0o600)  # it may have been there before
+    return file
 
 
 @attrs.define(eq=False)
 class _Record:
-    """The file that is written, until that fails."""
+    """The file of one session. It ends itself when writing fails."""
 
     _file: IO[str]
     keeps_audio: bool = attrs.field(kw_only=True)
     _began_at: float = attrs.field(init=False, factory=trio.current_time)
     _open: bool = attrs.field(init=False, default=True)
     _closed: bool = attrs.field(init=False, default=False)
+    failure: str | None = attrs.field(init=False, default=None)
+    """Why the recording has ended before its time, until the session has been told."""
 
     def note(self, sent_by: Side, message: str | bytes) -> None:
+        if not self._open:
+            return
         try:
             event = json.loads(message)
+            shown = writable(event, audio=self.keeps_audio) if isinstance(event, dict) else None
         except ValueError:
-            event = None
-        if isinstance(event, dict):
-            self._entry({"from": sent_by, "event": writable(event, audio=self.keeps_audio)})
+            shown = None
+        except RecursionError:
+            self._entry({"from": sent_by, "text": f"<{len(message)} characters, nested too deeply>"})
+            return
+        if shown is not None:
+            self._entry({"from": sent_by, "event": shown})
         else:
-            text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+            text = message if isinstance(message, str) else bytes(message).decode("utf-8", "replace")
             self._entry({"from": sent_by, "text": text})
 
     def note_end(self, end: WireClosed) -> None:
@@ -87,9 +110,20 @@ class _Record:
             return
         try:
             self._file.write(json.dumps(value, ensure_ascii=False) + "\n")
+        except Exception as error:  # noqa: BLE001  # a recording must not end what it records, for any reason
+            self._fail(error)
+
+    def close(self) -> None:
+        self._open = False
+        try:
+            self._file.close()
         except OSError as error:
-            self._open = False
-            logger.error("the recording %s ends here: %s", self._file.name, error)
+            logger.error("the end of the recording %s is lost: %s", self._file.name, error)
+
+    def _fail(self, error: Exception) -> None:
+        self._open = False
+        self.failure = f"the recording {self._file.name} ends here: {error}"
+        logger.error("%s", self.failure, exc_info=error)
 
     def _entry(self, entry: dict[str, Any]) -> None:
         self.line({"at": round(trio.current_time() - self._began_at, 6), **entry})
@@ -97,24 +131,45 @@ class _Record:
 
 @attrs.frozen(eq=False)
 class _RecordedWire:
-    """A `Wire` that notes what passes."""
+    """A `BatchWire` that notes the messages that pass."""
 
     _wire: Wire
     _record: _Record
 
     async def send(self, message: str) -> None:
-        # Before it is sent: the answer may be there first.
+        # Before it is sent: the answer may come back before `send` returns.
         self._record.note("client", message)
         await self._wire.send(message)
 
     async def receive(self) -> str | bytes:
+        return (await self._received(self._receive_one))[0]
+
+    async def receive_many(self) -> Sequence[str | bytes]:
+        return await self._received(receiver(self._wire))
+
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
+        for message in messages:
+            self._record.note("client", message)
+        await sender(self._wire)(messages)
+
+    async def _receive_one(self) -> Sequence[str | bytes]:
+        return (await self._wire.receive(),)
+
+    async def _received(self, receive: Callable[[], Awaitable[Sequence[str | bytes]]]) -> Sequence[str | bytes]:
+        if self._record.failure is not None:
+            # The one way from here to the app: an error event, of a client event that nobody has sent.
+            error = {"type": "recording_error", "code": "recording_failed", "message": self._record.failure}
+            self._record.failure = None
+            await trio.lowlevel.checkpoint()
+            return (json.dumps({"type": "error", "error": {**error, "event_id": "trealtime_recording"}}),)
         try:
-            message = await self._wire.receive()
+            messages = await receive()
         except WireClosed as end:
             self._record.note_end(end)
             raise
-        self._record.note("server", message)
-        return message
+        for message in messages:
+            self._record.note("server", message)
+        return messages
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         self._record.note_end(WireClosed(code, reason, closed_by="client"))

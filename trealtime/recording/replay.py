@@ -19,7 +19,9 @@ from typing import Any, Final
 
 import attrs
 
+from trealtime._secrets import redacted
 from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
+from trealtime.protocol.lenient import as_text, within
 from trealtime.recording.file import left_out, load_recording
 from trealtime.testing.script import Emit, Event, Expect, Script, Step, close, wait
 from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
@@ -37,19 +39,21 @@ _SILENCE: Final = {"audio/pcm": b"\x00", "audio/pcmu": b"\xff", "audio/pcma": b"
 def replay(
     path: str | Path, *, strict: bool = True, listen: bool = False, host: str = "127.0.0.1", port: int = 0
 ) -> AbstractAsyncContextManager[ScriptedServer]:
-    """A server that says to its first client what the recorded one said; to be entered with ``async with``.
+    """Make a server that says to its first client what the recorded one said; enter it with ``async with``.
 
     `ScriptedServer.memory_model` is for a runner, in real time or under Trio's mock clock; `listen` opens a socket as
     well, at `ScriptedServer.url`. With `strict` a client that sends something else than was recorded raises
-    `UnexpectedRealtimeSend` out of the block; without, it is answered as any server answers. What was not replayed when
-    the block ends raises `UnconsumedRealtimeSteps`. Raises `RecordingError` for a file that is no recording.
+    `UnexpectedRealtimeSend` out of the block; without, the server answers it as any server does. Steps that are left
+    when the block ends raise `UnconsumedRealtimeSteps`. Raises `RecordingError` for a file that is no recording.
     """
     return open_scripted_server(script_of(path), strict=strict, greet=False, listen=listen, host=host, port=port)
 
 
 def script_of(path: str | Path) -> Script:
-    """The steps that replay a recording, once: to be changed, or played with `open_scripted_server(..., greet=False)`.
-    Raises `RecordingError`."""
+    """Return the steps that replay a recording once, to change them or to play them yourself.
+
+    Play them with ``open_scripted_server(steps, greet=False)``. Raises `RecordingError`.
+    """
     recording = load_recording(path)
     names = _Names()
     steps: list[Step] = []
@@ -57,7 +61,7 @@ def script_of(path: str | Path) -> Script:
     last_at_s = 0.0
     for entry in recording.events:
         if not isinstance(entry.event, Mapping):
-            continue  # what cannot be read has no say
+            continue  # it was no event then, so it changed nothing
         event = entry.event
         kind = event.get("type")
         if entry.sent_by == "client":
@@ -68,7 +72,7 @@ def script_of(path: str | Path) -> Script:
             silence = _silence(event, silence)
             if entry.at_s > last_at_s:
                 steps.append(wait(round(entry.at_s - last_at_s, 6)))
-            steps.append(Emit(what=_Answer(left_out(event, silence=silence), names)))
+            steps.append(Emit(what=_Answer(event, silence, names)))
         last_at_s = entry.at_s
     end = recording.closed
     if end is not None and end.closed_by != "client":
@@ -77,9 +81,9 @@ def script_of(path: str | Path) -> Script:
 
 
 def _silence(event: Event, silence: bytes) -> bytes:
-    """The byte of silence in the output format, which the session objects of the server tell."""
-    audio = (event.get("session") or {}).get("audio") or {}
-    return _SILENCE.get(((audio.get("output") or {}).get("format") or {}).get("type", ""), silence)
+    """Return the byte of silence in the output format, which the session objects of the server tell."""
+    name = as_text(within(event, "session", "audio", "output", "format", "type"))
+    return _SILENCE.get(name or "", silence)
 
 
 @attrs.define
@@ -109,13 +113,14 @@ class _Names:
 
 @attrs.frozen(repr=False)
 class _Recorded:
-    """Takes the event that was recorded, whatever its ids."""
+    """Takes the event that was recorded, under any ids."""
 
     _event: Event
     _names: _Names
 
     def __call__(self, sent: Event) -> bool:
-        if sent.get("type") != "session.update" and _compared(sent) != _compared(self._event):
+        # What is sent now is compared as it would have been written.
+        if sent.get("type") != "session.update" and _compared(redacted(sent)) != _compared(self._event):
             return False
         self._names.learn(self._event, sent)
         return True
@@ -126,13 +131,14 @@ class _Recorded:
 
 @attrs.frozen(repr=False)
 class _Answer:
-    """Makes the event that was recorded, with the ids of today."""
+    """Makes the event that was recorded, with the ids of today, and silence where its audio was left out."""
 
     _event: Event
+    _silence: bytes
     _names: _Names
 
     def __call__(self, saved: Mapping[str, Event]) -> Event:
-        renamed: Event = self._names.renamed(self._event)
+        renamed: Event = self._names.renamed(left_out(self._event, silence=self._silence))
         return renamed
 
     def __repr__(self) -> str:
