@@ -144,6 +144,27 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def sdk(session: nox.Session) -> None:
+    """Hold trealtime.compat to the OpenAI Agents SDK; list what its newest release adds (`-- 0.24.0`: that one)."""
+    wanted = f"openai-agents=={session.posargs[0]}" if session.posargs else "openai-agents"
+    session.install("-e", ".[test,dev]", "fastapi", wanted)
+    session.run("python", "tests/compat/compare_sdk.py")
+    session.run("python", "-m", "pytest", "-q", "-n0", "tests/compat")
+    folder = pathlib.Path(session.create_tmp()) / "with the SDK"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "tests" / "compat" / "programs", folder / "programs")
+    for program in (folder / "programs").glob("*.py"):
+        text = program.read_text(encoding="utf-8")
+        program.write_text(text.replace("trealtime.compat", "agents"), encoding="utf-8")
+    shutil.copy(ROOT / "tests" / "compat" / "pyrightconfig.json", folder)
+    python = ["--pythonpath", shutil.which("python", path=session.bin) or sys.executable]
+    for where in (ROOT / "tests" / "compat", folder):
+        with session.chdir(where):
+            session.run("mypy", "--strict", "-p", "programs")
+            session.run("pyright", "-p", ".", *python)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, with warnings as errors."""
     session.install("-e", ".[docs,test]")

@@ -61,6 +61,13 @@ async def served(app: Any) -> AsyncIterator[str]:
         over.set()
 
 
+@asynccontextmanager
+async def connected(app: Any, path: str) -> AsyncIterator[WebSocketConnection]:
+    """A WebSocket of `app`."""
+    async with served(app) as address, open_websocket_url(f"{address.replace('http', 'ws')}{path}") as websocket:
+        yield websocket
+
+
 async def received(websocket: WebSocketConnection, until: str, key: str = "type") -> list[dict[str, Any]]:
     messages = []
     with trio.fail_after(30):
@@ -118,17 +125,16 @@ async def test_the_web_app_serves_a_page(program, monkeypatch):
         "You sit in 9C.",
         "A red square.",
     ]
-    async with emulated(monkeypatch, replies), served(program("browser_app").app) as address:
-        async with open_websocket_url(f"{address.replace('http', 'ws')}/ws/one") as page:
-            await page.send_message(json.dumps({"type": "text", "text": "Seat 9C, please."}))
-            told = await received(page, "tool_approval_required")
-            decision = {"type": "tool_approval_decision", "call_id": told[-1]["call_id"], "approve": True}
-            await page.send_message(json.dumps(decision))
-            told += await received(page, "tool_end")
-            told += await received(page, "agent_end")
-            image = {"type": "image", "data_url": "data:image/png;base64,iVBORw0KGgo=", "text": "And this?"}
-            await page.send_message(json.dumps(image))
-            told += await received(page, "agent_end")
+    async with emulated(monkeypatch, replies), connected(program("browser_app").app, "/ws/one") as page:
+        await page.send_message(json.dumps({"type": "text", "text": "Seat 9C, please."}))
+        told = await received(page, "tool_approval_required")
+        decision = {"type": "tool_approval_decision", "call_id": told[-1]["call_id"], "approve": True}
+        await page.send_message(json.dumps(decision))
+        told += await received(page, "tool_end")
+        told += await received(page, "agent_end")
+        image = {"type": "image", "data_url": "data:image/png;base64,iVBORw0KGgo=", "text": "And this?"}
+        await page.send_message(json.dumps(image))
+        told += await received(page, "agent_end")
     kinds = {message["type"] for message in told}
     assert kinds >= {"agent_start", "agent_end", "handoff", "tool_start", "tool_end", "history_added", "audio"}
     raw = {message["raw_model_event"]["type"] for message in told if message["type"] == "raw_model_event"}
@@ -149,7 +155,7 @@ async def test_the_web_app_ends_the_session_of_a_page_that_leaves(program, monke
             await received(page, "agent_end")
             assert len(emulator.sessions) == 1
         with trio.fail_after(30):
-            while emulator.sessions:
+            while emulator.sessions:  # noqa: ASYNC110
                 await trio.sleep(0.01)
     assert module.manager.sessions == {}
 
@@ -160,26 +166,25 @@ async def test_the_web_app_ends_the_session_of_a_page_that_leaves(program, monke
 async def test_a_call_over_media_streams_is_answered(program, monkeypatch):
     pytest.importorskip("fastapi")
     module = program("twilio_media")
-    async with emulated(monkeypatch, ["Good day to you."]), served(module.app) as address:
-        async with open_websocket_url(f"{address.replace('http', 'ws')}/media-stream") as twilio:
-            await twilio.send_message(json.dumps({"event": "start", "start": {"streamSid": "MZ1"}}))
-            time_s = np.arange(160) / 8_000
-            voice = encode_ulaw((np.sin(2 * np.pi * 220 * time_s) * 8000).astype(np.int16))
-            silence = encode_ulaw(np.zeros(160, dtype=np.int16))
-            heard: list[dict[str, Any]] = []
+    async with emulated(monkeypatch, ["Good day to you."]), connected(module.app, "/media-stream") as twilio:
+        await twilio.send_message(json.dumps({"event": "start", "start": {"streamSid": "MZ1"}}))
+        time_s = np.arange(160) / 8_000
+        voice = encode_ulaw((np.sin(2 * np.pi * 220 * time_s) * 8000).astype(np.int16))
+        silence = encode_ulaw(np.zeros(160, dtype=np.int16))
+        heard: list[dict[str, Any]] = []
 
-            async def speak() -> None:
-                for frame in [voice] * 40 + [silence] * 200:
-                    payload = base64.b64encode(bytes(frame)).decode()
-                    await twilio.send_message(json.dumps({"event": "media", "media": {"payload": payload}}))
-                    await trio.sleep(0.02)
+        async def speak() -> None:
+            for frame in [voice] * 40 + [silence] * 200:
+                payload = base64.b64encode(bytes(frame)).decode()
+                await twilio.send_message(json.dumps({"event": "media", "media": {"payload": payload}}))
+                await trio.sleep(0.02)
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(speak)
-                heard += await received(twilio, "mark", key="event")
-                await twilio.send_message(json.dumps({"event": "mark", "mark": heard[-1]["mark"]}))
-                nursery.cancel_scope.cancel()
-            await twilio.send_message(json.dumps({"event": "stop"}))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(speak)
+            heard += await received(twilio, "mark", key="event")
+            await twilio.send_message(json.dumps({"event": "mark", "mark": heard[-1]["mark"]}))
+            nursery.cancel_scope.cancel()
+        await twilio.send_message(json.dumps({"event": "stop"}))
     assert {message["streamSid"] for message in heard} == {"MZ1"}
     assert any(len(base64.b64decode(message["media"]["payload"])) >= 160 for message in heard if "media" in message)
 
@@ -196,9 +201,9 @@ async def test_a_call_over_sip_is_accepted_and_greeted(program, monkeypatch, cap
             async with emulator.ring(f"{address}/openai/webhook", secret=secret) as call:
                 with trio.fail_after(30):
                     assert await call.wait_answered()
-                    while "Good day." not in caplog.text:
+                    while "Good day." not in caplog.text:  # noqa: ASYNC110  # the program sets no event
                         await trio.sleep(0.01)
             with trio.fail_after(30):
-                while module.calls.active:
+                while module.calls.active:  # noqa: ASYNC110
                     await trio.sleep(0.01)
     assert module.calls.active == set()

@@ -122,10 +122,10 @@ class Manager:
     def sanitized(self, item: RealtimeItem) -> dict[str, Any]:
         """Return an item without its audio."""
         dumped = item.model_dump()
-        content = dumped.get("content")
-        if isinstance(content, list):
-            for part in content:
-                if isinstance(part, dict) and part.get("type") in {"audio", "input_audio"}:
+        if isinstance(dumped.get("content"), list):
+            parts: list[dict[str, Any]] = dumped["content"]
+            for part in parts:
+                if part.get("type") in {"audio", "input_audio"}:
                     part.pop("audio", None)
         return dumped
 

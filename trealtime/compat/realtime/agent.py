@@ -63,7 +63,7 @@ class RealtimeAgent(NativeAgent[ContextT]):
         instructions: Instructions[ContextT] | None = None,
         prompt: Prompt | None = None,
         handoffs: Sequence[NativeAgent[Any] | NativeHandoff[Any]] = (),
-        output_guardrails: Sequence[OutputGuardrail[ContextT]] = (),
+        output_guardrails: Sequence[OutputGuardrail[ContextT]] | None = None,
         hooks: RealtimeAgentHooks[ContextT] | None = None,
     ) -> None:
         with user_errors():
@@ -76,13 +76,13 @@ class RealtimeAgent(NativeAgent[ContextT]):
                 mcp_config=mcp_config,
                 handoffs=handoffs,
                 handoff_description=handoff_description,
-                output_guardrails=output_guardrails,
+                output_guardrails=() if output_guardrails is None else output_guardrails,
                 hooks=hooks,
             )
         self.tools = list(tools)
         self.mcp_servers = list(mcp_servers)
         self.handoffs = list(handoffs)
-        self.output_guardrails = list(output_guardrails)
+        self.output_guardrails = list(output_guardrails or ())
 
     def clone(self, **changes: Unpack[_Changes]) -> RealtimeAgent[ContextT]:  # type: ignore[override]  # fewer fields
         """Return a copy with `changes`. What is not named is shared with this agent, the lists too."""
