@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from sphinx.util.nodes import make_refnode
+
 from trealtime import __version__
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
 
 project = "trealtime"
 author = "trealtime contributors"
@@ -27,3 +35,19 @@ autodoc_typehints_description_target = "documented"
 
 # Inventories come over the network; a build without it must not fail, so nothing depends on them.
 intersphinx_mapping: dict[str, tuple[str, str | None]] = {}
+
+
+def link_by_last_name(app: Sphinx, env: Any, node: Any, shown: nodes.TextElement) -> nodes.reference | None:
+    """Link `SlowConsumer` in a docstring to ``trealtime.errors.SlowConsumer``: most names have a module of their own."""
+    name = str(node["reftarget"])
+    domain = env.get_domain("py")
+    kinds = {"class", "exception", "function", "data"}
+    found = [full for full, each in domain.objects.items() if full.endswith(f".{name}") and each.objtype in kinds]
+    if not name.isidentifier() or len(found) != 1:
+        return None
+    target = domain.objects[found[0]]
+    return make_refnode(app.builder, node["refdoc"], target.docname, target.node_id, shown, found[0])
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("missing-reference", link_by_last_name)

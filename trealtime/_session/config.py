@@ -82,7 +82,8 @@ def _takes_old_keys(cls: _C) -> _C:
 
     cls.__init__ = init  # type: ignore[misc]
     for old, new in _OLD_KEYS.items():
-        setattr(cls, old, property(functools.partial(_read_old_key, old=old, new=new)))
+        read = functools.partial(_read_old_key, old=old, new=new)
+        setattr(cls, old, property(read, doc=f"The old name of `{new}`, which goes with 1.0."))
     return cls
 
 
