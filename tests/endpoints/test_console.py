@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 import numpy as np
@@ -13,6 +16,7 @@ import trio
 
 from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.audio.formats import pcm16
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
 from trealtime.emulator import MemoryModel, open_emulator
@@ -371,6 +375,76 @@ async def test_what_is_missing_is_named(without, use: Callable[[], Awaitable[Non
     with pytest.raises(MissingDependency) as caught:
         await use()
     assert all(word in str(caught.value) for word in words)
+
+
+class Headset(types.ModuleType):
+    """A stand-in for sounddevice, with one device that runs at `rates` alone."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self, rates: tuple[int, ...], error: str = "Invalid sample rate [PaErrorCode -9997]") -> None:
+        super().__init__("sounddevice")
+        self.opened: list[int] = []
+        self.default = types.SimpleNamespace(device=(0, 0))
+        module = self
+
+        class Stream:
+            latency = (0.02, 0.02)
+
+            def __init__(self, *, samplerate: int, callback: Any, blocksize: int, **_: object) -> None:
+                if samplerate not in rates:
+                    raise Headset.PortAudioError(f"Error opening Stream: {error}")
+                module.opened.append(samplerate)
+                self._times = types.SimpleNamespace(outputBufferDacTime=0.02, currentTime=0.0)
+                self._block, self._callback = blocksize, callback
+
+            def start(self) -> None:
+                heard = np.full((self._block, 1), 1000, np.int16)
+                for _ in range(2):  # the echo gate takes frames of 20 ms
+                    self._callback(heard, np.zeros_like(heard), self._block, self._times, None)
+
+            def abort(self) -> None:
+                pass
+
+            def close(self) -> None:
+                pass
+
+        self.Stream = Stream
+
+    def query_devices(self) -> list[dict[str, object]]:
+        return [{"name": "Headset", "max_input_channels": 1, "max_output_channels": 1, "default_samplerate": 16_000.0}]
+
+
+@pytest.mark.parametrize("rates, taken", [((16_000,), 16_000), ((8_000, 44_100), 44_100), ((16_000, 48_000), 48_000)])
+async def test_a_headset_runs_at_the_first_usual_rate_that_it_has(monkeypatch, rates, taken) -> None:
+    headset = Headset(rates)
+    monkeypatch.setitem(sys.modules, "sounddevice", headset)
+    endpoint = ConsoleEndpoint()
+    async with endpoint.open(Link()):
+        assert headset.opened == [taken]
+        assert endpoint.input_format == endpoint.output_format == pcm16(taken)
+        assert endpoint.statistics().rate == taken
+        with trio.fail_after(5):
+            assert await endpoint.receive() == b"\xe8\x03" * (taken // 50)
+        await endpoint.play(bytes(taken // 25), 20)
+
+
+async def test_a_rate_that_is_asked_for_is_the_only_one(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", Headset((16_000,)))
+    with pytest.raises(AudioDeviceError, match=r"at 44100 Hz: .*Invalid sample rate"):
+        async with ConsoleEndpoint(rate=44_100).open(Link()):
+            pytest.fail("the body must not run")
+    async with ConsoleEndpoint(rate=16_000).open(Link()):
+        pass
+
+
+@pytest.mark.parametrize("error", ["Invalid sample rate [PaErrorCode -9997]", "Invalid device [PaErrorCode -9996]"])
+async def test_a_headset_that_opens_at_no_rate_is_told_with_the_first_one(monkeypatch, error) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", Headset((), error))
+    with pytest.raises(AudioDeviceError, match=rf"at 48000 Hz: .*{error[:14]}"):
+        async with ConsoleEndpoint().open(Link()):
+            pytest.fail("the body must not run")
 
 
 async def test_the_real_library_lists_devices_and_says_why_one_does_not_open() -> None:

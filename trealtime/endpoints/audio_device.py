@@ -1,14 +1,17 @@
-"""The seam between the console endpoint and what makes sound: a sound card, or a stand-in for tests.
+"""Audio devices: the seam between the console endpoint and the source of sound, and sound cards by PortAudio.
 
-A device calls its handler once for every block of audio, from whatever thread it likes. The handler never waits: it
-copies, and wakes Trio up.
+A device calls its handler once for every block of audio, from any thread. The handler never waits: it copies, and wakes
+Trio.
+
+``pip install "trealtime[console]"`` brings the Python side of PortAudio (sounddevice). PortAudio itself comes with it
+on macOS and Windows; on Linux it is a package of the distribution.
 """
 
 from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import ModuleType
 from typing import Any, Final, Protocol
@@ -20,30 +23,43 @@ from numpy.typing import NDArray
 
 from trealtime.errors import AudioDeviceError, MissingDependency
 
-__all__ = ["AudioDevice", "BlockHandler", "DeviceChoice", "SoundCard", "SoundDevice", "check_devices", "list_devices"]
+__all__ = [
+    "AudioDevice",
+    "BlockHandler",
+    "DeviceChoice",
+    "RateRefused",
+    "SoundCard",
+    "SoundDevice",
+    "check_devices",
+    "list_devices",
+]
 
 DeviceChoice = int | str | None
-"""A device by its number or a part of its name, as `list_devices` tells them; None is the system's default."""
+"""A device by its number or a part of its name, as in `list_devices`; None is the system's default."""
+
+_RATES: Final = (48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 8_000)
+_INVALID_RATE: Final = "-9997"
+"""PortAudio's ``paInvalidSampleRate``, which sounddevice writes into its message."""
 
 _BLOCK_MS: Final = 10
 _LATENCY_S: Final = 0.04
-"""What the device is asked to buffer: less makes gaps when Python is busy, more is heard still after an interrupt."""
+"""How much the device is asked to buffer: less makes gaps when Python is busy, more is heard after an interrupt."""
 _CLOSE_TIMEOUT_S: Final = 2.0
 _LONGEST_DELAY_S: Final = 2.0
 
 
 class BlockHandler(Protocol):
-    """What a device calls; never waits."""
+    """The calls that a device makes; none of them waits."""
 
     def block(self, captured: NDArray[np.int16], playing: NDArray[np.int16], *, output_delay_s: float) -> None:
-        """One block: what the microphone heard, and room for what is to be played; mono int16, of the same shape (n,).
+        """Take one block, `captured` from the microphone, and fill `playing`: mono int16, of the same shape (n,).
 
-        `playing` is to be filled; its first sample comes out of the loudspeaker `output_delay_s` from now. Both arrays
-        are the device's own again when this has returned.
+        The first sample of `playing` comes out of the loudspeaker `output_delay_s` from now. Both arrays belong to the
+        device again once this has returned.
         """
 
     def lost(self, reason: str) -> None:
-        """The device is gone: there will be no more blocks."""
+        """Note that the device has gone: no more blocks come."""
 
 
 class AudioDevice(ABC):
@@ -51,17 +67,25 @@ class AudioDevice(ABC):
 
     rate: int
 
+    other_rates: Sequence[int] = ()
+    """Rates to try in this order where opening raises `RateRefused`; `rate` is set to the next one before."""
+
     @abstractmethod
     def open(self, handler: BlockHandler) -> AbstractAsyncContextManager[None]:
         """Call `handler` for every block, in real time, until the context is left.
 
-        Raises `AudioDeviceError` when the device cannot be opened.
+        Raises `AudioDeviceError` when the device cannot be opened, and its subclass `RateRefused` when another rate
+        may do.
         """
+
+
+class RateRefused(AudioDeviceError):
+    """The device does not run at this rate."""
 
 
 @attrs.frozen(kw_only=True)
 class SoundDevice:
-    """One sound device: `number` and `name` choose it, `inputs` and `outputs` are its channels."""
+    """One sound device: its `number` or `name` chooses it, `inputs` and `outputs` are its channels."""
 
     number: int
     name: str
@@ -84,7 +108,7 @@ class SoundDevice:
 
 
 def list_devices() -> tuple[SoundDevice, ...]:
-    """The sound devices of this machine, in PortAudio's order; empty where there is none. Blocks for a moment.
+    """Return the sound devices of this machine, in PortAudio's order; empty where there is none. Blocks for a moment.
 
     Raises `MissingDependency` without the extra ``console``, or without PortAudio.
     """
@@ -105,7 +129,7 @@ def list_devices() -> tuple[SoundDevice, ...]:
 
 
 def check_devices() -> None:
-    """Raises `AudioDeviceError` when this machine has no microphone or no loudspeaker, and as `list_devices` does."""
+    """Raise `AudioDeviceError` if this machine has no microphone or no loudspeaker; else raise as `list_devices`."""
     devices = list_devices()
     missing = [
         side
@@ -122,19 +146,22 @@ def check_devices() -> None:
 class SoundCard(AudioDevice):
     """A microphone and a loudspeaker of this machine, as one stream in blocks of 10 ms.
 
-    Each is named by its number, by a part of its name, or None for the system's default.
+    Name each by its number or a part of its name; None is the system's default. With `rate` None it runs at 48,000
+    samples per second, or at the next usual rate that both devices accept: many headsets have 16,000 or 8,000 alone.
     """
 
     def __init__(
-        self, input_device: DeviceChoice = None, output_device: DeviceChoice = None, *, rate: int = 48_000
+        self, input_device: DeviceChoice = None, output_device: DeviceChoice = None, *, rate: int | None = None
     ) -> None:
-        self.rate = rate
+        self.rate = _RATES[0] if rate is None else rate
+        if rate is None:
+            self.other_rates = _RATES[1:]
         self._input, self._output = input_device, output_device
 
     @asynccontextmanager
     async def open(self, handler: BlockHandler) -> AsyncIterator[None]:
-        """See `AudioDevice.open`. Opening and closing happen in a thread; a device that does not close within 2 s is
-        left to itself."""
+        """See `AudioDevice.open`. Opening and closing happen in a thread. A device that does not close within 2 s is
+        abandoned."""
         closing = False
 
         def finished() -> None:
@@ -178,7 +205,8 @@ class SoundCard(AudioDevice):
                 stream.close()
                 raise
         except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
-            raise AudioDeviceError(self._why(error)) from error
+            refused = RateRefused if _INVALID_RATE in str(error) else AudioDeviceError
+            raise refused(self._why(error)) from error
         return stream
 
     def _why(self, error: Exception) -> str:

@@ -1,20 +1,22 @@
 """The console endpoint: the microphone and the loudspeaker of this machine.
 
 Theory of operation
-1. The device's thread calls `_Blocks.block` for every 10 ms. That copies the microphone, has the speaker fill the
-   block, and wakes Trio: no locks, no waiting, and nothing that grows without bound.
-2. `_Blocks.drain`, in Trio's thread, does the rest: the echo gate, the levels, and the report of what was heard, from
-   the device's own account of its delay.
-3. The echo gate compares what the microphone heard with what was played in the same block. The delay between them (the
-   device's buffers, the way through the room) is the gate's business.
-4. A device that stops calling is lost, whether it says so (PortAudio often does not): `receive` and `play` then raise.
+1. The device's thread calls `_Blocks.block` for every 10 ms. That copies the microphone, lets the speaker fill the
+   block, and wakes Trio: no locks, no waiting, and no queue without a bound.
+2. `_Blocks.drain`, in Trio's thread, does the rest: the echo gate, the levels, and the report of the heard position,
+   from the device's own account of its delay.
+3. The echo gate compares the microphone with the audio played in the same block. The gate itself finds the delay
+   between them (the device's buffers, the way through the room).
+4. A device that stops calling is lost, whether it reports that or not (PortAudio often does not): `receive` and `play`
+   then raise.
+5. Speaker and gate belong to one rate. Where the device refuses it, the next rate is tried with new ones.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import attrs
@@ -25,7 +27,7 @@ from numpy.typing import NDArray
 from trealtime.audio.formats import AudioFormat, pcm16
 from trealtime.audio.levels import peak_dbfs, rms_dbfs
 from trealtime.audio.pcm import from_int16, to_int16
-from trealtime.endpoints.audio_device import AudioDevice, DeviceChoice, SoundCard
+from trealtime.endpoints.audio_device import AudioDevice, DeviceChoice, RateRefused, SoundCard
 from trealtime.endpoints.echo_gate import EchoGate, EchoGateStatistics
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
 from trealtime.endpoints.speaker import Speaker
@@ -43,8 +45,8 @@ _PATIENCE_S: Final = 2.0
 
 @attrs.frozen(kw_only=True)
 class AudioLevels:
-    """How loud the last blocks (100 ms) were, in dBFS; minus infinity for silence. `heard` is the microphone before the
-    echo gate, `played` the loudspeaker."""
+    """The loudness of the last blocks (100 ms), in dBFS; minus infinity for silence. `heard` is the microphone before
+    the echo gate, `played` the loudspeaker."""
 
     heard_rms_dbfs: float
     heard_peak_dbfs: float
@@ -54,9 +56,11 @@ class AudioLevels:
 
 @attrs.frozen(kw_only=True)
 class ConsoleStatistics:
-    """What a console endpoint has done: `queued_ms` wait for the loudspeaker, `dropped_ms` of the microphone were lost
-    because nobody took them, `output_delay_ms` is the device's own delay. `echo_gate` is None without one."""
+    """Numbers about a console endpoint: `queued_ms` wait for the loudspeaker, `dropped_ms` of the microphone were lost
+    because no task took them, `output_delay_ms` is the device's own delay, `rate` its samples per second. `echo_gate`
+    is None without one."""
 
+    rate: int
     blocks: int
     queued_ms: float
     dropped_ms: float
@@ -68,13 +72,13 @@ class ConsoleEndpoint(Endpoint):
     """Microphone and loudspeaker: ``async with session.attach(ConsoleEndpoint())``.
 
     `input_device` and `output_device` are a number or a part of a name (`list_devices`), None for the system's default.
-    `rate` is what the device runs at, in samples per second; nearly all run at 48 000. `echo_gate` False sends
-    everything that the microphone hears, for headphones, and for systems that cancel echoes themselves. `device` is
-    another device in place of a sound card.
+    `rate` is the rate of the device, in samples per second. With None it is 48,000, or the next usual rate that both
+    devices accept. `echo_gate` False sends all that the microphone hears, for headphones and for systems that cancel
+    echoes themselves. `device` is another device in place of a sound card.
 
-    Opening raises `MissingDependency` without the extra ``console`` or PortAudio, `AudioDeviceError` when the devices
-    cannot be opened; `receive` and `play` raise that when they have gone away (`EndpointFailed` of the attach block has
-    it as its cause). Raises `AudioFormatError` or ValueError for a rate that is none.
+    Opening raises `MissingDependency` without the extra ``console`` or PortAudio, and `AudioDeviceError` when the
+    devices cannot be opened. `receive` and `play` raise `AudioDeviceError` when they have gone; `EndpointFailed` of the
+    attach block then has it as its cause. Raises `AudioFormatError` or `ValueError` for an impossible rate.
     """
 
     def __init__(
@@ -82,30 +86,55 @@ class ConsoleEndpoint(Endpoint):
         input_device: DeviceChoice = None,
         output_device: DeviceChoice = None,
         *,
-        rate: int = 48_000,
+        rate: int | None = None,
         echo_gate: bool = True,
         device: AudioDevice | None = None,
     ) -> None:
         self._device = device if device is not None else SoundCard(input_device, output_device, rate=rate)
-        self._format: AudioFormat = pcm16(self._device.rate)
+        self._with_gate = echo_gate
+        self._blocks: _Blocks | None = None
+        self._take_rate()
+
+    def _take_rate(self) -> None:
+        rate = self._device.rate
+        self._format: AudioFormat = pcm16(rate)
         self.input_format = self._format
         self.output_format = self._format
-        self._speaker = Speaker(self._device.rate)
-        self._gate = EchoGate(self._device.rate) if echo_gate else None
-        self._blocks: _Blocks | None = None
+        self._speaker = Speaker(rate)
+        self._gate = EchoGate(rate) if self._with_gate else None
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
         """Open the device, and hold it open."""
         if self._blocks is not None:
             raise RuntimeError("this ConsoleEndpoint has been opened before: make another one")
-        self._blocks = blocks = _Blocks(self._device.rate, self._speaker, self._gate, link)
-        async with background_nursery() as nursery, self._device.open(blocks):
+        async with background_nursery() as nursery, AsyncExitStack() as stack:
+            blocks = await self._open_device(link, stack)
             nursery.start_soon(blocks.watch)
             yield
 
+    async def _open_device(self, link: EndpointLink, stack: AsyncExitStack) -> _Blocks:
+        """Open the device at the first rate that it accepts."""
+        refused: RateRefused | None = None
+        for rate in (self._device.rate, *self._device.other_rates):
+            if refused is not None:
+                self._device.rate = rate
+                self._take_rate()
+            self._blocks = blocks = _Blocks(rate, self._speaker, self._gate, link)
+            try:
+                await stack.enter_async_context(self._device.open(blocks))
+            except RateRefused as error:
+                refused = refused or error
+            else:
+                return blocks
+        assert refused is not None
+        raise refused
+
     async def receive(self) -> bytes:
-        """What the microphone has heard since the last call, PCM16 at the device's rate; silence for an echo."""
+        """Wait for audio of the microphone, and return all since the last call as PCM16 at the device's rate.
+
+        An echo is silence in it. If cancelled, no audio is lost. Raises `AudioDeviceError` when the device has gone.
+        """
         blocks = self._opened
         await trio.lowlevel.checkpoint()
         while not blocks.heard:
@@ -115,7 +144,10 @@ class ConsoleEndpoint(Endpoint):
         return from_int16(heard, self._format)
 
     async def play(self, audio: bytes, position_ms: float) -> None:
-        """Queue a piece for the loudspeaker; waits while 200 ms are queued."""
+        """Queue a piece for the loudspeaker; wait while 200 ms are queued.
+
+        If cancelled, the piece is queued whole or not at all. Raises `AudioDeviceError` when the device has gone.
+        """
         blocks = self._opened
         await trio.lowlevel.checkpoint()
         while self._speaker.queued_ms >= _LEAD_MS:
@@ -124,12 +156,12 @@ class ConsoleEndpoint(Endpoint):
         self._speaker.put(to_int16(audio, self._format), position_ms)
 
     def flush(self) -> None:
-        """Fade out within 5 ms of the device's next block. What the device itself has buffered is still heard."""
+        """Fade out within 5 ms of the device's next block. Audio in the device's own buffer is still heard."""
         self._speaker.flush()
 
     @property
     def levels(self) -> AudioLevels:
-        """How loud it is now on both sides, for a meter."""
+        """The loudness of both sides now, for a meter."""
         heard, played = self._blocks.recent() if self._blocks is not None else (_SILENCE, _SILENCE)
         return AudioLevels(
             heard_rms_dbfs=rms_dbfs(heard),
@@ -139,9 +171,10 @@ class ConsoleEndpoint(Endpoint):
         )
 
     def statistics(self) -> ConsoleStatistics:
-        """Numbers about this endpoint; at any time."""
+        """Return numbers about this endpoint, at any time."""
         blocks = self._blocks
         return ConsoleStatistics(
+            rate=self._device.rate,
             blocks=blocks.count if blocks else 0,
             queued_ms=self._speaker.queued_ms,
             dropped_ms=blocks.dropped_ms if blocks else 0.0,
@@ -168,7 +201,7 @@ class _Block:
 
 
 class _Blocks:
-    """What passes between the device's thread and Trio's."""
+    """The blocks on their way between the device's thread and Trio's."""
 
     def __init__(self, rate: int, speaker: Speaker, gate: EchoGate | None, link: EndpointLink) -> None:
         self._rate = rate
@@ -190,7 +223,7 @@ class _Blocks:
 
     def block(self, captured: NDArray[np.int16], playing: NDArray[np.int16], *, output_delay_s: float) -> None:
         first_frame = self._speaker.fill(playing)
-        # Past its bound the deque sheds the oldest; the number of the next block's first frame shows it.
+        # Past its bound the deque sheds the oldest block; the first frame of the next one shows that.
         self._passing.append(_Block(captured.copy(), playing.copy(), first_frame, output_delay_s))
         self._soon(self.drain)
 
@@ -207,7 +240,7 @@ class _Blocks:
     # ---- Trio's thread -------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Take what the device has brought since the last time."""
+        """Take the blocks that have come since the last time."""
         while self._passing:
             block = self._passing.popleft()
             self._drop(block.first_frame - self._next_frame)
@@ -222,13 +255,13 @@ class _Blocks:
         self._wake()
 
     def lose(self, reason: str) -> None:
-        """From now on there is no device."""
+        """Note that the device has gone."""
         if self._lost is None:
             self._lost = reason
             self._wake()
 
     async def watch(self) -> None:
-        """Notice a device that says nothing of its end."""
+        """Notice a device that ends without a report."""
         seen = -1
         while self.count != seen:
             seen = self.count
@@ -236,17 +269,17 @@ class _Blocks:
         self.lose(f"the sound device has not asked for audio for {_PATIENCE_S:g} s")
 
     async def wait(self) -> None:
-        """Wait for the next block. Raises `AudioDeviceError` when there will be none."""
+        """Wait for the next block. Raises `AudioDeviceError` when the device has gone."""
         self.check()
         await self._woken.wait()
 
     def check(self) -> None:
-        """Raises `AudioDeviceError` when the device is gone."""
+        """Raise `AudioDeviceError` if the device has gone."""
         if self._lost is not None:
             raise AudioDeviceError(f"{self._lost}: was it unplugged?")
 
     def recent(self) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-        """The last blocks of both sides, joined."""
+        """Return the last blocks of both sides, joined."""
         blocks = list(self._recent)
         heard, played = [block.heard for block in blocks], [block.played for block in blocks]
         return np.concatenate([_SILENCE, *heard]), np.concatenate([_SILENCE, *played])
