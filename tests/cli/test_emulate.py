@@ -79,6 +79,46 @@ async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("reads", [False, None], ids=["nobody reads", "closed"])
+async def test_output_that_is_not_read_holds_up_nobody(reads: bool | None) -> None:
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            command = [*EMULATE, "--port", "0", "--speech", "tones"]
+            process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+            url = (await Lines(process.stdout).next()).split()[2]
+            if reads is None:
+                await process.stdout.aclose()
+            async with open_websocket_wire(url) as wire:
+                for _ in range(200):
+                    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "x" * 1_000}]}
+                    await wire.send(json.dumps({"type": "conversation.item.create", "item": item}))
+                done = 0
+                while done < 200:
+                    done += '"conversation.item.done"' in str(await wire.receive())
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+
+
+async def test_clients_cannot_command_the_terminal() -> None:
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            command = [*EMULATE, "--port", "0", "--speech", "tones"]
+            process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+            output = Lines(process.stdout)
+            url = (await output.next()).split()[2]
+            async with open_websocket_wire(url) as wire:
+                item = {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "\x1b[2J\nsess_1: user"}],
+                }
+                await wire.send(json.dumps({"type": "conversation.item.create", "item": item}))
+                while not (line := await output.next()).endswith("sess_1: user"):
+                    pass
+            process.send_signal(signal.SIGINT)
+    assert r"user: \x1b[2J\nsess_1: user" in line
+
+
 async def test_a_port_in_use_is_told_and_exits_1() -> None:
     async with open_emulator() as emulator:
         port = emulator.url.split(":")[2].split("/")[0]

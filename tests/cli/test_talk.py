@@ -21,7 +21,7 @@ import trio.testing
 
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
-from trealtime.audio.wav import write_wav
+from trealtime.audio.wav import WavWriter, write_wav
 from trealtime.cli import main, talk_session
 from trealtime.cli.options import load_agent
 from trealtime.cli.talk_session import Narrator, Screen, Talk, built_in_agent, meter
@@ -54,7 +54,12 @@ def delete_order(order_id: int) -> str:
     """Delete an order."""
     return f"deleted {order_id}"
 
-agent = RealtimeAgent(name="Shop", instructions="You are a shop.", tools=[delete_order])
+@function_tool
+def break_order(order_id: int) -> str:
+    """Break an order."""
+    raise KeyError(order_id)
+
+agent = RealtimeAgent(name="Shop", instructions="You are a shop.", tools=[delete_order, break_order])
 number = 12
 '''
 
@@ -63,6 +68,8 @@ number = 12
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a module `shop_app`."""
     (tmp_path / "shop_app.py").write_text(APP, encoding="utf-8")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "shop_app.py").write_text(APP, encoding="utf-8")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delitem(sys.modules, "shop_app", raising=False)
     return tmp_path
@@ -183,6 +190,42 @@ def sounding(samples: np.ndarray) -> tuple[float, float]:
     return float(loud[0]), float(loud[-1])
 
 
+async def test_a_file_without_speech_is_told_and_exits_1(tmp_path: Path) -> None:
+    question = tmp_path / "silence.wav"
+    write_wav(question, silence(0.5), VOICE_RATE)
+    status, lines, errors = await run("--wav", question)
+    assert (status, errors) == (1, "")
+    assert lines[-1] == f"No speech was heard in {question}."
+
+
+async def test_one_channel_of_a_file_is_said(tmp_path: Path) -> None:
+    question = tmp_path / "call.wav"
+    said = spoken("How is Oslo?")
+    with WavWriter(question, VOICE_RATE, channels=2) as writer:
+        writer.write(np.stack((said, np.zeros_like(said)), axis=1))
+    status, lines, _ = await run("--wav", question, "--channel", "0")
+    assert status == 0
+    assert any(line.startswith("agent: I heard you") for line in lines)
+    status, lines, _ = await run("--wav", question, "--channel", "1")
+    assert status == 1
+    assert lines[-1].startswith("No speech was heard")
+    status, _, errors = await run("--wav", question, "--channel", "2")
+    assert status == 2
+    assert "call.wav: it has channels 0 to 1, not channel 2" in errors
+
+
+@pytest.mark.parametrize("name", ["question.wav", "./question.wav", "link.wav"])
+async def test_a_recording_never_overwrites_the_question(tmp_path: Path, name: str) -> None:
+    question = tmp_path / "question.wav"
+    write_wav(question, spoken("How is Oslo?"), VOICE_RATE)
+    (tmp_path / "link.wav").symlink_to(question)
+    before = question.read_bytes()
+    status, lines, errors = await run("--wav", question, "--save", name, cwd=tmp_path)
+    assert (status, lines) == (2, [])
+    assert re.fullmatch(rf"trealtime talk: --save \S+ would overwrite the question, --wav {question}\n", errors)
+    assert question.read_bytes() == before
+
+
 # ---- the end --------------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +266,7 @@ async def test_a_conversation_by_microphone_and_loudspeaker() -> None:
             endpoint=ConsoleEndpoint(device=device),
             screen=Screen(out, live=True),
             typed=False,
-            speech_s=None,
+            says=None,
             speech="tones",
             url=emulator.url,
             model_name=None,
@@ -245,6 +288,31 @@ async def test_a_conversation_by_microphone_and_loudspeaker() -> None:
     assert np.abs(device.played).max() > 1000
 
 
+async def test_a_session_that_the_server_ends_is_told_and_exits_1() -> None:
+    with trio.fail_after(60):
+        async with open_emulator() as emulator, trio.open_nursery() as nursery:
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            command = [*TALK, "--url", emulator.url, "--text"]
+            process = await nursery.start(partial(trio.run_process, command, check=False, **pipes))
+            output = b""
+            while b"[listening]" not in output:
+                output += await process.stdout.receive_some()
+            for session in emulator.sessions:
+                session.close(1001, "Maintenance.\x1b[2J")
+            async for data in process.stdout:
+                output += data
+            await process.wait()
+    assert process.returncode == 1
+    assert output.decode().splitlines()[-1] == r"The server has ended the session: Maintenance.\x1b[2J."
+
+
+async def test_a_failing_tool_is_told_with_its_file_and_line(app: Path) -> None:
+    status, lines, _ = await run("shop_app.py:agent", "--text", stdin="Break order 12\nyes\n", cwd=app)
+    assert status == 0
+    [place] = [line for line in lines if "KeyError" in line and "shop_app.py" in line]
+    assert re.search(r"KeyError: 12 \(.*shop_app\.py:12, in break_order\)$", place)
+
+
 async def test_a_server_that_is_not_there_is_told_in_a_line_and_exits_1() -> None:
     status, _, errors = await run("--text", "--url", "ws://127.0.0.1:9")
     assert status == 1
@@ -261,7 +329,11 @@ async def test_a_server_that_is_not_there_is_told_in_a_line_and_exits_1() -> Non
         (["--save", "x.wav"], "choose one of them"),
         (["--wav", "no-such-file.wav"], "no-such-file.wav: No such file"),
         (["--text", "--save", "no-such-folder/x.wav"], "no-such-folder/x.wav: No such file"),
+        (["--text", "--channel", "0"], "--channel is one of the file that --wav says"),
         (["--text", "shop_app"], "module:attribute"),
+        (["--text", "shop_app.py"], "module:attribute"),
+        (["--text", "no_such_file.py:agent"], "there is no file no_such_file.py"),
+        (["--text", "other/shop_app.py:nobody"], "other/shop_app.py has no 'nobody'"),
         (["--text", "no_such_module:agent"], "no module 'no_such_module'"),
         (["--text", "shop_app:nobody"], "no 'nobody'"),
         (["--text", "shop_app:number"], "is a int, not a RealtimeAgent"),
@@ -273,6 +345,39 @@ def test_wrong_arguments_are_told_and_exit_2(
     monkeypatch.chdir(app)
     assert main(["talk", *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (
+            ["talk", "--rate", "7999"],
+            "argument --rate: expected a rate from 8000 to 192000 samples per second, got '7999'",
+        ),
+        (["talk", "--channel", "left"], "argument --channel: expected the number of a channel"),
+        (["emulate", "--port", "x"], "argument --port: expected a port from 0 to 65535, got 'x'"),
+        (["emulate", "--port", "65536"], "argument --port: expected a port from 0 to 65535, got '65536'"),
+        (["emulate", "--realtime-factor", "0"], "argument --realtime-factor: expected a number above 0, got '0'"),
+        (["emulate", "--max-session", "nan"], "argument --max-session: expected a number above 0, got 'nan'"),
+    ],
+)
+def test_wrong_numbers_are_told_in_words(arguments, words, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_agents_in_a_file_may_import_modules_beside_it(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = app / "other"
+    folder.mkdir(exist_ok=True)
+    (folder / "beside_it.py").write_text("NAME = 'Ada'", encoding="utf-8")
+    (folder / "main.py").write_text(
+        "from trealtime import RealtimeAgent\nimport beside_it\nagent = RealtimeAgent(name=beside_it.NAME)",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(app)
+    assert load_agent("other/main.py:agent").name == "Ada"
 
 
 def test_a_file_that_is_no_wav_is_told_and_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -346,6 +451,14 @@ def test_on_a_terminal_the_status_stays_below_the_lines(monkeypatch: pytest.Monk
     screen.line("you: hello")
     screen.status("listening to you")
     assert out.getvalue() == "\r\x1b[Klistening t\r\x1b[Kyou: hello\nlistening t"
+
+
+def test_text_from_elsewhere_cannot_command_the_terminal() -> None:
+    out = io.StringIO()
+    screen = Screen(out, live=True)
+    screen.line("agent: \x1b[2Jone\nyou: two")
+    screen.status("speaking \x1b]0;x\x07\n")
+    assert out.getvalue() == "agent: \\x1b[2Jone\n  you: two\n\r\x1b[Kspeaking \\x1b]0;x\\x07\\n"
 
 
 def test_elsewhere_there_are_only_lines() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
-from trealtime.cli.options import add_speech_option, speech_engines
+from trealtime.cli.options import add_speech_option, number, speech_engines
+from trealtime.terminal import printable
 
 if TYPE_CHECKING:
     import ssl
@@ -31,7 +35,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Run a server that speaks the OpenAI Realtime protocol, with no key and no internet, until Ctrl-C.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8765, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=number(int, least=0, most=65_535, what="a port from 0 to 65535"),
+        default=8765,
+        help="0 takes a free one (default: %(default)s)",
+    )
     parser.add_argument("--api-key", help="ask this key of every client (default: any or none will do)")
     parser.add_argument("--seed", type=int, help="make ids and small talk the same in each run")
     parser.add_argument(
@@ -39,13 +48,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--realtime-factor",
-        type=_positive,
+        type=number(float, least=math.ulp(0.0), what="a number above 0"),
         default=8.0,
         help="how much faster than it plays speech is sent (default: %(default)s)",
     )
     parser.add_argument(
         "--max-session",
-        type=_positive,
+        type=number(float, least=math.ulp(0.0), what="a number above 0"),
         default=3_600.0,
         metavar="SECONDS",
         help="end a session after that long (default: %(default)s)",
@@ -67,20 +76,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_run)
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port: 0 to 65535")
-    return port
-
-
-def _positive(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number
-
-
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
@@ -96,7 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 class _CannotStart(Exception):
-    """What was asked for is not to be had; the message is for the shell."""
+    """An option cannot be met; the message is for the shell."""
 
 
 def _tls(files: list[str] | None) -> ssl.SSLContext | None:
@@ -138,41 +133,43 @@ async def _serve(arguments: argparse.Namespace) -> None:
     except MissingDependency as error:
         raise _CannotStart(str(error)) from None
 
-    # Before the socket is open: whoever reads the address may end us at once.
+    def tell(session: EmulatedSession, entry: LoggedEvent) -> None:
+        line = _line(entry)
+        if line is not None:
+            log.say(f"{session.id}: {line}")
+
+    # Before the socket is open: a program that reads the address may end us at once.
     with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
-        async with open_emulator(
-            host=arguments.host,
-            port=arguments.port,
-            api_key=arguments.api_key,
-            seed=arguments.seed,
-            default_model=arguments.model,
-            realtime_factor=arguments.realtime_factor,
-            max_session_s=arguments.max_session,
-            brain=brain,
-            speech=speech,
-            ssl_context=tls,
-            on_event=_tell,
-        ) as emulator:
-            _say(f"Listening at {emulator.url} (Ctrl-C ends it)")
+        async with (
+            _open_log() as log,
+            open_emulator(
+                host=arguments.host,
+                port=arguments.port,
+                api_key=arguments.api_key,
+                seed=arguments.seed,
+                default_model=arguments.model,
+                realtime_factor=arguments.realtime_factor,
+                max_session_s=arguments.max_session,
+                brain=brain,
+                speech=speech,
+                ssl_context=tls,
+                on_event=tell,
+            ) as emulator,
+        ):
+            log.say(f"Listening at {emulator.url} (Ctrl-C ends it)")
             key = "any" if arguments.api_key is None else "..."
-            _say(f"For clients: OPENAI_BASE_URL={emulator.url.removesuffix('/realtime')} OPENAI_API_KEY={key}")
-            _say(speech.description)
+            log.say(f"For clients: OPENAI_BASE_URL={emulator.url.removesuffix('/realtime')} OPENAI_API_KEY={key}")
+            log.say(speech.description)
             answers = "a table of rules" if arguments.brain is None else f"{arguments.brain_model} at {arguments.brain}"
-            _say(f"What answers: {answers}.")
+            log.say(f"What answers: {answers}.")
             async for _ in signals:
                 break
             statistics = emulator.statistics()
-    _say(f"{statistics.sessions_opened} session(s), {statistics.responses_done} response(s)")
-
-
-def _tell(session: EmulatedSession, entry: LoggedEvent) -> None:
-    line = _line(entry)
-    if line is not None:
-        _say(f"{session.id}: {line}")
+            log.say(f"{statistics.sessions_opened} session(s), {statistics.responses_done} response(s)")
 
 
 def _line(entry: LoggedEvent) -> str | None:
-    """What is worth a line in a shell; None for the rest."""
+    """Return a line for the events that are worth one, None for the rest."""
     event = entry.event
     if entry.direction == "client":
         return None
@@ -200,6 +197,76 @@ def _words(item: dict[str, Any]) -> str:
     return " ".join(part.get("text") or part.get("transcript") or "" for part in parts).strip()
 
 
-def _say(line: str) -> None:
-    # Flushed, because what starts us may wait for the address in a pipe.
-    print(line, flush=True)
+# ---- standard output -------------------------------------------------------------------------------------------------
+
+_STDOUT: Final = 1
+_MOST_LINES: Final = 1_000
+_MOST_CHARACTERS: Final = 1_000
+_LAST_WORDS_S: Final = 1.0
+
+
+class _Log:
+    """Lines for standard output, written by a thread: a program that started us may not read its pipe, or close it.
+
+    Lines that find no room are dropped and counted. Clients have sent most of the text, so control characters in it are
+    escaped and long lines are cut.
+    """
+
+    def __init__(self) -> None:
+        import trio
+
+        self._send, self._receive = trio.open_memory_channel[str](_MOST_LINES)
+        self._dropped = 0
+        self.written = trio.Event()
+        """Set when no more lines are written."""
+
+    def say(self, line: str) -> None:
+        """Write a line when there is room for it. Never waits."""
+        import trio
+
+        shown = printable(line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 3]}...")
+        try:
+            self._send.send_nowait(shown)
+        except trio.WouldBlock:
+            self._dropped += 1
+
+    async def write(self) -> None:
+        """Write lines until `end`, or until standard output is closed."""
+        import trio
+
+        async for line in self._receive:
+            dropped, self._dropped = self._dropped, 0
+            note = f"({dropped} lines were dropped)\n" if dropped else ""
+            try:
+                # Past Python's buffer, whose lock a blocked thread would hold when the program ends.
+                await trio.to_thread.run_sync(_write, f"{note}{line}\n".encode(), abandon_on_cancel=True)
+            except OSError:
+                self._send, self._receive = trio.open_memory_channel[str](0)  # from now on each line is dropped
+                break
+        self.written.set()
+
+    def end(self) -> None:
+        """No more lines."""
+        self._send.close()
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(_STDOUT, data) :]
+
+
+@asynccontextmanager
+async def _open_log() -> AsyncIterator[_Log]:
+    import trio
+
+    from trealtime.transport.background import background_nursery
+
+    log = _Log()
+    async with background_nursery() as nursery:
+        nursery.start_soon(log.write)
+        try:
+            yield log
+        finally:
+            log.end()
+            with trio.move_on_after(_LAST_WORDS_S):
+                await log.written.wait()

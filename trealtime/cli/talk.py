@@ -1,7 +1,8 @@
 """``trealtime talk``: a conversation with an agent, by microphone and loudspeaker, by WAV files, or typed.
 
-Exit status: 0 when the conversation has ended, Ctrl-C included, which is how one ends it; 1 when it was lost or never
-came to be; 2 for wrong arguments, files that cannot be read or written, and a machine without sound.
+Exit status: 0 when the user has ended the conversation (Ctrl-C, the end of the file or of the typed lines); 1 when the
+server or the network ended it, when it never began, and when a file got no answer; 2 for wrong arguments, files that
+cannot be read or written, and a machine without sound.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trealtime.cli.options import add_speech_option
+from trealtime.cli.options import add_speech_option, number
+from trealtime.terminal import printable
 
 if TYPE_CHECKING:
     from trealtime.cli.talk_session import Talk
@@ -29,14 +31,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "With OPENAI_API_KEY it runs on OpenAI's service; without, on an emulator in this process.",
     )
     parser.add_argument(
-        "agent", nargs="?", metavar="MODULE:AGENT", help="an agent of yours (default: one that knows the time)"
+        "agent",
+        nargs="?",
+        metavar="MODULE:AGENT",
+        help="an agent of yours, such as my_app:agent or my_app.py:agent (default: one that knows the time)",
     )
     parser.add_argument("--instructions", help="in place of the agent's own")
     parser.add_argument("--voice", help="in place of the agent's own")
     parser.add_argument("--model", help="the model to talk to")
     parser.add_argument("--url", help="a Realtime server, such as that of `trealtime emulate`")
     parser.add_argument("--text", action="store_true", help="type your turns, a line each, and read the answers")
-    parser.add_argument("--wav", type=Path, metavar="IN.wav", help="say what is in this file, then end")
+    parser.add_argument("--wav", type=Path, metavar="IN.wav", help="say what is in this file, hear the answer, and end")
+    parser.add_argument(
+        "--channel",
+        type=number(int, least=0, what="the number of a channel, 0 for the left one"),
+        help="with --wav: say one channel of the file, 0 for the left one (default: their mean)",
+    )
     parser.add_argument(
         "--save",
         type=Path,
@@ -46,6 +56,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and end")
     parser.add_argument("--input-device", type=_device, metavar="DEVICE", help="a microphone, by number or name")
     parser.add_argument("--output-device", type=_device, metavar="DEVICE", help="a loudspeaker, by number or name")
+    parser.add_argument(
+        "--rate",
+        type=number(int, least=8_000, most=192_000, what="a rate from 8000 to 192000 samples per second"),
+        help="samples per second of both devices (default: the first usual one that they accept, 48000 before others)",
+    )
     parser.add_argument("--no-echo-gate", action="store_true", help="with headphones, or where the system removes echo")
     add_speech_option(parser)
     parser.set_defaults(run=_run)
@@ -61,6 +76,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.save and not (arguments.text or arguments.wav):
         return _refuse("--save records what --wav or --text say: choose one of them")
 
+    if arguments.channel is not None and not arguments.wav:
+        return _refuse("--channel is one of the file that --wav says")
     if arguments.text and sys.stdin is None:
         return _refuse("--text reads standard input, and that is closed")
 
@@ -82,7 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return _refuse(str(error))
     except (MissingDependency, AudioDeviceError) as error:
         return _refuse(f"{error}\n{_WITHOUT_SOUND}")
-    except (AudioFormatError, SettingsError) as error:
+    except (AudioFormatError, SettingsError, _WouldOverwrite) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}")
@@ -90,26 +107,32 @@ def _run(arguments: argparse.Namespace) -> int:
     import trio
 
     try:
-        trio.run(talk.run)
+        return 0 if trio.run(talk.run) else 1
     except AudioDeviceError as error:
         return _refuse(f"{error}\n{_WITHOUT_SOUND}")
     except MissingDependency as error:
         return _refuse(str(error))
     except EndpointFailed as error:
-        print(f"trealtime talk: {error.__cause__ or error}", file=sys.stderr)
-        return 1
+        return _fail(str(error.__cause__ or error))
     except TrealtimeError as error:
-        print(f"trealtime talk: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return _fail(f"{type(error).__name__}: {error}")
 
 
 _WITHOUT_SOUND = "Without a microphone and a loudspeaker: --text types, --wav IN.wav [--save OUT.wav] says a file."
 
 
+class _WouldOverwrite(Exception):
+    """``--save`` names the file that ``--wav`` says."""
+
+
 def _refuse(why: str) -> int:
-    print(f"trealtime talk: {why}", file=sys.stderr)
+    print(f"trealtime talk: {printable(why, newlines=True)}", file=sys.stderr)
     return 2
+
+
+def _fail(why: str) -> int:
+    print(f"trealtime talk: {printable(why)}", file=sys.stderr)
+    return 1
 
 
 def _list_devices() -> int:
@@ -124,7 +147,7 @@ def _list_devices() -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> Talk:
-    """Everything that can be wrong with the arguments is found here, before a connection is made."""
+    """Make the conversation, and find what is wrong with the arguments before there is a connection."""
     from trealtime.cli.options import load_agent
     from trealtime.cli.talk_session import Screen, Talk, built_in_agent
     from trealtime.endpoints.audio_device import check_devices
@@ -138,34 +161,29 @@ def _prepare(arguments: argparse.Namespace) -> Talk:
         agent = agent.clone(voice=arguments.voice)
 
     endpoint: ConsoleEndpoint | WavEndpoint | None = None
-    speech_s = 0.0
     if arguments.wav or arguments.save:
-        if arguments.wav:
-            speech_s = _duration_s(arguments.wav)
+        if arguments.wav and arguments.save and arguments.save.exists() and arguments.save.samefile(arguments.wav):
+            raise _WouldOverwrite(f"--save {arguments.save} would overwrite the question, --wav {arguments.wav}")
+        endpoint = WavEndpoint(arguments.wav, arguments.save, channel=arguments.channel)
         if arguments.save:
             arguments.save.open("ab").close()
-        endpoint = WavEndpoint(arguments.wav, arguments.save)
     elif not arguments.text:
         check_devices()
         endpoint = ConsoleEndpoint(
-            arguments.input_device, arguments.output_device, echo_gate=not arguments.no_echo_gate
+            arguments.input_device,
+            arguments.output_device,
+            rate=arguments.rate,
+            echo_gate=not arguments.no_echo_gate,
         )
     return Talk(
         agent=agent,
         endpoint=endpoint,
         screen=Screen(sys.stdout, live=sys.stdout.isatty() and not arguments.text),
         typed=arguments.text,
-        speech_s=speech_s if arguments.wav else None,
+        says=arguments.wav,
         speech=arguments.speech,
         url=arguments.url,
         model_name=arguments.model,
         has_key=bool(os.environ.get("OPENAI_API_KEY")),
         may_ask=sys.stdin is not None and (arguments.text or sys.stdin.isatty()),
     )
-
-
-def _duration_s(path: Path) -> float:
-    from trealtime.audio.wav import read_wav
-
-    samples, rate = read_wav(path)
-    return len(samples) / rate

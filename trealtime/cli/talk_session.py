@@ -7,8 +7,10 @@ import math
 import os
 import shutil
 import signal
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
 import attrs
@@ -21,9 +23,11 @@ from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
 from trealtime.cli.options import speech_engines
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.endpoint import Endpoint
+from trealtime.endpoints.wav import WavEndpoint
 from trealtime.errors import ServerRefused, TrealtimeError
 from trealtime.events import RealtimeSessionEvent, RealtimeToolApprovalRequired
 from trealtime.items import AssistantMessageItem, RealtimeItem, UserMessageItem
+from trealtime.terminal import printable
 from trealtime.tools.function_tool import function_tool
 from trealtime.transport.background import background_nursery
 
@@ -37,7 +41,7 @@ def current_time() -> str:
 
 
 def built_in_agent() -> RealtimeAgent[Any]:
-    """A small agent that knows what time it is."""
+    """Return a small agent that knows what time it is."""
     return RealtimeAgent(
         name="Assistant",
         instructions="You are a friendly voice assistant. Answer in one or two short sentences.",
@@ -68,26 +72,36 @@ EVENTS = (
     "guardrail_tripped",
     "error",
 )
-"""What a narrator wants to hear of."""
+"""The events that a narrator takes."""
 
 _MOST_OUTPUT = 200
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 @attrs.define
 class Narrator:
-    """Give it every event, with the time; it gives the lines to print, and keeps the state.
+    """Make lines to print of a session's events, and keep the state between them. No Trio, no terminal.
 
-    `plays` says whether somebody hears the agent: speaking then lasts until `heard_all`.
+    `plays` says whether a user hears the agent; speaking then lasts until `heard_all`.
     """
 
     plays: bool
     state: State = "listening"
     partial: str = ""
-    """What the agent has said of the answer under way."""
+    """The words of the current answer so far."""
+
     busy_since: float = -math.inf
-    """When something happened last."""
+    """The time of the last event."""
+
     hears_user: bool = False
-    """The user has begun to speak, and the server does not know yet that they have ended."""
+    """The user has begun to speak, and the server has not noticed the end yet."""
+
+    turns: int = 0
+    """The user's turns so far."""
+
+    owes_answer: bool = False
+    """The last turn of the user has no whole answer yet."""
 
     _asked_at: float | None = None
     _first_after_s: float | None = None
@@ -97,7 +111,7 @@ class Narrator:
 
     def asked(self, now: float) -> None:
         """The user has typed a turn."""
-        self._begin_to_think(now)
+        self._begin_turn(now)
 
     def heard_all(self, now: float) -> None:
         """The agent has been heard to the end."""
@@ -106,7 +120,7 @@ class Narrator:
             self.busy_since = now
 
     def tell(self, event: RealtimeSessionEvent, now: float) -> list[str]:
-        """The lines for `event`, which came at `now`."""
+        """Return the lines for `event`, which came at `now`."""
         self.busy_since = now
         return list(self._lines(event, now))
 
@@ -117,7 +131,7 @@ class Narrator:
                 self.hears_user = True
             case "speech_stopped":
                 self.hears_user = False
-                self._begin_to_think(now)
+                self._begin_turn(now)
             case "history_added":
                 self._items[event.item.item_id] = event.item
                 yield from self._user_lines()
@@ -155,8 +169,15 @@ class Narrator:
                 yield f"guardrail: stopped {event.message!r}"
             case "error":
                 yield f"error: {getattr(event.error, 'message', event.error)}"
+                if isinstance(event.error, BaseException) and event.error.__cause__ is not None:
+                    yield f"  {_where(event.error.__cause__)}"
             case _:
                 pass
+
+    def _begin_turn(self, now: float) -> None:
+        self.turns += 1
+        self.owes_answer = True
+        self._begin_to_think(now)
 
     def _begin_to_think(self, now: float) -> None:
         self.state = "thinking"
@@ -188,6 +209,9 @@ class Narrator:
             noted = f"  ({', '.join(notes)})" if notes else ""
             yield f"agent: {words or '...'}{noted}"
         self.partial = ""
+        calls = any(getattr(self._items.get(item_id), "type", None) == "function_call" for item_id in item_ids)
+        if status != "cancelled" and not calls:
+            self.owes_answer = False
         read = self.state == "speaking" and not self.plays
         given_up = self.state == "thinking" and status != "completed"
         if read or given_up:
@@ -198,6 +222,13 @@ def _short(text: str) -> str:
     return text if len(text) <= _MOST_OUTPUT else f"{text[: _MOST_OUTPUT - 3]}..."
 
 
+def _where(error: BaseException) -> str:
+    """Return the error of a user's callable with the place in their code where it was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_PACKAGE)]
+    place = f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
 # ---- the terminal ----------------------------------------------------------------------------------------------------
 
 _CLEAR = "\r\x1b[K"
@@ -205,7 +236,10 @@ _QUIETEST_DBFS = -60.0
 
 
 class Screen:
-    """Prints to `out`. With `live` the last line of the terminal is the status; else there are only lines."""
+    """Print to `out`. With `live` the last line of the terminal is the status; else there are only lines.
+
+    Text is printed without control characters: much of it comes from a server.
+    """
 
     def __init__(self, out: TextIO, *, live: bool) -> None:
         self._out = out
@@ -213,15 +247,16 @@ class Screen:
         self._status = ""
 
     def line(self, text: str) -> None:
-        """Print a line for good."""
-        self._out.write(f"{_CLEAR if self._status else ''}{text}\n{self._status}")
+        """Print a line for good. Line breaks in it are followed by two spaces."""
+        shown = printable(text, newlines=True).replace("\n", "\n  ")
+        self._out.write(f"{_CLEAR if self._status else ''}{shown}\n{self._status}")
         self._out.flush()
 
     def status(self, text: str) -> None:
-        """Show `text` as the last line, until it changes. Nothing without `live`."""
+        """Show `text` as the last line until it changes. Without `live`, do nothing."""
         if not self.live:
             return
-        shown = text[: max(1, shutil.get_terminal_size().columns - 1)]
+        shown = printable(text)[: max(1, shutil.get_terminal_size().columns - 1)]
         if shown != self._status:
             self._out.write(f"{_CLEAR}{shown}")
             self._out.flush()
@@ -229,7 +264,7 @@ class Screen:
 
 
 def meter(dbfs: float, *, width: int = 10) -> str:
-    """A level from -60 to 0 dBFS as a bar."""
+    """Return a level from -60 to 0 dBFS as a bar."""
     share = 0.0 if math.isinf(dbfs) else min(max(1 - dbfs / _QUIETEST_DBFS, 0.0), 1.0)
     filled = round(share * width)
     return "#" * filled + "-" * (width - filled)
@@ -240,10 +275,10 @@ _CHUNK = 65_536
 
 
 class Typist:
-    """The lines of standard input, one at a time.
+    """Read the lines of standard input, one at a time.
 
-    They are read in a thread, from the file descriptor itself: a thread that waits for more when the program ends holds
-    no lock that Python needs to finish.
+    A thread reads them from the file descriptor itself: if it still waits when the program ends, it holds no lock that
+    Python needs to finish.
     """
 
     def __init__(self) -> None:
@@ -251,9 +286,9 @@ class Typist:
         self._ended = False
 
     async def line(self) -> str | None:
-        """The next line that is not blank, without what surrounds its words; None at the end of the input.
+        """Wait for the next line that is not blank, and return it stripped; None at the end of the input.
 
-        If cancelled while it waits for input, what is typed next may be lost: cancel it when nothing more is wanted.
+        If cancelled, the next typed line may be lost: cancel it only when no more lines are wanted.
         """
         while True:
             line, found, rest = self._buffer.partition(b"\n")
@@ -274,23 +309,27 @@ class Typist:
 
 _ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _REDRAW_S: Final = 0.1
-_QUIET_S: Final = 2.0
-"""How long after a file nothing may happen before the conversation is over."""
+_QUIET_S: Final = 3.0
+"""How long after a file the server may take to notice that it held speech."""
+
 _PATIENCE_S: Final = 20.0
-"""The same while the agent thinks, or the server waits for more: semantic voice detection may do so for 8 s."""
+"""How long an answer may take to begin: semantic voice detection alone waits for up to 8 s."""
 
 
 @attrs.define(eq=False, kw_only=True)
 class Talk:
-    """One conversation. `endpoint` None: nobody hears. `typed`: turns are lines of standard input. `speech_s`: how long
-    the file is that is said, None where there is none. `speech`: how an emulator hears and speaks. `may_ask`: somebody
-    can answer a question on standard input."""
+    """One conversation.
+
+    Without an `endpoint` there is no sound. With `typed`, turns are lines of standard input. `says` is the file that a
+    `WavEndpoint` says, if one does. `speech` is the value of ``--speech``. With `may_ask`, questions on the terminal
+    are answered on standard input.
+    """
 
     agent: RealtimeAgent[Any]
     endpoint: Endpoint | None
     screen: Screen
     typed: bool
-    speech_s: float | None
+    says: Path | None
     speech: str
     url: str | None
     model_name: str | None
@@ -299,19 +338,25 @@ class Talk:
     _narrator: Narrator = attrs.field(init=False)
     _typist: Typist = attrs.field(init=False, factory=Typist)
     _news: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _failed: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._narrator = Narrator(plays=self.endpoint is not None)
 
-    async def run(self) -> None:
-        """Talk until the user ends it: by Ctrl-C, or at the end of the file or of the typed lines."""
+    async def run(self) -> bool:
+        """Talk until the user ends it: by Ctrl-C, or at the end of the file or of the typed lines.
+
+        Return False if the server ended the conversation, or a file got no answer.
+        """
         with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
             async with background_nursery() as nursery:
                 with trio.CancelScope() as scope:
                     nursery.start_soon(_cancel_at_signal, signals, scope)
                     await self._converse()
         self.screen.status("")
-        self.screen.line("Goodbye.")
+        if not self._failed:
+            self.screen.line("Goodbye.")
+        return not self._failed
 
     async def _converse(self) -> None:
         settings: dict[str, object] = {}
@@ -340,10 +385,17 @@ class Talk:
                 self._show_state(before)
                 news, self._news = self._news, trio.Event()
                 news.set()
+            outcome = await session.wait_closed()
+            if outcome.closed_by != "client":
+                self._fail(f"The {outcome.closed_by} has ended the session: {outcome.reason or outcome.code}.")
+
+    def _fail(self, why: str) -> None:
+        self._failed = True
+        self.screen.line(why)
 
     @asynccontextmanager
     async def _server(self) -> AsyncIterator[Mapping[str, object]]:
-        """How to connect."""
+        """Yield the `model_config` of the session."""
         if self.url is not None:
             self.screen.line(f"Talking to {self.url}.")
             yield {"url": self.url} if self.has_key else {"url": self.url, "headers": {}}
@@ -362,8 +414,8 @@ class Talk:
     def _greeting(self) -> str:
         if self.typed:
             return "Type a line for each turn; the end of the input, or Ctrl-C, ends it."
-        if self.speech_s is not None:
-            return f"Saying {self.speech_s:.2f} s of speech."
+        if self.says is not None and isinstance(self.endpoint, WavEndpoint):
+            return f"Saying {self.endpoint.speech_s:.2f} s of speech."
         return "Speak; Ctrl-C ends it."
 
     def _heard_all(self) -> None:
@@ -375,14 +427,14 @@ class Talk:
         self._show_state(before)
 
     def _show_state(self, before: str) -> None:
-        """Without a status line, a change of state is a line of its own."""
+        """Print a change of state, unless a status line shows it."""
         if not self.screen.live and self._narrator.state != before:
             self.screen.line(f"[{self._narrator.state}]")
 
     # ---- beside the events ---------------------------------------------------------------------------------------
 
     async def _follow_playback(self, session: RealtimeSession[Any]) -> None:
-        """Notice when the agent has been heard."""
+        """Notice when the agent has been heard to the end."""
         while self.endpoint is not None:
             while self._narrator.state != "speaking":
                 await self._news.wait()
@@ -400,7 +452,7 @@ class Talk:
             await trio.sleep(_REDRAW_S)
 
     async def _say(self, session: RealtimeSession[Any]) -> None:
-        """Say what there is to say, then end the session. A microphone never ends."""
+        """Take the typed lines, or wait until the file is said and answered; then end the session."""
         if self.typed:
             while (line := await self._typist.line()) is not None:
                 self._change_state(lambda: self._narrator.asked(trio.current_time()))
@@ -410,29 +462,31 @@ class Talk:
                     self.screen.line(f"no answer: {error}")
                 await session.wait_for_playback()
                 self._heard_all()
-        elif self.speech_s is not None:
-            await trio.sleep(self.speech_s)
-            await self._quiet()
+        elif self.says is not None and isinstance(self.endpoint, WavEndpoint):
+            await trio.sleep(self.endpoint.speech_s)
+            await self._hear_answer(session, self.says)
         else:
             return
         await session.close()
 
-    async def _quiet(self) -> None:
-        """Wait until nothing more is to be expected."""
-        began = trio.current_time()
+    async def _hear_answer(self, session: RealtimeSession[Any], file: Path) -> None:
+        """Wait until the file, which has been said, is answered and the answer has been heard."""
+        narrator, said_at = self._narrator, trio.current_time()
         while True:
-            if self._narrator.state == "speaking":
-                left_s = _QUIET_S
-            else:
-                expected = self._narrator.state == "thinking" or self._narrator.hears_user
-                patience_s = _PATIENCE_S if expected else _QUIET_S
-                left_s = max(began, self._narrator.busy_since) + patience_s - trio.current_time()
-            if left_s <= 0:
+            await session.wait_for_playback()  # while an answer is made or heard, there is no hurry
+            waits = narrator.hears_user or narrator.owes_answer
+            if narrator.turns and not waits:
+                break
+            news, patience_s = self._news, _PATIENCE_S if waits else _QUIET_S
+            with trio.move_on_at(max(said_at, narrator.busy_since) + patience_s):
+                await news.wait()
+            if not news.is_set():
+                self._fail("No answer came." if waits else f"No speech was heard in {file}.")
                 return
-            await trio.sleep(left_s)
+        self._heard_all()
 
     async def _ask_approval(self, session: RealtimeSession[Any], request: RealtimeToolApprovalRequired) -> None:
-        """Ask whoever is at the terminal."""
+        """Ask on the terminal, and pass the decision on."""
         answer = None
         if self.may_ask:
             self.screen.line("  allow it? y(es), n(o), a(lways):")
@@ -450,7 +504,7 @@ async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 
 
 async def _quietly(task: Any, *arguments: Any) -> None:
-    """A task that ends with the session: what ended that comes out of the loop over its events."""
+    """Run a task that ends with the session. The loop over its events raises the reason for the end."""
     try:
         await task(*arguments)
     except TrealtimeError:
