@@ -74,6 +74,15 @@ def test_tools_alone_leave_the_instructions(kit: Any) -> None:
     assert (event["session"]["tools"], event["session"]["instructions"]) == ([], "")
 
 
+def test_the_strength_of_noise_reduction_is_1_at_first_and_stays_where_it_is_left_out(kit: Any) -> None:
+    engine = kit.engine()
+    shown = []
+    for given in ({"type": "near_field"}, {"type": "far_field", "strength": 0.5}, {"type": "near_field"}, None):
+        (event,) = engine("session.update", update({"audio": {"input": {"noise_reduction": given}}}))
+        shown.append(event["session"]["audio"]["input"]["noise_reduction"])
+    assert [each and each["strength"] for each in shown] == [1, 0.5, 0.5, None]
+
+
 def test_null_turns_features_off_and_an_object_turns_them_on_with_its_defaults(kit: Any) -> None:
     engine = kit.engine()
     features = {

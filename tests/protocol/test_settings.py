@@ -727,3 +727,73 @@ def test_settings_of_a_response_on_the_wire():
         "metadata": {"a": "b"},
         "tool_choice": {"type": "function", "name": "look_up"},
     }
+
+
+def test_one_response_may_have_a_voice_a_format_a_prompt_and_thoughts_of_its_own(schema):
+    given = {
+        "voice": "marin",
+        "output_audio_format": "g711_ulaw",
+        "prompt": {"id": "pmpt_1", "variables": {"name": "Ada"}},
+        "reasoning": {"effort": "low"},
+        "parallel_tool_calls": False,
+        "extra": {"new": 1, "audio": {"output": {"speed": 1.25}}},
+    }
+    payload = response_payload(structure(ResponseSettings, given, what="response"))
+    assert payload == {
+        "audio": {"output": {"format": {"type": "audio/pcmu"}, "voice": "marin", "speed": 1.25}},
+        "prompt": {"id": "pmpt_1", "variables": {"name": "Ada"}},
+        "reasoning": {"effort": "low"},
+        "parallel_tool_calls": False,
+        "new": 1,
+    }
+    del payload["new"], payload["audio"]["output"]["speed"]
+    assert schema.validate("client", {"type": "response.create", "response": payload}) == []
+
+
+def test_noise_reduction_has_a_strength():
+    settings = session_settings({"audio": {"input": {"noise_reduction": {"type": "far_field", "strength": 0.5}}}})
+    reduction = update_session_payload(settings)["audio"]["input"]["noise_reduction"]
+    assert reduction == {"type": "far_field", "strength": 0.5}
+    with pytest.raises(SettingsError, match="strength: got -1, allowed: a number, at least 0"):
+        session_settings({"input_audio_noise_reduction": {"type": "far_field", "strength": -1}})
+
+
+CLASSES = [AudioInputSettings, AudioOutputSettings, AudioSettings, CustomVoice, NoiseReductionSettings, PromptSettings,
+           ReasoningSettings, ResponseSettings, SessionSettings, TokenLimits, TracingSettings, TranscriptionSettings,
+           TruncationSettings, TurnDetectionSettings]  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_class_takes_what_is_newer_than_itself(cls):
+    assert "extra" in attrs.fields_dict(cls)
+
+
+def test_what_is_newer_goes_into_its_own_object_last():
+    new = {"new": 1}
+    payload = update_session_payload(
+        session_settings(
+            {
+                "prompt": {"id": "p", "extra": new},
+                "reasoning": {"extra": new},
+                "tracing": {"extra": new},
+                "truncation": {"retention_ratio": 0.5, "token_limits": {"extra": new}, "extra": {"retention_ratio": 1}},
+                "audio": {
+                    "extra": new,
+                    "input": {"noise_reduction": {"type": "near_field", "extra": new}},
+                    "output": {"voice": {"id": "v", "extra": new}},
+                },
+            }
+        )
+    )
+    assert payload == {
+        "type": "realtime",
+        "prompt": {"id": "p", "new": 1},
+        "reasoning": new,
+        "tracing": new,
+        "truncation": {"retention_ratio": 1, "token_limits": new, "type": "retention_ratio"},
+        "audio": {
+            "new": 1,
+            "input": {"noise_reduction": {"type": "near_field", "new": 1}},
+            "output": {"voice": {"id": "v", "new": 1}},
+        },
+    }

@@ -145,8 +145,9 @@ def ask_hosted(state: State, item: Mapping[str, Any], now: float) -> None:
     """The server asks for a call of a tool that it runs (an item ``mcp_approval_request``). Its answer is an item too,
     after which the server goes on by itself."""
     request_id, arguments = item.get("id"), item.get("arguments")
-    known = request_id in state.approvals.pending or request_id in state.finished_calls
-    if not isinstance(request_id, str) or not request_id or known:
+    if not isinstance(request_id, str) or not request_id:
+        return
+    if request_id in state.approvals.pending or request_id in state.finished_calls:
         return
     label = str(item.get("server_label"))
     identity = next((tool.identity() for tool in state.agent.tools if _is_labelled(tool, label)), "")

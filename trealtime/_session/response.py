@@ -17,11 +17,12 @@ from trealtime._session.outgoing import check_sendable
 from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.audio.formats import AudioFormat
 from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus
 from trealtime.items import AssistantMessageItem, RealtimeItem
 from trealtime.protocol.lenient import as_text, within
 from trealtime.protocol.session_payload import response_payload
-from trealtime.protocol.settings import Modality, ResponseSettings
+from trealtime.protocol.settings import CustomVoice, Modality, PromptSettings, ReasoningSettings, ResponseSettings
 from trealtime.protocol.user_input import UserInput, input_items
 from trealtime.protocol.validation import structure
 from trealtime.tools.context import RunContext
@@ -64,12 +65,30 @@ class ResponseOptions(TypedDict, total=False):
     max_output_tokens: int | Literal["inf"] | None
     """How long it may become; past it the response is ``"incomplete"``."""
 
+    parallel_tool_calls: bool | None
+    """Whether it may call several tools at once (reasoning models)."""
+
+    voice: str | CustomVoice | Mapping[str, Any] | None
+    """The voice of its audio. The service refuses another one once it has spoken in the session."""
+
+    output_audio_format: AudioFormat | str | Mapping[str, Any] | None
+    """The format of its audio, in any spelling that the session's setting takes."""
+
+    prompt: PromptSettings | Mapping[str, Any] | None
+    """A prompt that is stored at the service, with its variables."""
+
+    reasoning: ReasoningSettings | Mapping[str, Any] | None
+    """How much a reasoning model thinks before it speaks."""
+
+    extra: Mapping[str, Any] | None
+    """Fields that are newer than this library: they go into the request last and unchecked."""
+
     out_of_band: bool
     """Keep question and answer out of the conversation: the model sees only `input_items`, if given, and the input
     that is given with it."""
 
     input_items: Sequence[UserInput] | None
-    """What the model sees, in place of the conversation."""
+    """What the model sees, in place of the conversation. ``{"type": "item_reference", "id": ...}`` is an item of it."""
 
 
 async def response_params(

@@ -261,7 +261,9 @@ _METADATA = nullable(mapping(text(max_length=512), at_most=16, max_key=64))
 _AUDIO_INPUT: Mapping[str, Check] = {
     "format": _FORMAT,
     "transcription": nullable(_TRANSCRIPTION),
-    "noise_reduction": nullable(record({"type": choice("near_field", "far_field")}, required=("type",))),
+    "noise_reduction": nullable(
+        record({"type": choice("near_field", "far_field"), "strength": number(0)}, required=("type",))
+    ),
     "turn_detection": nullable(_TURN_DETECTION),
 }
 _SESSION: Mapping[SessionType, Mapping[str, Check]] = {
@@ -405,6 +407,11 @@ def merge(current: SessionSettings, update: object, *, voice_locked: bool, model
             code="cannot_update_model",
             param="session.model",
         )
+    reduction = merged["audio"]["input"]["noise_reduction"]
+    if reduction is not None and "strength" not in reduction:
+        # Left out it keeps its value, and is 1 when noise reduction is first switched on.
+        before = current.data["audio"]["input"]["noise_reduction"] or {}
+        merged["audio"]["input"]["noise_reduction"] = {**reduction, "strength": before.get("strength", 1)}
     after = SessionSettings(type=current.type, data=merged)
     if voice_locked and after.voice != current.voice:
         raise cannot_update_voice("session.audio.output.voice")

@@ -55,7 +55,7 @@ def initial_session_payload(
     formats_defaulted: bool = True,
     tracing_disabled: bool = False,
 ) -> dict[str, Any]:
-    """The whole session object of the first update of a connection.
+    """Return the whole session object of the first update of a connection.
 
     `model_name` is sent when `settings` names no model; None: then no model is sent (attached calls and URLs of one's
     own, where the server has picked one). `formats_defaulted` False leaves formats out that were not given, for calls,
@@ -74,16 +74,16 @@ def initial_session_payload(
 
 
 def update_session_payload(settings: SessionSettings) -> dict[str, Any]:
-    """The session object of a later update: ``type`` and what `settings` give, nothing else.
+    """Return the session object of a later update: ``type`` and what `settings` give, nothing else.
 
-    Never the model: it is fixed for the life of a session (protocol reference 4), so `model_name` is passed over.
+    Never the model: it is fixed for the life of a session, so `model_name` is passed over.
     """
     given = merge_settings(settings)
     return _with_extra(_session(given), given)
 
 
 def uninterrupted(settings: SessionSettings, *, complete: bool) -> SessionSettings:
-    """`settings`, telling the server not to cut its answers when the user speaks, unless they say so themselves.
+    """Return `settings` that tell the server not to cut its answers when the user speaks, unless they say so.
 
     Where they say nothing about turn detection, our default is spelled out if they are a `complete` first update; in a
     later one what the server has stays.
@@ -101,17 +101,20 @@ def uninterrupted(settings: SessionSettings, *, complete: bool) -> SessionSettin
 
 
 def response_payload(settings: ResponseSettings) -> dict[str, Any]:
-    """The ``response`` object of a ``response.create``: what was given, and nothing else."""
+    """Return the ``response`` object of a ``response.create``: what was given, and nothing else."""
     payload: dict[str, Any] = {}
-    for name in ("instructions", "output_modalities", "metadata", "max_output_tokens"):
+    names = ("instructions", "prompt", "output_modalities", "metadata", "max_output_tokens")
+    for name in (*names, "parallel_tool_calls", "reasoning"):
         _put(payload, name, getattr(settings, name))
+    if output := _wire(AudioOutputSettings(format=settings.output_audio_format, voice=settings.voice)):
+        payload["audio"] = {"output": output}
     if settings.tool_choice is not NOT_SET:
         payload["tool_choice"] = _tool_choice(settings.tool_choice)
-    return payload
+    return _with_extra(payload, settings)
 
 
 def _filled(given: Any, defaults: Any) -> Any:
-    """`given` with unset fields from `defaults`; within a setting only where `_FILLED_WITHIN` says so."""
+    """Return `given` with unset fields from `defaults`; within a setting only where `_FILLED_WITHIN` says so."""
     changes: dict[str, object] = {}
     for field in attrs.fields(type(given)):
         mine, default = getattr(given, field.name), getattr(defaults, field.name)
@@ -126,7 +129,7 @@ def _filled(given: Any, defaults: Any) -> Any:
 
 
 def _session(settings: SessionSettings) -> dict[str, Any]:
-    """The wire object of settings without flat spellings; without model and `extra`, which go in last."""
+    """Return the wire object of settings without flat spellings; without model and `extra`, which go in last."""
     payload: dict[str, Any] = {"type": "realtime"}
     for name in ("instructions", "prompt", "output_modalities"):
         _put(payload, name, getattr(settings, name))
@@ -142,12 +145,12 @@ def _session(settings: SessionSettings) -> dict[str, Any]:
 
 
 def _audio(audio: AudioSettings) -> dict[str, Any]:
-    """The ``audio`` object, without a direction that nothing was said about."""
+    """Return the ``audio`` object, without a direction that the settings do not mention."""
     payload: dict[str, Any] = {}
     for name, direction in (("input", audio.input), ("output", audio.output)):
         if direction is not NOT_SET and (fields := _wire(direction)):
             payload[name] = fields
-    return payload
+    return _with_extra(payload, audio)
 
 
 def _put(payload: dict[str, Any], name: str, value: object) -> None:
@@ -156,7 +159,7 @@ def _put(payload: dict[str, Any], name: str, value: object) -> None:
 
 
 def _wire(value: Any) -> Any:
-    """A settings value as JSON: what is not set is left out, `extra` is laid over the rest."""
+    """Return a settings value as JSON: without what is not set, with `extra` laid over the rest."""
     if isinstance(value, (str, bytes)) or not (attrs.has(type(value)) or isinstance(value, (Mapping, Sequence))):
         return value
     if isinstance(value, Mapping):

@@ -9,8 +9,8 @@ programs. When one mapping has both, the nested one wins; `merge_settings` folds
 
 Constructors check nothing: `session_settings` does, for mappings and instances alike, and reports all problems at once.
 
-`extra`, where a class has it, goes into the wire object last and unchecked: for fields and values newer than this
-library, and for those of other vendors (``TurnDetectionSettings(extra={"type": "azure_semantic_vad"})``).
+`extra` goes into the wire object of its class last and unchecked: for fields and values newer than this library, and
+for those of other vendors (``TurnDetectionSettings(extra={"type": "azure_semantic_vad"})``).
 """
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
@@ -58,7 +58,7 @@ def _read_format(value: object) -> AudioFormat:
 
 
 def _read_modalities(value: object) -> tuple[Modality, ...] | NotSet:
-    # Protocol reference 4: audio brings its transcript along, so the two together are not a choice of their own.
+    # Audio brings its transcript along, so the two together are not a choice of their own.
     if isinstance(value, Sequence) and not isinstance(value, str):
         if not value:
             return NOT_SET
@@ -89,7 +89,7 @@ def _read_tool_choice(value: object) -> str | Mapping[str, Any]:
 
 
 def _read_metadata(value: object) -> dict[str, str]:
-    # The service takes 16 pairs (protocol reference 6); one of them is ours, to know the response by.
+    # The service takes 16 pairs; one of them is ours, to know the response by.
     if isinstance(value, Mapping) and len(value) <= 15:
         fits = (isinstance(k, str) and isinstance(v, str) and len(k) <= 64 and len(v) <= 512 for k, v in value.items())
         if all(fits):
@@ -102,6 +102,7 @@ class CustomVoice:
     """A voice of one's own."""
 
     id: str = setting(attrs.NOTHING, at_least=1)
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +112,7 @@ class PromptSettings:
     id: str = setting(attrs.NOTHING, at_least=1)
     version: str | NotSet | None = setting()
     variables: Mapping[str, Any] | NotSet | None = setting()
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
@@ -120,6 +122,7 @@ class TracingSettings:
     workflow_name: str | NotSet = setting()
     group_id: str | NotSet = setting()
     metadata: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
@@ -127,6 +130,7 @@ class ReasoningSettings:
     """How much a reasoning model thinks before it speaks."""
 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
@@ -134,21 +138,27 @@ class TokenLimits:
     """`post_instructions`: tokens of conversation to keep, not counting the instructions."""
 
     post_instructions: int | NotSet = setting(at_least=0)
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
 class TruncationSettings:
-    """What to drop when the context is full: keep `retention_ratio` (0 to 1) of it (protocol reference 7.7)."""
+    """What to drop when the context is full: keep `retention_ratio` (0 to 1) of it."""
 
     retention_ratio: float = setting(attrs.NOTHING, at_least=0, at_most=1)
     token_limits: TokenLimits | NotSet = setting()
     type: Literal["retention_ratio"] = setting("retention_ratio")
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
 class TranscriptionSettings:
-    """How the user's speech is written down. `languages` and `keywords`, `delay` and `prompt` are taken by some models
-    only (protocol reference 9)."""
+    """How the user's speech is written down.
+
+    Some models take `languages` and `keywords` (gpt-transcribe), `delay` (gpt-realtime-whisper) and `prompt` (all but
+    gpt-realtime-whisper). The default model, gpt-4o-mini-transcribe, is the OpenAI Agents SDK's; the service has
+    announced its end for 2027-02-26.
+    """
 
     model: str | NotSet = setting(at_least=1)
     language: str | NotSet = setting()
@@ -161,9 +171,14 @@ class TranscriptionSettings:
 
 @attrs.frozen(kw_only=True)
 class NoiseReductionSettings:
-    """Cleaning of the user's audio: ``near_field`` for a headset, ``far_field`` for a laptop or a room."""
+    """Cleaning of the user's audio: ``near_field`` for a headset, ``far_field`` for a laptop or a room.
+
+    `strength` says how much; the service begins with 1, and an update without it leaves it as it is.
+    """
 
     type: Literal["near_field", "far_field"] = setting(attrs.NOTHING)
+    strength: float | NotSet = setting(at_least=0)
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
@@ -216,11 +231,12 @@ class AudioSettings:
 
     input: AudioInputSettings | NotSet = setting()
     output: AudioOutputSettings | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 @attrs.frozen(kw_only=True)
 class SessionSettings:
-    """All settings of a session (protocol reference 4).
+    """All settings of a session.
 
     Flat spellings, older and weaker than those under `audio`: `voice`, `speed`, `input_audio_format`,
     `output_audio_format`, `input_audio_transcription`, `input_audio_noise_reduction`, `turn_detection`; and
@@ -255,19 +271,28 @@ class SessionSettings:
 
 @attrs.frozen(kw_only=True)
 class ResponseSettings:
-    """Settings of one response (protocol reference 6). Where one is not set, the session's holds."""
+    """Settings of one response. Where one is not set, the session's holds.
+
+    `voice` and `output_audio_format` are those of its audio.
+    """
 
     instructions: str | NotSet = setting()
     output_modalities: Sequence[Modality] | NotSet = setting(read=_read_modalities)
     metadata: Mapping[str, str] | NotSet = setting(read=_read_metadata)
     tool_choice: str | Mapping[str, Any] | NotSet = setting(read=_read_tool_choice)
+    parallel_tool_calls: bool | NotSet = setting()
     max_output_tokens: int | Literal["inf"] | NotSet = setting(read=_read_max_tokens)
+    voice: str | CustomVoice | NotSet = setting(at_least=1)
+    output_audio_format: AnyFormat | NotSet = setting(read=_read_format)
+    prompt: PromptSettings | NotSet = setting()
+    reasoning: ReasoningSettings | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting()
 
 
 def session_settings(
     value: SessionSettings | Mapping[str, object] | None, *, path: str = "", what: str = "model_settings"
 ) -> SessionSettings:
-    """`value` checked; None is no settings at all. Raises `SettingsError` with every problem in it."""
+    """Return `value`, checked; None is no settings at all. Raises `SettingsError` with every problem in it."""
     return structure(SessionSettings, {} if value is None else value, path=path, what=what)
 
 
@@ -275,7 +300,7 @@ def session_settings(
 
 
 def merge_settings(*layers: SessionSettings) -> SessionSettings:
-    """One settings object out of checked layers, the later ones winning field by field, with no flat spellings left.
+    """Return one settings object out of checked layers, later ones over earlier, with no flat spellings left.
 
     A flat spelling in a later layer beats a nested one in an earlier. Two turn detections of different types, two
     prompts of different ids, two tracings do not mix: the later one stands alone.
@@ -287,7 +312,7 @@ def merge_settings(*layers: SessionSettings) -> SessionSettings:
 
 
 def _nested(layer: SessionSettings) -> SessionSettings:
-    """`layer` with its flat spellings moved to their places, where a nested one does not stand already."""
+    """Return `layer` with its flat spellings moved to where they belong, unless a nested one stands there already."""
     flat_audio = AudioSettings(
         input=AudioInputSettings(
             format=layer.input_audio_format,
@@ -301,7 +326,9 @@ def _nested(layer: SessionSettings) -> SessionSettings:
     return attrs.evolve(
         layer,
         audio=AudioSettings(
-            input=_first(nested.input, flat_audio.input), output=_first(nested.output, flat_audio.output)
+            input=_first(nested.input, flat_audio.input),
+            output=_first(nested.output, flat_audio.output),
+            extra=nested.extra,
         ),
         output_modalities=layer.output_modalities if layer.output_modalities is not NOT_SET else layer.modalities,
         modalities=NOT_SET,
@@ -316,7 +343,7 @@ def _nested(layer: SessionSettings) -> SessionSettings:
 
 
 def _first(strong: Any, weak: Any) -> Any:
-    """`strong` with its unset fields taken from `weak`, whole: the two spellings of one setting do not mix."""
+    """Return `strong` with its unset fields taken from `weak`, whole: the two spellings of a setting do not mix."""
     if strong is NOT_SET:
         return weak
     unset = [field.name for field in attrs.fields(type(strong)) if getattr(strong, field.name) is NOT_SET]
@@ -345,7 +372,7 @@ def _mixes(old: object, new: object) -> bool:
 
 
 def deep_merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`new` laid over `old`: mappings inside merge key by key, anything else is replaced."""
+    """Return `new` laid over `old`: mappings inside merge key by key, anything else is replaced."""
     merged = dict(old)
     for key, value in new.items():
         below = merged.get(key)
