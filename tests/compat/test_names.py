@@ -101,3 +101,10 @@ def test_trealtime_alone_loads_none_of_it():
     program = "import sys, trealtime; trealtime.RealtimeRunner; print([m for m in sys.modules if 'compat' in m])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "trealtime.compat" not in found.stdout
+
+
+def test_the_documentation_has_every_name_in_its_table():
+    page = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Names\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1].strip().strip("`") for line in table.splitlines() if line.startswith("| `")]
+    assert rows == sorted(SDK["shapes"])
