@@ -97,6 +97,12 @@ def test_a_name_that_has_moved_works_with_a_warning_that_names_its_home(name: st
     assert {each.filename for each in caught} == {"a program"}
 
 
+@pytest.mark.parametrize("old, new", _moved.RENAMED.items())
+def test_a_name_that_was_changed_works_with_a_warning_that_names_the_new_one(old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"trealtime.{old} has moved: from trealtime import {new} "):
+        assert getattr(trealtime, old) is getattr(trealtime, new)
+
+
 def test_type_checkers_find_moved_names_where_they_are_now() -> None:
     assert checked_names("trealtime._moved") == _moved.HOMES
     assert _moved.HOMES.keys() & set(trealtime.__all__) == set()
@@ -106,6 +112,9 @@ def test_the_documentation_lists_every_name_that_moved() -> None:
     page = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `trealtime\.(\w+)` \| `([\w.]+)\.\1` \|$", page, re.MULTILINE))
     assert rows == _moved.HOMES
+    assert [
+        old for old, new in _moved.RENAMED.items() if f"| `trealtime.{old}` | `trealtime.{new}` |" not in page
+    ] == []
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert [name for name in _moved.HOMES if f"`{name}`" not in changelog] == []
 

@@ -66,7 +66,7 @@ def _elsewhere(module: str, name: str) -> object:
             return importlib.import_module(f"{_ROOT}.{name}")
         from trealtime import _moved
 
-        if name in _moved.HOMES:
+        if name in _moved.HOMES or name in _moved.RENAMED:
             return _moved.load(name, stacklevel=3)
         others = _moved.HOMES
     message = _unknown(module, name, {**_HOMES[module], **others})

@@ -1,4 +1,4 @@
-"""Names that stood in `trealtime` before 0.2 and have a module now. They go from there in 1.0."""
+"""Names that stood in `trealtime` before 0.2 and have a module, or another name, now. They go from there in 1.0."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from trealtime import Subscription, SubscriptionStatistics
     from trealtime.agents import InputGuardrailResult as InputGuardrailResult
     from trealtime.agents import OutputGuardrailResult as OutputGuardrailResult
     from trealtime.audio import G711_ALAW as G711_ALAW
@@ -123,6 +124,9 @@ if TYPE_CHECKING:
     from trealtime.usage import TranscriptionUsage as TranscriptionUsage
     from trealtime.usage import Usage as Usage
 
+    Feed = Subscription
+    FeedStatistics = SubscriptionStatistics
+
 _TABLE: Final = {
     "settings": """
         AudioInputSettings AudioOutputSettings AudioSettings CustomVoice EmulatorLimits GuardrailsSettings
@@ -163,13 +167,17 @@ HOMES: Final = {name: f"trealtime.{module}" for module, names in _TABLE.items() 
 """The module that has each name now."""
 
 
+RENAMED: Final = {"Feed": "Subscription", "FeedStatistics": "SubscriptionStatistics"}
+"""Names of `trealtime` that have another name now."""
+
+
 def load(name: str, *, stacklevel: int) -> object:
-    """The value of a name that has moved, with a DeprecationWarning that says where to."""
-    home = HOMES[name]
+    """Return the value of a name that has moved or was renamed. Warn where to find it (DeprecationWarning)."""
+    home, now = ("trealtime", RENAMED[name]) if name in RENAMED else (HOMES[name], name)
     warnings.warn(
-        f"trealtime.{name} has moved: from {home} import {name} (the old name goes in 1.0)",
+        f"trealtime.{name} has moved: from {home} import {now} (the old name goes in 1.0)",
         DeprecationWarning,
         stacklevel=stacklevel + 1,
     )
-    value: object = getattr(importlib.import_module(home), name)
+    value: object = getattr(importlib.import_module(home), now)
     return value

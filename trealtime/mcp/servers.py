@@ -258,7 +258,7 @@ class MCPServer(ABC):
 
 
 def _counted(args: Sequence[str]) -> str:
-    # Keys are given as arguments too, in ways that nobody can tell from other arguments.
+    # Programs take keys as arguments too, and nothing tells those from other arguments.
     return f"<{len(args)}; values not shown>"
 
 

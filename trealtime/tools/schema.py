@@ -51,7 +51,7 @@ class ToolSignature:
             values = self.decoder.decode(text)
             read = {name: self._read(name, getattr(values, name)) for name in self.pydantic}
         except Exception as error:
-            # Beside msgspec's own errors: whatever the constructors of the declared types raise.
+            # Beside msgspec's own errors, constructors of the declared types may raise anything.
             raise refusal(self.tool_name, error, text, self.json_schema) from error
         positional: list[Any] = []
         keyword: dict[str, Any] = {}
