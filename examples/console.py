@@ -29,6 +29,7 @@ from trealtime import (
     open_emulator,
 )
 from trealtime.errors import AudioDeviceError, MissingDependency
+from trealtime.terminal import printable
 
 
 @function_tool
@@ -42,7 +43,7 @@ runner = RealtimeRunner(agent)
 
 
 async def talk(session: RealtimeSession, endpoint: Endpoint, *, once: bool) -> None:
-    """Let the user speak and hear through `endpoint`, and print what is said; `once`: up to the end of one answer."""
+    """Let the user speak and hear through `endpoint`, and print the words; with `once`, up to the end of one answer."""
     async with session.attach(endpoint):
         print("Speak; Ctrl-C ends it." if not once else "Saying the question.", flush=True)
         speaker = ""
@@ -51,13 +52,13 @@ async def talk(session: RealtimeSession, endpoint: Endpoint, *, once: bool) -> N
                 if event.role != speaker:
                     speaker = event.role
                     print(f"\n{speaker}: ", end="")
-                print(event.delta, end="", flush=True)
+                print(printable(event.delta, newlines=True), end="", flush=True)
             elif event.type == "audio_interrupted":
                 print(f" [cut after {event.heard_ms / 1000:.2f} s]", end="", flush=True)
             elif event.type == "tool_start":
-                print(f"\n[{event.tool.name}({event.arguments})]", end="", flush=True)
+                print(f"\n[{event.tool.name}({printable(event.arguments)})]", end="", flush=True)
             elif event.type == "error":
-                print(f"\nerror: {event.error}", flush=True)
+                print(f"\nerror: {printable(event.error)}", flush=True)
             elif event.type == "agent_end":
                 speaker = ""
                 if once and event.status == "completed":
@@ -68,7 +69,7 @@ async def talk(session: RealtimeSession, endpoint: Endpoint, *, once: bool) -> N
 
 @asynccontextmanager
 async def service_or_emulator() -> AsyncIterator[Mapping[str, object]]:
-    """How to connect: `model_config` of a session."""
+    """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return
@@ -92,7 +93,7 @@ if __name__ == "__main__":
     except* (MissingDependency, AudioDeviceError) as group:
         print(*group.exceptions, "Without sound: --wav QUESTION.wav BOTH.wav", sep="\n", file=sys.stderr)
         sys.exit(2)
-    except* (TrealtimeError, OSError) as group:
+    except* (TrealtimeError, OSError, ValueError) as group:  # ValueError: both files are the same
         sys.exit("\n".join(f"console: {error}" for error in group.exceptions))
     except* KeyboardInterrupt:
         sys.exit(0)

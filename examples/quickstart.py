@@ -69,7 +69,7 @@ async def by_scopes(connection: Mapping[str, object]) -> None:
 
 @asynccontextmanager
 async def service_or_emulator() -> AsyncIterator[Mapping[str, object]]:
-    """How to connect: `model_config` of a session."""
+    """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return

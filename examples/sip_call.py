@@ -34,6 +34,7 @@ from trealtime import (
 )
 from trealtime.calls import IncomingCall, RealtimeRestClient, RealtimeWebhooks
 from trealtime.errors import CallGone, WebhookRefused
+from trealtime.terminal import printable
 
 try:
     import httpx  # noqa: F401  (what RealtimeRestClient works with)
@@ -47,7 +48,7 @@ except ImportError:
 
 @attrs.frozen
 class Call:
-    """What the agent's tools know of the call that they are used in."""
+    """The call, as the agent's tools know it."""
 
     id: str
     rest: RealtimeRestClient
@@ -79,8 +80,8 @@ GREETING = 'Say "Hello! Press zero to talk to a person."'
 
 
 async def answer(incoming: IncomingCall, call: Call, runner: RealtimeRunner[Call], api_key: str | None) -> None:
-    """Accept a call and watch it until it is over. Nothing that happens to it ends the program."""
-    print(f"{incoming.sip_header('From') or 'Somebody'} calls.", flush=True)
+    """Accept a call and watch it until it is over. No failure of it ends the program."""
+    print(f"{printable(incoming.sip_header('From') or 'Somebody')} calls.", flush=True)
     try:
         connection = {"call_id": call.id} if api_key is None else {"call_id": call.id, "api_key": api_key}
         await call.rest.accept_call(call.id, agent, context=call, run_config={"model_settings": MODEL_SETTINGS})
@@ -94,28 +95,28 @@ async def answer(incoming: IncomingCall, call: Call, runner: RealtimeRunner[Call
                 elif event.type in ("speech_started", "speech_stopped", "agent_start", "agent_end"):
                     print(f"  {event.type}", flush=True)
                 elif event.type == "error":
-                    print(f"  {event.type}: {event.error}", flush=True)
+                    print(f"  {event.type}: {printable(event.error)}", flush=True)
             print("The call is over. What was said and heard:")
             for item in session.history:
-                print(f"  {item}", flush=True)
+                print(f"  {printable(item)}", flush=True)
     except* CallGone:
         print("The caller has hung up.", flush=True)
     except* ConnectionLost as lost:
         # The service does not close the connection of every call in order: the caller has hung up all the same.
-        print(f"The call is over: {lost.exceptions[0]}", flush=True)
+        print(f"The call is over: {printable(lost.exceptions[0])}", flush=True)
     except* TrealtimeError as group:
         for error in group.exceptions:
-            print(f"{type(error).__name__}: {error}", flush=True)
+            print(f"{type(error).__name__}: {printable(error)}", flush=True)
 
 
 def webhook_app(webhooks: RealtimeWebhooks, take: Any) -> QuartTrio:
-    """The webhook: `take` is called with each new call, and must not wait, for the service waits for our answer."""
+    """Return the webhook. `take` is called with each new call and must not wait: the service waits for our answer."""
     app = QuartTrio(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 2**20
 
     @app.post("/webhook")
     async def webhook() -> Response:
-        body = await request.body  # before any answer: what is left unread would hold up the connection's next request
+        body = await request.body  # before any answer: an unread body would hold up the connection's next request
         if request.mimetype != "application/json":
             return Response("webhooks are application/json", status=415)
         event = webhooks.receive(dict(request.headers), body)
@@ -125,7 +126,7 @@ def webhook_app(webhooks: RealtimeWebhooks, take: Any) -> QuartTrio:
 
     @app.errorhandler(WebhookRefused)
     async def refuse(error: WebhookRefused) -> Response:
-        print(f"Refused: {error}", flush=True)
+        print(f"Refused: {printable(error)}", flush=True)
         return Response(str(error), status=400)
 
     return app
@@ -136,7 +137,7 @@ def webhook_app(webhooks: RealtimeWebhooks, take: Any) -> QuartTrio:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """`base_url` and `api_key` None: OpenAI's service, with the key of the environment."""
+    """With `base_url` and `api_key` None: OpenAI's service, with the key of the environment."""
 
     transfer_to: str
     secret: str = attrs.field(repr=False)
@@ -173,7 +174,7 @@ async def answer_real_calls(settings: Settings) -> None:
 
 
 async def play_a_call(transfer_to: str) -> float:
-    """Ring, listen, ask something, press 0. How many seconds of the agent the caller heard; 0: it went wrong."""
+    """Ring, listen, ask something, press 0. Return how many seconds of the agent the caller heard; 0 if it failed."""
     secret = "whsec_bm9ib2R5IGVsc2Ugc2lnbnMgaGVyZQ=="  # noqa: S105  (no secret)
     async with open_emulator() as emulator, trio.open_nursery() as nursery:
         settings = Settings(
@@ -193,7 +194,7 @@ async def play_a_call(transfer_to: str) -> float:
                 await caller.listen(quiet_s=0.5)
                 caller.press("0")
                 await caller.wait_ended()
-                print(f"The caller was put through to {caller.referred_to}.", flush=True)
+                print(f"The caller was put through to {printable(caller.referred_to)}.", flush=True)
                 if caller.referred_to == transfer_to:
                     heard_s = len(caller.heard()) / 24_000
         await trio.sleep(0.5)  # until the agent's side has printed what it has
@@ -202,7 +203,7 @@ async def play_a_call(transfer_to: str) -> float:
 
 
 def voice(ms: int) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """A signal that the emulator takes for somebody speaking."""
+    """Return a signal that the emulator takes for speech."""
     seconds = np.arange(24 * ms) / 24_000
     return (np.sin(2 * np.pi * 220 * seconds) * 8_000).astype(np.int16)
 

@@ -39,6 +39,7 @@ from trealtime.audio.g711 import encode_ulaw
 from trealtime.endpoints import check_twilio_signature
 from trealtime.endpoints.twilio import sign_twilio_request
 from trealtime.errors import WebhookRefused
+from trealtime.terminal import printable
 from trealtime.testing import open_fake_twilio
 
 try:
@@ -54,7 +55,7 @@ runner = RealtimeRunner(
     agent,
     config={
         "model_settings": {
-            # What a telephone speaks: nothing has to be converted on the way.
+            # The format of telephones: no audio has to be converted on the way.
             "input_audio_format": "g711_ulaw",
             "output_audio_format": "g711_ulaw",
             "turn_detection": {"type": "server_vad", "silence_duration_ms": 500},
@@ -67,7 +68,7 @@ runner = RealtimeRunner(
 
 
 def call_app(auth_token: str, connection: Mapping[str, Any]) -> QuartTrio:
-    """The webhook and the stream, for Twilio alone, which knows them by the PUBLIC_URL of the app's config."""
+    """Return the webhook and the stream, for Twilio alone, at the PUBLIC_URL of the app's config."""
     app = QuartTrio(__name__)
 
     def stream_url() -> str:
@@ -94,14 +95,14 @@ def call_app(auth_token: str, connection: Mapping[str, Any]) -> QuartTrio:
 
     @app.errorhandler(WebhookRefused)
     async def refuse(error: WebhookRefused) -> Response:
-        print(f"Refused: {error}", flush=True)
+        print(f"Refused: {printable(error)}", flush=True)
         return Response(str(error), status=403)
 
     return app
 
 
 def twiml(stream_url: str, **parameters: str) -> bytes:
-    """What Twilio is to do with a call: connect it to the stream."""
+    """Return what Twilio is to do with a call: connect it to the stream."""
     response = ET.Element("Response")
     stream = ET.SubElement(ET.SubElement(response, "Connect"), "Stream", url=stream_url)
     for name, value in parameters.items():
@@ -112,7 +113,7 @@ def twiml(stream_url: str, **parameters: str) -> bytes:
 
 async def answer(endpoint: TwilioEndpoint, connection: Mapping[str, Any]) -> None:
     """One call, until the caller hangs up."""
-    print(f"{endpoint.call.custom_parameters['caller']} calls.", flush=True)
+    print(f"{printable(endpoint.call.custom_parameters.get('caller', 'Somebody'))} calls.", flush=True)
     try:
         async with runner.session(model_config=connection) as session, session.attach(endpoint) as attachment:
             try:
@@ -121,13 +122,13 @@ async def answer(endpoint: TwilioEndpoint, connection: Mapping[str, Any]) -> Non
                     await session.send_message("Somebody is on the line: greet them in one short sentence.")
                     await attachment.wait_closed()
                     nursery.cancel_scope.cancel()
-            finally:  # Quart-Trio cancels us when the socket closes, so what must be done in any case is done here
+            finally:  # Quart-Trio cancels the handler when the socket closes
                 print("The call is over. What was said and heard:")
                 for item in session.history:
-                    print(f"  {item}", flush=True)
+                    print(f"  {printable(item)}", flush=True)
     except* TrealtimeError as group:
         for error in group.exceptions:
-            print(f"{type(error).__name__}: {error}", flush=True)
+            print(f"{type(error).__name__}: {printable(error)}", flush=True)
 
 
 async def show(session: RealtimeSession) -> None:
@@ -139,16 +140,16 @@ async def show(session: RealtimeSession) -> None:
         elif event.type == "dtmf_received":
             print(f"  {event.type}: {event.digit}", flush=True)
         elif event.type == "error":
-            print(f"  {event.type}: {event.error}", flush=True)
+            print(f"  {event.type}: {printable(event.error)}", flush=True)
 
 
 # ---- without a telephone --------------------------------------------------------------------------------------------
 
 
 async def fake_call(public_url: str, auth_token: str) -> float:
-    """What Twilio and a caller do: ask the webhook, open the stream that it names, listen, speak, hang up.
+    """Do what Twilio and a caller do: ask the webhook, open the stream that it names, listen, speak, hang up.
 
-    Returns how many seconds of the agent the caller has heard.
+    Return how many seconds of the agent the caller has heard.
     """
     form = {"CallSid": "CA00000000000000000000000000000001", "From": "+15550100", "To": "+15550199"}
     reply = ET.fromstring(await post(f"{public_url}/voice", form, auth_token))  # noqa: S314  (our own)
@@ -178,7 +179,7 @@ async def post(url: str, form: Mapping[str, str], auth_token: str) -> str:
 
 
 def voice(ms: int) -> bytes:
-    """A signal that the emulator takes for somebody speaking."""
+    """Return a signal that the emulator takes for speech."""
     seconds = np.arange(8 * ms) / 8_000
     return encode_ulaw((np.sin(2 * np.pi * 220 * seconds) * 8_000).astype(np.int16))
 
@@ -188,7 +189,7 @@ def voice(ms: int) -> bytes:
 
 @asynccontextmanager
 async def service_or_emulator() -> AsyncIterator[Mapping[str, Any]]:
-    """How to connect: `model_config` of a session."""
+    """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return

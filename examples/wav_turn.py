@@ -2,8 +2,8 @@
 
     python examples/wav_turn.py QUESTION.wav ANSWER.wav [--url URL]
 
-The question is sent as fast as somebody would say it, then silence; the server hears when the turn is over. With
-OPENAI_API_KEY the server is OpenAI's; without, an emulator in this process; with --url, whatever listens there.
+The question is sent at the speed of speech, then silence; the server hears when the turn is over. With OPENAI_API_KEY
+the server is OpenAI's; without, an emulator in this process; with --url, the one at that address.
 
 This sends and collects audio by hand. ``session.attach(WavEndpoint("QUESTION.wav", "BOTH.wav"))`` does it for you, and
 so does ``python -m trealtime talk --wav QUESTION.wav --save BOTH.wav``, with nothing to write at all.
@@ -35,6 +35,7 @@ from trealtime.audio import PCM16_24K
 from trealtime.audio.resample import resample
 from trealtime.audio.wav import read_wav, write_wav
 from trealtime.errors import AudioFormatError
+from trealtime.terminal import printable
 
 RATE = PCM16_24K.rate  # of both directions, where no other format is asked for
 CHUNK_MS = 20
@@ -47,7 +48,7 @@ runner = RealtimeRunner(agent, config={"model_settings": {"audio": {"input": {"t
 
 
 def read_speech(path: Path) -> NDArray[np.int16]:
-    """The samples of a WAV file at `RATE`, up to where the speech in it ends."""
+    """Return the samples of a WAV file at `RATE`, up to the end of the speech in it."""
     samples = resample(*read_wav(path), RATE)
     if not samples.any():
         raise AudioFormatError(f"{path}: there is no sound in it")
@@ -67,7 +68,7 @@ async def microphone(session: RealtimeSession, speech: NDArray[np.int16], began:
 
 
 async def take_turn(session: RealtimeSession, speech: NDArray[np.int16]) -> bytes:
-    """Say `speech`, tell what happens when, and return the audio of the answer; empty if there was none."""
+    """Say `speech`, print what happens when, and return the audio of the answer, which may be empty."""
     began = trio.current_time()
     speech_ends = began + len(speech) / RATE
     answer = defaultdict[str, bytearray](bytearray)  # by item
@@ -92,7 +93,7 @@ async def take_turn(session: RealtimeSession, speech: NDArray[np.int16]) -> byte
                 elif event.type == "audio_interrupted":  # by more speech: keep what was heard
                     del answer[event.item_id][PCM16_24K.bytes_for_ms(event.heard_ms) :]
                 elif event.type == "error":
-                    tell(f"error: {event.error}")
+                    tell(f"error: {printable(event.error)}")
                 elif event.type == "agent_end":
                     tell(f"answer {event.status}")
                     patience.deadline = speech_ends + PATIENCE_S
@@ -100,14 +101,14 @@ async def take_turn(session: RealtimeSession, speech: NDArray[np.int16]) -> byte
                         break
             else:
                 outcome = await session.wait_closed()
-                tell(f"the session was ended by the {outcome.closed_by}: {outcome.reason}")
+                tell(f"the session was ended by the {outcome.closed_by}: {printable(outcome.reason)}")
         nursery.cancel_scope.cancel()
     return b"".join(answer.values())
 
 
 @asynccontextmanager
 async def server(url: str | None) -> AsyncIterator[Mapping[str, object]]:
-    """How to connect: `model_config` of a session."""
+    """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {"url": url} if url else {}
     elif url:
@@ -123,7 +124,7 @@ async def main(speech: NDArray[np.int16], out: Path, url: str | None) -> None:
         print(f"Saying {len(speech) / RATE:.2f} s of speech", flush=True)
         audio = np.frombuffer(await take_turn(session, speech), "<i2")
         for item in session.history:
-            print(item)
+            print(printable(item))
     if not audio.size:
         sys.exit("wav_turn: no answer came; did the server hear speech?")
     write_wav(out, audio, RATE)
@@ -143,6 +144,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     try:
         speech = read_speech(arguments.question)
+        if arguments.answer.exists() and arguments.answer.samefile(arguments.question):
+            refuse(f"{arguments.answer}: the answer would overwrite the question")
         arguments.answer.open("ab").close()  # before the turn, not after it
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror}")

@@ -129,7 +129,7 @@ runner = RealtimeRunner(
 
 
 async def converse(page: BrowserEndpoint, connection: Mapping[str, Any]) -> None:
-    """One session, for as long as its page is open."""
+    """Run one session for as long as its page is open."""
     try:
         async with (
             runner.session(model_config=connection) as session,
@@ -167,11 +167,11 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "settings_mismatch": ("differences",),
     "error": ("error",),
 }
-"""The events that the page is told of, and what of them."""
+"""The events that the page gets, and which fields of them."""
 
 
 async def tell(page: BrowserEndpoint, subscription: Subscription) -> None:
-    """Tell the page what happens."""
+    """Send the page the events of the session."""
     transcript = Transcript()
     async for event in subscription:
         if event.type == "history_updated":
@@ -182,7 +182,7 @@ async def tell(page: BrowserEndpoint, subscription: Subscription) -> None:
 
 
 def fields_of(event: RealtimeSessionEvent) -> dict[str, object]:
-    """What `FIELDS` names, in words where JSON has none; tools and agents by their names."""
+    """Return the `FIELDS` of an event, with tools and agents by their names and other objects as text."""
 
     def plain(value: Any) -> object:
         return value if value is None or isinstance(value, str | int) else str(getattr(value, "name", value))
@@ -192,12 +192,12 @@ def fields_of(event: RealtimeSessionEvent) -> dict[str, object]:
 
 @attrs.define
 class Transcript:
-    """What the page was told of the conversation."""
+    """The conversation, as the page knows it."""
 
     told: dict[str, dict[str, object]] = attrs.Factory(dict)
 
     def changes(self, history: Sequence[RealtimeItem]) -> list[dict[str, object]]:
-        """What to tell it now that `history` is the conversation."""
+        """Return the messages that bring the page up to date with `history`."""
         changes: list[dict[str, object]] = []
         after = None
         now: dict[str, dict[str, object]] = {}
@@ -218,7 +218,7 @@ class Transcript:
 
 
 async def obey(page: BrowserEndpoint, session: RealtimeSession[Any]) -> None:
-    """Do what the page asks for."""
+    """Carry out the page's messages."""
     async for message in page.messages:
         try:
             await obey_one(message, session)
@@ -229,7 +229,7 @@ async def obey(page: BrowserEndpoint, session: RealtimeSession[Any]) -> None:
 async def obey_one(message: Mapping[str, Any], session: RealtimeSession[Any]) -> None:
     match message:
         case {"type": "say", "text": str(text)} if text.strip():
-            await session.interrupt()  # who types wants an answer now
+            await session.interrupt()  # a user who types wants an answer now
             await session.send_message(text)
         case {"type": "image", "url": str(url), "text": str(text)}:
             if not url.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")):
@@ -251,7 +251,7 @@ async def obey_one(message: Mapping[str, Any], session: RealtimeSession[Any]) ->
 
 
 def page_app(connection: Mapping[str, Any]) -> QuartTrio:
-    """The page and its WebSocket, for pages of the ORIGINS of the app's config alone."""
+    """Return the page and its WebSocket, for pages of the ORIGINS of the app's config alone."""
     app = QuartTrio(__name__, static_folder=str(PAGE), static_url_path="")
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
     sessions = trio.CapacityLimiter(MAX_SESSIONS)
@@ -299,7 +299,7 @@ def page_app(connection: Mapping[str, Any]) -> QuartTrio:
 
 @asynccontextmanager
 async def service_or_emulator(*, tones: bool) -> AsyncIterator[Mapping[str, Any]]:
-    """How to connect: `model_config` of a session."""
+    """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return

@@ -137,7 +137,7 @@ class EndpointOutput:
         self._part: PartStream | None = None
         self._order = _PlayOrder()
         self._waiting: deque[Piece] = deque()
-        self._playout = PlaybackMap(audio_format)
+        self._map = PlaybackMap(audio_format)
         self._flushes = 0
         self._gain = Gain()
         self._asked: dict[Literal["app", "policy"], PlaybackChange] = {}
@@ -155,7 +155,7 @@ class EndpointOutput:
     @property
     def queue_s(self) -> float:
         """How much of the audio that the endpoint was given is still to be heard."""
-        return self._playout.waiting_ms(trio.current_time()) / 1000
+        return self._map.waiting_ms(trio.current_time()) / 1000
 
     # ---- the pump ------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class EndpointOutput:
 
     async def _play(self, piece: Piece) -> None:
         self._driver.core.begin_part(piece.item_id, piece.content_index)
-        position_ms = self._playout.give(piece)
+        position_ms = self._map.give(piece)
         audio = self._gain.apply(piece.audio, self.audio_format)
         self.bytes_played += len(audio)
         flushes = self._flushes
@@ -199,7 +199,7 @@ class EndpointOutput:
                 if flushes != self._flushes:
                     self._endpoint.flush()
         now = trio.current_time()
-        self._plays_until = now + self._playout.waiting_ms(now) / 1000
+        self._plays_until = now + self._map.waiting_ms(now) / 1000
         self._note_silence(self.audio_format.duration_ms(len(audio)))
 
     def _note_silence(self, ms: float) -> None:
@@ -273,7 +273,7 @@ class EndpointOutput:
         if due:
             self._make_pieces(due)
             self._listening.cancel()
-        if not dropped.isdisjoint(self._playout.response_ids):
+        if not dropped.isdisjoint(self._map.response_ids):
             self._flush(drop=dropped)
 
     def change_playback(self, change: PlaybackChange, *, by: Literal["app", "policy"]) -> None:
@@ -288,7 +288,7 @@ class EndpointOutput:
                 self._flush()
             return
         self._resumed.set()
-        if not as_loud and self._playout.waiting_ms(trio.current_time()) > PROMPT_MS:
+        if not as_loud and self._map.waiting_ms(trio.current_time()) > PROMPT_MS:
             self._flush()
 
     def stop(self, *, interrupt: bool) -> None:
@@ -296,7 +296,7 @@ class EndpointOutput:
         if not self._open:
             return
         unheard = {piece.response_id for piece in self._waiting} | self._order.waiting_ids
-        unheard |= self._subscription.speaking | self._playout.response_ids
+        unheard |= self._subscription.speaking | self._map.response_ids
         if interrupt:
             for response_id in unheard:
                 self._driver.do(self._driver.core.interrupt, response_id=response_id)
@@ -308,7 +308,7 @@ class EndpointOutput:
 
     def _flush(self, *, drop: Collection[str] = ()) -> None:
         """Flush the endpoint; audio that is not of `drop` will be given again."""
-        place, unheard = self._playout.flush(trio.current_time())
+        place, unheard = self._map.flush(trio.current_time())
         if not unheard:
             return
         self._flushes += 1
@@ -331,10 +331,10 @@ class EndpointOutput:
         if not self._open:
             return
         now, self._silent_ms = trio.current_time(), 0.0
-        place = self._playout.report(position_ms, now)
+        place = self._map.report(position_ms, now)
         if place is None:
             return
-        if self._part is not None and not self._waiting and self._playout.waiting_ms(now) == 0:
+        if self._part is not None and not self._waiting and self._map.waiting_ms(now) == 0:
             self.underruns += 1
         self._report(place)
 

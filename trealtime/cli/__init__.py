@@ -1,7 +1,7 @@
 """The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell,
 ``trealtime eval`` runs scenarios.
 
-Nothing heavy is imported before a command has been chosen, so ``--help`` and ``--version`` answer at once.
+Heavy imports wait until a command has been chosen, so ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``trealtime eval``: conversations with an agent, from YAML files, checked.
 
-Exit status: 0 when every scenario passed, 1 when one did not, 2 when nothing could be run.
+Exit status: 0 when every scenario passed, 1 when one did not, 2 when none could be run.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trealtime.terminal import printable
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -66,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _find_modules_in(folders: list[Path]) -> None:
-    """Agents are found beside their scenarios, and in the folders that were named."""
+    """Let agents be found beside their scenarios, and in the folders that were named."""
     for folder in dict.fromkeys(str(folder.resolve()) for folder in folders):
         if folder not in sys.path:
             sys.path.append(folder)
@@ -99,7 +101,7 @@ def _connection(url: str | None) -> dict[str, Any] | None:
 
 
 async def _voice(scenarios: list[Scenario], url: str | None) -> Voice | None:
-    """Words, where somebody listens who was not told them."""
+    """Return a voice with words, for a service that has to hear them; None where the emulator is told them."""
     if url is None or not any(step.speak is not None for scenario in scenarios for step in scenario.steps):
         return None
     from trealtime.emulator.local import load_speech
@@ -108,9 +110,9 @@ async def _voice(scenarios: list[Scenario], url: str | None) -> Voice | None:
 
 
 def _refuse(message: str) -> int:
-    print(f"trealtime eval: {message}", file=sys.stderr)
+    print(f"trealtime eval: {printable(message, newlines=True)}", file=sys.stderr)
     return 2
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line, newlines=True), flush=True)

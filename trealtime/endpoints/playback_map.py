@@ -1,13 +1,13 @@
-"""The playout: which stretch of which item lies where in the stream that an endpoint plays.
+"""The playback map: which stretch of which item lies where in the stream that an endpoint plays.
 
 Theory of operation
-1. What is given to the endpoint is one stream, measured in milliseconds from its beginning and counted in bytes, so
-   that it never drifts. Each stretch of it belongs to one content part of one item.
-2. A report says how far the stream has been heard. What lies before that is forgotten; the position becomes one in an
-   item, which is what the playback ledger counts in. Between reports playback is taken to go on in real time through
-   what had been given when the last one came.
-3. A flush ends all stretches: what was given and not heard is handed back, cut at the heard position, and its stream
-   positions are never used again. So a report of one of them is a late one, and says nothing.
+1. The endpoint gets one stream, measured in milliseconds from its beginning and counted in bytes, so that it never
+   drifts. Each stretch of it belongs to one content part of one item.
+2. A report says how far the stream has been heard. The audio before that is forgotten, and the position becomes one in
+   an item, the measure of the playback ledger. Between reports playback is taken to go on in real time through the
+   audio that had been given when the last one came.
+3. A flush ends all stretches: audio that was given and not heard is handed back, cut at the heard position. Its stream
+   positions are never used again, so a later report of one of them is ignored.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from trealtime.audio.formats import AudioFormat
 __all__ = ["PIECE_MS", "Piece", "Place", "PlaybackMap"]
 
 PIECE_MS: Final = 20
-"""How finely audio is given to an endpoint: one telephone frame, so that one that reports what it has finished is never
-further off than that."""
+"""The size of the pieces that an endpoint gets: one telephone frame, so that an endpoint that reports finished pieces
+is never further off than that."""
 
 
 @attrs.frozen
@@ -38,7 +38,7 @@ class Piece:
     start_ms: float
 
     def cut(self, audio_format: AudioFormat) -> Iterator[Piece]:
-        """The same in pieces of `PIECE_MS`, the last one maybe shorter."""
+        """Return the same audio in pieces of `PIECE_MS`; the last one may be shorter."""
         step = audio_format.bytes_for_ms(PIECE_MS)
         for begin in range(0, len(self.audio), step):
             start_ms = self.start_ms + audio_format.duration_ms(begin)
@@ -47,7 +47,7 @@ class Piece:
 
 @attrs.frozen
 class Place:
-    """A position in a content part, and how far what was given of that part goes on from there."""
+    """A position in a content part, and the end of the audio of that part that was given."""
 
     item_id: str
     content_index: int
@@ -57,8 +57,8 @@ class Place:
 
 @attrs.define
 class _Stretch:
-    """Audio of one content part that was given and is not known to be heard: `begin` is its first byte's place in the
-    stream, `piece` says whose it is and where in the part it begins."""
+    """Audio of one content part that was given and has not been reported as heard. `begin` is the place of its first
+    byte in the stream; `piece` holds its ids and where in the part it begins."""
 
     begin: int
     piece: Piece
@@ -71,7 +71,7 @@ class _Stretch:
 
 @attrs.define
 class PlaybackMap:
-    """The books of one endpoint, which plays `audio_format`. `now` is any monotonic time in seconds."""
+    """The map of one endpoint, which plays `audio_format`. `now` is any monotonic time in seconds."""
 
     audio_format: AudioFormat
     _given: int = attrs.field(default=0, init=False)
@@ -80,15 +80,15 @@ class PlaybackMap:
     _reported_ms: float = attrs.field(default=0.0, init=False)
     _reported_at: float = attrs.field(default=0.0, init=False)
     _plays_to_ms: float = attrs.field(default=0.0, init=False)
-    """What had been given when the last report came."""
+    """How far audio had been given when the last report came."""
 
     @property
     def given_ms(self) -> float:
-        """The end of the stream so far."""
+        """The end of the stream so far, in milliseconds."""
         return self.audio_format.duration_ms(self._given)
 
     def give(self, piece: Piece) -> float:
-        """This is given to the endpoint next; the stream position where it ends."""
+        """Note that the endpoint gets this piece next. Return the stream position where it ends."""
         last = self._stretches[-1] if self._stretches else None
         if last is not None and self._continues(last, piece):
             last.audio += piece.audio
@@ -98,7 +98,7 @@ class PlaybackMap:
         return self.given_ms
 
     def report(self, position_ms: float, now: float) -> Place | None:
-        """The stream has been heard up to here: where that is. None for a position that says nothing new."""
+        """Take a report. Return the place in an item that has been heard; None for a position that is not new."""
         position_ms = min(position_ms, self.given_ms)
         if not self._stretches or position_ms <= self._flushed_ms or position_ms < self._reported_ms:
             return None
@@ -110,20 +110,20 @@ class PlaybackMap:
         return place
 
     def position_ms(self, now: float) -> float:
-        """How far the stream is taken to be heard by now."""
+        """Return how far the stream is taken to be heard by now."""
         return max(self._reported_ms, min(self._plays_to_ms, self._reported_ms + (now - self._reported_at) * 1000))
 
     def waiting_ms(self, now: float) -> float:
-        """How much of what was given is still to be heard."""
+        """Return how much of the given audio is still to be heard."""
         return max(0.0, self.given_ms - self.position_ms(now)) if self._stretches else 0.0
 
     @property
     def response_ids(self) -> set[str]:
-        """Whose audio was given and is not known to be heard."""
+        """The responses whose audio was given and has not been reported as heard."""
         return {stretch.piece.response_id for stretch in self._stretches}
 
     def flush(self, now: float) -> tuple[Place | None, list[Piece]]:
-        """The endpoint has thrown away what it had: where playback stood, and what was not heard."""
+        """Note that the endpoint has discarded its audio. Return where playback stood, and the unheard audio."""
         position_ms = self.position_ms(now)
         while self._stretches and position_ms > self._ms(self._stretches[0].end):
             self._stretches.popleft()
@@ -141,7 +141,7 @@ class PlaybackMap:
         return self.audio_format.duration_ms(n_bytes)
 
     def _continues(self, stretch: _Stretch, piece: Piece) -> bool:
-        """Whether `piece` goes on where `stretch` ends; a microsecond is float error."""
+        """Return whether `piece` goes on where `stretch` ends; a microsecond is float error."""
         before = stretch.piece
         same = (before.response_id, before.item_id, before.content_index) == (
             piece.response_id,
@@ -157,7 +157,7 @@ class PlaybackMap:
         return Place(stretch.piece.item_id, stretch.piece.content_index, start_ms + into_ms, end_ms)
 
     def _trim(self, position_ms: float) -> None:
-        """Forget what lies before `position_ms`, which is in the first stretch or before it."""
+        """Forget the audio before `position_ms`, which is in the first stretch or before it."""
         if not self._stretches:
             return
         first = self._stretches[0]

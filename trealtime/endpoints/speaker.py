@@ -1,14 +1,20 @@
-"""What a sound device plays: a queue of audio with positions, which starts and stops without clicks.
+"""Speakers: one for a sound device, which starts and stops without clicks, and one that only takes the time.
 
-Theory of operation
-1. Two threads share it: Trio's puts audio in and flushes, the device's fills its blocks. Each variable is written by
-   one of them only, and pieces pass through a deque, so neither ever waits for the other.
-2. A flush begins another generation. The next block fades out what was playing, over `FADE_MS`, and forgets every
-   piece of an older generation.
-3. Audio that ends amid a wave, because no more has come, is led to zero from its last sample; audio after silence is
-   faded in. Both take `FADE_MS`. So the output has no steps that were not in the audio.
+Theory of operation of `Speaker`
+1. Two threads share it: Trio's thread adds audio and flushes, the device's thread fills its blocks. Each variable is
+   written by one of them only, and pieces pass through a deque, so neither ever waits for the other.
+2. A flush begins another generation. The next block fades out the current audio over `FADE_MS`, and drops every piece
+   of an older generation.
+3. Audio that ends in the middle of a wave, because no more has come, is led to zero from its last sample; audio after
+   silence is faded in. Both take `FADE_MS`. So the output has no steps that were not in the audio.
 4. Time is counted in frames given to the device, silence included. A frame is heard when the device's delay has passed
    since, so the heard position is exact to a sample at every block.
+
+Theory of operation of `ClockSpeaker`
+1. Audio queues with the stream positions where it ends. The first frame begins when it comes, each further one when the
+   last has ended: the schedule follows from durations, not from when the task woke up, so it does not drift.
+2. A frame counts as heard when its time is over. A flush ends the current one where it stands, to the sample.
+3. Under the mock clock it takes no time at all.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ FADE_MS = 5.0
 FRAME_MS: Final = 20
 
 _MOST_STRETCHES = 4_096
-"""Stretches on their way to the ear: half a minute of blocks, far more than a device delays."""
+"""Stretches on their way to the ear: half a minute of blocks, far more than any device delays."""
 
 
 @attrs.frozen(eq=False)
@@ -82,18 +88,18 @@ class Speaker:
             self._pieces.append(_Piece(samples, end_ms, self._generation))
 
     def flush(self) -> None:
-        """Forget what is queued: what the device has not taken yet will not be heard, but for the fade."""
+        """Discard the queue: audio that the device has not taken yet will not be heard, apart from the fade."""
         self._generation += 1
         self._flushed_frames = self._put_frames
 
     @property
     def queued_ms(self) -> float:
-        """How much the device has not taken yet."""
+        """Audio that the device has not taken yet."""
         return (self._put_frames - max(self._taken_frames, self._flushed_frames)) * 1000 / self._rate
 
     def heard_ms(self, frame: float) -> float | None:
-        """How far the stream has been heard when the device's frame number `frame` comes out; None: no further than
-        the last time."""
+        """Return how far the stream has been heard when the device's frame number `frame` comes out; None if no
+        further than the last time."""
         position_ms = None
         while self._stretches and self._stretches[0].end_frame - self._stretches[0].n_frames < frame:
             stretch = self._stretches[0]
@@ -106,7 +112,7 @@ class Speaker:
     # ---- the device's thread -------------------------------------------------------------------------------------
 
     def fill(self, out: NDArray[np.int16]) -> int:
-        """Fill the device's next block, of shape (n,); the number of its first frame. Never waits."""
+        """Fill the device's next block, int16 of shape (n,). Return the number of its first frame. Never waits."""
         first_frame = self._frame
         generation = self._generation
         if generation != self._playing_generation:
@@ -139,7 +145,7 @@ class Speaker:
         return n
 
     def _copy(self, out: NDArray[np.int16]) -> int:
-        """Copy what fits of the first piece."""
+        """Copy as much as fits of the first piece."""
         samples = self._pieces[0].samples
         n = min(len(out), len(samples) - self._offset)
         out[:n] = samples[self._offset : self._offset + n]
@@ -159,8 +165,8 @@ class Speaker:
         return n
 
     def _fade_out(self) -> None:
-        """Make the tail that leads from the last sample to silence, of audio of the generation that has been playing
-        as far as there is any."""
+        """Make the tail that leads from the last sample to silence, of audio of the current generation as far as there
+        is any."""
         if len(self._tail) or not (self._last or self._risen):
             return
         audio = np.full(self._fade, self._last, np.int16)
@@ -179,11 +185,10 @@ class Speaker:
 
 
 class ClockSpeaker:
-    """Plays `audio_format`; `run` is its task.
+    """Play `audio_format` in real time, by Trio's clock; `run` is its task.
 
-    `on_heard(audio, began_at, position_ms)` is called for each frame, or the part of one that was heard, when it is
-    over: the time when it began, and the stream position where it ends. `room_ms` is how much may wait before `put`
-    does.
+    `on_heard(audio, began_at, position_ms)` is called for each frame, or the heard part of one, when it is over, with
+    the time when it began and the stream position where it ends. `put` waits while more than `room_ms` are queued.
     """
 
     def __init__(
@@ -200,7 +205,7 @@ class ClockSpeaker:
         self._playing = trio.CancelScope()
 
     async def put(self, audio: bytes, position_ms: float) -> None:
-        """Play this next. Waits while more than `room_ms` are queued. If cancelled, it was not taken."""
+        """Play `audio` next. Wait while more than `room_ms` are queued. If cancelled, it was not taken."""
         await trio.lowlevel.checkpoint()
         while self._format.duration_ms(self._queued) > self._room_ms:
             await self._waiting.park()
@@ -223,7 +228,7 @@ class ClockSpeaker:
         """Play until cancelled."""
         ends_at = trio.current_time()
         while True:
-            while not self._queue:  # also when a flush came between the news and this task
+            while not self._queue:  # a flush may have come between the news and this task
                 self._news = trio.Event()
                 await self._news.wait()
                 ends_at = trio.current_time()
@@ -238,7 +243,7 @@ class ClockSpeaker:
                 self._end_frame(audio, began_at, position_ms)
 
     def _next_frame(self) -> tuple[bytes, float]:
-        """At most `FRAME_MS` from the head of the queue."""
+        """Take at most `FRAME_MS` from the head of the queue."""
         audio, position_ms = self._queue.popleft()
         frame, rest = audio[: (n := self._format.bytes_for_ms(FRAME_MS))], audio[n:]
         if rest:

@@ -1,4 +1,4 @@
-"""Conversations with an agent, written down as scenarios and checked: what ``python -m trealtime eval`` runs."""
+"""Conversations with an agent, written down as scenarios and checked; ``python -m trealtime eval`` runs them."""
 
 from trealtime.evals.reading import read_scenarios
 from trealtime.evals.report import junit_report, text_report

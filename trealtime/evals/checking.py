@@ -1,4 +1,4 @@
-"""Whether an answer is what a step expects, and what to say if not."""
+"""The check of an answer against the expectations of a step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Heard", "failures"]
 
 @attrs.define(kw_only=True)
 class Heard:
-    """What came of one step."""
+    """The answer to one step."""
 
     text: str = ""
-    """What the agent said, the words of several messages joined by spaces."""
+    """The agent's words, several messages joined by spaces."""
 
     calls: list[tuple[str, Mapping[str, Any]]] = attrs.field(factory=list)
     handoffs: list[str] = attrs.field(factory=list)
@@ -31,16 +31,16 @@ class Heard:
     """The words of the user, as the server heard them."""
 
     agent: str = ""
-    """Who is in charge now."""
+    """The name of the agent in charge now."""
 
     seconds: float = 0.0
-    """How long it took until the answer was made."""
+    """How long it took to make the answer."""
 
     complete: bool = False
 
 
 def failures(expected: Expectation, heard: Heard, *, within_s: float) -> list[str]:
-    """One line for each thing that is not as it should be."""
+    """Return one line for each expectation that was not met."""
     found = list(_of_words(expected, heard.text))
     found += _of_calls(expected, heard)
     for what, wanted, were in (

@@ -1,4 +1,4 @@
-"""Tools of agents, replaced for the time of a scenario."""
+"""Stand-ins for the tools of agents, for the time of a scenario."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["Mocked", "mocked"]
 
 @attrs.define(eq=False)
 class Mocked:
-    """The tools that are replaced so far."""
+    """The tools replaced so far."""
 
     _mocks: Mapping[str, Mock]
     _undo: ExitStack
     _agents: list[RealtimeAgent[Any]] = attrs.field(factory=list, init=False)
 
     def include(self, agent: RealtimeAgent[Any]) -> None:
-        """Replace the tools of `agent` too, and of the agents that it names as its handoffs."""
+        """Replace the tools of `agent` too, and of the agents among its handoffs."""
         if agent in self._agents:
             return
         self._agents.append(agent)
         for tool in agent.tools:
             if isinstance(tool, FunctionTool) and tool.name in self._mocks:
-                # In place, since agents may refer to each other in circles; and it is undone.
+                # In place, since agents may refer to each other in circles. It is undone at the end.
                 self._undo.callback(object.__setattr__, tool, "on_invoke_tool", tool.on_invoke_tool)
                 object.__setattr__(tool, "on_invoke_tool", _stand_in(self._mocks[tool.name]))
         for other in agent.handoffs:
@@ -40,8 +40,8 @@ class Mocked:
                 self.include(other)
 
     def unknown(self) -> list[str]:
-        """What is wrong with the names of the mocks. Agents that a `Handoff` makes are not known beforehand, so with
-        one of these any name may be right."""
+        """Return what is wrong with the names of the mocks. A `Handoff` makes its agent later, so with one of these any
+        name may be right."""
         if not all(isinstance(other, RealtimeAgent) for agent in self._agents for other in agent.handoffs):
             return []
         names = {tool.name for agent in self._agents for tool in agent.tools if isinstance(tool, FunctionTool)}
@@ -54,7 +54,7 @@ class Mocked:
 
 @contextmanager
 def mocked(agent: RealtimeAgent[Any], mocks: Mapping[str, Mock], *, where: str) -> Iterator[Mocked]:
-    """In the block, the function tools of `agent` and of those that it hands over to do what `mocks` say.
+    """Let the function tools of `agent`, and of its handoffs, do what `mocks` say, inside the block.
 
     Raises `ScenarioError`, which names `where`, for a tool that none of them has.
     """

@@ -1,4 +1,4 @@
-"""Scenarios from YAML files: every problem with its file and line."""
+"""Reading scenarios from YAML files; every problem is reported with its file and line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Place = tuple[str | int, ...]
 
 
 def read_scenarios(paths: Sequence[Path]) -> list[Scenario]:
-    """The scenarios in these files, and in the ``.yaml`` and ``.yml`` files below these folders, in order of names.
+    """Return the scenarios in these files, and in the ``.yaml`` and ``.yml`` files below these folders, sorted by name.
 
     Raises `ScenarioError` with every problem of every file, `MissingDependency` without ``trealtime[eval]``.
     """
@@ -54,7 +54,7 @@ def read_scenarios(paths: Sequence[Path]) -> list[Scenario]:
 
 @attrs.define
 class _Reader:
-    """One file: values by their place, and what is wrong."""
+    """The reader of one file, with its problems and the line of each value."""
 
     file: Path
     problems: list[str] = attrs.field(factory=list, init=False)
@@ -113,7 +113,7 @@ class _Reader:
             mapping: dict[Any, Any] = {}
             for key_node, value_node in node.value:
                 key = loader.construct_object(key_node, deep=True)
-                # Both "interrupt at" and interrupt_at, where the keys are ours; see `_plain` for theirs.
+                # Keys of users stay as they are; `_plain` takes "interrupt at" for interrupt_at among ours.
                 if key in mapping:
                     self.lines[(*at, key)] = key_node.start_mark.line + 1
                     self._problem((*at, key), "stands here twice")
@@ -263,7 +263,7 @@ class _Reader:
         return []
 
     def _plain(self, at: Place, found: Mapping[Any, Any]) -> dict[str, Any]:
-        """`found` with ``interrupt at`` as ``interrupt_at``."""
+        """Return `found` with ``interrupt at`` as ``interrupt_at``."""
         plain: dict[str, Any] = {}
         for key, value in found.items():
             name = key.replace(" ", "_") if isinstance(key, str) else key

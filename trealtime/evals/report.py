@@ -1,4 +1,4 @@
-"""Reports of scenarios that were run: for people, and for CI as JUnit XML."""
+"""Reports of the results of scenarios: as text, and for CI as JUnit XML."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ __all__ = ["junit_report", "text_report"]
 
 
 def text_report(result: ScenarioResult, *, verbose: bool = False) -> str:
-    """What to tell of a scenario: a line where it passed (with `verbose`, the conversation as well), else where it went
-    wrong and what was said until then."""
+    """Return a report on a scenario: one line if it passed, else the conversation and where it went wrong.
+
+    With `verbose`, the conversation of a scenario that passed is in it, too.
+    """
     mark = "ok  " if result.passed else "FAIL"
     lines = [f"{mark} {result.scenario.file}: {result.scenario.name} ({result.seconds:.1f} s)"]
     if verbose or not result.passed:
@@ -26,7 +28,7 @@ def text_report(result: ScenarioResult, *, verbose: bool = False) -> str:
 
 
 def junit_report(results: Sequence[ScenarioResult]) -> str:
-    """The results as JUnit XML: a test suite for each file, a test case for each scenario."""
+    """Return the results as JUnit XML: a test suite for each file, a test case for each scenario."""
     root = ET.Element("testsuites", name="trealtime eval")
     files = list(dict.fromkeys(result.scenario.file for result in results))
     for file in files:
@@ -74,5 +76,5 @@ def _conversation(result: StepResult) -> Iterator[str]:
 
 
 def _clean(text: str) -> str:
-    """Without characters that XML has no place for."""
+    """Return the text without the characters that XML does not allow."""
     return "".join(character for character in text if character in "\t\n" or character >= " ")

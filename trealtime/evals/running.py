@@ -1,11 +1,11 @@
-"""Running a scenario: a session, its steps one after another, and what came of each.
+"""Running a scenario: a session, and its steps one after another.
 
 Theory of operation
-1. A step begins when what the agent said before has been heard. It is over when a response has ended that called
-   nothing (an answer), when a guardrail has stopped what the user said, or when its time is up.
-2. On the emulator, time is Trio's: under a mock clock a scenario takes no time. What is spoken is the emulator's own
-   voice, and its ears are told the words, so the words need no speech engine.
-3. Every event of the session passes through one task, which notes it for the step under way.
+1. A step begins when the agent's last answer has been heard. It is over when a response has ended that called no tool
+   (an answer), when a guardrail has stopped the user's words, or when its time is up.
+2. On the emulator, time is Trio's: under a mock clock a scenario takes no time. The user speaks with the emulator's own
+   voice, and its ears are told the words, so they need no speech engine.
+3. Every event of the session passes through one task, which notes it for the current step.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _UNIX_TIME_S = 1_800_000_000.0
 
 @attrs.frozen(kw_only=True)
 class StepResult:
-    """What came of a step: what was `heard`, and `failures`, a line for each expectation that was not met."""
+    """The result of a step: what was `heard`, and `failures`, a line for each expectation that was not met."""
 
     step: Step
     heard: Heard
@@ -56,8 +56,8 @@ class StepResult:
 
 @attrs.frozen(kw_only=True)
 class ScenarioResult:
-    """What came of a scenario. `steps` are those that were run: the first that fails is the last. `error`: why it came
-    to its end before them."""
+    """The result of a scenario. `steps` are those that were run; the first that fails is the last. `error` is the
+    reason for an end before that."""
 
     scenario: Scenario
     steps: Sequence[StepResult]
@@ -66,7 +66,7 @@ class ScenarioResult:
 
     @property
     def passed(self) -> bool:
-        """Whether everything was as expected."""
+        """Whether all expectations were met."""
         return self.error is None and not any(step.failures for step in self.steps)
 
 
@@ -77,10 +77,10 @@ async def run_scenario(
     model_config: Mapping[str, Any] | None = None,
     voice: Voice | None = None,
 ) -> ScenarioResult:
-    """Run `scenario` with `agent`, on an emulator of its own, or with `model_config` where that leads.
+    """Run `scenario` with `agent`, on an emulator of its own, or on the service that `model_config` names.
 
-    `voice` speaks what is to be spoken. It stops at the first step that fails. If cancelled, the session is closed.
-    Raises `ScenarioError` for mocks of tools that there are not; what else goes wrong is in the result.
+    `voice` says the steps that are spoken. The run stops at the first step that fails. If cancelled, the session is
+    closed. Raises `ScenarioError` for mocks of tools that no agent has; any other failure is in the result.
     """
     began_at = trio.current_time()
     steps: list[StepResult] = []
@@ -98,7 +98,7 @@ async def run_scenario(
                     )
                     if steps[-1].failures:
                         break
-        except Exception as caught:  # noqa: BLE001  # also of the agent's own code: the other scenarios are still to be run
+        except Exception as caught:  # noqa: BLE001  # also of the agent's own code: other scenarios follow
             error = f"{type(caught).__name__}: {caught}"
     return ScenarioResult(scenario=scenario, steps=steps, seconds=trio.current_time() - began_at, error=error)
 
@@ -144,7 +144,7 @@ async def _following(
 
 
 class _Prompter:
-    """The emulator's brain and ears: they do what the step at hand says, and else what they always do."""
+    """The emulator's brain and ears: they do what the current step says, and else what they always do."""
 
     def __init__(self) -> None:
         self._brain: Brain = DialogueBrain(random.Random(1), timezone=UTC)
@@ -172,7 +172,7 @@ class _Prompter:
 
 
 class _Conversation:
-    """A session, and what is noted of the step that is under way."""
+    """A session, and the notes on the current step."""
 
     def __init__(self, session: RealtimeSession[Any], mocks: Mocked, voice: Voice, prompter: _Prompter | None) -> None:
         self._session = session
@@ -188,7 +188,7 @@ class _Conversation:
         self._asked = trio.Event()
 
     async def take(self, step: Step) -> Heard:
-        """Do what a step says, and wait for what comes of it."""
+        """Take a step, and wait for the answer."""
         session = self._session
         self._step, self._heard, self._items = step, Heard(), {}
         self._done, self._sounding, self._asked = trio.Event(), trio.Event(), trio.Event()
@@ -218,7 +218,7 @@ class _Conversation:
         return self._heard
 
     def note(self, event: RealtimeSessionEvent) -> None:
-        """An event of the session."""
+        """Note an event of the session."""
         heard = self._heard
         match event.type:
             case "transcript_delta" if event.role == "user":
@@ -251,7 +251,7 @@ class _Conversation:
                 pass
 
     def over(self) -> None:
-        """The session has ended."""
+        """Note that the session has ended."""
         self._done.set()
 
     def _called_something(self, item_ids: Sequence[str]) -> bool:
@@ -264,7 +264,7 @@ class _Conversation:
             questions, self._questions = self._questions, []
             for call_id, approve in questions:
                 decide = self._session.approve_tool_call if approve else self._session.reject_tool_call
-                with suppress(TrealtimeError):  # the session is over, which `take` hears of too
+                with suppress(TrealtimeError):  # the session is over, which `take` notices too
                     await decide(call_id)
 
     async def _interrupt(self, at_s: float) -> None:
@@ -274,7 +274,7 @@ class _Conversation:
             await self._session.interrupt()
 
     async def _speak(self, words: str) -> None:
-        """Say something at the speed of speech."""
+        """Say `words` at the speed of speech."""
         format_ = self._session.input_format
         pieces = [chunk.samples async for chunk in self._voice.speak(words, voice="user", speed=1.0)]
         audio = from_int16(resample(np.concatenate(pieces), VOICE_RATE, format_.rate), format_)
@@ -283,7 +283,7 @@ class _Conversation:
             await self._hear(audio[start : start + size])
 
     async def _be_silent(self) -> None:
-        """Send silence until there is an answer, as a microphone does: turns end by what is heard."""
+        """Send silence until there is an answer, as a microphone does: the server ends a turn by what it hears."""
         format_ = self._session.input_format
         silence = from_int16(np.zeros(format_.rate * _PIECE_MS // 1000, np.int16), format_)
         with suppress(TrealtimeError):  # the session is over

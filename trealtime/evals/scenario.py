@@ -1,4 +1,4 @@
-"""What a scenario is: values, as the YAML files give them."""
+"""Scenarios as values, as the YAML files give them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import attrs
 __all__ = ["DEFAULT_WITHIN_S", "Expectation", "Mock", "Scenario", "Step"]
 
 DEFAULT_WITHIN_S: Final = 30.0
-"""How long an answer may take."""
+"""How long an answer may take, in seconds."""
 
 
 @attrs.frozen(kw_only=True)
 class Mock:
-    """What stands in for a tool: it `returns` a value, or fails with `error`, after `after_s` seconds."""
+    """A stand-in for a tool: it `returns` a value, or fails with `error`, after `after_s` seconds."""
 
     returns: Any = None
     error: str | None = None
@@ -25,11 +25,11 @@ class Mock:
 
 @attrs.frozen(kw_only=True)
 class Expectation:
-    """What must be true of the answer to one step; None and empty: anything goes.
+    """The conditions for the answer to one step. None and empty sequences allow any answer.
 
-    `called` is a sequence of names with the arguments that each call must have had (others may be there); an argument
-    that is ``{"matches": regex}`` or ``{"contains": text}`` is looked at as text. Texts that are contained are compared
-    without case.
+    `called` is a sequence of names with the arguments that each call must have had; a call may have others, too. An
+    argument ``{"matches": regex}`` or ``{"contains": text}`` is compared as text. Contained texts are compared without
+    case.
     """
 
     text: str | None = None
@@ -49,11 +49,11 @@ class Expectation:
 
 @attrs.frozen(kw_only=True)
 class Step:
-    """One turn of the user: they `say` something in writing, or `speak` it, or do nothing for `wait_s`.
+    """One turn of the user: they `say` something in writing, or `speak` it, or do nothing for `wait_s` seconds.
 
-    The answer must be made `within_s`. It is interrupted when `interrupt_at_s` of it have been heard. Calls that need
-    approval get it if `approve`. `answer` is what an emulator's brain does here in place of its rules: words, or a call
-    as ``{"call": {name: arguments}}``.
+    The answer must be made within `within_s` seconds. It is interrupted when `interrupt_at_s` seconds of it have been
+    heard. With `approve`, calls that need approval get it. `answer` replaces the rules of an emulator's brain in this
+    step: words, or a call as ``{"call": {name: arguments}}``.
     """
 
     say: str | None = None
@@ -69,7 +69,7 @@ class Step:
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """A conversation: the agent at ``module:attribute``, the session's `settings`, what stands in for `tools`."""
+    """A conversation: the agent at ``module:attribute``, the session's `settings`, the stand-ins for `tools`."""
 
     name: str
     agent: str

@@ -1,7 +1,7 @@
 """Virtual time that waits for threads.
 
 Trio's autojump clock takes a task that waits for a thread for an idle one, and jumps. Agents under test may have
-synchronous tools, which run in threads; so here time stands still while any task is in one.
+synchronous tools, which run in threads; so time stands still here while any task waits for a thread.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _LOOK_AGAIN_S = 0.002
 
 
 def run_in_virtual_time(main: Callable[[], Awaitable[T]]) -> T:
-    """What ``await main()`` gives, in a Trio run whose time jumps to the next deadline whenever everything waits.
+    """Return the result of ``await main()``, in a Trio run whose time jumps to the next deadline when all tasks wait.
 
-    Real sockets and processes look idle to it: what needs those needs real time.
+    Real sockets and processes look idle to it: code that needs them needs real time.
     """
     clock = trio.testing.MockClock()
 
@@ -42,7 +42,7 @@ async def _jump(clock: trio.testing.MockClock, root: trio.lowlevel.Task) -> None
         await trio.testing.wait_all_tasks_blocked()
         left_s = trio.lowlevel.current_statistics().seconds_to_next_deadline
         if math.isinf(left_s) or any(map(_is_in_a_thread, _tasks_below(root))):
-            # Real time has to pass, and a thread is where it does.
+            # Real time passes in a thread.
             await trio.to_thread.run_sync(time.sleep, _LOOK_AGAIN_S)
         else:
             clock.jump(max(left_s, 0.0))
