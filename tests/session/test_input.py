@@ -17,7 +17,8 @@ from trealtime._session.model_shim import (
     RealtimeModelSendUserInput,
 )
 from trealtime._session.runner import RealtimeRunner
-from trealtime.errors import AudioFormatError, ServerRefused, SettingsError, SettingsRefused
+from trealtime.errors import AudioFormatError, ServerRefused, SessionClosed, SettingsError, SettingsRefused
+from trealtime.tools.function_tool import function_tool
 
 
 def sent_audio(connection) -> bytes:
@@ -277,3 +278,28 @@ async def test_layers_of_settings_win_in_order(autojump_clock, service, make_run
     assert (target.model_name, target.url, target.api_key, dict(target.headers)) == (
         "gpt-realtime", "wss://x/y", "k", {"a": "b"},
     )  # fmt: skip
+
+
+async def test_while_the_user_speaks_the_output_of_a_tool_gets_no_answer(autojump_clock, service, make_runner) -> None:
+    @function_tool
+    async def search() -> str:
+        await trio.sleep(3)
+        return "found"
+
+    async with make_runner(tools=[search], model_settings={"turn_detection": None}).session() as session:
+        await service.last.begin()
+        await service.last.call("search", "{}")
+        await service.last.done()
+        await trio.sleep(1)
+        with session.user_speaking():
+            for _ in range(40):
+                await session.send_audio(bytes(4800))
+                await trio.sleep(0.1)
+            await session.commit_audio()
+            assert service.last.of("response.create") == []
+        await service.last.send({"type": "input_audio_buffer.committed", "item_id": "item_u"})
+        await service.last.expect("response.create")
+        with session.user_speaking():
+            await session.close()
+    with pytest.raises(SessionClosed), session.user_speaking():
+        pass

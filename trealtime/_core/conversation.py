@@ -341,7 +341,25 @@ class Conversation:
 
     def clear_audio(self, now: float) -> list[Effect]:
         """Throw the input audio buffer away."""
+        self._state.turns.clear_by_app(self._state.response_queue)
         self._state.send({"type": "input_audio_buffer.clear"})
+        return self._effects(now)
+
+    def audio_sent(self, now: float) -> None:
+        """The app has sent audio of the user. It has no effects."""
+        state = self._state
+        manual = state.acknowledged is not None and not state.turn_detection
+        state.turns.audio_sent(state.response_queue, now=now, manual=manual, timeout_s=state.response_timeout_s)
+
+    def begin_user_speaking(self, now: float) -> list[Effect]:
+        """The app says that the user speaks: nothing is said by itself, until `end_user_speaking` has been called as
+        often as this."""
+        self._state.turns.begin_by_app(self._state.response_queue)
+        return self._effects(now)
+
+    def end_user_speaking(self, now: float) -> list[Effect]:
+        """The app says that the user has spoken."""
+        self._state.turns.end_by_app(self._state.response_queue, now=now)
         return self._effects(now)
 
     # ---- responses -------------------------------------------------------------------------------------------------
@@ -596,7 +614,7 @@ class Conversation:
         return self._state.acknowledged
 
     @property
-    def user_speaking(self) -> bool:
+    def hears_speech(self) -> bool:
         """Whether the server has heard the user begin to speak, and not end."""
         return self._state.turns.speech is not None
 

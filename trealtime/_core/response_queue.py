@@ -14,7 +14,8 @@ Theory of operation
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
-7. Automatic requests stay while it is the user's turn (`turns`); others pass them.
+7. Automatic requests stay while it is the user's turn (`turns`); others pass them. Where the app says whose turn it
+   is, one by hand without params is its answer to that turn, and to the automatic ones that wait for its end.
 8. A request that was interrupted on its way still takes its ``response.created``, and that response is interrupted as
    soon as it begins. So is one for a request that was given up and whose key comes back after all: its callers have
    been told that there is no answer.
@@ -92,6 +93,11 @@ class Request:
         """Whether the response stays outside the default conversation."""
         return self.params is not None and self.params.get("conversation") == "none"
 
+    @property
+    def plain(self) -> bool:
+        """Whether it asks for what the session would answer by itself."""
+        return self.params is None and self.item is None and not self.recovery
+
     def abandon(self) -> None:
         """The callers have been told that there is no answer."""
         self.interrupted, self.reply_ids = True, []
@@ -147,6 +153,9 @@ class ResponseQueue:
     _quiet_until: float | None = attrs.field(default=None, init=False)
     """Automatic requests stay until then, unless `speak` comes before."""
 
+    _user_until: float | None = attrs.field(default=None, init=False)
+    """The same, as the app says."""
+
     # ---- waiting ---------------------------------------------------------------------------------------------------
 
     def keep_quiet(self, until: float | None) -> None:
@@ -156,6 +165,10 @@ class ResponseQueue:
     def speak(self) -> None:
         """Let automatic requests go."""
         self._quiet_until = None
+
+    def wait_for_user(self, until: float | None) -> None:
+        """Keep automatic requests back until then, because the app sends what the user says; None: no longer."""
+        self._user_until = until
 
     @property
     def quiet_until(self) -> float | None:
@@ -187,6 +200,9 @@ class ResponseQueue:
         self._blocked_until = None
         request = self._queue[at]
         del self._queue[at]
+        if request.plain and not request.automatic and self._user_until is not None and self._user_until > now:
+            for passed in self.withdraw(lambda each: each.automatic and each.plain):
+                request.take_in(passed)
         while at < len(self._queue) and request.goes_with(self._queue[at]):
             request.take_in(self._queue[at])
             del self._queue[at]
@@ -195,7 +211,7 @@ class ResponseQueue:
 
     def _due_at(self, request: Request) -> float:
         """When a request of the default conversation may go, if nothing else is in its way."""
-        times = (self._blocked_until, self._quiet_until if request.automatic else None)
+        times = (self._blocked_until, *((self._quiet_until, self._user_until) if request.automatic else ()))
         return max((time for time in times if time is not None), default=-math.inf)
 
     def take_place(self) -> int:
@@ -383,7 +399,7 @@ class ResponseQueue:
         self._live.clear()
         self._guessed = None
         self._turns_due = 0
-        self._blocked_until = self._quiet_until = None
+        self._blocked_until = self._quiet_until = self._user_until = None
         return waiting
 
     def _on_its_way(self) -> list[Request]:

@@ -8,13 +8,16 @@ Theory of operation
 3. A response that the server makes by itself has seen every item that it had confirmed before. It answers the automatic
    requests that wait to have those items answered: the user gets one answer, and the callers get that one. So it does
    with an automatic request that met it on its way (`responses`).
-4. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
+4. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
+   audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
+5. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -104,6 +107,18 @@ class Turns:
     """The commits of the app's own that the server has not answered, by event id, with their place in the order of
     response requests."""
 
+    audio_at: float | None = attrs.field(default=None, init=False)
+    """When the app has last sent audio; None: it sends none, as on a phone call that the service carries."""
+
+    _scopes: int = attrs.field(default=0, init=False)
+    """How often the app says that the user speaks."""
+
+    _cleared: bool = attrs.field(default=False, init=False)
+    """The app has cleared the buffer: the audio that it sends next begins a turn."""
+
+    _turn_since: float | None = attrs.field(default=None, init=False)
+    """When the first audio of that turn was sent."""
+
     _spoken: Recent[str, None] = attrs.field(factory=Recent, init=False)
     """Items that the server's voice detection has announced and that are not committed yet."""
 
@@ -111,6 +126,38 @@ class Turns:
         """The user speaks, at the longest until then."""
         self.speech = speech
         queue.keep_quiet(until)
+
+    # ---- what the app says -----------------------------------------------------------------------------------------
+
+    def begin_by_app(self, queue: ResponseQueue) -> None:
+        """The app says that the user speaks, until `end_by_app` has been called as often as this."""
+        self._scopes += 1
+        queue.wait_for_user(math.inf)
+
+    def end_by_app(self, queue: ResponseQueue, *, now: float) -> None:
+        """The app says that the user has spoken. A commit that is on its way comes before any answer."""
+        self._scopes -= 1
+        if not self._scopes:
+            queue.wait_for_user(now + PATIENCE_S if self.commits else None)
+
+    def clear_by_app(self, queue: ResponseQueue) -> None:
+        """The app throws away what it has sent."""
+        self._cleared, self._turn_since = True, None
+        if not self._scopes:
+            queue.wait_for_user(None)
+
+    def audio_sent(self, queue: ResponseQueue, *, now: float, manual: bool, timeout_s: float) -> None:
+        """The app has sent audio of the user; `manual`: it ends turns by itself. The user's turn lasts for
+        `PATIENCE_S` after the last audio, and no longer than `timeout_s`."""
+        self.audio_at = now
+        if self.speech is not None:
+            queue.keep_quiet(min(self.speech.since + timeout_s, now + PATIENCE_S))
+        if manual and self._cleared and not self._scopes:
+            if self._turn_since is None:
+                self._turn_since = now
+            queue.wait_for_user(min(self._turn_since + timeout_s, now + PATIENCE_S))
+
+    # ---- what the server hears -------------------------------------------------------------------------------------
 
     def stop(self, item_id: str, queue: ResponseQueue, *, now: float) -> None:
         """The user has fallen silent: the commit is next."""
@@ -131,9 +178,12 @@ class Turns:
         """The server's voice detection will commit this item."""
         self._spoken[item_id] = None
 
-    def commit(self, item_id: str) -> bool:
+    def commit(self, item_id: str, queue: ResponseQueue) -> bool:
         """A turn is committed; return whether the server's voice detection had announced it."""
         self.speech = None
+        self._cleared, self._turn_since = False, None
+        if not self._scopes:
+            queue.wait_for_user(None)
         if self.commits:
             self.commits.pop(next(iter(self.commits)))
         spoken = item_id in self._spoken
@@ -158,7 +208,8 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
     speech = Speech(event.item_id, now, event.audio_start_ms)
     state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
-    state.turns.begin(speech, state.response_queue, until=now + state.response_timeout_s)
+    longest_s = state.response_timeout_s if state.turns.audio_at is None else PATIENCE_S
+    state.turns.begin(speech, state.response_queue, until=now + longest_s)
     speech_began(state, speech, now)
 
 
@@ -169,7 +220,7 @@ def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now:
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
-    spoken = state.turns.commit(event.item_id)
+    spoken = state.turns.commit(event.item_id, state.response_queue)
     if not spoken:
         state.requests.answered("input_audio_buffer.commit", "")
     if spoken and state.server_answers:

@@ -40,7 +40,7 @@ from trealtime._core.effects import (
     WithdrawApproval,
 )
 from trealtime._session.pending_reply import PendingReplies
-from trealtime._session.send_queue import SendQueue
+from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime._session.subscription import Subscription
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.events import RealtimeAudio, RealtimeSessionEvent
@@ -123,6 +123,11 @@ class Driver:
                 self._carry_out(self._waiting.popleft()(trio.current_time()))
         finally:
             self._carrying_out = False
+
+    def send_audio(self, audio: bytes) -> None:
+        """Queue a piece of the user's audio, in the input format."""
+        self.send_queue.put(MicrophoneAudio(audio))
+        self.core.audio_sent(trio.current_time())
 
     # ---- from the core -------------------------------------------------------------------------------------------
 

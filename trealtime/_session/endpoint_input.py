@@ -17,7 +17,6 @@ from typing import Final
 import trio
 
 from trealtime._session.driver import Driver
-from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.conversion import StreamConverter, silence
 from trealtime.endpoints.endpoint import Endpoint
@@ -86,7 +85,7 @@ class EndpointInput:
         if now < self._stall_at:
             return b""
         self._silent_until += _TICK_S
-        if not self._driver.core.user_speaking:
+        if not self._driver.core.hears_speech:
             return b""
         self.silence_s += _TICK_S
         return silence(self.audio_format.bytes_for_ms(_TICK_S * 1000), self.audio_format)
@@ -105,7 +104,7 @@ class EndpointInput:
             with suppress(trio.ClosedResourceError, trio.BrokenResourceError):  # the session is ending
                 await send_queue.wait_for_room(audio=True)
         if send_queue.has_room(audio=True):
-            send_queue.put(MicrophoneAudio(audio))
+            self._driver.send_audio(audio)
         else:
             send_queue.refuse_audio()
             self.dropped_s += send_queue.audio_format.duration_ms(len(audio)) / 1000

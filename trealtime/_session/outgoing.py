@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any, Final, Protocol, runtime_checkable
 
-from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import AudioFormatError, SettingsError, SettingsProblem
 from trealtime.protocol.codec import encode
@@ -73,10 +72,10 @@ def audio_bytes(data: AudioData, audio_format: AudioFormat) -> bytes:
     raise TypeError(f"audio is bytes or an int16 array, got {type(data).__name__}")
 
 
-def microphone_pieces(data: bytes) -> Iterator[MicrophoneAudio]:
+def microphone_pieces(data: bytes) -> Iterator[bytes]:
     """Cut the bytes into events that are short enough to be sent."""
     for start in range(0, len(data), MAX_PIECE):
-        yield MicrophoneAudio(data[start : start + MAX_PIECE])
+        yield data[start : start + MAX_PIECE]
 
 
 def check_id(value: str, name: str) -> str:

@@ -481,6 +481,23 @@ class RealtimeSession(Generic[ContextT]):
         """Drop the microphone audio that is not committed yet."""
         await self._submit.send(self._core.clear_audio)
 
+    @contextmanager
+    def user_speaking(self) -> Iterator[None]:
+        """A scope in which the user speaks, for apps that know it: ``with session.user_speaking():``.
+
+        With push to talk the server hears no speech begin and end, and an answer to the output of a tool would talk
+        over the user. In this scope answers that the session asks for by itself wait; requests of the app's own go, and
+        one without options answers what waits too. The scope interrupts nothing: call `interrupt` when it begins.
+        Commit the audio inside. Scopes nest, in several tasks too.
+        """
+        self._lifetime.check_open()
+        self._driver.do(self._core.begin_user_speaking)
+        try:
+            yield
+        finally:
+            if self._lifetime.state == "open":
+                self._driver.do(self._core.end_user_speaking)
+
     # ---- responses -----------------------------------------------------------------------------------------------
 
     async def create_response(self, **options: Unpack[ResponseOptions]) -> None:
@@ -639,6 +656,6 @@ class RealtimeSession(Generic[ContextT]):
 
     def _queue_audio(self, data: bytes, *, commit: bool) -> None:
         for piece in microphone_pieces(data):
-            self._driver.send_queue.put(piece)
+            self._driver.send_audio(piece)
         if commit:
             self._driver.do(self._core.commit_audio)
