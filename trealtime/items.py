@@ -33,6 +33,7 @@ __all__ = [
     "InputText",
     "ItemStatus",
     "OtherItem",
+    "OtherItemType",
     "RealtimeItem",
     "RealtimeToolCallItem",
     "SystemMessageItem",
@@ -45,6 +46,17 @@ if not TYPE_CHECKING:
 
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
+
+OtherItemType = Literal[
+    "",
+    "function_call_output",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "mcp_list_tools",
+]
+"""The known types of `OtherItem`. A type that is newer than this library comes as it is. Checkers know these alone, so
+that ``item.type == "message"`` leaves the messages."""
 
 
 @attrs.frozen
@@ -176,7 +188,7 @@ class OtherItem:
 
     item_id: str
     previous_item_id: str | None = None
-    type: str = ""
+    type: OtherItemType = ""
     status: ItemStatus | None = None
     data: Mapping[str, object] = attrs.field(factory=dict)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
-from trealtime import RealtimeAgent
+from trealtime import RealtimeAgent, RealtimeSession
 from trealtime._session.response import ResponseOptions, response_params
 from trealtime.tools.context import RunContext
 
@@ -47,3 +49,12 @@ async def test_every_option_goes_on_the_wire() -> None:
 async def test_an_option_that_there_is_not_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match="no option 'instruction'; its options are instructions, "):
         await response_params({"instruction": "Be brief."}, RunContext(None), AGENT)
+
+
+@pytest.mark.parametrize("name", ["respond", "ask", "create_response"])
+def test_options_are_shown_one_by_one(name) -> None:
+    """What ``help()`` and notebooks show of ``**options``."""
+    shown = inspect.signature(getattr(RealtimeSession, name)).parameters
+    assert list(shown)[-len(ResponseOptions.__annotations__) :] == list(ResponseOptions.__annotations__)
+    assert shown["instructions"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert "options" not in shown

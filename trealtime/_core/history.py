@@ -34,6 +34,7 @@ from trealtime.items import (
     InputText,
     ItemStatus,
     OtherItem,
+    OtherItemType,
     RealtimeItem,
     RealtimeToolCallItem,
     SystemMessageItem,
@@ -467,7 +468,7 @@ def _show(node: _Node) -> RealtimeItem:
     return OtherItem(
         item_id=node.item_id,
         previous_item_id=node.previous_item_id,
-        type=node.type,
+        type=cast("OtherItemType", node.type),
         status=node.status,
         data=dict(node.data),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 import attrs
 import trio
@@ -38,6 +39,7 @@ __all__ = [
     "Turn",
     "collect",
     "response_params",
+    "shows_options",
 ]
 
 
@@ -89,6 +91,21 @@ class ResponseOptions(TypedDict, total=False):
 
     input_items: Sequence[UserInput] | None
     """What the model sees, in place of the conversation. ``{"type": "item_reference", "id": ...}`` is an item of it."""
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def shows_options(function: _F) -> _F:
+    """Let `inspect`, and with it ``help()`` and notebooks, show each option where the signature says ``**options``."""
+    signature = inspect.signature(function)
+    named = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in ResponseOptions.__annotations__.items()
+    ]
+    function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
+    return function
 
 
 async def response_params(

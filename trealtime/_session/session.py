@@ -43,7 +43,14 @@ from trealtime._session.outgoing import (
     whole_number,
 )
 from trealtime._session.pending_reply import PendingReplies, Submitter
-from trealtime._session.response import ResponseOptions, SessionResponse, Turn, collect, response_params
+from trealtime._session.response import (
+    ResponseOptions,
+    SessionResponse,
+    Turn,
+    collect,
+    response_params,
+    shows_options,
+)
 from trealtime._session.send_queue import SendQueue
 from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import Overflow, SessionLoops, Subscription, Subscriptions, check_event_types
@@ -391,6 +398,7 @@ class RealtimeSession(Generic[ContextT]):
 
     # ---- a turn --------------------------------------------------------------------------------------------------
 
+    @shows_options
     @asynccontextmanager
     async def respond(
         self, input: UserInput | None = None, **options: Unpack[ResponseOptions]
@@ -424,6 +432,7 @@ class RealtimeSession(Generic[ContextT]):
             raise
         response.leave(failed=False)
 
+    @shows_options
     async def ask(self, input: UserInput | None = None, **options: Unpack[ResponseOptions]) -> Turn:
         """Say `input` and wait for the whole answer, tool calls included. Arguments as in `respond`.
 
@@ -500,6 +509,7 @@ class RealtimeSession(Generic[ContextT]):
 
     # ---- responses -----------------------------------------------------------------------------------------------
 
+    @shows_options
     async def create_response(self, **options: Unpack[ResponseOptions]) -> None:
         """Ask for a response, which comes as events. Options as in `respond`, which can wait for it.
 
