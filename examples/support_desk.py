@@ -3,7 +3,7 @@
     python examples/support_desk.py
 
 With OPENAI_API_KEY it talks to OpenAI's service; without, to an emulator in this process whose lines are written below.
-There the clock jumps to whatever happens next, so a call of half a minute takes a second. The caller writes, the agents
+There the clock jumps to the next event, so a call of half a minute takes a second. The caller writes, the agents
 speak; each answer is printed when it is complete, which is before all of it has been heard.
 """
 
@@ -95,7 +95,7 @@ service = RealtimeAgent[Call](
 )
 reception = RealtimeAgent[Call](
     name="Reception",
-    instructions="You answer the phone of a bicycle shop. Hand over at once to whoever can help.",
+    instructions="You answer the phone of a bicycle shop. Hand over at once to the one who can help.",
     handoffs=[realtime_handoff(service, opening="Say that you are from the service desk, and what you will do.")],
 )
 

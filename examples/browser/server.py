@@ -367,7 +367,9 @@ if __name__ == "__main__":
         metavar="ORIGIN",
         help="let pages of this origin talk too, such as https://shop.example; may be given again",
     )
-    parser.add_argument("--tones", action="store_true", help="without a key: no words, whatever is installed")
+    parser.add_argument(
+        "--tones", action="store_true", help="without a key: no words, even where trealtime[local] is installed"
+    )
     parser.add_argument("--check", action="store_true", help="talk to the agent without a browser, and end")
     given = parser.parse_args()
     try:

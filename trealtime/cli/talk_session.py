@@ -494,7 +494,7 @@ class Talk:
         if answer is not None and answer[:1].lower() in ("y", "a"):
             await session.approve_tool_call(request.call_id, always=answer[:1].lower() == "a")
         else:
-            message = None if self.may_ask else "Nobody was there to approve it."
+            message = None if self.may_ask else "There was no one to approve it."
             await session.reject_tool_call(request.call_id, rejection_message=message)
 
 

@@ -16,7 +16,7 @@ and hum count little). The gate decides once per frame of 20 ms.
    plus 2 dB: it falls at once and rises by 6 dB a second. A frame that is not `margin_db` louder than the floor is no
    voice. Without a floor, pauses in which the agent's voice goes on only as a hiss would let the noise open the gate,
    and the agent's next word would pass.
-4. *Whether a loud frame is an echo after all* (somebody turned the volume up). The last 100 ms are searched for in the
+4. *Whether a loud frame is an echo after all* (the volume was turned up). The last 100 ms are searched for in the
    played signal: cross-correlation by FFT over all delays from 0 to 0.5 s, then a least-squares filter of 17 taps
    (2 ms) around the best, for delays between samples and the colour of loudspeaker and room. If that explains half of
    the frame or more, the frame is echo, and the coupling rises by 1 dB towards the measured one; no more, because two
@@ -25,7 +25,7 @@ and hum count little). The gate decides once per frame of 20 ms.
    was heard. While it is closed the microphone is silence of the same length, so that voice detection behind it keeps
    the time.
 
-What it cannot do: it removes no echo while somebody speaks over the agent, and a voice that is quieter than the echo in
+What it cannot do: it removes no echo while a person speaks over the agent, and a voice that is quieter than the echo in
 the room is not heard until the agent pauses.
 """
 

@@ -228,7 +228,7 @@ function make(tag, className, text) {
   return element;
 }
 
-/** Keep the end of a list in sight, unless somebody has scrolled away from it. */
+/** Keep the end of a list in sight, unless the user has scrolled away from it. */
 function follow(list) {
   let atEnd = true;
   list.onscroll = () => (atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8);
@@ -389,7 +389,7 @@ async function smallJpeg(file) {
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const context = canvas.getContext("2d");
-  context.fillStyle = "white"; // what is transparent, JPEG would make black
+  context.fillStyle = "white"; // JPEG would make transparent parts black
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return canvas.toDataURL("image/jpeg", 0.85);

@@ -36,8 +36,7 @@ class Microphone extends AudioWorkletProcessor {
  * Loudspeaker: plays {epoch, pcm}, throws all away at {flush: epoch}, takes {latency} in seconds.
  *
  * Posts {epoch, played, heard, queued} in samples: `played` have left this processor, `heard` have come out of the
- * loudspeaker, which is what had been played when what is heard now left. After a flush, {flushed, played, heard} of
- * the epoch that ends.
+ * loudspeaker: the played ones, less the latency. After a flush, {flushed, played, heard} of the epoch that ends.
  */
 class Loudspeaker extends AudioWorkletProcessor {
   constructor() {
