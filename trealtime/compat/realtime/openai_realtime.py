@@ -55,8 +55,9 @@ async def get_api_key(key: str | Callable[[], str | Awaitable[str]] | None) -> s
 class SessionModel(RealtimeModel):
     """The connection of a session: sends through it, and keeps its listeners."""
 
-    def __init__(self, native: NativeModel) -> None:
+    def __init__(self, native: NativeModel, *, custom: RealtimeModel | None = None) -> None:
         self.native = native
+        self.custom = custom
         self.listeners: list[RealtimeModelListener] = []
         self._session: RealtimeSession | None = None
 

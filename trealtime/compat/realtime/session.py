@@ -50,7 +50,7 @@ class RealtimeSession:
         model_config: RealtimeModelConfig | None = None,
         run_config: RealtimeRunConfig | None = None,
     ) -> None:
-        self._model = session_model(model)
+        self._model = session_model(model, model_config)
         with user_errors():
             self.native: NativeSession[Any] = NativeSession(
                 self._model.native,
@@ -68,9 +68,10 @@ class RealtimeSession:
         self._holder_task: trio.lowlevel.Task | None = None
 
     @property
-    def model(self) -> SessionModel:
-        """The connection: ``await session.model.send_event(...)``, ``session.model.add_listener(...)``."""
-        return self._model
+    def model(self) -> RealtimeModel:
+        """The connection: ``await session.model.send_event(...)``, ``session.model.add_listener(...)``; a model of your
+        own is given back as it is."""
+        return self._model if self._model.custom is None else self._model.custom
 
     # ---- lifetime ------------------------------------------------------------------------------------------------
 
@@ -276,12 +277,14 @@ async def _listen(
                 await listener.on_event(each)
 
 
-def session_model(model: RealtimeModel | NativeModel) -> SessionModel:
+def session_model(model: RealtimeModel | NativeModel, config: RealtimeModelConfig | None) -> SessionModel:
     """Return `model` as what a session connects through."""
     if isinstance(model, SessionModel):
         return model
     if isinstance(model, RealtimeModel):
-        raise UserError("a model of your own is not taken here yet: give `trealtime.RealtimeModel` a `connect`")
+        from trealtime.compat.realtime._custom_model import CustomConnector  # few programs have one
+
+        return SessionModel(CustomConnector(model, config or {}), custom=model)
     return SessionModel(model)
 
 
