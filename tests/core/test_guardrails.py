@@ -847,3 +847,20 @@ def test_audio_that_was_released_does_not_count_as_held_back(make_talk) -> None:
         talk.transcript("resp_1", "item_a", "0123456789")
         assert not talk.audio("resp_1", "item_a", 1500)
         assert emitted(let_pass(talk, checks(talk)[number]), "audio")
+
+
+def test_the_word_about_a_withheld_turn_comes_also_where_another_answer_begins_first(make_talk) -> None:
+    talk = listening(make_talk, input_recovery="system")
+    say(talk, "Look.", reply_id="first")
+    let_pass(talk, checks(talk)[0])
+    talk.created("r1", talk.creates[0])
+    talk.call("r1", "c1")
+    talk.done("r1")
+    turn(talk, "item_u", "bad words")
+    talk.app.send_tool_output("c1", "42", respond=True)  # its answer waits for the verdict
+    trip(talk, checks(talk)[1])
+    talk.created("r2", talk.creates[1])
+    fx = talk.done("r2")
+    ((role, text),) = messages(fx)
+    assert (role, "withheld" in text) == ("system", True)
+    assert len(talk.creates) == 3

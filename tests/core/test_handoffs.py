@@ -150,3 +150,21 @@ def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(talk, answered
     assert talk.sent_of("session.update") == []
     outputs = [event["item"]["output"] for event in talk.sent_of("conversation.item.create")]
     assert outputs == ([] if answered else ["Not made: other has taken over meanwhile."])
+
+
+@pytest.mark.parametrize("slow_first", [True, False])
+def test_the_new_agent_speaks_while_another_call_of_the_response_still_runs(talk, slow_first) -> None:
+    talk.app.use_tools([pay], ["to_other"])
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    for call_id, name in (("slow", "pay"), ("over", "to_other"))[:: 1 if slow_first else -1]:
+        talk.call("r1", call_id, name=name)
+    talk.done("r1", metadata=talk.creates[0]["response"]["metadata"])
+    talk.app.switch_agent(switch(call_id="over", output="done", params={"instructions": "Greet."}), None)
+    opening = talk.creates[1]
+    assert opening["response"]["instructions"] == "Greet."
+    talk.created("r2", opening)
+    talk.done("r2", metadata=opening["response"]["metadata"])
+    assert talk.settled["t"].value.response_id == "r2"
+    talk.app.send_tool_output("slow", "paid", respond=True)
+    assert len(talk.creates) == 3  # what the slow call has found is told as well

@@ -502,3 +502,26 @@ def test_the_end_of_an_older_response_leaves_the_one_that_plays(talk):
     talk.server("output_audio_buffer.stopped", response_id="r1")
     CAUSES["app"](talk)
     assert len(talk.sent_of("output_audio_buffer.clear")) == 1
+
+
+# ---- a caller who leaves --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer_has_begun", [True, False])
+def test_a_caller_who_leaves_silences_all_parts_of_the_answer(talk, answer_has_begun):
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    talk.output_item("r1", "a")
+    talk.audio("r1", "a", 10_000)
+    talk.hand_out("a", 0, 10_000)
+    talk.call("r1", "c1")
+    talk.done("r1", metadata=talk.creates[0]["response"]["metadata"])
+    talk.app.send_tool_output("c1", "42", respond=True)
+    if answer_has_begun:
+        talk.created("r2", talk.creates[1])
+        talk.output_item("r2", "b")
+        talk.audio("r2", "b", 1000)
+    talk.now += 2
+    talk.app.interrupt(reply_id="t", response_id="r2" if answer_has_begun else "r1")
+    assert talk.truncations[0] == ("a", 0, 2000)
+    assert [item_id for item_id, _, _ in talk.truncations[1:]] == (["b"] if answer_has_begun else [])

@@ -375,3 +375,22 @@ def test_what_an_endpoint_has_reported_stays_heard_when_it_leaves(ledger):
     ledger.hand_out("a", 0, 0, 1500, 30.0)
     assert heard(ledger, 30.2) == [("a", 1200)], "from where it stood, and not what the endpoint did not play"
     assert ledger.remaining_s(30.2) == pytest.approx(0.3)
+
+
+def test_what_waited_for_a_part_that_is_cut_is_heard_from_then_on():
+    ledger = PlaybackLedger()
+    for response_id, item_id in (("r1", "a"), ("r2", "b"), ("r3", "c")):
+        ledger.receive(response_id, item_id, 0, 10_000)
+        ledger.hand_out(item_id, 0, 0, 10_000, 100.0)
+    assert ledger.cut(ledger.unheard(102.0, response_id="r1"), 102.0)
+    assert [(each.item_id, each.heard_ms) for each in ledger.unheard(104.0)] == [("b", 2000), ("c", 0)]
+    assert ledger.remaining_s(104.0) == pytest.approx(18.0)
+
+
+def test_what_plays_goes_on_where_a_later_part_is_cut():
+    ledger = PlaybackLedger()
+    for response_id, item_id in (("r1", "a"), ("r2", "b"), ("r3", "c")):
+        ledger.receive(response_id, item_id, 0, 10_000)
+        ledger.hand_out(item_id, 0, 0, 10_000, 100.0)
+    ledger.cut(ledger.unheard(102.0, response_id="r2"), 102.0)
+    assert [(each.item_id, each.heard_ms) for each in ledger.unheard(112.0)] == [("a", 10_000), ("c", 2000)]

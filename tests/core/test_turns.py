@@ -1,9 +1,11 @@
-"""The floor: what waits while the user speaks, what the server's own answer answers, and that all waits end."""
+"""Turn taking: what waits while the user speaks, what the server's own answer answers, and that all waits end."""
 
 from __future__ import annotations
 
 import pytest
 
+from trealtime._core.guardrails import GuardrailPolicy
+from trealtime._core.interruption import BargeIn
 from trealtime._core.turns import PATIENCE_S, SentItems
 
 TIMEOUT_S = 30.0
@@ -177,7 +179,7 @@ def test_an_item_that_came_too_late_for_the_servers_answer_is_answered_after_it(
     assert talk.settled["t2"].value.response_id == "r2"
 
 
-def test_whoever_leaves_takes_their_interest_in_the_servers_answer_along(make_talk):
+def test_a_caller_who_leaves_does_not_take_the_servers_answer_to_the_user_along(make_talk):
     talk = open_talk(make_talk)
     begins(talk)
     says(talk, reply_id="t")
@@ -185,8 +187,103 @@ def test_whoever_leaves_takes_their_interest_in_the_servers_answer_along(make_ta
     stops(talk)
     commits(talk)
     talk.created("r1")
+    talk.app.interrupt(reply_id="t", response_id="r1")
+    assert talk.sent_of("response.cancel") == []
+    assert (talk.settled["t"].value.status, talk.settled["t"].value.reason) == ("cancelled", "client_cancelled")
+    talk.done("r1")
+    assert list(talk.settled) == ["t"]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_caller_who_leaves_does_not_take_the_answer_to_a_message_along(talk, begun):
+    talk.created("r0")
+    says(talk, "m1")
+    says(talk, "m2", "t")
+    talk.done("r0")
+    (create,) = talk.creates  # one request for both
+    if begun:
+        talk.created("r1", create)
     talk.app.interrupt(reply_id="t")
-    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
+    if not begun:
+        talk.created("r1", create)
+    assert talk.sent_of("response.cancel") == []
+    assert talk.settled["t"].value.reason == "client_cancelled"
+
+
+# ---- every turn has one answer --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["uninterruptible", "off"])
+def deaf(make_talk, request):
+    """A talk in which speech interrupts nothing, and the agent speaks."""
+    talk = make_talk(barge_in="off" if request.param == "off" else "immediate")
+    talk.open(create_response=True, interrupt_response=False)
+    if request.param == "uninterruptible":
+        talk.app.begin_uninterruptible()
+    talk.speak("r0", "a")
+    talk.forget()
+    return talk
+
+
+def test_a_turn_that_is_committed_while_a_response_runs_is_answered_after_it(deaf):
+    deaf.turn("u")
+    deaf.item("u")
+    deaf.wait(PATIENCE_S + 1)
+    assert deaf.creates == []
+    deaf.done("r0")
+    assert len(deaf.creates) == 1
+
+
+def test_it_is_answered_once_where_the_server_answers_it_after_all(deaf):
+    deaf.turn("u")
+    deaf.created("r1")
+    deaf.done("r0")
+    deaf.done("r1")
+    deaf.wait(60)
+    assert deaf.creates == []
+
+
+def test_it_is_answered_once_where_our_request_meets_the_servers_answer(deaf):
+    deaf.turn("u")
+    deaf.wait(PATIENCE_S)
+    deaf.done("r0")
+    (create,) = deaf.creates
+    deaf.created("r1")
+    deaf.error("conversation_already_has_active_response", create["event_id"])
+    deaf.done("r1")
+    deaf.wait(60)
+    assert len(deaf.creates) == 1
+
+
+def test_a_turn_after_a_response_that_began_by_hand_as_the_user_spoke_is_answered(make_talk):
+    talk = open_talk(make_talk)
+    begins(talk)
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    stops(talk)
+    commits(talk)
+    talk.wait(PATIENCE_S)
+    talk.done("r1")
+    assert len(talk.creates) == 2
+
+
+def test_a_turn_whose_end_of_speech_is_lost_is_answered(make_talk):
+    talk = make_talk(barge_in=BargeIn())
+    talk.open(create_response=False, interrupt_response=False)
+    begins(talk)
+    commits(talk)
+    assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize("options", [{"barge_in": BargeIn()}, {"guardrails": GuardrailPolicy(gates_turns=True)}, {}])
+def test_silence_that_the_server_answers_by_itself_is_asked_about_no_second_time(make_talk, options):
+    talk = make_talk(**options)
+    talk.open(create_response=not options, interrupt_response=not options)
+    talk.silence("u")
+    talk.created("r1")
+    talk.done("r1")
+    talk.wait(60)
+    assert talk.creates == []
 
 
 @pytest.mark.parametrize("seen", [True, False])

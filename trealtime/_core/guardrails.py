@@ -277,12 +277,14 @@ def start_check(
     return serial
 
 
-def recover(state: State, recovery: Recovery, text: str, depth: int) -> None:
+def recover(state: State, recovery: Recovery, text: str, depth: int, *, of_input: bool = False) -> None:
     """Tell the model and ask it again; message and request leave together, when the queue lets them go."""
     if recovery is None or depth > MAX_RECOVERIES:
         return
     item = recovery_item(state, recovery, text)
-    state.response_queue.submit(Request(state.ids.new("req"), automatic=True, item=item, recovery=depth))
+    state.response_queue.submit(
+        Request(state.ids.new("req"), automatic=True, item=item, recovery=depth, of_input=of_input)
+    )
 
 
 def recovery_item(state: State, role: str, text: str) -> Mapping[str, Any]:
@@ -306,7 +308,7 @@ def watch_response(state: State, response: Response) -> None:
 def newer_response(state: State, response_id: str) -> None:
     """A turn has begun in the conversation: recovery messages that still wait come too late ."""
     state.guardrails.newest = response_id
-    state.response_queue.withdraw(lambda request: request.recovery > 0)
+    state.response_queue.withdraw(lambda request: request.recovery > 0 and not request.of_input)
 
 
 def hear(state: State, response_id: str, item_id: str, content_index: int, delta: str) -> None:

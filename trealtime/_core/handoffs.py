@@ -64,8 +64,10 @@ class AgentSwitch:
             state.emit(RealtimeHandoffEvent(from_agent=before, to_agent=self.agent, info=state.info))
         if self.withheld:
             state.emit(RealtimeSettingsMismatch(differences=self.withheld, info=state.info))
-        if self.call_id in state.calls:  # else the app has answered the call by itself
-            answer_call(state, self.call_id, self.output, respond=True, params=self.params)
+        if self.call_id is not None and self.call_id in state.calls:  # else the app has answered the call by itself
+            response = state.calls[self.call_id].response
+            opened = response.opens_with(state, self.call_id, self.params)
+            answer_call(state, self.call_id, self.output, respond=not opened, params=None if opened else self.params)
 
 
 def switch_agent(state: State, switch: AgentSwitch, session: Mapping[str, Any] | None, *, reply_id: str | None) -> None:

@@ -88,7 +88,7 @@ class Input:
             return
         text = _withheld(recovery, results)
         if not requests:
-            recover(state, recovery, text, 1)
+            recover(state, recovery, text, 1, of_input=True)
             return
         requests[0].item = recovery_item(state, recovery, text)
         for request in requests:  # the callers who wait for an answer get one to the message

@@ -442,24 +442,26 @@ def interrupt_for_app(state: State, now: float, *, cause: Cause, response_id: st
 
 
 def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, reply_id: str) -> None:
-    """The caller has left: drop what it asked for and has not got, and interrupt its response unless others wait for
-    that too."""
+    """The caller has left: drop what it asked for and has not got, and interrupt all responses that it has got, except
+    those that something else wants too: another caller, a message, or the turn of the user that the server answers."""
     left = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
-    living = next((each.id for each in state.live() if reply_id in each.reply_ids), None)
+    given = state.given.get(reply_id, {})
+    parts = [each for each, own in given.items() if own]
+    if response_id is not None and response_id not in given:
+        parts.append(response_id)
     free = state.response_queue.kill_reply(reply_id)
-    shared = None
     for response in state.unfinished():
-        if response.reply_ids == [reply_id]:
+        if reply_id not in response.reply_ids:
+            continue
+        if len(response.reply_ids) > 1 or response.for_app:
+            response.reply_ids.remove(reply_id)
+            free = True
+        else:
             response.abandon()
             cancel_calls(state, response_id=response.id)
-        elif reply_id in response.reply_ids:
-            response.reply_ids.remove(reply_id)
-            shared = response
-            break
-    only = response_id or living
-    if only is not None and shared is None:
-        interrupt(state, cause, now, response_id=only)
-    if free or shared is not None:
+    for part in parts:
+        interrupt(state, cause, now, response_id=part)
+    if free:
         state.settle(reply_id, left)
 
 

@@ -247,9 +247,17 @@ class PlaybackLedger:
         position = self._ask()
         for entry in unheard:
             self._forget((entry.item_id, entry.content_index))
-        ends = [part.spans[-1].ends_at for part in self._parts.values() if part.spans]
-        self._plays_until = max(ends, default=min(self._plays_until, self._time(now)))
+        self._plays_until = self._move_up(self._time(now))
         return position is None or self._find(position) is None
+
+    def _move_up(self, time: float) -> float:
+        """Let the spans that wait for what has been cut begin earlier; return when the last of them ends."""
+        spans = [span for part in self._parts.values() for span in part.spans if span.ends_at > time]
+        until = max((span.ends_at for span in spans if span.begins_at <= time), default=time)
+        for span in sorted((each for each in spans if each.begins_at > time), key=lambda each: each.begins_at):
+            span.begins_at = until
+            until = span.ends_at
+        return until
 
     def ignore(self, item_id: str, content_index: int) -> bool:
         """Audio of this part came when it was not wanted any more; return whether that is news, as the part was never

@@ -85,6 +85,15 @@ class Request:
     recovery: int = 0
     """A guardrail has tripped: how many times in a row. 0: it is an ordinary request."""
 
+    turn: bool = False
+    """It is the answer to a spoken turn: a response that the server makes by itself after it answers that turn."""
+
+    of_input: bool = False
+    """Its message is about something that the user said: a newer response does not make it pointless."""
+
+    for_app: bool = attrs.Factory(lambda self: not self.reply_ids, takes_self=True)
+    """It is wanted also if none of the callers waits for it any more."""
+
     rounds: int = 0
     """How many responses of this turn have called functions before it."""
 
@@ -120,8 +129,10 @@ class Request:
 
     def take_in(self, other: Request) -> None:
         """Answer `other` as well."""
+        known = all(each.about or each.turn for each in (self, other))
+        self.about = max(self.about, other.about) if known else 0
+        self.turn, self.for_app = self.turn and other.turn, self.for_app or other.for_app
         self.reply_ids += other.reply_ids
-        self.about = max(self.about, other.about) if self.about and other.about else 0
 
 
 @attrs.define
@@ -366,7 +377,7 @@ class ResponseQueue:
         for request in [*self._queue, *self._on_its_way()]:
             if reply_id not in request.reply_ids or request.interrupted:
                 continue
-            if len(request.reply_ids) > 1:
+            if len(request.reply_ids) > 1 or request.for_app:
                 request.reply_ids.remove(reply_id)
                 return True
             request.interrupted = True

@@ -154,11 +154,36 @@ class Response:
 
     def has_seen(self, request: Request) -> bool:
         """Whether it began when the server knew all that an automatic request wants answered."""
-        return request.automatic and request.item is None and 0 < request.about <= self.seen
+        known = request.about > 0 or request.turn
+        return request.automatic and request.item is None and known and request.about <= self.seen
 
     def interrupt(self, cause: Cause, *, forget_at: float | None = None) -> None:
         """Let nothing of it reach the app any more."""
         self.interrupted, self.forget_at = cause, forget_at
+
+    @property
+    def for_app(self) -> bool:
+        """Whether it is wanted also if none of its callers waits for it any more."""
+        return self.request is None or self.request.for_app
+
+    def opens_with(self, state: State, call_id: str, params: Mapping[str, Any] | None) -> bool:
+        """Where other calls of it have no output yet, ask now for the answer to this one, which is the opening of
+        another agent; return whether it did. The callers wait for that answer, and for none to the other calls."""
+        if not self._open_calls - {call_id} or self.abandoned:
+            return False
+        self._answer_params = params
+        asked_with, self._answer_params = self._params_of_answer(state), None
+        reply_ids, self.reply_ids = self.reply_ids, []
+        self._answer_calls = self._answer_if_silent = False
+        submit(
+            state,
+            params=asked_with,
+            automatic=True,
+            reply_ids=reply_ids,
+            rounds=self.rounds + 1,
+            for_app=self.for_app or not reply_ids,
+        )
+        return True
 
     def expect_end(self, forget_at: float) -> None:
         """Its ``response.done`` is overdue: wait for it until then."""
@@ -234,7 +259,15 @@ class Response:
         elif self.wants_answer and not self.abandoned:
             tools = self.request.tools if self.request is not None and state.agent is self.agent else ()
             params, rounds = self._params_of_answer(state), self.rounds + 1
-            submit(state, params=params, automatic=True, reply_ids=self.reply_ids, tools=tools, rounds=rounds)
+            submit(
+                state,
+                params=params,
+                automatic=True,
+                reply_ids=self.reply_ids,
+                tools=tools,
+                rounds=rounds,
+                for_app=self.for_app,
+            )
         else:
             for reply_id in self.reply_ids:
                 state.settle(reply_id, self.result)
@@ -278,6 +311,8 @@ def submit(
     tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
     answers: str | None = None,
     rounds: int = 0,
+    turn: bool = False,
+    for_app: bool = False,
 ) -> None:
     """Ask for a response; `pump` sends the request when its time has come."""
     key = state.ids.new("req")  # other clients of the same session may have keys of their own
@@ -289,8 +324,10 @@ def submit(
         event_id=event_id,
         tools=tools,
         answers=answers,
-        about=state.items.sent if automatic else 0,
+        about=state.items.confirmed if turn else state.items.sent if automatic else 0,
         rounds=rounds,
+        turn=turn,
+        for_app=for_app or not reply_ids,
     )
     state.response_queue.submit(request)
 
@@ -392,7 +429,7 @@ def _end_older(state: State, response: Response, now: float) -> None:
 def _serve(state: State, response: Response, request: Request) -> None:
     """This response is the answer to this request."""
     response.answers(request)
-    state.give(response, request.reply_ids)
+    state.give(response, request.reply_ids, own=not request.for_app and len(request.reply_ids) == 1)
 
 
 def _answer_waiting(state: State, response: Response) -> None:

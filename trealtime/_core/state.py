@@ -141,6 +141,9 @@ class State:
     outside_items: Recent[str, None] = attrs.field(factory=Recent, init=False)
     """Audio items of out-of-band responses: the server's conversation does not have them."""
 
+    given: Recent[str, dict[str, bool]] = attrs.field(factory=partial(Recent, 256), init=False)
+    """By reply id, the responses that its caller has got, and whether nothing else wants them."""
+
     collecting: set[str] = attrs.field(factory=set, init=False)
     """Replies whose callers play no audio before the whole turn is there."""
 
@@ -213,8 +216,11 @@ class State:
             self.collecting.discard(reply_id)
             self.effects.append(Settle(reply_id, value, error))
 
-    def give(self, response: Response, reply_ids: Sequence[str]) -> None:
-        """Let the callers under these reply ids wait for `response` from now on."""
+    def give(self, response: Response, reply_ids: Sequence[str], *, own: bool = False) -> None:
+        """Let the callers under these reply ids wait for `response` from now on; it is their `own` where nothing else
+        wants it."""
+        for reply_id in reply_ids:
+            self.given[reply_id] = {**self.given.get(reply_id, {}), response.id: own}
         response.reply_ids += reply_ids
         self.effects += [FollowResponse(reply_id, response.id) for reply_id in reply_ids]
         if not self.collecting.isdisjoint(reply_ids):

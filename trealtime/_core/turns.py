@@ -8,9 +8,12 @@ Theory of operation
 3. A response that the server makes by itself has seen every item that it had confirmed before. It answers the automatic
    requests that wait to have those items answered: the user gets one answer, and the callers get that one. So it does
    with an automatic request that met it on its way (`responses`).
-4. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
+4. The server makes no response while another runs. A turn that is committed meanwhile, because speech does not
+   interrupt, is asked for by us when that response is over, unless the server answers it by itself after all. Silence
+   that the server commits (``idle_timeout_ms``) it answers by itself, whatever the settings say of turns.
+5. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
    audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
-5. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
+6. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
 """
@@ -26,6 +29,7 @@ import attrs
 from trealtime._core.ids import Recent
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
 from trealtime._core.interruption import speech_began, speech_ended, speech_thrown_away, words_known
+from trealtime._core.responses import submit
 from trealtime._core.server_errors import read_error
 from trealtime._core.usage import parse_transcription_usage
 from trealtime.events import (
@@ -119,11 +123,16 @@ class Turns:
     _turn_since: float | None = attrs.field(default=None, init=False)
     """When the first audio of that turn was sent."""
 
+    _silent: Recent[str, None] = attrs.field(factory=Recent, init=False)
+    """Items of silence that are not committed yet."""
+
     _spoken: Recent[str, None] = attrs.field(factory=Recent, init=False)
     """Items that the server's voice detection has announced and that are not committed yet."""
 
     def begin(self, speech: Speech, queue: ResponseQueue, *, until: float) -> None:
         """The user speaks, at the longest until then."""
+        if not self.commits:  # else the app has ended this turn by itself
+            self.announce(speech.item_id)
         self.speech = speech
         queue.keep_quiet(until)
 
@@ -174,6 +183,10 @@ class Turns:
         """
         return next(iter(self.commits.values()), None)
 
+    def time_out(self, item_id: str) -> None:
+        """The server will commit the user's silence as this item, and answer it by itself."""
+        self._silent[item_id] = None
+
     def announce(self, item_id: str) -> None:
         """The server's voice detection will commit this item."""
         self._spoken[item_id] = None
@@ -189,6 +202,10 @@ class Turns:
         spoken = item_id in self._spoken
         self._spoken.pop(item_id, None)
         return spoken
+
+    def commit_silence(self, item_id: str) -> bool:
+        """Return whether the turn that is committed is the silence of the user."""
+        return self._silent.discard(item_id)
 
     def free(self, queue: ResponseQueue) -> None:
         """The speech is thrown away, or the server does not listen for it any more."""
@@ -220,15 +237,20 @@ def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now:
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
+    silent = state.turns.commit_silence(event.item_id)
     spoken = state.turns.commit(event.item_id, state.response_queue)
-    if not spoken:
+    if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
-    if spoken and state.server_answers:
+    if silent or (spoken and state.server_answers):
         state.response_queue.keep_quiet(now + PATIENCE_S)
-        state.response_queue.turn_due()
+        if any(each.interrupted is None for each in state.live(in_conversation=True)):
+            submit(state, automatic=True, turn=True)
+        else:
+            state.response_queue.turn_due()
     else:
         state.response_queue.speak()
-    turn_committed(state, event.item_id, now, spoken=spoken)
+    if not silent:
+        turn_committed(state, event.item_id, now, spoken=spoken)
 
 
 def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
@@ -239,7 +261,7 @@ def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float)
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
     if event.item_id is not None:
-        state.turns.announce(event.item_id)
+        state.turns.time_out(event.item_id)
     state.emit(
         RealtimeInputAudioTimeoutTriggered(
             item_id=event.item_id,
