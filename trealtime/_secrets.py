@@ -45,7 +45,7 @@ _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 @functools.lru_cache(4096)
 def is_secret_name(name: str) -> bool:
-    """Return whether a value of this name may let somebody in. Misspelt names count: they come from users."""
+    """Return whether a value of this name may open a door. Misspelt names count: they come from users."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words:
         return False
@@ -72,7 +72,7 @@ def redacted_url(url: str) -> str:
 def redacted(value: Any, name: str = "") -> Any:
     """Return a copy of JSON-like `value`, which is called `name`, with `REMOVED` in place of secrets.
 
-    Values under secret names go whole, whatever they are; addresses under names such as ``server_url`` keep what tells
+    Values of any kind under secret names go whole; addresses under names such as ``server_url`` keep what tells
     where they lead.
     """
     if value is not None and is_secret_name(name):
@@ -113,7 +113,7 @@ def shown(value: object, path: str = "") -> str:
         inside = ", ".join(shown(each) for each in value)
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
     if isinstance(value, str) and "://" in value:
-        # A scheme may be what is misspelt, so the part in front of an @ goes whatever the address looks like.
+        # A scheme may be what is misspelt, so the part in front of an @ goes from any address.
         return repr(without_secrets_in_addresses(value))
     if isinstance(value, str) and (found := _USER_AND_PASSWORD.match(value)):
         return repr(f"...@{value[found.end() :]}")

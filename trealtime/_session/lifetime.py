@@ -30,7 +30,7 @@ from trealtime._session.send_queue import MicrophoneAudio
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
 from trealtime.protocol.codec import encode, encode_append
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver
 
 __all__ = ["CloseOutcome", "Lifetime"]
 
@@ -316,8 +316,11 @@ class Lifetime:
         assert self._wire is not None
         with self._reader:
             try:
+                # All frames of one read in one go: a turn of the scheduler costs as much as a frame.
+                receive = receiver(self._wire)
                 while True:
-                    self._driver.receive(await self._wire.receive())
+                    for frame in await receive():
+                        self._driver.receive(frame)
             except WireClosed as closed:
                 self._ended(closed)
 

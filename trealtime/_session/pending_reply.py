@@ -97,7 +97,8 @@ class Submitter:
         try:
             await self._driver.send_queue.wait_for_room(audio=audio)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
-            pass  # the session is ending, and `check_open` raises how
+            # The session is ending, and `check_open` raises how as soon as the reader has noted it: let it run.
+            await trio.lowlevel.checkpoint()
         self._lifetime.check_open()
 
     async def send(

@@ -27,10 +27,12 @@ async def build_initial_session_payload(
     run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
     overrides: SessionSettings | Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """The ``session`` object that a session of `agent` would open with, model included; `overrides` go over the rest.
+    """Return the ``session`` object that a session of `agent` would open with, model included.
+
+    `overrides` go over all other settings.
 
     Waits for `instructions` and `is_enabled` that are async callables and raises what they raise; raises
-    `SettingsError` for settings that cannot be sent. Peer behaviours B278, B279.
+    `SettingsError` for settings that cannot be sent.
     """
     if not isinstance(agent, RealtimeAgent):
         raise TypeError(f"agent must be a RealtimeAgent, got {type(agent).__name__}")

@@ -152,8 +152,8 @@ class RealtimeRestClient:
         await self._call(call_id, "reject", {"status_code": status_code}, repeatable=True)
 
     async def refer_call(self, call_id: str, target_uri: str) -> None:
-        """Transfer the call to `target_uri`, ``tel:+14155550123`` or ``sip:agent@example.com``; returns when the wish
-        has been passed on. The session ends with the call. Raises `CallGone` when it is over."""
+        """Transfer the call to `target_uri`, ``tel:+14155550123`` or ``sip:agent@example.com``; returns when the
+        service has passed it on. The session ends with the call. Raises `CallGone` when it is over."""
         if not _SIP_URI.fullmatch(target_uri):
             allowed = "tel:+14155550123, sip:agent@example.com or sips:..., without spaces"
             raise SettingsError([SettingsProblem("target_uri", target_uri, allowed)], what="refer_call")
@@ -176,7 +176,7 @@ class RealtimeRestClient:
         run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
         overrides: SessionSettings | Mapping[str, object] | None = None,
     ) -> ClientSecret:
-        """A key that a browser may hold, for sessions of `agent` (None: the client says which session it wants).
+        """Make a key that a browser may hold, for sessions of `agent` (None: the client says which session it wants).
 
         It opens sessions for `expires_after_s` (10 to 7200). The client can override the session's settings, and reads
         the instructions: nothing in them is a secret. Raises `RequestFailed`, also for an answer without a secret.

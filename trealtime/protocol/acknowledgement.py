@@ -18,12 +18,12 @@ _MISSING: Final = object()
 def session_differences(
     requested: Mapping[str, Any], acknowledged: Mapping[str, Any]
 ) -> list[tuple[str, object, object]]:
-    """``(path, requested, acknowledged)`` for every setting that the server acknowledged with another value.
+    """Return ``(path, requested, acknowledged)`` for every setting that the server acknowledged with another value.
 
     `requested` is the session object we sent, `acknowledged` that of the server's answer. Spelling is no difference:
-    formats are compared by meaning, a voice by its id, a model without its date, numbers by value, tools by name and
-    parameters. What the server
-    does not echo at all is no difference, nor are the fields it adds. Paths are dotted, from the session object.
+    formats are compared by meaning, a voice by its id, a model without its date, numbers by value, tools by name
+    and parameters. What the server does not echo at all is no difference, nor are the fields it adds. Paths
+    are dotted, from the session object.
     """
     differences: list[tuple[str, object, object]] = []
     _compare("", requested, acknowledged, differences)
@@ -90,7 +90,8 @@ def _voice(value: Any) -> object:
 
 
 def _tools(tools: Sequence[Any]) -> dict[object, object]:
-    """Name (of an MCP server: its label) -> parameters. A server may tidy descriptions, add ``strict``, reorder."""
+    """Return the parameters by name, or by the label of an MCP server. A server may tidy descriptions, add
+    ``strict``, reorder."""
     return {
         tool.get("name") or tool.get("server_label"): _parameters(tool.get("parameters"))
         for tool in tools

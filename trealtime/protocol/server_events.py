@@ -1,6 +1,6 @@
-"""The 46 events that a Realtime server sends, one class each (protocol reference 3).
+"""The 46 events that a Realtime server sends, one class each.
 
-A class carries the wire's own field names. Objects whose inside belongs to somebody else (session, item, response,
+A class carries the wire's own field names. Objects that other modules read (session, item, response,
 part, usage, error) stay JSON mappings, so nothing in them is lost. Fields that the session can do without have
 defaults, because servers other than the official one leave them out; a field without a default is what the event is
 about.
@@ -145,7 +145,7 @@ class RawServerEvent:
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ErrorEvent(_Event):
     """Something was refused; most errors leave the session open. `error` has ``type``, ``message``, ``code``, ``param``
-    and ``event_id``, the client's event that caused it (reference 7.9)."""
+    and ``event_id``, the client's event that caused it."""
 
     error: Mapping[str, Any]
     type: Literal["error"] = "error"
@@ -335,7 +335,7 @@ class InputAudioBufferSpeechStopped(_Event):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class InputAudioBufferTimeoutTriggered(_Event):
-    """The user was silent for ``idle_timeout_ms`` (reference 7.8)."""
+    """The user was silent for ``idle_timeout_ms``."""
 
     item_id: str | None = None
     audio_start_ms: int | None = None
@@ -392,7 +392,7 @@ class ResponseCreated(_Event):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ResponseDone(_Event):
-    """A response is over, whatever its outcome: always sent, the only sure end."""
+    """A response is over, with any outcome. The service always sends it: it is the only sure end."""
 
     response: Mapping[str, Any]
     type: Literal["response.done"] = "response.done"

@@ -59,7 +59,7 @@ def initial_session_payload(
 
     `model_name` is sent when `settings` names no model; None: then no model is sent (attached calls and URLs of one's
     own, where the server has picked one). `formats_defaulted` False leaves formats out that were not given, for calls,
-    whose formats belong to the telephone side. `tracing_disabled` sends null whatever the settings say.
+    whose formats belong to the telephone side. `tracing_disabled` sends null in place of what the settings say.
 
     `settings` must be checked (`session_settings`, `merge_settings`); its tools and handoffs must be wire mappings by
     now, else `TypeError`.

@@ -62,7 +62,7 @@ MessagePart = TextPart | ImagePart | AudioPart
 
 @attrs.frozen
 class UserMessage:
-    """One message of one or more parts. `role` is the user's unless an earlier conversation is being told again."""
+    """One message of one or more parts. `role` is the user's, unless you repeat an earlier conversation."""
 
     content: Sequence[MessagePart]
     role: Role = attrs.field(default="user", kw_only=True)
@@ -90,7 +90,7 @@ _SIGNATURES: Final = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image
 
 
 def message_item(message: UserInput, *, role: Role = "user", item_id: str | None = None) -> dict[str, Any]:
-    """`message` as a wire item of type ``message``.
+    """Return `message` as a wire item of type ``message``.
 
     A string becomes one text part (``output_text`` for the assistant) of `role`; typed messages and mappings say their
     own role. `item_id` is set as the item's ``id`` when the message has none. Raises `SettingsError` naming every part
@@ -120,8 +120,11 @@ def function_output_item(call_id: str, output: str, *, item_id: str | None = Non
 
 
 def input_items(value: UserInput | Sequence[UserInput]) -> list[dict[str, Any]]:
-    """The ``input`` of a response: one message or several; mappings of other types (references, calls, outputs) go as
-    they are. An empty list means no context at all. Raises `SettingsError` as `message_item` does."""
+    """Return the ``input`` of a response: one message or several.
+
+    Mappings of other types (references, calls, outputs) go as they are. An empty list means no context at all. Raises
+    `SettingsError` as `message_item` does.
+    """
     several = [value] if isinstance(value, (str, UserMessage, Mapping)) else value
     return [
         dict(each) if isinstance(each, Mapping) and each.get("type", "message") != "message" else message_item(each)
@@ -153,7 +156,7 @@ def _message(role: Any, parts: Sequence[Any], problems: list[SettingsProblem]) -
     return {"type": "message", "role": role, "content": list(parts)}
 
 
-# Protocol reference 5. The assistant's audio cannot be given back to the server, so its turns are told as text.
+# The assistant's audio cannot be given back to the server, so its turns are told as text.
 _PARTS_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("input_text", "input_image", "input_audio"),
     "system": ("input_text",),

@@ -96,7 +96,7 @@ def setting(
 
 
 def structure(cls: type[T], value: object, *, path: str = "", what: str = "settings") -> T:
-    """`value`, a mapping or an instance of `cls`, as a checked instance of `cls`.
+    """Return `value`, a mapping or an instance of `cls`, as a checked instance of `cls`.
 
     `path` is what problem paths begin with, `what` names the whole in the error's first line. Raises `SettingsError`
     with every problem: unknown keys, wrong types, values out of range, missing keys.
@@ -195,7 +195,7 @@ def _bounds(value: object, rule: _Rule) -> str:
 
 
 def _read(hint: Any, value: object, path: str, problems: list[SettingsProblem]) -> object:
-    """`value` as what `hint` says; on failure, problems are added and the result means nothing."""
+    """Return `value` as what `hint` says; on failure, problems are added and the result means nothing."""
     if _is_attrs(hint):
         if isinstance(value, hint) and not any(_RULE in field.metadata for field in attrs.fields(hint)):
             return value
@@ -308,7 +308,7 @@ _WORDS: Final[Mapping[Any, str]] = {
 
 
 def _describe(hint: Any) -> str:
-    """What `hint` allows, in words."""
+    """Return what `hint` allows, in words."""
     members = _members(hint)
     if len(members) > 1:
         return " or ".join(_describe(member) for member in members)

@@ -5,7 +5,7 @@ JSON lines. The first is ``{"trealtime_recording": 1, "audio": "keep"}``; then o
 object stands as ``"text"`` in place of the ``"event"``. The last is
 ``{"at": 9.5, "closed": {"code": 1000, "reason": "", "by": "client"}}``.
 
-Audio that was left out is told by its length, ``"<4800 bytes of audio>"``. Values that let somebody in are never
+Audio that was left out is told by its length, ``"<4800 bytes of audio>"``. Values that open a door are never
 written: ``"<removed>"`` stands in their place.
 """
 
@@ -171,7 +171,7 @@ def _one_of(entry: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> An
 
 
 def _check_lengths(value: object) -> None:
-    # A file from somebody else must not make gigabytes of silence.
+    # A file of unknown origin must not make gigabytes of silence.
     if isinstance(value, Mapping):
         for each in value.values():
             _check_lengths(each)

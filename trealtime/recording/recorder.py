@@ -157,7 +157,7 @@ class _RecordedWire:
 
     async def _received(self, receive: Callable[[], Awaitable[Sequence[str | bytes]]]) -> Sequence[str | bytes]:
         if self._record.failure is not None:
-            # The one way from here to the app: an error event, of a client event that nobody has sent.
+            # The one way from here to the app: an error event about a client event that was never sent.
             error = {"type": "recording_error", "code": "recording_failed", "message": self._record.failure}
             self._record.failure = None
             await trio.lowlevel.checkpoint()

@@ -2,13 +2,13 @@
 
 Theory of operation
 
-1. Whoever calls `ClientWire.receive` or ``receive_many`` reads the stream itself, so that a message reaches the app
-   without a task in between. While no task receives, a reader in the background does: pings are answered and the end is
-   seen all the same. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed down.
+1. The task that calls `ClientWire.receive` or ``receive_many`` reads the stream itself, so that a message reaches the
+   app without a task in between. While no task receives, a reader in the background does: it answers pings and
+   sees the end. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed down.
    The lock `_reading` is held by the one that reads; the background reader gives it up when a task comes to receive.
 2. The lock `_writing` is held by the one that writes to the stream. A message is put into the protocol and written in
    one go under it, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
-   `_replies`: whoever holds the lock writes them too, and where nobody does, a task is started for them.
+   `_replies`: the task that holds the lock writes them too, and where none does, one is started for them.
 3. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
 4. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
 """
@@ -56,7 +56,7 @@ async def wrap_websocket_stream(
 ) -> AsyncIterator[ClientWire]:
     """Open a client's wire over an open stream, which becomes the wire's own and is closed with it.
 
-    Entering performs the WebSocket handshake for `url` with `headers` added, whatever the stream really leads to. It
+    Entering performs the WebSocket handshake for `url` with `headers` added; the stream may lead anywhere. It
     takes at most ``config.handshake_timeout`` and never goes past `deadline` (on Trio's clock); it raises
     `ConnectFailed`. If cancelled, the stream is closed. Leaving drops what is left of the connection; what the body
     raises comes out as it is.
@@ -432,7 +432,7 @@ class ClientWire:
         await drop(self._stream)
 
     def _lose(self) -> None:
-        """Note that the stream is gone, by whatever has been known of the end until now."""
+        """Note that the stream is gone, and how, by what is known until now."""
         self._end = self._end or self._ended_by_protocol()
         self._over.set()
 

@@ -64,7 +64,7 @@ class TransportConfig:
 
     @classmethod
     def from_value(cls, value: TransportConfig | Mapping[str, object] | None) -> TransportConfig:
-        """A config from what users write: None (the defaults), a mapping with some of the keys, or a config.
+        """Return a config from what users write: None (the defaults), a mapping with some of the keys, or a config.
 
         Raises `SettingsError` with every unknown key and wrong value.
         """

@@ -82,7 +82,7 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hin
 
 
 async def read_refusal(http: h11.Connection, stream: trio.abc.Stream, response: h11.Response) -> RefusedByServer:
-    """Read the body of a refusal: at most 16 KiB, for at most two seconds, whatever its end looks like."""
+    """Read the body of a refusal: at most 16 KiB, for at most two seconds, whether it ends or not."""
     body = bytearray()
     # Half of the time that is left for the handshake, so that the refusal is told in place of a timeout.
     left_s = trio.current_effective_deadline() - trio.current_time()

@@ -69,7 +69,7 @@ class Handshake:
 
 @runtime_checkable
 class RealtimeModel(Protocol):
-    """Something that a session can connect through. It keeps nothing of a connection, so that it can make many."""
+    """A way to connect for sessions. It keeps nothing of a connection, so that one model makes many."""
 
     def connect(self, target: ConnectionTarget) -> AbstractAsyncContextManager[Wire]:
         """Connect on entering, drop what is left of the connection on leaving.
@@ -95,13 +95,13 @@ class OpenAIRealtimeWebSocketModel:
     organization: str | None = None
     project: str | None = None
     safety_identifier: str | None = None
-    """Identifies the end user to the service's abuse checks, as a hash that names nobody."""
+    """Identifies the end user to the service's abuse checks, as a hash, not by name."""
 
     base_url: str | None = None
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
-        """A wire to what `target` asks for; see `RealtimeModel.connect`. Without any key: `MissingApiKey`."""
+        """Open a wire to what `target` asks for; see `RealtimeModel.connect`. Without any key: `MissingApiKey`."""
         from trealtime.transport.dial import open_websocket_wire
 
         handshake = await self.handshake(target)
@@ -109,7 +109,7 @@ class OpenAIRealtimeWebSocketModel:
             yield wire
 
     async def handshake(self, target: ConnectionTarget) -> Handshake:
-        """What `connect` would ask for, without connecting. Calls the target's key callable, if it has to."""
+        """Return what `connect` would ask for, without connecting. Calls the target's key callable if needed."""
         url = self._url(target)
         if target.headers is not None:
             return Handshake(url, with_user_agent(target.headers))
@@ -153,7 +153,7 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
-        """A wire to the call; see `RealtimeModel.connect`. Waits between attempts; cancelled, it leaves nothing."""
+        """Open a wire to the call; see `RealtimeModel.connect`. Waits between attempts."""
         async with AsyncExitStack() as stack:
             yield await self._attach(stack, target)
 
@@ -178,8 +178,8 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
         run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
         overrides: SessionSettings | Mapping[str, object] | None = None,
     ) -> dict[str, Any]:
-        """The session object to accept a call with, for an HTTP client of your own; `RealtimeRestClient` has it built
-        in. `overrides` are settings that go over the rest. Waits and raises as entering a session does."""
+        """Return the session object to accept a call with, for an HTTP client of your own; `RealtimeRestClient` has it
+        built in. `overrides` are settings that go over the rest. Waits and raises as entering a session does."""
         # The one way from here to the rooms above, for the sake of programs that call it where the SDK has it.
         from trealtime.calls.payload import build_initial_session_payload
 
@@ -230,7 +230,7 @@ class AzureRealtimeModel:
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
-        """A wire to the deployment; see `RealtimeModel.connect`. Without key and token: `MissingApiKey`.
+        """Open a wire to the deployment; see `RealtimeModel.connect`. Without key and token: `MissingApiKey`.
 
         The target's ``url`` is used byte for byte and its ``headers`` are all that is sent, where given. The address of
         the preview API, which Azure has retired, is refused with `SettingsError`.
@@ -242,7 +242,7 @@ class AzureRealtimeModel:
             yield wire
 
     async def handshake(self, target: ConnectionTarget) -> Handshake:
-        """What `connect` would ask for, without connecting. Calls the key or token callable, if it has to."""
+        """Return what `connect` would ask for, without connecting. Calls the key or token callable if needed."""
         url = self._url(target)
         if target.headers is not None:
             return Handshake(url, with_user_agent(target.headers))

@@ -68,13 +68,13 @@ class Address:
 
     @property
     def host_header(self) -> str:
-        """RFC 9110 section 7.2: brackets around an IPv6 address, no port where it is the scheme's own."""
+        """The Host header (RFC 9110 section 7.2): IPv6 in brackets, the port where it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
 def realtime_url(base_url: str, *, model: str, call_id: str | None) -> str:
-    """The WebSocket address under the base URL of a REST API; a call id takes the place of the model."""
+    """Return the WebSocket address under the base URL of a REST API; a call id takes the place of the model."""
     parts = urlsplit(base_url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     wanted = f"call_id={quote(call_id, safe='')}" if call_id is not None else f"model={quote(model, safe='')}"
@@ -101,7 +101,7 @@ def check_headers(headers: Mapping[str, object]) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the host of `url` is this machine, by its name or address alone."""
+    """Return whether the host of `url` is this machine, by its name or address alone."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -131,17 +131,16 @@ ApiKey = str | Callable[[], str | Awaitable[str]]
 
 
 async def get_api_key(key: ApiKey | None) -> str | None:
-    """`key` as a string: itself, what it returns when called, or OPENAI_API_KEY where it is None.
+    """Return `key` as a string: itself, what it returns when called, or OPENAI_API_KEY where it is None.
 
-    None where that is unset too.
-    Waits for an async callable. Raises `MissingApiKey` for a key that is empty or not a string, and whatever a callable
-    raises.
+    None where that is unset too. Waits for an async callable. Raises `MissingApiKey` for a key that is empty or not a
+    string, and what a callable raises.
     """
     return await resolve_key(key, parameter="api_key", variable="OPENAI_API_KEY")
 
 
 async def resolve_key(key: ApiKey | None, *, parameter: str, variable: str) -> str | None:
-    """`key` as a string, or what the environment has under `variable`; error texts call it `parameter`."""
+    """Return `key` as a string, or what the environment has under `variable`; error texts call it `parameter`."""
     if key is None:
         return os.environ.get(variable, "").strip() or None
     found: object = key
@@ -158,7 +157,7 @@ async def resolve_key(key: ApiKey | None, *, parameter: str, variable: str) -> s
 
 
 def with_user_agent(headers: Mapping[str, str]) -> dict[str, str]:
-    """`headers`, and a User-Agent of ours if they have none."""
+    """Return `headers`, with a User-Agent of ours if they have none."""
     own = {} if any(name.lower() == "user-agent" for name in headers) else {"User-Agent": f"trealtime/{__version__}"}
     return {**headers, **own}
 
