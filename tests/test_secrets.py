@@ -16,7 +16,8 @@ S = "sk-SECRET0123"
     "name",
     ["api_key", "apikey", "apiKey", "API-KEY", "x-api-key", "token", "access_token", "accessToken", "secret",
      "password", "client_secret", "authorization", "authorisation", "Proxy-Authorization", "cookie", "Set-Cookie",
-     "headers", "header", "env", "credentials", "ephemeral_key", "private_key", "OPENAI_API_KEY", "webhook_secret", "auth"],
+     "headers", "header", "env", "credentials", "ephemeral_key", "private_key", "OPENAI_API_KEY", "webhook_secret",
+     "auth"],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)

@@ -27,7 +27,7 @@ IDS = ("a", "b", "resp_1", "resp_2", "item_1", "item_2", "call_1", "root", "")
 WORDS = (
     "type", "id", "role", "status", "content", "name", "arguments", "call_id", "usage", "output", "error", "code",
     "message", "metadata", "audio", "input", "format", "turn_detection", "tools", "server_label", "expires_at", "model",
-    "total_tokens", "input_token_details", "text", "transcript", "status_details", "previous_item_id", "conversation_id",
+    "total_tokens", "input_token_details", "text", "transcript", "status_details", "previous_item_id",
 )  # fmt: skip
 TEXTS = (
     *IDS, *SERVER_EVENT_TYPES, "message", "function_call", "function_call_output", "mcp_call", "mcp_list_tools",
