@@ -23,10 +23,6 @@ SECOND = 48_000
 """Bytes of one second of PCM16."""
 
 
-LONGEST_S = 1_000_000
-"""How much virtual time a test may take."""
-
-
 @attrs.define(eq=False)
 class Connection:
     """The server's end of one session: notes what it is told, answers what all servers answer, sends what tests say."""
@@ -208,18 +204,7 @@ class Service:
 
 
 @pytest.fixture
-async def watchdog(nursery: trio.Nursery) -> None:
-    """Fail a test that waits for ever: under the mock clock nothing else would end it."""
-
-    async def watch() -> None:
-        await trio.sleep(LONGEST_S)
-        raise AssertionError(f"nothing has happened for {LONGEST_S:,} s")
-
-    nursery.start_soon(watch)
-
-
-@pytest.fixture
-def service(nursery: trio.Nursery, watchdog: None) -> Service:
+def service(nursery: trio.Nursery) -> Service:
     return Service(nursery)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from trealtime.errors import ServerRefused
 from trealtime.tools.function_tool import function_tool
@@ -263,3 +264,32 @@ async def test_a_call_outside_the_conversation_is_shown_and_not_run(
         (item,) = turn.items
         assert (item.name, item.arguments, item.call_id) == ("note", '{"dish": "soup"}', "c")
         assert ran == []
+
+
+async def test_leaving_stops_what_was_said_before_a_call_of_a_tool_too(
+    autojump_clock, service, make_runner, nursery
+) -> None:
+    @function_tool
+    async def look() -> str:
+        """Look."""
+        return "found"
+
+    async def play(session) -> None:
+        async for _event in session:
+            pass
+
+    async with make_runner(tools=[look]).session() as session:
+        nursery.start_soon(play, session)
+        async with session.respond("Look."):
+            await service.last.begin(await service.last.expect("response.create"))
+            await service.last.begin_item()
+            await service.last.audio(10)
+            await service.last.call("look", "{}")
+            await service.last.done()
+            await service.last.begin(await service.last.expect("response.create", count=2), id="resp_2")
+            await service.last.begin_item(id="resp_2", item_id="item_b")
+            await service.last.audio(1, id="resp_2", item_id="item_b")
+            await trio.sleep(2)
+        await trio.testing.wait_all_tasks_blocked()
+        cuts = {each["item_id"]: each["audio_end_ms"] for each in service.last.of("conversation.item.truncate")}
+        assert cuts == {"item_a": 2000, "item_b": 0}

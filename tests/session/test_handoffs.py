@@ -801,3 +801,32 @@ async def test_update_agent_ends_when_the_session_does(autojump_clock, service, 
             nursery.start_soon(update)
             await service.last.expect("session.update", count=2)
             await session.close()
+
+
+# ---- stored prompts -------------------------------------------------------------------------------------------------
+
+PROMPT = {"id": "pmpt_1", "version": "2"}
+
+
+@pytest.mark.parametrize("where", ["agent", "run"])
+async def test_beside_a_stored_prompt_no_instructions_are_sent_unless_there_are_some(
+    autojump_clock, service, where
+) -> None:
+    agent = RealtimeAgent(name="A", prompt=PROMPT if where == "agent" else None)
+    config = {} if where == "agent" else {"model_settings": {"prompt": PROMPT}}
+    async with RealtimeRunner(agent, model=service, config=config).session() as session:
+        (opening,) = service.last.of("session.update")
+        assert opening["session"]["prompt"] == PROMPT
+        assert "instructions" not in opening["session"]
+        await session.update_agent(RealtimeAgent(name="B", instructions="Be B.", prompt=PROMPT))
+        assert service.last.session["instructions"] == "Be B."
+        await session.update_agent(RealtimeAgent(name="C", prompt=PROMPT))
+        assert service.last.session["instructions"] == ""
+        sent = len(service.last.of("session.update"))
+        await session.update_agent(RealtimeAgent(name="D", prompt=PROMPT))
+        assert all("instructions" not in each["session"] for each in service.last.of("session.update")[sent:])
+
+
+async def test_without_a_prompt_no_instructions_are_an_empty_text(autojump_clock, service) -> None:
+    async with RealtimeRunner(RealtimeAgent(name="A"), model=service).session():
+        assert service.last.of("session.update")[0]["session"]["instructions"] == ""

@@ -8,7 +8,8 @@ from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime.audio.formats import G711_ULAW
 from trealtime.testing.schedules import cancel_at_each_checkpoint
 
-pytestmark = pytest.mark.usefixtures("watchdog")
+LONGEST_S = 100
+"""A queue without room would hold a test up for ever: under the mock clock nothing else ends it."""
 
 
 def event(name: str) -> dict[str, str]:
@@ -37,19 +38,20 @@ async def test_urgent_messages_overtake_and_the_rest_keeps_its_order(autojump_cl
 
 
 async def test_audio_waits_past_its_bound_in_seconds_and_goes_on_when_there_is_room(autojump_clock) -> None:
-    send_queue = SendQueue(audio_bound_s=1.0)
-    await send_queue.send(MicrophoneAudio(bytes(48_000)))
-    await send_queue.send(MicrophoneAudio(bytes(2)))
-    with trio.move_on_after(1) as scope:
+    with trio.fail_after(LONGEST_S):
+        send_queue = SendQueue(audio_bound_s=1.0)
+        await send_queue.send(MicrophoneAudio(bytes(48_000)))
         await send_queue.send(MicrophoneAudio(bytes(2)))
-    assert scope.cancelled_caught
-    assert send_queue.statistics().audio_queued_s == pytest.approx(1, abs=0.001)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(send_queue.send, MicrophoneAudio(b"\1\1"))
-        await trio.testing.wait_all_tasks_blocked()
-        assert send_queue.statistics().taken == 0
-        await send_queue.receive()
-    assert send_queue.statistics().audio_queued_s < 0.001
+        with trio.move_on_after(1) as scope:
+            await send_queue.send(MicrophoneAudio(bytes(2)))
+        assert scope.cancelled_caught
+        assert send_queue.statistics().audio_queued_s == pytest.approx(1, abs=0.001)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_queue.send, MicrophoneAudio(b"\1\1"))
+            await trio.testing.wait_all_tasks_blocked()
+            assert send_queue.statistics().taken == 0
+            await send_queue.receive()
+        assert send_queue.statistics().audio_queued_s < 0.001
 
 
 async def test_the_bound_counts_in_the_format_of_the_session(autojump_clock) -> None:
@@ -61,15 +63,16 @@ async def test_the_bound_counts_in_the_format_of_the_session(autojump_clock) -> 
 
 
 async def test_other_events_wait_past_their_own_bound_and_urgent_ones_never_do(autojump_clock) -> None:
-    send_queue = SendQueue(event_bound=2)
-    for name in "abc":
-        await send_queue.send(event(name))
-    with trio.move_on_after(1) as scope:
-        await send_queue.send(event("d"))
-    assert scope.cancelled_caught
-    assert send_queue.has_room(audio=True)
-    send_queue.put(event("urgent"), urgent=True)
-    assert await take_all(send_queue) == [event("urgent"), event("a"), event("b"), event("c")]
+    with trio.fail_after(LONGEST_S):
+        send_queue = SendQueue(event_bound=2)
+        for name in "abc":
+            await send_queue.send(event(name))
+        with trio.move_on_after(1) as scope:
+            await send_queue.send(event("d"))
+        assert scope.cancelled_caught
+        assert send_queue.has_room(audio=True)
+        send_queue.put(event("urgent"), urgent=True)
+        assert await take_all(send_queue) == [event("urgent"), event("a"), event("b"), event("c")]
 
 
 async def test_a_cancelled_send_has_queued_all_or_nothing(autojump_clock) -> None:
@@ -85,7 +88,7 @@ async def test_a_cancelled_send_has_queued_all_or_nothing(autojump_clock) -> Non
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
-            with cancel_here():
+            with trio.fail_after(LONGEST_S), cancel_here():
                 await send_queue.send(event("second"))
                 await send_queue.send(event("third"))
             nursery.cancel_scope.cancel()

@@ -121,10 +121,13 @@ async def settings_of(
     weak, strong = [SessionSettings() if layer is NOT_SET else session_settings(layer) for layer in layers]
     base = weak if opening else merge_settings(weak, strong)
     instructions = await agent.get_system_prompt(context)
+    # An agent without instructions wants none, not the server's default persona. But beside a stored prompt an empty
+    # text would go over what the prompt says.
+    prompted = agent.prompt is not None or base.prompt not in (NOT_SET, None)
+    unsaid = NOT_SET if prompted else ""
     own = session_settings(
         {
-            # An agent without instructions wants none, not the server's default persona.
-            "instructions": instructions if instructions is not None else given_or(base.instructions, ""),
+            "instructions": instructions if instructions is not None else given_or(base.instructions, unsaid),
             "tools": agent.tools or given_or(base.tools, ()),
             "handoffs": agent.handoffs or given_or(base.handoffs, ()),
             **({} if agent.prompt is None else {"prompt": agent.prompt}),
@@ -295,6 +298,9 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], defaults: Mapp
             changes[key] = new
         elif key == "prompt":
             changes[key] = None
+        elif key == "instructions":
+            if old:  # of the agent before: there is no way to say that they are not set
+                changes[key] = ""
         elif key in defaults:
             value = defaults[key]
             changes[key] = _WHEN_NOTHING.get(key) if value is None else value

@@ -260,6 +260,9 @@ class SessionResponse:
         complete = self._reply.answer is not None and not (self._plays and self._subscription.has_audio)
         self._subscription.close()
         if (failed or not complete) and self._lifetime.state == "open":
+            # "Let me check", before a call of a tool, may still be heard.
+            for earlier in (self._subscription.responses or [])[:-1]:
+                self._driver.do(self._driver.core.interrupt, response_id=earlier)
             core = self._driver.core
             self._driver.do(core.interrupt, response_id=self.response_id, reply_id=self._reply.id)
 
