@@ -67,3 +67,8 @@ def test_raw_events_come_before_those_of_the_session_and_can_be_switched_off(mak
     quiet = make_talk(raw_events=False)
     quiet.server("of.tomorrow", field=1)
     assert quiet.events == []
+
+
+def test_audio_has_no_model_event():
+    frame = {"type": "response.output_audio.delta", "response_id": "r", "item_id": "a", "delta": "AAAA"}
+    assert model_events(read_server_event(frame), frame) == []

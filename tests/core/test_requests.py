@@ -497,3 +497,33 @@ def test_an_error_before_the_session_is_ready_is_what_entering_raises(make_talk,
     talk.error("model_not_found", None, param=param)
     assert type(talk.settled["open"].error) is error
     assert talk.settled["open"].error.code == "model_not_found"
+
+
+# ---- what the server refuses -----------------------------------------------------------------------------------------
+
+
+def test_ws10_an_event_newer_than_us_is_no_error(make_talk):
+    talk = make_talk(raw_events=True)
+    talk.server("response.of.tomorrow", anything=[1])
+    assert talk.types == ["raw_model_event"]
+
+
+def test_ws33_a_cancel_that_came_too_late_is_known_for_what_it_is(talk):
+    talk.created("r1")
+    talk.app.interrupt()
+    talk.error("response_cancel_not_active", talk.sent[-1]["event_id"])
+    assert talk.events_of("error") == []
+    talk.app.cancel_response("theirs")
+    talk.error("response_cancel_not_active", talk.sent[-1]["event_id"])
+    assert talk.events_of("error")[0].error.request == "response.cancel"
+
+
+def test_ws42_items_can_be_created_retrieved_truncated_and_deleted(talk):
+    talk.app.create_item({"id": "u", "type": "message", "role": "user"}, previous_item_id="root")
+    talk.app.retrieve_item("u")
+    talk.app.truncate_item("a", 0, -5)
+    talk.app.delete_item("u")
+    kinds = [event["type"].rpartition(".")[2] for event in talk.sent]
+    assert kinds == ["create", "retrieve", "truncate", "delete"]
+    assert talk.truncations == [("a", 0, 0)]
+    assert talk.core.history() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trealtime._core.response_queue import METADATA_KEY, Request, ResponseQueue
+from trealtime.errors import ConnectionLost
 
 OUT = {"conversation": "none"}
 
@@ -422,3 +423,143 @@ def test_draining_returns_all_that_wait_and_leaves_a_gate_as_new(driver):
     assert not driver.response_queue.busy
     driver.ask("c")
     assert driver.sent[-1] == "c"
+
+
+# ---- one response at a time ------------------------------------------------------------------------------------------
+
+
+def test_b126_a_request_goes_at_once_with_an_event_id_of_its_own(talk):
+    """With another spelling of the id."""
+    talk.app.create_response(automatic=True)
+    assert talk.creates[0]["event_id"]
+
+
+def test_b127_requests_during_a_response_become_one(talk):
+    talk.created("r1")
+    for _ in range(3):
+        talk.app.create_response(automatic=True)
+    assert talk.creates == []
+    talk.done("r1")
+    assert len(talk.creates) == 1
+
+
+def test_b128_requests_wait_while_a_create_is_on_its_way(talk):
+    talk.app.create_response(automatic=True)
+    talk.app.create_response(automatic=True)
+    assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize("number", ["b129", "b130"])
+def test_b129_b130_what_is_asked_after_a_create_gets_a_turn_of_its_own(talk, number):
+    """There is no moment between asking and writing, so the two are one."""
+    talk.app.create_response(automatic=True)
+    talk.app.create_response(automatic=True)
+    talk.created("r1", talk.creates[0])
+    talk.done("r1")
+    assert len(talk.creates) == 2
+
+
+def test_b131_a_raw_create_goes_through_the_same_gate_and_mixes_with_nothing(talk):
+    talk.created("r0")
+    for number in range(4):
+        if number == 2:
+            talk.app.send_raw({"type": "response.create"})
+        else:
+            talk.app.create_response(automatic=True)
+    for number in range(1, 4):
+        talk.done(f"r{number - 1}")
+        talk.created(f"r{number}", talk.creates[-1])
+    assert len(talk.creates) == 3
+
+
+def test_b132_the_event_id_of_a_manual_create_is_kept(talk):
+    talk.app.send_raw({"type": "response.create", "event_id": "mine"})
+    assert talk.creates[0]["event_id"] == "mine"
+
+
+def test_b133_requests_are_served_in_the_order_of_asking(talk):
+    talk.created("r0")
+    for name in "abc":
+        talk.app.create_response({"instructions": name})
+    for number in range(1, 4):
+        talk.done(f"r{number - 1}")
+        talk.created(f"r{number}", talk.creates[-1])
+    assert [event["response"]["instructions"] for event in talk.creates] == ["a", "b", "c"]
+
+
+def test_b134_creates_wait_for_the_end_of_a_cancelled_response(talk):
+    """Not for ever where that end does not come."""
+    talk.created("r1")
+    talk.app.cancel_response()
+    talk.app.create_response()
+    assert talk.creates == []
+    talk.done("r1", "cancelled")
+    assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize("code, with_id", [("invalid_value", True), ("bad_response_create", False)])
+def test_b136_a_refused_create_makes_room_for_the_next(talk, code, with_id):
+    """Whoever waits is told."""
+    talk.app.create_response(reply_id="t")
+    talk.app.create_response()
+    talk.error(code, talk.creates[0]["event_id"] if with_id else None)
+    assert len(talk.creates) == 2
+    assert talk.settled["t"].value.status == "failed"
+
+
+@pytest.mark.parametrize("code, event_id", [("server_error", "evt_other"), ("input_audio_buffer_commit_empty", None)])
+def test_b137_an_unrelated_error_drops_no_create(talk, code, event_id):
+    talk.app.create_response()
+    talk.app.create_response()
+    talk.error(code, event_id)
+    assert len(talk.creates) == 1
+
+
+def test_b138_the_end_of_another_response_does_not_open_the_gate(talk):
+    talk.created("r1")
+    talk.app.create_response()
+    talk.done("r0")
+    assert talk.creates == []
+
+
+@pytest.mark.parametrize("number", ["b139", "b140"])
+def test_b139_b140_the_end_of_the_connection_cancels_all_that_wait(talk, number):
+    """Each caller is told."""
+    talk.created("r1")
+    talk.app.create_response(reply_id="t")
+    talk.app.disconnect(ConnectionLost("gone"))
+    assert isinstance(talk.settled["t"].error, ConnectionLost)
+    talk.done("r1")
+    assert talk.creates == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ws31_a_request_that_races_a_response_of_the_servers_is_not_forgotten(vad_talk, late):
+    talk = vad_talk
+    talk.created("r0")
+    talk.call("r0", "c1")
+    talk.done("r0")
+    talk.app.send_tool_output("c1", "42")
+    create = talk.creates[0]
+    talk.silence("u")
+    talk.created("r1")
+    if late:
+        talk.done("r1")
+    talk.error("conversation_already_has_active_response", create["event_id"])
+    talk.done("r1")
+    talk.wait(0.2)
+    assert len(talk.creates) == 2
+    talk.created("r2", talk.creates[1])
+    assert talk.events_of("error") == []
+
+
+def test_ws32_out_of_band_responses_run_next_to_the_others(talk):
+    talk.created("r1")
+    for reply_id in ("t", "u"):
+        talk.app.create_response({"conversation": "none"}, reply_id=reply_id)
+    assert len(talk.creates) == 2
+    for response_id, create in zip(("rt", "ru"), reversed(talk.creates), strict=True):
+        talk.created(response_id, create)
+    for response_id in ("ru", "r1", "rt"):
+        talk.done(response_id)
+    assert {reply_id: each.value.response_id for reply_id, each in talk.settled.items()} == {"u": "rt", "t": "ru"}

@@ -410,3 +410,103 @@ def test_what_still_comes_of_a_deleted_item_does_not_bring_it_back(talk, late):
     assert talk.order() == []
     talk.item("u")
     assert talk.order() == ["u"]
+
+
+# ---- the life of a response ------------------------------------------------------------------------------------------
+
+
+def test_b166_a_response_begins_and_ends_with_its_agent(talk):
+    """The end carries the agent that the response began with, also when another has taken over since."""
+    talk.created("r1")
+    talk.state.agent = type(talk.agent)(name="other")
+    talk.done("r1")
+    start, end = talk.events
+    assert (start.type, start.agent) == ("agent_start", talk.agent)
+    assert (end.type, end.agent) == ("agent_end", talk.agent)
+
+
+def test_b167_a_response_without_usage_ends_like_any_other(talk):
+    talk.created("r1")
+    talk.done("r1")
+    assert talk.types[-1] == "agent_end"
+    assert talk.core.usage.requests == 0
+
+
+def test_b168_a_late_end_of_an_older_response_is_not_the_end_of_this_one(talk):
+    """An end that was told already is told once."""
+    talk.created("r1")
+    talk.done("r1")
+    talk.created("r2")
+    talk.forget()
+    talk.done("r1")
+    assert talk.quiet
+    assert talk.core.response_active
+
+
+def test_b169_output_before_created_begins_the_response_once(talk):
+    talk.audio("r1", "a")
+    talk.created("r1")
+    assert talk.types == ["agent_start", "audio"]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
+def test_b170_every_outcome_ends_and_counts_and_says_what_it_was(talk, status):
+    """The event says how it ended, and why."""
+    talk.created("r1")
+    talk.done("r1", status, usage={"total_tokens": 5}, status_details={"reason": "x"})
+    end = talk.events_of("agent_end")[0]
+    assert (end.status, end.reason) == (status, "x")
+    assert talk.core.usage.total_tokens == 5
+
+
+def test_ws05_nothing_grows_but_history(talk):
+    def sizes():
+        state = talk.state
+        return [
+            len(each) for each in (state.responses, state.calls, state.ledger, state.sent_content, state.requests._open)
+        ] + [state.response_queue.waiting, len(state.history._early_transcripts), len(state.history._waiting)]
+
+    before = sizes()
+    for index in range(300):
+        talk.app.create_item(
+            {"id": f"u{index}", "type": "message", "role": "user"}, previous_item_id=None, reply_id=f"item_{index}"
+        )
+        talk.item(f"u{index}")
+        talk.speak(f"r{index}", f"a{index}", 20)
+        talk.call(f"r{index}", f"c{index}")
+        talk.app.send_tool_output(f"c{index}", "42", respond=False)
+        talk.now += 1
+        talk.done(f"r{index}")
+    talk.wait(10)  # what the server never answers is given up
+    assert sizes() == before
+    assert len(talk.state.requests._sent) <= 512
+
+
+def test_ws34_the_end_of_a_response_says_how_it_ended(talk):
+    talk.created("r1")
+    talk.done("r1", "incomplete", status_details={"reason": "content_filter"})
+    end = talk.events_of("agent_end")[0]
+    assert (end.status, end.reason) == ("incomplete", "content_filter")
+
+
+def test_the_end_of_audio_is_told_while_the_response_is_wanted(talk):
+    about = {"response_id": "r1", "item_id": "a", "output_index": 0, "content_index": 0}
+    talk.speak("r1", "a")
+    talk.server("response.output_audio.done", **about)
+    (end,) = talk.events_of("audio_end")
+    assert (end.item_id, end.content_index, end.response_id) == ("a", 0, "r1")
+    talk.done("r1")
+    talk.server("response.output_audio.done", **about)
+    assert len(talk.events_of("audio_end")) == 1
+
+
+def test_audio_carries_its_place_in_the_part(talk):
+    talk.created("r1")
+    talk.audio("r1", "a", 20)
+    talk.audio("r1", "a", 30)
+    chunks = [event.audio for event in talk.events_of("audio")]
+    assert [(chunk.start_ms, len(chunk.data)) for chunk in chunks] == [(0, 960), (20, 1440)]
+
+
+def test_the_agent_that_speaks_is_known(talk):
+    assert talk.core.agent is talk.agent

@@ -338,3 +338,42 @@ def test_items_are_seen_in_the_order_in_which_they_were_sent_and_strangers_chang
     for number in range(1000):
         items.send(f"n{number}")
     assert len(items._open) <= 256
+
+
+# ---- what the server hears -------------------------------------------------------------------------------------------
+
+
+def test_a_silence_that_the_server_answers_is_told_and_its_turn_is_due(vad_talk):
+    span = {"item_id": "u", "audio_start_ms": 10, "audio_end_ms": 900}
+    vad_talk.server("input_audio_buffer.timeout_triggered", **span)
+    (event,) = vad_talk.events
+    assert (event.type, event.item_id, event.audio_start_ms, event.audio_end_ms) == (
+        "input_audio_timeout_triggered",
+        "u",
+        10,
+        900,
+    )
+    vad_talk.server("input_audio_buffer.committed", item_id="u")
+    vad_talk.app.create_response(reply_id="t")
+    vad_talk.created("server's own")
+    assert vad_talk.started == []
+
+
+def test_a_turn_that_the_app_commits_itself_is_not_due_an_answer_of_the_servers(vad_talk):
+    vad_talk.server("input_audio_buffer.committed", item_id="u")
+    vad_talk.app.create_response(reply_id="t")
+    vad_talk.created("r1")
+    assert vad_talk.started == [("t", "r1")]
+
+
+def test_speech_is_told_with_its_times(talk):
+    talk.turn("u")
+    assert [(event.type, event.item_id) for event in talk.events] == [("speech_started", "u"), ("speech_stopped", "u")]
+    assert talk.events[1].audio_end_ms == 900
+
+
+def test_a_key_that_the_service_hears_on_a_call_is_told(talk):
+    talk.server("input_audio_buffer.dtmf_event_received", event="9", received_at=1_763_605_109)
+    (event,) = talk.events
+    assert (event.type, event.digit, event.source) == ("dtmf_received", "9", "call")
+    assert event.received_at_unix_s == 1_763_605_109
