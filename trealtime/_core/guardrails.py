@@ -298,7 +298,7 @@ def recovery_item(state: State, role: str, text: str) -> Mapping[str, Any]:
 
 
 def watch_response(state: State, response: Response) -> None:
-    """A response has begun: its checks are those of the agent that speaks now , each once ."""
+    """A response has begun: its checks are those of the agent that speaks now, each once."""
     guardrails = state.guardrails
     own = dict.fromkeys((*response.agent.output_guardrails, *guardrails.policy.output))
     if own:
@@ -306,7 +306,7 @@ def watch_response(state: State, response: Response) -> None:
 
 
 def newer_response(state: State, response_id: str) -> None:
-    """A turn has begun in the conversation: recovery messages that still wait come too late ."""
+    """A turn has begun in the conversation: recovery messages that still wait come too late."""
     state.guardrails.newest = response_id
     state.response_queue.withdraw(lambda request: request.recovery > 0 and not request.of_input)
 
@@ -480,7 +480,7 @@ def _feedback(recovery: Recovery, results: Sequence[OutputGuardrailResult | Inpu
 
 
 def forget_everything(state: State) -> None:
-    """The connection has ended: no verdict matters any more ."""
+    """The connection has ended: no verdict matters any more."""
     mine = state.guardrails
     mine.watches.clear()
     mine.inputs.clear()

@@ -509,7 +509,7 @@ def create_item(
 
 def answered_by_app(state: State, item: Mapping[str, Any]) -> None:
     """The app has sent this item. Where it answers a function call, that has its output; whether it wants a response,
-    the app says by itself too. Where it answers a call of a hosted tool, nobody is to decide about that any more."""
+    the app says by itself too. Where it answers a call of a hosted tool, that waits for no decision any more."""
     call_id = item.get("call_id")
     if item.get("type") == "function_call_output" and isinstance(call_id, str) and call_id in state.calls:
         state.do(CancelTool(call_id))
@@ -561,7 +561,8 @@ def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float) 
 
 
 def item_truncated(state: State, event: wire.ConversationItemTruncated, now: float) -> None:
-    """Ours have been cut when we sent them; this is news where somebody else truncates (a telephone call's server)."""
+    """Ours have been cut when we sent them; this is news where another truncates, as the server of a telephone call
+    does."""
     received_ms = state.ledger.received_ms(event.item_id, event.content_index)
     if state.history.cut(event.item_id, event.content_index, event.audio_end_ms, received_ms):
         state.emit_history("updated", event.item_id)
@@ -592,7 +593,7 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
 
 
 def _is_alike(sent: object, shown: Mapping[str, Any]) -> bool:
-    """Whether two items say the same, whatever their ids."""
+    """Whether two items say the same under different ids."""
     if not isinstance(sent, Mapping):
         return False
     keys = ("type", "role", "call_id", "output", "approval_request_id")

@@ -152,7 +152,7 @@ class PendingInterruption:
 
 
 def only_fillers(text: str, fillers: Sequence[str]) -> bool:
-    """Whether `text` says nothing but these, in any order, whatever its case and punctuation; nothing at all counts."""
+    """Whether `text` says nothing but these, in any order, case and punctuation; an empty text counts."""
     phrases = sorted({tuple(words_of(filler)) for filler in fillers}, key=len, reverse=True)
     words = words_of(text)
     at = 0
@@ -165,7 +165,7 @@ def only_fillers(text: str, fillers: Sequence[str]) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, whatever its case and punctuation."""
+    """The words of a text, in lower case and without punctuation."""
     return re.findall(r"\w+", text.casefold())
 
 

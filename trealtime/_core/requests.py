@@ -3,12 +3,12 @@
 Theory of operation
 1. A request is open until its answer comes, an ``error`` refuses it, or its deadline passes: then its caller gets
    `RequestTimedOut`. Requests for a response have a deadline of their own (`response_queue`).
-2. Answers carry no id of ours. An answer is that of the oldest open request of its type for the item that it names; where
-   it says more (the position of a truncation), that of the one that asked for it. An answer that names no item, or an
-   item that it was not asked about, belongs to the only open request that it can fit by type and content.
-3. An error belongs to the request whose ``event_id`` it names. The real service often names none: then the error belongs
-   to the only open request that it can fit, by its code and its param (`server_errors`). Where two fit, neither takes it,
-   and the deadline decides. An error that fits none is an event.
+2. Answers carry no id of ours. An answer is that of the oldest open request of its type for the item that it names;
+   where it says more (the position of a truncation), that of the one that asked for it. An answer that names no item,
+   or an item that it was not asked about, belongs to the only open request that it can fit by type and content.
+3. An error belongs to the request whose ``event_id`` it names. The real service often names none: then the error
+   belongs to the only open request that it can fit, by its code and its param (`server_errors`). Where two fit, neither
+   takes it, and the deadline decides. An error that fits none is an event.
 4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
    id is remembered for a while, to put a name to a late error.
 5. An error before the session is ready is what entering the session raises, unless it refuses something else.
@@ -150,8 +150,8 @@ class OpenRequests:
     ) -> str | None:
         """The answer to a request of this type about this subject has come; return its reply id, if a caller waits.
 
-        Of several it is the one that `fits`, else the oldest. Where none is about this subject, an answer without one is
-        that of the only one of its type, and any other that of the only one that fits.
+        Of several it is the one that `fits`, else the oldest. Where none is about this subject, an answer without one
+        is that of the only one of its type, and any other that of the only one that fits.
         """
         waiting = self._open.get((type, subject))
         if waiting:

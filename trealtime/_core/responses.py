@@ -464,7 +464,7 @@ def _tell_start(state: State, response: Response) -> None:
 
 
 def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
-    """``response.done``: the only sure end of a response, whatever its outcome."""
+    """``response.done``: the only sure end of a response."""
     response_id = _id(done)
     if response_id in state.finished:
         if (

@@ -70,7 +70,7 @@ def load_history(text: str | bytes) -> list[RealtimeItem]:
 def wire_items(items: Iterable[RealtimeItem]) -> list[dict[str, Any]]:
     """The items as ``conversation.item.create`` takes them, to seed a new session with what was said in an old one.
 
-    Speech becomes its transcript, because the server takes no audio of the assistant (protocol reference 7.10): what
+    Speech becomes its transcript, because the server takes no audio of the assistant: what
     the user heard, where it was interrupted. A tool call gives two items, the call and its output; one that has no
     output is left out, as are items of other types and messages without any text or image.
     """

@@ -1,9 +1,9 @@
 """The settings of the session: what the server is told, what it acknowledges, and the reasons of ours that change it.
 
 Theory of operation
-1. The server acknowledges updates in the order in which it got them, and shows the whole session. A change holds when it
-   is acknowledged, and not before: a refusal changes nothing. Acknowledgements name no update, so they are matched by
-   order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed.
+1. The server acknowledges updates in the order in which it got them, and shows the whole session. A change holds when
+   it is acknowledged, and not before: a refusal changes nothing. Acknowledgements name no update, so they are matched
+   by order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed.
 2. Where something has to be known of a turn before it is answered (input guardrails, a `BargeIn`), the server is told
    not to answer by itself: ``create_response`` false. We then ask for the answers that it would have made.
 3. Where speech may be no interruption (a `BargeIn`, an uninterruptible scope), the server is told not to cancel by
@@ -172,8 +172,8 @@ class OpenUpdates:
     def acknowledged(self, session: Mapping[str, Any], before: Mapping[str, Any]) -> list[SettingsUpdate]:
         """The server has shown the session, which was `before`; return the updates that this acknowledges, in order.
 
-        That is the oldest. But the server takes updates in order: where the session shows what only a later one can have
-        changed, the acknowledgements before that one are lost, and those updates are acknowledged as well. None is
+        That is the oldest. But the server takes updates in order: where the session shows what only a later one can
+        have changed, the acknowledgements before that one are lost, and those updates are acknowledged as well. None is
         acknowledged by the late answer to an update whose deadline has passed, nor by one that shows nothing new.
         """
         if not self._updates:

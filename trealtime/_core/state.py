@@ -198,8 +198,8 @@ class State:
     ) -> str:
         """Send a client event under an ``event_id``, which this returns: an error about the event names it.
 
-        `reply_id` is that of the caller who waits for the answer. `own`: the core sends it by itself, so that a harmless
-        refusal concerns no caller.
+        `reply_id` is that of the caller who waits for the answer. `own`: the core sends it by itself, so that a
+        harmless refusal concerns no caller.
         """
         given = event.get("event_id")
         event_id = given if isinstance(given, str) and given else self.ids.next("evt")

@@ -5,7 +5,7 @@ Theory of operation
    call under a used id, or under none, is an error of the model that the app is told of. Nothing ever runs twice.
 2. The tools are those that the model had been told of when it called: its response's own, else the session's. A tool
    that was declared by a wire mapping is the app's to run, and to answer with an item.
-3. Every call that runs gets one output, whatever becomes of it; what comes after that is dropped.
+3. Every call that runs gets exactly one output; a later one is dropped.
 4. An answer is asked for when the response is done and all its calls have their outputs, if one of them wants it.
    ``"always"`` and ``"never"`` mean what they say. ``"auto"`` wants an answer unless the tool had nothing to tell and
    the response has spoken already: "Done, I wrote it down" needs no second "I wrote it down", while "Let me check" does

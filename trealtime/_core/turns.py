@@ -10,7 +10,8 @@ Theory of operation
    with an automatic request that met it on its way (`responses`).
 4. The server makes no response while another runs. A turn that is committed meanwhile, because speech does not
    interrupt, is asked for by us when that response is over, unless the server answers it by itself after all. Silence
-   that the server commits (``idle_timeout_ms``) it answers by itself, whatever the settings say of turns.
+   that the server commits (``idle_timeout_ms``) it answers by itself, also where the settings say that it answers no
+   turn.
 5. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
    audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
 6. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after

@@ -305,7 +305,7 @@ def _output_cost(count: int, details: Mapping[str, Any], prices: _Kinds) -> Cost
 
 
 def _unnamed(count: int, prices: _Kinds) -> Cost:
-    """Tokens of which nobody says what they are: of any kind that has a price."""
+    """Tokens of an unknown kind: it may be any that has a price."""
     known = [price for kind in prices.values() for price in kind if price is not None]
     return _tokens(count, *known) if known else _unknown(count)
 

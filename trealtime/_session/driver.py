@@ -212,7 +212,7 @@ class Driver:
             self._changed.unpark_all()
 
     def shed(self, event: RealtimeAudio) -> None:
-        """A consumer's subscription has dropped this audio: nobody will hear it."""
+        """A consumer's subscription has dropped this audio: it will not be heard."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
         self.do(self.core.shed, chunk.item_id, chunk.content_index, end_ms)
