@@ -6,9 +6,9 @@ Theory of operation
    app without a task in between. While no task receives, a reader in the background does: it answers pings and
    sees the end. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed down.
    The lock `_reading` is held by the one that reads; the background reader gives it up when a task comes to receive.
-2. The lock `_writing` is held by the one that writes to the stream. A message is put into the protocol and written in
-   one go under it, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
-   `_replies`: the task that holds the lock writes them too, and where none does, one is started for them.
+2. `_writing` is true while a task writes to the stream; others park in `_writers`. A message is put into the protocol
+   and written in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds,
+   wait in `_replies`: the task that writes takes them along, and where none does, one is started for them.
 3. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
 4. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
 """
@@ -35,7 +35,7 @@ from trealtime.transport.background import background_nursery, drop
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import NoHandshake, explained_failures, read_refusal
 from trealtime.transport.request import Address, check_headers
-from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireClosed, WireEnd, WireStatistics
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics
 
 __all__ = ["ClientWire", "wrap_websocket_stream"]
 
@@ -161,7 +161,8 @@ class ClientWire:
     _unattended: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
 
     _replies: list[bytes] = attrs.field(init=False, factory=list, repr=False)
-    _writing: trio.Lock = attrs.field(init=False, factory=trio.Lock, repr=False)
+    _writing: bool = attrs.field(init=False, default=False, repr=False)
+    _writers: trio.lowlevel.ParkingLot = attrs.field(init=False, factory=trio.lowlevel.ParkingLot, repr=False)
     _pings: int = attrs.field(init=False, default=0, repr=False)
     _pong: trio.Event | None = attrs.field(init=False, default=None, repr=False)
 
@@ -175,59 +176,53 @@ class ClientWire:
         """
         if not isinstance(message, str):
             raise TypeError(f"a wire sends str, got {type(message).__name__}")
-        payload = message.encode()
-        await self._write(lambda: self._protocol.send_text(payload))
-        self._traffic.count_sent(payload)
+        await self._write(self._protocol.send_text, (message.encode(),))
 
     async def send_binary(self, message: bytes) -> None:
         """Send one binary message, which Realtime peers do not take and pages do. Everything else as in `send`."""
-        await self._write(lambda: self._protocol.send_binary(message))
-        self._traffic.count_sent(message)
+        await self._write(self._protocol.send_binary, (message,))
 
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
         """Send text messages in one write; bytes are UTF-8 text. Everything else as in `send`."""
         payloads = [each.encode() if isinstance(each, str) else each for each in messages]
+        await self._write(self._protocol.send_text, payloads)
 
-        def put() -> None:
-            for payload in payloads:
-                self._protocol.send_text(payload)
-
-        await self._write(put)
-        for payload in payloads:
-            self._traffic.count_sent(payload)
-
-    async def _write(self, put: Callable[[], None]) -> None:
+    async def _write(self, put: Callable[[bytes], None], payloads: Sequence[bytes]) -> None:
+        # Hot: one call for each 20 ms of a microphone. Every await here but `send_all` costs nothing unless it waits.
         if self._end is not None:
             await trio.lowlevel.checkpoint()
             raise self._end.error()
         await trio.lowlevel.checkpoint_if_cancelled()
-        await self._take(self._writing)
+        while self._writing:
+            await self._writers.park()
+        if self._end is not None:
+            raise self._end.error()
+        self._writing = True
         try:
-            if self._end is not None:
-                raise self._end.error()
-            put()  # the protocol is open: what closes it sets `_end` in the same step
-            await self._write_out()
-        except WireClosed:
-            raise
+            for payload in payloads:
+                put(payload)  # the protocol is open: what closes it sets `_end` in the same step
+            while data := self._waiting():
+                await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise self._lose().error() from exc
         except BaseException:
             await self._give_up(WireEnd(1006, TORN_SEND, self.side))
             raise
         finally:
-            self._writing.release()
+            self._release_writing()
+        for payload in payloads:
+            self._traffic.count_sent(payload)
 
-    async def _write_out(self) -> None:
-        """Write what waits; the caller holds `_writing`."""
-        while data := b"".join((*self._replies, *self._protocol.data_to_send())):
+    def _waiting(self) -> bytes:
+        """Take what waits to be written: replies of the reader first."""
+        data = self._protocol.data_to_send()
+        if self._replies:
+            data = [*self._replies, *data]
             self._replies.clear()
-            try:
-                await self._stream.send_all(data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                self._lose()
-                assert self._end is not None
-                raise self._end.error() from exc
+        return data[0] if len(data) == 1 else b"".join(data)
 
     async def _write_replies(self) -> None:
-        await self._take(self._writing)
+        await self._acquire_writing()
         try:
             if self._replies:
                 data = b"".join(self._replies)
@@ -236,15 +231,24 @@ class ClientWire:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the reader sees the end for itself
         finally:
-            self._writing.release()
+            self._release_writing()
 
-    async def _take(self, lock: trio.Lock) -> None:
-        # `Lock.acquire` gives way to other tasks even where the lock is free, which on a busy wire is a turn of the
-        # scheduler for each message.
+    async def _acquire_writing(self) -> None:
+        while self._writing:
+            await self._writers.park()
+        self._writing = True
+
+    def _release_writing(self) -> None:
+        self._writing = False
+        if self._writers:
+            self._writers.unpark_all()
+
+    async def _acquire_reading(self) -> None:
+        # `Lock.acquire` gives way to other tasks even where the lock is free: a turn of the scheduler for each read.
         try:
-            lock.acquire_nowait()
+            self._reading.acquire_nowait()
         except trio.WouldBlock:
-            await lock.acquire()
+            await self._reading.acquire()
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
@@ -284,7 +288,7 @@ class ClientWire:
             while not self._messages and not self._over.is_set():
                 if self._background is not None:
                     self._background.cancel()
-                await self._take(self._reading)
+                await self._acquire_reading()
                 try:
                     while not self._messages and not self._over.is_set():
                         await self._read()
@@ -307,7 +311,7 @@ class ClientWire:
                     await self._unattended.wait()
                 continue
             with trio.CancelScope() as self._background:
-                await self._take(self._reading)
+                await self._acquire_reading()
                 try:
                     while not self._over.is_set() and (len(self._messages) < QUEUE_SIZE or self._closing):
                         await self._read()
@@ -338,7 +342,7 @@ class ClientWire:
         state = self._protocol.state
         if replies and not self._closing:
             self._replies += replies
-            if state is State.OPEN and not self._writing.locked():
+            if state is State.OPEN and not self._writing:
                 self._nursery.start_soon(self._write_replies)
         if state is not State.OPEN and not (self._closing and self._protocol.close_rcvd is None):
             # The peer's close frame, or a frame that cannot be read: its answer goes out before the end is told.
@@ -412,15 +416,15 @@ class ClientWire:
             await drop(self._stream)
 
     async def _say_close(self, code: int, reason: str) -> None:
-        await self._take(self._writing)
+        await self._acquire_writing()
         try:
             if self._protocol.state is State.OPEN:
                 self._protocol.send_close(code, reason)
-            await self._stream.send_all(b"".join((*self._replies, *self._protocol.data_to_send())))
+            await self._stream.send_all(self._waiting())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._over.set()
         finally:
-            self._writing.release()
+            self._release_writing()
 
     async def _give_up(self, end: WireEnd) -> None:
         """End the wire as `end`, at once."""
@@ -431,10 +435,11 @@ class ClientWire:
         self._over.set()
         await drop(self._stream)
 
-    def _lose(self) -> None:
-        """Note that the stream is gone, and how, by what is known until now."""
-        self._end = self._end or self._ended_by_protocol()
+    def _lose(self) -> WireEnd:
+        """Note that the stream is gone, and return how, by what is known until now."""
+        end = self._end = self._end or self._ended_by_protocol()
         self._over.set()
+        return end
 
     def _ended_by_protocol(self) -> WireEnd:
         received, sent = self._protocol.close_rcvd, self._protocol.close_sent
@@ -464,7 +469,7 @@ class ClientWire:
             self._pong = trio.Event()
             self._protocol.send_ping(self._ping_payload())
             self._replies += self._protocol.data_to_send()
-            if not self._writing.locked():
+            if not self._writing:
                 self._nursery.start_soon(self._write_replies)
             while not self._pong.is_set():
                 read_before = self._reading.locked()
