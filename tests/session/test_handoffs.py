@@ -1,4 +1,4 @@
-"""Handoffs and `update_agent`: peer behaviours 4.21 and 4.22, weak spots 46 to 48."""
+"""Handoffs and `update_agent`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,6 @@ def names_of(session: dict[str, Any]) -> list[str]:
 
 
 async def test_b219_an_agent_is_a_handoff_and_a_handoff_is_itself(autojump_clock, service, run) -> None:
-    """Same, offered after the tools (B041)."""
     billing = RealtimeAgent("Billing Desk", handoff_description="Bills.")
     own = realtime_handoff(RealtimeAgent("Sales"), tool_name_override="sell", tool_description_override="Sell.")
     async with run(RealtimeAgent("Triage", tools=[look], handoffs=[billing, own])).session():
@@ -99,7 +98,7 @@ async def test_b219_an_agent_is_a_handoff_and_a_handoff_is_itself(autojump_clock
     ids=["handoffs", "tool-and-handoff"],
 )
 async def test_b040_one_name_for_two_is_refused_before_anything_is_sent(service, run, tools, handoffs) -> None:
-    """Same, as `SettingsError`."""
+    """A `SettingsError`."""
     with pytest.raises(SettingsError, match=r"handoffs\[\d\].name.*a name of its own, (tools|handoffs)\[0\] has this"):
         async with run(RealtimeAgent("Triage", tools=tools, handoffs=handoffs)).session():
             pass
@@ -107,14 +106,13 @@ async def test_b040_one_name_for_two_is_refused_before_anything_is_sent(service,
 
 
 async def test_b040_names_of_the_disabled_do_not_count(autojump_clock, service, run) -> None:
-    """Same."""
     twice = [realtime_handoff(RealtimeAgent(name), tool_name_override="go", is_enabled=name == "A") for name in "AB"]
     async with run(RealtimeAgent("Triage", handoffs=twice)).session():
         assert names_of(updates(service.last)[0]) == ["go"]
 
 
 async def test_b042_is_enabled_is_asked_of_all_at_once_and_one_failure_ends_the_others(service, run) -> None:
-    """Same: the failure comes out bare."""
+    """The failure comes out bare."""
     ended: list[str] = []
 
     async def slow(context: RunContext[Any], agent: RealtimeAgent[Any]) -> bool:
@@ -138,7 +136,6 @@ async def test_b042_is_enabled_is_asked_of_all_at_once_and_one_failure_ends_the_
 
 @pytest.mark.parametrize("kind", ["bool", "sync", "async"])
 async def test_b226_a_disabled_handoff_is_neither_offered_nor_made(autojump_clock, service, run, kind: str) -> None:
-    """Same."""
 
     async def never(context: RunContext[Any], agent: RealtimeAgent[Any]) -> bool:
         return bool(context.context)
@@ -153,7 +150,7 @@ async def test_b226_a_disabled_handoff_is_neither_offered_nor_made(autojump_cloc
 
 
 async def test_b043_handoffs_of_the_model_config_replace_those_of_the_agent(autojump_clock, service, run) -> None:
-    """Same, filtered by `is_enabled`."""
+    """Filtered by `is_enabled`."""
     triage, _ = agents()
     instead = [RealtimeAgent("Sales"), realtime_handoff(RealtimeAgent("Nobody"), is_enabled=False)]
     settings = {"initial_model_settings": {"handoffs": instead, "tools": []}}
@@ -233,7 +230,6 @@ class Why:
 
 
 async def test_b221_the_input_is_validated_strictly_and_passed(autojump_clock, service, run) -> None:
-    """Same."""
     got: list[object] = []
 
     async def on_handoff(context: RunContext[Any], why: Why) -> None:
@@ -266,7 +262,7 @@ async def test_b221_bad_input_is_told_to_the_model(autojump_clock, service, run,
 
 
 def test_b222_what_cannot_be_called_is_refused_when_it_is_made() -> None:
-    """Same, as TypeError."""
+    """A TypeError."""
     agent = RealtimeAgent("A")
     for wrong in (
         {"input_type": Why},
@@ -291,7 +287,6 @@ def test_b222_what_cannot_be_called_is_refused_when_it_is_made() -> None:
 
 
 async def test_b223_on_handoff_may_be_an_object_and_what_it_returns_is_ignored(autojump_clock, service, run) -> None:
-    """Same."""
 
     class Caller:
         async def __call__(self, context: RunContext[Any]) -> RealtimeAgent[Any]:
@@ -335,7 +330,7 @@ async def test_b224_what_is_no_agent_cannot_take_over(autojump_clock, service, r
 
 
 async def test_b225_an_agent_whose_settings_are_wrong_does_not_take_over(autojump_clock, service, run) -> None:
-    """Same: nothing is sent. The model and the app are told, and the session lives."""
+    """Nothing is sent. The model and the app are told, and the session lives."""
     twice = RealtimeAgent("Billing", handoffs=[RealtimeAgent("A"), RealtimeAgent("a")])
     triage = RealtimeAgent("Triage", instructions="You ask.", tools=[look], handoffs=[twice])
     said, cause = await failing_handoff(run, service, triage)
@@ -432,7 +427,6 @@ async def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(autojump
 
 
 async def test_b227_history_and_voice_are_left_alone(autojump_clock, service, run) -> None:
-    """Same."""
     triage, _ = agents()
     async with run(triage).session() as session:
         await session.send_message("hi")
@@ -447,7 +441,6 @@ async def test_b227_history_and_voice_are_left_alone(autojump_clock, service, ru
 
 
 async def test_b229_a_handoff_is_no_tool_to_the_app(autojump_clock, service, run) -> None:
-    """Same."""
     triage, _ = agents()
     async with run(triage).session() as session, session.subscribe("tool_start", "tool_end") as subscription:
         await ask(service.last, "transfer_to_billing")
@@ -685,7 +678,6 @@ async def test_a_voice_that_is_refused_all_the_same_is_left_out(autojump_clock, 
 
 
 async def test_b230_update_agent_resolves_first_and_changes_both_sides(autojump_clock, service, run) -> None:
-    """Same."""
 
     def broken(context: RunContext[Any], agent: RealtimeAgent[Any]) -> str:
         raise LookupError("no prompt")
@@ -730,7 +722,6 @@ async def test_b230_a_refused_update_raises_and_leaves_the_old_agent(autojump_cl
 
 
 async def test_b231_update_agent_neither_emits_a_handoff_nor_asks_for_an_answer(autojump_clock, service, run) -> None:
-    """Same."""
     triage, billing = agents()
     async with run(triage).session() as session, session.subscribe("handoff") as subscription:
         await session.update_agent(billing)
@@ -741,7 +732,7 @@ async def test_b231_update_agent_neither_emits_a_handoff_nor_asks_for_an_answer(
 
 
 async def test_b232_a_running_response_stays_the_agents_that_began_it(autojump_clock, service, run) -> None:
-    """Same, for all that belongs to a response."""
+    """For all that belongs to a response."""
     triage, billing = agents()
     async with run(triage).session() as session, session.subscribe("agent_start", "agent_end") as subscription:
         await service.last.begin()

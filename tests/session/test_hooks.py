@@ -1,4 +1,4 @@
-"""Hooks: peer behaviour B250, which calls none; these are all called."""
+"""Hooks: every one is called, in the order of events."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Who is in charge of a session: handoffs that the model asks for, and agents that the app puts in charge.
+"""The agent in charge of a session: handoffs that the model asks for, and agents that the app puts in charge.
 
 Theory of operation
-1. Only one change is on its way at a time: a lock holds from the look at what differs to the server's answer. Settings
-   that the app changes take the same lock, so what is compared is what the server has.
+1. Only one change is on its way at a time: a lock holds from the comparison of settings to the server's answer. Updates
+   of settings by the app take the same lock, so a comparison always sees the settings that the server has.
 2. A handoff begins when the model has called it: `on_handoff` runs and the settings of the new agent are put together
-   while the old one still speaks. It is made when the response that asked for it is over (then every call of that
-   response has found the tools of its own agent), with ``when="heard"`` when the user has heard it too.
-3. Whatever goes wrong before the server has acknowledged it leaves the old agent in charge, on both sides; the model
-   reads why, and the app gets an ``error`` event unless it was the model's own mistake.
+   while the old one still speaks. The agents change when the response with that call is over; with ``when="heard"``,
+   when the user has heard it as well.
+3. A failure before the server has acknowledged the change leaves the old agent in charge, on both sides. The output of
+   the call says why, and the app gets an ``error`` event unless it was the model's own mistake.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ __all__ = ["Agents"]
 
 @attrs.define(eq=False)
 class Agents:
-    """The agents of one session. `current` is the one in charge, with what the model has been offered by it."""
+    """The agents of one session. `current` is the one in charge, with the functions that the model may call."""
 
     _driver: Driver
     _lifetime: Lifetime
@@ -65,28 +65,28 @@ class Agents:
     _servers: SessionMCPServers
     _current: AgentSettings | None = attrs.field(default=None, init=False)
     _told: dict[str, Any] = attrs.field(factory=dict, init=False)
-    """What the model was last told of what every agent says itself."""
+    """The values last sent of the keys that every agent sets."""
 
     _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
     _asked: PendingReply | None = attrs.field(default=None, init=False)
-    """The last question to the server; one whose asker was cancelled may still be open."""
+    """The last request to the server, which may still be open if its caller was cancelled."""
 
     _next: tuple[AgentSettings, SwitchPlan] | None = attrs.field(default=None, init=False)
-    """Who takes over when the server has acknowledged it."""
+    """The agent that takes over when the server has acknowledged it."""
 
     @property
     def current(self) -> AgentSettings:
-        """The one in charge; there is one from the opening on."""
+        """The agent in charge; there is one from the opening on."""
         assert self._current is not None
         return self._current
 
     def begin(self, own: AgentSettings, session: Mapping[str, Any]) -> None:
-        """The session opens with this agent, and `session` is what the server is told."""
+        """Begin with this agent; `session` is the first update."""
         self._current = own
         self._told = told_of(session)
 
     def switched(self, switch: AgentSwitch) -> None:
-        """The core has put another agent in charge."""
+        """Note that the core has put another agent in charge."""
         assert self._next is not None
         self._current, plan = self._next
         self._told |= told_of(plan.session or {})
@@ -107,7 +107,7 @@ class Agents:
             return await self._update(*await settings_change(settings, self.current, self._info.context, self._run))
 
     async def renew_served(self) -> None:
-        """Tell the model what the MCP servers of the agent in charge have now, where that is something else."""
+        """Send the tools of the agent's MCP servers, if they have changed."""
         async with self._turn:
             await self._settle_last()
             served = await self._servers.known_tools_of(self.current.agent)
@@ -119,7 +119,7 @@ class Agents:
         check_sendable(payload, "settings")
         use = None if offered is None else ToolOffer(offered.callable, offered.handoff_names)
 
-        def made() -> None:  # also when whoever asked has been cancelled meanwhile
+        def made() -> None:  # also when the caller has been cancelled
             self._told |= told_of(payload)
             if offered is not None:
                 self._current = attrs.evolve(self.current, offer=offered)
@@ -133,7 +133,7 @@ class Agents:
     # ---- what the model wants ------------------------------------------------------------------------------------
 
     def take(self, call: FunctionCall) -> bool:
-        """Whether `call` is one of a handoff, which then is made."""
+        """Begin the handoff that `call` asks for. False: it is no handoff."""
         handoff = self.current.offer.handoff(call.name) if call.tool is None else None
         if handoff is None:
             return False
@@ -164,7 +164,7 @@ class Agents:
                     params={"instructions": said} if handoff.opening else None,
                 )
                 await self._switch(new, switch)
-        except Exception as error:  # noqa: BLE001  (an answer to the model and an event to the app)
+        except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an output and an event)
             await self._failed(call, context, error)
 
     async def _failed(self, call: FunctionCall, context: ToolContext[Any], error: Exception) -> None:
@@ -204,7 +204,7 @@ class Agents:
         return new
 
     async def _switch(self, new: AgentSettings, switch: AgentSwitch) -> None:
-        """Put `new` in charge; under the lock. Raises `SettingsRefused`, and then nothing has changed."""
+        """Put `new` in charge, under the lock. When this raises `SettingsRefused`, nothing has changed."""
         core = self._driver.core
         if names_voice(new):
             while core.voice_lock == "unsure":
@@ -247,7 +247,7 @@ class Agents:
             raise self._lifetime.own(error) from None
 
     async def _settle_last(self) -> None:
-        """Wait for the answer that a cancelled caller has left behind."""
+        """Wait for the answer to a request whose caller was cancelled."""
         if self._asked is not None:
             await self._asked.settled()
             self._asked = None

@@ -1,7 +1,8 @@
-"""The approval handler: a callable of the app's that decides about calls that wait for approval.
+"""The approval handler: a callable of the app that decides about calls that wait for approval.
 
-For each of them it runs in the session's nursery, in a scope of its own, until it has decided, somebody else has, or
-nobody is to decide any more. One that fails has rejected the call, and the app gets an ``error`` event.
+It runs for each call in the session's nursery, in a scope of its own, until it has decided. A decision by
+`RealtimeSession.approve_tool_call` or `RealtimeSession.reject_tool_call`, and the end of the wait, cancel it. A handler
+that fails has rejected the call, and the app gets an ``error`` event.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ __all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalRunner", "Approve", "
 
 @attrs.frozen
 class Approve:
-    """The call is made. `always`: so are later calls of this tool in this session, without asking."""
+    """Make the call. `always`: make later calls of this tool in this session too, without asking."""
 
     always: bool = attrs.field(default=False, kw_only=True)
 
 
 @attrs.frozen
 class Reject:
-    """The call is not made, and the model reads `message`; None: what the ``tool_error_formatter`` says.
+    """Do not make the call. Its output is `message`, or with None the text of the ``tool_error_formatter``.
 
-    `always`: so it is with later calls of this tool in this session, without asking.
+    `always`: reject later calls of this tool in this session too, without asking.
     """
 
     message: str | None = None
@@ -47,11 +48,11 @@ class Reject:
 ApprovalDecision = Approve | Reject
 
 ApprovalHandler = Callable[[ApprovalRequest], ApprovalDecision | Awaitable[ApprovalDecision]]
-"""``handler(request)``, sync or async. A synchronous one runs in a worker thread, so it may block."""
+"""``handler(request)``, sync or async. A sync one runs in a worker thread, so it may block."""
 
 
 class ApprovalRunner:
-    """Asks the handler about the calls of one session; a synchronous one runs in at most `threads` threads."""
+    """Asks the handler about the calls of one session; a sync one runs in at most `threads` threads."""
 
     def __init__(
         self, driver: Driver, lifetime: Lifetime, info: EventInfo, handler: ApprovalHandler | None, *, threads: int
@@ -64,7 +65,7 @@ class ApprovalRunner:
         self._scopes: dict[str, trio.CancelScope] = {}
 
     def start(self, request: ApprovalRequest) -> None:
-        """Ask about a call, if there is somebody to ask."""
+        """Ask the handler about a call, if there is a handler."""
         if self._handler is None:
             return
         scope = trio.CancelScope()
@@ -72,7 +73,7 @@ class ApprovalRunner:
             self._scopes[request.call_id] = scope
 
     def cancel(self, call_id: str) -> None:
-        """Nobody wants to know about this call any more."""
+        """Stop asking about a call."""
         scope = self._scopes.pop(call_id, None)
         if scope is not None:
             scope.cancel()
@@ -81,7 +82,7 @@ class ApprovalRunner:
         with scope:
             try:
                 decision = await self._ask(handler, request)
-            except Exception as error:  # noqa: BLE001  (whatever it is, it is no yes)
+            except Exception as error:  # noqa: BLE001  (a user's callable: a failure is no approval)
                 decision = Reject()
                 self._report(request, error)
             self._driver.do(

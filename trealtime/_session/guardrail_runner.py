@@ -1,8 +1,9 @@
-"""Guardrail workers: each check runs in the session's nursery, in a scope of its own, and always reports.
+"""The guardrail runner: each check runs in the session's nursery, in a scope of its own, and always reports.
 
-The guardrails of one check run side by side, sync ones in threads; what tripped is reported together, in the order of
-declaration. A guardrail that raises or takes too long has failed: the app gets an ``error`` event, and the core decides
-what follows. One in a thread cannot be stopped: the check reports without it, and once more when it has returned.
+The guardrails of one check run side by side, sync ones in threads. The check reports those that tripped together, in
+the order of declaration. A guardrail that raises or takes too long has failed: the app gets an ``error`` event, and the
+core decides what follows. One in a thread cannot be stopped: the check reports without it, and once more when it has
+returned.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from trealtime.tools.context import RunContext
 __all__ = ["GuardrailRunner", "check_transcribed", "check_transcription", "guardrail_policy"]
 
 _GRACE_S: Final = 0.5
-"""How long after its time a guardrail may take to stop, before its check reports without it."""
+"""How long past its timeout a guardrail may take to stop before its check reports without it."""
 
 Result = OutputGuardrailResult | InputGuardrailResult
 
@@ -53,7 +54,7 @@ class GuardrailRunner:
         self._scopes: dict[str, list[trio.CancelScope]] = {}
 
     def start(self, check: GuardrailCheck) -> None:
-        """Run a check, unless the session is ending: then nobody wants the verdict."""
+        """Run a check. While the session ends, do nothing."""
         if self._lifetime.state in ("closing", "closed"):
             return
         scope = trio.CancelScope()
@@ -61,7 +62,7 @@ class GuardrailRunner:
         self._lifetime.start_tool(partial(self._work, check, scope))
 
     def cancel(self, subject: str) -> None:
-        """The verdict on this response or input is there: its other checks are not wanted any more."""
+        """Cancel the other checks of a response or input, once there is a verdict."""
         for scope in self._scopes.get(subject, ()):
             scope.cancel()
 
@@ -128,7 +129,7 @@ class GuardrailRunner:
         what: str,
         cause: Exception | None,
     ) -> Result:
-        """Tell the app; what the failure comes to where it counts as a trip."""
+        """Emit the failure, and return it as a result that has tripped, for where it counts as one."""
         name = guardrail.get_name()
         failure = GuardrailFailed(f"guardrail {name} {what}", guardrail_name=name)
         failure.__cause__ = cause
@@ -140,7 +141,7 @@ class GuardrailRunner:
 
 
 def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> GuardrailPolicy:
-    """What the run says about guardrails, for the core."""
+    """Return the settings of guardrails for the core."""
     settings = run.guardrails_settings
     return GuardrailPolicy(
         output=tuple(run.output_guardrails),
@@ -158,24 +159,24 @@ def guardrail_policy(run: RealtimeRunConfig, agent: RealtimeAgent[Any]) -> Guard
 def check_transcription(
     policy: GuardrailPolicy, barge_in: BargeInPolicy, settings: SessionSettings | Mapping[str, object]
 ) -> None:
-    """Raise `SettingsError` for settings that would leave those without the user's words who need them."""
+    """Raise `SettingsError` for settings without transcription, if a guardrail or barge-in needs the user's words."""
     audio = merge_settings(session_settings(settings)).audio
     if audio is not NOT_SET and audio.input is not NOT_SET and audio.input.transcription is None:
-        _check_nobody_needs_words(policy, barge_in)
+        _refuse_if_words_are_needed(policy, barge_in)
 
 
 def check_transcribed(barge_in: BargeInPolicy, session: Mapping[str, object] | None) -> None:
-    """As `check_transcription`, for a policy that comes when the server has acknowledged its settings, `session`."""
+    """Check a barge-in policy as `check_transcription` does, against the acknowledged settings `session`."""
     node: object = session
     for key in ("audio", "input", "transcription"):
         if not isinstance(node, Mapping) or key not in node:
-            return  # not every server says
+            return  # some servers do not say
         node = node[key]
     if node is None:
-        _check_nobody_needs_words(GuardrailPolicy(), barge_in)
+        _refuse_if_words_are_needed(GuardrailPolicy(), barge_in)
 
 
-def _check_nobody_needs_words(policy: GuardrailPolicy, barge_in: BargeInPolicy) -> None:
+def _refuse_if_words_are_needed(policy: GuardrailPolicy, barge_in: BargeInPolicy) -> None:
     if policy.gates_turns:
         who = "input guardrails check the words of the user"
     elif isinstance(barge_in, BargeIn) and barge_in.dismiss == "fillers":

@@ -33,13 +33,13 @@ class SessionStatistics:
     guardrails: GuardrailCounters
     attachments: tuple[AttachmentStatistics, ...]
     tools_active: int
-    """Calls that run or wait to run, and handoffs that are being made."""
+    """How many calls run or wait to run, handoffs included."""
 
     approvals_pending: int
-    """Calls that wait for approval."""
+    """How many calls wait for approval."""
 
     questions_open: int
-    """Calls that wait for an answer of the server."""
+    """How many calls of the app wait for an answer of the server."""
 
     @property
     def feeds(self) -> tuple[SubscriptionStatistics, ...]:
