@@ -268,7 +268,7 @@ async def test_a_recording_that_fails_ends_itself_with_a_log_line_and_an_event(
 
         def write(self, text: str) -> int:
             self.written += len(text)
-            if self.written > 2000:
+            if self.written > 8000:  # past the opening, before which nothing can be subscribed to
                 raise OSError(28, "No space left on device")
             return len(text)
 
