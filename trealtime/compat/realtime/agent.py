@@ -94,7 +94,9 @@ class RealtimeAgent(NativeAgent[ContextT]):
                 setattr(copied, name, getattr(self, name))
         return copied
 
-    async def get_system_prompt(self, run_context: RunContext[ContextT]) -> str | None:  # the SDK's parameter name
+    async def get_system_prompt(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, run_context: RunContext[ContextT]
+    ) -> str | None:
         """Return the instructions for `run_context`; waits for an async callable, and raises what it raises."""
         return await super().get_system_prompt(run_context)
 
