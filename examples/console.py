@@ -10,7 +10,7 @@ With OPENAI_API_KEY it talks to OpenAI's service; without, to an emulator in thi
 import argparse
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from trealtime import (
     open_emulator,
 )
 from trealtime.errors import AudioDeviceError, MissingDependency
+from trealtime.settings import ModelConfigDict
 from trealtime.terminal import printable
 
 
@@ -68,7 +69,7 @@ async def talk(session: RealtimeSession, endpoint: Endpoint, *, once: bool) -> N
 
 
 @asynccontextmanager
-async def service_or_emulator() -> AsyncIterator[Mapping[str, object]]:
+async def service_or_emulator() -> AsyncIterator[ModelConfigDict]:
     """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}

@@ -9,12 +9,13 @@ With OPENAI_API_KEY it talks to OpenAI's service; without, to an emulator in thi
 import argparse
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
 
 from trealtime import RealtimeAgent, RealtimeRunner, TrealtimeError, function_tool, open_emulator
+from trealtime.settings import ModelConfigDict
 
 
 @function_tool
@@ -31,7 +32,7 @@ agent = RealtimeAgent(name="Assistant", instructions="You are brief and friendly
 runner = RealtimeRunner(agent)
 
 
-async def by_events(connection: Mapping[str, object]) -> None:
+async def by_events(connection: ModelConfigDict) -> None:
     session = await runner.run(model_config=connection)
     async with session:
         await session.send_message("Say hello in one short sentence.")
@@ -51,7 +52,7 @@ async def by_events(connection: Mapping[str, object]) -> None:
         print(f"({spoken_ms / 1000:.1f} s of audio)")
 
 
-async def by_scopes(connection: Mapping[str, object]) -> None:
+async def by_scopes(connection: ModelConfigDict) -> None:
     async with runner.session(model_config=connection) as session:
         async with session.respond("Say hello in one short sentence.") as response:
             async for piece in response.text:  # or response.audio, or response for all its events
@@ -68,7 +69,7 @@ async def by_scopes(connection: Mapping[str, object]) -> None:
 
 
 @asynccontextmanager
-async def service_or_emulator() -> AsyncIterator[Mapping[str, object]]:
+async def service_or_emulator() -> AsyncIterator[ModelConfigDict]:
     """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
@@ -78,7 +79,7 @@ async def service_or_emulator() -> AsyncIterator[Mapping[str, object]]:
         yield {"url": emulator.url, "api_key": "any"}
 
 
-async def main(talk: Callable[[Mapping[str, object]], Awaitable[None]]) -> None:
+async def main(talk: Callable[[ModelConfigDict], Awaitable[None]]) -> None:
     async with service_or_emulator() as connection:
         await talk(connection)
 

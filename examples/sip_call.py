@@ -34,6 +34,7 @@ from trealtime import (
 )
 from trealtime.calls import IncomingCall, RealtimeRestClient, RealtimeWebhooks
 from trealtime.errors import CallGone, WebhookRefused
+from trealtime.settings import ModelConfigDict, SessionSettingsDict
 from trealtime.terminal import printable
 
 try:
@@ -72,7 +73,7 @@ agent = RealtimeAgent[Call](
     instructions="You answer the telephone. Be brief and friendly.",
     tools=[hang_up, put_through],
 )
-MODEL_SETTINGS = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}
+MODEL_SETTINGS: SessionSettingsDict = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}
 GREETING = 'Say "Hello! Press zero to talk to a person."'
 
 
@@ -83,7 +84,9 @@ async def answer(incoming: IncomingCall, call: Call, runner: RealtimeRunner[Call
     """Accept a call and watch it until it is over. No failure of it ends the program."""
     print(f"{printable(incoming.sip_header('From') or 'Somebody')} calls.", flush=True)
     try:
-        connection = {"call_id": call.id} if api_key is None else {"call_id": call.id, "api_key": api_key}
+        connection: ModelConfigDict = (
+            {"call_id": call.id} if api_key is None else {"call_id": call.id, "api_key": api_key}
+        )
         await call.rest.accept_call(call.id, agent, context=call, run_config={"model_settings": MODEL_SETTINGS})
         async with runner.session(context=call, model_config=connection) as session:
             await session.create_response(instructions=GREETING)

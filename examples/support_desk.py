@@ -34,6 +34,7 @@ from trealtime import (
     realtime_handoff,
 )
 from trealtime.emulator import CallFunction, ScriptedBrain
+from trealtime.settings import RunConfigDict
 
 # ---- the desk -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ async def talk(session: RealtimeSession[Call], transcript: Transcript) -> None:
 
 
 async def main(model: RealtimeModel) -> None:
-    config = {"approval_handler": supervisor, "guardrails_settings": {"debounce_text_length": 20}}
+    config: RunConfigDict = {"approval_handler": supervisor, "guardrails_settings": {"debounce_text_length": 20}}
     runner = RealtimeRunner(reception, model=model, config=config)
     call = Call(customer="Ada")
     async with runner.session(context=call) as session, trio.open_nursery() as nursery:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 from xml.etree import ElementTree as ET
@@ -39,6 +39,7 @@ from trealtime.audio.g711 import encode_ulaw
 from trealtime.endpoints import check_twilio_signature
 from trealtime.endpoints.twilio import sign_twilio_request
 from trealtime.errors import WebhookRefused
+from trealtime.settings import ModelConfigDict
 from trealtime.terminal import printable
 from trealtime.testing import open_fake_twilio
 
@@ -67,7 +68,7 @@ runner = RealtimeRunner(
 # ---- the server -----------------------------------------------------------------------------------------------------
 
 
-def call_app(auth_token: str, connection: Mapping[str, Any]) -> QuartTrio:
+def call_app(auth_token: str, connection: ModelConfigDict) -> QuartTrio:
     """Return the webhook and the stream, for Twilio alone, at the PUBLIC_URL of the app's config."""
     app = QuartTrio(__name__)
 
@@ -111,7 +112,7 @@ def twiml(stream_url: str, **parameters: str) -> bytes:
     return document
 
 
-async def answer(endpoint: TwilioEndpoint, connection: Mapping[str, Any]) -> None:
+async def answer(endpoint: TwilioEndpoint, connection: ModelConfigDict) -> None:
     """One call, until the caller hangs up."""
     print(f"{printable(endpoint.call.custom_parameters.get('caller', 'Somebody'))} calls.", flush=True)
     try:
@@ -188,7 +189,7 @@ def voice(ms: int) -> bytes:
 
 
 @asynccontextmanager
-async def service_or_emulator() -> AsyncIterator[Mapping[str, Any]]:
+async def service_or_emulator() -> AsyncIterator[ModelConfigDict]:
     """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}

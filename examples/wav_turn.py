@@ -15,7 +15,7 @@ import math
 import os
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -35,6 +35,7 @@ from trealtime.audio import PCM16_24K
 from trealtime.audio.resample import resample
 from trealtime.audio.wav import read_wav, write_wav
 from trealtime.errors import AudioFormatError
+from trealtime.settings import ModelConfigDict, SessionSettingsDict
 from trealtime.terminal import printable
 
 RATE = PCM16_24K.rate  # of both directions, where no other format is asked for
@@ -43,8 +44,8 @@ CHUNK = RATE * CHUNK_MS // 1000
 PATIENCE_S = 15.0  # how long after the speech the server may take to begin an answer
 
 agent = RealtimeAgent(name="Assistant", instructions="Answer in one or two sentences.")
-turn_detection = {"type": "server_vad", "silence_duration_ms": 500}
-runner = RealtimeRunner(agent, config={"model_settings": {"audio": {"input": {"turn_detection": turn_detection}}}})
+settings: SessionSettingsDict = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}
+runner = RealtimeRunner(agent, config={"model_settings": settings})
 
 
 def read_speech(path: Path) -> NDArray[np.int16]:
@@ -107,7 +108,7 @@ async def take_turn(session: RealtimeSession, speech: NDArray[np.int16]) -> byte
 
 
 @asynccontextmanager
-async def server(url: str | None) -> AsyncIterator[Mapping[str, object]]:
+async def server(url: str | None) -> AsyncIterator[ModelConfigDict]:
     """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {"url": url} if url else {}

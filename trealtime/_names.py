@@ -72,6 +72,8 @@ TABLES: Final = {
         "_core.interruption": "BargeIn",
         "_core.usage": "ModelPrices SessionLimits",
         "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
+        "_session.config_dicts": "ModelConfigDict RunConfigDict",
+        "protocol.settings_dicts": "SessionSettingsDict",
         "_session.response": "ResponseOptions",
         "emulator.options": "EmulatorLimits",
         "mcp.servers": "MCPConfig MCPServerStdioParams MCPServerStreamableHttpParams",

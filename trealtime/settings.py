@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from trealtime._session.config import RealtimeModelConfig as RealtimeModelConfig
     from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
     from trealtime._session.config import ToolExecution as ToolExecution
+    from trealtime._session.config_dicts import ModelConfigDict as ModelConfigDict
+    from trealtime._session.config_dicts import RunConfigDict as RunConfigDict
     from trealtime._session.response import ResponseOptions as ResponseOptions
     from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
     from trealtime.mcp.servers import MCPConfig as MCPConfig
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from trealtime.protocol.settings import TranscriptionSettings as TranscriptionSettings
     from trealtime.protocol.settings import TruncationSettings as TruncationSettings
     from trealtime.protocol.settings import TurnDetectionSettings as TurnDetectionSettings
+    from trealtime.protocol.settings_dicts import SessionSettingsDict as SessionSettingsDict
     from trealtime.protocol.validation import NOT_SET as NOT_SET
     from trealtime.protocol.validation import NotSet as NotSet
     from trealtime.transport.config import TransportConfig as TransportConfig

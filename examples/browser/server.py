@@ -45,6 +45,7 @@ from trealtime.emulator import SpeechEngines
 from trealtime.emulator.local import load_speech, missing_packages
 from trealtime.errors import BrowserStreamError
 from trealtime.items import InputImage
+from trealtime.settings import ModelConfigDict
 from trealtime.terminal import printable
 from trealtime.testing import open_fake_page
 
@@ -128,7 +129,7 @@ runner = RealtimeRunner(
 # ---- one conversation -----------------------------------------------------------------------------------------------
 
 
-async def converse(page: BrowserEndpoint, connection: Mapping[str, Any]) -> None:
+async def converse(page: BrowserEndpoint, connection: ModelConfigDict) -> None:
     """Run one session for as long as its page is open."""
     try:
         async with (
@@ -250,7 +251,7 @@ async def obey_one(message: Mapping[str, Any], session: RealtimeSession[Any]) ->
 # ---- the server -----------------------------------------------------------------------------------------------------
 
 
-def page_app(connection: Mapping[str, Any]) -> QuartTrio:
+def page_app(connection: ModelConfigDict) -> QuartTrio:
     """Return the page and its WebSocket, for pages of the ORIGINS of the app's config alone."""
     app = QuartTrio(__name__, static_folder=str(PAGE), static_url_path="")
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
@@ -298,7 +299,7 @@ def page_app(connection: Mapping[str, Any]) -> QuartTrio:
 
 
 @asynccontextmanager
-async def service_or_emulator(*, tones: bool) -> AsyncIterator[Mapping[str, Any]]:
+async def service_or_emulator(*, tones: bool) -> AsyncIterator[ModelConfigDict]:
     """Yield how to connect: the `model_config` of a session."""
     if os.environ.get("OPENAI_API_KEY"):
         yield {}

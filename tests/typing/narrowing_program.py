@@ -1,11 +1,12 @@
-"""A program that mypy and pyright check strictly: items narrow by their type, agents name each other. Nobody runs it."""
+"""A program that mypy and pyright check strictly: items narrow, agents name each other, keys are known."""
 
 from __future__ import annotations
 
 from typing import Any, assert_type
 
-from trealtime import RealtimeAgent, RealtimeSession, realtime_handoff
+from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, realtime_handoff
 from trealtime.items import AssistantMessageItem, OtherItem, RealtimeToolCallItem, SystemMessageItem, UserMessageItem
+from trealtime.settings import ModelConfigDict, RunConfigDict
 
 
 def to_triage() -> RealtimeAgent[Any]:
@@ -28,3 +29,11 @@ def narrow(session: RealtimeSession[Any]) -> None:
             assert_type(item, RealtimeToolCallItem)
         else:
             assert_type(item, OtherItem)
+
+
+run: RunConfigDict = {"model_settings": {"turn_detection": {"type": "server_vad", "threshold": 0.4}}}
+connection: ModelConfigDict = {"initial_model_settings": {"voice": "marin"}}
+runner = RealtimeRunner(triage, config=run)
+written_out = RealtimeRunner(triage, config={"model_settings": {"speed": 1.1}, "limits": {"max_tokens": 5}})
+# A key that is misspelt is an error for both checkers, which both would miss without these lines.
+misspelt = RealtimeRunner(triage, config={"model_setings": {}})  # type: ignore[arg-type]

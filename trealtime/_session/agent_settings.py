@@ -26,6 +26,7 @@ from trealtime.protocol.settings import (
     merge_settings,
     session_settings,
 )
+from trealtime.protocol.settings_dicts import SessionSettingsDict
 from trealtime.protocol.validation import NOT_SET, given_or
 from trealtime.tools.context import RunContext
 from trealtime.tools.enabling import enabled
@@ -52,7 +53,7 @@ _WHEN_NOTHING: Final[Mapping[str, Any]] = {"include": []}
 """The value to send for a key that the server shows as null and does not take so."""
 
 Json = dict[str, Any]
-SettingsInput = SessionSettings | Mapping[str, object]
+SettingsInput = SessionSettings | SessionSettingsDict
 
 
 @attrs.frozen(kw_only=True)

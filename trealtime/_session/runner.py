@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Generic
+from typing import Generic
 
 import trio
 
 from trealtime._session import config as configs
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.tools.context import ContextT
@@ -32,7 +33,7 @@ class RealtimeRunner(Generic[ContextT]):
         starting_agent: RealtimeAgent[ContextT],
         *,
         model: RealtimeModel | None = None,
-        config: RealtimeRunConfig | Mapping[str, Any] | None = None,
+        config: RealtimeRunConfig | RunConfigDict | None = None,
         rng: random.Random | None = None,
     ) -> None:
         if not isinstance(starting_agent, RealtimeAgent):
@@ -46,7 +47,7 @@ class RealtimeRunner(Generic[ContextT]):
         self,
         *,
         context: ContextT | None = None,
-        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+        model_config: RealtimeModelConfig | ModelConfigDict | None = None,
     ) -> RealtimeSession[ContextT]:
         """Return a session that is built and not opened: ``async with session:`` connects. A checkpoint.
 
@@ -61,7 +62,7 @@ class RealtimeRunner(Generic[ContextT]):
         self,
         *,
         context: ContextT | None = None,
-        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+        model_config: RealtimeModelConfig | ModelConfigDict | None = None,
     ) -> AsyncIterator[RealtimeSession[ContextT]]:
         """Hold a session open in a block: ``async with runner.session() as session``. Arguments as in `run`.
 
@@ -71,7 +72,7 @@ class RealtimeRunner(Generic[ContextT]):
             yield session
 
     def _build(
-        self, context: ContextT | None, model_config: RealtimeModelConfig | Mapping[str, Any] | None
+        self, context: ContextT | None, model_config: RealtimeModelConfig | ModelConfigDict | None
     ) -> RealtimeSession[ContextT]:
         return RealtimeSession(
             self._model,
@@ -87,7 +88,7 @@ async def serve_realtime_session(
     runner: RealtimeRunner[ContextT],
     *,
     context: ContextT | None = None,
-    model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
+    model_config: RealtimeModelConfig | ModelConfigDict | None = None,
     task_status: trio.TaskStatus[RealtimeSession[ContextT]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Hold a session open in a nursery of yours: ``session = await nursery.start(serve_realtime_session, runner)``.

@@ -20,6 +20,7 @@ from trealtime._session.agent_switch import Agents
 from trealtime._session.approval_handler import ApprovalRunner, Reject
 from trealtime._session.attachment import Attachment, Attachments
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
 from trealtime._session.connect import connection_target, default_model_name, first_update
 from trealtime._session.driver import Driver
 from trealtime._session.guardrail_runner import (
@@ -88,8 +89,8 @@ class RealtimeSession(Generic[ContextT]):
         agent: RealtimeAgent[ContextT],
         context: ContextT | None = None,
         *,
-        model_config: RealtimeModelConfig | Mapping[str, Any] | None = None,
-        run_config: RealtimeRunConfig | Mapping[str, Any] | None = None,
+        model_config: RealtimeModelConfig | ModelConfigDict | None = None,
+        run_config: RealtimeRunConfig | RunConfigDict | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._model = model
@@ -293,7 +294,7 @@ class RealtimeSession(Generic[ContextT]):
         endpoint: Endpoint,
         *,
         coalesce_ms: float = 40.0,
-        barge_in: BargeInPolicy | Mapping[str, Any] | None = None,
+        barge_in: BargeInPolicy | BargeInDict | None = None,
     ) -> AbstractAsyncContextManager[Attachment]:
         """Let the user speak and hear through `endpoint`: ``async with session.attach(endpoint) as attachment``.
 

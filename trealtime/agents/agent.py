@@ -20,6 +20,7 @@ from trealtime.tools.function_tool import FunctionTool
 
 if TYPE_CHECKING:
     from trealtime.protocol.settings import CustomVoice, SessionSettings
+    from trealtime.protocol.settings_dicts import SessionSettingsDict
 
 __all__ = ["AgentChanges", "Instructions", "RealtimeAgent"]
 
@@ -57,7 +58,7 @@ class AgentChanges(TypedDict, total=False):
     output_guardrails: Sequence[OutputGuardrail[Any]]
     input_guardrails: Sequence[InputGuardrail[Any]]
     voice: str | CustomVoice | None
-    model_settings: SessionSettings | Mapping[str, object] | None
+    model_settings: SessionSettings | SessionSettingsDict | None
     hooks: RealtimeAgentHooks[Any] | None
 
 
@@ -92,7 +93,7 @@ class RealtimeAgent(Generic[ContextT]):
     output_guardrails: Sequence[OutputGuardrail[ContextT]] = attrs.field(factory=tuple, kw_only=True)
     input_guardrails: Sequence[InputGuardrail[ContextT]] = attrs.field(factory=tuple, kw_only=True)
     voice: str | CustomVoice | None = attrs.field(default=None, kw_only=True)
-    model_settings: SessionSettings | Mapping[str, object] | None = attrs.field(default=None, kw_only=True)
+    model_settings: SessionSettings | SessionSettingsDict | None = attrs.field(default=None, kw_only=True)
     hooks: RealtimeAgentHooks[ContextT] | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:

@@ -11,11 +11,12 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO, cast
 
 import attrs
 import trio
 
+from trealtime._session.config_dicts import ModelConfigDict
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
@@ -27,6 +28,7 @@ from trealtime.endpoints.wav import WavEndpoint
 from trealtime.errors import ServerRefused, TrealtimeError
 from trealtime.events import RealtimeSessionEvent, RealtimeToolApprovalRequired
 from trealtime.items import AssistantMessageItem, RealtimeItem, UserMessageItem
+from trealtime.protocol.settings_dicts import SessionSettingsDict
 from trealtime.terminal import printable
 from trealtime.tools.function_tool import function_tool
 from trealtime.transport.background import background_nursery
@@ -359,7 +361,7 @@ class Talk:
         return not self._failed
 
     async def _converse(self) -> None:
-        settings: dict[str, object] = {}
+        settings: SessionSettingsDict = {}
         if self.model_name is not None:
             settings["model_name"] = self.model_name
         if self.endpoint is None:
@@ -367,7 +369,7 @@ class Talk:
         runner = RealtimeRunner(self.agent, config={"model_settings": settings})
         async with AsyncExitStack() as stack:
             connection = await stack.enter_async_context(self._server())
-            session = await stack.enter_async_context(runner.session(model_config=connection))
+            session = await stack.enter_async_context(runner.session(model_config=cast("ModelConfigDict", connection)))
             subscription = await stack.enter_async_context(session.subscribe(*EVENTS, playback=False))
             if self.endpoint is not None:
                 await stack.enter_async_context(session.attach(self.endpoint))

@@ -16,13 +16,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
 import trio
 from numpy.typing import NDArray
 
+from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
@@ -37,6 +38,7 @@ from trealtime.evals.checking import Heard, failures
 from trealtime.evals.mocks import Mocked, mocked
 from trealtime.evals.scenario import Scenario, Step
 from trealtime.events import RealtimeSessionEvent
+from trealtime.protocol.settings_dicts import SessionSettingsDict
 from trealtime.transport.background import background_nursery
 
 __all__ = ["ScenarioResult", "StepResult", "run_scenario"]
@@ -111,10 +113,13 @@ async def _conversation(
     model_config: Mapping[str, Any] | None,
     voice: Voice,
 ) -> AsyncIterator[_Conversation]:
-    config = {"model_settings": scenario.settings}
+    config: RunConfigDict = {"model_settings": cast("SessionSettingsDict", scenario.settings)}  # the session checks it
     if model_config is not None:
         runner = RealtimeRunner(agent, config=config)
-        async with runner.session(model_config=model_config) as session, _following(session, mocks, voice) as talk:
+        async with (
+            runner.session(model_config=cast("ModelConfigDict", model_config)) as session,
+            _following(session, mocks, voice) as talk,
+        ):
             yield talk
         return
     prompter = _Prompter()

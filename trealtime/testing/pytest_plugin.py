@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from trealtime._session.config_dicts import RunConfigDict
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
@@ -72,7 +73,9 @@ async def realtime_session(
 ) -> AsyncIterator[RealtimeSession[Any]]:
     """An open session of `realtime_agent` with `emulator`."""
     model = emulator.memory_model()
-    runner = RealtimeRunner(realtime_agent, model=model, config=realtime_config, rng=random.Random(_SEED))
+    runner = RealtimeRunner(
+        realtime_agent, model=model, config=cast("RunConfigDict", realtime_config), rng=random.Random(_SEED)
+    )
     async with runner.session() as session:
         yield session
 

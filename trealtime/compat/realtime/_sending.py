@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from trealtime._session.session import RealtimeSession as NativeSession
 from trealtime.compat.exceptions import user_errors
 from trealtime.compat.realtime import model_inputs as inputs
+from trealtime.protocol.settings_dicts import SessionSettingsDict
 
 __all__ = ["send_event"]
 
@@ -29,7 +30,7 @@ async def send_event(session: NativeSession[Any], event: inputs.RealtimeModelSen
             case inputs.RealtimeModelSendInterrupt():
                 await _interrupt(session, event)
             case inputs.RealtimeModelSendSessionUpdate():
-                await session.update_settings(event.session_settings)
+                await session.update_settings(cast("SessionSettingsDict", event.session_settings))
             case _:
                 raise TypeError(f"send_event takes one of the RealtimeModelSend... values, got {event!r}")
 

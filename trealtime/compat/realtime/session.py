@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, cast
 
 import trio
 
+from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.session import RealtimeSession as NativeSession
 from trealtime._session.subscription import Subscription
 from trealtime.agents.agent import RealtimeAgent as NativeAgent
@@ -56,8 +57,8 @@ class RealtimeSession:
                 self._model.native,
                 agent,
                 context,
-                model_config=_native_model_config(model_config),
-                run_config=dict(run_config or {}),
+                model_config=cast("ModelConfigDict", _native_model_config(model_config)),
+                run_config=cast("RunConfigDict", run_config),
             )
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._nursery: trio.Nursery | None = None

@@ -1,0 +1,119 @@
+"""What a runner and a run may be told, as typed dictionaries: a checker refuses a key that is misspelt.
+
+Each has the keys of the class in `trealtime._session.config` whose name it has in it. Values may be instances, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypedDict
+
+from trealtime._core.interruption import BargeInPolicy
+from trealtime._core.usage import ModelPrices, SessionLimits
+from trealtime._session.approval_handler import ApprovalHandler
+from trealtime._session.config import GuardrailsSettings, ToolExecution
+from trealtime._session.playback_tracker import RealtimePlaybackTracker
+from trealtime._session.subscription import Overflow
+from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
+from trealtime.agents.hooks import RealtimeRunHooks
+from trealtime.protocol.settings import SessionSettings
+from trealtime.protocol.settings_dicts import SessionSettingsDict
+from trealtime.tools.function_tool import AfterTool
+from trealtime.tools.invocation import ToolErrorFormatter
+from trealtime.transport.request import ApiKey
+
+__all__ = [
+    "BargeInDict",
+    "GuardrailsSettingsDict",
+    "ModelConfigDict",
+    "RunConfigDict",
+    "SessionLimitsDict",
+    "ToolExecutionDict",
+]
+
+
+class GuardrailsSettingsDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.GuardrailsSettings`."""
+
+    debounce_text_length: int
+    hold_back: bool
+    hold_back_s: float
+    on_failure: Literal["skip", "block", "stop"] | None
+    recovery: Literal["system", "user"] | None
+    input_recovery: Literal["system", "user"] | None
+    timeout_s: float
+    concurrency: int
+
+
+class ToolExecutionDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.ToolExecution`."""
+
+    pre_approval_tool_input_guardrails: bool
+
+
+class SessionLimitsDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.SessionLimits`."""
+
+    max_tokens: int | None
+    max_cost: Decimal | float | str | None
+    max_duration_s: float | None
+    warn_at: float | None
+    grace_s: float
+
+
+class BargeInDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.BargeIn`."""
+
+    min_speech_ms: int
+    while_unsure: Literal["play", "duck", "hold"]
+    duck_db: float
+    dismiss: Literal["short", "fillers"]
+    fillers: Sequence[str]
+    transcript_timeout_s: float
+
+
+class RunConfigDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.RealtimeRunConfig`."""
+
+    model_settings: SessionSettings | SessionSettingsDict
+    tracing_disabled: bool
+    async_tool_calls: bool
+    tool_concurrency: int
+    max_open_calls: int
+    max_tool_rounds: int
+    after_tool: AfterTool
+    tool_error_formatter: ToolErrorFormatter | None
+    tool_execution: ToolExecution | ToolExecutionDict
+    approval_handler: ApprovalHandler | None
+    approval_timeout_s: float | None
+    hooks: RealtimeRunHooks | None
+    output_guardrails: Sequence[OutputGuardrail[Any]]
+    input_guardrails: Sequence[InputGuardrail[Any]]
+    guardrails_settings: GuardrailsSettings | GuardrailsSettingsDict
+    prices: Mapping[str, ModelPrices | Mapping[str, Any]] | None
+    limits: SessionLimits | SessionLimitsDict
+    barge_in: BargeInPolicy | BargeInDict
+    raw_events: bool
+    subscription_buffer_s: float
+    subscription_buffer_events: int
+    subscription_overflow: Overflow
+    unread_buffer_s: float
+    input_buffer_s: float
+    send_queue_events: int
+    ready_timeout_s: float
+    close_timeout_s: float
+    cancel_grace_s: float
+    response_timeout_s: float
+    request_timeout_s: float
+
+
+class ModelConfigDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.RealtimeModelConfig`."""
+
+    api_key: ApiKey
+    url: str
+    headers: Mapping[str, str]
+    call_id: str
+    initial_model_settings: SessionSettings | SessionSettingsDict
+    playback_tracker: RealtimePlaybackTracker
