@@ -1,15 +1,18 @@
-"""Other people's Realtime clients against the emulator, unchanged, in an environment of their own.
+"""Other people's Realtime clients against the emulator, unchanged, each in an environment of its own.
 
-Installing them takes a network and some 20 seconds, so this runs where TREALTIME_CONFORMANCE is set, as in CI.
+Installing them takes a network and a minute or two, so this runs where TREALTIME_CONFORMANCE is set, as in CI. A client
+whose packages cannot be had is skipped, with the reason.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,54 +22,86 @@ import trio
 from trealtime.emulator import open_emulator
 
 CLIENTS = Path(__file__).parent / "clients"
-PACKAGES = ("openai[realtime]", "openai-agents[voice]")
+VOICE_TURN = [f"input_audio_buffer.{what}" for what in ("speech_started", "speech_stopped", "committed")]
+
+Command = Callable[[str], list[str]]
+"""The command line that runs a program of `clients`."""
+
+
+def _bounded(*command: str | Path, what: str, cwd: Path | None = None) -> None:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=600, check=False, cwd=cwd)
+    if done.returncode:
+        pytest.skip(f"{what} cannot be installed here: {done.stderr.strip()[-300:]}")
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that has the other clients."""
+def python_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Command]:
+    """Make an environment with these packages, once for all tests that want the same."""
     if not os.environ.get("TREALTIME_CONFORMANCE"):
         pytest.skip("set TREALTIME_CONFORMANCE=1: it installs other clients, which takes a network")
-    folder = tmp_path_factory.mktemp("clients")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    interpreter = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    installing = subprocess.run(
-        [interpreter, "-m", "pip", "install", "-qq", *PACKAGES], capture_output=True, text=True, timeout=300
-    )
-    if installing.returncode:
-        pytest.skip(f"{', '.join(PACKAGES)} cannot be installed here: {installing.stderr.strip()[-300:]}")
-    return interpreter
+
+    @cache
+    def make(*packages: str) -> Command:
+        folder = tmp_path_factory.mktemp("clients")
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        interpreter = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+        _bounded(interpreter, "-m", "pip", "install", "-qq", *packages, what=", ".join(packages))
+        return lambda program: [str(interpreter), str(CLIENTS / program)]
+
+    return make
 
 
-async def _run(python: Path, program: str, *, path: str) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def node_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Command]:
+    """Make a folder with these packages of npm; a program is copied there, because Node looks beside it."""
+    if not os.environ.get("TREALTIME_CONFORMANCE"):
+        pytest.skip("set TREALTIME_CONFORMANCE=1: it installs other clients, which takes a network")
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if npm is None or node is None:
+        pytest.skip("there is no Node.js")
+
+    def make(*packages: str) -> Command:
+        folder = tmp_path_factory.mktemp("clients")
+        _bounded(npm, "install", "--no-audit", "--no-fund", *packages, what=", ".join(packages), cwd=folder)
+        return lambda program: [node, shutil.copy(CLIENTS / program, folder)]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def openai_python(python_with: Callable[..., Command]) -> Command:
+    return python_with("openai[realtime]", "openai-agents[voice]")
+
+
+async def _run(command: Command, program: str, *, path: str) -> dict[str, Any]:
     with trio.fail_after(120):
         async with open_emulator(seed=7) as emulator:
             url = emulator.url.removesuffix("/realtime") + path
             run = partial(trio.run_process, capture_stdout=True, capture_stderr=True, check=False)
             environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
             environment["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
-            done = await run([str(python), str(CLIENTS / program), url], env=environment)
+            done = await run([*command(program), url], env=environment)
     assert done.returncode == 0, done.stderr.decode()
     seen: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
     return seen
 
 
-async def test_the_asynchronous_client_of_openai(python: Path) -> None:
-    seen = await _run(python, "openai_async.py", path="")
+async def test_the_asynchronous_client_of_openai(openai_python: Command) -> None:
+    seen = await _run(openai_python, "openai_async.py", path="")
     assert seen["first"] == "session.created"
     assert seen["modalities"] == ["text"]
     assert seen["text"] == "1, 2, 3, 4, 5."
     assert seen["metadata"] == {"mark": "one"}
     assert seen["total_tokens"] > 0
-    assert seen["turn"] == [f"input_audio_buffer.{what}" for what in ("speech_started", "speech_stopped", "committed")]
+    assert seen["turn"] == VOICE_TURN
     assert seen["spoken_status"] == "completed"
     assert 1 < seen["audio_s"] < 20
     assert seen["error"]["type"] == "invalid_request_error"
     assert seen["error"]["param"] == "session.audio.output.voice"
 
 
-async def test_the_synchronous_client_of_openai(python: Path) -> None:
-    seen = await _run(python, "openai_sync.py", path="")
+async def test_the_synchronous_client_of_openai(openai_python: Command) -> None:
+    seen = await _run(openai_python, "openai_sync.py", path="")
     assert seen["first"] == "session.created"
     assert seen["tools"] == ["get_weather"]
     assert seen["arguments"] == {"city": "Paris"}
@@ -74,8 +109,8 @@ async def test_the_synchronous_client_of_openai(python: Path) -> None:
     assert seen["status"] == "completed"
 
 
-async def test_the_runner_of_openai_agents(python: Path) -> None:
-    seen = await _run(python, "agents_sdk.py", path="/realtime")
+async def test_the_runner_of_openai_agents(openai_python: Command) -> None:
+    seen = await _run(openai_python, "agents_sdk.py", path="/realtime")
     assert seen["tool_outputs"] == ["sunny in Paris"]
     assert seen["audio_s"] > 1
     assert seen["handoffs"] == [["Assistant", "Billing"]]
@@ -83,3 +118,46 @@ async def test_the_runner_of_openai_agents(python: Path) -> None:
     assert seen["roles"][-2:] == ["user", "assistant"]
     # It plays nothing, so at the second interruption it takes the story for heard on: the server says what it thinks.
     assert all("is already shorter than" in error for error in seen["errors"])
+
+
+async def test_the_javascript_agents_sdk(node_with: Callable[..., Command]) -> None:
+    seen = await _run(node_with("@openai/agents-realtime"), "agents_sdk.mjs", path="/realtime")
+    assert seen["audio_s"] > 1
+    assert seen["tool_outputs"] == ["sunny in Paris"]
+    assert seen["cut"] == "cancelled"
+    assert seen["interrupted"] >= 1
+    assert seen["instructions"] == "You are Anna."
+    assert seen["turn"] == VOICE_TURN
+    assert seen["spoken"] == "completed"
+    assert seen["roles"] == ["user", "assistant"] * 4
+    assert seen["errors"] == []
+
+
+async def test_the_realtime_session_of_livekit_agents(python_with: Callable[..., Command]) -> None:
+    command = python_with("livekit-agents", "livekit-plugins-openai")
+    seen = await _run(command, "livekit_session.py", path="")
+    assert seen["text"] == "1, 2, 3, 4, 5."
+    assert seen["audio_s"] > 1
+    assert seen["calls"] == [["get_weather", {"city": "Paris"}]]
+    assert "sunny" in seen["told"].lower()
+    assert len(seen["cut"]) < 200, "the story goes on for longer"
+    assert seen["events"] == ["input_speech_started", "input_speech_stopped"]
+    assert seen["spoken"]
+    assert seen["errors"] == []
+
+
+async def test_the_realtime_session_of_pydantic_ai(python_with: Callable[..., Command]) -> None:
+    seen = await _run(python_with("pydantic-ai-slim[openai-realtime]"), "pydantic_ai_session.py", path="")
+    assert seen["outputs"] == ["Paris"]
+    assert {"FunctionToolCallEvent", "FunctionToolResultEvent", "PartDeltaEvent"} <= set(seen["kinds"])
+    assert {"RealtimeInputSpeechStartEvent", "RealtimeInputSpeechEndEvent"} <= set(seen["kinds"])
+    assert seen["messages"] == ["ModelRequest", "ModelResponse"] * 5
+
+
+async def test_the_realtime_service_of_pipecat(python_with: Callable[..., Command]) -> None:
+    seen = await _run(python_with("pipecat-ai[openai]"), "pipecat_service.py", path="/realtime")
+    assert seen["calls"] == [{"city": "Paris"}]
+    assert "sunny" in seen["text"]
+    assert seen["audio_s"] > 1
+    assert seen["interrupted"] == 1
+    assert "I heard you speak" in seen["spoken"]
