@@ -1,8 +1,9 @@
 """Barge-in: from the server's ``speech_started`` to ``audio_interrupted`` at the app's loop.
 
 The server writes its monotonic clock into the event, and both processes share that clock. The library is idle when it
-comes, with a consumer that takes everything (`_idle`), or with one that has stopped reading and whose subscription is full
-(`_stalled`), where another subscription gets the interrupt. The bare loop only notices the frame: it has nothing to stop.
+comes, with a consumer that takes everything (`_idle`), or with one that has stopped reading and whose subscription is
+full (`_stalled`), where another subscription gets the interrupt. The bare loop only notices the frame: it has nothing
+to stop.
 """
 
 from __future__ import annotations

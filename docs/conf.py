@@ -38,7 +38,7 @@ intersphinx_mapping: dict[str, tuple[str, str | None]] = {}
 
 
 def link_by_last_name(app: Sphinx, env: Any, node: Any, shown: nodes.TextElement) -> nodes.reference | None:
-    """Link `SlowConsumer` in a docstring to ``trealtime.errors.SlowConsumer``: most names have a module of their own."""
+    """Link `SlowConsumer` in a docstring to ``trealtime.errors.SlowConsumer``: most names have a module."""
     name = str(node["reftarget"])
     domain = env.get_domain("py")
     kinds = {"class", "exception", "function", "data"}

@@ -26,7 +26,10 @@ _TOLD: Sequence[re.Pattern[str]] = (
             r"\b(?:my name(?:'s| is)|call me) (?P<said_name>[\w'-]+(?: (?-i:[A-Z])[\w'-]*)*)",
             rf"\b(?:i am called|i'm called|this is|i am|i'm) {_NAME}",
             rf"\bmy (?P<about>[\w' -]{{1,40}}?)(?:'s| is| are) (?P<value>[^.,;!?]{{1,100}}?){_END}",
-            rf"\bi (?P<verb>live in|come from|work (?:for|at|as|in)|like|love|hate) (?P<value>[^.,;!?]{{1,100}}?){_END}",
+            (
+                r"\bi (?P<verb>live in|come from|work (?:for|at|as|in)|like|love|hate) "
+                rf"(?P<value>[^.,;!?]{{1,100}}?){_END}"
+            ),
         )
     ),
     _NOTE,
