@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
+import trio.testing
 
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
@@ -284,6 +285,40 @@ async def test_a_recording_that_fails_ends_itself_with_a_log_line_and_an_event(
     assert event.error.code == "recording_failed"
     assert "No space left on device" in str(event.error)
     assert [record.name for record in caplog.records] == ["trealtime.recording.recorder"] * 2
+
+
+async def test_a_recording_that_fails_as_something_is_sent_is_told_without_waiting_for_the_server(
+    tmp_path, autojump_clock, monkeypatch
+) -> None:
+    class Failing:
+        name = "call.jsonl"
+        full = False
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise ValueError("I/O operation on closed file")
+            return len(text)
+
+        def close(self) -> None:
+            pass
+
+    file = Failing()
+    monkeypatch.setattr("trealtime.recording.recorder._open_private", lambda path: file)
+    async with recorded_pair(tmp_path / "call.jsonl") as (wire, server), trio.open_nursery() as nursery:
+        told: list[Any] = []
+
+        async def receive() -> None:
+            told.append(json.loads(await wire.receive()))
+            told.append(await wire.receive())
+
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        file.full = True
+        await wire.send('{"type":"x"}')
+        await trio.testing.wait_all_tasks_blocked()
+        assert [event["error"]["code"] for event in told] == ["recording_failed"]
+        await server.send('{"type":"y"}')
+    assert told[1] == '{"type":"y"}'
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX's")

@@ -83,6 +83,9 @@ class _Record:
     failure: str | None = attrs.field(init=False, default=None)
     """Why the recording has ended before its time, until the session has been told."""
 
+    receiving: trio.CancelScope | None = attrs.field(init=False, default=None)
+    """Around a wait for the server, which a failure ends: the session is told without waiting for a message."""
+
     def note(self, sent_by: Side, message: str | bytes) -> None:
         if not self._open:
             return
@@ -124,6 +127,8 @@ class _Record:
         self._open = False
         self.failure = f"the recording {self._file.name} ends here: {error}"
         logger.error("%s", self.failure, exc_info=error)
+        if self.receiving is not None:
+            self.receiving.cancel()
 
     def _entry(self, entry: dict[str, Any]) -> None:
         self.line({"at": round(trio.current_time() - self._began_at, 6), **entry})
@@ -156,17 +161,23 @@ class _RecordedWire:
         return (await self._wire.receive(),)
 
     async def _received(self, receive: Callable[[], Awaitable[Sequence[str | bytes]]]) -> Sequence[str | bytes]:
-        if self._record.failure is not None:
+        messages: Sequence[str | bytes] = ()
+        if self._record.failure is None:
+            try:
+                with trio.CancelScope() as self._record.receiving:
+                    messages = await receive()
+            except WireClosed as end:
+                self._record.note_end(end)
+                raise
+            finally:
+                self._record.receiving = None
+        else:
+            await trio.lowlevel.checkpoint()
+        if not messages:
             # The one way from here to the app: an error event about a client event that was never sent.
             error = {"type": "recording_error", "code": "recording_failed", "message": self._record.failure}
             self._record.failure = None
-            await trio.lowlevel.checkpoint()
             return (json.dumps({"type": "error", "error": {**error, "event_id": "trealtime_recording"}}),)
-        try:
-            messages = await receive()
-        except WireClosed as end:
-            self._record.note_end(end)
-            raise
         for message in messages:
             self._record.note("server", message)
         return messages
