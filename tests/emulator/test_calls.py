@@ -53,14 +53,14 @@ async def test_rest_and_sockets_share_a_port(kit: Any) -> None:
 @pytest.mark.parametrize(
     "sent, status",
     [
-        (b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\n\r\n", 426),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404),
-        (b"GET /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\n\r\n", 426),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        (b"GET /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
         (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: minus\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: minus\r\n\r\n", 400),
         (b"GET /" + b"a" * 70_000, 431),
-        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n" + b"a" * 2_000_000, 413),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" + b"a" * 2_000_000, 413),
     ],
 )
 async def test_what_is_no_request_of_the_api_has_an_answer_with_a_reason(sent, status) -> None:
@@ -76,7 +76,7 @@ async def test_what_is_no_request_of_the_api_has_an_answer_with_a_reason(sent, s
 
 async def test_a_request_in_small_pieces_is_put_together() -> None:
     body = b'{"expires_after": {"anchor": "created_at", "seconds": 60}}'
-    head = b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     head += b"Content-Length: %d\r\n\r\n"
     sent = head % len(body) + body
     with trio.fail_after(20):

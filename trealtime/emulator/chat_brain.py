@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatBrain", "ChatFailed"]
 
-_SENTENCE = re.compile(r".+?[.!?…:;\n]+[\"')\u201d\u2019]*\s+", re.DOTALL)
+# A run of stops is looked at once, from its beginning: so the search is linear in the text.
+_STOP = re.compile(r"(?<![.!?…:;\n])[.!?…:;\n]++[\"')\u201d\u2019]*+\s+")
 _SHORTEST = 12
+_LONGEST = 400
 _SHOWN_BODY_CHARS = 500
 _FUNCTION_KEYS = ("name", "description", "parameters")
 
@@ -146,20 +148,32 @@ class _Sentences:
 
     def add(self, words: str) -> list[str]:
         """The sentences that `words` complete."""
-        self._waiting += words
+        waiting = self._waiting + words
         done: list[str] = []
         start = 0
-        for match in _SENTENCE.finditer(self._waiting):
+        for match in _STOP.finditer(waiting):
             if match.end() - start >= _SHORTEST:
-                done.append(self._waiting[start : match.end()])
+                done += _cut(waiting[start : match.end()])
                 start = match.end()
-        self._waiting = self._waiting[start:]
-        return done
+        *long, self._waiting = _cut(waiting[start:])
+        return done + long
 
     def rest(self) -> str:
         """What is left at the end."""
         rest, self._waiting = self._waiting, ""
         return rest
+
+
+def _cut(text: str) -> list[str]:
+    """`text` in pieces of at most 400 characters, between words where that is possible; the last may be empty."""
+    pieces: list[str] = []
+    start = 0
+    while len(text) - start > _LONGEST:
+        end = text.rfind(" ", start, start + _LONGEST) + 1
+        end = end if end > start else start + _LONGEST
+        pieces.append(text[start:end])
+        start = end
+    return [*pieces, text[start:]]
 
 
 def _delta(line: str) -> Mapping[str, Any] | None:

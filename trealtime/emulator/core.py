@@ -70,6 +70,7 @@ class SessionCore:
         expires_at: int,
         max_items: int,
         max_audio_bytes: int,
+        max_input_audio_bytes: int = 32 * 2**20,
         max_out_of_band: int,
         mcp_servers: Mapping[str, Mapping[str, McpTool]] = MappingProxyType({}),
         make_detector: TurnDetectorFactory = make_turn_detector,
@@ -93,7 +94,13 @@ class SessionCore:
             event_order=event_order,
         )
         self.input: InputAudio = InputAudio(
-            self.event_buffer, ids, self.conversation, self, self.settings, make_detector=make_detector
+            self.event_buffer,
+            ids,
+            self.conversation,
+            self,
+            self.settings,
+            make_detector=make_detector,
+            max_bytes=max_input_audio_bytes,
         )
         self.ending: tuple[int, str] | None = None
         self._ids = ids

@@ -55,45 +55,55 @@ class Ids:
 
 
 class OutgoingQueue:
-    """Server events on their way."""
+    """The queue of messages for one client: filled without waiting, emptied by one writer.
+
+    Each caller of `add` waits for room before it produces anything (`wait_for_room`), with a bound of its own: the
+    generator of responses stops early, the reader of messages late. So a client that does not read cannot stop its own
+    ``response.cancel`` from being obeyed, and cannot make the emulator hold more than both bounds together.
+    """
 
     def __init__(self) -> None:
-        self._events: deque[dict[str, Any]] = deque()
+        self._messages: deque[str] = deque()
+        self._bytes = 0
         self._sending = False
         self._given_up = False
         self._changed = trio.lowlevel.ParkingLot()
 
-    def add(self, events: Iterable[dict[str, Any]]) -> None:
-        """Queue `events`; after `give_up`, forget them."""
+    def add(self, messages: Iterable[str]) -> None:
+        """Queue `messages`; after `give_up`, drop them."""
         if not self._given_up:
-            self._events.extend(events)
+            for message in messages:
+                self._messages.append(message)
+                self._bytes += len(message)
         self._changed.unpark_all()
 
-    async def next(self) -> dict[str, Any]:
-        """Take the oldest event; waits for one. Asking for the next one says that the last has been sent."""
+    async def next(self) -> str:
+        """Wait for a message and take the oldest. A call says that the message before has been sent."""
         self._sending = False
         self._changed.unpark_all()
-        while not self._events:
+        while not self._messages:
             await self._changed.park()
         self._sending = True
-        event = self._events.popleft()
+        message = self._messages.popleft()
+        self._bytes -= len(message)
         self._changed.unpark_all()
-        return event
+        return message
 
-    async def wait_for_room(self, bound: int) -> None:
-        """Wait until fewer than `bound` events are queued."""
+    async def wait_for_room(self, messages: int, n_bytes: int) -> None:
+        """Wait until fewer than `messages` and fewer than `n_bytes` are queued."""
         await trio.lowlevel.checkpoint()
-        while len(self._events) >= bound:
+        while len(self._messages) >= messages or self._bytes >= n_bytes:
             await self._changed.park()
 
     def give_up(self) -> None:
-        """Nothing can be sent any more: what is queued is forgotten."""
+        """Drop the queue: nothing can be sent any more."""
         self._given_up = True
-        self._events.clear()
+        self._messages.clear()
+        self._bytes = 0
         self._changed.unpark_all()
 
     async def drained(self) -> None:
         """Wait until everything has been sent, or nothing can be."""
         await trio.lowlevel.checkpoint()
-        while (self._events or self._sending) and not self._given_up:
+        while (self._messages or self._sending) and not self._given_up:
             await self._changed.park()

@@ -7,10 +7,12 @@ The head of the request is read here. A WebSocket handshake is handed on with wh
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 import h11
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "Callers",
     "HandshakeRefused",
     "HttpAnswer",
     "HttpRequest",
@@ -35,11 +38,13 @@ __all__ = [
     "offered_keys",
     "read_head",
     "refusal",
+    "target_of",
 ]
 
 _MAX_HEAD: Final = 64 * 2**10
 _MAX_BODY: Final = 2**20
 _READ: Final = 2**16
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _UPGRADE: Final = re.compile(rb"^upgrade:[ \t]*websocket", re.IGNORECASE | re.MULTILINE)
 
 
@@ -113,9 +118,10 @@ async def answer_request(stream: trio.abc.Stream, head: bytes, answer: Callable[
         "Connection": "close",
         **found.headers,
     }
-    # After a fault of the client's h11 still lets us answer.
-    events = (h11.Response(status_code=found.status, headers=list(headers.items())), h11.Data(data=content))
-    await stream.send_all(b"".join(connection.send(event) or b"" for event in (*events, h11.EndOfMessage())))
+    # h11 lets a server answer after a fault of the client's, and refuses a body in the answer to HEAD.
+    body = [] if connection.their_state is not h11.ERROR and head.startswith(b"HEAD ") else [h11.Data(data=content)]
+    events = (h11.Response(status_code=found.status, headers=list(headers.items())), *body, h11.EndOfMessage())
+    await stream.send_all(b"".join(connection.send(event) or b"" for event in events))
     await stream.aclose()
 
 
@@ -183,6 +189,58 @@ class HandshakeRefused(Exception):
         self.status = status
         self.body = body
         super().__init__(f"{status}: {body}")
+
+
+def target_of(resource: str) -> SplitResult:
+    """Return the parts of a request's target. Raises `HandshakeRefused` for one that is no URL."""
+    try:
+        return urlsplit(resource)
+    except ValueError as error:
+        raise refusal(400, f"The target of the request is no URL: {error}.", code="invalid_request") from None
+
+
+@attrs.frozen(kw_only=True)
+class Callers:
+    """The pages and names from which an emulator takes requests.
+
+    A browser sends an ``Origin`` with each WebSocket and each request of a page, whatever site the page is from: so
+    pages are refused unless their origin is in `origins` (``"*"``: all), or clients need an API key, which a page of
+    another site does not know. `hosts` are the names by which a loopback address may be called; another name is that of
+    a page that has had its own name point here (DNS rebinding). None: any name will do.
+    """
+
+    origins: frozenset[str] = frozenset()
+    hosts: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, *, bound_host: str, origins: Iterable[str], hosts: Iterable[str]) -> Callers:
+        """The rules for an emulator bound to `bound_host`; names are checked on loopback addresses alone."""
+        allowed = frozenset(name.lower() for name in hosts)
+        names = frozenset({bound_host.lower(), *_LOOPBACK_NAMES}) | allowed
+        return cls(origins=frozenset(origins), hosts=names if _is_loopback(bound_host) and "*" not in allowed else None)
+
+    def check(self, headers: Mapping[str, str], *, needs_key: bool) -> None:
+        """Raise `HandshakeRefused` for a request that may come from a page of another site."""
+        origin, host = headers.get("origin"), headers.get("host")
+        if origin is not None and not needs_key and not self.origins & {origin, "*"}:
+            message = f"Pages of {origin} are not allowed to use this emulator: allow_origins, or --allow-origin."
+            raise refusal(403, message, code="origin_not_allowed")
+        if host is not None and self.hosts is not None and _name_of(host) not in self.hosts:
+            message = f"This emulator does not go by the name {host}: allow_hosts, or --allow-host."
+            raise refusal(403, message, code="host_not_allowed")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _name_of(host: str) -> str:
+    """The name in a ``Host`` header, without its port and brackets."""
+    name = host.strip().lower()
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
 
 
 def busy(max_sessions: int) -> HandshakeRefused:

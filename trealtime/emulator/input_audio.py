@@ -64,7 +64,7 @@ class Pause:
 class InputAudio:
     """What the client has appended and not yet committed.
 
-    Bounded: it keeps the last ten minutes, or, while a detector hears nobody, the last 30 seconds. `committed` holds
+    Bounded: it keeps the last ten minutes and `max_bytes`, or, while a detector hears nobody, the last 30 seconds. `committed` holds
     the items that wait to be listened to, `pauses` the pauses in turns under way, for whoever begins to listen early.
     """
 
@@ -77,6 +77,7 @@ class InputAudio:
         settings: SessionSettings,
         *,
         make_detector: TurnDetectorFactory = make_turn_detector,
+        max_bytes: int = 32 * 2**20,
     ) -> None:
         self.committed: deque[Item] = deque()
         self.pauses: deque[Pause] = deque()
@@ -86,6 +87,7 @@ class InputAudio:
         self._listener = listener
         self._format: AudioFormat = parse_audio_format(settings.input_format)
         self._data = bytearray()
+        self._max_bytes = max_bytes
         self._begin_ms = 0.0
         self._detection: Mapping[str, Any] | None = settings.turn_detection
         self._make_detector = make_detector
@@ -137,6 +139,8 @@ class InputAudio:
                         self._end_turn(heard.audio_end_ms)
         silent = self._detector is not None and self._turn is None
         self._drop_before(self.position_ms - (_KEPT_IN_SILENCE_MS if silent else _KEPT_MS))
+        if len(self._data) > self._max_bytes:
+            self._drop_before(self.position_ms - self._format.duration_ms(self._max_bytes))
 
     def commit(self, event: dict[str, Any]) -> None:
         """``input_audio_buffer.commit``: all that is in the buffer, whether or not a turn is under way."""

@@ -42,17 +42,27 @@ class EmulatorLimits:
     max_out_of_band: int = attrs.field(default=16, validator=_positive)
     """Responses outside the conversation at a time; one more is refused with an ``error``."""
 
+    input_audio_bytes: int = attrs.field(default=32 * 2**20, validator=_positive)
+    """Audio in the input buffer of one session that is not committed; the oldest goes."""
+
     queued_deltas: int = attrs.field(default=32, validator=_positive)
     """Events waiting for a slow client before the making of responses waits too."""
 
     queued_events: int = attrs.field(default=1_024, validator=_positive)
     """Events waiting for a slow client before its own messages are no longer read."""
 
+    queued_bytes: int = attrs.field(default=16 * 2**20, validator=_positive)
+    """Bytes of events waiting for a slow client before its own messages are no longer read. A sideband connection with
+    more is closed."""
+
     unheard_items: int = attrs.field(default=64, validator=_positive)
     """Turns waiting to be transcribed; one more fails to be."""
 
     log_events: int = attrs.field(default=500, validator=_positive)
     """Events kept in `EmulatedSession.log`; the oldest goes."""
+
+    log_bytes: int = attrs.field(default=64 * 2**20, validator=_positive)
+    """Bytes of events kept in `EmulatedSession.log`; the oldest goes."""
 
 
 @attrs.frozen(kw_only=True)

@@ -100,19 +100,21 @@ class _Sideband:
     """A sideband connection."""
 
     queue: trio.MemorySendChannel[str]
+    n_bytes: int = 0
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class PhoneLine:
     """The wire of a call's session. Run `run` beside the session; `end` ends both.
 
-    `queued_events` may wait for a sideband connection before it is closed.
+    `queued_events`, and `queued_bytes`, may wait for a sideband connection before it is closed.
     """
 
-    def __init__(self, ids: Ids, *, queued_events: int, close_timeout_s: float) -> None:
+    def __init__(self, ids: Ids, *, queued_events: int, queued_bytes: int = 16 * 2**20, close_timeout_s: float) -> None:
         self.earpiece: Earpiece = Earpiece()
         self._ids = ids
         self._queued_events = queued_events
+        self._queued_bytes = queued_bytes
         self._close_timeout_s = close_timeout_s
         self._to_session, self._inbox = trio.open_memory_channel[str | bytes](64)
         self._said, self._microphone = trio.open_memory_channel[NDArray[np.int16]](0)
@@ -203,12 +205,14 @@ class PhoneLine:
         sideband = _Sideband(queue)
         self._sidebands.append(sideband)
         event = {"type": "session.created", "event_id": self._ids.new("event"), "session": self._session}
-        queue.send_nowait(encode(event))
+        opening = encode(event)
+        queue.send_nowait(opening)
+        sideband.n_bytes = len(opening)
         try:
             with sideband.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, wire)
-                    await self._write(wire, outgoing)
+                    await self._write(wire, outgoing, sideband)
                     nursery.cancel_scope.cancel()
         finally:
             self._sidebands.remove(sideband)
@@ -224,10 +228,11 @@ class PhoneLine:
         except (WireClosed, trio.ClosedResourceError):
             pass
 
-    async def _write(self, wire: Wire, outgoing: trio.MemoryReceiveChannel[str]) -> None:
+    async def _write(self, wire: Wire, outgoing: trio.MemoryReceiveChannel[str], sideband: _Sideband) -> None:
         try:
             async for message in outgoing:
                 await wire.send(message)
+                sideband.n_bytes -= len(message)
         except WireClosed:
             pass
 
@@ -235,7 +240,10 @@ class PhoneLine:
         for sideband in self._sidebands:
             try:
                 sideband.queue.send_nowait(message)
+                sideband.n_bytes += len(message)
             except trio.WouldBlock:
+                sideband.n_bytes = self._queued_bytes
+            if sideband.n_bytes >= self._queued_bytes:
                 sideband.scope.cancel()
 
     def _emit(self, kind: str, fields: Mapping[str, Any]) -> None:

@@ -6,13 +6,22 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import attrs
 import msgspec
 
 from trealtime.emulator.event_buffer import Ids
-from trealtime.emulator.http import HandshakeRefused, HttpAnswer, HttpRequest, check_key, offered_keys, refusal
+from trealtime.emulator.http import (
+    Callers,
+    HandshakeRefused,
+    HttpAnswer,
+    HttpRequest,
+    check_key,
+    offered_keys,
+    refusal,
+    target_of,
+)
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
@@ -37,8 +46,10 @@ class RestApi:
         secrets: ClientSecrets,
         find_call: Callable[[str], PhoneCall | None],
         accept: Callable[[PhoneCall, SessionSettings], None],
+        callers: Callers,
     ) -> None:
         self._api_key = api_key
+        self._callers = callers
         self._default_model = default_model
         self._secrets = secrets
         self._find_call = find_call
@@ -55,7 +66,7 @@ class RestApi:
             return HttpAnswer(status=400, body={"error": error})
 
     def _answer(self, request: HttpRequest) -> HttpAnswer:
-        url = urlsplit(request.resource)
+        url = target_of(request.resource)
         path = url.path.rstrip("/")
         call = _CALL.search(path)
         minting = path.endswith("/realtime/client_secrets")
@@ -65,6 +76,7 @@ class RestApi:
             raise refusal(404, f"Nothing is here: {url.path}.", code="not_found")
         if request.method != "POST":
             raise refusal(405, f"{url.path} takes POST, not {request.method}.", code="method_not_allowed")
+        self._callers.check(request.headers, needs_key=self._api_key is not None)
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         check_key(offered_keys(request.headers, query, ()), self._api_key)
         body = _json_body(request)
@@ -186,6 +198,7 @@ class SipRegistry:
         api_key: str | None,
         unix_now: Callable[[], float],
         accept: Callable[[PhoneCall, SessionSettings], None],
+        callers: Callers,
     ) -> None:
         self.secrets: ClientSecrets = ClientSecrets(ids, default_model=options.default_model, now=unix_now)
         self.rest: RestApi = RestApi(
@@ -194,6 +207,7 @@ class SipRegistry:
             secrets=self.secrets,
             find_call=self.find,
             accept=accept,
+            callers=callers,
         )
         self._ids = ids
         self._options = options
@@ -207,7 +221,12 @@ class SipRegistry:
         """A call that rings."""
         self._has_rung = True
         limits = self._options.limits
-        line = PhoneLine(self._ids, queued_events=limits.queued_events, close_timeout_s=self._options.close_timeout_s)
+        line = PhoneLine(
+            self._ids,
+            queued_events=limits.queued_events,
+            queued_bytes=limits.queued_bytes,
+            close_timeout_s=self._options.close_timeout_s,
+        )
         call = PhoneCall(
             line,
             self._ids,
@@ -272,7 +291,7 @@ def read_request(
     bearer token, the header ``api-key``, the query argument of that name, or a subprotocol. One of `secrets` will do as
     well, and decides the session, of which the URL may still name another model.
     """
-    url = urlsplit(resource)
+    url = target_of(resource)
     query = {name: values[-1] for name, values in parse_qs(url.query).items()}
     if not url.path.rstrip("/").endswith("/realtime"):
         raise refusal(

@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
 from trealtime.emulator.http import (
+    Callers,
     HandshakeRefused,
     ReplayedStream,
     answer_request,
@@ -113,6 +114,7 @@ class Emulator:
         faults: Faults,
         on_event: OnEvent | None,
         mcp_servers: Mapping[str, Mapping[str, McpTool]],
+        callers: Callers = Callers(),  # noqa: B008  # frozen
         make_core: Callable[..., SessionCore] = SessionCore,
     ) -> None:
         self._nursery = nursery
@@ -138,7 +140,10 @@ class Emulator:
         self._counters = _Counters()
         self._closing = False
         ids = Ids(random.Random(f"{seed}:calls"))
-        self._registry = SipRegistry(ids, options, api_key=api_key, unix_now=self._unix_now, accept=self._accept_call)
+        self._callers = callers
+        self._registry = SipRegistry(
+            ids, options, api_key=api_key, unix_now=self._unix_now, accept=self._accept_call, callers=callers
+        )
 
     @property
     def url(self) -> str:
@@ -257,6 +262,8 @@ class Emulator:
                     await self._run(self._new_session(request, self._carried(wire, faulty.play_dead)))
         except (ConnectFailed, WireClosed, trio.BrokenResourceError) as error:
             logger.debug("a client did not become a session: %s", error)
+        except Exception:  # one client must not end the others
+            logger.exception("a connection failed")
 
     async def _websocket_head(self, stream: trio.abc.Stream, timeout_s: float) -> bytes | None:
         """The beginning of a WebSocket handshake. Any other request is answered here; None then, and for none."""
@@ -272,6 +279,7 @@ class Emulator:
     ) -> tuple[SessionRequest, PhoneLine | None]:
         """What the client asks for, and the line of the phone call that it is about. Raises `HandshakeRefused`."""
         try:
+            self._callers.check(headers, needs_key=self._api_key is not None)
             request = read_request(
                 resource,
                 headers=headers,
@@ -316,6 +324,7 @@ class Emulator:
             expires_at=math.floor(self._unix_now() + options.max_session_s),
             max_items=limits.max_items,
             max_audio_bytes=limits.max_audio_bytes,
+            max_input_audio_bytes=limits.input_audio_bytes,
             max_out_of_band=limits.max_out_of_band,
             make_detector=self._turn_detector,
             mcp_servers=self._mcp_servers,
@@ -399,6 +408,8 @@ async def open_emulator(
     port: int = 0,
     ssl_context: ssl.SSLContext | None = None,
     api_key: str | None = None,
+    allow_origins: Sequence[str] = (),
+    allow_hosts: Sequence[str] = (),
     seed: int | None = None,
     default_model: str = "gpt-realtime",
     realtime_factor: float = 8.0,
@@ -424,15 +435,19 @@ async def open_emulator(
     tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
     `turn_detector` (default: by energy); each may also be given by itself, and goes over the set.
 
-    Options: `api_key`, when given, is asked of every client. `seed` decides all ids and whatever else is random. With
-    the same seed, `unix_time_s` and input, sessions under Trio's mock clock are the same but for the order of tasks in
-    one step, which Trio shuffles; under `trealtime.testing.run_deterministically`, byte for byte.
-    `default_model` is the model of clients that name none. Speech leaves in pieces of `delta_ms`, `realtime_factor`
-    times faster than it plays (`math.inf`: at once), the first `first_delta_delay_s` after the brain has answered. A
-    session ends after `max_session_s`. `unix_time_s` is the Unix time at which the emulator opens (default: the real
-    one); expiry times count from it on Trio's clock. With the `event_order` "other", where the protocol leaves the
-    order of events open, they come the other way round. `faults` go wrong on purpose, as `seed` decides.
-    `on_event` is called with every event that passes, synchronously: it must not block, and not raise.
+    Who may use it: `api_key`, when given, is asked of every client. Without one, browsers may use the emulator from
+    pages of `allow_origins` alone (``"http://localhost:3000"``; ``"*"``: all). On a loopback address the ``Host`` of a
+    request must be ``localhost``, the address, or among `allow_hosts` (``"*"``: any).
+
+    Options: `seed` decides all ids and everything else that is random. With the same seed, `unix_time_s` and input,
+    sessions under Trio's mock clock are the same but for the order of tasks in one step, which Trio shuffles; under
+    `trealtime.testing.run_deterministically`, byte for byte. `default_model` is the model of clients that name none.
+    Speech leaves in pieces of `delta_ms`, `realtime_factor` times faster than it plays (`math.inf`: at once), the first
+    `first_delta_delay_s` after the brain has answered. A session ends after `max_session_s`. `unix_time_s` is the Unix
+    time at which the emulator opens (default: the real one); expiry times count from it on Trio's clock. With the
+    `event_order` "other", where the protocol leaves the order of events open, they come the other way round. `faults`
+    go wrong on purpose, as `seed` decides. `on_event` is called with every event that passes, synchronously: it must
+    not block, and not raise.
 
     `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async or sync and quick.
     Raises TypeError for one that has no JSON Schema.
@@ -461,6 +476,7 @@ async def open_emulator(
         faults=faults or Faults(),
         on_event=on_event,
         mcp_servers=mcp_tools(mcp_servers or {}),
+        callers=Callers.of(bound_host=host, origins=allow_origins, hosts=allow_hosts),
     )
     async with serving(build, listen=listen, host=host, port=port, ssl_context=ssl_context) as emulator:
         yield emulator

@@ -68,7 +68,9 @@ class EmulatedSession:
         unix_now: Callable[[], float],
         on_event: Callable[[EmulatedSession, LoggedEvent], None] | None,
     ) -> None:
-        self.log: deque[LoggedEvent] = deque(maxlen=options.limits.log_events)
+        self.log: deque[LoggedEvent] = deque()
+        self._log_sizes: deque[int] = deque()
+        self._log_bytes = 0
         self._core = core
         self._wire = wire
         self._engines = engines
@@ -133,20 +135,21 @@ class EmulatedSession:
     # ---- tasks -------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
+        limits = self._options.limits
         while True:
-            await self._outgoing.wait_for_room(self._options.limits.queued_events)
+            await self._outgoing.wait_for_room(limits.queued_events, limits.queued_bytes)
             try:
                 message = await self._wire.receive()
             except WireClosed:
                 return
-            self._note("client", self._core.receive(message) or {})
+            self._note("client", self._core.receive(message) or {}, n_bytes=len(message))
             self._flush()
 
     async def _write(self) -> None:
         while True:
-            event = await self._outgoing.next()
+            message = await self._outgoing.next()
             try:
-                await self._wire.send(encode(event))
+                await self._wire.send(message)
             except WireClosed:
                 # The reader ends the session, once it has heard the last that the client said before it left.
                 self._outgoing.give_up()
@@ -211,7 +214,8 @@ class EmulatedSession:
 
     async def _let_out(self) -> None:
         self._flush()
-        await self._outgoing.wait_for_room(self._options.limits.queued_deltas)
+        limits = self._options.limits
+        await self._outgoing.wait_for_room(limits.queued_deltas, limits.queued_bytes)
 
     def _flush(self) -> None:
         """Take what the core has decided to where it is done. Synchronous, so the order is that of the decisions."""
@@ -225,18 +229,25 @@ class EmulatedSession:
                 self._committed.send_nowait(item)
             except trio.WouldBlock:
                 core.transcription_failed(item, 0, "Too many turns are waiting to be transcribed.")
-        events = core.event_buffer.take()
-        for event in events:
-            self._note("server", event)
-        self._outgoing.add(events)
+        messages = []
+        for event in core.event_buffer.take():
+            messages.append(encode(event))
+            self._note("server", event, n_bytes=len(messages[-1]))
+        self._outgoing.add(messages)
         self._timer.deadline = core.deadline
         while core.responses.started:
             self._nursery.start_soon(self._generate, core.responses.started.popleft())
         if core.ending is not None:
             self.close(*core.ending)
 
-    def _note(self, direction: Direction, event: Mapping[str, Any]) -> None:
+    def _note(self, direction: Direction, event: Mapping[str, Any], *, n_bytes: int) -> None:
+        limits = self._options.limits
         entry = LoggedEvent(direction, event, at=trio.current_time())
         self.log.append(entry)
+        self._log_sizes.append(n_bytes)
+        self._log_bytes += n_bytes
+        while len(self.log) > limits.log_events or (self._log_bytes > limits.log_bytes and len(self.log) > 1):
+            self.log.popleft()
+            self._log_bytes -= self._log_sizes.popleft()
         if self._on_event is not None:
             self._on_event(self, entry)

@@ -52,8 +52,9 @@ _RISE_S, _FALL_S = 0.015, 0.045
 _GAP_S = 0.08
 _PAUSES_S = {",": 0.15, ";": 0.2, ":": 0.2, ".": 0.3, "!": 0.3, "?": 0.3, "。": 0.3, "、": 0.15, "…": 0.3}
 
+_LONGEST_WORD = 24  # characters: what is longer comes in pieces, so that no step takes long
 _ONE_SYLLABLE_EACH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # kana, Han, Hangul: no spaces between words
-_WORDS = re.compile(rf"\s*(?:[{_ONE_SYLLABLE_EACH}][^\w\s]*|[^\s{_ONE_SYLLABLE_EACH}]+)\s*|\s+")
+_WORDS = re.compile(rf"\s*(?:[{_ONE_SYLLABLE_EACH}][^\w\s]*|[^\s{_ONE_SYLLABLE_EACH}]{{1,{_LONGEST_WORD}}})\s*|\s+")
 _SYLLABLES = re.compile(rf"[aeiouy]+|\d|[{_ONE_SYLLABLE_EACH}]")
 
 

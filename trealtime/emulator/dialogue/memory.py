@@ -17,6 +17,8 @@ __all__ = ["Memory"]
 _END = r"(?=[.,;!?]|\s+(?:and|but)\b|$)"
 _NAME = r"(?P<name>(?-i:[A-Z])[\w'-]*(?: (?-i:[A-Z])[\w'-]*)*)"
 
+_VERBS = r"live in|come from|work (?:for|at|as|in)|like|love|hate"
+
 # How a fact is told; `about` is what it is a fact about, `value` the fact.
 _NOTE = re.compile(r"\bremember (?:that )?(?P<note>[^.;!?]{1,300})", re.IGNORECASE)
 _TOLD: Sequence[re.Pattern[str]] = (
@@ -26,10 +28,7 @@ _TOLD: Sequence[re.Pattern[str]] = (
             r"\b(?:my name(?:'s| is)|call me) (?P<said_name>[\w'-]+(?: (?-i:[A-Z])[\w'-]*)*)",
             rf"\b(?:i am called|i'm called|this is|i am|i'm) {_NAME}",
             rf"\bmy (?P<about>[\w' -]{{1,40}}?)(?:'s| is| are) (?P<value>[^.,;!?]{{1,100}}?){_END}",
-            (
-                r"\bi (?P<verb>live in|come from|work (?:for|at|as|in)|like|love|hate) "
-                rf"(?P<value>[^.,;!?]{{1,100}}?){_END}"
-            ),
+            rf"\bi (?P<verb>{_VERBS}) (?P<value>[^.,;!?]{{1,100}}?){_END}",
         )
     ),
     _NOTE,
