@@ -61,7 +61,7 @@ async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
             base_url = address.split()[2].removesuffix("/realtime")
             assert await output.next() == f"For clients: OPENAI_BASE_URL={base_url} OPENAI_API_KEY=any"
             assert "not speech" in await output.next()
-            assert await output.next() == "What answers: a table of rules."
+            assert await output.next() == "What answers: a set of rules."
             async with open_websocket_wire(address.split()[2]) as wire:
                 item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello!"}]}
                 await wire.send(json.dumps({"type": "conversation.item.create", "item": item}))
@@ -117,6 +117,21 @@ async def test_clients_cannot_command_the_terminal() -> None:
                     pass
             process.send_signal(signal.SIGINT)
     assert r"user: \x1b[2J\nsess_1: user" in line
+
+
+async def test_faults_of_answers_are_options() -> None:
+    command = [*EMULATE, "--port", "0", "--errors-without-ids", "--speech", "tones"]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+            address = await Lines(process.stdout).next()
+            async with open_websocket_wire(address.split()[2]) as wire:
+                await wire.send(json.dumps({"type": "response.cancel", "event_id": "mine"}))
+                while '"error"' not in (frame := str(await wire.receive())):
+                    pass
+                assert json.loads(frame)["error"]["event_id"] is None
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
 
 
 async def test_a_port_in_use_is_told_and_exits_1() -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from trealtime import ConnectFailed, RealtimeAgent, RealtimeRunner
-from trealtime.emulator import open_emulator
+from trealtime.emulator import EmulatedSession, LoggedEvent, open_emulator
 from trealtime.errors import MissingDependency
 from trealtime.transport.dial import open_websocket_wire
 
@@ -289,7 +289,13 @@ async def test_leaving_the_emulator_ends_its_calls(autojump_clock) -> None:
 
 
 async def test_what_sideband_connections_get_is_schema_valid(autojump_clock, kit: Any) -> None:
-    async with rest() as (emulator, http), emulator.ring(never, secret="s") as call:
+    seen: list[str] = []
+
+    def note(session: EmulatedSession, entry: LoggedEvent) -> None:
+        assert session in emulator.sessions
+        seen.append(entry.event["type"])
+
+    async with rest(on_event=note) as (emulator, http), emulator.ring(never, secret="s") as call:
         await http.post(f"calls/{call.call_id}/accept", json=SESSION)
         async with emulator.connect(call_id=call.call_id) as wire:
             client = kit.client_of(wire)
@@ -304,6 +310,13 @@ async def test_what_sideband_connections_get_is_schema_valid(autojump_clock, kit
             await client.get("conversation.item.truncated")
             await client.send("nonsense")
             assert (await client.get("error"))["error"]["code"] == "invalid_value"
+            played = [kind for kind in seen if "dtmf" in kind or kind.startswith("output_audio_buffer.")]
+            assert played == [
+                "input_audio_buffer.dtmf_event_received",
+                "output_audio_buffer.started",
+                "output_audio_buffer.clear",
+                "output_audio_buffer.cleared",
+            ]
 
 
 async def test_without_httpx_the_transport_names_the_extra(autojump_clock, monkeypatch) -> None:

@@ -14,7 +14,7 @@ httpx = pytest.importorskip("httpx", reason="trealtime[http] is not installed")
 
 from trealtime.emulator import open_emulator  # noqa: E402
 from trealtime.emulator.brain import BrainRequest, CallFunction, Part, Say, SayMore  # noqa: E402
-from trealtime.emulator.chat_brain import ChatBrain, ChatFailed  # noqa: E402
+from trealtime.emulator.chat_brain import ChatBrain, ChatFailed, _Sentences  # noqa: E402
 from trealtime.errors import SettingsError  # noqa: E402
 
 WEATHER = {
@@ -210,3 +210,13 @@ async def test_a_failure_is_that_of_one_response(
             await client.send("response.create")
             assert (await client.get("response.done"))["response"]["status"] == "failed"
     assert "status 500" in caplog.text
+
+
+@pytest.mark.parametrize("piece", ["word ", "x", ".", "!?", "\n"])
+def test_an_answer_without_an_end_is_said_in_pieces(piece: str) -> None:
+    words = _Sentences()
+    said = [sentence for _ in range(20_000) for sentence in words.add(piece)]
+    said.append(words.rest())
+    assert "".join(said) == piece * 20_000
+    assert max(map(len, said)) <= 400
+    assert max(len(each) for each in _Sentences().add("." * 100_000)) <= 400

@@ -49,6 +49,48 @@ def test_what_becomes_of_an_event(faults: Mapping[str, Any], made: list[Delivery
     assert plan(**faults).outgoing("x", 1.0) == made
 
 
+ACKNOWLEDGED = '{"type":"session.updated","event_id":"e1"}'
+REFUSED = '{"type":"error","event_id":"e1","error":{"type":"t","code":"c","message":"m","event_id":"mine"}}'
+DONE = '{"type":"response.done","event_id":"e1"}'
+OTHER = '{"type":"response.output_text.delta","event_id":"e1"}'
+
+
+@pytest.mark.parametrize(
+    "faults, touched, dues",
+    [
+        ({"lost": 1.0}, [ACKNOWLEDGED, REFUSED, DONE], []),
+        ({"late_acknowledgements": 1.0, "late_s": 2.0}, [ACKNOWLEDGED], [3.0]),
+        ({"doubled_acknowledgements": 1.0, "late_s": 2.0}, [ACKNOWLEDGED], [1.0, 3.0]),
+    ],
+)
+def test_answers_are_lost_late_or_doubled_and_nothing_else_is(
+    faults: Mapping[str, Any], touched: list[str], dues: list[float]
+) -> None:
+    for frame in (ACKNOWLEDGED, REFUSED, DONE, OTHER):
+        made = plan(**faults).outgoing(frame, 1.0)
+        assert [each.due for each in made] == (dues if frame in touched else [1.0])
+        assert all(each.frame == frame for each in made)
+
+
+@pytest.mark.parametrize("kind", ["errors_without_ids", "errors_with_other_ids"])
+def test_errors_do_not_say_which_event_they_are_about(kind: str) -> None:
+    liar = plan(**{kind: 1.0}, errors={"server_error": 1.0})
+    refusal = liar.incoming('{"type": "response.create", "event_id": "mine"}')
+    assert refusal is not None
+    for made in (liar.outgoing(REFUSED, 1.0), liar.refusal_of_event(refusal, 1.0)):
+        (delivery,) = made
+        named = json.loads(delivery.frame)["error"]["event_id"]
+        assert named is None if kind == "errors_without_ids" else named not in (None, "mine")
+    assert liar.outgoing(DONE, 1.0) == [Delivery(1.0, DONE)]
+
+
+async def test_a_client_sees_errors_without_ids(kit: Any, autojump_clock: MockClock) -> None:
+    async with kit.client(faults=Faults(errors_without_ids=1.0)) as client:
+        await client.send("response.cancel", {"event_id": "mine"})
+        error = (await client.get("error"))["error"]
+        assert (error["code"], error["event_id"]) == ("response_cancel_not_active", None)
+
+
 def test_jitter_keeps_the_order() -> None:
     jittery = plan(latency_s=0.1, jitter_s=0.5)
     dues = [jittery.outgoing("x", n * 0.01)[0].due for n in range(200)]
@@ -90,6 +132,8 @@ def test_every_value_that_cannot_be_is_named_at_once() -> None:
         Faults(
             latency_s=-1,
             drops=2,
+            late_s=-1,
+            errors_without_ids=2,
             errors={"server_error": -0.1},
             closes={1006: 0.5},
             refusals={200: 0.5},
@@ -98,6 +142,8 @@ def test_every_value_that_cannot_be_is_named_at_once() -> None:
     assert {problem.path for problem in caught.value.problems} == {
         "latency_s",
         "drops",
+        "late_s",
+        "errors_without_ids",
         "errors.server_error",
         "closes",
         "refusals",

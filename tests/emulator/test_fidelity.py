@@ -278,6 +278,14 @@ async def lives(kit: Any, url: str) -> None:
         await client.until("conversation.item.done")
 
 
+UPGRADE = (
+    b"GET TARGET HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+DEEP = (
+    b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000
+)
 JUNK = [
     b"\x00" * 4_096,
     b"\xff\xfe" * 2_000,
@@ -286,6 +294,14 @@ JUNK = [
     b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "GET /v1/realtime HTTP/1.1\r\nHost: ü\r\n\r\n".encode(),
+    b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"HEAD /v1/realtime HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET //[ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    UPGRADE.replace(b"TARGET", b"//["),
+    b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"CONNECT x:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    DEEP,
+    b"GET /v1/realtime?\xff=%ff%00 HTTP/1.1\r\nHost: [\r\nUpgrade: websocket\r\n\r\n",
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from trealtime.emulator import open_emulator
-from trealtime.emulator.http import HandshakeRefused
+from trealtime.emulator.http import Callers, HandshakeRefused
 from trealtime.emulator.rest import SessionRequest, read_request
 from trealtime.errors import ConnectFailed
 
@@ -91,3 +91,51 @@ async def test_the_same_rules_hold_in_memory(kit: Any, autojump_clock: MockClock
         async with emulator.connect(headers={"Authorization": "Bearer right"}) as wire:
             created = await kit.client_of(wire).next()
         assert created["session"]["model"] == "house-model"
+
+
+@pytest.mark.parametrize(
+    "options, headers, code",
+    [
+        ({}, {}, None),
+        ({}, {"host": "localhost:8765"}, None),
+        ({}, {"host": "[::1]:8765"}, None),
+        ({}, {"host": "evil.example"}, "host_not_allowed"),
+        ({"hosts": ["Box"]}, {"host": "box:80"}, None),
+        ({"hosts": ["*"]}, {"host": "evil.example"}, None),
+        ({"bound_host": "0.0.0.0"}, {"host": "emulator"}, None),
+        ({"bound_host": "::1"}, {"host": "evil.example"}, "host_not_allowed"),
+        ({"bound_host": "localhost"}, {"host": "evil.example"}, "host_not_allowed"),
+        ({}, {"origin": "http://evil.example"}, "origin_not_allowed"),
+        ({}, {"origin": "null"}, "origin_not_allowed"),
+        ({"origins": ["http://localhost:3000"]}, {"origin": "http://localhost:3000"}, None),
+        ({"origins": ["http://localhost:3000"]}, {"origin": "http://localhost:3001"}, "origin_not_allowed"),
+        ({"origins": ["*"]}, {"origin": "http://evil.example"}, None),
+    ],
+)
+def test_pages_and_names_are_refused_unless_they_are_allowed(
+    options: dict[str, Any], headers: dict[str, str], code: str | None
+) -> None:
+    callers = Callers.of(**{"bound_host": "127.0.0.1", "origins": [], "hosts": [], **options})
+    if code is None:
+        callers.check(headers, needs_key=False)
+    else:
+        with pytest.raises(HandshakeRefused, match=code) as caught:
+            callers.check(headers, needs_key=False)
+        assert caught.value.status == 403
+
+
+def test_a_page_may_use_an_emulator_whose_key_it_knows() -> None:
+    Callers().check({"origin": "http://app.example"}, needs_key=True)
+
+
+async def test_an_emulator_refuses_the_socket_of_another_page(autojump_clock: MockClock) -> None:
+    origin = {"Origin": "http://evil.example"}
+    async with open_emulator(listen=False) as emulator:
+        with pytest.raises(ConnectFailed, match="403"):
+            async with emulator.connect(headers=origin):
+                pass
+    async with (
+        open_emulator(listen=False, allow_origins=["http://evil.example"]) as emulator,
+        emulator.connect(headers=origin) as wire,
+    ):
+        assert "session.created" in str(await wire.receive())

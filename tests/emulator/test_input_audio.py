@@ -172,15 +172,30 @@ def test_the_user_interrupts_the_response_in_the_conversation(kit: Any) -> None:
     assert len(engine.core.responses.running) == 1
 
 
-def test_without_interrupt_response_the_turn_is_answered_after_the_running_response(kit: Any) -> None:
-    engine = kit.engine()
+@pytest.mark.parametrize("queued", [False, True])
+def test_without_interrupt_response_a_turn_during_a_response_is_answered_only_where_that_is_asked_for(
+    kit: Any, queued: bool
+) -> None:
+    engine = kit.engine(queue_turns=queued)
     engine("session.update", detection(interrupt_response=False))
     engine("response.create")
     events = append(engine, kit, kit.pcm(500, loud=True) + kit.pcm(1000))
     assert "response.created" not in kit.types(events)
     first = engine.core.responses.started.popleft()
     engine.core.responses.end(first, "completed")
-    assert kit.types(engine.take()) == ["response.done", "rate_limits.updated", "response.created"]
+    answered = ["response.created"] if queued else []
+    assert kit.types(engine.take()) == ["response.done", "rate_limits.updated", *answered]
+
+
+def test_uncommitted_audio_is_bounded_in_bytes(kit: Any) -> None:
+    engine = kit.engine(max_input_audio_bytes=48_000)
+    engine("session.update", {"session": {"type": "realtime", "audio": {"input": {"turn_detection": None}}}})
+    for _ in range(5):
+        append(engine, kit, kit.pcm(500))
+    assert engine.core.input.position_ms == 2_500
+    item = of(engine("input_audio_buffer.commit"), "conversation.item.added")["item"]
+    audio = of(engine("conversation.item.retrieve", {"item_id": item["id"]}), "conversation.item.retrieved")
+    assert len(audio["item"]["content"][0]["audio"]) == 48_000 * 4 / 3
 
 
 def test_a_manual_commit_takes_the_announced_id_and_no_speech_stopped_comes(kit: Any) -> None:

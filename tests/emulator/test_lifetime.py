@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from trealtime.emulator import EmulatedSession, EmulatorLimits, LoggedEvent, ScriptedBrain, open_emulator
+from trealtime.emulator.event_buffer import OutgoingQueue
 from trealtime.errors import ConnectFailed
 from trealtime.transport import TransportConfig, WireClosed
 from trealtime.transport.websocket import wrap_websocket_stream
@@ -285,3 +286,28 @@ def test_the_same_seed_gives_the_same_session_byte_for_byte(kit: Any) -> None:
     assert first == second
     assert first != other
     assert any('"turn_detected"' in message for message in first)
+
+
+async def test_the_log_is_bounded_in_bytes(kit: Any, autojump_clock: MockClock) -> None:
+    async with (
+        open_emulator(listen=False, limits=EmulatorLimits(log_bytes=10_000)) as emulator,
+        emulator.connect() as wire,
+    ):
+        client = kit.client_of(wire)
+        for _ in range(5):
+            await client.append(bytes(4_800))
+        await client.send("response.cancel")
+        await client.get("error")
+        (session,) = emulator.sessions
+        kinds = [entry.event["type"] for entry in session.log]
+        assert kinds == ["input_audio_buffer.append", "response.cancel", "error"]
+
+
+async def test_a_client_that_does_not_read_is_no_longer_read_after_so_many_bytes(autojump_clock: MockClock) -> None:
+    queue = OutgoingQueue()
+    queue.add(["x" * 600, "y" * 600])
+    with trio.move_on_after(1) as waiting:
+        await queue.wait_for_room(10, 1_000)
+    assert waiting.cancelled_caught
+    assert await queue.next() == "x" * 600
+    await queue.wait_for_room(10, 1_000)

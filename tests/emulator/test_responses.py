@@ -477,3 +477,19 @@ async def test_the_rule_brain_answers_by_default(kit: Any, autojump_clock: MockC
         await client.send("response.create", {"response": TEXT})
         text = (await client.get("response.done"))["response"]["output"][0]["content"][0]["text"]
     assert "two" in text.lower() or "2" in text
+
+
+async def test_null_in_a_response_or_an_item_is_the_same_as_leaving_it_out(kit: Any, autojump_clock: MockClock) -> None:
+    async with kit.client() as client:
+        part = {"type": "input_text", "text": "count to 2", "audio": None, "transcript": None, "image_url": None}
+        item = {"id": None, "type": "message", "role": "user", "content": [part], "status": None, "object": None}
+        item |= {"call_id": None, "name": None, "arguments": None, "output": None}
+        await client.send("conversation.item.create", {"event_id": None, "previous_item_id": None, "item": item})
+        done = (await client.get("conversation.item.done"))["item"]
+        assert done["content"] == [{"type": "input_text", "text": "count to 2"}]
+        fields = ["output_modalities", "instructions", "audio", "tools", "tool_choice", "parallel_tool_calls"]
+        fields += ["reasoning", "max_output_tokens", "conversation", "metadata", "prompt", "input"]
+        for response in (None, dict.fromkeys(fields), {"output_modalities": ["text"], "audio": {"output": None}}):
+            await client.send("response.create", {"response": response})
+            said = (await client.get("response.done"))["response"]["output"][0]["content"][0]
+            assert (said.get("transcript") or said.get("text")) == "1, 2."

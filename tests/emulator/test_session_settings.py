@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -140,7 +141,7 @@ def test_a_custom_voice_is_shown_by_its_id(kit: Any) -> None:
         ({"audio": {"output": {"voice": {"id": 3}}}}, "invalid_type", "session.audio.output.voice.id"),
         ({"audio": {"output": {"speed": 2}}}, "invalid_value", "session.audio.output.speed"),
         ({"audio": {"output": {"speed": True}}}, "invalid_type", "session.audio.output.speed"),
-        ({"audio": None}, "invalid_type", "session.audio"),
+        ({"audio": []}, "invalid_type", "session.audio"),
         ({"audio": {"input": {"format": "pcm16"}}}, "invalid_type", "session.audio.input.format"),
         ({"audio": {"input": {"format": {}}}}, "missing_required_parameter", "session.audio.input.format.type"),
         (
@@ -258,3 +259,44 @@ def test_a_transcription_session_has_input_settings_alone(kit: Any) -> None:
     assert error["param"] == "session.instructions"
     for kind in ("response.create", "response.cancel"):
         assert "transcription session" in engine.refused(kind)["message"]
+
+
+def test_null_for_an_optional_field_is_the_same_as_leaving_it_out(kit: Any) -> None:
+    engine = kit.engine()
+    output = {"voice": "cedar", "format": None, "speed": None}
+    tool = {"type": "function", "name": "f", "description": None, "parameters": None}
+    settings = {"instructions": "Be brief.", "max_output_tokens": 50, "tools": [tool], "audio": {"output": output}}
+    engine("session.update", {"session": {"type": "realtime", **settings}})
+    before = dict(engine.core.settings.data)
+    assert before["tools"] == [{"type": "function", "name": "f"}]
+    optional = ["model", "instructions", "output_modalities", "audio", "include", "tools", "tool_choice", "reasoning"]
+    optional += ["parallel_tool_calls", "max_output_tokens", "truncation", "tracing", "prompt"]
+    assert kit.types(engine("session.update", {"session": {"type": "realtime", **dict.fromkeys(optional)}})) == [
+        "session.updated"
+    ]
+    assert engine.core.settings.data == before
+    inner = {"input": {"format": None}, "output": None}
+    assert kit.types(engine("session.update", {"session": {"type": "realtime", "audio": inner}})) == ["session.updated"]
+    assert engine.core.settings.data == before
+
+
+def test_null_turns_off_what_the_protocol_lets_null_turn_off(kit: Any) -> None:
+    engine = kit.engine()
+    off = {"turn_detection": None, "transcription": None, "noise_reduction": None}
+    engine("session.update", {"session": {"type": "realtime", "audio": {"input": off}}})
+    assert engine.core.settings.data["audio"]["input"].items() >= off.items()
+
+
+def test_the_strength_of_the_noise_reduction_is_kept(kit: Any) -> None:
+    engine = kit.engine()
+
+    def told(reduction: Any) -> Any:
+        session = {"type": "realtime", "audio": {"input": {"noise_reduction": reduction}}}
+        engine.core.receive(json.dumps({"type": "session.update", "session": session}))
+        return engine.core.event_buffer.take()[-1]["session"]["audio"]["input"]["noise_reduction"]
+
+    assert told({"type": "near_field"}) == {"type": "near_field", "strength": 1}
+    assert told({"type": "near_field", "strength": 0.4}) == {"type": "near_field", "strength": 0.4}
+    assert told({"type": "far_field"}) == {"type": "far_field", "strength": 0.4}
+    assert told(None) is None
+    assert told({"type": "far_field", "strength": None}) == {"type": "far_field", "strength": 1}

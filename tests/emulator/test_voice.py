@@ -145,3 +145,9 @@ def test_every_word_of_a_transcript_can_be_found_in_the_audio() -> None:
     for start in starts:
         assert not audio[max(start - 500, 0) : start].any()
         assert audio[start + 500 : start + 1000].any()
+
+
+def test_a_word_without_end_is_said_in_pieces() -> None:
+    chunks = list(tones("1" * 2_000, voice="marin", speed=1.0))
+    assert "".join(chunk.text for chunk in chunks) == "1" * 2_000
+    assert max(len(chunk.samples) for chunk in chunks) < 7 * VOICE_RATE

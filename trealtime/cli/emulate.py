@@ -18,7 +18,7 @@ from trealtime.terminal import printable
 if TYPE_CHECKING:
     import ssl
 
-    from trealtime.emulator import EmulatedSession, LoggedEvent
+    from trealtime.emulator import EmulatedSession, Faults, LoggedEvent
     from trealtime.emulator.chat_brain import ChatBrain
     from trealtime.emulator.dialogue import DialogueBrain
 
@@ -72,6 +72,52 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         nargs=2,
         metavar=("CERTIFICATE", "KEY"),
         help="PEM files: listen with TLS, at wss://",
+    )
+    share = number(float, least=0, most=1, what="a share from 0 to 1")
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let browsers use it from pages of this origin, such as http://localhost:3000 (repeatable; '*': all)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="on a loopback address, a name by which clients may call it besides localhost (repeatable; '*': any)",
+    )
+    faults = parser.add_argument_group(
+        "faults", "what the real service does on a bad day, as --seed decides; a SHARE is from 0 to 1"
+    )
+    faults.add_argument(
+        "--errors-without-ids",
+        type=share,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="SHARE",
+        help="errors that do not say which event they are about (without a SHARE: all)",
+    )
+    for name, text in (
+        ("--errors-with-other-ids", "errors about an event that the client has never sent"),
+        ("--lost", "answers to requests that never come"),
+        ("--late-acknowledgements", "acknowledgements that come --late-by seconds late"),
+        ("--doubled-acknowledgements", "acknowledgements that come twice"),
+    ):
+        faults.add_argument(name, type=share, default=0.0, metavar="SHARE", help=text)
+    faults.add_argument(
+        "--late-by",
+        type=number(float, least=math.ulp(0.0), what="a number above 0"),
+        default=1.0,
+        metavar="SECONDS",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--queue-turns",
+        action="store_true",
+        help="answer a turn that ends while a response runs after it (default: not at all, as OpenAI documents)",
     )
     parser.set_defaults(run=_run)
 
@@ -153,6 +199,10 @@ async def _serve(arguments: argparse.Namespace) -> None:
                 brain=brain,
                 speech=speech,
                 ssl_context=tls,
+                allow_origins=arguments.allow_origin,
+                allow_hosts=arguments.allow_host,
+                queue_turns=arguments.queue_turns,
+                faults=_faults(arguments),
                 on_event=tell,
             ) as emulator,
         ):
@@ -160,12 +210,25 @@ async def _serve(arguments: argparse.Namespace) -> None:
             key = "any" if arguments.api_key is None else "..."
             log.say(f"For clients: OPENAI_BASE_URL={emulator.url.removesuffix('/realtime')} OPENAI_API_KEY={key}")
             log.say(speech.description)
-            answers = "a table of rules" if arguments.brain is None else f"{arguments.brain_model} at {arguments.brain}"
+            answers = "a set of rules" if arguments.brain is None else f"{arguments.brain_model} at {arguments.brain}"
             log.say(f"What answers: {answers}.")
             async for _ in signals:
                 break
             statistics = emulator.statistics()
             log.say(f"{statistics.sessions_opened} session(s), {statistics.responses_done} response(s)")
+
+
+def _faults(arguments: argparse.Namespace) -> Faults:
+    from trealtime.emulator import Faults
+
+    return Faults(
+        errors_without_ids=arguments.errors_without_ids,
+        errors_with_other_ids=arguments.errors_with_other_ids,
+        lost=arguments.lost,
+        late_acknowledgements=arguments.late_acknowledgements,
+        doubled_acknowledgements=arguments.doubled_acknowledgements,
+        late_s=arguments.late_by,
+    )
 
 
 def _line(entry: LoggedEvent) -> str | None:

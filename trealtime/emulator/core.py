@@ -75,6 +75,7 @@ class SessionCore:
         mcp_servers: Mapping[str, Mapping[str, McpTool]] = MappingProxyType({}),
         make_detector: TurnDetectorFactory = make_turn_detector,
         event_order: EventOrder = "usual",
+        queue_turns: bool = False,
     ) -> None:
         self.id: str = ids.new("sess")
         self.settings: SessionSettings = settings or SessionSettings.default(kind, model=model or default_model)
@@ -103,6 +104,7 @@ class SessionCore:
             max_bytes=max_input_audio_bytes,
         )
         self.ending: tuple[int, str] | None = None
+        self._queue_turns = queue_turns
         self._ids = ids
         self._model_fixed = model is not None
         self._call_id = call_id
@@ -165,8 +167,8 @@ class SessionCore:
     def _create_item(self, event: dict[str, Any]) -> None:
         self.conversation.create(event, input_format=parse_audio_format(self.settings.input_format))
         if self.hosted.answered(event["item"]):
-            # The service goes on by itself (protocol reference 7.5); with a no it has something to say too.
-            self.responses.answer_turn(self.settings)
+            # The service goes on by itself; with a no it has something to say too.
+            self.responses.answer_turn(self.settings, queued=True)
 
     def _create_response(self, event: dict[str, Any]) -> None:
         self._refuse_in_transcription("response.create")
@@ -205,7 +207,7 @@ class SessionCore:
         """The detector heard the user end; see `TurnListener`."""
         detection = self.settings.turn_detection
         if detection is not None and detection["create_response"] and self.settings.type == "realtime":
-            self.responses.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings, queued=self._queue_turns)
 
     def _response_ended(self, response: Response) -> None:
         if response.in_conversation:
@@ -230,7 +232,7 @@ class SessionCore:
             idle_ms = (self.settings.turn_detection or {})["idle_timeout_ms"]
             self._idle_since = None
             self.input.time_out(since_ms=max(self._idle_from_ms, self.input.position_ms - idle_ms))
-            self.responses.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings, queued=True)
 
     @property
     def _idle_deadline(self) -> float:

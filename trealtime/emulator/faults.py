@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeVar
 
 import attrs
+import msgspec
 import trio
 
 from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.protocol.codec import encode
 from trealtime.transport.memory import MemoryWire
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
 
@@ -29,7 +31,34 @@ _RUMOUR: Final = "rumour.heard"
 """A type that the protocol does not have."""
 
 _NONSENSE: Final = ('{"type": "response.do', "null", "[]", "", "42", "{}")
-_SHARES: Final = ("duplicates", "reordered", "malformed", "unknown", "stalls", "half_open", "drops")
+_SHARES: Final = (
+    "duplicates",
+    "reordered",
+    "malformed",
+    "unknown",
+    "lost",
+    "late_acknowledgements",
+    "doubled_acknowledgements",
+    "errors_without_ids",
+    "errors_with_other_ids",
+    "stalls",
+    "half_open",
+    "drops",
+)
+_ACKNOWLEDGEMENTS: Final = frozenset(
+    {
+        "session.updated",
+        "conversation.item.added",
+        "conversation.item.done",
+        "conversation.item.deleted",
+        "conversation.item.retrieved",
+        "conversation.item.truncated",
+        "input_audio_buffer.committed",
+        "input_audio_buffer.cleared",
+        "output_audio_buffer.cleared",
+    }
+)
+_ANSWERS: Final = _ACKNOWLEDGEMENTS | {"error", "response.created", "response.done"}
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +86,23 @@ class Faults:
 
     unknown: float = 0.0
     """Events followed by one of a type that nobody knows."""
+
+    lost: float = 0.0
+    """Answers to requests (acknowledgements, errors, ``response.created``, ``response.done``) that never come."""
+
+    late_acknowledgements: float = 0.0
+    """Acknowledgements (``session.updated``, ``conversation.item.*``, ``input_audio_buffer.committed`` and ``cleared``)
+    that come `late_s` late, after the events that were sent meanwhile."""
+
+    late_s: float = 1.0
+    doubled_acknowledgements: float = 0.0
+    """Acknowledgements that come twice, the second time `late_s` late."""
+
+    errors_without_ids: float = 0.0
+    """``error`` events that do not say which event of the client they are about."""
+
+    errors_with_other_ids: float = 0.0
+    """``error`` events about an event that the client has never sent."""
 
     errors: Mapping[str, float] = attrs.field(factory=dict)
     """By error code: the share of the client's events (audio apart) that are refused with it instead of obeyed."""
@@ -87,7 +133,7 @@ class Faults:
     def __attrs_post_init__(self) -> None:
         problems = [
             SettingsProblem(name, getattr(self, name), "a number of seconds, 0 or more")
-            for name in ("latency_s", "jitter_s", "reorder_s", "stall_s")
+            for name in ("latency_s", "jitter_s", "reorder_s", "late_s", "stall_s")
             if not _is_number(getattr(self, name)) or getattr(self, name) < 0
         ]
         problems += [
@@ -151,6 +197,15 @@ class FaultPlan:
         self._last_due = 0.0
         self._silent_until = 0.0
         self._told = 0
+        self._touches_answers = any(
+            (
+                faults.lost,
+                faults.late_acknowledgements,
+                faults.doubled_acknowledgements,
+                faults.errors_without_ids,
+                faults.errors_with_other_ids,
+            )
+        )
 
     def refusal(self) -> int | None:
         """The HTTP status with which this client's handshake is refused, if it is."""
@@ -172,8 +227,10 @@ class FaultPlan:
             return [Delivery(due, ending="half_open")]
         late_s = faults.reorder_s if self._happens(faults.reordered) else 0.0
         deliveries = [Delivery(due + late_s, frame)]
+        if self._touches_answers:
+            deliveries = self._answers(frame, due + late_s)
         if self._happens(faults.duplicates):
-            deliveries.append(Delivery(due + late_s, frame))
+            deliveries += deliveries
         if self._happens(faults.malformed):
             deliveries.append(Delivery(due, self._rng.choice(_NONSENSE)))
         if self._happens(faults.unknown):
@@ -200,6 +257,32 @@ class FaultPlan:
             "event_id": event.get("event_id") if isinstance(event, dict) else None,
         }
         return json.dumps({"type": "error", "event_id": self._event_id(), "error": error})
+
+    def refusal_of_event(self, error: str, now: float) -> list[Delivery]:
+        """What becomes of the ``error`` event of a refusal on purpose."""
+        return self._answers(error, now) if self._touches_answers else [Delivery(now, error)]
+
+    def _answers(self, frame: str, due: float) -> list[Delivery]:
+        """What becomes of an event that may answer a request."""
+        faults = self.faults
+        event = msgspec.json.decode(frame)
+        kind = event.get("type")
+        if kind in _ANSWERS and self._happens(faults.lost):
+            return []
+        if kind == "error" and self._happens(faults.errors_without_ids):
+            event["error"]["event_id"] = None
+            return [Delivery(due, encode(event))]
+        if kind == "error" and self._happens(faults.errors_with_other_ids):
+            event["error"]["event_id"] = self._event_id()
+            return [Delivery(due, encode(event))]
+        if kind not in _ACKNOWLEDGEMENTS:
+            return [Delivery(due, frame)]
+        if self._happens(faults.late_acknowledgements):
+            due += faults.late_s
+        deliveries = [Delivery(due, frame)]
+        if self._happens(faults.doubled_acknowledgements):
+            deliveries.append(Delivery(due + faults.late_s, frame))
+        return deliveries
 
     def _happens(self, share: float) -> bool:
         return share > 0 and self._rng.random() < share
@@ -246,7 +329,7 @@ class FaultyWire:
             if refusal is None:
                 return message
             await self._room()
-            self._queue([Delivery(trio.current_time(), refusal)])
+            self._queue(self._plan.refusal_of_event(refusal, trio.current_time()))
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close in order, after what is queued has been sent; one that is half-open just goes."""

@@ -62,10 +62,11 @@ class Pause:
 
 
 class InputAudio:
-    """What the client has appended and not yet committed.
+    """The audio that the client has appended and not yet committed.
 
-    Bounded: it keeps the last ten minutes and `max_bytes`, or, while a detector hears nobody, the last 30 seconds. `committed` holds
-    the items that wait to be listened to, `pauses` the pauses in turns under way, for whoever begins to listen early.
+    Bounded: it keeps the last ten minutes, at most `max_bytes`, and while a detector hears nobody speak the last 30
+    seconds. `committed` holds the items that wait for transcription, `pauses` the pauses in turns under way, for a
+    transcription that begins early.
     """
 
     def __init__(

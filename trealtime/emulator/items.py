@@ -147,7 +147,7 @@ _CONTENT: dict[str, Check] = {
             ),
         }
     ),
-    # Assistant audio cannot be restored (protocol reference 7.10): only its text.
+    # The service takes no audio of the assistant's back, only text.
     "assistant": one_of_types({"output_text": record({"type": text(), "text": text()}, required=("text",))}),
 }
 
@@ -206,9 +206,24 @@ _ITEM = one_of_types(
 )
 
 
+def _without_nulls(item: object) -> object:
+    """`item` as if fields that are null had been left out, those of other types among them: some clients send one
+    object with the fields of all items, and one with those of all content parts."""
+    if not isinstance(item, dict) or str(item.get("type")).startswith("mcp_"):
+        return item
+    given = {key: value for key, value in item.items() if value is not None}
+    if isinstance(given.get("content"), list):
+        given["content"] = [_part_without_nulls(part) for part in given["content"]]
+    return given
+
+
+def _part_without_nulls(part: object) -> object:
+    return {key: value for key, value in part.items() if value is not None} if isinstance(part, dict) else part
+
+
 def read_item(value: object, path: str, *, ids: Ids, input_format: AudioFormat) -> Item:
     """The item that a client describes; audio in it is in `input_format`. Raises `Refusal`."""
-    fields: dict[str, Any] = _ITEM(value, path)
+    fields: dict[str, Any] = _ITEM(_without_nulls(value), path)
     body = {"id": fields.pop("id", None) or ids.new("item"), "object": "realtime.item", "status": "completed"} | fields
     item = Item(body)
     match body["type"]:

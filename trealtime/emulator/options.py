@@ -76,6 +76,7 @@ class EmulatorOptions:
     max_session_s: float = attrs.field(default=3_600.0, validator=_positive)
     close_timeout_s: float = attrs.field(default=2.0, validator=_not_negative)
     event_order: EventOrder = attrs.field(default="usual", validator=attrs.validators.in_(("usual", "other")))
+    queue_turns: bool = False
     limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)
 
 

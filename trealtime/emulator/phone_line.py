@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -112,6 +112,9 @@ class PhoneLine:
 
     def __init__(self, ids: Ids, *, queued_events: int, queued_bytes: int = 16 * 2**20, close_timeout_s: float) -> None:
         self.earpiece: Earpiece = Earpiece()
+        self.on_event: Callable[[Mapping[str, Any]], None] = lambda event: None
+        """Called with each event that the line itself sends."""
+
         self._ids = ids
         self._queued_events = queued_events
         self._queued_bytes = queued_bytes
@@ -177,7 +180,7 @@ class PhoneLine:
     def press(self, digit: str, *, received_at: int) -> None:
         """A key is heard by the service: the one server event that has no id (protocol reference 2)."""
         event = {"type": "input_audio_buffer.dtmf_event_received", "event": digit, "received_at": received_at}
-        self._tell(encode(event))
+        self._tell_and_note(event)
 
     def end(self, code: int = 1000, reason: str = "") -> None:
         """The call is over. Idempotent."""
@@ -246,8 +249,12 @@ class PhoneLine:
             if sideband.n_bytes >= self._queued_bytes:
                 sideband.scope.cancel()
 
+    def _tell_and_note(self, event: Mapping[str, Any]) -> None:
+        self.on_event(event)
+        self._tell(encode(event))
+
     def _emit(self, kind: str, fields: Mapping[str, Any]) -> None:
-        self._tell(encode({"type": kind, "event_id": self._ids.new("event"), **fields}))
+        self._tell_and_note({"type": kind, "event_id": self._ids.new("event"), **fields})
 
     # ---- what passes -------------------------------------------------------------------------------------------
 

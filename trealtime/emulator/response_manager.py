@@ -126,10 +126,11 @@ class ResponseManager:
 
     # ---- what the server does ----------------------------------------------------------------------------------
 
-    def answer_turn(self, settings: SessionSettings) -> None:
-        """A turn of the user is over: answer it, or, while another answer runs on, as soon as that has ended."""
+    def answer_turn(self, settings: SessionSettings, *, queued: bool) -> None:
+        """Answer a turn of the user's that is over; with `queued`, while another response runs, as soon as that has
+        ended. Else such a turn gets no answer, as OpenAI documents for ``interrupt_response``: false."""
         if self.active is not None:
-            self._turn_waits = True
+            self._turn_waits = self._turn_waits or queued
             return
         self._start(settings, {}, in_conversation=True, context=self._conversation.items)
 
@@ -168,7 +169,7 @@ class ResponseManager:
         """Answer the turn that waited, if one did and nothing is in its way any more."""
         if self._turn_waits and self.active is None:
             self._turn_waits = False
-            self.answer_turn(settings)
+            self.answer_turn(settings, queued=True)
 
     def note_speech(self, response: Response) -> None:
         """`response` makes its first sound."""

@@ -329,6 +329,7 @@ class Emulator:
             make_detector=self._turn_detector,
             mcp_servers=self._mcp_servers,
             event_order=options.event_order,
+            queue_turns=options.queue_turns,
         )
         brain = self._brain or DialogueBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
@@ -344,7 +345,9 @@ class Emulator:
             raise busy(self._options.limits.max_sessions)
         call.accept()
         request = SessionRequest(kind=settings.type, call_id=call.call_id, settings=settings)
-        self._nursery.start_soon(self._carry, call, self._new_session(request, call.line))
+        session = self._new_session(request, call.line)
+        call.line.on_event = session.note
+        self._nursery.start_soon(self._carry, call, session)
 
     async def _carry(self, call: PhoneCall, session: EmulatedSession) -> None:
         async with trio.open_nursery() as nursery:
@@ -419,6 +422,7 @@ async def open_emulator(
     close_timeout_s: float = 2.0,
     unix_time_s: float | None = None,
     event_order: EventOrder = "usual",
+    queue_turns: bool = False,
     limits: EmulatorLimits | None = None,
     mcp_servers: McpServers | None = None,
     faults: Faults | None = None,
@@ -445,7 +449,9 @@ async def open_emulator(
     Speech leaves in pieces of `delta_ms`, `realtime_factor` times faster than it plays (`math.inf`: at once), the first
     `first_delta_delay_s` after the brain has answered. A session ends after `max_session_s`. `unix_time_s` is the Unix
     time at which the emulator opens (default: the real one); expiry times count from it on Trio's clock. With the
-    `event_order` "other", where the protocol leaves the order of events open, they come the other way round. `faults`
+    `event_order` "other", where the protocol leaves the order of events open, they come the other way round. A turn
+    that ends while a response runs gets no answer, as OpenAI documents for ``interrupt_response``: false; with
+    `queue_turns` it is answered after that response. `faults`
     go wrong on purpose, as `seed` decides. `on_event` is called with every event that passes, synchronously: it must
     not block, and not raise.
 
@@ -460,6 +466,7 @@ async def open_emulator(
         max_session_s=max_session_s,
         close_timeout_s=close_timeout_s,
         event_order=event_order,
+        queue_turns=queue_turns,
         limits=limits or EmulatorLimits(),
     )
     speech = speech or SpeechEngines()

@@ -132,6 +132,10 @@ class EmulatedSession:
             with trio.move_on_after(self._options.close_timeout_s, shield=True):
                 await self._wire.aclose(code, reason)
 
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Log an event that the server sends without the core: those of the audio that a call's line plays."""
+        self._note("server", event, n_bytes=len(encode(event)))
+
     # ---- tasks -------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:

@@ -86,7 +86,7 @@ def _voice(value: Any, path: str) -> str:
 
 
 def _max_output_tokens(value: Any, path: str) -> int | str:
-    if value is None or value == "inf":
+    if value == "inf":
         return "inf"
     if isinstance(value, str):
         raise invalid_value(path, value, "an integer of 1 or more, or 'inf'")
@@ -247,7 +247,7 @@ _TOOL = one_of_types(
         ),
     }
 )
-_TOOLS = nullable(array(_TOOL, at_most=512), default=())
+_TOOLS = array(_TOOL, at_most=512)
 _REASONING = record({"effort": choice("minimal", "low", "medium", "high", "xhigh")})
 _PROMPT = record(
     {"id": text(non_empty=True), "version": nullable(text()), "variables": nullable(mapping(_prompt_variable))},
@@ -270,7 +270,7 @@ _SESSION: Mapping[SessionType, Mapping[str, Check]] = {
     "realtime": {
         "type": text(),
         "model": text(non_empty=True),
-        "instructions": nullable(text(), default=""),
+        "instructions": text(),
         "output_modalities": _modalities,
         "audio": record(
             {
@@ -284,7 +284,7 @@ _SESSION: Mapping[SessionType, Mapping[str, Check]] = {
         "parallel_tool_calls": boolean,
         "reasoning": _REASONING,
         "max_output_tokens": _max_output_tokens,
-        "truncation": nullable(_truncation, default="auto"),
+        "truncation": _truncation,
         "tracing": nullable(_tracing),
         "prompt": nullable(_PROMPT),
     },
@@ -400,6 +400,7 @@ def merge(current: SessionSettings, update: object, *, voice_locked: bool, model
     if kind != current.type:
         raise invalid_value("session.type", kind, f"'{current.type}', the type this session was opened with")
     changes: dict[str, Any] = record(_SESSION[current.type])(update, "session")
+    _keep_strength(current.data, changes)
     merged = _merged(current.data, changes, "")
     if model_fixed and merged.get("model") != current.data.get("model"):
         raise Refusal(
@@ -427,6 +428,14 @@ def cannot_update_voice(path: str) -> Refusal:
         code="cannot_update_voice",
         param=path,
     )
+
+
+def _keep_strength(current: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """An update of ``noise_reduction`` without ``strength`` keeps it; it is 1 when the reduction is first enabled."""
+    reduction = changes.get("audio", {}).get("input", {}).get("noise_reduction")
+    if reduction is not None and "strength" not in reduction:
+        before = current["audio"]["input"]["noise_reduction"] or {}
+        reduction["strength"] = before.get("strength", 1)
 
 
 _DEEP = frozenset({"audio", "audio.input", "audio.output"})

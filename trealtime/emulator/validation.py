@@ -116,13 +116,20 @@ def choice(*options: str) -> Check:
     return check
 
 
+class _Nullable:
+    """A check for which null is a value, and not the same as a field that is left out."""
+
+    def __init__(self, inner: Check, default: object) -> None:
+        self._inner = inner
+        self._default = default
+
+    def __call__(self, value: Any, path: str) -> Any:
+        return self._default if value is None else self._inner(value, path)
+
+
 def nullable(inner: Check, *, default: object = None) -> Check:
     """`inner`, or null, which stands for `default`."""
-
-    def check(value: Any, path: str) -> Any:
-        return default if value is None else inner(value, path)
-
-    return check
+    return _Nullable(inner, default)
 
 
 def array(inner: Check, *, at_least: int = 0, at_most: int | None = None) -> Check:
@@ -157,20 +164,30 @@ def mapping(inner: Check | None = None, *, at_most: int | None = None, max_key: 
 
 
 def record(
-    fields: Mapping[str, Check], *, required: tuple[str, ...] = (), defaults: Mapping[str, object] | None = None
+    fields: Mapping[str, Check],
+    *,
+    required: tuple[str, ...] = (),
+    defaults: Mapping[str, object] | None = None,
 ) -> Check:
-    """An object with known keys; `defaults` fill what is absent."""
+    """An object with known keys; `defaults` fill what is absent.
+
+    An optional field that is null is the same as one that is left out, unless its check is `nullable`: clients whose
+    objects have all fields send it so.
+    """
 
     def check(value: Any, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise invalid_type(path, value, "an object")
-        for key in value:
+        given: dict[str, Any] = {}
+        for key, element in value.items():
             if key not in fields:
                 raise unknown_parameter(join(path, key), fields)
+            if element is not None or key in required or isinstance(fields[key], _Nullable):
+                given[key] = element
         for key in required:
-            if key not in value:
+            if key not in given:
                 raise missing(join(path, key))
-        return dict(defaults or {}) | {key: fields[key](element, join(path, key)) for key, element in value.items()}
+        return dict(defaults or {}) | {key: fields[key](element, join(path, key)) for key, element in given.items()}
 
     return check
 

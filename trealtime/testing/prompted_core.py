@@ -188,7 +188,7 @@ class PromptedCore(SessionCore):
         if not self._asked and self.unanswered:
             self.answer(self.unanswered.popleft())
         if not self._asked:
-            self.responses.answer_turn(self.settings)
+            self.responses.answer_turn(self.settings, queued=True)
             self._collect()
         # One that was cancelled before it said anything takes nothing more, unless there is a later one.
         while len(self._asked) > 1 and self._asked[0].over:
