@@ -481,3 +481,24 @@ async def test_a_missing_key_is_a_user_error(monkeypatch):
     with pytest.raises(UserError, match="OPENAI_API_KEY"):
         async with await RealtimeRunner(ASSISTANT, model=OpenAIRealtimeWebSocketModel()).run():
             raise AssertionError("the session has opened")
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["compat", "native"])
+async def test_a_loop_that_begins_after_the_end_ends_also_while_another_tasks_iterator_lives(opened, native):
+    async with opened(ASSISTANT, []) as (session, _emulator), trio.open_nursery() as nursery:
+        stream: Any = session.native if native else session
+        begun, over = trio.Event(), trio.Event()
+
+        async def hold() -> None:
+            iterator = aiter(stream)
+            await anext(iterator)
+            begun.set()
+            await over.wait()
+            del iterator
+
+        nursery.start_soon(hold)
+        await begun.wait()
+        await session.close()
+        with trio.fail_after(5):
+            assert [event async for event in stream] == []
+        over.set()
