@@ -61,7 +61,7 @@ class BrainReply:
 class BrainRequest:
     """All that a model would see: the session's settings merged with those of ``response.create``, and the context.
 
-    `items` are conversation items in their wire shape (protocol reference, section 5), oldest first, input audio with
+    `items` are conversation items in their wire shape, oldest first, input audio with
     its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too.
     """
 

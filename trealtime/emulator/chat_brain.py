@@ -117,8 +117,8 @@ class ChatBrain:
                         if delta is not None:
                             yield delta
                 finally:
-                    # Whoever stops early leaves generators of httpx behind, one in another; with the connection closed
-                    # they end by themselves.
+                    # A caller that stops early leaves generators of httpx behind, one in another; with the connection
+                    # closed they end by themselves.
                     await answer.aclose()
                     with suppress(httpx.HTTPError, httpx.StreamError):
                         async for _ in lines:

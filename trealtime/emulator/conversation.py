@@ -1,4 +1,4 @@
-"""The default conversation: its items in order, and what clients do to them (protocol reference 2 and 7.7)."""
+"""The default conversation: its items in order, and what clients do to them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Conversation:
     """The items of one session.
 
     Bounded: past `max_items` the oldest item is forgotten, past `max_audio_bytes` the oldest audio; as on the
-    service, where what no longer fits the model's context drops out of it, no event says so (protocol reference 7.7).
+    service, where the oldest items drop out of the model's context, no event says so.
     """
 
     def __init__(self, event_buffer: EventBuffer, ids: Ids, *, max_items: int, max_audio_bytes: int) -> None:
@@ -151,7 +151,7 @@ class Conversation:
 
     def _model_audio(self, item: Item, index: int) -> Clip:
         if item.body.get("role") != "assistant" or not item.clips:
-            # An answer that has not made a sound yet counts as one without audio (protocol reference 7.7).
+            # An answer that has not made a sound yet counts as one without audio.
             raise Refusal("Only model output audio messages can be truncated", code="invalid_value", param="item_id")
         if index not in item.clips:
             indexes = ", ".join(map(str, item.clips))

@@ -247,7 +247,7 @@ class SessionCore:
         """`words` were heard in part `index` of `item`: keep them for the brain, and tell them if the client asked
         for transcription.
 
-        Only what came through the input audio buffer is told.
+        Only audio of the input audio buffer has such events.
         """
         item.heard[index] = words
         transcription = self.settings.transcription
@@ -255,7 +255,7 @@ class SessionCore:
             return
         item.body["content"][index]["transcript"] = words
         place = {"item_id": item.id, "content_index": index}
-        # whisper-1 gives its result in one piece (protocol reference 3); the others as they go.
+        # whisper-1 gives its result in one piece; the others as they go.
         pieces = [words] if transcription["model"] == "whisper-1" else _pieces(words)
         logprobs = [_logprob(piece) for piece in pieces] if self.settings.wants_logprobs else None
         for number, piece in enumerate(pieces):

@@ -103,7 +103,7 @@ class HostedServers:
 
     _servers: Mapping[str, Mapping[str, McpTool]]
     _definitions: dict[str, Mapping[str, Any]] = attrs.field(factory=dict, init=False)
-    """By label: the first full definition, which a bare label means later (protocol reference 7.5)."""
+    """By label: the first full definition, which a bare label means later."""
 
     _waiting: dict[str, HostedCall] = attrs.field(factory=dict, init=False)
     _approved: list[HostedCall] = attrs.field(factory=list, init=False)

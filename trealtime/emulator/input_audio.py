@@ -1,4 +1,4 @@
-"""The input audio buffer and the user's turns in it (protocol reference 7.2, 7.3, 7.8).
+"""The input audio buffer and the user's turns in it.
 
 Positions are milliseconds of audio written in the session, whatever was committed or cleared meanwhile.
 """
@@ -42,7 +42,7 @@ _APPEND = record(
 
 
 class TurnListener(Protocol):
-    """Who is told of the turns that the detector finds."""
+    """Hears of the turns that the detector finds."""
 
     def user_began(self) -> None:
         """The user speaks; ``speech_started`` is out."""

@@ -1,4 +1,4 @@
-"""Conversation items: what a client may create, and what is kept of each (protocol reference 5)."""
+"""Conversation items: the rules for those that a client creates, and their stored form."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: floa
 
 @attrs.frozen(kw_only=True)
 class EmulatorLimits:
-    """How much an emulator holds. Each has a policy, told where it applies."""
+    """How much an emulator holds. Each says what happens at the bound."""
 
     max_sessions: int = attrs.field(default=256, validator=_positive)
     """Open sessions; one more is refused with HTTP status 503."""
@@ -94,4 +94,4 @@ class SpeechEngines:
     description: str = (
         "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
     )
-    """What to tell whoever runs the emulator, in a line."""
+    """The engines in a line, for the person who runs the emulator."""

@@ -178,7 +178,7 @@ class PhoneLine:
                 return
 
     def press(self, digit: str, *, received_at: int) -> None:
-        """A key is heard by the service: the one server event that has no id (protocol reference 2)."""
+        """Report a key press to the sideband connections: the one server event that has no id."""
         event = {"type": "input_audio_buffer.dtmf_event_received", "event": digit, "received_at": received_at}
         self._tell_and_note(event)
 

@@ -1,4 +1,4 @@
-"""One response while it is made: the events of its items and parts, in the order of protocol reference 7.1."""
+"""One response while it is made: the events of its items and parts, in the service's order."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ ItemStatus = Literal["completed", "incomplete"]
 class Response:
     """A response and its open item.
 
-    The methods that add to it do nothing once it is `over`: whoever makes it may have been woken in the very step in
-    which it was cancelled. `conversation` is None out of band; no ``conversation.item`` events then (protocol
-    reference 7.6).
+    The methods that add to it do nothing once it is `over`: its task may have been woken in the very step in which it
+    was cancelled. `conversation` is None out of band; no ``conversation.item`` events then (OpenAI's
+    reference of ``response.create``).
     """
 
     id: str
@@ -47,7 +47,7 @@ class Response:
 
     read: InputTokens
     item_first: bool = False
-    """Whether an item is told to the conversation before the response: both are allowed."""
+    """Whether the conversation's event of an item comes before the response's: both orders are allowed."""
 
     ids: Ids = attrs.field(repr=False)
     event_buffer: EventBuffer = attrs.field(repr=False)

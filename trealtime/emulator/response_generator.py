@@ -51,7 +51,7 @@ class ResponseGenerator:
     async def generate(self, response: Response) -> None:
         """Write `response` to its end.
 
-        Cancelled, it leaves the ending to whoever cancels; what an engine raises comes out.
+        If cancelled, it leaves the ending to the canceller. Exceptions of an engine come out.
         """
         for item in response.context:
             await self.hear(item)

@@ -1,4 +1,4 @@
-"""Responses: who may start one, what it looks like on the wire, how it ends (protocol reference 6, 7.1, 7.6).
+"""Responses: who may start one, what it looks like on the wire, how it ends.
 
 `ResponseManager` keeps the rule of one response at a time in the default conversation, and the ones outside it. A
 `Response` writes its own events while the engine makes it; the manager ends it. Neither waits nor knows a clock of its
@@ -135,7 +135,7 @@ class ResponseManager:
         self._start(settings, {}, in_conversation=True, context=self._conversation.items)
 
     def interrupt(self) -> None:
-        """The user speaks: cancel the response in the default conversation, no other (protocol reference 7.6)."""
+        """The user speaks: cancel the response in the default conversation, no other."""
         if self.active is not None:
             self.end(self.active, "cancelled", reason="turn_detected")
 

@@ -1,4 +1,4 @@
-"""The REST side of the emulator: calls and client secrets (protocol reference 1 and 10)."""
+"""The REST side of the emulator: sessions, calls and client secrets."""
 
 from __future__ import annotations
 

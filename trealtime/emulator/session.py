@@ -186,7 +186,10 @@ class EmulatedSession:
     # ---- steps -------------------------------------------------------------------------------------------------
 
     async def _hear(self, item: Item) -> None:
-        """See that the user audio in `item` has words. Whoever needs them first pays; a cancelled one loses nothing."""
+        """Make sure that the user audio in `item` has words. The first caller that needs them does the work.
+
+        If cancelled, nothing is lost: the next caller goes on.
+        """
         if item.body.get("role") != "user" or item.clips.keys() <= item.heard.keys():
             return
         async with self._hearing:

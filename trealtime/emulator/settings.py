@@ -1,4 +1,4 @@
-"""The session's settings: their defaults, the rules for each field, and how an update merges (protocol reference 4).
+"""The session's settings: their defaults, the rules for each field, and how an update merges.
 
 An update names only what changes. Objects below ``audio`` merge; everything else is replaced whole, and what an
 object such as ``turn_detection`` leaves out takes its default. A null clears what can be cleared. Nothing is changed
@@ -76,7 +76,7 @@ def _modalities(value: Any, path: str) -> list[str]:
 
 
 def _voice(value: Any, path: str) -> str:
-    # A custom voice is told back by its id: the schema of the server's session object has a string there.
+    # Sessions report a custom voice by its id: the schema of the server's session object has a string there.
     if isinstance(value, dict):
         custom: dict[str, str] = record({"id": text(non_empty=True)}, required=("id",))(value, path)
         return custom["id"]
@@ -314,7 +314,7 @@ _RESPONSE_PARAMS = record(
 
 
 def read_response_params(value: object) -> dict[str, Any]:
-    """The checked parameters of a ``response.create`` (protocol reference 6); raises `Refusal`."""
+    """The checked parameters of a ``response.create``; raises `Refusal`."""
     params: dict[str, Any] = _RESPONSE_PARAMS(value, "response")
     return params
 
@@ -408,11 +408,6 @@ def merge(current: SessionSettings, update: object, *, voice_locked: bool, model
             code="cannot_update_model",
             param="session.model",
         )
-    reduction = merged["audio"]["input"]["noise_reduction"]
-    if reduction is not None and "strength" not in reduction:
-        # Left out it keeps its value, and is 1 when noise reduction is first switched on.
-        before = current.data["audio"]["input"]["noise_reduction"] or {}
-        merged["audio"]["input"]["noise_reduction"] = {**reduction, "strength": before.get("strength", 1)}
     after = SessionSettings(type=current.type, data=merged)
     if voice_locked and after.voice != current.voice:
         raise cannot_update_voice("session.audio.output.voice")

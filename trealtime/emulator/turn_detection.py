@@ -1,8 +1,8 @@
-"""The emulator's ears: when somebody speaks, and what they said.
+"""Turn detection: when somebody speaks.
 
-`TurnDetector` and `Transcriber` are the seams for engines; `trealtime.emulator.local` has ones that know speech and
-words. The defaults need numpy alone and know **energy, not speech**: any sound that is loud enough, for long enough,
-above the noise around it, counts as somebody speaking.
+`TurnDetector` is the seam for engines; `trealtime.emulator.local` has one that knows speech. The defaults need numpy
+alone and know **energy, not speech**: any sound that is loud enough, for long enough, above the noise around it, counts
+as somebody speaking.
 
 How the detectors decide. Audio is cut into frames of 20 ms. A frame's level is its power without its mean, in dBFS (0
 is a full-scale square wave). A frame is *loud* when its level is over a fixed minimum and over the noise floor by a
@@ -56,8 +56,8 @@ class SpeechStarted:
 
 @attrs.frozen
 class SpeechPaused:
-    """The turn may be over, or it may be a breath: whoever writes down words may begin. `audio_end_ms` is where the
-    speech so far ends."""
+    """The turn may be over, or it may be a breath: a transcription may begin. `audio_end_ms` is where the speech so far
+    ends."""
 
     audio_end_ms: int
 
@@ -247,7 +247,7 @@ class _NoiseFloor:
 
 
 class ServerVad(_EnergyDetector):
-    """``server_vad`` on energy: a turn ends after a fixed silence (protocol reference, section 4).
+    """``server_vad`` on energy: a turn ends after a fixed silence.
 
     `threshold` goes from 0 (speech is what is over -60 dBFS and 3 dB over the noise) over 0.5 (-47 dBFS, 8 dB) to 1
     (-34 dBFS, 13 dB). `start_ms` is how much audio the session had been written before this detector.
@@ -284,7 +284,7 @@ that the API waits."""
 
 
 class SemanticVad(_EnergyDetector):
-    """``semantic_vad`` by ear alone: it understands no words, it guesses from the sound whether a thought is over.
+    """``semantic_vad`` by sound alone: it understands no words, and guesses from the sound whether a thought is over.
 
     An utterance of 1.2 s or more, or one whose last 100 ms fell by 6 dB or more, counts as finished and ends after a
     short silence (`eagerness` high 0.4 s, medium and auto 0.8 s, low 1.6 s); the shorter and the more abrupt it was,

@@ -1,4 +1,4 @@
-"""Token counts and rate limits: invented, but in proportion and in the right shape (protocol reference 6).
+"""Token counts and rate limits: invented, but in proportion and in the right shape.
 
 Audio is counted as the service does: a token for 100 ms of the user, one for 50 ms of the assistant. Text is taken at
 four characters a token, an image at 85 tokens.

@@ -27,7 +27,7 @@ MakeEndpoint = Callable[[], AbstractAsyncContextManager[tuple[Endpoint, "FarSide
 
 
 class FarSide(Protocol):
-    """Whoever is at the other end of an endpoint, as `check_endpoint` needs them."""
+    """The other end of an endpoint, as `check_endpoint` needs it."""
 
     async def say(self, audio: bytes) -> None:
         """The user says this, in the endpoint's `input_format`. Called only if there is one."""

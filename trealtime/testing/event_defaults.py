@@ -150,7 +150,7 @@ class EventDefaults:
         fields = {place: self._place(kind, place, given.get(place)) for place in places} | dict(own)
         event = {"type": kind, "event_id": self.ids.new("event"), **merged(fields, given)}
         if kind == "input_audio_buffer.dtmf_event_received" and "event_id" not in given:
-            del event["event_id"]  # the one type that has none (protocol reference 3)
+            del event["event_id"]  # the one type that has none
         self.note(event)
         return event
 

@@ -1,4 +1,4 @@
-"""A session's engine that is told what to say: everything else in it is the emulator's own.
+"""A session's engine whose turns and responses a test prompts; everything else in it is the emulator's own.
 
 `PromptedCore` is what scripts and `ServerEvents` stand on. It hears nobody by itself, and makes no response by itself:
 `respond`, `call`, `user_turn` and their kind write what the live emulator would, in the order that it would.
@@ -35,7 +35,7 @@ _MOST_UNHEARD = 64
 
 
 class _Prompted:
-    """A turn detector that hears what it is told to."""
+    """A turn detector that reports the turns that a test prompts."""
 
     def __init__(self) -> None:
         self.heard: list[TurnEvent] = []

@@ -89,11 +89,11 @@ class ScriptedCore(PromptedCore):
         try:
             while not self._play.failed and self.ending is None and self._play_step():
                 pass
-        except Exception as error:  # noqa: BLE001  # also from a function of the script: for whoever wrote that
+        except Exception as error:  # noqa: BLE001  # also from a function of the script: for its author
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
-        """The script cannot go on: the connection ends, and whoever runs the test is told why."""
+        """End the connection: the script cannot go on. The test gets `error`."""
         self.ending = (1011, "the script failed")
         self._play.fail(error)
 
@@ -179,7 +179,7 @@ _STEPS_SHOWN = 5
 
 @attrs.define(eq=False)
 class Play:
-    """A script and what has come of it. `on_failure` is told once, of the first thing that goes wrong."""
+    """A script and what has come of it. `on_failure` is called once, with the first error."""
 
     steps: Sequence[Step]
     strict: bool
