@@ -49,6 +49,11 @@ def some_faults(rng: random.Random) -> Faults:
         drops=maybe(0.01),
         closes={1011: maybe(0.01), 1000: maybe(0.005), 4000: maybe(0.005)},
         refusals={503: maybe(0.5)},
+        late_acknowledgements=maybe(0.1),
+        late_s=rng.choice([0.5, 5.0]),
+        doubled_acknowledgements=maybe(0.1),
+        errors_without_ids=maybe(1.0),
+        errors_with_other_ids=maybe(0.3),
         slow_drain_bytes_per_s=rng.choice([None, None, 20_000.0]),
     )
 
