@@ -161,6 +161,11 @@ def test_a_custom_voice_is_shown_by_its_id(kit: Any) -> None:
             "session.audio.input.turn_detection.threshold",
         ),
         (
+            {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 10**400}}}},
+            "invalid_type",
+            "session.audio.input.turn_detection.threshold",
+        ),
+        (
             {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 100}}}},
             "invalid_value",
             "session.audio.input.turn_detection.idle_timeout_ms",

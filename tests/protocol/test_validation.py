@@ -132,3 +132,8 @@ class Word(str):
 def test_a_word_of_any_class_of_text_is_that_word() -> None:
     read = structure(Config, {"mode": Word("a")})
     assert (read.mode, type(read.mode)) == ("a", str)
+
+
+def test_an_integer_that_no_float_holds_is_no_number_of_seconds():
+    with pytest.raises(SettingsError, match="timeout_s"):
+        structure(Config, {"timeout_s": 10**400})

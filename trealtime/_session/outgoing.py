@@ -94,7 +94,7 @@ def whole_number(value: float, name: str) -> int:
     ValueError for one that is not finite."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
+    if not isinstance(value, int) and not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value!r}")
     return math.floor(value)
 

@@ -83,12 +83,19 @@ def number(low: float | None = None, high: float | None = None) -> Check:
     """A finite number."""
 
     def check(value: Any, path: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
             raise invalid_type(path, value, "a number")
         _within(value, path, low, high)
         return value
 
     return check
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON bounds no integer, and a float does not hold this one
+        return False
 
 
 def _within(value: float, path: str, low: float | None, high: float | None) -> None:

@@ -218,6 +218,13 @@ def _read(hint: Any, value: object, path: str, problems: list[SettingsProblem]) 
     return NOT_SET
 
 
+def _is_finite(value: numbers.Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
+
+
 def _read_plain(hint: Any, origin: Any, arguments: tuple[Any, ...], value: object) -> tuple[bool, object]:
     """(whether `value` is what `hint` says, the value)."""
     if hint in (Any, object):
@@ -234,7 +241,7 @@ def _read_plain(hint: Any, origin: Any, arguments: tuple[Any, ...], value: objec
         fits = not isinstance(value, bool) and isinstance(value, numbers.Integral)
         return fits, int(cast("int", value)) if fits else value
     if hint is float:
-        fits = not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+        fits = not isinstance(value, bool) and isinstance(value, numbers.Real) and _is_finite(value)
         return fits, float(cast("float", value)) if fits and not isinstance(value, int) else value
     if hint is None or hint is type(None):
         return value is None, value
