@@ -18,9 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-
-from trealtime._core import history, requests, responses, settings, turns
+from trealtime._core import history, output, requests, responses, settings, turns
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
 from trealtime._core.effects import ApprovalRequest, Effect
 from trealtime._core.guardrails import (
@@ -87,20 +85,20 @@ RECEPTION: Final[Mapping[type, _Handler]] = {
     wire.ConversationItemInputAudioTranscriptionCompleted: turns.transcription_completed,
     wire.ConversationItemInputAudioTranscriptionFailed: turns.transcription_failed,
     wire.ResponseCreated: responses.response_created,
-    wire.ResponseDone: responses.response_done,
-    wire.ResponseOutputItemAdded: responses.output_item_added,
-    wire.ResponseOutputItemDone: responses.output_item_done,
-    wire.ResponseContentPartDone: responses.content_part_done,
-    wire.McpListToolsFailed: responses.listing_failed,
-    wire.ResponseOutputTextDelta: responses.text_delta,
-    wire.ResponseOutputTextDone: responses.text_done,
-    wire.ResponseOutputAudioTranscriptDelta: responses.transcript_delta,
-    wire.ResponseOutputAudioTranscriptDone: responses.transcript_done,
-    wire.ResponseOutputAudioDelta: responses.receive_audio,
-    wire.ResponseOutputAudioDone: responses.audio_done,
-    wire.OutputAudioBufferStarted: responses.playing_started,
-    wire.OutputAudioBufferStopped: responses.playing_ended,
-    wire.OutputAudioBufferCleared: responses.playing_ended,
+    wire.ResponseDone: output.response_done,
+    wire.ResponseOutputItemAdded: output.output_item_added,
+    wire.ResponseOutputItemDone: output.output_item_done,
+    wire.ResponseContentPartDone: output.content_part_done,
+    wire.McpListToolsFailed: output.listing_failed,
+    wire.ResponseOutputTextDelta: output.text_delta,
+    wire.ResponseOutputTextDone: output.text_done,
+    wire.ResponseOutputAudioTranscriptDelta: output.transcript_delta,
+    wire.ResponseOutputAudioTranscriptDone: output.transcript_done,
+    wire.ResponseOutputAudioDelta: output.receive_audio,
+    wire.ResponseOutputAudioDone: output.audio_done,
+    wire.OutputAudioBufferStarted: output.playing_started,
+    wire.OutputAudioBufferStopped: output.playing_ended,
+    wire.OutputAudioBufferCleared: output.playing_ended,
     wire.RawServerEvent: requests.unknown_event,
 }
 """What each event of the server does. Events that are not here are shown raw and change nothing: rate limits, for
@@ -168,7 +166,7 @@ class Conversation:
         """The server has sent `event`, read from the frame `data`."""
         state = self._state
         if type(event) is wire.ResponseOutputAudioDelta:  # the hot path: it lets nothing waiting go
-            responses.receive_audio(state, event, now)
+            output.receive_audio(state, event, now)
             if state.purged:  # too much of it was held back
                 self._proceed(now)
             return state.drain()
@@ -648,12 +646,4 @@ class Conversation:
 
     def counters(self) -> ConversationCounters:
         """Numbers for `session.statistics()`."""
-        state = self._state
-        return ConversationCounters(
-            **attrs.asdict(state.counters),
-            items=len(state.history),
-            live_responses=len(state.responses),
-            queued_requests=state.response_queue.waiting,
-            parts_playing=len(state.ledger),
-            last_heard_ms=state.last_heard_ms,
-        )
+        return self._state.counted()

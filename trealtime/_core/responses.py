@@ -17,38 +17,24 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
-from trealtime._core.approvals import ask_hosted
 from trealtime._core.effects import ResponseResult
 from trealtime._core.guardrails import (
-    hear,
-    hear_all,
-    hold,
     hold_end,
-    item_over,
     newer_response,
     response_over,
-    stop_overfull,
     watch_response,
 )
-from trealtime._core.interruption import kill, silence
+from trealtime._core.interruption import kill
 from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import setting_in
-from trealtime._core.tool_calls import begin_call
 from trealtime._core.usage import parse_usage, session_over
-from trealtime.errors import MCPServerFailed
 from trealtime.events import (
     RealtimeAgentEndEvent,
     RealtimeAgentStartEvent,
-    RealtimeAudioEnd,
     RealtimeError,
-    RealtimeTextDelta,
-    RealtimeTranscriptDelta,
     ResponseStatus,
-    audio_event,
 )
-from trealtime.items import ItemStatus, OtherItem
-from trealtime.protocol.lenient import as_text, within
 from trealtime.usage import Usage
 
 if TYPE_CHECKING:
@@ -60,25 +46,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Response",
-    "audio_done",
-    "content_part_done",
     "end_response",
+    "find_response",
     "give_up",
-    "listing_failed",
-    "output_item_added",
-    "output_item_done",
-    "playing_ended",
-    "playing_started",
     "pump",
-    "receive_audio",
     "response_created",
-    "response_done",
+    "response_id_of",
     "retry_request",
     "submit",
-    "text_delta",
-    "text_done",
-    "transcript_delta",
-    "transcript_done",
 ]
 
 _STATUSES = ("completed", "cancelled", "failed", "incomplete")
@@ -385,7 +360,7 @@ def find_response(state: State, response_id: str) -> Response | None:
 
 def response_created(state: State, event: wire.ResponseCreated, now: float) -> None:
     created = event.response
-    response_id = _id(created)
+    response_id = response_id_of(created)
     if response_id in state.finished:
         return
     metadata = created.get("metadata")
@@ -465,7 +440,7 @@ def _tell_start(state: State, response: Response) -> None:
 
 def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     """``response.done``: the only sure end of a response."""
-    response_id = _id(done)
+    response_id = response_id_of(done)
     if response_id in state.finished:
         if (
             state.finished.get(response_id) == _GIVEN_UP
@@ -561,178 +536,6 @@ def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
     return known, reason if isinstance(reason, str) else None
 
 
-def _id(response: Mapping[str, Any]) -> str:
+def response_id_of(response: Mapping[str, Any]) -> str:
     value = response.get("id")
     return value if isinstance(value, str) else ""
-
-
-# ---- output ---------------------------------------------------------------------------------------------------------
-
-
-def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
-    done = event.response
-    live = state.live()
-    if not _id(done) and len(live) == 1:
-        done = {**done, "id": live[0].id}
-    _begin_untold_calls(state, done)
-    end_response(state, done, now)
-
-
-def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
-    """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
-    that the answer to them is part of the same turn."""
-    response = state.responses.get(as_text(done.get("id")) or "")
-    output = done.get("output")
-    if response is None or not isinstance(output, list):
-        return
-    for item in output:
-        if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
-            begin_call(state, response, item)
-
-
-def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
-    _output_item(state, event, now, final=False)
-
-
-def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float) -> None:
-    _output_item(state, event, now, final=True)
-    item_over(state, event.response_id, event.item, now)
-
-
-def _output_item(
-    state: State,
-    event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
-    now: float,
-    *,
-    final: bool,
-) -> None:
-    response = find_response(state, event.response_id)
-    if response is None:
-        return
-    item_id = as_text(event.item.get("id")) or ""
-    if response.in_conversation and item_id not in state.deleted_items:
-        ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
-        change = state.history.put(event.item, status=ended if final else "in_progress")
-        if item_id not in response.items:
-            response.items.append(item_id)
-        state.emit_history(change, item_id)
-        if final and response.interrupted is not None:
-            for content_index in state.history.audio_parts(item_id):
-                silence(state, response, item_id, content_index)
-    if final and event.item.get("type") == "function_call":
-        begin_call(state, response, event.item)
-    elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
-        ask_hosted(state, event.item, now)
-
-
-def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float) -> None:
-    state.history.put_part(event.item_id, event.content_index, event.part)
-
-
-def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
-    response = find_response(state, event.response_id)
-    if response is None or response.interrupted is not None:
-        state.counters.late_deltas_dropped += 1
-        return
-    state.history.add_text(event.item_id, event.content_index, event.delta)
-    state.emit(
-        RealtimeTextDelta(
-            item_id=event.item_id,
-            content_index=event.content_index,
-            delta=event.delta,
-            response_id=event.response_id,
-            info=state.info,
-        ),
-    )
-    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
-
-
-def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> None:
-    state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
-    hear_all(state, event.response_id, event.item_id, event.content_index, event.text)
-
-
-def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float) -> None:
-    response = find_response(state, event.response_id)
-    if response is None or response.interrupted is not None:
-        state.counters.late_deltas_dropped += 1
-        return
-    state.history.add_transcript(event.item_id, event.content_index, event.delta)
-    state.emit(
-        RealtimeTranscriptDelta(
-            item_id=event.item_id,
-            content_index=event.content_index,
-            delta=event.delta,
-            role="assistant",
-            response_id=event.response_id,
-            info=state.info,
-        ),
-    )
-    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
-
-
-def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float) -> None:
-    state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
-    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript)
-
-
-def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> None:
-    """The hot path: a chunk of the agent's audio."""
-    response = state.responses.get(event.response_id) or find_response(state, event.response_id)
-    if response is None or response.interrupted is not None:
-        state.counters.late_deltas_dropped += 1
-        if response is not None:
-            silence(state, response, event.item_id, event.content_index)
-        return
-    response.has_audio = state.spoken = True
-    if not response.in_conversation:
-        state.outside_items[event.item_id] = None
-    item_id, content_index, data = event.item_id, event.content_index, event.delta
-    duration_ms = state.output_format.duration_ms(len(data))
-    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
-    chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
-    if state.guardrails.policy.hold_back:
-        hold(state, response.id, chunk, now)
-        stop_overfull(state, response.id, now)
-    else:
-        state.emit(chunk)
-
-
-def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) -> None:
-    state.ledger.complete_part(event.item_id, event.content_index)
-    response = state.responses.get(event.response_id)
-    if response is None or response.interrupted is not None:
-        return
-    end = RealtimeAudioEnd(
-        item_id=event.item_id,
-        content_index=event.content_index,
-        response_id=event.response_id,
-        info=state.info,
-    )
-    hold(state, response.id, end, now)
-
-
-def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float) -> None:
-    state.server_plays = event.response_id
-
-
-def playing_ended(
-    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float
-) -> None:
-    state.requests.answered("output_audio_buffer.clear", "")
-    if state.server_plays == event.response_id:
-        state.server_plays = None
-
-
-def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:
-    """The service got no tools from an MCP server. Its item names the server, where there is one; else the server is
-    known when only one of the session's has no list."""
-    lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
-    labels = {item.item_id: as_text(item.data.get("server_label")) or "" for item in lists}
-    tools = within(state.acknowledged, "tools")
-    declared = {as_text(within(each, "server_label")) or "" for each in (tools if isinstance(tools, list) else ())}
-    unlisted = declared - {""} - set(labels.values())
-    label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
-    which = f"the MCP server {label!r}" if label else "an MCP server"
-    failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
-    state.emit(RealtimeError(error=failure, info=state.info))

@@ -288,3 +288,14 @@ class State:
     def live(self, *, in_conversation: bool | None = None) -> list[Response]:
         """Responses that are not done, oldest first."""
         return [each for each in self.responses.values() if in_conversation in (None, each.in_conversation)]
+
+    def counted(self) -> ConversationCounters:
+        """See `Conversation.counters`."""
+        return ConversationCounters(
+            **attrs.asdict(self.counters),
+            items=len(self.history),
+            live_responses=len(self.responses),
+            queued_requests=self.response_queue.waiting,
+            parts_playing=len(self.ledger),
+            last_heard_ms=self.last_heard_ms,
+        )

@@ -1,0 +1,217 @@
+"""The output of the agent: the items of responses, their text and audio, and what a phone call plays of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trealtime._core.approvals import ask_hosted
+from trealtime._core.guardrails import (
+    hear,
+    hear_all,
+    hold,
+    item_over,
+    stop_overfull,
+)
+from trealtime._core.interruption import silence
+from trealtime._core.responses import end_response, find_response, response_id_of
+from trealtime._core.tool_calls import begin_call
+from trealtime.errors import MCPServerFailed
+from trealtime.events import (
+    RealtimeAudioEnd,
+    RealtimeError,
+    RealtimeTextDelta,
+    RealtimeTranscriptDelta,
+    audio_event,
+)
+from trealtime.items import ItemStatus, OtherItem
+from trealtime.protocol.lenient import as_text, within
+
+if TYPE_CHECKING:
+    from trealtime._core.state import State
+    from trealtime.protocol import server_events as wire
+
+__all__ = [
+    "audio_done",
+    "content_part_done",
+    "listing_failed",
+    "output_item_added",
+    "output_item_done",
+    "playing_ended",
+    "playing_started",
+    "receive_audio",
+    "response_done",
+    "text_delta",
+    "text_done",
+    "transcript_delta",
+    "transcript_done",
+]
+
+
+def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
+    done = event.response
+    live = state.live()
+    if not response_id_of(done) and len(live) == 1:
+        done = {**done, "id": live[0].id}
+    _begin_untold_calls(state, done)
+    end_response(state, done, now)
+
+
+def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
+    """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
+    that the answer to them is part of the same turn."""
+    response = state.responses.get(as_text(done.get("id")) or "")
+    output = done.get("output")
+    if response is None or not isinstance(output, list):
+        return
+    for item in output:
+        if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
+            begin_call(state, response, item)
+
+
+def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
+    _output_item(state, event, now, final=False)
+
+
+def output_item_done(state: State, event: wire.ResponseOutputItemDone, now: float) -> None:
+    _output_item(state, event, now, final=True)
+    item_over(state, event.response_id, event.item, now)
+
+
+def _output_item(
+    state: State,
+    event: wire.ResponseOutputItemAdded | wire.ResponseOutputItemDone,
+    now: float,
+    *,
+    final: bool,
+) -> None:
+    response = find_response(state, event.response_id)
+    if response is None:
+        return
+    item_id = as_text(event.item.get("id")) or ""
+    if response.in_conversation and item_id not in state.deleted_items:
+        ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
+        change = state.history.put(event.item, status=ended if final else "in_progress")
+        if item_id not in response.items:
+            response.items.append(item_id)
+        state.emit_history(change, item_id)
+        if final and response.interrupted is not None:
+            for content_index in state.history.audio_parts(item_id):
+                silence(state, response, item_id, content_index)
+    if final and event.item.get("type") == "function_call":
+        begin_call(state, response, event.item)
+    elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
+        ask_hosted(state, event.item, now)
+
+
+def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float) -> None:
+    state.history.put_part(event.item_id, event.content_index, event.part)
+
+
+def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
+    response = find_response(state, event.response_id)
+    if response is None or response.interrupted is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_text(event.item_id, event.content_index, event.delta)
+    state.emit(
+        RealtimeTextDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
+
+
+def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.text)
+
+
+def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float) -> None:
+    response = find_response(state, event.response_id)
+    if response is None or response.interrupted is not None:
+        state.counters.late_deltas_dropped += 1
+        return
+    state.history.add_transcript(event.item_id, event.content_index, event.delta)
+    state.emit(
+        RealtimeTranscriptDelta(
+            item_id=event.item_id,
+            content_index=event.content_index,
+            delta=event.delta,
+            role="assistant",
+            response_id=event.response_id,
+            info=state.info,
+        ),
+    )
+    hear(state, event.response_id, event.item_id, event.content_index, event.delta)
+
+
+def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone, now: float) -> None:
+    state.history.put_part(event.item_id, event.content_index, {"type": "audio", "transcript": event.transcript})
+    hear_all(state, event.response_id, event.item_id, event.content_index, event.transcript)
+
+
+def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> None:
+    """The hot path: a chunk of the agent's audio."""
+    response = state.responses.get(event.response_id) or find_response(state, event.response_id)
+    if response is None or response.interrupted is not None:
+        state.counters.late_deltas_dropped += 1
+        if response is not None:
+            silence(state, response, event.item_id, event.content_index)
+        return
+    response.has_audio = state.spoken = True
+    if not response.in_conversation:
+        state.outside_items[event.item_id] = None
+    item_id, content_index, data = event.item_id, event.content_index, event.delta
+    duration_ms = state.output_format.duration_ms(len(data))
+    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
+    chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
+    if state.guardrails.policy.hold_back:
+        hold(state, response.id, chunk, now)
+        stop_overfull(state, response.id, now)
+    else:
+        state.emit(chunk)
+
+
+def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) -> None:
+    state.ledger.complete_part(event.item_id, event.content_index)
+    response = state.responses.get(event.response_id)
+    if response is None or response.interrupted is not None:
+        return
+    end = RealtimeAudioEnd(
+        item_id=event.item_id,
+        content_index=event.content_index,
+        response_id=event.response_id,
+        info=state.info,
+    )
+    hold(state, response.id, end, now)
+
+
+def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float) -> None:
+    state.server_plays = event.response_id
+
+
+def playing_ended(
+    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float
+) -> None:
+    state.requests.answered("output_audio_buffer.clear", "")
+    if state.server_plays == event.response_id:
+        state.server_plays = None
+
+
+def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:
+    """The service got no tools from an MCP server. Its item names the server, where there is one; else the server is
+    known when only one of the session's has no list."""
+    lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
+    labels = {item.item_id: as_text(item.data.get("server_label")) or "" for item in lists}
+    tools = within(state.acknowledged, "tools")
+    declared = {as_text(within(each, "server_label")) or "" for each in (tools if isinstance(tools, list) else ())}
+    unlisted = declared - {""} - set(labels.values())
+    label = labels.get(event.item_id) or (unlisted.pop() if len(unlisted) == 1 else "")
+    which = f"the MCP server {label!r}" if label else "an MCP server"
+    failure = MCPServerFailed(f"the service could not list the tools of {which}", server_name=label)
+    state.emit(RealtimeError(error=failure, info=state.info))
