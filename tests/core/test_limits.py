@@ -155,8 +155,9 @@ def test_after_a_limit_an_answer_to_tools_is_not_asked_for(limited):
 
 def test_after_a_limit_a_response_of_the_server_s_own_is_cancelled(limited):
     talk = limited(max_duration_s=60)
+    talk.wait(50)
     talk.speak("r1", "a")
-    talk.wait(60)
+    talk.wait(10)
     assert reached(talk)
     talk.forget()
     talk.audio("r1", "a", 500)

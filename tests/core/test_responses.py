@@ -7,7 +7,7 @@ import pytest
 from trealtime._core.ids import IdSource
 from trealtime._core.response_queue import METADATA_KEY
 from trealtime._core.usage import add_usage, parse_usage
-from trealtime.errors import ServerRefused
+from trealtime.errors import RequestTimedOut, ServerRefused
 
 # ---- asked for ------------------------------------------------------------------------------------------------------
 
@@ -510,3 +510,52 @@ def test_audio_carries_its_place_in_the_part(talk):
 
 def test_the_agent_that_speaks_is_known(talk):
     assert talk.core.agent is talk.agent
+
+
+# ---- an end that is lost --------------------------------------------------------------------------------------------
+
+
+def test_a_response_of_which_nothing_comes_any_more_ends(talk):
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    talk.audio("r1", "a", 20)
+    talk.wait(29.9)
+    assert "t" not in talk.settled
+    talk.wait(0.1)
+    assert (talk.settled["t"].value.status, talk.settled["t"].value.reason) == ("incomplete", "timed_out")
+    assert talk.sent_of("response.cancel")[0]["response_id"] == "r1"
+    (error,) = talk.events_of("error")
+    assert isinstance(error.error, RequestTimedOut)
+    talk.app.create_response(reply_id="next")
+    assert len(talk.creates) == 2
+
+
+@pytest.mark.parametrize("sign", ["audio", "text", "arguments"])
+def test_a_response_that_is_still_made_is_waited_for(talk, sign):
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    for _ in range(10):
+        talk.wait(20)
+        match sign:
+            case "audio":
+                talk.audio("r1", "a", 20)
+            case "text":
+                talk.transcript("r1", "a", "word ")
+            case _:
+                about = {"response_id": "r1", "item_id": "f", "output_index": 0, "call_id": "c", "delta": "{"}
+                talk.server("response.function_call_arguments.delta", **about)
+    assert "t" not in talk.settled
+    talk.done("r1")
+    assert talk.settled["t"].value.status == "completed"
+
+
+def test_the_time_of_a_tool_that_the_server_runs_is_the_servers(talk):
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    call = {"type": "mcp_call", "server_label": "s", "name": "n", "arguments": "{}"}
+    talk.output_item("r1", "m", **call)
+    talk.wait(600)
+    assert "t" not in talk.settled
+    talk.output_item("r1", "m", done=True, **call)
+    talk.wait(30)
+    assert talk.settled["t"].value.reason == "timed_out"

@@ -49,6 +49,7 @@ def some_faults(rng: random.Random) -> Faults:
         drops=maybe(0.01),
         closes={1011: maybe(0.01), 1000: maybe(0.005), 4000: maybe(0.005)},
         refusals={503: maybe(0.5)},
+        lost=maybe(0.03),
         late_acknowledgements=maybe(0.1),
         late_s=rng.choice([0.5, 5.0]),
         doubled_acknowledgements=maybe(0.1),

@@ -176,6 +176,7 @@ class Conversation:
         handler = RECEPTION.get(type(event))
         if handler is not None:
             handler(state, event, now)
+        responses.note_progress(state, event, now)
         return self._effects(now)
 
     def disconnect(self, now: float, error: Exception) -> list[Effect]:
@@ -209,9 +210,7 @@ class Conversation:
             message = f"no answer within {state.response_timeout_s:g} s"
             request.fail(state, ServerRefused(message, code="no_answer", request="response.create"))
             request.abandon()
-        for response in state.live():
-            if response.forget_at is not None and response.forget_at <= now:
-                responses.give_up(state, response, now)
+        responses.expire_responses(state, now)
         requests.expire_requests(state, now)
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
@@ -247,7 +246,7 @@ class Conversation:
             state.requests.deadline,
             state.updates.deadline,
             None if sent_at is None else sent_at + state.response_timeout_s,
-            *(response.forget_at for response in state.responses.values()),
+            *responses.next_overdue(state),
         ]
         self._next_deadline = min((time for time in times if time is not None), default=None)
 

@@ -89,6 +89,8 @@ def _output_item(
     if response is None:
         return
     item_id = as_text(event.item.get("id")) or ""
+    if event.item.get("type") == "mcp_call":
+        response.hosted_call(item_id, over=final)
     if response.in_conversation and item_id not in state.deleted_items:
         ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
         change = state.history.put(event.item, status=ended if final else "in_progress")
@@ -164,6 +166,7 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
             silence(state, response, event.item_id, event.content_index)
         return
     response.has_audio = state.spoken = True
+    response.progress_at = now
     if not response.in_conversation:
         state.outside_items[event.item_id] = None
     item_id, content_index, data = event.item_id, event.content_index, event.delta

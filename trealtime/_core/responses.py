@@ -5,7 +5,9 @@ Theory of operation
    alone. Output that comes later, and output of an interrupted response, never reaches the app.
 2. It belongs to the request that it answers (`response_queue`, rule 5), and so to the callers who wait for that. They
    are told to follow it before its first event.
-3. When it is done and all its function calls have their outputs, an answer to those is asked for, if one of them wants
+3. A ``response.done`` may be lost. Where a newer response follows, the older one is over `cancel_grace_s` later. Else
+   it is over when nothing of it has come for `response_timeout_s`, unless a tool that the server runs is at work.
+4. When it is done and all its function calls have their outputs, an answer to those is asked for, if one of them wants
    it, and the callers go on to wait for that. Else they get the result.
 """
 
@@ -29,6 +31,7 @@ from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import setting_in
 from trealtime._core.usage import parse_usage, session_over
+from trealtime.errors import RequestTimedOut
 from trealtime.events import (
     RealtimeAgentEndEvent,
     RealtimeAgentStartEvent,
@@ -47,8 +50,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Response",
     "end_response",
+    "expire_responses",
     "find_response",
-    "give_up",
+    "next_overdue",
+    "note_progress",
     "pump",
     "response_created",
     "response_id_of",
@@ -95,6 +100,12 @@ class Response:
     forget_at: float | None = None
     """When to stop waiting for the ``response.done`` of a response that was interrupted, or that a newer one has
     followed."""
+
+    progress_at: float = 0.0
+    """When something of it came last."""
+
+    hosted_calls: set[str] = attrs.Factory(set)
+    """Items of calls that the server makes itself and has not ended: it may be silent for as long as they take."""
 
     items: list[str] = attrs.Factory(list)
     has_audio: bool = False
@@ -163,6 +174,19 @@ class Response:
     def expect_end(self, forget_at: float) -> None:
         """Its ``response.done`` is overdue: wait for it until then."""
         self.forget_at = forget_at
+
+    def hosted_call(self, item_id: str, *, over: bool) -> None:
+        """The server makes this call of a tool itself, or has made it."""
+        if over:
+            self.hosted_calls.discard(item_id)
+        else:
+            self.hosted_calls.add(item_id)
+
+    def overdue_at(self, timeout_s: float) -> float | None:
+        """When to take it as over without its ``response.done``; None while it may take as long as it wants."""
+        if self.forget_at is not None:
+            return self.forget_at
+        return None if self.hosted_calls else self.progress_at + timeout_s
 
     def abandon(self) -> None:
         """The caller who asked for it has left."""
@@ -506,11 +530,36 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         response.follow_up(state)
 
 
-def give_up(state: State, response: Response, now: float) -> None:
+def note_progress(state: State, event: wire.AnyServerEvent, now: float) -> None:
+    """The server is at work on what it answers: its events do not all name the response."""
+    if event.type.startswith("response."):
+        for response in state.responses.values():
+            response.progress_at = now
+
+
+def next_overdue(state: State) -> list[float | None]:
+    """When each live response is over without its ``response.done``."""
+    return [response.overdue_at(state.response_timeout_s) for response in state.responses.values()]
+
+
+def expire_responses(state: State, now: float) -> None:
+    """Give up the responses that the server has not ended in time."""
+    for response in state.live():
+        overdue_at = response.overdue_at(state.response_timeout_s)
+        if overdue_at is not None and overdue_at <= now:
+            _give_up(state, response, now)
+
+
+def _give_up(state: State, response: Response, now: float) -> None:
     """The server has not ended a response in time: it is over without that."""
     overdue: dict[str, Any] = {"id": response.id, "status": "incomplete"}
     if response.interrupted is not None:
         overdue |= {"status": "cancelled", "status_details": {"reason": "client_cancelled"}}
+    elif response.forget_at is None:  # no newer one shows that it is over: the server may be at work on it still
+        state.send({"type": "response.cancel", "response_id": response.id}, own=True, urgent=True)
+        overdue["status_details"] = {"reason": "timed_out"}
+        failure = RequestTimedOut(request="response.create", timeout_s=state.response_timeout_s)
+        state.emit(RealtimeError(error=failure, info=state.info))
     end_response(state, overdue, now)
     state.finished[response.id] = _GIVEN_UP
 

@@ -227,7 +227,7 @@ class RealtimeRunConfig:
     """How long an interrupted response may take to end. Past it, the next one is asked for all the same."""
 
     response_timeout_s: float = setting(default=30.0, at_least=0)
-    """How long the server may take to begin a response."""
+    """How long the server may take to begin a response, and how long nothing may come of one that has begun."""
 
     request_timeout_s: float = setting(default=10.0, at_least=0)
     """How long the server may take to answer any other request. Past it, the caller gets `RequestTimedOut`."""
