@@ -6,7 +6,7 @@ Theory of operation
 2. A decision for always holds for the session, and for tools of the same kind, namespace, name and identity. It is
    looked at last, after everything that takes time, so that one made meanwhile counts.
 3. A call that waits for approval is parked: it holds no worker and no place, and delays nothing but the answer to its
-   own response. That it comes again changes nothing.
+   own response. The same call, sent again, changes nothing.
 4. It is decided once: the first decision counts. After a yes it runs with the tool and the agent that it came with;
    after a no its output says so.
 5. It is dropped, with an event that says why, when its deadline has passed, an interrupt has cancelled it, the app has
@@ -60,7 +60,7 @@ class Standing:
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why a call is not made by this decision; None if it is made."""
+        """The reason not to make a call; None if this decision allows it."""
         if self.approve:
             return None
         text = NOT_APPROVED if self.message is None else self.message
@@ -69,7 +69,7 @@ class Standing:
 
 @attrs.define
 class Approvals:
-    """What a conversation knows about approvals."""
+    """The calls that wait for approval, and the decisions for always."""
 
     timeout_s: float | None = None
     pending: dict[str, ApprovalRequest] = attrs.field(factory=dict, init=False)
@@ -79,7 +79,7 @@ class Approvals:
 
     @property
     def deadline(self) -> float | None:
-        """When the next one is given up."""
+        """The time at which the next one is given up."""
         times = [request.expires_at for request in self.pending.values() if request.expires_at is not None]
         return min(times, default=None)
 
@@ -90,11 +90,11 @@ class Approvals:
         return self._standing.get(_key(tool))
 
     def park(self, request: ApprovalRequest) -> None:
-        """This call waits for a decision."""
+        """Park this call until it is decided."""
         self.pending[request.call_id] = request
 
     def take(self, call_id: str) -> ApprovalRequest | None:
-        """This call waits no more; return its request, None if it did not wait."""
+        """Take this call out; return its request, None if it did not wait."""
         return self.pending.pop(call_id, None)
 
     def stand(self, tool: FunctionTool | HostedTool, standing: Standing) -> None:
@@ -121,7 +121,7 @@ class _Same:
 
 
 _Key = tuple[str, str | None, str, Hashable]
-"""Of what a decision for always holds: kind, namespace, name, identity."""
+"""The key of a decision for always: kind, namespace, name, identity."""
 
 
 # ---- asked ----------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def _is_labelled(tool: object, label: str) -> TypeGuard[HostedMCPTool]:
 
 
 def too_many_open(state: State, call_id: str, name: str) -> str:
-    """A call is not made, because `max_open_calls` are open: tell the app, and return what the model reads of it."""
+    """Refuse a call, because `max_open_calls` are open: tell the app, and return the output for the model."""
     state.counters.calls_refused += 1
     error = ToolFailed(
         f"the call of {name} was not made: {state.max_open_calls} calls have no output yet (max_open_calls)",

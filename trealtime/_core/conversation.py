@@ -101,10 +101,10 @@ RECEPTION: Final[Mapping[type, _Handler]] = {
     wire.OutputAudioBufferCleared: output.playing_ended,
     wire.RawServerEvent: requests.unknown_event,
 }
-"""What each event of the server does. Events that are not here are shown raw and change nothing: rate limits, for
-example, and MCP calls, whose items come as items.
+"""The function for each event of the server. Events that are not here are shown raw and change nothing: rate limits,
+for example, and MCP calls, whose items come as items.
 
-Receipt is lenient: an event about something unknown is taken for what it says or left alone, and is never an error."""
+Receipt is lenient: an event about something unknown is read as it stands or ignored, and is never an error."""
 
 
 class Conversation:
@@ -180,7 +180,7 @@ class Conversation:
         return self._effects(now)
 
     def disconnect(self, now: float, error: Exception) -> list[Effect]:
-        """The connection has ended: every caller who waits is told `error`, and every call is dropped."""
+        """The connection has ended: raise `error` in every caller who waits, and drop every call."""
         state = self._state
         reply_ids = [*state.requests.drain(), *state.updates.drain()]
         if state.opening is not None:
@@ -219,7 +219,7 @@ class Conversation:
 
     @property
     def next_deadline(self) -> float | None:
-        """When to call `tick`, unless another input comes first. Audio brings it no nearer."""
+        """The time to call `tick`, unless another input comes first. Audio does not bring it nearer."""
         return self._next_deadline
 
     def _effects(self, now: float) -> list[Effect]:
@@ -578,7 +578,7 @@ class Conversation:
 
     @property
     def transcription_usage(self) -> TranscriptionUsage:
-        """What transcribing the user has taken so far."""
+        """Tokens and seconds of all transcriptions so far."""
         return self._state.meter.transcription
 
     @property
@@ -636,7 +636,7 @@ class Conversation:
         return self._state.handing_over is not None
 
     def standing_decision(self, tool: FunctionTool | HostedTool) -> Standing | None:
-        """What has been decided for always about such a tool."""
+        """The decision for always about such a tool; None if there is none."""
         return self._state.approvals.standing(tool)
 
     def guardrail_counters(self) -> GuardrailCounters:

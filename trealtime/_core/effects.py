@@ -52,7 +52,7 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class Refusal:
-    """Why a call is not made, for the model; a `final` message is said as it is."""
+    """The reason not to make a call, for the model; a `final` message is sent as it is."""
 
     kind: Literal["approval_rejected", "cancelled"]
     message: str
@@ -107,7 +107,7 @@ class ApprovalRequest:
 
 @attrs.frozen(kw_only=True)
 class GuardrailCheck:
-    """A text to run guardrails on; `agent` is the one that they are told of.
+    """A text to run guardrails on; `agent` is passed to them.
 
     `subject` is the id of the response, or of the user's input, that is checked; `CancelChecks` names it.
     """
@@ -241,7 +241,7 @@ class WithdrawApproval:
 
 @attrs.frozen
 class EndAtLimit:
-    """End the session when the answer that is being made has been heard: this limit is reached."""
+    """End the session once the current answer has been heard: this limit is reached."""
 
     limit: LimitUse
 
@@ -267,7 +267,7 @@ Effect = (
 
 
 def parsed_arguments(text: str) -> dict[str, Any] | None:
-    """What the JSON text says; None where it is not a JSON object. NaN and Infinity are no JSON."""
+    """Parse the JSON text; None where it is not a JSON object. NaN and Infinity are not JSON."""
     try:
         value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError):

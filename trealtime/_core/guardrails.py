@@ -1,4 +1,4 @@
-"""Guardrails: what is checked and when, what waits for a verdict, and what a verdict brings.
+"""Guardrails: which texts are checked and when, which audio waits for a verdict, and what follows from a verdict.
 
 Theory of operation
 1. Output. The text of each item is checked whole whenever it has grown past another multiple of the debounce length,
@@ -8,12 +8,13 @@ Theory of operation
    is made, cut where it still plays once it is over. Unless a newer turn has begun, the model is then told why and
    asked again; that request, with the message in it, is withdrawn if a newer turn begins before it could be sent.
 3. Hold-back. Audio carries as its mark how much text of its item had come before it: transcripts run ahead of their
-   audio. It is released when that much text has passed, or with its item's last check. Held audio was received and
-   not handed out, so an interrupt counts it as unheard. Release keeps the order of arrival, across responses too, and
-   the end of a response is told after the last of its audio.
+   audio. It is released when that much text has passed, or with its item's last check. Held audio was received and not
+   handed out, so an interrupt counts it as unheard. Release keeps the order of arrival, across responses too, and the
+   app learns of the end of a response after the last of its audio.
 4. Input (`input_guardrails`). While something that the user said or wrote is unchecked, no response is asked for in the
-   conversation: the model would see it. Turns of the user wait for their transcript first. What trips is deleted from
-   the conversation, and requests that were made to answer it are dropped, or answer the recovery message instead.
+   conversation: the model would see it. Turns of the user wait for their transcript first. An input that trips is
+   deleted from the conversation, and requests that were made to answer it are dropped, or answer the recovery message
+   instead.
 5. Nothing waits for ever: a check always reports (`guardrail_runner`), also where one of its guardrails hangs in a
    thread; then it reports once more when that has returned, and a trip still counts. A transcript that does not come is
    given up like a response that does not come. Held audio is bounded: an answer beyond that is stopped.
@@ -116,7 +117,7 @@ class HoldDelay:
     """The longest that a piece of it waited."""
 
     total_ms: float
-    """How long, in all, some of it waited."""
+    """The total time in which some of it waited."""
 
 
 @attrs.frozen(kw_only=True)
@@ -211,7 +212,7 @@ class Guardrails:
     inputs: dict[str, Input] = attrs.field(factory=dict, init=False)
     held: deque[Held] = attrs.field(factory=deque, init=False)
     delays: dict[str, Delay] = attrs.field(factory=dict, init=False)
-    """Of responses whose audio is held now or whose making goes on."""
+    """By response: those whose audio is held now, or that are still being made."""
 
     newest: str | None = attrs.field(default=None, init=False)
     """The response of the conversation that began last."""
@@ -224,11 +225,11 @@ class Guardrails:
     last_hold: HoldDelay | None = attrs.field(default=None, init=False)
 
     def ending(self) -> list[Response]:
-        """Responses that are done and whose end is told when their audio has been released."""
+        """Responses that are done, but not yet for the app: their audio is still held."""
         return [entry.response for entry in self.held if entry.response is not None]
 
     def input_deadline(self, timeout_s: float) -> float | None:
-        """When to give up the transcript that is longest awaited."""
+        """The time to give up the transcript that has been awaited longest."""
         times = [each.since + timeout_s for each in self.inputs.values() if each.text is None]
         return min(times, default=None)
 
@@ -461,7 +462,7 @@ def stop_overfull(state: State, response_id: str, now: float) -> None:
 
 
 def _call_off(state: State, watch: Watch) -> None:
-    """It is decided: no other verdict on this response matters."""
+    """Ignore all further verdicts on this response: it is decided."""
     watch.tripped = True
     for serial in watch.open:
         del state.guardrails.checking[serial]

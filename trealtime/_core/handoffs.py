@@ -1,4 +1,4 @@
-"""Who is in charge: the agent changes when the server has acknowledged what the new one is, and not before.
+"""Handoffs: the agent changes when the server has acknowledged the settings of the new one, and not before.
 
 Theory of operation
 1. `Conversation.switch_agent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the
@@ -6,11 +6,11 @@ Theory of operation
    switch is made at once.
 2. At the acknowledgement everything happens in one step: the agent, the ``handoff`` event, the output of the call that
    asked for it, and the request for the new agent's first answer.
-3. One handoff at a time: while one is being made, others that the model calls are not, and it reads so. One that finds
-   another agent in charge than the one that called it is too late.
+3. One handoff at a time: while one is under way, others that the model calls are refused, with an output that says so.
+   A handoff is too late if the agent that called it is no longer in charge.
 4. A response belongs to the agent that was in charge when it began, to its end.
-5. The voice is the server's to lock: once it has made audio, it refuses another voice. `voice_lock` says what is known
-   of that, so that a voice that would be refused is not sent.
+5. The server locks the voice: once it has made audio, it refuses another voice. `voice_lock` says whether it has, so
+   that a voice that would be refused is not sent.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _too_late(state: State, switch: AgentSwitch) -> bool:
 
 
 def voice_lock(state: State) -> VoiceLock:
-    """Whether the server takes another voice, as far as is known."""
+    """Whether the server accepts another voice, as far as we can tell."""
     if state.spoken:
         return "locked"
     return "unsure" if state.response_queue.busy or state.live() else "open"

@@ -3,7 +3,7 @@
 Theory of operation
 1. An item enters once and keeps its place. A known predecessor decides the place; without one it goes to the end.
 2. An item whose predecessor has not come yet goes to the end, and moves when the predecessor comes.
-3. Later sights of the item merge into it: what is absent or empty never erases what is there, a status never goes back.
+3. Later sights of the item merge into it: an absent or empty field never erases a value, and a status never goes back.
 4. A cut is final: a late transcript does not bring back what the user did not hear.
 5. The output of a function call is shown with the call; its own item takes part in the order only.
 
@@ -195,7 +195,7 @@ class History:
         return "updated" if moved or self._show(node) != before else "unchanged"
 
     def remove(self, item_id: str) -> bool:
-        """The server has deleted an item; whether it was there."""
+        """The server has deleted an item; return whether it was there."""
         self._early_transcripts.pop(item_id, None)
         node = self._nodes.pop(item_id, None)
         if node is None:
@@ -214,7 +214,7 @@ class History:
         return True
 
     def finish(self, item_id: str, status: ItemStatus) -> bool:
-        """The response of this item is over; whether that changed the item."""
+        """The response of this item is over; return whether that changed the item."""
         node = self._nodes.get(item_id)
         if node is None or node.status in ("completed", "incomplete"):
             return False
@@ -229,7 +229,7 @@ class History:
             part.text = (part.text or "") + delta
 
     def add_transcript(self, item_id: str, content_index: int, delta: str) -> None:
-        """A piece of what the agent says. After a cut it is dropped."""
+        """A piece of the agent's speech, as text. After a cut it is dropped."""
         part = self._part(item_id, content_index, "audio")
         if part is not None and part.heard_ms is None:
             part.transcript = (part.transcript or "") + delta
@@ -242,7 +242,7 @@ class History:
             self._merge_part(node, content_index, part)
 
     def add_user_transcript(self, item_id: str, content_index: int, delta: str) -> None:
-        """A piece of what the user said; kept aside until the item comes."""
+        """A piece of the user's speech, as text; kept aside until the item comes."""
         part = self._part(item_id, content_index, "input_audio")
         if part is not None:
             part.transcript = (part.transcript or "") + delta
@@ -250,7 +250,7 @@ class History:
             self._early_transcripts[item_id] = self._early_transcripts.get(item_id, "") + delta
 
     def set_user_transcript(self, item_id: str, content_index: int, transcript: str) -> Change:
-        """What the user said, final. An unknown item is added: words that were heard are not lost."""
+        """The final transcript of the user's speech. An unknown item is added, so that its words are not lost."""
         self._early_transcripts.pop(item_id, None)
         if item_id not in self._nodes:
             content = [{"type": "input_audio", "transcript": transcript}]
@@ -263,7 +263,7 @@ class History:
         return "updated"
 
     def cut(self, item_id: str, content_index: int, heard_ms: int, received_ms: float | None) -> bool:
-        """The user heard this part up to `heard_ms`: trim its transcript; whether the item is known."""
+        """The user heard this part up to `heard_ms`: trim its transcript; return whether the item is known."""
         node = self._nodes.get(item_id)
         if node is None or node.role != "assistant":
             return False
@@ -365,7 +365,8 @@ class History:
 
     @staticmethod
     def _places(node: _Node, parts: list[Mapping[str, Any]]) -> Iterator[int]:
-        """Where these parts belong. Servers echo an item without its images: then those that we have keep theirs."""
+        """The indexes of these parts in the item. Servers echo an item without its images: then our images keep their
+        places."""
         passed_over = (
             []
             if any(part.get("type") == "input_image" for part in parts)
@@ -508,8 +509,8 @@ def create_item(
 
 
 def answered_by_app(state: State, item: Mapping[str, Any]) -> None:
-    """The app has sent this item. Where it answers a function call, that has its output; whether it wants a response,
-    the app says by itself too. Where it answers a call of a hosted tool, that waits for no decision any more."""
+    """The app has sent this item. If it answers a function call, the call has its output now, and the app asks for a
+    response by itself. If it answers a call of a hosted tool, the call no longer waits for a decision."""
     call_id = item.get("call_id")
     if item.get("type") == "function_call_output" and isinstance(call_id, str) and call_id in state.calls:
         state.do(CancelTool(call_id))
@@ -540,7 +541,8 @@ def item_done(state: State, event: wire.ConversationItemDone, now: float) -> Non
 
 
 def item_created(state: State, event: wire.ConversationItemCreated, now: float) -> None:
-    """The beta's one event for added and done: an item of the agent is only beginning."""
+    """``conversation.item.created``, the beta's one event for added and done: an item of the agent is only
+    beginning."""
     _put_item(state, event.item, event.previous_item_id, final=event.item.get("role") != "assistant")
 
 
@@ -561,7 +563,7 @@ def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float) 
 
 
 def item_truncated(state: State, event: wire.ConversationItemTruncated, now: float) -> None:
-    """Ours have been cut when we sent them; this is news where another truncates, as the server of a telephone call
+    """We trim items when we send a truncation; this one is news when another truncates, as the server of a phone call
     does."""
     received_ms = state.ledger.received_ms(event.item_id, event.content_index)
     if state.history.cut(event.item_id, event.content_index, event.audio_end_ms, received_ms):

@@ -1,4 +1,4 @@
-"""Input guardrails: what the user said is answered when it has passed, and not before. The rules are in `guardrails`,
+"""Input guardrails: the user gets an answer when the input has passed, and not before. The rules are in `guardrails`,
 point 4."""
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Input:
             state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
     def refuse(self, state: State, results: tuple[InputGuardrailResult, ...]) -> None:
-        """A guardrail has tripped: take it out of the conversation, and what was asked about it out of the queue."""
+        """A guardrail has tripped: take the input out of the conversation, and the requests to answer it out of the
+        queue."""
         mine = state.guardrails
         mine.inputs.pop(self.key, None)
         mine.trips += 1
@@ -149,7 +150,7 @@ def turn_transcribed(state: State, item_id: str, transcript: str | None) -> None
 
 
 def expire_inputs(state: State, now: float) -> None:
-    """Transcripts that do not come are given up: the turn is answered unchecked, and the app is told."""
+    """Give up transcripts that do not come: answer the turn unchecked, and tell the app."""
     for entry in list(state.guardrails.inputs.values()):
         if entry.text is None and entry.since + state.response_timeout_s <= now:
             problem = f"no transcript of a turn within {state.response_timeout_s:g} s, it was not checked"

@@ -7,12 +7,12 @@ Theory of operation: what an interrupt does
    nothing happens at all.
 2. Nothing of an interrupted response reaches the app until its ``response.done``, for which the next request waits. It
    is cancelled on the server, unless the server does that by itself.
-3. Each unheard part is cut where its playback stands: the app is told, history is trimmed, and the server is told to
-   truncate. Parts that have not begun to play are cut at 0, and so is a part of an interrupted response whose first
-   audio comes only now. Out-of-band audio is not in the conversation, so there is nothing to truncate.
+3. Each unheard part is cut where its playback stands: the app gets an event, history is trimmed, and the server
+   truncates. Parts that have not begun to play are cut at 0, and so is a part of an interrupted response whose first
+   audio comes only now. Out-of-band audio is not in the conversation: there is nothing to truncate.
 4. A request on its way is interrupted too: its response is cancelled as soon as it is created.
-5. On a phone call that the server carries (SIP), the audio is at the server, which knows what was heard: it is told to
-   clear its buffer, and truncates by itself.
+5. On a phone call that the server carries (SIP), the server has the audio and knows how much was heard: we tell it to
+   clear its buffer, and it truncates by itself.
 
 Cancel and truncate go on the urgent lane, cancel first: it stops the generation, and no delta races the truncation.
 
@@ -20,7 +20,7 @@ Theory of operation: when speech interrupts
 1. ``"immediate"``: as soon as the server hears it. ``"off"``: never, only the app interrupts. A `BargeIn`: when it has
    shown that it is an interruption.
 2. Speech that begins while there is something to interrupt is a *pending interruption*. Meanwhile playback goes on,
-   ducks or holds, and the app is told. Speech at any other time is an ordinary turn.
+   ducks or holds, and the app gets an event. Speech at any other time is an ordinary turn.
 3. Speech that lasts is an interruption, by the same path as every other: cut at what was heard. So is speech whose
    words are not known in time, and speech over which the agent has come to its end, which is a turn like any.
 4. Speech that ends early is dismissed, at once or when its words are known to be none or fillers: playback goes on
@@ -102,20 +102,21 @@ class BargeIn:
     """Speech that lasts this long interrupts."""
 
     while_unsure: Literal["play", "duck", "hold"] = setting(default="duck")
-    """What playback does until it is known: go on, go on more quietly, or stop and keep the rest."""
+    """Playback until the interruption is confirmed or dismissed: go on, go on more quietly, or stop and keep the
+    rest."""
 
     duck_db: float = setting(default=-12.0, at_most=0)
-    """How much more quietly."""
+    """The gain of ``"duck"``, in decibels."""
 
     dismiss: Literal["short", "fillers"] = setting(default="short")
-    """What is no interruption: ``"short"``, all that is shorter; ``"fillers"``, coughs and fillers among that, by its
-    transcript."""
+    """Speech to dismiss: ``"short"``, all speech under `min_speech_ms`; ``"fillers"``, only coughs and `fillers`, by
+    the transcript."""
 
     fillers: Sequence[str] = setting(default=FILLERS)
     """Words and phrases that are no interruption."""
 
     transcript_timeout_s: float = setting(default=2.0, at_least=0)
-    """How long the transcript of short speech may take. Speech without one by then interrupts."""
+    """Time that the transcript of short speech may take. Speech without one by then interrupts."""
 
 
 BargeInPolicy = Literal["immediate", "off"] | BargeIn
@@ -128,7 +129,7 @@ class Utterance:
     """Speech that may be an interruption."""
 
     until: float
-    """When it is confirmed unless something dismisses it before."""
+    """The time at which it is confirmed, unless something dismisses it before."""
 
     start_ms: int
     ended: bool = False
@@ -139,7 +140,7 @@ class Utterance:
 
 @attrs.define
 class PendingInterruption:
-    """The utterances of which it is not known yet whether they interrupt."""
+    """The utterances that may yet turn out to be interruptions."""
 
     policy: BargeIn
     utterances: dict[str, Utterance] = attrs.Factory(dict)
@@ -147,12 +148,12 @@ class PendingInterruption:
 
     @property
     def until(self) -> float:
-        """When the next of them is an interruption, unless it is dismissed before."""
+        """The time at which the next of them is an interruption, unless it is dismissed before."""
         return min(each.until for each in self.utterances.values())
 
 
 def only_fillers(text: str, fillers: Sequence[str]) -> bool:
-    """Whether `text` says nothing but these, in any order, case and punctuation; an empty text counts."""
+    """Whether `text` consists of these phrases alone, in any order, case and punctuation; an empty text counts."""
     phrases = sorted({tuple(words_of(filler)) for filler in fillers}, key=len, reverse=True)
     words = words_of(text)
     at = 0
@@ -253,7 +254,7 @@ def kill(state: State, victim: Response, cause: Cause, now: float, *, server_can
 
 
 def silence(state: State, response: Response, item_id: str, content_index: int) -> None:
-    """A part of an interrupted response shows up whose audio the app never got: none of it will be heard."""
+    """Cut a part of an interrupted response whose audio the app never got: none of it will be heard."""
     if response.in_conversation and state.ledger.ignore(item_id, content_index):
         _truncate(state, item_id, content_index, 0)
         if state.history.cut(item_id, content_index, 0, None):
@@ -272,7 +273,7 @@ def _truncate(state: State, item_id: str, content_index: int, heard_ms: int) -> 
 
 _SILENCE_MS: Final = 500
 _PADDING_MS: Final = 300
-"""What a server adds to the end and the beginning of speech by default, where its settings do not say."""
+"""The server's defaults for the silence after speech and the padding before it, for settings that do not say."""
 
 
 # ---- speech ---------------------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ def _begin(state: State, policy: BargeIn, speech: Speech, now: float) -> None:
 
 
 def pending_playback(policy: BargeIn) -> PlaybackChange:
-    """How playback goes on while an interruption is pending."""
+    """The playback mode while an interruption is pending."""
     return PlaybackChange(policy.while_unsure, 10 ** (policy.duck_db / 20) if policy.while_unsure == "duck" else 1.0)
 
 
@@ -442,8 +443,8 @@ def interrupt_for_app(state: State, now: float, *, cause: Cause, response_id: st
 
 
 def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, reply_id: str) -> None:
-    """The caller has left: drop what it asked for and has not got, and interrupt all responses that it has got, except
-    those that something else wants too: another caller, a message, or the turn of the user that the server answers."""
+    """The caller has left: drop its request, and interrupt its responses, except those that something else wants too:
+    another caller, a message, or the turn of the user that the server answers."""
     left = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
     given = state.given.get(reply_id, {})
     parts = [each for each, own in given.items() if own]

@@ -48,7 +48,8 @@ class RealtimeModelTurnStartedEvent:
 
 @attrs.frozen
 class RealtimeModelUsageEvent:
-    """What one response took, before its `RealtimeModelTurnEndedEvent`; details are None where the server has none."""
+    """The tokens of one response, before its `RealtimeModelTurnEndedEvent`; details are None where the server sends
+    none."""
 
     usage: Usage
     input_tokens_details: Mapping[str, Any] | None = None

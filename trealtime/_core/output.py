@@ -1,4 +1,4 @@
-"""The output of the agent: the items of responses, their text and audio, and what a phone call plays of them."""
+"""The output of the agent: the items of responses, their text and audio, and the playback reports of a phone call."""
 
 from __future__ import annotations
 
@@ -207,8 +207,8 @@ def playing_ended(
 
 
 def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:
-    """The service got no tools from an MCP server. Its item names the server, where there is one; else the server is
-    known when only one of the session's has no list."""
+    """The service got no tools from an MCP server. Its item, if any, names the server; else we know the server when
+    only one of the session's servers has no list."""
     lists = [item for item in state.history.snapshot() if isinstance(item, OtherItem) and item.type == "mcp_list_tools"]
     labels = {item.item_id: as_text(item.data.get("server_label")) or "" for item in lists}
     tools = within(state.acknowledged, "tools")

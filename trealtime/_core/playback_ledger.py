@@ -1,4 +1,4 @@
-"""The playback ledger: what was received, handed out and heard of each piece of the agent's audio.
+"""The playback ledger: how much of each piece of the agent's audio was received, handed out and heard.
 
 Theory of operation
 1. A *part* is one content part of one item. Parts play one after another: in the order in which an endpoint begins
@@ -30,7 +30,7 @@ __all__ = ["PlaybackChange", "PlaybackLedger", "PlaybackPosition", "Unheard", "w
 
 @attrs.frozen
 class PlaybackChange:
-    """How an endpoint plays from now on what it has and what comes.
+    """The way in which an endpoint plays from now on, audio that it has already included.
 
     ``"play"``: play as usual, from where it stands. ``"duck"``: play on, every sample times `gain`. ``"hold"``: stop
     where it stands and keep the rest; nothing is heard until the next change.
@@ -102,10 +102,10 @@ class _Part:
     shed_ms: float = 0.0
     reported: _Span | None = None
     begun: bool = False
-    """An endpoint has been given the first of it."""
+    """An endpoint has its first audio."""
 
     left_ms: float = -1.0
-    """How much had come when the endpoint that played it left."""
+    """The amount that had come when the endpoint that played it left."""
 
     complete: bool = False
     spans: list[_Span] = attrs.Factory(list)
@@ -134,7 +134,7 @@ class PlaybackLedger:
     _reporting: bool = attrs.field(default=False, init=False)
     _held_at: float | None = attrs.field(default=None, init=False)
     _held_s: float = attrs.field(default=0.0, init=False)
-    """How long playback has been held so far: all spans are in the time without it."""
+    """The time for which playback has been held so far; spans do not count it."""
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -184,10 +184,11 @@ class PlaybackLedger:
             part.shed_ms = max(part.shed_ms, end_ms)
 
     def use_reports(self, reporting: bool, now: float) -> None:  # noqa: FBT001  (a state, set by its owner)
-        """From now on an endpoint says what is heard, and nothing is assumed of what the app takes; or no more.
+        """Trust an endpoint's reports from now on, and assume nothing of the audio that the app takes; or no longer.
 
-        When one comes, what the app has taken until then plays on, and what it has not taken will not be heard. When
-        one leaves, what it has reported stays heard, and the rest of those parts, as far as it has come, will not be.
+        When an endpoint comes, audio that the app has taken plays on, and the rest will not be heard. When it leaves,
+        audio that it has reported stays heard, and the rest of those parts, as far as it has come, will not be
+        heard.
         """
         if reporting and not self._reporting:
             for part in self._parts.values():
@@ -216,12 +217,12 @@ class PlaybackLedger:
         )
 
     def hold(self, now: float) -> None:
-        """Playback stands still from now on. Idempotent."""
+        """Stop the time of playback. Idempotent."""
         if self._held_at is None:
             self._held_at = now
 
     def resume(self, now: float) -> None:
-        """It goes on where it stands. Idempotent."""
+        """Let playback go on where it stands. Idempotent."""
         if self._held_at is not None:
             self._held_s += now - self._held_at
             self._held_at = None
@@ -281,7 +282,7 @@ class PlaybackLedger:
     # ---- questions -----------------------------------------------------------------------------------------------
 
     def unheard(self, now: float, *, response_id: str | None = None) -> list[Unheard]:
-        """The parts that an interrupt would cut, in playing order; of one response if named."""
+        """Return the parts that an interrupt would cut, in playing order; of one response if named."""
         known = [
             Unheard(
                 part.item_id,
@@ -308,7 +309,7 @@ class PlaybackLedger:
         return known
 
     def received_ms(self, item_id: str, content_index: int) -> float | None:
-        """How much of a part has been received; None once it is over."""
+        """The amount received of a part; None once it is over."""
         part = self._parts.get((item_id, content_index))
         return part.received_ms if part is not None else None
 

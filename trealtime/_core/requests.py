@@ -1,17 +1,18 @@
-"""What we have sent, and what the server's answers and errors are about.
+"""Requests on their way: to which of them the server's answers and errors belong.
 
 Theory of operation
 1. A request is open until its answer comes, an ``error`` refuses it, or its deadline passes: then its caller gets
    `RequestTimedOut`. Requests for a response have a deadline of their own (`response_queue`).
-2. Answers carry no id of ours. An answer is that of the oldest open request of its type for the item that it names;
-   where it says more (the position of a truncation), that of the one that asked for it. An answer that names no item,
-   or an item that it was not asked about, belongs to the only open request that it can fit by type and content.
+2. Answers carry no id of ours. An answer belongs to the oldest open request of its type for the item that it names;
+   where it says more (the position of a truncation), to the request that asked for exactly that. An answer that names
+   no item, or an item that it was not asked about, belongs to the only open request that it can fit by type and
+   content.
 3. An error belongs to the request whose ``event_id`` it names. The real service often names none: then the error
    belongs to the only open request that it can fit, by its code and its param (`server_errors`). Where two fit, neither
    takes it, and the deadline decides. An error that fits none is an event.
 4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
    id is remembered for a while, to put a name to a late error.
-5. An error before the session is ready is what entering the session raises, unless it refuses something else.
+5. Entering the session raises an error that comes before the session is ready, unless that refuses something else.
 """
 
 from __future__ import annotations
@@ -129,12 +130,12 @@ class OpenRequests:
 
     @property
     def deadline(self) -> float | None:
-        """When the request that a caller has waited for longest is overdue."""
+        """The time at which the request that a caller has waited for longest is overdue."""
         oldest = next(iter(self._awaited), None)
         return self._sent[oldest].deadline if oldest is not None else None
 
     def expire(self, now: float) -> list[Sent]:
-        """Close the requests that a caller waits for and whose time is over, and return what they were."""
+        """Close the requests that a caller waits for and whose time is over, and return them."""
         late = []
         for event_id in list(self._awaited):
             entry = self._sent[event_id]
@@ -180,7 +181,7 @@ class OpenRequests:
         return entry.subject, self.answered(entry.type, entry.subject)
 
     def refused(self, event_id: str | None) -> Sent | None:
-        """An error names an event: return what it was, None if it is none of ours."""
+        """An error names an event: return the request, None if it is not one of ours."""
         entry = self._sent.pop(event_id or "", None)
         if entry is not None and event_id is not None:
             self._close(event_id, entry)
@@ -191,7 +192,7 @@ class OpenRequests:
         return [(event_id, entry) for event_id, entry in self._each_open() if can_be_about(error, entry.type)]
 
     def drain(self) -> list[str]:
-        """The connection has ended: return the replies that are still waited for."""
+        """The connection has ended: return the open replies."""
         reply_ids = [entry.reply_id for entry in self._sent.values() if entry.reply_id is not None]
         for entries in (self._sent, self._open, self._answered, self._awaited, self._new, self._due):
             entries.clear()

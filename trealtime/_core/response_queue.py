@@ -7,7 +7,7 @@ Theory of operation
 3. Automatic requests for the same thing that wait next to each other go as one; every other request keeps to itself
    and its place.
 4. Out-of-band requests (``conversation: "none"``) wait for nothing.
-5. Whose response was created? The one whose key its metadata carries. A server that has echoed our key once always
+5. A response answers the request whose key its metadata carries. A server that has echoed our key once always
    does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
    is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own;
    once it shows a key, that guess was wrong and is taken back.
@@ -83,7 +83,7 @@ class Request:
     """A message that leaves just before it."""
 
     recovery: int = 0
-    """A guardrail has tripped: how many times in a row. 0: it is an ordinary request."""
+    """The number of guardrail trips in a row that led to it. 0: it is an ordinary request."""
 
     turn: bool = False
     """It is the answer to a spoken turn: a response that the server makes by itself after it answers that turn."""
@@ -95,7 +95,7 @@ class Request:
     """It is wanted also if none of the callers waits for it any more."""
 
     rounds: int = 0
-    """How many responses of this turn have called functions before it."""
+    """The number of responses of this turn that have called functions before it."""
 
     @property
     def out_of_band(self) -> bool:
@@ -104,7 +104,7 @@ class Request:
 
     @property
     def plain(self) -> bool:
-        """Whether it asks for what the session would answer by itself."""
+        """Whether it asks for nothing but the session's ordinary answer."""
         return self.params is None and self.item is None and not self.recovery
 
     def abandon(self) -> None:
@@ -183,7 +183,7 @@ class ResponseQueue:
 
     @property
     def quiet_until(self) -> float | None:
-        """When automatic requests may go; None: now."""
+        """The time at which automatic requests may go; None: now."""
         return self._quiet_until
 
     def hold(self, *, held: bool) -> None:
@@ -221,7 +221,7 @@ class ResponseQueue:
         return self._mark_sent(request, now)
 
     def _due_at(self, request: Request) -> float:
-        """When a request of the default conversation may go, if nothing else is in its way."""
+        """The time at which a request of the default conversation may go, if nothing else is in its way."""
         times = (self._blocked_until, *((self._quiet_until, self._user_until) if request.automatic else ()))
         return max((time for time in times if time is not None), default=-math.inf)
 
@@ -446,13 +446,13 @@ class ResponseQueue:
 
     @property
     def due_at(self) -> float | None:
-        """When to ask `next` again, if nothing happens before."""
+        """The time to ask `next` again, if nothing happens before."""
         if self._live or self._sent is not None or self._held:
             return None
         return min(map(self._due_at, self._queue), default=None)
 
     @property
     def oldest_sent_at(self) -> float | None:
-        """When the request that has been on its way longest was sent."""
+        """The time at which the oldest request on its way was sent."""
         times = [request.sent_at for request in self._on_its_way() if request.sent_at is not None]
         return min(times, default=None)

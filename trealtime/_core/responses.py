@@ -1,10 +1,10 @@
-"""The life of a response: asked for, created, done, its items, text and audio, and what follows from its calls.
+"""The life of a response: from the request over its creation to its end, and the answer to its calls.
 
 Theory of operation
 1. A response begins with ``response.created``, or with the first output that names it, and ends with ``response.done``
    alone. Output that comes later, and output of an interrupted response, never reaches the app.
 2. It belongs to the request that it answers (`response_queue`, rule 5), and so to the callers who wait for that. They
-   are told to follow it before its first event.
+   follow it from before its first event.
 3. A ``response.done`` may be lost. Where a newer response follows, the older one is over `cancel_grace_s` later. Else
    it is over when nothing of it has come for `response_timeout_s`, unless a tool that the server runs is at work.
 4. When it is done and all its function calls have their outputs, an answer to those is asked for, if one of them wants
@@ -98,11 +98,11 @@ class Response:
     """Set when it was interrupted: nothing of it reaches the app any more."""
 
     forget_at: float | None = None
-    """When to stop waiting for the ``response.done`` of a response that was interrupted, or that a newer one has
+    """The time to stop waiting for ``response.done``, for a response that was interrupted or that a newer one has
     followed."""
 
     progress_at: float = 0.0
-    """When something of it came last."""
+    """The time at which the last of it came."""
 
     hosted_calls: set[str] = attrs.Factory(set)
     """Items of calls that the server makes itself and has not ended: it may be silent for as long as they take."""
@@ -131,7 +131,7 @@ class Response:
     """The params to ask for that answer with."""
 
     _error: Exception | None = None
-    """Why its callers get no answer to its calls."""
+    """The reason why its callers get no answer to its calls."""
 
     def answers(self, request: Request) -> None:
         """It is the answer to this request."""
@@ -183,7 +183,8 @@ class Response:
             self.hosted_calls.add(item_id)
 
     def overdue_at(self, timeout_s: float) -> float | None:
-        """When to take it as over without its ``response.done``; None while it may take as long as it wants."""
+        """The time at which it counts as over without its ``response.done``; None while it may take as long as it
+        wants."""
         if self.forget_at is not None:
             return self.forget_at
         return None if self.hosted_calls else self.progress_at + timeout_s
@@ -201,7 +202,7 @@ class Response:
         self.held_back = False
 
     def stop_by_guardrail(self) -> None:
-        """A guardrail has stopped it before the app knew that it was done: that is how it ended."""
+        """A guardrail has stopped it before the app knew that it was done: it ends as interrupted."""
         self.interrupted = "guardrail"
         if self.result is not None:
             self.result = attrs.evolve(self.result, status="cancelled", reason="guardrail")
@@ -228,7 +229,7 @@ class Response:
 
     @property
     def rounds(self) -> int:
-        """How many responses of this turn have called functions before it."""
+        """The number of responses of this turn that have called functions before it."""
         return self.request.rounds if self.request is not None else 0
 
     def refuse_calls(self, error: Exception) -> None:
@@ -538,7 +539,7 @@ def note_progress(state: State, event: wire.AnyServerEvent, now: float) -> None:
 
 
 def next_overdue(state: State) -> list[float | None]:
-    """When each live response is over without its ``response.done``."""
+    """The times at which the live responses count as over without their ``response.done``."""
     return [response.overdue_at(state.response_timeout_s) for response in state.responses.values()]
 
 

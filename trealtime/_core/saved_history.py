@@ -70,9 +70,9 @@ def load_history(text: str | bytes) -> list[RealtimeItem]:
 def wire_items(items: Iterable[RealtimeItem]) -> list[dict[str, Any]]:
     """The items as ``conversation.item.create`` takes them, to seed a new session with what was said in an old one.
 
-    Speech becomes its transcript, because the server takes no audio of the assistant: what
-    the user heard, where it was interrupted. A tool call gives two items, the call and its output; one that has no
-    output is left out, as are items of other types and messages without any text or image.
+    Speech becomes its transcript, because the server takes no audio of the assistant; interrupted speech becomes the
+    words that the user heard. A tool call gives two items, the call and its output. Calls without an output are left
+    out, as are items of other types and messages without any text or image.
     """
     wired: list[dict[str, Any]] = []
     for item in items:
@@ -120,7 +120,7 @@ def _converter() -> MsgspecJsonConverter:
             raise ValueError(f"type of a content part: {kind!r:.80}, allowed: {', '.join(_PARTS)}")
         return converter.structure(value, _PARTS[kind])
 
-    # What others put into an item stays as it is.
+    # Values that others put into an item stay as they are.
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
     converter.register_structure_hook(RealtimeItem, pick_item)
     for union in (InputText | InputAudio | InputImage, AssistantText | AssistantAudio):
@@ -129,7 +129,7 @@ def _converter() -> MsgspecJsonConverter:
 
 
 def _problems(error: BaseException) -> list[tuple[str, str]]:
-    """Where in the JSON (``$[3].content[0]``) something is wrong, and what."""
+    """The first error and its place in the JSON (``$[3].content[0]``)."""
     from cattrs import transform_error
     from cattrs.v import format_exception
 

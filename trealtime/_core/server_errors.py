@@ -1,4 +1,5 @@
-"""What the server's error codes mean for the conversation, and which request an error without an id can be about.
+"""The server's error codes: their meaning for the conversation, and the requests that an error without an id can be
+about.
 
 There is no official list of codes. A code that is not in these tables is an ordinary error: reported, survived.
 """

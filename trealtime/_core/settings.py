@@ -1,14 +1,14 @@
-"""The settings of the session: what the server is told, what it acknowledges, and the reasons of ours that change it.
+"""The settings of the session: updates, their acknowledgements, and our own reasons to change turn detection.
 
 Theory of operation
 1. The server acknowledges updates in the order in which it got them, and shows the whole session. A change holds when
    it is acknowledged, and not before: a refusal changes nothing. Acknowledgements name no update, so they are matched
    by order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed.
-2. Where something has to be known of a turn before it is answered (input guardrails, a `BargeIn`), the server is told
-   not to answer by itself: ``create_response`` false. We then ask for the answers that it would have made.
-3. Where speech may be no interruption (a `BargeIn`, an uninterruptible scope), the server is told not to cancel by
-   itself: ``interrupt_response`` false.
-4. What the app had wanted of turns is remembered. When the reason is gone, the server is told that again.
+2. If a turn has to be checked before it is answered (input guardrails, a `BargeIn`), we tell the server not to answer
+   by itself: ``create_response`` false. We then ask for the answers that it would have made.
+3. If speech may turn out to be no interruption (a `BargeIn`, an uninterruptible scope), we tell the server not to
+   cancel by itself: ``interrupt_response`` false.
+4. We remember the app's own settings of turns, and send them again when the reason is gone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Opening:
 
 @attrs.frozen(kw_only=True)
 class RequestedTurns:
-    """What the app's settings would have the server do by itself."""
+    """The server's own moves, as the app's settings want them."""
 
     answers: bool = True
     interrupts: bool = True
@@ -76,7 +76,7 @@ class TurnSettings:
     """The reasons to tell the server other things about turns than the app wants."""
 
     checked: bool = False
-    """What the user says is checked before anything answers it."""
+    """Input of the user is checked before anything answers it."""
 
     uninterruptible: int = attrs.field(default=0, init=False)
     """Scopes in which speech interrupts nothing."""
@@ -99,11 +99,11 @@ class TurnSettings:
         self.override = policy
 
     def check(self) -> None:
-        """From now on what the user says is checked before anything answers it."""
+        """Check the input of the user before anything answers it, from now on."""
         self.checked = True
 
     def request(self, requested: RequestedTurns) -> None:
-        """The server has acknowledged what the app wants of turns."""
+        """The server has acknowledged the app's settings of turns."""
         self.requested = requested
 
 
@@ -121,10 +121,10 @@ class SettingsUpdate:
     """The agent that is in charge once it is acknowledged."""
 
     offer: ToolOffer | None = None
-    """What the model may call then."""
+    """The tools of the model from then on."""
 
     requested: RequestedTurns | None = None
-    """What the app wants of turns, where this says so."""
+    """The app's settings of turns, if this update has any."""
 
     deadline: float | None = attrs.field(default=None, init=False)
     """Set when the input that sent it has ended."""
@@ -157,7 +157,7 @@ class OpenUpdates:
 
     @property
     def deadline(self) -> float | None:
-        """When the oldest is overdue."""
+        """The time at which the oldest is overdue."""
         return min((each.deadline for each in self._updates if each.deadline is not None), default=None)
 
     def expire(self, now: float) -> list[SettingsUpdate]:
@@ -222,7 +222,7 @@ class OpenUpdates:
         return [update for update in self._updates if detection_of(update.session) is not None]
 
     def drain(self) -> list[str]:
-        """The connection has ended: return the replies that are still waited for."""
+        """The connection has ended: return the open replies."""
         reply_ids = [update.reply_id for update in self._updates if update.reply_id is not None]
         self._updates.clear()
         return reply_ids
@@ -241,7 +241,7 @@ def detection_of(session: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return detection if isinstance(detection, Mapping) else None
 
 
-# ---- what the server is told ----------------------------------------------------------------------------------------
+# ---- updates --------------------------------------------------------------------------------------------------------
 
 
 def open_session(state: State, session: Mapping[str, Any] | None, *, reply_id: str) -> None:
@@ -338,7 +338,7 @@ def _with_detection(detection: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
 
 
-# ---- what it acknowledges -------------------------------------------------------------------------------------------
+# ---- acknowledgements -----------------------------------------------------------------------------------------------
 
 
 def session_created(state: State, event: wire.SessionCreated, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What a conversation knows, in one place, and the few moves that every rule makes: send, emit, settle."""
+"""The state of a conversation, in one place, and the few moves that every rule makes: send, emit, settle."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["ConversationCounters", "Counters", "State"]
 
 @attrs.define
 class Counters:
-    """What happened so far; `Conversation.counters` hands out a frozen copy."""
+    """Counts so far; `Conversation.counters` hands out a frozen copy."""
 
     responses: int = 0
     interrupts: int = 0
@@ -49,7 +49,7 @@ class Counters:
 
 @attrs.frozen(kw_only=True)
 class ConversationCounters:
-    """What a conversation has seen so far, and what it holds now."""
+    """Counts of a conversation so far, and the number of open responses, requests and calls now."""
 
     responses: int
     interrupts: int
@@ -75,12 +75,12 @@ class ConversationCounters:
     """Calls that were not made because too many had no output yet (``max_open_calls``)."""
 
     last_heard_ms: int | None
-    """Where the last interrupt cut the audio."""
+    """The position at which the last interrupt cut the audio."""
 
 
 @attrs.define
 class State:
-    """Everything that a conversation knows. The rules are in the modules that work on it, not here."""
+    """The state of one conversation. The rules are in the modules that work on it, not here."""
 
     agent: RealtimeAgent[Any]
     info: EventInfo
@@ -233,7 +233,7 @@ class State:
             self.effects.append(PurgeAudio(response_id))
 
     def emit(self, event: RealtimeSessionEvent) -> None:
-        """Tell the app."""
+        """Emit an event to the app."""
         self.effects.append(Emit(event))
 
     def emit_history(self, change: Change, item_id: str) -> None:

@@ -1,4 +1,4 @@
-"""Function calls: which are run, once each, and whether an answer follows.
+"""Function calls: each runs once at most, and an answer follows where one is wanted.
 
 Theory of operation
 1. A call is known by its id. The same call once more (the same name, the same arguments as JSON) is ignored; another
@@ -40,7 +40,7 @@ __all__ = ["Call", "ToolOffer", "answer_call", "begin_call", "end_call", "tools_
 
 @attrs.frozen
 class ToolOffer:
-    """What the model may call; a tool that is a mapping is declared to the model, and the app runs it by itself.
+    """The tools of the model; a tool that is a mapping is declared to the model, and the app runs it by itself.
     `handoffs` are the names of functions that hand over."""
 
     tools: Sequence[FunctionTool | Mapping[str, Any]] = ()
@@ -62,7 +62,7 @@ class Call:
     """None: there is none of that name, or the app runs it."""
 
     work: FunctionCall | None = None
-    """What the tool runner gets; None: the app runs it."""
+    """The call for the tool runner; None: the app runs it."""
 
     cancelled: bool = False
     """An interrupt has cancelled it."""
@@ -191,7 +191,7 @@ def _reject(state: State, call_id: str, name: str, why: str) -> None:
 
 
 def _fingerprint(name: str, arguments: str) -> str:
-    """What two calls share when they are the same: the arguments as JSON, however they were written."""
+    """A key that is the same for two equal calls: it compares arguments as JSON, not as text."""
     try:
         value = msgspec.json.decode(arguments or "{}")
         arguments = msgspec.json.encode(value, order="deterministic").decode()

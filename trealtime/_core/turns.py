@@ -1,4 +1,4 @@
-"""Turn taking: what the server hears of the user, and what has to wait while the user speaks.
+"""Turn taking: the speech that the server hears, and the requests that wait while the user speaks.
 
 Theory of operation
 1. It is the user's turn from ``speech_started`` until the speech is committed, or the input buffer is cleared, or voice
@@ -92,7 +92,7 @@ class SentItems:
 
 @attrs.define
 class Speech:
-    """What the user is saying: the item to come, since when, and where it begins in the input audio."""
+    """Speech of the user under way: its item, its beginning, and its place in the input audio."""
 
     item_id: str
     since: float
@@ -103,26 +103,26 @@ class Speech:
 
 @attrs.define
 class Turns:
-    """Whose turn it is."""
+    """The state of turn taking."""
 
     speech: Speech | None = attrs.field(default=None, init=False)
-    """What the user is saying, as far as the server's voice detection knows."""
+    """The speech under way, as far as the server's voice detection knows."""
 
     commits: Recent[str, int] = attrs.field(factory=partial(Recent, 256), init=False)
     """The commits of the app's own that the server has not answered, by event id, with their place in the order of
     response requests."""
 
     audio_at: float | None = attrs.field(default=None, init=False)
-    """When the app has last sent audio; None: it sends none, as on a phone call that the service carries."""
+    """The time at which the app last sent audio; None: it sends none, as on a phone call that the service carries."""
 
     _scopes: int = attrs.field(default=0, init=False)
-    """How often the app says that the user speaks."""
+    """The number of open `begin_by_app` calls."""
 
     _cleared: bool = attrs.field(default=False, init=False)
     """The app has cleared the buffer: the audio that it sends next begins a turn."""
 
     _turn_since: float | None = attrs.field(default=None, init=False)
-    """When the first audio of that turn was sent."""
+    """The time at which the first audio of that turn was sent."""
 
     _silent: Recent[str, None] = attrs.field(factory=Recent, init=False)
     """Items of silence that are not committed yet."""
@@ -209,12 +209,12 @@ class Turns:
         return self._silent.discard(item_id)
 
     def free(self, queue: ResponseQueue) -> None:
-        """The speech is thrown away, or the server does not listen for it any more."""
+        """Forget the speech: it was thrown away, or the server no longer listens for it."""
         self.speech = None
         queue.speak()
 
     def speak(self, queue: ResponseQueue) -> None:
-        """What the queue waited for has come: it goes on, unless the user speaks."""
+        """The commit or answer has come: let the queue go on, unless the user speaks."""
         if self.speech is None:
             queue.speak()
 

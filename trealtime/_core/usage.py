@@ -1,4 +1,4 @@
-"""What a session has used, what that cost by prices of the user's, and the limits on it.
+"""Usage of a session: tokens, their cost by the user's prices, and the limits.
 
 Theory of operation
 1. Responses and transcriptions are counted apart: other models make transcriptions, at other prices.
@@ -10,10 +10,10 @@ Theory of operation
    `Cost.unpriced` says that there were some.
 4. Limits are checked after every input: tokens and cost change when a response is done or a turn of the user has been
    transcribed, time when a deadline has passed (`Limits.deadline`).
-5. At the share `warn_at` of a limit the app is told, once for each limit.
-6. At the limit the app is told, once, and nothing new begins: requests for a response fail, and a response that the
-   server begins by itself is cancelled. The answer that is being made goes on. The session ends when that answer has
-   been heard, or after `grace_s` (`EndAtLimit`).
+5. At the share `warn_at` of a limit the app gets an event, once for each limit.
+6. At the limit the app gets an event, once, and nothing new begins: requests for a response fail, and a response that
+   the server begins by itself is cancelled. The answer that is being made goes on. The session ends when that answer
+   has been heard, or after `grace_s` (`EndAtLimit`).
 """
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
@@ -197,10 +197,11 @@ def _price() -> Any:
 
 @attrs.frozen(kw_only=True)
 class ModelPrices:
-    """What a million tokens of one model cost, in a unit of yours.
+    """Prices of a million tokens of one model, in a currency of yours.
 
-    A price of cached input that is left out is that of the input; any other that is left out is not known. For a model
-    of transcription `audio_minute` is the price of one minute, where the model counts time in place of tokens.
+    If the price of cached input is left out, cached input costs as much as other input; any other price that is left
+    out is unknown. For a model of transcription `audio_minute` is the price of one minute, where the model counts time
+    in place of tokens.
     """
 
     text_input: Decimal | None = _price()
@@ -228,7 +229,7 @@ def find_prices(prices: Prices, model: str | None) -> ModelPrices | None:
 
 
 def response_cost(usage: Usage, prices: ModelPrices | None) -> Cost:
-    """What one response cost."""
+    """Return the cost of one response."""
     if prices is None:
         return _unknown(usage.total_tokens)
     paid_in, paid_out = _input_prices(prices), _output_prices(prices)
@@ -238,7 +239,7 @@ def response_cost(usage: Usage, prices: ModelPrices | None) -> Cost:
 
 
 def transcription_cost(usage: TranscriptionUsage, prices: ModelPrices | None) -> Cost:
-    """What one transcription cost: its model caches nothing and writes text."""
+    """Return the cost of one transcription: its model caches nothing and writes text."""
     if prices is None:
         return _unknown(usage.total_tokens or usage.seconds)
     details = {**(usage.input_token_details or {}), "cached_tokens": 0}
@@ -330,13 +331,13 @@ def _number(value: object) -> int | None:
 
 @attrs.frozen(kw_only=True)
 class SessionLimits:
-    """What ends a session, however well it goes. None: no such limit."""
+    """Limits at which a session ends. None: no such limit."""
 
     max_tokens: int | None = setting(default=None, at_least=1)
     """Tokens of all responses, input and output."""
 
     max_cost: Decimal | None = setting(default=None, read=read_amount)
-    """What responses and transcriptions may cost, in the unit of `prices`. Where a cost is a range, its upper end
+    """The most that responses and transcriptions may cost, in the unit of `prices`. If a cost is a range, its upper end
     counts."""
 
     max_duration_s: float | None = setting(default=None, at_least=0)
@@ -346,12 +347,12 @@ class SessionLimits:
     """The share of a limit at which ``limit_approached`` comes. None: it does not."""
 
     grace_s: float = setting(default=10.0, at_least=0)
-    """How long, once a limit is reached, the answer that is being made may go on until it has been heard."""
+    """Seconds for which the current answer may go on, until it has been heard, once a limit is reached."""
 
 
 @attrs.define
 class Limits:
-    """Where a session stands against its limits."""
+    """The usage of a session against its limits."""
 
     policy: SessionLimits = attrs.field(factory=SessionLimits)
     began_at: float | None = attrs.field(default=None, init=False)
@@ -365,7 +366,7 @@ class Limits:
         self.began_at = now
 
     def uses(self, usage: Usage, cost: Cost | None, now: float) -> Iterator[LimitUse]:
-        """What is used of each limit that there is."""
+        """The share used of each limit that is set."""
         policy = self.policy
         if policy.max_tokens is not None:
             yield LimitUse("max_tokens", usage.total_tokens, policy.max_tokens)
@@ -386,7 +387,7 @@ class Limits:
 
     @property
     def deadline(self) -> float | None:
-        """When to look at the duration again."""
+        """The time to look at the duration again."""
         allowed, share = self.policy.max_duration_s, self.policy.warn_at
         if allowed is None or self.began_at is None or self.reached is not None:
             return None
@@ -395,7 +396,7 @@ class Limits:
 
 
 def check_limits(state: State, now: float) -> None:
-    """Tell the app what it has come near to, and what it has reached."""
+    """Tell the app of the limits that are near or reached."""
     limits = state.limits
     if limits.reached is not None:
         return
