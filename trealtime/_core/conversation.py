@@ -183,9 +183,8 @@ class Conversation:
         """The connection has ended: raise `error` in every caller who waits, and drop every call."""
         state = self._state
         reply_ids = [*state.requests.drain(), *state.updates.drain()]
-        if state.opening is not None:
-            reply_ids.append(state.opening.reply_id)
-            state.opening = None
+        if (opening := state.take_opening()) is not None:
+            reply_ids.append(opening.reply_id)
         for request in state.response_queue.drain():
             reply_ids += request.reply_ids
         for response in state.unfinished():
@@ -234,7 +233,7 @@ class Conversation:
         check_limits(state, now)
         responses.pump(state, now)
         for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
-            state.turns.commits.discard(event_id)
+            state.turns.forget_commit(event_id)
         state.updates.set_deadlines(now + state.request_timeout_s)
         sent_at = state.response_queue.oldest_sent_at
         times = [
@@ -332,7 +331,7 @@ class Conversation:
     def commit_audio(self, now: float) -> list[Effect]:
         """Make an item of the input audio buffer, and ask for no response."""
         event_id = self._state.send({"type": "input_audio_buffer.commit"})
-        self._state.turns.commits[event_id] = self._state.response_queue.take_place()
+        self._state.turns.commit_sent(event_id, self._state.response_queue)
         turn_ending(self._state, event_id, now)
         return self._effects(now)
 

@@ -224,6 +224,22 @@ class Guardrails:
     recoveries: int = attrs.field(default=0, init=False)
     last_hold: HoldDelay | None = attrs.field(default=None, init=False)
 
+    def wait_for(self, entry: Input) -> None:
+        """This input of the user has to pass before anything answers it."""
+        self.inputs[entry.key] = entry
+
+    def let_go(self, key: str) -> None:
+        """An input has its verdict, or needs none."""
+        self.inputs.pop(key, None)
+
+    def count_trip(self) -> None:
+        """A guardrail has tripped."""
+        self.trips += 1
+
+    def count_recovery(self) -> None:
+        """The model is told what a guardrail has stopped."""
+        self.recoveries += 1
+
     def ending(self) -> list[Response]:
         """Responses that are done, but not yet for the app: their audio is still held."""
         return [entry.response for entry in self.held if entry.response is not None]
@@ -290,7 +306,7 @@ def recover(state: State, recovery: Recovery, text: str, depth: int, *, of_input
 
 def recovery_item(state: State, role: str, text: str) -> Mapping[str, Any]:
     """The message that tells the model what a guardrail has stopped."""
-    state.guardrails.recoveries += 1
+    state.guardrails.count_recovery()
     content = [{"type": "input_text", "text": text}]
     return {"id": state.ids.new("item"), "type": "message", "role": role, "content": content}
 
@@ -425,7 +441,7 @@ def _trip(
     now: float,
 ) -> None:
     mine, response = state.guardrails, watch.response
-    mine.trips += 1
+    mine.count_trip()
     _call_off(state, watch)
     state.emit(
         RealtimeGuardrailTripped(

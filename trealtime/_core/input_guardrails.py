@@ -56,7 +56,7 @@ class Input:
 
     def admit(self, state: State) -> None:
         """It has passed, or cannot be checked: let it be answered."""
-        state.guardrails.inputs.pop(self.key, None)
+        state.guardrails.let_go(self.key)
         if self.wants_answer:
             state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 
@@ -64,8 +64,8 @@ class Input:
         """A guardrail has tripped: take the input out of the conversation, and the requests to answer it out of the
         queue."""
         mine = state.guardrails
-        mine.inputs.pop(self.key, None)
-        mine.trips += 1
+        mine.let_go(self.key)
+        mine.count_trip()
         state.emit(
             RealtimeGuardrailTripped(
                 guardrail_results=results,
@@ -91,7 +91,7 @@ class Input:
         if not requests:
             recover(state, recovery, text, 1, of_input=True)
             return
-        requests[0].item = recovery_item(state, recovery, text)
+        requests[0].go_with(recovery_item(state, recovery, text))
         for request in requests:  # the callers who wait for an answer get one to the message
             state.response_queue.submit(request)
 
@@ -103,20 +103,20 @@ def message_said(state: State, item: Mapping[str, Any], now: float) -> None:
     text = "\n".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
     if text.strip() and _input_guardrails(state):
         entry = Input(item["id"], item["id"], now, text)
-        state.guardrails.inputs[entry.key] = entry
+        state.guardrails.wait_for(entry)
         _start_input(state, entry, text)
 
 
 def turn_ending(state: State, event_id: str, now: float) -> None:
     """The app has committed a turn: its transcript will be checked."""
     if _input_guardrails(state):
-        state.guardrails.inputs[event_id] = Input(event_id, None, now)
+        state.guardrails.wait_for(Input(event_id, None, now))
 
 
 def turn_refused(state: State, event_id: str | None) -> None:
     """The server did not take the commit: there is no turn."""
     if event_id is not None:
-        state.guardrails.inputs.pop(event_id, None)
+        state.guardrails.let_go(event_id)
 
 
 def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> None:
@@ -130,7 +130,7 @@ def turn_committed(state: State, item_id: str, now: float, *, spoken: bool) -> N
         if unnamed is not None:
             unnamed.item_id, unnamed.since = item_id, now
     elif _input_guardrails(state):
-        mine.inputs[item_id] = Input(item_id, item_id, now, wants_answer=ours_to_answer)
+        mine.wait_for(Input(item_id, item_id, now, wants_answer=ours_to_answer))
     elif ours_to_answer:
         state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
 

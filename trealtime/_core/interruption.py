@@ -282,7 +282,7 @@ _PADDING_MS: Final = 300
 def speech_began(state: State, speech: Speech, now: float) -> None:
     """The user has begun to speak."""
     policy = state.policy
-    speech.put_off = state.turn_settings.uninterruptible > 0
+    speech.put(off=state.turn_settings.uninterruptible > 0)
     if speech.put_off or policy == "off":
         return
     if policy == "immediate" or state.turns.ended_at is not None:  # a turn that the app has ended is one
@@ -454,8 +454,7 @@ def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, r
     for response in state.unfinished():
         if reply_id not in response.reply_ids:
             continue
-        if len(response.reply_ids) > 1 or response.for_app:
-            response.reply_ids.remove(reply_id)
+        if response.leave(reply_id):
             free = True
         else:
             response.abandon()

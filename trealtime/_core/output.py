@@ -165,8 +165,8 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
         if response is not None:
             silence(state, response, event.item_id, event.content_index)
         return
-    response.has_audio = state.spoken = True
-    response.progress_at = now
+    state.spoken = True
+    response.progress(now, audio=True)
     if not response.in_conversation:
         state.outside_items[event.item_id] = None
     item_id, content_index, data = event.item_id, event.content_index, event.delta

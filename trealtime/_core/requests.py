@@ -253,7 +253,7 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
         item_id, reply_id = late
         state.settle(reply_id, state.history.item(item_id) if item_id in state.history else None)
     turn_refused(state, event_id)
-    state.turns.commits.discard(event_id)
+    state.turns.forget_commit(event_id)
     if sent is None:
         _emit_error(state, event, None)
         return
@@ -287,8 +287,8 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
         if update is not None and (info.param or "").startswith("session"):
             _update_refused(state, event, info, update)
             return
-        opening, state.opening = state.opening, None
-        state.settle(opening.reply_id, error=ServerRefused(**_refusal(info, "connecting")))
+        if (opening := state.take_opening()) is not None:
+            state.settle(opening.reply_id, error=ServerRefused(**_refusal(info, "connecting")))
         return
     own = [entry for _, entry in state.requests.candidates(info) if entry.own]
     if own and all(is_harmless(info, entry.type) for entry in own):
@@ -299,8 +299,7 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
 
 def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: Any) -> None:
     refusal = SettingsRefused(**_refusal(info, "session.update"))
-    if update.opening and state.opening is not None:
-        opening, state.opening = state.opening, None
+    if update.opening and (opening := state.take_opening()) is not None:
         state.settle(opening.reply_id, error=refusal)
     elif update.reply_id is not None:
         state.settle(update.reply_id, error=refusal)

@@ -107,6 +107,27 @@ class Request:
         """Whether it asks for nothing but the session's ordinary answer."""
         return self.params is None and self.item is None and not self.recovery
 
+    def take_item(self) -> Mapping[str, Any] | None:
+        """Return the message that leaves just before it, which goes once."""
+        item, self.item = self.item, None
+        return item
+
+    def go_with(self, item: Mapping[str, Any]) -> None:
+        """Let this message leave just before it."""
+        self.item = item
+
+    def sent_as(self, event_id: str) -> None:
+        """It is on its way under this id."""
+        self.event_id = event_id
+
+    def answer(self) -> None:
+        """A response has been taken for its answer."""
+        self.answered = True
+
+    def reopen(self, reply_ids: list[str]) -> None:
+        """That response was not its answer after all: these callers wait for it again."""
+        self.answered, self.reply_ids = False, reply_ids
+
     def abandon(self) -> None:
         """The callers have been told that there is no answer."""
         self.interrupted, self.reply_ids = True, []

@@ -135,8 +135,34 @@ class Response:
 
     def answers(self, request: Request) -> None:
         """It is the answer to this request."""
-        request.answered = True
+        request.answer()
         self.request = request
+
+    def place(self, *, in_conversation: bool) -> None:
+        """It belongs to the default conversation, or stays outside."""
+        self.in_conversation = in_conversation
+
+    def progress(self, now: float, *, audio: bool = False) -> None:
+        """The server is at work on it; `audio`: some of that has come."""
+        self.progress_at = now
+        if audio:
+            self.has_audio = True
+
+    def end(self, result: ResponseResult) -> None:
+        """It is done."""
+        self.result = result
+
+    def add_callers(self, reply_ids: Sequence[str]) -> None:
+        """The callers under these reply ids wait for it too."""
+        self.reply_ids += reply_ids
+
+    def leave(self, reply_id: str) -> bool:
+        """A caller who waits for it leaves. Return whether something else wants it still; else it keeps the caller, who
+        is told when it is over."""
+        if len(self.reply_ids) == 1 and not self.for_app:
+            return False
+        self.reply_ids.remove(reply_id)
+        return True
 
     def has_seen(self, request: Request) -> bool:
         """Whether it began when the server knew all that an automatic request wants answered."""
@@ -339,17 +365,15 @@ def pump(state: State, now: float) -> None:
             unsent.fail(state, session_over(state.limits.reached))
     state.response_queue.hold(held=bool(state.guardrails.inputs))
     while (request := state.response_queue.next(now)) is not None:
-        if request.item is not None:
-            create = {"type": "conversation.item.create", "item": request.item}
-            state.send(create)
-            request.item = None
+        if (item := request.take_item()) is not None:
+            state.send({"type": "conversation.item.create", "item": item})
         params = dict(request.params or {})
         given = params.get("metadata")
         params["metadata"] = {**(given if isinstance(given, Mapping) else {}), METADATA_KEY: request.key}
         event: dict[str, Any] = {"type": "response.create", "response": params}
         if request.event_id is not None and request.collisions == 0:
             event["event_id"] = request.event_id
-        request.event_id = state.send(event)
+        request.sent_as(state.send(event))
 
 
 def retry_request(state: State, request: Request) -> None:
@@ -364,9 +388,8 @@ def retry_request(state: State, request: Request) -> None:
             return
     state.counters.collisions_retried += 1
     if request.answered:
-        request.answered = False
         waiting = [each.disown() for each in state.unfinished() if each.request is request]
-        request.reply_ids = waiting[0] if waiting else []
+        request.reopen(waiting[0] if waiting else [])
 
 
 # ---- created --------------------------------------------------------------------------------------------------------
@@ -404,7 +427,7 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     new = response is None
     if response is None:
         response = _new(state, response_id, in_conversation=not outside)
-    response.in_conversation = not outside
+    response.place(in_conversation=not outside)
     if told and response.in_conversation:
         _end_older(state, response, now)
     if request is not None:
@@ -495,7 +518,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     if response.interrupted == "guardrail" and status in ("completed", "cancelled"):
         status, reason = "cancelled", "guardrail"  # also where the server was done before it read our cancel
     output = done.get("output")
-    response.result = ResponseResult(
+    result = ResponseResult(
         response_id=response_id,
         status=status,
         reason=reason,
@@ -505,6 +528,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         else None,
         output=tuple(item for item in output if isinstance(item, Mapping)) if isinstance(output, list) else (),
     )
+    response.end(result)
     changed = [
         state.history.finish(item_id, "completed" if status == "completed" else "incomplete")
         for item_id in response.items
@@ -535,7 +559,7 @@ def note_progress(state: State, event: wire.AnyServerEvent, now: float) -> None:
     """The server is at work on what it answers: its events do not all name the response."""
     if event.type.startswith("response."):
         for response in state.responses.values():
-            response.progress_at = now
+            response.progress(now)
 
 
 def next_overdue(state: State) -> list[float | None]:

@@ -402,10 +402,6 @@ def _format(side: object, current: AudioFormat) -> AudioFormat:
 
 
 def _advance_opening(state: State, now: float) -> None:
-    opening = state.opening
-    if opening is None:
-        return
-    if opening.acknowledged:
-        state.opening = None
+    if state.opening is not None and state.opening.acknowledged and (opening := state.take_opening()) is not None:
         state.limits.begin(now)
         state.settle(opening.reply_id, state.acknowledged)

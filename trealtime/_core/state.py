@@ -221,10 +221,15 @@ class State:
         wants it."""
         for reply_id in reply_ids:
             self.given[reply_id] = {**self.given.get(reply_id, {}), response.id: own}
-        response.reply_ids += reply_ids
+        response.add_callers(reply_ids)
         self.effects += [FollowResponse(reply_id, response.id) for reply_id in reply_ids]
         if not self.collecting.isdisjoint(reply_ids):
             self.collected[response.id] = None
+
+    def take_opening(self) -> Opening | None:
+        """The session is ready, refused or lost: return the caller who opened it, once."""
+        opening, self.opening = self.opening, None
+        return opening
 
     def purge(self, response_id: str) -> None:
         """Let no queued audio of this response reach the app, nor any that is held back."""

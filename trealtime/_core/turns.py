@@ -100,6 +100,10 @@ class Speech:
     put_off: bool = False
     """It began in an uninterruptible scope."""
 
+    def put(self, *, off: bool) -> None:
+        """Whether it interrupts only at the end of an uninterruptible scope."""
+        self.put_off = off
+
 
 @attrs.define
 class Turns:
@@ -174,6 +178,14 @@ class Turns:
         self.announce(item_id)
         self.speech = None
         queue.keep_quiet(now + PATIENCE_S)
+
+    def commit_sent(self, event_id: str, queue: ResponseQueue) -> None:
+        """The app has ended a turn: the server's answer to this event is next."""
+        self.commits[event_id] = queue.take_place()
+
+    def forget_commit(self, event_id: str) -> None:
+        """The server has refused this commit, or will not answer it any more."""
+        self.commits.discard(event_id)
 
     @property
     def ended_at(self) -> int | None:
