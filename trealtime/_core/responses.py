@@ -228,7 +228,7 @@ class Response:
         self.held_back = False
 
     def stop_by_guardrail(self) -> None:
-        """A guardrail has stopped it before the app knew that it was done: it ends as interrupted."""
+        """A guardrail has stopped it before the app knew that it was done: it ends as cancelled."""
         self.interrupted = "guardrail"
         if self.result is not None:
             self.result = attrs.evolve(self.result, status="cancelled", reason="guardrail")

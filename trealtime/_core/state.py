@@ -49,7 +49,7 @@ class Counters:
 
 @attrs.frozen(kw_only=True)
 class ConversationCounters:
-    """Counts of a conversation so far, and the number of open responses, requests and calls now."""
+    """Counts of a conversation so far, and the numbers of items, responses, requests and playing parts now."""
 
     responses: int
     interrupts: int

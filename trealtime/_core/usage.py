@@ -197,7 +197,7 @@ def _price() -> Any:
 
 @attrs.frozen(kw_only=True)
 class ModelPrices:
-    """Prices of a million tokens of one model, in a currency of yours.
+    """Prices of a million tokens of one model, in a unit of yours.
 
     If the price of cached input is left out, cached input costs as much as other input; any other price that is left
     out is unknown. For a model of transcription `audio_minute` is the price of one minute, where the model counts time

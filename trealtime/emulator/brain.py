@@ -52,14 +52,15 @@ Part = Say | SayMore | CallFunction
 
 @attrs.frozen
 class BrainReply:
-    """What the response consists of, one output item per part, in order. No parts: an empty response."""
+    """The parts of a response in order, one output item each. No parts: an empty response."""
 
     parts: tuple[Part, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class BrainRequest:
-    """All that a model would see: the session's settings merged with those of ``response.create``, and the context.
+    """The context of a response, as a model would see it: the session's settings merged with those of
+    ``response.create``, and the items.
 
     `items` are conversation items in their wire shape, oldest first, input audio with
     its `transcript` where there is one; `tools` and `tool_choice` are wire-shaped too.
@@ -73,28 +74,28 @@ class BrainRequest:
     output_modalities: Sequence[str] = ("audio",)
     metadata: Mapping[str, str] | None = None
     own_instructions: bool = False
-    """`instructions` are those of this response alone."""
+    """The instructions of this response alone."""
     unix_time_s: float | None = None
-    """The time by the emulator's clock; None where nobody has told it."""
+    """The time by the emulator's clock; None if it is not known."""
 
 
 class Brain(Protocol):
     """Answers conversations. One brain may serve several sessions: the conversation is all in the request."""
 
     async def reply(self, request: BrainRequest) -> BrainReply:
-        """The answer to `request`.
+        """Return the answer to `request`.
 
-        May take its time; it is cancelled when the response is. An exception becomes a response with status ``failed``.
+        It may wait; it is cancelled when the response is. An exception becomes a response with status ``failed``.
         """
         ...
 
 
 @runtime_checkable
 class StreamingBrain(Protocol):
-    """A `Brain` whose answer comes bit by bit; `stream` is then asked in place of `Brain.reply`."""
+    """A `Brain` whose answer comes bit by bit: the emulator calls `stream` in place of `Brain.reply`."""
 
     def stream(self, request: BrainRequest) -> AsyncGenerator[Part]:
-        """The parts of the answer, each as soon as it is there; an async generator.
+        """Yield the parts of the answer, each as soon as it is there; an async generator.
 
         Every piece of words is spoken as it comes, so a piece should be a phrase. As `Brain.reply` otherwise.
         """
@@ -102,7 +103,7 @@ class StreamingBrain(Protocol):
 
 
 async def parts_of(brain: Brain | StreamingBrain, request: BrainRequest) -> AsyncGenerator[Part]:
-    """What `brain` answers, part by part."""
+    """Yield the answer of `brain`, part by part."""
     if isinstance(brain, StreamingBrain):
         async with aclosing(brain.stream(request)) as parts:
             async for part in parts:
@@ -121,7 +122,7 @@ class ScriptedBrain:
         self._then = then
 
     async def reply(self, request: BrainRequest) -> BrainReply:
-        """The next reply of the script, whatever `request` says."""
+        """Return the next reply of the script, for any `request`."""
         if self._next < len(self._replies):
             self._next += 1
             return self._replies[self._next - 1]

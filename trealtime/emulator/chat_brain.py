@@ -1,7 +1,7 @@
 """A language model as the emulator's brain: any server that speaks OpenAI's chat completions, such as a local one.
 
-What a Realtime model would see (instructions, items, tools) is put as a chat, and the streamed answer is spoken a
-sentence at a time while the rest is still being made. Audio is a transcript to it, images are images.
+The brain sends the context of a Realtime model (instructions, items, tools) as a chat, and speaks the streamed answer a
+sentence at a time while the rest is still being made. Audio goes as its transcript, images as images.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ChatBrain:
     """A `StreamingBrain` that asks ``POST {url}/chat/completions``; needs ``pip install "trealtime[http]"``.
 
     `url` is the base, such as ``http://localhost:11434/v1``; `model` the name that its server knows; `api_key` goes as
-    a bearer token. A server that is silent for `timeout_s` fails the response. `client` is yours to close; by default
+    a bearer token. A response fails when the server is silent for `timeout_s`. `client` is yours to close; by default
     each answer opens and closes its own. Raises `SettingsError` for a `url` that is none, `MissingDependency`.
     """
 
@@ -78,7 +78,8 @@ class ChatBrain:
         self._client = client
 
     async def stream(self, request: BrainRequest) -> AsyncGenerator[Part]:
-        """The answer, a sentence at a time, and then its calls. If cancelled, the server is hung up on.
+        """Yield the answer, a sentence at a time, and then its calls. If cancelled, closes the connection to the
+        server.
 
         Raises `ChatFailed`.
         """
@@ -147,7 +148,7 @@ class _Sentences:
         self._waiting = ""
 
     def add(self, words: str) -> list[str]:
-        """The sentences that `words` complete."""
+        """Add `words`, and return the sentences that they complete."""
         waiting = self._waiting + words
         done: list[str] = []
         start = 0
@@ -159,7 +160,7 @@ class _Sentences:
         return done + long
 
     def rest(self) -> str:
-        """What is left at the end."""
+        """Return the rest at the end."""
         rest, self._waiting = self._waiting, ""
         return rest
 
@@ -177,7 +178,7 @@ def _cut(text: str) -> list[str]:
 
 
 def _delta(line: str) -> Mapping[str, Any] | None:
-    """What one line of a server-sent event stream adds to the answer; None for the lines that add nothing."""
+    """Read one line of a server-sent event stream; None for lines that add nothing to the answer."""
     data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
     if not data or data == "[DONE]":
         return None
@@ -245,7 +246,7 @@ def _messages(request: BrainRequest) -> list[dict[str, Any]]:
                 content = str(item.get("output"))
                 messages.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": content})
             case _:
-                pass  # what a chat has no word for
+                pass  # a chat has no such message
     return messages
 
 

@@ -1,4 +1,4 @@
-"""The default conversation: its items in order, and what clients do to them."""
+"""The default conversation: its items in order, and the client events that change them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Conversation:
         """The item with that id."""
         return self._items.get(item_id)
 
-    # ---- what the server does ----------------------------------------------------------------------------------
+    # ---- the server's own moves --------------------------------------------------------------------------------
 
     def add(self, item: Item, *, index: int | None = None) -> None:
         """Put `item` at `index` (None: the end) and say so."""
@@ -86,7 +86,7 @@ class Conversation:
                 if self._audio_bytes <= self._max_audio_bytes:
                     return
 
-    # ---- what clients ask for ----------------------------------------------------------------------------------
+    # ---- client events -----------------------------------------------------------------------------------------
 
     def create(self, event: dict[str, Any], *, input_format: AudioFormat) -> None:
         """``conversation.item.create``."""
@@ -122,7 +122,7 @@ class Conversation:
         self._event_buffer.emit("conversation.item.deleted", {"item_id": item.id})
 
     def truncate(self, event: dict[str, Any]) -> None:
-        """``conversation.item.truncate``: keep what was heard, and no transcript, since nobody knows where it ends."""
+        """``conversation.item.truncate``: keep the audio that was heard, and no transcript: its end cannot be known."""
         fields = _TRUNCATE(event, "")
         item = self._find(fields["item_id"], "truncating", code="item_truncate_invalid_item_id")
         index, end_ms = fields["content_index"], fields["audio_end_ms"]

@@ -44,16 +44,16 @@ _UPDATE = record(
 )
 _PLAIN = record({"type": text(), "event_id": nullable(text())})
 _event_id = nullable(text(max_length=MAX_EVENT_ID_CHARS))
-_MAX_DEPTH = 100  # what is read must also be written back, within the recursion limit
+_MAX_DEPTH = 100  # an object that is read must also be written back, within the recursion limit
 _BILLED_BY_TIME = frozenset({"whisper-1", "gpt-realtime-whisper"})
 
 
 class SessionCore:
     """The state of one session, and every rule of it.
 
-    `model` is what the client asked for when it connected, None when it did not say; `call_id` marks a session of a
-    call; `settings` are what it begins with, where a call or a client secret says so. `clock` is monotonic and in
-    seconds; `expires_at` is the Unix time told to the client.
+    `model` is the model that the client named when it connected, or None; `call_id` marks a session of a call;
+    `settings` are those of a call or a client secret. `clock` is monotonic and in seconds; `expires_at` is the Unix
+    time told to the client.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class SessionCore:
     def _create_item(self, event: dict[str, Any]) -> None:
         self.conversation.create(event, input_format=parse_audio_format(self.settings.input_format))
         if self.hosted.answered(event["item"]):
-            # The service goes on by itself; with a no it has something to say too.
+            # The service goes on by itself, after a rejection too.
             self.responses.answer_turn(self.settings, queued=True)
 
     def _create_response(self, event: dict[str, Any]) -> None:
@@ -219,7 +219,7 @@ class SessionCore:
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do, if nothing happens before."""
+        """The time at which to call `tick`, if nothing happens before."""
         return min(self._ends_at, self._idle_deadline)
 
     def tick(self) -> None:
@@ -244,8 +244,8 @@ class SessionCore:
     # ---- transcription -----------------------------------------------------------------------------------------
 
     def transcribed(self, item: Item, index: int, words: str) -> None:
-        """`words` were heard in part `index` of `item`: keep them for the brain, and tell them if the client asked
-        for transcription.
+        """Keep `words` as the transcript of part `index` of `item`, for the brain; send them if the client asked for
+        transcription.
 
         Only audio of the input audio buffer has such events.
         """
@@ -271,7 +271,7 @@ class SessionCore:
         )
 
     def transcription_failed(self, item: Item, index: int, message: str) -> None:
-        """Nothing could be understood in part `index` of `item`."""
+        """The transcription of part `index` of `item` has failed."""
         item.heard[index] = ""
         if self.settings.transcription is not None and item.from_buffer:
             error = {"type": "transcription_error", "code": "audio_unintelligible", "message": message, "param": None}
@@ -283,7 +283,7 @@ class SessionCore:
     # ---- inside ------------------------------------------------------------------------------------------------
 
     def session_object(self) -> dict[str, Any]:
-        """The session as ``session.created`` and ``session.updated`` tell it."""
+        """The session object of ``session.created`` and ``session.updated``."""
         kind = self.settings.type
         return {
             "type": kind,

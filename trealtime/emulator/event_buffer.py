@@ -78,7 +78,7 @@ class OutgoingQueue:
         self._changed.unpark_all()
 
     async def next(self) -> str:
-        """Wait for a message and take the oldest. A call says that the message before has been sent."""
+        """Wait for a message and take the oldest. The call also confirms that the message before has been sent."""
         self._sending = False
         self._changed.unpark_all()
         while not self._messages:

@@ -1,8 +1,8 @@
-"""Faults on purpose: what networks and servers do to a client on a bad day, seeded and reproducible.
+"""Faults on purpose: the failures of networks and servers on a bad day, seeded and reproducible.
 
-`Faults` says how often; `FaultPlan` decides, event by event, from a seeded source and no clock of its own; `FaultyWire`
-does it to a wire, `FaultyStream` to the bytes under it. All of it stands between a server and its client, so any
-personality of the emulator has it, and what the server itself does stays right.
+`Faults` gives the shares; `FaultPlan` decides event by event, from a seeded source and without a clock of its own;
+`FaultyWire` applies the faults to a wire, `FaultyStream` to the bytes under it. They stand between a server and its
+client, so every personality of the emulator can have them, and the server itself stays correct.
 """
 
 from __future__ import annotations
@@ -63,60 +63,61 @@ _ANSWERS: Final = _ACKNOWLEDGEMENTS | {"error", "response.created", "response.do
 
 @attrs.frozen(kw_only=True)
 class Faults:
-    """What goes wrong, and how often; nothing by default. Shares are from 0 to 1, of the events that the server sends.
+    """The faults of a connection; none by default. Shares are from 0 to 1, of the events that the server sends.
 
-    Building one raises `SettingsError` with every value that cannot be.
+    Raises a `SettingsError` that names every invalid value.
     """
 
     latency_s: float = 0.0
-    """Every event to the client comes so much later; the order stays."""
+    """Delay of every event to the client, in seconds; the order stays."""
 
     jitter_s: float = 0.0
-    """And up to so much more, at random."""
+    """Random delay on top of that, at most, in seconds."""
 
     duplicates: float = 0.0
-    """Events that come twice."""
+    """The share of events that come twice."""
 
     reordered: float = 0.0
-    """Events that come `reorder_s` late, after whatever was sent meanwhile."""
+    """The share of events that come `reorder_s` late, after those that were sent meanwhile."""
 
     reorder_s: float = 0.05
     malformed: float = 0.0
-    """Events followed by a frame that is no JSON object."""
+    """The share of events that are followed by a frame that is not a JSON object."""
 
     unknown: float = 0.0
-    """Events followed by one of a type that nobody knows."""
+    """The share of events that are followed by one of an unknown type."""
 
     lost: float = 0.0
-    """Answers to requests (acknowledgements, errors, ``response.created``, ``response.done``) that never come."""
+    """The share of answers to requests (acknowledgements, errors, ``response.created``, ``response.done``) that never
+    come."""
 
     late_acknowledgements: float = 0.0
-    """Acknowledgements (``session.updated``, ``conversation.item.*``, ``input_audio_buffer.committed`` and ``cleared``)
-    that come `late_s` late, after the events that were sent meanwhile."""
+    """The share of acknowledgements (``session.updated``, ``conversation.item.*``, ``input_audio_buffer.committed`` and
+    ``cleared``) that come `late_s` late, after the events that were sent meanwhile."""
 
     late_s: float = 1.0
     doubled_acknowledgements: float = 0.0
-    """Acknowledgements that come twice, the second time `late_s` late."""
+    """The share of acknowledgements that come twice, the second time `late_s` late."""
 
     errors_without_ids: float = 0.0
-    """``error`` events that do not say which event of the client they are about."""
+    """The share of ``error`` events that do not name the client's event."""
 
     errors_with_other_ids: float = 0.0
-    """``error`` events about an event that the client has never sent."""
+    """The share of ``error`` events that name an event which the client has never sent."""
 
     errors: Mapping[str, float] = attrs.field(factory=dict)
     """By error code: the share of the client's events (audio apart) that are refused with it instead of obeyed."""
 
     stalls: float = 0.0
-    """Events before which the server falls silent for `stall_s`."""
+    """The share of events before which the server falls silent for `stall_s`."""
 
     stall_s: float = 5.0
     half_open: float = 0.0
-    """Events in place of which the peer is gone unnoticed: nothing comes, nothing is read, the socket stays. Pings find
-    it out; in memory there are none."""
+    """The share of events at which the peer vanishes unnoticed: it sends nothing and reads nothing, but the socket
+    stays open. Pings find this out; in-memory wires have none."""
 
     drops: float = 0.0
-    """Events in place of which the connection is cut without a close frame (the client sees 1006)."""
+    """The share of events at which the connection is cut without a close frame (the client sees 1006)."""
 
     closes: Mapping[int, float] = attrs.field(factory=dict)
     """By close code: the share of events in place of which the server closes with it."""
@@ -125,10 +126,10 @@ class Faults:
     """By HTTP status: the share of handshakes that are refused with it."""
 
     split: bool = False
-    """On a socket: what is sent comes in small pieces, and pieces of several frames come together."""
+    """On a socket: send in small pieces, and pieces of several frames together."""
 
     slow_drain_bytes_per_s: float | None = None
-    """How fast the server reads what the client sends; None: as fast as it comes."""
+    """The rate at which the server reads the client's messages; None: as fast as they come."""
 
     def __attrs_post_init__(self) -> None:
         problems = [
@@ -180,7 +181,7 @@ Ending = Literal["drop", "close", "half_open"]
 
 @attrs.frozen
 class Delivery:
-    """A frame for the client, at the time `due`; or, in place of one, what ends the connection."""
+    """A frame for the client, at the time `due`; or, in place of one, the end of the connection."""
 
     due: float
     frame: str = ""
@@ -189,7 +190,7 @@ class Delivery:
 
 
 class FaultPlan:
-    """Decides what becomes of each event of one connection. The same source and the same events: the same faults."""
+    """Decides the fate of each event of one connection. The same source and the same events give the same faults."""
 
     def __init__(self, faults: Faults, rng: random.Random) -> None:
         self.faults = faults
@@ -208,11 +209,11 @@ class FaultPlan:
         )
 
     def refusal(self) -> int | None:
-        """The HTTP status with which this client's handshake is refused, if it is."""
+        """Return the HTTP status that refuses this client's handshake, or None."""
         return self._drawn(self.faults.refusals)
 
     def outgoing(self, frame: str, now: float) -> list[Delivery]:
-        """What comes of an event that the server sends."""
+        """Return the frames to send for an event of the server."""
         faults = self.faults
         if self._happens(faults.stalls):
             self._silent_until = max(now, self._silent_until) + faults.stall_s
@@ -239,7 +240,7 @@ class FaultPlan:
         return deliveries
 
     def incoming(self, frame: str | bytes) -> str | None:
-        """The ``error`` event with which a client's event is refused, None when it is let through."""
+        """Return the ``error`` event that refuses a client's event, None to let it through."""
         if not self.faults.errors or (isinstance(frame, str) and "input_audio_buffer.append" in frame[:200]):
             return None
         code = self._drawn(self.faults.errors)
@@ -259,11 +260,11 @@ class FaultPlan:
         return json.dumps({"type": "error", "event_id": self._event_id(), "error": error})
 
     def refusal_of_event(self, error: str, now: float) -> list[Delivery]:
-        """What becomes of the ``error`` event of a refusal on purpose."""
+        """Return the frames to send for the ``error`` event of a refusal on purpose."""
         return self._answers(error, now) if self._touches_answers else [Delivery(now, error)]
 
     def _answers(self, frame: str, due: float) -> list[Delivery]:
-        """What becomes of an event that may answer a request."""
+        """Return the frames to send for an event that may answer a request."""
         faults = self.faults
         event = msgspec.json.decode(frame)
         kind = event.get("type")
@@ -297,7 +298,7 @@ class FaultPlan:
 
 @attrs.define(eq=False)
 class FaultyWire:
-    """A wire on which a `FaultPlan` happens: a `Wire`, from the server's side. A task runs `deliver`."""
+    """A `Wire` that carries out a `FaultPlan`, on the server's side. A task runs `deliver`."""
 
     _wire: Wire
     _plan: FaultPlan
@@ -312,12 +313,12 @@ class FaultyWire:
     _closed: bool = attrs.field(default=False, init=False)
 
     async def send(self, message: str) -> None:
-        """Queue what becomes of `message`; waits while a few hundred frames are queued. Raises `WireClosed`."""
+        """Queue the frames for `message`; waits while a few hundred frames are queued. Raises `WireClosed`."""
         await self._room()
         self._queue(self._plan.outgoing(message, trio.current_time()))
 
     async def receive(self) -> str | bytes:
-        """The next message that is let through; never one on a half-open connection. Raises `WireClosed`."""
+        """Wait for the next message that passes; on a half-open connection none does. Raises `WireClosed`."""
         while True:
             message = await self._wire.receive()
             if self._half_open:
@@ -332,7 +333,7 @@ class FaultyWire:
             self._queue(self._plan.refusal_of_event(refusal, trio.current_time()))
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close in order, after what is queued has been sent; one that is half-open just goes."""
+        """Send the queue, then close in order; a half-open connection is dropped."""
         try:
             while (self._deliveries or not self._idle) and self._end is None and not self._half_open:
                 await self._changed.park()
@@ -344,11 +345,11 @@ class FaultyWire:
                 self._timer.cancel()
 
     def statistics(self) -> WireStatistics:
-        """Of the wire beneath."""
+        """The statistics of the wire beneath."""
         return self._wire.statistics()
 
     async def deliver(self) -> None:
-        """Send what is due, when it is due; until `aclose` is through."""
+        """Send each frame when it is due, until `aclose` is done."""
         while not self._closed:
             if not self._deliveries:
                 self._idle = True
@@ -400,7 +401,7 @@ async def _cut(wire: Wire) -> None:
     if isinstance(wire, MemoryWire):
         wire.drop()
         return
-    # What a cancelled close does to a socket.
+    # A cancelled close drops a socket.
     with trio.CancelScope() as scope:
         scope.cancel()
         await wire.aclose(1011)
@@ -409,8 +410,8 @@ async def _cut(wire: Wire) -> None:
 class FaultyStream(trio.abc.Stream):
     """The bytes under a `FaultyWire`, from the server's side.
 
-    With `split`, what is sent goes in pieces of 1 to 700 bytes, and what comes is read in pieces too. After `play_dead`
-    nothing is sent and nothing is read any more, not even pings; closing works.
+    With `split`, it sends in pieces of 1 to 700 bytes, and reads in pieces too. After `play_dead` it sends and reads
+    nothing any more, not even pings; closing works.
     """
 
     def __init__(self, stream: trio.abc.Stream, rng: random.Random, *, split: bool = False) -> None:
@@ -420,7 +421,7 @@ class FaultyStream(trio.abc.Stream):
         self._dead = False
 
     def play_dead(self) -> None:
-        """Be a peer that is gone and has not said so."""
+        """Act as a peer that has vanished without notice."""
         self._dead = True
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

@@ -1,7 +1,7 @@
 """MCP servers that the emulator reaches: plain functions, under the labels by which clients ask for them.
 
-What the service finds at a ``server_url`` or a connector, the emulator finds under the ``server_label``; a label that
-it does not know is a server that cannot be reached.
+The service reaches a server at its ``server_url`` or connector; the emulator looks it up by its ``server_label``. An
+unknown label is a server that cannot be reached.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 __all__ = ["HostedCall", "HostedServers", "McpServers", "McpTool", "OfferedTool", "as_functions", "mcp_tools"]
 
 McpServers = Mapping[str, Mapping[str, Callable[..., object]]]
-"""Label -> name of a tool -> the function that it is, sync or async."""
+"""Label -> name of a tool -> its function, sync or async."""
 
 _INVALID_PARAMS: Final = -32602
 _MOST_WAITING: Final = 64
@@ -36,7 +36,7 @@ class McpTool:
     function: Callable[..., object]
 
     async def call(self, arguments: str) -> tuple[str | None, dict[str, Any] | None]:
-        """(its output, its error), one of which is None. Raises no Exception."""
+        """Return (output, error), one of which is None. Raises no Exception."""
         try:
             values = msgspec.json.decode(arguments or "{}", type=self.arguments)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -45,7 +45,7 @@ class McpTool:
             result = self.function(**{name: getattr(values, name) for name in values.__struct_fields__})
             value = await result if inspect.isawaitable(result) else result
             return value if isinstance(value, str) else msgspec.json.encode(value).decode(), None
-        except Exception as error:  # noqa: BLE001  (what a tool does wrong is its answer)
+        except Exception as error:  # noqa: BLE001  (a tool's failure is its answer)
             return None, {"type": "tool_execution_error", "message": str(error) or type(error).__name__}
 
 
@@ -103,20 +103,20 @@ class HostedServers:
 
     _servers: Mapping[str, Mapping[str, McpTool]]
     _definitions: dict[str, Mapping[str, Any]] = attrs.field(factory=dict, init=False)
-    """By label: the first full definition, which a bare label means later."""
+    """By label: the first full definition, to which a bare label refers later."""
 
     _waiting: dict[str, HostedCall] = attrs.field(factory=dict, init=False)
     _approved: list[HostedCall] = attrs.field(factory=list, init=False)
 
     def new_definitions(self, tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Those of `tools` whose servers this session has not asked for its tools yet; from now on it has."""
+        """Return those of `tools` whose servers this session has not listed yet, and mark them as listed."""
         found = [tool for tool in tools if tool["type"] == "mcp" and tool["server_label"] not in self._definitions]
         for tool in found:
             self._definitions.setdefault(tool["server_label"], tool)
         return found
 
     def listed(self, definition: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """The tools of a server, as in its list; None when it cannot be reached."""
+        """Return the tools of a server, as in its list; None when it cannot be reached."""
         if definition["server_label"] not in self._servers:
             return None
         return [
@@ -130,7 +130,7 @@ class HostedServers:
         ]
 
     def offered(self, tools: Sequence[Mapping[str, Any]]) -> dict[str, OfferedTool]:
-        """By name: what of MCP servers the model may call; a function of the client goes before them."""
+        """Return the MCP tools that the model may call, by name; a function of the client takes precedence."""
         own = {tool.get("name") for tool in tools if tool["type"] == "function"}
         found: dict[str, OfferedTool] = {}
         for tool in tools:
@@ -150,13 +150,13 @@ class HostedServers:
     # ---- approvals ---------------------------------------------------------------------------------------------
 
     def wait(self, call: HostedCall) -> None:
-        """`call` waits for the client; of very many the oldest can no longer be approved."""
+        """Let `call` wait for the client; of very many the oldest can no longer be approved."""
         self._waiting[call.approval_request_id] = call
         if len(self._waiting) > _MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
     def answered(self, item: Mapping[str, Any]) -> bool:
-        """Whether `item` decides about a call that waits; an approved one is then there to `take`."""
+        """Return whether `item` decides about a call that waits; if it approves the call, `take` returns it."""
         if item["type"] != "mcp_approval_response" or item["approval_request_id"] not in self._waiting:
             return False
         call = self._waiting.pop(item["approval_request_id"])
@@ -165,13 +165,13 @@ class HostedServers:
         return True
 
     def take(self) -> tuple[HostedCall, ...]:
-        """The approved calls that nobody has made yet."""
+        """Take the approved calls that have not been made yet."""
         taken, self._approved = tuple(self._approved), []
         return taken
 
 
 def _asks(definition: Mapping[str, Any], name: str) -> bool:
-    """What ``require_approval`` says; the service's default is to ask."""
+    """Read ``require_approval``; the service's default is to ask."""
     rule = definition.get("require_approval")
     if isinstance(rule, Mapping):
         return name not in (rule.get("never") or {}).get("tool_names", ())
@@ -179,7 +179,7 @@ def _asks(definition: Mapping[str, Any], name: str) -> bool:
 
 
 def as_functions(offered: Mapping[str, OfferedTool]) -> list[dict[str, Any]]:
-    """As a brain gets them: functions like any other, with the label of their server."""
+    """Return the tools in the form for a brain: functions like any other, with the label of their server."""
     return [
         {
             "type": "function",

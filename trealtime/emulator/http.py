@@ -73,7 +73,7 @@ class HttpAnswer:
 
     @property
     def content_type(self) -> dict[str, str]:
-        """The header that says what the body is; none where there is no body, so that clients parse none."""
+        """The content type of the body; none where there is no body, so that clients parse none."""
         return {} if self.body is None else {"Content-Type": "application/json"}
 
     @property
@@ -83,8 +83,8 @@ class HttpAnswer:
 
 
 async def read_head(stream: trio.abc.Stream) -> bytes:
-    """What comes up to the empty line that ends a request's head, and maybe more; less if the client ends or the head
-    is too long."""
+    """Read up to the empty line that ends a request's head, and maybe more; less if the client ends or the head is too
+    long."""
     head = bytearray()
     while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
         data = await stream.receive_some(_READ)
@@ -102,7 +102,7 @@ def is_upgrade(head: bytes) -> bool:
 async def answer_request(stream: trio.abc.Stream, head: bytes, answer: Callable[[HttpRequest], HttpAnswer]) -> None:
     """Read the rest of the request that `head` begins, send what `answer` says, close the stream.
 
-    What is no HTTP is answered with 400, a body of more than 1 MiB with 413. Raises what the stream raises.
+    Input that is not HTTP is answered with 400, a body of more than 1 MiB with 413. Raises what the stream raises.
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
     try:
@@ -158,7 +158,7 @@ class ReplayedStream(trio.abc.Stream):
         self._head = head
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """The rest of the head first, then what comes."""
+        """Return the rest of the head first, then bytes of the stream."""
         if not self._head:
             return await self._stream.receive_some(max_bytes)
         await trio.lowlevel.checkpoint()
@@ -203,10 +203,10 @@ def target_of(resource: str) -> SplitResult:
 class Callers:
     """The pages and names from which an emulator takes requests.
 
-    A browser sends an ``Origin`` with each WebSocket and each request of a page, whatever site the page is from: so
-    pages are refused unless their origin is in `origins` (``"*"``: all), or clients need an API key, which a page of
-    another site does not know. `hosts` are the names by which a loopback address may be called; another name is that of
-    a page that has had its own name point here (DNS rebinding). None: any name will do.
+    A browser sends an ``Origin`` with each WebSocket and each request of a page of any site. The emulator refuses pages
+    unless their origin is in `origins` (``"*"``: all), or clients need an API key, which a page of another site does
+    not know. `hosts` are the allowed names of a loopback address; any other name comes from a page whose own name
+    points here (DNS rebinding). None: any name will do.
     """
 
     origins: frozenset[str] = frozenset()
@@ -244,7 +244,7 @@ def _name_of(host: str) -> str:
 
 
 def busy(max_sessions: int) -> HandshakeRefused:
-    """There are as many sessions as there may be."""
+    """The emulator has as many sessions as it allows."""
     return refusal(503, f"This emulator serves {max_sessions} sessions at a time.", code="server_overloaded")
 
 

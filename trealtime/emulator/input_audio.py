@@ -1,6 +1,6 @@
 """The input audio buffer and the user's turns in it.
 
-Positions are milliseconds of audio written in the session, whatever was committed or cleared meanwhile.
+Positions are milliseconds of audio written in the session; commits and clears do not change them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _APPEND = record(
 
 
 class TurnListener(Protocol):
-    """Hears of the turns that the detector finds."""
+    """Gets the turns that the detector finds."""
 
     def user_began(self) -> None:
         """The user speaks; ``speech_started`` is out."""
@@ -64,8 +64,8 @@ class Pause:
 class InputAudio:
     """The audio that the client has appended and not yet committed.
 
-    Bounded: it keeps the last ten minutes, at most `max_bytes`, and while a detector hears nobody speak the last 30
-    seconds. `committed` holds the items that wait for transcription, `pauses` the pauses in turns under way, for a
+    Bounded: it keeps the last ten minutes, at most `max_bytes`, and the last 30 seconds while a detector hears no
+    speech. `committed` holds the items that wait for transcription, `pauses` the pauses in turns under way, for a
     transcription that begins early.
     """
 
@@ -98,7 +98,7 @@ class InputAudio:
 
     @property
     def position_ms(self) -> float:
-        """How much audio has been written in this session."""
+        """The amount of audio written in this session."""
         return self._begin_ms + self._format.duration_ms(len(self._data))
 
     @property
@@ -120,10 +120,10 @@ class InputAudio:
             self._resume()
             self._turn = None
 
-    # ---- what clients ask for ----------------------------------------------------------------------------------
+    # ---- client events -----------------------------------------------------------------------------------------
 
     def append(self, event: dict[str, Any]) -> None:
-        """``input_audio_buffer.append``; turns that it completes are committed and told."""
+        """``input_audio_buffer.append``; commits the turns that it completes and tells the listener."""
         audio = decode_audio(_APPEND(event, "")["audio"], "audio", self._format)
         self._data += audio
         if self._detector is not None:
@@ -170,7 +170,7 @@ class InputAudio:
             self._detector.understand(words)
 
     def time_out(self, *, since_ms: float) -> None:
-        """Nobody has said anything since `since_ms`: commit that silence."""
+        """The user has been silent since `since_ms`: commit that silence."""
         item_id, start_ms, end_ms = self._ids.new("item"), max(since_ms, self._begin_ms), self.position_ms
         self._event_buffer.emit(
             "input_audio_buffer.timeout_triggered",

@@ -61,14 +61,14 @@ class Clip:
             self.data += audio
 
     def cut(self, end_ms: int) -> int:
-        """Keep the first `end_ms`; returns how many stored bytes that freed."""
+        """Keep the first `end_ms`; return the number of bytes that this freed."""
         before = len(self.data)
         self.n_bytes = min(self.n_bytes, self.format.bytes_for_ms(end_ms))
         del self.data[self.n_bytes :]
         return before - len(self.data)
 
     def release(self) -> int:
-        """Forget the bytes; returns how many there were."""
+        """Forget the bytes; return their number."""
         freed, self.data, self.released = len(self.data), bytearray(), True
         return freed
 
@@ -77,7 +77,7 @@ class Clip:
 class Item:
     """One item. `body` is its wire form without audio bytes; `clips` its audio by content index.
 
-    `heard` is what the emulator understood of the user's audio, whether or not the client asked for transcription.
+    `heard` is the emulator's transcript of the user's audio, whether or not the client asked for transcription.
     """
 
     body: dict[str, Any]
@@ -115,7 +115,7 @@ class Item:
         return body
 
 
-# ---- what a client may create ---------------------------------------------------------------------------------------
+# ---- items that a client may create ---------------------------------------------------------------------------------
 
 _ID = text(non_empty=True, max_length=512)
 _COMMON: dict[str, Check] = {
@@ -147,7 +147,7 @@ _CONTENT: dict[str, Check] = {
             ),
         }
     ),
-    # The service takes no audio of the assistant's back, only text.
+    # The service does not take the assistant's audio back, only its text.
     "assistant": one_of_types({"output_text": record({"type": text(), "text": text()}, required=("text",))}),
 }
 

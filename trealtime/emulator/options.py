@@ -1,4 +1,4 @@
-"""What can be set about an emulator, and its bounds."""
+"""The options of an emulator, and its bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trealtime.emulator.voice import ToneVoice, Voice
 __all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder", "SpeechEngines"]
 
 EventOrder = Literal["usual", "other"]
-"""Which of the orders that the protocol leaves open events come in."""
+"""The order of events where the protocol leaves it open."""
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -28,7 +28,7 @@ def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: floa
 
 @attrs.frozen(kw_only=True)
 class EmulatorLimits:
-    """How much an emulator holds. Each says what happens at the bound."""
+    """The bounds of an emulator. Each says what happens when it is reached."""
 
     max_sessions: int = attrs.field(default=256, validator=_positive)
     """Open sessions; one more is refused with HTTP status 503."""

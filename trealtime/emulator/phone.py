@@ -31,8 +31,8 @@ _WEBHOOK_TIMEOUT_S: Final = 10.0
 class PhoneCall:
     """A call, from the caller's side; get one from `Emulator.ring`. Audio is mono int16 at 24 kHz.
 
-    `call_id` is what the webhook tells; `webhook_status` the HTTP status that it was answered with, None while there is
-    none. `rejected_with` and `referred_to` say how the call was turned away or transferred, `ended_by` who ended it.
+    `call_id` is the id in the webhook; `webhook_status` the HTTP status of its answer, None while there is none.
+    `rejected_with` and `referred_to` say how the call was turned away or transferred, `ended_by` who ended it.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class PhoneCall:
 
     @property
     def over(self) -> bool:
-        """Whether nobody is on the line any more."""
+        """Whether the call is over."""
         return self._over.is_set()
 
     # ---- the caller --------------------------------------------------------------------------------------------
@@ -97,8 +97,7 @@ class PhoneCall:
         await self.line.say(samples)
 
     async def listen(self, *, quiet_s: float = 1.0) -> NDArray[np.int16]:
-        """What the agent says from now on, until it has been quiet for `quiet_s`; or all there was when the call
-        ends."""
+        """Return the agent's audio from now on, until it has been quiet for `quiet_s` or the call ends."""
         earpiece = self.line.earpiece
         begin = earpiece.frames_heard
         while earpiece.frames_heard == begin and not self.over:
@@ -126,8 +125,8 @@ class PhoneCall:
         self.end("caller")
 
     async def deliver(self) -> int | None:
-        """Send the webhook once more, as the service does when it is in doubt: the same id, signed anew. Its status;
-        None when none came within 10 s."""
+        """Send the webhook once more, as the service does when it is in doubt: the same id, signed anew. Return the
+        status of the answer; None when none came within 10 s."""
         body = json.dumps(self._event).encode()
         timestamp = str(math.floor(self._unix_now()))
         headers = {
@@ -143,16 +142,16 @@ class PhoneCall:
                 open_http_client(self._webhook) as client,
                 client.stream("POST", self._webhook, content=body, headers=headers) as answer,
             ):
-                return answer.status_code  # whatever else it says
+                return answer.status_code  # the body does not matter
         return None
 
     # ---- the service, as the emulator plays it -----------------------------------------------------------------
 
     async def announce(self) -> None:
-        """Send the webhook; a call whose webhook nobody takes is over."""
+        """Send the webhook; the call ends if no receiver accepts it."""
         try:
             self.webhook_status = await self.deliver()
-        except Exception:  # whatever the receiver does is no fault of the emulator's
+        except Exception:  # a failure of the receiver is not the emulator's
             logger.exception("the webhook of call %s was not delivered", self.call_id)
         if self._state == "ringing" and not 200 <= (self.webhook_status or 0) < 300:
             self.end("service")
@@ -180,7 +179,7 @@ class PhoneCall:
         self._finish("referred")
 
     def end(self, by: Literal["caller", "service"]) -> None:
-        """Somebody hangs up. Idempotent."""
+        """End the call, from either side. Idempotent."""
         if not self.over:
             self.ended_by = by
             self._finish("ended")

@@ -44,7 +44,7 @@ _OURS: Final = "line_"
 
 
 class Earpiece:
-    """What the caller has heard of the agent, in the order of playing; the last ten minutes of it."""
+    """The agent's audio that the caller has heard, in the order of playing; the last ten minutes of it."""
 
     def __init__(self) -> None:
         self.frames_heard = 0
@@ -58,7 +58,7 @@ class Earpiece:
         self._news.unpark_all()
 
     def wake(self) -> None:
-        """Nothing more will come: let nobody wait for it."""
+        """No more audio will come: wake all who wait for it."""
         self._news.unpark_all()
 
     async def wait(self) -> None:
@@ -66,7 +66,7 @@ class Earpiece:
         await self._news.park()
 
     def since(self, frame: int) -> NDArray[np.int16]:
-        """What was heard from the `frame`-th frame on, as far as it is kept."""
+        """Return the audio heard from the `frame`-th frame on, as far as it is kept."""
         kept = list(self._frames)[max(0, len(self._frames) - (self.frames_heard - frame)) :]
         return np.concatenate([np.zeros(0, np.int16), *kept])
 
@@ -136,14 +136,14 @@ class PhoneLine:
     # ---- the session's side: a Wire ----------------------------------------------------------------------------
 
     async def send(self, message: str) -> None:
-        """An event of the session's, to the caller's earpiece or to all sideband connections."""
+        """Send an event of the session to the caller's earpiece or to all sideband connections."""
         await trio.lowlevel.checkpoint()
         if self._ended.is_set():
             raise self._end.error()
         self._pass(msgspec.json.decode(message), message)
 
     async def receive(self) -> str | bytes:
-        """What the line or a sideband connection sends next. Raises `WireClosed` when the call is over."""
+        """Wait for the next message of the line or a sideband connection. Raises `WireClosed` when the call is over."""
         try:
             return await self._inbox.receive()
         except (trio.EndOfChannel, trio.ClosedResourceError):
@@ -155,7 +155,7 @@ class PhoneLine:
         await trio.lowlevel.checkpoint()
 
     def statistics(self) -> WireStatistics:
-        """Nothing is counted on a line."""
+        """Return zeros: a line counts nothing."""
         return WireStatistics()
 
     # ---- the caller's side -------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ class PhoneLine:
     def _emit(self, kind: str, fields: Mapping[str, Any]) -> None:
         self._tell_and_note({"type": kind, "event_id": self._ids.new("event"), **fields})
 
-    # ---- what passes -------------------------------------------------------------------------------------------
+    # ---- events on their way -----------------------------------------------------------------------------------
 
     def _pass(self, event: Mapping[str, Any], message: str) -> None:
         match event["type"]:
@@ -332,7 +332,7 @@ class PhoneLine:
                 self.earpiece.play(frame)
 
     def _step_over(self) -> bool:
-        """Leave a part, and a response, that has been played to its end. Whether there was one to leave."""
+        """Leave a part, and a response, that has been played to its end; return whether there was one to leave."""
         if self._parts and (len(self._parts) > 1 or self._parts[0].response_id in self._done):
             self._parts.popleft()
             return True
@@ -343,7 +343,7 @@ class PhoneLine:
         return False
 
     def _clear(self, *, tell: bool) -> None:
-        """Fall silent: what waits is never heard, and the conversation is cut at what was."""
+        """Fall silent: drop the audio that waits, and cut the conversation at the heard position."""
         if self._playing is not None and tell:
             self._emit("output_audio_buffer.cleared", {"response_id": self._playing})
         for part in self._parts:
@@ -363,7 +363,7 @@ class PhoneLine:
         try:
             self._to_session.send_nowait(encode({**event, "event_id": self._ids.new("line")}))
         except (trio.WouldBlock, trio.ClosedResourceError):
-            pass  # the call is over, or its session takes nothing: then it remembers more than was heard
+            pass  # the call is over, or its session takes no event: then its items keep more than was heard
 
     # ---- the caller's microphone ------------------------------------------------------------------------------------
 

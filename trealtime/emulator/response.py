@@ -66,7 +66,8 @@ class Response:
 
     @property
     def playback_ends_at(self) -> float:
-        """When a client that plays as soon as it can has played all of it; minus infinity when there is no speech."""
+        """The time at which a client that plays as soon as it can has played all of it; minus infinity without
+        speech."""
         return float("-inf") if self.speech_began_at is None else self.speech_began_at + self.made.audio_ms / 1000
 
     def has_room(self, *, characters: int = 0, audio_ms: float = 0.0) -> bool:
@@ -165,7 +166,7 @@ class Response:
         self._emit_mcp_call("in_progress")
 
     def end_mcp_call(self, output: str | None, error: Mapping[str, Any] | None) -> None:
-        """The open call has an output, or an error."""
+        """End the open call with an output, or an error."""
         if self.over:
             return
         self._item().body.update(output=output, error=error)
@@ -173,7 +174,7 @@ class Response:
         self.close_item()
 
     def ask_approval(self, tool: McpTool, arguments: str) -> str:
-        """An item that asks the client whether a call may be made; its id."""
+        """Add an item that asks the client for approval of a call; return its id."""
         request_id = self.ids.new("mcpr")
         if not self.over:
             names = {"server_label": tool.server_label, "name": tool.name, "arguments": arguments}
@@ -187,7 +188,7 @@ class Response:
         return tuple(self._output)
 
     def close_item(self, status: ItemStatus = "completed") -> None:
-        """End the open item; every ``done`` of it comes, whatever the status."""
+        """End the open item; every ``done`` of it comes, with any status."""
         if self.over or self._open is None:
             return
         item = self._open

@@ -1,4 +1,4 @@
-"""Making one response: ask the brain, speak its words, and let them out at the pace of a fast model."""
+"""Making one response: ask the brain, speak its words, and send them at the pace of a fast model."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _MOST_ROUNDS = 8  # a brain that never stops calling tools of the server's own
 
 
 class _OutOfTokens(Exception):
-    """The response has said all that ``max_output_tokens`` allows."""
+    """The response has reached ``max_output_tokens``."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class ResponseGenerator:
     """Makes the responses of one session.
 
-    `hear` makes sure that an item's audio has words; `let_out` sends what has been written and waits while the client
-    is slow, so a response never runs further ahead than its queue. `unix_now` tells the brain the time.
+    `hear` makes sure that an item's audio has words; `let_out` sends the events written so far and waits while the
+    client is slow, so a response never runs further ahead than its queue. `unix_now` tells the brain the time.
     """
 
     brain: Brain | StreamingBrain
@@ -68,8 +68,8 @@ class ResponseGenerator:
             self.responses.end(response, "completed")
 
     async def _follow(self, response: Response, pace: _Pace, *, first: bool) -> bool:
-        """Ask the brain and make what it wants; whether it is to be asked again, having got all outputs that it wants
-        from the server's own tools."""
+        """Ask the brain and write its answer; return whether to ask it again, because it now has all outputs of the
+        server's own tools that it asked for."""
         items = (*response.context, *response.output)
         request = attrs.evolve(
             response.request, items=tuple(item.as_heard() for item in items), unix_time_s=self.unix_now()
@@ -106,7 +106,8 @@ class ResponseGenerator:
         await self.let_out()
 
     async def _call(self, response: Response, name: str, arguments: str) -> bool:
-        """Whether it has its output already: the client's functions have not, nor what the client has to approve."""
+        """Whether it has its output already: calls of the client's functions do not, nor do calls that wait for
+        approval."""
         hosted = response.hosted.get(name)
         if hosted is not None and not hosted.needs_approval:
             await self._call_hosted(response, hosted.tool, arguments)
@@ -155,7 +156,7 @@ class _Message:
             await self._speak(words, self._speech)
 
     async def close(self) -> None:
-        """There will be no more."""
+        """Say that no more will come."""
         if self._speech is not None:
             for audio in self._speech.rest():
                 await self._generator.add_audio(self._response, audio, self._pace)
@@ -222,7 +223,7 @@ class _Speech:
         return self._deltas(self._resampler.process(samples))
 
     def rest(self) -> Iterator[bytes]:
-        """What is left at the end."""
+        """Return the rest at the end."""
         yield from self._deltas(self._resampler.flush())
         if self._waiting:
             yield bytes(self._waiting)

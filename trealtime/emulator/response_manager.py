@@ -1,4 +1,4 @@
-"""Responses: who may start one, what it looks like on the wire, how it ends.
+"""Responses: the rules for starting one, its events on the wire, its end.
 
 `ResponseManager` keeps the rule of one response at a time in the default conversation, and the ones outside it. A
 `Response` writes its own events while the engine makes it; the manager ends it. Neither waits nor knows a clock of its
@@ -34,7 +34,7 @@ _CANCEL = record({"type": text(), "event_id": nullable(text()), "response_id": t
 class ResponseManager:
     """All responses of one session.
 
-    `started` holds the responses that wait for somebody to make them, `spoken` says whether the voice is locked, and
+    `started` holds the responses that have yet to be made, `spoken` says whether the voice is locked, and
     `ended` is called with each response after its ``response.done``.
     """
 
@@ -72,7 +72,7 @@ class ResponseManager:
         """Every response that has not ended."""
         return [*([self.active] if self.active else []), *self._out_of_band.values()]
 
-    # ---- what clients ask for ----------------------------------------------------------------------------------
+    # ---- client events -----------------------------------------------------------------------------------------
 
     def create(self, event: dict[str, Any], settings: SessionSettings) -> None:
         """``response.create``."""
@@ -124,7 +124,7 @@ class ResponseManager:
             items.append(item)
         return items
 
-    # ---- what the server does ----------------------------------------------------------------------------------
+    # ---- the server's own moves --------------------------------------------------------------------------------
 
     def answer_turn(self, settings: SessionSettings, *, queued: bool) -> None:
         """Answer a turn of the user's that is over; with `queued`, while another response runs, as soon as that has
@@ -147,7 +147,7 @@ class ResponseManager:
         reason: EndReason | None = None,
         error: Mapping[str, str] | None = None,
     ) -> None:
-        """End `response`: its open item, then ``response.done``, which comes whatever the outcome. Once only."""
+        """End `response`: its open item, then ``response.done``, which comes with every outcome. Once only."""
         if response.over:
             return
         details = {"type": status} | ({"reason": reason} if reason else {}) | ({"error": dict(error)} if error else {})

@@ -56,7 +56,7 @@ class RestApi:
         self._accept = accept
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
-        """What the service would say. Raises nothing."""
+        """Return the service's answer. Raises nothing."""
         try:
             return self._answer(request)
         except HandshakeRefused as refused:
@@ -185,7 +185,7 @@ def initial_settings(session: object, *, default_model: str) -> SessionSettings:
 
 
 class SipRegistry:
-    """What the sessions of one emulator share about calls.
+    """The calls and secrets that the sessions of one emulator share.
 
     `accept` starts the session of a call with settings, or refuses; `unix_now` is the emulator's wall clock.
     """
@@ -267,14 +267,14 @@ class SipRegistry:
 
 @attrs.frozen(kw_only=True)
 class SessionRequest:
-    """What the URL asks for; unknown query arguments and headers mean nothing here."""
+    """Read the session that the URL asks for; unknown query arguments and headers are ignored."""
 
     kind: SessionType = "realtime"
     model: str | None = None
     call_id: str | None = None
     subprotocol: str | None = None
     settings: SessionSettings | None = None
-    """What the session begins with, where a client secret or a call says so."""
+    """The settings of a client secret or a call, with which the session begins."""
 
 
 def read_request(
@@ -289,7 +289,7 @@ def read_request(
 
     Where the emulator has an `api_key`, the client gives it in any of the ways that the service and Azure know: a
     bearer token, the header ``api-key``, the query argument of that name, or a subprotocol. One of `secrets` will do as
-    well, and decides the session, of which the URL may still name another model.
+    well, and decides the session; the URL may still name another model.
     """
     url = target_of(resource)
     query = {name: values[-1] for name, values in parse_qs(url.query).items()}

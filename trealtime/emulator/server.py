@@ -135,7 +135,7 @@ class Emulator:
         self._url: str | None = None
         self._sessions: list[EmulatedSession] = []
         self.changed = trio.lowlevel.ParkingLot()
-        """Woken by every event that passes and by the end of every session."""
+        """Tasks that wait for the next event, or the end of a session."""
 
         self._counters = _Counters()
         self._closing = False
@@ -239,7 +239,7 @@ class Emulator:
     # ---- inside ------------------------------------------------------------------------------------------------
 
     async def _serve(self, stream: trio.abc.Stream, config: TransportConfig) -> None:
-        """One TCP connection. Nothing that a client does comes out of here."""
+        """Serve one TCP connection. No error of a client leaves this function."""
         source = random.Random(f"{self._seed}:pieces:{self._counters.sessions_opened}")
         stream = faulty = FaultyStream(stream, source, split=self._faults.split)
         try:
@@ -266,7 +266,8 @@ class Emulator:
             logger.exception("a connection failed")
 
     async def _websocket_head(self, stream: trio.abc.Stream, timeout_s: float) -> bytes | None:
-        """The beginning of a WebSocket handshake. Any other request is answered here; None then, and for none."""
+        """Return the beginning of a WebSocket handshake; None after any other request, which is answered here, and for
+        none."""
         with trio.move_on_after(timeout_s):
             head = await read_head(stream)
             if is_upgrade(head):
@@ -277,7 +278,8 @@ class Emulator:
     def _admit(
         self, resource: str, *, headers: Mapping[str, str], subprotocols: tuple[str, ...]
     ) -> tuple[SessionRequest, PhoneLine | None]:
-        """What the client asks for, and the line of the phone call that it is about. Raises `HandshakeRefused`."""
+        """Return the session that the client asks for, and the line of its phone call, if any. Raises
+        `HandshakeRefused`."""
         try:
             self._callers.check(headers, needs_key=self._api_key is not None)
             request = read_request(
@@ -299,7 +301,7 @@ class Emulator:
         return request, line
 
     def _carried(self, wire: Wire, play_dead: Callable[[], None] = lambda: None) -> Wire:
-        """`wire`, with the faults that there are."""
+        """Return `wire`, with the faults, if any."""
         if self._faults == Faults():
             return wire
         source = random.Random(f"{self._seed}:faults:{self._counters.sessions_opened}")
@@ -309,7 +311,7 @@ class Emulator:
 
     def _new_session(self, request: SessionRequest, wire: Wire) -> EmulatedSession:
         self._counters.sessions_opened += 1
-        # Sessions draw from sources of their own, so that what one does cannot change the ids of another.
+        # Sessions draw from sources of their own, so that one cannot change the ids of another.
         source = random.Random(f"{self._seed}:{self._counters.sessions_opened}")  # ids, not secrets
         options, limits = self._options, self._options.limits
         core = self._make_core(
@@ -371,7 +373,7 @@ class Emulator:
             self._on_event(session, entry)
 
     async def _close(self) -> None:
-        """End every session with a close frame; what has not ended in time is cut by the nursery."""
+        """End every session with a close frame; the nursery cuts those that have not ended in time."""
         self._closing = True
         for session in self.sessions:
             session.close(1001, "The emulator is shutting down.")
@@ -390,7 +392,7 @@ class MemoryModel:
     def connect(self, target: ConnectionTarget) -> AbstractAsyncContextManager[Wire]:
         """A wire to a new session.
 
-        Of `target` the model's name, the call id, the headers and a key that is a string count; an address does not.
+        It uses the model's name, the call id, the headers and a string key of `target`, and ignores an address.
         """
         headers = dict(target.headers or {})
         if target.headers is None and isinstance(target.api_key, str):

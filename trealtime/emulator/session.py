@@ -1,7 +1,7 @@
-"""One session on one wire: the tasks that carry what `SessionCore` decides, and time what it times.
+"""One session on one wire: the tasks that carry out the decisions and deadlines of `SessionCore`.
 
-A reader feeds the client's messages to the core, a writer sends its events, a timekeeper tells it when something is
-due, a listener gives user audio its words, and each response is made by a task of its own. None of them holds a rule.
+A reader feeds the client's messages to the core, a writer sends its events, a timekeeper calls it at its deadlines, a
+listener transcribes user audio, and each response is made by a task of its own. None of them holds a rule.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ Direction = Literal["client", "server"]
 
 @attrs.frozen
 class LoggedEvent:
-    """An event that passed: by whom it was sent, when on Trio's clock, and what it was ({} for what was not JSON)."""
+    """An event that passed: its sender, its time on Trio's clock, and its content ({} for a message that is not
+    JSON)."""
 
     direction: Direction
     event: Mapping[str, Any]
@@ -101,7 +102,7 @@ class EmulatedSession:
         return self._core.id
 
     def close(self, code: int = 1001, reason: str = "") -> None:
-        """End the session with that close frame, after what is queued has been sent. Does not wait."""
+        """End the session with that close frame, after the queue has been sent. Does not wait."""
         if self._ending is None:
             self._ending = (code, reason)
         self._serving.cancel()
@@ -109,8 +110,8 @@ class EmulatedSession:
     async def run(self) -> None:
         """Serve the client until it leaves, the session expires, or `close`.
 
-        Whatever happens, the wire is closed when this returns; that takes at most twice the close timeout. If
-        cancelled, what is queued is not sent.
+        It closes the wire in every case, which takes at most twice the close timeout. If cancelled, it does not send
+        the queue.
         """
         try:
             async with trio.open_nursery() as carrying:
@@ -225,7 +226,7 @@ class EmulatedSession:
         await self._outgoing.wait_for_room(limits.queued_deltas, limits.queued_bytes)
 
     def _flush(self) -> None:
-        """Take what the core has decided to where it is done. Synchronous, so the order is that of the decisions."""
+        """Carry out the core's decisions. Synchronous, so their order stays."""
         core = self._core
         assert self._nursery is not None  # every step runs inside it
         while core.input.pauses:

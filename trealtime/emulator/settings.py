@@ -1,8 +1,8 @@
 """The session's settings: their defaults, the rules for each field, and how an update merges.
 
-An update names only what changes. Objects below ``audio`` merge; everything else is replaced whole, and what an
-object such as ``turn_detection`` leaves out takes its default. A null clears what can be cleared. Nothing is changed
-unless all of an update can be.
+An update names only the fields that change. Objects below ``audio`` merge; every other value is replaced whole, and
+fields that an object such as ``turn_detection`` leaves out take their defaults. A null clears a field that can be
+cleared. An update changes all of its fields or none.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ _RESPONSE_PARAMS = record(
         "conversation": choice("auto", "none"),
         "metadata": _METADATA,
         "prompt": nullable(_PROMPT),
-        # The elements are items: the conversation knows what those may be.
+        # The elements are items: the conversation checks those.
         "input": array(mapping(), at_most=1_000),
     }
 )
@@ -331,7 +331,7 @@ class SessionSettings:
 
     @classmethod
     def default(cls, kind: SessionType, *, model: str) -> SessionSettings:
-        """What a new session has before any update."""
+        """The settings of a new session before any update."""
         audio_input = {
             "format": {"type": "audio/pcm", "rate": 24_000},
             "transcription": None,

@@ -1,4 +1,4 @@
-"""What the user said: the seam for speech recognition, the default engines, and recognition before a turn is over.
+"""Transcription of the user: the seam for speech recognition, the default engines, and recognition before a turn ends.
 
 `Transcriber` is the seam; `trealtime.emulator.local` has engines that know words. The default writes down a
 placeholder. Eager transcription begins at a pause, while the turn detector still waits to see whether the user goes
@@ -25,7 +25,7 @@ __all__ = ["EagerTranscription", "PlaceholderTranscriber", "ScriptedTranscriber"
 
 
 class Transcriber(Protocol):
-    """Writes down what was said."""
+    """Transcribes speech."""
 
     async def transcribe(
         self, samples: NDArray[np.int16], rate: int, *, language: str | None = None, prompt: str | None = None
@@ -50,7 +50,7 @@ class PlaceholderTranscriber:
 
 
 class ScriptedTranscriber:
-    """Hears the given lines in order, whatever was said; then what `then` hears (default: placeholders)."""
+    """Hears the given lines in order, for any audio; then asks `then` (default: placeholders)."""
 
     def __init__(self, lines: Sequence[str], *, then: Transcriber | None = None) -> None:
         self._lines = deque(lines)
@@ -74,9 +74,9 @@ class _Listening:
 
 @attrs.define(eq=False)
 class EagerTranscription:
-    """What is being recognised of turns that are not over, in one session.
+    """Recognition of turns that are not over, in one session.
 
-    `recognise` gives the words of a clip, None where it failed; `understood` is told of them while the turn goes on.
+    `recognise` gives the words of a clip, None where it failed; `understood` gets them while the turn goes on.
     """
 
     _recognise: Callable[[Clip], Awaitable[str | None]]
@@ -84,7 +84,7 @@ class EagerTranscription:
     _listening: dict[str, _Listening] = attrs.field(factory=dict, init=False)
 
     def note(self, pause: Pause, nursery: trio.Nursery) -> None:
-        """A pause, or that it was none."""
+        """Begin recognition at a pause; stop it when the pause was none."""
         earlier = self._listening.pop(pause.item_id, None)
         if earlier is not None:
             earlier.scope.cancel()
@@ -93,7 +93,8 @@ class EagerTranscription:
             nursery.start_soon(self._listen, pause.item_id, pause.clip, listening)
 
     async def words(self, item_id: str) -> str | None:
-        """The words of the turn that is now the item `item_id`, once; None: nobody has listened early, or in vain."""
+        """Return the words of the turn that is now the item `item_id`, once; None: there was no early recognition, or
+        it failed."""
         listening = self._listening.pop(item_id, None)
         if listening is None:
             return None

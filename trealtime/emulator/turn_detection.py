@@ -1,14 +1,14 @@
-"""Turn detection: when somebody speaks.
+"""Turn detection: find the user's turns in audio.
 
 `TurnDetector` is the seam for engines; `trealtime.emulator.local` has one that knows speech. The defaults need numpy
 alone and know **energy, not speech**: any sound that is loud enough, for long enough, above the noise around it, counts
-as somebody speaking.
+as speech.
 
 How the detectors decide. Audio is cut into frames of 20 ms. A frame's level is its power without its mean, in dBFS (0
 is a full-scale square wave). A frame is *loud* when its level is over a fixed minimum and over the noise floor by a
 margin, both set by `threshold`; a turn under way needs 3 dB less, so that it does not flicker. Three loud frames in a
 row begin a turn; enough quiet time after the last loud frame ends it. The noise floor is the 10th percentile of the
-last two seconds; while somebody speaks it rises by no more than 10 dB a second, so a vowel of three seconds does not
+last two seconds; during speech it rises by no more than 10 dB a second, so a vowel of three seconds does not
 become noise, but a fan that was switched on does, after one false turn of some seconds. Decisions depend on frames
 alone, so the sizes of the chunks that audio comes in change nothing.
 """
@@ -44,7 +44,7 @@ __all__ = [
 
 @attrs.frozen
 class SpeechStarted:
-    """Somebody began to speak.
+    """The user began to speak.
 
     `audio_start_ms` is where the turn's audio begins, prefix padding included, `at_ms` how much audio had been written
     when it was noticed; both in ms of the audio written in the session.
@@ -86,7 +86,7 @@ class TurnDetector(Protocol):
         ...
 
     def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
-        """Take the next mono `samples` at `rate` per second; what they showed, in order.
+        """Take the next mono `samples` at `rate` per second; return the events in them, in order.
 
         `SpeechStarted` and `SpeechStopped` alternate; between them a detector may tell of a `SpeechPaused`, and then of
         the `SpeechResumed` where one follows. The result does not depend on how the audio is cut into calls.
@@ -94,8 +94,8 @@ class TurnDetector(Protocol):
         ...
 
     def understand(self, words: str) -> None:
-        """These are the words of the turn under way up to its last pause: what tells a finished thought by its words
-        may use them. They come when they have been recognised, or never."""
+        """Take the words of the turn under way up to its last pause: a detector may judge by them whether a thought is
+        finished. They come when they have been recognised, or never."""
         ...
 
     def reset(self) -> None:
@@ -116,7 +116,7 @@ _HYSTERESIS_DB = 3.0
 
 
 class _EnergyDetector:
-    """What both detectors share; a subclass says how much silence ends the turn under way."""
+    """The common part of both detectors; a subclass says how much silence ends the turn under way."""
 
     def __init__(self, *, threshold: float, prefix_padding_ms: int, start_ms: float) -> None:
         if not 0 <= threshold <= 1:
@@ -156,7 +156,7 @@ class _EnergyDetector:
         return events
 
     def understand(self, words: str) -> None:
-        """Nothing: this one goes by the sound."""
+        """Do nothing: this detector goes by the sound."""
 
     def reset(self) -> None:
         """Forget the turn under way; see `TurnDetector.reset`."""
@@ -202,7 +202,7 @@ class _EnergyDetector:
 
 @attrs.define
 class _Turn:
-    """What a turn has sounded like so far."""
+    """The sound of a turn so far."""
 
     speech_ms: int
     silence_ms: int = 0
@@ -227,7 +227,7 @@ class _Turn:
 
 
 class _NoiseFloor:
-    """The level that is there when nobody speaks."""
+    """The level of the background, without speech."""
 
     def __init__(self) -> None:
         self.level_db = _LOWEST_FLOOR_DB
@@ -240,7 +240,7 @@ class _NoiseFloor:
         self._recent.append(level_db)
         insort(self._sorted, level_db)
         observed_db = self._sorted[len(self._sorted) // 10]
-        # Until the window is full, what was there from the beginning may be speech.
+        # Until the window is full, a sound that was there from the beginning may be speech.
         if speaking or len(self._recent) < _FLOOR_FRAMES:
             observed_db = min(observed_db, self.level_db + _FLOOR_RISE_DB)
         self.level_db = max(observed_db, _LOWEST_FLOOR_DB)
@@ -335,7 +335,7 @@ def make_turn_detector(settings: Mapping[str, Any] | None, *, start_ms: float = 
 
 
 def levels_db(frames: NDArray[np.int16]) -> list[float]:
-    """The level of each row. The sums are of integers, so a row's level is the same in whatever batch it comes."""
+    """The level of each row. The sums are of integers, so a row's level is the same in every batch."""
     size = frames.shape[1]
     sums = np.sum(frames, axis=1, dtype=np.int64)
     squares = np.einsum("ij,ij->i", frames, frames, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Token counts and rate limits: invented, but in proportion and in the right shape.
+"""Token counts and rate limits: estimates, in proportion and in the right shape.
 
 Audio is counted as the service does: a token for 100 ms of the user, one for 50 ms of the assistant. Text is taken at
 four characters a token, an image at 85 tokens.
@@ -23,13 +23,13 @@ _IMAGE_TOKENS = 85
 
 
 def text_tokens(text: str) -> int:
-    """About how many tokens `text` is."""
+    """Estimate the tokens of `text`."""
     return math.ceil(len(text) / 4)
 
 
 @attrs.frozen
 class InputTokens:
-    """What a response read."""
+    """The input tokens of a response."""
 
     text: int = 0
     audio: int = 0
@@ -38,7 +38,7 @@ class InputTokens:
 
 @attrs.define
 class OutputTokens:
-    """What a response has made so far; fractions add up before they are rounded."""
+    """The output tokens of a response so far; fractions add up before they are rounded."""
 
     characters: int = 0
     audio_ms: float = 0.0
@@ -60,7 +60,7 @@ class OutputTokens:
 
 
 def input_tokens(instructions: str, tools: Iterable[Mapping[str, Any]], items: Iterable[Item]) -> InputTokens:
-    """What a model would read before it answers."""
+    """Count the tokens that a model would read before it answers."""
     text = text_tokens(instructions) + sum(text_tokens(encode(tool)) for tool in tools)
     audio = image = 0
     for item in items:
@@ -74,7 +74,7 @@ def input_tokens(instructions: str, tools: Iterable[Mapping[str, Any]], items: I
 
 
 def usage_object(read: InputTokens, made: OutputTokens, *, before: InputTokens) -> dict[str, Any]:
-    """The ``usage`` of a response. What the response `before` had read already counts as cached, in blocks of 64."""
+    """Return the ``usage`` of a response. Input of the response `before` counts as cached, in blocks of 64."""
     cached_text = min(read.text, before.text) // 64 * 64
     cached_audio = min(read.audio, before.audio) // 64 * 64
     total_read = read.text + read.audio + read.image
@@ -94,7 +94,7 @@ def usage_object(read: InputTokens, made: OutputTokens, *, before: InputTokens) 
 
 
 class RateLimits:
-    """A minute's allowance of requests and tokens that fills up evenly. Told, never enforced."""
+    """A minute's allowance of requests and tokens that fills up evenly. Reported, never enforced."""
 
     _LIMITS: Mapping[str, int] = {"requests": 1_000, "tokens": 250_000}
     _PERIOD_S = 60
@@ -104,7 +104,7 @@ class RateLimits:
         self._at: float | None = None
 
     def spend(self, now: float, *, tokens: int) -> list[dict[str, Any]]:
-        """Count one response; the ``rate_limits`` to tell."""
+        """Count one response; return the ``rate_limits`` to report."""
         elapsed_s = 0.0 if self._at is None else now - self._at
         self._at = now
         told = []

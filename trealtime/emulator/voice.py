@@ -2,7 +2,7 @@
 
 `Voice` is the seam for speech engines. The default, `ToneVoice`, needs numpy alone and is **a signal, not speech**:
 one vowel-like tone per syllable with the length, loudness and rhythm of talk, so that durations, truncation and the
-position of each word can be relied on, and nobody mistakes it for a person.
+position of each word can be relied on, and it cannot be mistaken for a person.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Voice(Protocol):
 
         The texts of the chunks joined are `text`; the samples joined are one gapless stream at `VOICE_RATE`. `voice` is
         the name from the session settings (any string), `speed` a factor (1.0 is normal, the API allows 0.25 to 1.5).
-        It may wait between chunks and is cancelled when the response is; what it raises makes the response fail.
+        It may wait between chunks and is cancelled when the response is; an exception makes the response fail.
         """
         ...
 
@@ -52,7 +52,7 @@ _RISE_S, _FALL_S = 0.015, 0.045
 _GAP_S = 0.08
 _PAUSES_S = {",": 0.15, ";": 0.2, ":": 0.2, ".": 0.3, "!": 0.3, "?": 0.3, "。": 0.3, "、": 0.15, "…": 0.3}
 
-_LONGEST_WORD = 24  # characters: what is longer comes in pieces, so that no step takes long
+_LONGEST_WORD = 24  # characters: longer text comes in pieces, so that no step takes long
 _ONE_SYLLABLE_EACH = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3"  # kana, Han, Hangul: no spaces between words
 _WORDS = re.compile(rf"\s*(?:[{_ONE_SYLLABLE_EACH}][^\w\s]*|[^\s{_ONE_SYLLABLE_EACH}]{{1,{_LONGEST_WORD}}})\s*|\s+")
 _SYLLABLES = re.compile(rf"[aeiouy]+|\d|[{_ONE_SYLLABLE_EACH}]")
@@ -75,7 +75,7 @@ class ToneVoice:
 
 
 def tones(text: str, *, voice: str, speed: float) -> Iterator[SpokenChunk]:
-    """What `ToneVoice` says: one chunk per word. Raises `ValueError` when `speed` is not positive."""
+    """Return the chunks of `ToneVoice`, one per word. Raises `ValueError` when `speed` is not positive."""
     if not speed > 0:
         raise ValueError(f"speed must be positive, got {speed!r}")
     base_hz = _pitch_of(voice)

@@ -79,7 +79,7 @@ class DialogueBrain:
         taken_over = [output for name, output in turn.outputs if _HANDOFF.search(name)]
         if taken_over and (name := _assistant_in(taken_over[-1])):
             parts.append(Say(_greeting(name, turn)))
-            # What made the other agent hand over may be something that this one can do.
+            # This agent may be able to do what made the other one hand over.
             parts += [part for part in self._answer(turn, request, handoffs=False, chats=False) if part not in parts]
         elif taken_over:
             parts.append(Say(tell_output("handoff", taken_over[-1])))

@@ -61,7 +61,7 @@ def fill_arguments(text: str, schema: Mapping[str, Any]) -> dict[str, object]:
 
 
 def find_arguments(text: str, schema: Mapping[str, Any]) -> dict[str, object]:
-    """What `text` itself has for the properties of `schema`; what it says nothing about is left out."""
+    """Return the values that `text` has for the properties of `schema`, without any defaults."""
     return _Form(with_digits(text), root=schema).fill_object({**schema, "required": ()}, depth=0)
 
 
@@ -119,7 +119,7 @@ class _Form:
         return filled
 
     def _fill(self, name: str, schema: Mapping[str, Any], *, depth: int) -> object:
-        """What the text has for a property; None when it has nothing."""
+        """Return the text's value for a property; None when it has none."""
         if "enum" in schema:
             return next(iter(self._mentioned(schema["enum"])), None)
         if "const" in schema:

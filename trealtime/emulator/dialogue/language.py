@@ -188,7 +188,7 @@ def _aloud(expression: str) -> str:
     return re.sub(r"\( | \)", lambda match: match[0].strip(), " ".join(words))
 
 
-# ---- what functions have returned -----------------------------------------------------------------------------------
+# ---- the outputs of functions ---------------------------------------------------------------------------------------
 
 
 _MOST_TOLD = 5
@@ -217,7 +217,7 @@ _MEASURES = {
     "hours": "hours",
     "days": "days",
 }
-# A function that does something: its output says that it is done, not what something is.
+# A function that does something: its output says that it is done, and gives no value.
 # ruff: noqa: SIM905 - as lists of literals these would be unreadable
 _DOING = frozenset(
     """
@@ -229,7 +229,7 @@ _LOOKING = frozenset("check fetch find get look lookup read retrieve search show
 
 
 def tell_output(name: str, output: str) -> str:
-    """What the function `name` has returned, as one or a few sentences."""
+    """Return the output of the function `name` in one or a few sentences."""
     text = output.strip()
     value: Any = text
     if text[:1] in '{["' or text in ("true", "false", "null"):

@@ -1,4 +1,4 @@
-"""What the user has said about themselves in this conversation, and what they ask of it.
+"""Facts that the user has stated in this conversation, and answers to questions about them.
 
 Nothing is kept between answers: the conversation that comes with each request is read again.
 """
@@ -19,7 +19,7 @@ _NAME = r"(?P<name>(?-i:[A-Z])[\w'-]*(?: (?-i:[A-Z])[\w'-]*)*)"
 
 _VERBS = r"live in|come from|work (?:for|at|as|in)|like|love|hate"
 
-# How a fact is told; `about` is what it is a fact about, `value` the fact.
+# Patterns of facts; `about` is the subject, `value` the fact.
 _NOTE = re.compile(r"\bremember (?:that )?(?P<note>[^.;!?]{1,300})", re.IGNORECASE)
 _TOLD: Sequence[re.Pattern[str]] = (
     *(
@@ -63,14 +63,14 @@ class Memory:
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Memory:
-        """What the user has told in `texts`, oldest first. What is told later counts."""
+        """Collect the facts in `texts`, oldest first. A later fact replaces an earlier one."""
         memory = cls()
         for text in texts:
             memory.learn(text)
         return memory
 
     def learn(self, text: str) -> str | None:
-        """Take in what `text` tells; what to say to that, or None when it tells nothing."""
+        """Take in the facts in `text`; return the reply to them, or None when it has none."""
         text = text[:LONGEST_READ]
         if text.rstrip().endswith("?"):
             return None
@@ -83,7 +83,7 @@ class Memory:
         return replies[0] if replies else None
 
     def answer(self, text: str) -> str | None:
-        """The answer to a question about what has been told; None when it is no such question."""
+        """Return the answer to a question about the facts; None when `text` is no such question."""
         text = text[:LONGEST_READ]
         if _ASKED_NAME.search(text):
             return f"Your name is {self.name}." if self.name else "You have not told me your name yet."
@@ -94,7 +94,7 @@ class Memory:
             subject = about["about"].lower().strip()
             known = self.facts.get(subject)
             if known is None and _ELSEWHERE.match(about[0]):
-                return None  # "where is my order?" is for somebody else to answer
+                return None  # "where is my order?" is a question for a function
             return f"Your {subject} is {known}." if known else f"You have not told me about your {subject} yet."
         if _ASKED_ALL.search(text):
             return self._all()

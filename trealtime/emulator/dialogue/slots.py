@@ -1,4 +1,5 @@
-"""Filling in a function's arguments over several turns: what is missing is asked for, by the function's schema.
+"""Filling in a function's arguments over several turns: the brain asks for those that are missing, by the function's
+schema.
 
 Theory of operation
 1. A `Form` is a function that the user wants, the arguments known so far, and the argument that was asked for.
@@ -124,7 +125,7 @@ class Form:
 
 @attrs.frozen
 class Step:
-    """What the last message has brought about: `ask` for what is missing in `form`, `call` it, or it was `dropped`.
+    """The result of the last message: `ask` for the next argument of `form`, `call` it, or it was `dropped`.
 
     ``"aside"``: the message was about something else while `form` was open. `again`: the same was asked before.
     """
@@ -136,7 +137,7 @@ class Step:
 
 @attrs.define(kw_only=True)
 class SlotFiller:
-    """Where forms are filled in, for the `functions` on offer.
+    """Fills in forms for the `functions` on offer.
 
     `instructions` say whether calls are to be confirmed; `is_aside` tells whether a message asks for something that
     needs no function.
@@ -146,11 +147,11 @@ class SlotFiller:
     instructions: str
     is_aside: Callable[[str], bool]
     _memory: Memory = attrs.field(init=False, factory=Memory)
-    """What the user had said of themselves by the message that is being read."""
+    """The facts that the user has stated up to the message that is being read."""
 
     def read(self, items: Sequence[Mapping[str, Any]]) -> tuple[list[Step], bool]:
-        """What the last user message has brought about (several calls, where it names several functions), and
-        whether a call of these functions has been made since it."""
+        """Return the result of the last user message (several calls, where it names several functions), and whether a
+        call of these functions has been made since it."""
         form: Form | None = None
         made: Form | None = None
         result: list[Step] = []
@@ -173,7 +174,7 @@ class SlotFiller:
         return result, called
 
     def words_for(self, step: Step) -> str:
-        """What to say to a form that is not complete."""
+        """Return the question for an incomplete form."""
         form = step.form
         if step.what == "dropped":
             return "All right, never mind."
@@ -244,7 +245,7 @@ class SlotFiller:
         return [Step("aside" if self.is_aside(text) else "ask", form, again=True)]
 
     def _next(self, form: Form) -> Step:
-        """Ask for the first that is missing, else call it, if need be after the user has said yes."""
+        """Ask for the first missing argument, else call the function, after the user's yes where that is needed."""
         parameters = form.function.get("parameters") or {}
         for name in parameters.get("required") or ():
             declared = (parameters.get("properties") or {}).get(name, {})
@@ -261,7 +262,7 @@ class SlotFiller:
         return Step("call", form)
 
     def _corrected(self, form: Form, text: str) -> Form | None:
-        """`form` with another value for what was given last, or None where `text` has none."""
+        """Return `form` with another value for the argument that was given last, or None where `text` has none."""
         if not text.strip():
             return None
         if form.asked and self._schema_of(form, form.asked).get("type", "string") != "string":
@@ -270,7 +271,7 @@ class SlotFiller:
 
     def _replaced(self, form: Form, text: str) -> Form | None:
         latest_first = list(form.arguments)[::-1]
-        # Any words are a string: so what can be nothing but a number is tried before.
+        # Any words are a string: so the types that fit numbers alone are tried before.
         for name in sorted(
             latest_first, key=lambda name: self._schema_of(form, name).get("type", "string") == "string"
         ):
@@ -280,7 +281,7 @@ class SlotFiller:
         return None
 
     def _varied(self, made: Form | None, text: str) -> Form | None:
-        """The call that was made, with what `text` changes of it."""
+        """Return the call that was made, with the changes in `text`."""
         said = _CORRECTED.match(text) or _VARIED.match(text)
         if made is None or said is None:
             return None
@@ -301,7 +302,7 @@ class SlotFiller:
     # ---- values ----------------------------------------------------------------------------------------------------
 
     def _found(self, function: Mapping[str, Any], text: str) -> dict[str, object]:
-        """What a message has for the arguments of `function`, without being asked."""
+        """Return the values that a message has for the arguments of `function`, without being asked."""
         parameters = function.get("parameters") or {}
         found: dict[str, object] = {}
         for name, declared in (parameters.get("properties") or {}).items():
@@ -357,7 +358,8 @@ class SlotFiller:
 
 
 def question(name: str, schema: Mapping[str, Any]) -> str:
-    """How to ask for the argument `name`: by its description where that is a question, else by its name and type."""
+    """Return a question for the argument `name`: its description where that is a question, else one made of name and
+    type."""
     words = spoken_name(name) or name
     described = re.split(r"(?<=[.?!])\s", (schema.get("description") or "").strip())[0].rstrip(" .?")
     if "enum" in schema:
@@ -376,7 +378,7 @@ def question(name: str, schema: Mapping[str, Any]) -> str:
 
 
 def arguments_of(form: Form) -> dict[str, object]:
-    """The arguments of a complete form, with what its schema says of the rest."""
+    """Return the arguments of a complete form, with the schema's defaults for the rest."""
     parameters = form.function.get("parameters") or {}
     plain = fill_arguments("", parameters)
     required = parameters.get("required") or ()
@@ -388,7 +390,7 @@ def _with(form: Form, arguments: Mapping[str, object]) -> Form:
 
 
 def _pattern_of(name: str, schema: Mapping[str, Any]) -> str | None:
-    """What a string called `name` looks like; empty: a name of somebody. None: nothing is known."""
+    """Return the pattern of a string called `name`; empty: a person's name. None: it has no known pattern."""
     if schema.get("type", "string") != "string" or "enum" in schema:
         return None
     return next((pattern for kind, pattern in _KINDS if kind.search(name)), None)

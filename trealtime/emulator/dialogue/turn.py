@@ -1,4 +1,4 @@
-"""One request as the rules see it: what is asked, what has come back from functions, what the instructions want."""
+"""One request as the rules see it: the question, the outputs of functions, the demands of the instructions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def recent(items: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
 
 @attrs.frozen(kw_only=True)
 class Turn:
-    """What a response is to answer."""
+    """The input that a response answers."""
 
     whole: str
     """All words of the message that is asked."""
@@ -59,7 +59,7 @@ class Turn:
 
     last_answer: str
     outputs: tuple[tuple[str, str], ...]
-    """Name and output of the functions that ran since, in order, which no answer has told yet."""
+    """Names and outputs of the functions that ran since, in order, those in no answer yet."""
 
     instructions: str
     own_instructions: bool = False
@@ -86,14 +86,14 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """What the rules search: the beginning of the message."""
+        """The part that the rules search: the beginning of the message."""
         return self.whole[:LONGEST_READ]
 
     def asking(self, text: str) -> Turn:
         """This turn with other words."""
         return attrs.evolve(self, whole=text)
 
-    # ---- what the instructions want -----------------------------------------------------------------------------
+    # ---- instructions -------------------------------------------------------------------------------------------
 
     @property
     def to_be_said(self) -> str | None:
@@ -127,5 +127,5 @@ def _untold_outputs(items: Sequence[Mapping[str, Any]], *, since: int) -> tuple[
         elif item.get("type") == "function_call_output":
             outputs.append((names.get(item.get("call_id")) or "function", str(item.get("output", ""))))
         elif item.get("role") == "assistant":
-            outputs.clear()  # an answer behind an output has told it
+            outputs.clear()  # an answer behind an output has reported it
     return tuple(outputs)

@@ -30,12 +30,12 @@ _PAUSES_S = {",": 0.12, ";": 0.18, ":": 0.18, ".": 0.28, "!": 0.28, "?": 0.28, "
 
 
 class HibariVoice:
-    """A `Voice` that speaks English. All sessions share it; whatever voice they ask for, it is the same one."""
+    """A `Voice` that speaks English. All sessions share it; it sounds the same for every voice that they ask for."""
 
     def __init__(self, *, concurrency: int = 1) -> None:
         self._model = Hibari()
         self._limiter = trio.CapacityLimiter(concurrency)
-        # The first call of a session of onnxruntime allocates; nobody shall wait for that in a conversation.
+        # The first call of a session of onnxruntime allocates: do that now, and not in a conversation.
         self._model("Hello.", seed=0)
 
     async def speak(self, text: str, *, voice: str, speed: float) -> AsyncGenerator[SpokenChunk]:

@@ -1,4 +1,4 @@
-"""The local speech engines, loaded once in a process however many emulators use them."""
+"""The local speech engines, loaded once in a process and shared by its emulators."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Moonshine:
         self._pieces = _read_pieces(folder / "tokenizer.bin")
         self._cache = {each.name: each.shape for each in self._decoder.get_inputs() if each.name.startswith("past_")}
         self._limiter = trio.CapacityLimiter(concurrency)
-        # The first call allocates, for a second: nobody shall wait for that in a conversation.
+        # The first call allocates, for a second: do that now, and not in a conversation.
         self._words(np.zeros(_RATE, np.float32))
 
     async def transcribe(
@@ -63,7 +63,7 @@ class Moonshine:
             return ""
         trio.from_thread.check_cancelled()
         encoded = self._encoder.run(None, {"input_values": audio[None]})[0]
-        # One float of each shape stands for "no cache yet": what the first step writes is kept.
+        # One float of each shape stands for "no cache yet"; the first step writes the one that is kept.
         cache = {name: np.zeros((1, shape[1], 0, shape[3]), np.float32) for name, shape in self._cache.items()}
         names = [each.name for each in self._decoder.get_outputs()][1:]
         tokens = [_START]

@@ -16,7 +16,7 @@ from trealtime.audio.resample import resample
 __all__ = ["PocketSphinx"]
 
 _RATE = 16_000
-_STEP = _RATE  # between two looks at whether anybody still wants to know
+_STEP = _RATE  # between two checks for cancellation
 
 
 class PocketSphinx:

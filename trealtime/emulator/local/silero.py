@@ -132,7 +132,7 @@ class _SileroDetector:
     def feed(self, samples: NDArray[np.int16], rate: int) -> list[TurnEvent]:
         """Take the next `samples`. Costs some 0.2 ms per 32 ms of audio."""
         if self._resampler is None or rate != self._rate:
-            # What the old rate has left over is less than a frame.
+            # The rest at the old rate is less than a frame.
             self._resampler, self._rate = Resampler(rate, _RATE), rate
         audio = self._resampler.process(samples).astype(np.float32) / np.float32(32768)
         self._waiting = np.concatenate((self._waiting, audio))
