@@ -221,7 +221,7 @@ async def test_a_loss_is_told_once_and_says_all_there_is_to_know(
     framed.config = TransportConfig(max_size=10_000)
     errors: list[ConnectionLost] = []
     try:
-        async with runner_of(framed, request_timeout_s=100).session() as session:
+        async with runner_of(framed, request_timeout_s=100, response_timeout_s=100).session() as session:
             peer = framed.peer
             if in_flight:
                 await peer.begin_response()
