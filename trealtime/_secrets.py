@@ -1,4 +1,4 @@
-"""What is a secret, and how values are shown without it.
+"""Recognize secrets, and show values without them.
 
 Keys end up in logs in three ways: by the `repr` of a configuration, by the text of an error, and by files. All of them
 ask this module. A name decides (``api_key``, ``x-auth-token``, ``headers``), in any spelling. In addresses, user and
@@ -36,7 +36,7 @@ _SECRET_WORDS: Final = frozenset(
 )
 _SECRET_STEMS: Final = ("apikey", "authent", "authoris", "authoriz", "clientsecret", "password", "secretkey")
 _KEYS: Final = frozenset({"access", "api", "ephemeral", "private", "secret", "service", "signing", "webhook"})
-"""What a key is of, when it opens something: ``api_key``, but not ``key`` or ``sort_key``."""
+"""Words that make a key a secret: ``api_key``, but not ``key`` or ``sort_key``."""
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _USER_AND_PASSWORD: Final = re.compile(r"[^\s:@]*:[^\s@]*@")

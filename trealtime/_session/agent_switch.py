@@ -243,7 +243,7 @@ class Agents:
         give(reply.id)
         try:
             return await reply.wait()
-        except Exception as error:  # noqa: BLE001  (whatever the core settled it with)
+        except Exception as error:  # noqa: BLE001  (the core may settle it with any error)
             raise self._lifetime.own(error) from None
 
     async def _settle_last(self) -> None:

@@ -94,7 +94,7 @@ def _read_old_key(config: object, *, old: str, new: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class GuardrailsSettings:
-    """When guardrails run, and what follows when one trips."""
+    """Settings of guardrails: when they run, and the consequences of a trip."""
 
     debounce_text_length: int = setting(default=100, at_least=1)
     """Check an item again after so many characters of new text. The end of an item is always checked."""
@@ -103,11 +103,11 @@ class GuardrailsSettings:
     """True: hold audio back from the app until the guardrails have passed its words."""
 
     hold_back_s: float = setting(default=120.0, at_least=1)
-    """How much audio of one answer may be held back. Past it, the answer is stopped."""
+    """Seconds of audio of one answer that may be held back. An answer with more is stopped."""
 
     on_failure: Literal["skip", "block", "stop"] | None = setting(default=None)
-    """What follows when a guardrail raises or takes too long. ``"skip"``: the others decide. ``"stop"``: it counts as
-    tripped. ``"block"``: it counts as tripped for the user's words, which then get no answer, and a turn without a
+    """The consequence when a guardrail raises or takes too long. ``"skip"``: the others decide. ``"stop"``: it counts
+    as tripped. ``"block"``: it counts as tripped for the user's words, which then get no answer, and a turn without a
     transcript, which no guardrail can check, gets none either. None: ``"stop"`` for the agent's words with `hold_back`,
     else ``"skip"``; the agent's words go by that rule under ``"block"`` too."""
 
@@ -120,10 +120,10 @@ class GuardrailsSettings:
     None: there is no such message, and the user gets no answer."""
 
     timeout_s: float = setting(default=10.0, at_least=0)
-    """How long one guardrail may take. Past it, the guardrail has failed, with an ``error`` event."""
+    """Seconds that one guardrail may take. Past them it has failed, with an ``error`` event."""
 
     concurrency: int = setting(default=8, at_least=1)
-    """How many synchronous guardrails of one session run at a time, in threads."""
+    """The number of synchronous guardrails of one session that run at a time, in threads."""
 
 
 @attrs.frozen(kw_only=True)

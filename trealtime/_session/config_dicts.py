@@ -1,4 +1,4 @@
-"""What a runner and a run may be told, as typed dictionaries: a checker refuses a key that is misspelt.
+"""The settings of runners and runs as typed dictionaries: a type checker refuses a misspelt key.
 
 Each has the keys of the class in `trealtime._session.config` whose name it has in it. Values may be instances, too.
 """

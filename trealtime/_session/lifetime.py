@@ -1,4 +1,4 @@
-"""The lifetime of a session: one nursery, opened and left in an order that holds whatever goes wrong.
+"""The lifetime of a session: one nursery, opened and left in an order that holds through every failure.
 
 Theory of operation
 1. A session runs in one service task, in a scope that is shielded once the connection is open. So an outer cancellation

@@ -1,6 +1,6 @@
-"""What callers give to be sent, as messages for the wire.
+"""Input of callers as messages for the wire.
 
-Sending is strict: what the server would refuse, or hear as noise, is refused here, where the caller sees it, and not
+Sending is strict: input that the server would refuse, or hear as noise, raises here, where the caller sees it, and not
 later in the writer.
 """
 

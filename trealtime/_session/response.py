@@ -50,7 +50,7 @@ class ResponseOptions(TypedDict, total=False):
     """
 
     instructions: str | None
-    """What the model is told, in place of the agent's instructions."""
+    """Instructions in place of the agent's."""
 
     output_modalities: Sequence[Modality] | None
     """``["audio"]``, which brings its transcript along, or ``["text"]``."""
@@ -59,7 +59,7 @@ class ResponseOptions(TypedDict, total=False):
     """Up to 15 pairs of text of your own, which come back with the response."""
 
     tools: Sequence[FunctionTool | Mapping[str, Any]] | None
-    """What it may call, in place of the agent's tools. A mapping is a tool as the wire has it."""
+    """Tools in place of the agent's. A mapping is a tool in the form of the wire."""
 
     tool_choice: str | Mapping[str, Any] | None
     """``"auto"``, ``"none"``, ``"required"``, or the one function that it must call."""
@@ -90,7 +90,8 @@ class ResponseOptions(TypedDict, total=False):
     that is given with it."""
 
     input_items: Sequence[UserInput] | None
-    """What the model sees, in place of the conversation. ``{"type": "item_reference", "id": ...}`` is an item of it."""
+    """The input of the model, in place of the conversation. ``{"type": "item_reference", "id": ...}`` stands for an
+    item of it."""
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -355,7 +356,7 @@ class Turn:
     """One whole answer, calls of tools included."""
 
     text: str
-    """What the agent wrote or said, with a line break between items."""
+    """The agent's text or words, with a line break between items."""
 
     audio: bytes
     """Its sound in the session's output format."""

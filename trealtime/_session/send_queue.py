@@ -37,7 +37,7 @@ OutgoingMessage = MicrophoneAudio | Mapping[str, Any]
 
 @attrs.frozen(kw_only=True)
 class SendQueueStatistics:
-    """What the send queue holds now and has held. Times are seconds of audio."""
+    """Counts of the send queue, now and so far. Times are seconds of audio."""
 
     audio_queued_s: float
     audio_peak_s: float
@@ -78,7 +78,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     # ---- in ------------------------------------------------------------------------------------------------------
 
     def put(self, message: OutgoingMessage, *, urgent: bool = False) -> None:
-        """Queue a message now, whatever the bounds. A closed or broken queue drops it."""
+        """Queue a message now, even past the bounds. A closed or broken queue drops it."""
         if self._closed or self._broken:
             return
         if isinstance(message, MicrophoneAudio):

@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 @attrs.frozen(kw_only=True)
 class SessionStatistics:
-    """What a session has done, and what it holds now.
+    """Counts of a session, so far and now.
 
     `subscriptions` are those open now, the session's own first; `attachments` those of the endpoints attached now.
     """

@@ -5,7 +5,7 @@ Theory of operation
 2. Audio is bounded in seconds, other events in number. Past a bound the overflow policy holds: ``"fail"`` empties the
    subscription and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` drops from the old end, counts it,
    and leaves one `RealtimeAudioDropped` in its place.
-3. A subscription that has not been read yet (`unread`) drops its oldest audio, whatever its policy: a session that is
+3. A subscription that has not been read yet (`unread`) drops its oldest audio under every policy: a session that is
    never iterated neither fails nor grows. The policy holds from the first read on.
 4. Each event sits in a slot, a list of one element. An interrupt takes an event out of the middle of the queue by
    emptying its slot, at the same cost for any length of queue; empty slots are swept out once they are the majority.
@@ -72,7 +72,7 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
 
 @attrs.frozen(kw_only=True)
 class SubscriptionStatistics:
-    """What one subscription holds now and has held. Times are seconds of audio."""
+    """Counts of one subscription, now and so far. Times are seconds of audio."""
 
     name: str
     events_queued: int
@@ -85,7 +85,7 @@ class SubscriptionStatistics:
     taken: int
     """Events that the consumer has taken, audio included."""
     audio_dropped_s: float
-    """Audio dropped by the overflow policy, or before anybody read."""
+    """Audio dropped by the overflow policy, or before the first read."""
     audio_purged_s: float
     """Audio taken out by interrupts."""
     events_dropped: int
@@ -217,7 +217,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._sleeper.wake()
 
     def begin(self) -> None:
-        """Note that somebody reads now: from here on the overflow policy holds."""
+        """Note the first read: from here on the overflow policy holds."""
         if self.unread:
             self.unread = False
             self.use_format(self.audio_format)

@@ -281,7 +281,7 @@ class _ToolChecks:
         self._threads = trio.CapacityLimiter(settings.concurrency)
 
     async def before(self, call: FunctionCall, context: ToolContext[Any]) -> ToolOutcome | None:
-        """What comes of a call that a guardrail stops; None: it may be made.
+        """Return the outcome of a call that a guardrail stops; None: it may be made.
 
         Raises `ToolInputGuardrailTripwireTriggered` where a guardrail says so.
         """

@@ -101,7 +101,8 @@ def _connection(url: str | None) -> dict[str, Any] | None:
 
 
 async def _voice(scenarios: list[Scenario], url: str | None) -> Voice | None:
-    """Return a voice with words, for a service that has to hear them; None where the emulator is told them."""
+    """Return a voice with words, for a service that has to hear them; None for the emulator, which gets the words as
+    text."""
     if url is None or not any(step.speak is not None for scenario in scenarios for step in scenario.steps):
         return None
     from trealtime.emulator.local import load_speech

@@ -1,4 +1,4 @@
-"""What ``set_default_...`` functions of the SDK keep for the whole process."""
+"""The values that the SDK's ``set_default_...`` functions keep for the whole process."""
 
 from __future__ import annotations
 

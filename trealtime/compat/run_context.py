@@ -5,4 +5,4 @@ from trealtime.tools.context import RunContext as RunContextWrapper
 __all__ = ["AgentHookContext", "RunContextWrapper"]
 
 AgentHookContext = RunContextWrapper
-"""What hooks get; here they get the run context itself."""
+"""The context of hooks, which here is the run context itself."""

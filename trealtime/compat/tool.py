@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ToolTimeoutBehavior: TypeAlias = Literal["error_as_result", "raise_exception"]
-"""What follows when a tool takes too long; ``"raise_exception"`` is refused, see `function_tool`."""
+"""The consequence when a tool takes too long; ``"raise_exception"`` is refused, see `function_tool`."""
 
 _RAISES = (
     'timeout_behavior="raise_exception" ends a session of the SDK; here the model is told, and the app gets an `error` '
@@ -93,7 +93,7 @@ class FunctionTool(NativeFunctionTool):
 
 
 Tool: TypeAlias = NativeFunctionTool | HostedMCPTool
-"""What an agent has as tools; those that `trealtime.function_tool` makes fit as well."""
+"""A tool of an agent; those that `trealtime.function_tool` makes fit as well."""
 
 
 def _told_in_sdk_errors(function: ToolErrorFunction | None) -> ToolErrorFunction | None:

@@ -25,7 +25,7 @@ and hum count little). The gate decides once per frame of 20 ms.
    was heard. While it is closed the microphone is silence of the same length, so that voice detection behind it keeps
    the time.
 
-What it cannot do: it removes no echo while a person speaks over the agent, and a voice that is quieter than the echo in
+Its limits: it removes no echo while a person speaks over the agent, and a voice that is quieter than the echo in
 the room is not heard until the agent pauses.
 """
 

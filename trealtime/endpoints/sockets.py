@@ -1,6 +1,7 @@
-"""What endpoints on a caller's WebSocket share: the `Wire` on the web server's socket, its end, a bounded input.
+"""The common parts of endpoints on a caller's WebSocket: the `Wire` on the web server's socket, its end, a bounded
+input.
 
-No web framework is imported here: a socket is told by its methods.
+No web framework is imported here: a socket is recognized by its methods.
 """
 
 from __future__ import annotations

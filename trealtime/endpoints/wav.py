@@ -52,7 +52,7 @@ class WavEndpoint(Endpoint):
     `then` says what follows the file: ``"silence"``, or ``"leave"``: the user leaves, which ends the attachment.
 
     Reads `input` at once and blocks meanwhile; raises `OSError`, and `AudioFormatError` for a file that `read_wav` does
-    not read. Raises `ValueError` when `output` is the same file as `input`, by whatever name. `output` is created when
+    not read. Raises `ValueError` when `output` is the same file as `input`, under any name. `output` is created when
     the endpoint is attached, which raises `OSError` when it cannot be.
     """
 

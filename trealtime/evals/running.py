@@ -4,7 +4,7 @@ Theory of operation
 1. A step begins when the agent's last answer has been heard. It is over when a response has ended that called no tool
    (an answer), when a guardrail has stopped the user's words, or when its time is up.
 2. On the emulator, time is Trio's: under a mock clock a scenario takes no time. The user speaks with the emulator's own
-   voice, and its ears are told the words, so they need no speech engine.
+   voice, and its transcriber gets the words as text, so it needs no speech engine.
 3. Every event of the session passes through one task, which notes it for the current step.
 """
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trealtime.mcp.connection import Connection
 
     MCPConnector = Transport | Server[Any] | ServerInProcess
-    """What `mcp.Client` can connect to."""
+    """A server that `mcp.Client` can connect to."""
 else:
     Tool = Connection = Any  # They need the extra: annotations that are resolved at run time do without.
 

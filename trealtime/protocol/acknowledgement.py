@@ -1,4 +1,4 @@
-"""What we asked of the session, held against what the server says it does."""
+"""Compare the settings that we asked for with those that the server acknowledged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def session_differences(
 
     `requested` is the session object we sent, `acknowledged` that of the server's answer. Spelling is no difference:
     formats are compared by meaning, a voice by its id, a model without its date, numbers by value, tools by name
-    and parameters. What the server does not echo at all is no difference, nor are the fields it adds. Paths
+    and parameters. Settings that the server does not echo are no difference, nor are fields that it adds. Paths
     are dotted, from the session object.
     """
     differences: list[tuple[str, object, object]] = []
@@ -74,7 +74,7 @@ def _same_value(requested: Any, acknowledged: Any) -> bool:
         # A server may keep its numbers in single precision: 0.7 comes back as 0.699999988079071.
         return math.isclose(requested, acknowledged, rel_tol=1e-6)
     if requested is None or acknowledged is None:
-        # Nothing and null say the same: an empty list or text "clears", and comes back as either.
+        # An empty value and null are the same: an empty list or text "clears", and comes back as either.
         return requested in (None, "", [], {}) and acknowledged in (None, "", [], {})
     if _is_list(requested) and _is_list(acknowledged):
         return len(requested) == len(acknowledged) and all(map(_same_value, requested, acknowledged))

@@ -126,7 +126,8 @@ def _fill(event: Any, setters: tuple[Callable[[Any, Any], None], ...], frame: _D
 
 
 def _fast(frame: bytes, *, with_data: bool) -> AnyServerEvent | None:
-    """Read an audio delta, or a transcript delta whose data is not wanted; None for what the general path must judge.
+    """Read an audio delta, or a transcript delta whose data is not wanted; None for a frame that the general path must
+    read.
 
     Audio takes a short cut: where ``"delta":"`` begins the last member of the object, only the head in front of it goes
     through the JSON parser, and the base64 decoder checks the payload. That is sound, because unescaped quotes never
@@ -186,7 +187,7 @@ def decode_server_event(frame: str | bytes, *, with_data: bool = True) -> Decode
 
 
 def read_server_event(data: Mapping[str, Any]) -> AnyServerEvent:
-    """Return the event that a decoded JSON object is; never raises."""
+    """Return the event in a decoded JSON object; never raises."""
     kind = data.get("type")
     if not isinstance(kind, str):
         return RawServerEvent("", data, problem="it has no type")

@@ -1,11 +1,10 @@
 """The 46 events that a Realtime server sends, one class each.
 
-A class carries the wire's own field names. Objects that other modules read (session, item, response,
-part, usage, error) stay JSON mappings, so nothing in them is lost. Fields that the session can do without have
-defaults, because servers other than the official one leave them out; a field without a default is what the event is
-about.
+A class carries the wire's own field names. Objects that other modules read (session, item, response, part, usage,
+error) stay JSON mappings, so nothing in them is lost. Fields that the session can do without have defaults, because
+servers other than the official one leave them out; a field without a default is essential to the event.
 
-What cannot be read as one of these becomes a `RawServerEvent`: it never costs the session.
+A frame that cannot be read as one of these becomes a `RawServerEvent`, and never ends the session.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ __all__ = [
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Event:
-    """What all events share.
+    """The common base of all events.
 
     Comparing and showing are written once, here: generated for each of 46 classes they are half the time that this
     module takes to import.
@@ -122,7 +121,7 @@ class _McpCallEvent(_Event):
 
 @attrs.frozen
 class RawServerEvent:
-    """A frame that is no event we know: an unknown `type`, or a known one that lacks what it is about.
+    """A frame that is no known event: an unknown `type`, or a known one that lacks an essential field.
 
     `data` is the frame as decoded (empty when it was not a JSON object, and then `type` is ``""``); `problem` says in
     words why it was not read as an event of its type.
@@ -241,7 +240,7 @@ class ConversationItemDeleted(_Event):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ConversationItemInputAudioTranscriptionDelta(_Event):
-    """A piece of what the user said, to append; may come before the item's commit."""
+    """A piece of the user's words, to append; may come before the item's commit."""
 
     item_id: str
     delta: str = ""
@@ -254,7 +253,7 @@ class ConversationItemInputAudioTranscriptionDelta(_Event):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ConversationItemInputAudioTranscriptionCompleted(_Event):
-    """All that the user said in one item; items may finish in any order. `usage` counts tokens or seconds."""
+    """All words of the user in one item; items may finish in any order. `usage` counts tokens or seconds."""
 
     item_id: str
     transcript: str

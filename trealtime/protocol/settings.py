@@ -1,4 +1,4 @@
-"""Settings of a session: what ``model_settings`` and ``initial_model_settings`` may hold.
+"""Settings of a session: the content of ``model_settings`` and ``initial_model_settings``.
 
 Each class can be given as a mapping with the same keys. Every field may be left out. None has one meaning: where a
 field takes it, it is an explicit null, which switches the thing off (``turn_detection=None`` means manual turns); where
@@ -127,7 +127,7 @@ class TracingSettings:
 
 @attrs.frozen(kw_only=True)
 class ReasoningSettings:
-    """How much a reasoning model thinks before it speaks."""
+    """The effort of a reasoning model before it speaks."""
 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | NotSet = setting()
     extra: Mapping[str, Any] | NotSet = setting()
@@ -143,7 +143,7 @@ class TokenLimits:
 
 @attrs.frozen(kw_only=True)
 class TruncationSettings:
-    """What to drop when the context is full: keep `retention_ratio` (0 to 1) of it."""
+    """Truncation of a full context: keep `retention_ratio` (0 to 1) of it."""
 
     retention_ratio: float = setting(attrs.NOTHING, at_least=0, at_most=1)
     token_limits: TokenLimits | NotSet = setting()
@@ -153,7 +153,7 @@ class TruncationSettings:
 
 @attrs.frozen(kw_only=True)
 class TranscriptionSettings:
-    """How the user's speech is written down.
+    """Transcription of the user's speech.
 
     Some models take `languages` and `keywords` (gpt-transcribe), `delay` (gpt-realtime-whisper) and `prompt` (all but
     gpt-realtime-whisper). The default model, gpt-4o-mini-transcribe, is the OpenAI Agents SDK's; the service has
@@ -183,7 +183,7 @@ class NoiseReductionSettings:
 
 @attrs.frozen(kw_only=True)
 class TurnDetectionSettings:
-    """How the server knows that the user has begun and ended a turn.
+    """Detection of the beginning and end of the user's turns by the server.
 
     ``server_vad`` goes by loudness: `threshold` 0 to 1, `prefix_padding_ms`, `silence_duration_ms`, `idle_timeout_ms`
     (5000 to 30000, or None: off). ``semantic_vad`` goes by meaning: `eagerness`. Both: whether the end of a turn

@@ -1,7 +1,7 @@
-"""What an app says, in any form it likes, to conversation items of the wire.
+"""Messages of an app, in any of their forms, to conversation items of the wire.
 
 A message is a string, a typed `UserMessage`, or the wire's own mapping. Everything is checked here: a part that the
-server would not take is an error that names it, never something that is left out in silence.
+server would not take raises an error that names it, and is never left out in silence.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ImageDetail = Literal["auto", "low", "high"]
 
 @attrs.frozen
 class TextPart:
-    """Text; what the assistant said when the message is the assistant's."""
+    """Text; the assistant's words if the message is the assistant's."""
 
     text: str
 
@@ -156,7 +156,7 @@ def _message(role: Any, parts: Sequence[Any], problems: list[SettingsProblem]) -
     return {"type": "message", "role": role, "content": list(parts)}
 
 
-# The assistant's audio cannot be given back to the server, so its turns are told as text.
+# The assistant's audio cannot be given back to the server, so its turns go as text.
 _PARTS_OF_ROLE: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("input_text", "input_image", "input_audio"),
     "system": ("input_text",),
@@ -169,7 +169,7 @@ def _text_type(role: object) -> str:
 
 
 def _wire_part(part: Any, role: object) -> Any:
-    """A part as its wire mapping, None left out; what is no part stays as it is, for the check to judge."""
+    """Return a part as its wire mapping, None left out; any other value stays as it is, for the check to judge."""
     if isinstance(part, TextPart):
         return {"type": _text_type(role), "text": part.text}
     if isinstance(part, ImagePart):

@@ -195,7 +195,7 @@ def _bounds(value: object, rule: _Rule) -> str:
 
 
 def _read(hint: Any, value: object, path: str, problems: list[SettingsProblem]) -> object:
-    """Return `value` as what `hint` says; on failure, problems are added and the result means nothing."""
+    """Return `value` as the type `hint`; on failure, problems are added and the result means nothing."""
     if _is_attrs(hint):
         if isinstance(value, hint) and not any(_RULE in field.metadata for field in attrs.fields(hint)):
             return value
@@ -226,7 +226,7 @@ def _is_finite(value: numbers.Real) -> bool:
 
 
 def _read_plain(hint: Any, origin: Any, arguments: tuple[Any, ...], value: object) -> tuple[bool, object]:
-    """(whether `value` is what `hint` says, the value)."""
+    """Return (whether `value` fits `hint`, the value)."""
     if hint in (Any, object):
         return True, value
     if origin is Literal:
@@ -264,7 +264,7 @@ def _read_union(hint: Any, value: object, path: str, problems: list[SettingsProb
         if not found:
             return result
         failures.append((member, found))
-    # What is wrong inside a container says more than "neither this nor that", and shows less: headers hold secrets.
+    # A problem inside a container says more than "neither this nor that", and shows less: headers hold secrets.
     for member, found in failures:
         inside = _is_attrs(member) and isinstance(value, (Mapping, member))
         if inside or found[0].path != path:

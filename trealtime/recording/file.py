@@ -5,8 +5,8 @@ JSON lines. The first is ``{"trealtime_recording": 1, "audio": "keep"}``; then o
 object stands as ``"text"`` in place of the ``"event"``. The last is
 ``{"at": 9.5, "closed": {"code": 1000, "reason": "", "by": "client"}}``.
 
-Audio that was left out is told by its length, ``"<4800 bytes of audio>"``. Values that open a door are never
-written: ``"<removed>"`` stands in their place.
+The length stands in for audio that was left out, ``"<4800 bytes of audio>"``. Secrets are never written:
+``"<removed>"`` stands in their place.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class RecordingModel:
 
     The first session is written to `path`, further ones beside it (``call-2.jsonl``), over files of that name, which
     only their owner may read. Each event is written as it passes, so a crash loses nothing. `audio` ``"strip"`` leaves
-    audio out and tells its length. Keys, tokens, headers and the user, password and query of addresses are never
-    written; what people say is.
+    audio out and notes its length. Keys, tokens, headers and the user, password and query of addresses are never
+    written; people's words are.
 
     Entering a session raises `OSError` when the file cannot be opened. A recording that fails later (a full disk) ends
     itself and never the session: the log says so, and the session gets an ``error`` event whose code is
@@ -81,10 +81,11 @@ class _Record:
     _open: bool = attrs.field(init=False, default=True)
     _closed: bool = attrs.field(init=False, default=False)
     failure: str | None = attrs.field(init=False, default=None)
-    """Why the recording has ended before its time, until the session has been told."""
+    """The reason why the recording has ended before its time, until the session has it."""
 
     receiving: trio.CancelScope | None = attrs.field(init=False, default=None)
-    """Around a wait for the server, which a failure ends: the session is told without waiting for a message."""
+    """The scope of a wait for the server, which a failure cancels: so the session learns of it without waiting for a
+    message."""
 
     def note(self, sent_by: Side, message: str | bytes) -> None:
         if not self._open:

@@ -1,8 +1,8 @@
-"""Replay: a scripted server that says what a recorded one said.
+"""Replay: a scripted server that repeats a recorded one.
 
 Theory of operation
-1. What the client sent is expected in its order; what the server sent follows it as long after as it did then. Audio of
-   the microphone is not expected: it comes in other pieces each time.
+1. The client's recorded events are expected in their order; the server's follow after the recorded delays. Audio of the
+   microphone is not expected: it comes in other pieces each time.
 2. Ids are the client's own to choose, so those that it chooses now take the place of the recorded ones in all that the
    server says.
 3. Two events of a client are the same when they differ in nothing but ids, audio and the positions that were heard.
@@ -39,12 +39,12 @@ _SILENCE: Final = {"audio/pcm": b"\x00", "audio/pcmu": b"\xff", "audio/pcma": b"
 def replay(
     path: str | Path, *, strict: bool = True, listen: bool = False, host: str = "127.0.0.1", port: int = 0
 ) -> AbstractAsyncContextManager[ScriptedServer]:
-    """Make a server that says to its first client what the recorded one said; enter it with ``async with``.
+    """Make a server that repeats the recorded one to its first client; enter it with ``async with``.
 
     `ScriptedServer.memory_model` is for a runner, in real time or under Trio's mock clock; `listen` opens a socket as
-    well, at `ScriptedServer.url`. With `strict` a client that sends something else than was recorded raises
-    `UnexpectedRealtimeSend` out of the block; without, the server answers it as any server does. Steps that are left
-    when the block ends raise `UnconsumedRealtimeSteps`. Raises `RecordingError` for a file that is no recording.
+    well, at `ScriptedServer.url`. With `strict` the block raises `UnexpectedRealtimeSend` if the client's events differ
+    from the recorded ones; without, the server answers them as any server does. Steps that are left when the block ends
+    raise `UnconsumedRealtimeSteps`. Raises `RecordingError` for a file that is no recording.
     """
     return open_scripted_server(script_of(path), strict=strict, greet=False, listen=listen, host=host, port=port)
 
@@ -88,7 +88,7 @@ def _silence(event: Event, silence: bytes) -> bytes:
 
 @attrs.define
 class _Names:
-    """What recorded ids are called now."""
+    """The present names of recorded ids."""
 
     now: dict[str, str] = attrs.field(factory=dict)
 
@@ -119,7 +119,7 @@ class _Recorded:
     _names: _Names
 
     def __call__(self, sent: Event) -> bool:
-        # What is sent now is compared as it would have been written.
+        # An event is compared in the form in which it would have been written.
         if sent.get("type") != "session.update" and _compared(redacted(sent)) != _compared(self._event):
             return False
         self._names.learn(self._event, sent)

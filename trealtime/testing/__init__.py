@@ -1,4 +1,4 @@
-"""What voice agents, and wires and endpoints of your own, are tested with."""
+"""Tools to test voice agents, and wires and endpoints of your own."""
 
 from trealtime.testing.assertions import absent, anything, called, heard, interrupted_at, not_called, said
 from trealtime.testing.audio_device import FakeAudioDevice

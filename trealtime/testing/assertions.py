@@ -1,4 +1,4 @@
-"""What to assert of a conversation: who said what, what was called, where somebody was cut off.
+"""Assertions about a conversation: the words of user and agent, the calls of tools, the place of a cut.
 
 Each helper returns the item of history that it found, and raises `AssertionError` with the whole conversation when
 there is none.
@@ -51,7 +51,7 @@ Conversation = HasHistory | Sequence[RealtimeItem]
 """A session, or its history."""
 
 Words = str | re.Pattern[str] | Callable[[str], object]
-"""What words must be: contain a text, in any case; match a pattern somewhere; or please a predicate."""
+"""A condition on words: contain a text, in any case; match a pattern somewhere; or satisfy a predicate."""
 
 ItemT = TypeVar("ItemT", UserMessageItem, AssistantMessageItem)
 
@@ -191,8 +191,8 @@ def at(event: Mapping[str, Any], path: str) -> Any:
 def differences(event: Mapping[str, Any], fields: Mapping[str, object]) -> list[str]:
     """One line for each of `fields` (path -> value, predicate, `anything`) that `event` does not fit.
 
-    A mapping is fitted by an object that has at least its fields, a list by one of the same length. What a predicate
-    raises comes out.
+    A mapping fits an object that has at least its fields, a list fits one of the same length. Raises what a predicate
+    raises.
     """
     found = []
     for path, wanted in fields.items():

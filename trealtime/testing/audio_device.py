@@ -52,21 +52,21 @@ class FakeAudioDevice(AudioDevice):
         self._silent = False
 
     def say(self, samples: NDArray[np.int16]) -> None:
-        """The user says this, after what was said before: mono int16 at the device's rate."""
+        """Let the user say this, after all earlier audio: mono int16 at the device's rate."""
         self._said.append(samples)
 
     def unplug(self, *, silently: bool = False) -> None:
-        """The device goes away; `silently` as many do, by not calling any more."""
+        """Take the device away; `silently` as many go, by not calling any more."""
         self._silent = silently
         self._unplugged = "the sound device was unplugged"
 
     @property
     def played(self) -> NDArray[np.int16]:
-        """All that was given to the loudspeaker since the opening, silence included."""
+        """All audio given to the loudspeaker since the opening, silence included."""
         return np.concatenate([np.zeros(0, np.int16), *self._given])
 
     def heard_until(self, time: float) -> int:
-        """How many samples of `played` had come out of the loudspeaker at `time` on Trio's clock."""
+        """Return the number of samples of `played` that had come out of the loudspeaker at `time` on Trio's clock."""
         return max(0, math.floor((time - self._opened_at - self._output_delay_s) * self.rate + 1e-6))
 
     @asynccontextmanager
@@ -104,7 +104,7 @@ class FakeAudioDevice(AudioDevice):
         return np.clip(np.rint(heard), -32768, 32767).astype(np.int16)
 
     def _played_before(self, delay: int) -> NDArray[np.int16]:
-        """The block that was given `delay` samples before the next one, silence where there was none."""
+        """Return the block given `delay` samples before the next one, silence where there was none."""
         blocks = -(-delay // self._block)
         recent = np.concatenate([np.zeros(delay, np.int16), *self._given[-blocks:]])
         return recent[len(recent) - delay :][: self._block]

@@ -1,9 +1,9 @@
 """A page that needs no browser: it opens the WebSocket of a server and behaves as pages with an AudioWorklet do.
 
 Theory of operation
-1. The user's side: what they say goes out in pieces of 20 ms, in real time.
-2. The agent's side: what comes is kept and played in real time, in blocks of 20 ms, each reported at its end. A flush
-   throws away all but the block that is being played, and begins an epoch; audio of earlier ones is dropped.
+1. The user's side: their audio goes out in pieces of 20 ms, in real time.
+2. The agent's side: the page queues audio and plays it in real time, in blocks of 20 ms, and reports each at its end. A
+   flush throws away all but the current block, and begins an epoch; the page drops audio of earlier ones.
 
 Time is Trio's: under the mock clock an hour takes as long as its messages.
 """
@@ -41,16 +41,16 @@ class FakePage:
     _wire: BinaryWire = attrs.field(repr=False)
     audio_format: AudioFormat
     epoch: int = attrs.field(default=0, init=False)
-    """How many flushes have come."""
+    """The number of flushes so far."""
 
     played_samples: int = attrs.field(default=0, init=False)
-    """Of this epoch."""
+    """Samples played of this epoch."""
 
     received: list[Mapping[str, Any]] = attrs.field(factory=list, init=False, repr=False)
     """The app's messages, in order, and the server's refusals."""
 
     closed: WireClosed | None = attrs.field(default=None, init=False)
-    """How the connection ended, once it has."""
+    """The end of the connection, once it has ended."""
 
     _heard: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
     _buffer: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
@@ -60,7 +60,7 @@ class FakePage:
     _leaving: bool = attrs.field(default=False, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
 
-    # ---- what the user does ----------------------------------------------------------------------------------------
+    # ---- the user speaks -------------------------------------------------------------------------------------------
 
     async def say(self, audio: bytes) -> None:
         """Say PCM16 `audio`, and wait until it has been said."""
@@ -75,20 +75,20 @@ class FakePage:
         self._changed.unpark_all()
 
     async def leave(self) -> None:
-        """Close the page, once what it has to send is sent."""
+        """Close the page, once its messages have been sent."""
         self._leaving = True
         self._changed.unpark_all()
         await self._ended.wait()
 
-    # ---- what the user hears ---------------------------------------------------------------------------------------
+    # ---- the user listens ------------------------------------------------------------------------------------------
 
     def heard(self) -> bytes:
-        """All that was heard so far, without the pauses."""
+        """All audio heard so far, without the pauses."""
         return bytes(self._heard)
 
     @property
     def heard_ms(self) -> float:
-        """How much was heard, pauses not counted."""
+        """The length of the heard audio, without the pauses."""
         return self.audio_format.duration_ms(len(self._heard))
 
     async def wait_heard(self, ms: float) -> None:
@@ -97,7 +97,7 @@ class FakePage:
             await self._changed.park()
 
     async def wait_received(self, type: str) -> Mapping[str, Any]:
-        """Wait for a message of the app of that type, the first one that was not waited for yet.
+        """Wait for the app's next message of that type, and return it; each message is returned once.
 
         Raises `WireClosed` when the connection ends without one.
         """
@@ -110,7 +110,7 @@ class FakePage:
             await self._changed.park()
 
     async def wait_ended(self) -> None:
-        """Wait until the connection has ended, by whichever side."""
+        """Wait until either side has ended the connection."""
         await self._ended.wait()
 
     # ---- tasks -----------------------------------------------------------------------------------------------------
@@ -200,8 +200,8 @@ async def open_fake_page(
     """Open a page on a server that does `accept_browser_stream`; leaving closes it.
 
     `server` is the client's end of a wire, such as the first of `memory_wire_pair`; or a ``ws://`` URL, which is
-    connected to, with `headers` (``Origin``, perhaps). `rate` is that of the page's audio, `hello` what it says besides
-    when it opens. Raises `ConnectFailed` when the server refuses the handshake.
+    connected to, with `headers` (``Origin``, perhaps). `rate` is that of the page's audio, `hello` holds further fields
+    of its first message. Raises `ConnectFailed` when the server refuses the handshake.
     """
     audio_format = pcm16(rate)
     async with AsyncExitStack() as stack:

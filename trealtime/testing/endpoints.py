@@ -30,14 +30,14 @@ class FarSide(Protocol):
     """The other end of an endpoint, as `check_endpoint` needs it."""
 
     async def say(self, audio: bytes) -> None:
-        """The user says this, in the endpoint's `input_format`. Called only if there is one."""
+        """Let the user say this, in the endpoint's `input_format`. Called only if there is one."""
 
     def heard(self) -> bytes:
-        """All that was heard there so far, in the endpoint's `output_format`, without the pauses in between."""
+        """Return all audio heard there so far, in the endpoint's `output_format`, without the pauses in between."""
         ...
 
     async def leave(self) -> None:
-        """The user goes."""
+        """Let the user leave."""
 
 
 async def check_endpoint(make: MakeEndpoint, *, tolerance_ms: float = 20.0, realtime: bool = True) -> None:
@@ -46,9 +46,9 @@ async def check_endpoint(make: MakeEndpoint, *, tolerance_ms: float = 20.0, real
     Raises AssertionError that says what it breaks, or `trio.TooSlowError` where it gets stuck; a note names the check.
 
     ``make()`` is an async context manager that gives an endpoint, not yet open, and its `FarSide`; it is entered many
-    times. Run it under a mock clock: it plays for ten minutes. `tolerance_ms` is how far what is reported may be from
-    what was heard, and how much may still be heard after a flush. `realtime` False says that the far side hears
-    everything at once.
+    times. Run it under a mock clock: it plays for ten minutes. `tolerance_ms` bounds the error of reported positions,
+    and the audio that may still be heard after a flush. `realtime` False says that the far side hears everything at
+    once.
     """
     rig = _Rig(make, tolerance_ms)
     checks: list[Callable[[_Rig], Awaitable[None]]] = [_an_endpoint_that_is_left_at_any_point_leaves_nothing]
@@ -79,7 +79,7 @@ async def check_endpoint(make: MakeEndpoint, *, tolerance_ms: float = 20.0, real
             raise
 
 
-# ---- what the checks stand on ---------------------------------------------------------------------------------------
+# ---- the means of the checks ----------------------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -131,7 +131,7 @@ class _Bench:
 
     @property
     def heard_ms(self) -> float:
-        """What was heard at the far side."""
+        """The audio heard at the far side."""
         return self.output.duration_ms(len(self.far.heard()))
 
     async def play(self, audio: bytes) -> None:
@@ -144,7 +144,7 @@ class _Bench:
             await self.play(audio[begin : begin + step])
 
     async def wait_heard(self, ms: float, *, then_s: float = 1.0) -> None:
-        """Wait until so much was heard at the far side, and `then_s` more for what should not follow."""
+        """Wait until the far side has heard so much, and `then_s` more for audio that should not follow."""
         with trio.move_on_after(ms / 1000 + 10):
             while self.heard_ms < ms - 1e-3:  # noqa: ASYNC110  (a far side can only be looked at)
                 await trio.sleep(_FRAME_MS / 1000)
@@ -160,7 +160,7 @@ def _tone(ms: float, audio_format: AudioFormat) -> bytes:
 
 
 def _check_tone(audio: bytes, ms: float, audio_format: AudioFormat, tolerance_ms: float) -> None:
-    """`audio` is our tone, as long and as loud as it was."""
+    """Check that `audio` is our tone, of the same length and loudness."""
     got_ms = audio_format.duration_ms(len(audio))
     assert abs(got_ms - ms) <= tolerance_ms, f"of {ms:.1f} ms, {got_ms:.1f} ms arrived"
     samples = to_int16(audio, audio_format).astype(np.float64)
@@ -171,7 +171,7 @@ def _check_tone(audio: bytes, ms: float, audio_format: AudioFormat, tolerance_ms
     assert abs(level_db) <= 1, f"it became {level_db:+.1f} dB louder"
 
 
-# ---- what the user hears --------------------------------------------------------------------------------------------
+# ---- output ---------------------------------------------------------------------------------------------------------
 
 
 async def _what_is_played_is_heard(rig: _Rig) -> None:
@@ -273,11 +273,11 @@ async def _ten_minutes_take_ten_minutes(rig: _Rig) -> None:
         while bench.reports[-1] < bench.given_ms - 1:  # noqa: ASYNC110  (as far sides, so their reports)
             await trio.sleep(_FRAME_MS / 1000)
         off_ms = (trio.current_time() - began_at - 600) * 1000
-        # The first frame may take a while to get there, and the last to be reported; what adds up is drift.
+        # The first frame may take a while to get there, and the last to be reported; drift adds up.
         assert abs(off_ms) <= 2 * bench.tolerance_ms + 500, f"ten minutes of audio were off by {off_ms:.0f} ms"
 
 
-# ---- what the user says ---------------------------------------------------------------------------------------------
+# ---- input ----------------------------------------------------------------------------------------------------------
 
 
 async def _receive_all(bench: _Bench, ms: float, audio: bytearray) -> None:
@@ -339,7 +339,8 @@ async def _an_endpoint_that_is_left_at_any_point_leaves_nothing(rig: _Rig) -> No
 
 
 class MemoryEndpoint(Endpoint):
-    """A user in this process, for tests of voice agents: `say` is what they say, `heard` what they have heard.
+    """A user in this process, for tests of voice agents: `say` speaks for them, `heard` is the audio that they have
+    heard.
 
     They listen in real time by Trio's clock, which under the mock clock takes no time. `room_ms` of audio wait in
     front of them.
@@ -368,7 +369,7 @@ class MemoryEndpoint(Endpoint):
         await self._say.send(audio)
 
     def heard(self) -> bytes:
-        """All that was heard so far, in the output format, without the pauses in between."""
+        """All audio heard so far, in the output format, without the pauses in between."""
         return bytes(self._heard)
 
     async def leave(self) -> None:
@@ -389,7 +390,7 @@ class MemoryEndpoint(Endpoint):
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        """The user is there."""
+        """Open the path to the user."""
         await trio.lowlevel.checkpoint()
         self._link = link
         async with trio.open_nursery() as nursery:
@@ -399,15 +400,15 @@ class MemoryEndpoint(Endpoint):
             nursery.cancel_scope.cancel()
 
     async def receive(self) -> bytes:
-        """What the user says next."""
+        """Wait for the user's next audio."""
         return await self._said.receive()
 
     async def play(self, audio: bytes, position_ms: float) -> None:
-        """The user hears this next."""
+        """Queue this for the user."""
         await self._speaker.put(audio, position_ms)
 
     def flush(self) -> None:
-        """The user hears nothing more of what was given."""
+        """Drop all audio that the user has not heard."""
         self._speaker.flush()
 
     def _hear(self, audio: bytes, began_at: float, position_ms: float) -> None:

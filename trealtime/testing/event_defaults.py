@@ -1,7 +1,7 @@
 """Server events with every field that the protocol asks for, from the few that a test is about.
 
-The table says for each type which fields it has and what they are when nobody says. Objects (a session, an item, a
-response) are merged with what is given, one of another ``type`` replaces the default.
+The table gives the fields of each type and their defaults. Objects (a session, an item, a response) are merged with the
+given ones; an object of another ``type`` replaces the default.
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ _FIELDS: Final[Mapping[str, tuple[tuple[str, ...], Mapping[str, object]]]] = {
 
 @attrs.define(eq=False)
 class EventDefaults:
-    """Completes events of one connection: what nobody says about response and item is the newest of each.
+    """Completes events of one connection: the default response and item are the newest ones.
 
-    `session` gives the session object as it is.
+    `session` returns the current session object.
     """
 
     ids: Ids
@@ -136,7 +136,8 @@ class EventDefaults:
     _previous_item_id: str | None = attrs.field(default=None, init=False)
 
     def complete(self, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The event of type `kind` with the fields in `given`. Raises `ValueError` for what the type does not have."""
+        """Return the event of type `kind` with the fields in `given`. Raises `ValueError` for fields that the type does
+        not have."""
         if kind not in _FIELDS:
             raise ValueError(f"a server sends no {kind!r}; its events are: {', '.join(SERVER_EVENT_TYPES)}")
         places, own = _FIELDS[kind]
@@ -241,7 +242,7 @@ _IDENTITY: Final = ("id", "type", "role")
 
 
 def merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`default` with `given` over it, objects inside too; an object of another ``type`` takes the default's place."""
+    """Merge `given` into `default`, objects inside too; an object of another ``type`` takes the default's place."""
     result = dict(default)
     for key, value in given.items():
         before = result.get(key)

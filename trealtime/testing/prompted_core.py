@@ -1,7 +1,7 @@
 """A session's engine whose turns and responses a test prompts; everything else in it is the emulator's own.
 
-`PromptedCore` is what scripts and `ServerEvents` stand on. It hears nobody by itself, and makes no response by itself:
-`respond`, `call`, `user_turn` and their kind write what the live emulator would, in the order that it would.
+`PromptedCore` is the base of scripts and `ServerEvents`. It detects no turn and makes no response by itself: `respond`,
+`call`, `user_turn` and the like write the events of the live emulator, in its order.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class PromptedCore(SessionCore):
         super().__init__(ids, **{**options, "make_detector": self._make_prompted})
         self.events: EventDefaults = EventDefaults(ids, self.session_object)
         self.unanswered: deque[Mapping[str, Any]] = deque()
-        """Requests for a response that nothing has been sent about."""
+        """Requests for a response that have no event yet."""
 
         self._asked: deque[Response] = deque()
         self._unheard: deque[Item] = deque(maxlen=_MOST_UNHEARD)
@@ -75,11 +75,11 @@ class PromptedCore(SessionCore):
         return event
 
     def answer(self, event: Mapping[str, Any]) -> None:
-        """What any server says to this event of the client. A response begins, and waits for `respond` or `call`."""
+        """Answer this event of the client as any server does. A response begins, and waits for `respond` or `call`."""
         self.receive_live(json.dumps(event))
 
     def receive_live(self, message: str | bytes) -> dict[str, Any] | None:
-        """As the live emulator takes a message, but for the responses."""
+        """Take a message as the live emulator does, but make no responses."""
         event = super().receive(message)
         self._collect()
         return event
@@ -89,7 +89,8 @@ class PromptedCore(SessionCore):
     def respond(
         self, text: str, *, audio: bytes | None = None, audio_s: float | None = None, finish: bool = True
     ) -> None:
-        """A message, spoken or written as the response is; `audio` is in its format, or silence of that length."""
+        """Add a message, spoken or written as the response asks; `audio` is in its format, or silence of that
+        length."""
         response = self._response()
         response.close_item()
         response.open_message()
@@ -135,18 +136,19 @@ class PromptedCore(SessionCore):
     # ---- the user ----------------------------------------------------------------------------------------------
 
     def speech_begins(self) -> None:
-        """The user is heard to begin: what the settings make of that (an interrupt) happens."""
+        """Let the user begin to speak; an interrupt follows if the settings say so."""
         self._hear(SpeechStarted(round(self.input.position_ms), round(self.input.position_ms)), audio_s=0.1)
 
     def user_turn(self, transcript: str | None, *, audio_s: float = 1.0) -> None:
-        """The user speaks, or goes on, for `audio_s`, and ends; words are told where the session asked for them."""
+        """Let the user speak, or go on, for `audio_s`, and end; a transcript follows if the session asked for it."""
         if not self.input.user_speaks:
             self.speech_begins()
         self._hear(SpeechStopped(round(self.input.position_ms + audio_s * 1000)), audio_s=audio_s)
         self._tell_words(self._unheard.pop(), transcript)
 
     def transcribe(self, transcript: str | None) -> None:
-        """The words of the oldest turn that has none yet, told where the session asked for them; None: they fail.
+        """Give the words of the oldest turn that has none yet, sent if the session asked for them; None: transcription
+        fails.
 
         Raises `ValueError` where no turn waits for its words.
         """
@@ -182,7 +184,7 @@ class PromptedCore(SessionCore):
             self.events.note(event)
 
     def _response(self) -> Response:
-        """The response that is under way, else one that was asked for, else one that the server begins."""
+        """Return the response under way, else one that was asked for, else one that the server begins."""
         if self._current is not None and not self._current.over:
             return self._current
         if not self._asked and self.unanswered:

@@ -1,5 +1,5 @@
 """Fixtures for pytest with pytest-trio; load them with ``pytest_plugins = ["trealtime.testing.pytest_plugin"]`` in a
-``conftest.py``. Nothing is loaded without that line: no run of pytest pays for what it does not use.
+``conftest.py``. Nothing is loaded without that line, so other runs of pytest do not pay for it.
 
 | fixture | what it is | change it by overriding |
 |---|---|---|
@@ -96,6 +96,6 @@ def scripted_server_options() -> Mapping[str, Any]:
 async def scripted_server(
     realtime_script: Script, scripted_server_options: Mapping[str, Any]
 ) -> AsyncIterator[ScriptedServer]:
-    """A scripted server in memory that plays `realtime_script`. What is wrong makes the test fail."""
+    """A scripted server in memory that plays `realtime_script`. A deviation from the script makes the test fail."""
     async with open_scripted_server(realtime_script, **scripted_server_options) as server:
         yield server

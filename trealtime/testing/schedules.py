@@ -20,13 +20,13 @@ CancelHere = Callable[[], AbstractContextManager[trio.CancelScope]]
 async def cancel_at_each_checkpoint(scenario: Callable[[CancelHere], Awaitable[object]], *, limit: int = 2000) -> int:
     """Run `scenario` again and again, its marked block cancelled one scheduler step later each time.
 
-    The scenario sets up, does under ``with cancel_here():`` what is under test, and then checks what is left::
+    The scenario sets up, runs the code under test under ``with cancel_here():``, and then checks the outcome::
 
         async def scenario(cancel_here):
             client, server = memory_wire_pair()
             with cancel_here():
                 await client.send("hello")
-            ...  # whatever came of it: the pair must still work, or be cleanly closed
+            ...  # in every case the pair must still work, or be cleanly closed
 
         await cancel_at_each_checkpoint(scenario)
 
@@ -90,10 +90,10 @@ def run_deterministically(main: Callable[[], Awaitable[ResultT]], *, seed: int =
 
     Trio shuffles the tasks that can run in one step. With this, `open_emulator` with a `seed` and a `unix_time_s`, and
     a runner with an `rng`, a conversation gives the same events with the same times and ids each time, byte for byte.
-    Another seed is another order: a cheap way to look for races. What is decided outside Trio's clock stays as it is:
-    threads, sockets, and code that reads the real time.
+    Another seed is another order: a cheap way to look for races. It cannot order threads, sockets, and code that reads
+    the real time.
 
-    Raises what `main` raises. Everything is as before afterwards.
+    Raises what `main` raises. Restores everything afterwards.
     """
     # Trio has these for exactly this purpose, for hypothesis-trio, and documents neither.
     before, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()

@@ -1,4 +1,4 @@
-"""The steps of a script, and the errors of a script that went otherwise."""
+"""The steps of a script, and the errors of a client that deviates from it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Saved = Mapping[str, Event]
 
 
 class RealtimeScriptError(TrealtimeError, AssertionError):
-    """A client and the script that it was to follow do not go together."""
+    """A client has deviated from its script."""
 
 
 class UnexpectedRealtimeSend(RealtimeScriptError):
@@ -85,7 +85,7 @@ class Expect:
     answered: bool = False
 
     def differences(self, event: Event) -> list[str]:
-        """What keeps `event` from being the one; empty when it is."""
+        """Return the differences between `event` and the expected one; empty if there are none."""
         if self.type is not anything and event.get("type") != self.type:
             return [f"type is {shown(event.get('type'))}, expected {shown(self.type)}"]
         found = differences(event, self.fields)
@@ -101,7 +101,7 @@ class Expect:
 
 @attrs.frozen
 class Act:
-    """Something that the staged server does: what `emit` takes beside single events."""
+    """An act of the scripted server: `emit` takes these beside single events."""
 
     name: str
     do: Callable[[PromptedCore], None] = attrs.field(repr=False)
@@ -170,8 +170,8 @@ def expect(
 ) -> Expect:
     """Wait for the client to send an event of `type` (or `anything`), and leave the answer to the steps that follow.
 
-    `fields` maps paths (``item.content[0].text``) to what must be there: a value, a mapping (at least these fields), a
-    predicate, `anything`, or `absent`. `where` is asked about the whole event. `save_as` keeps it for later steps.
+    `fields` maps paths (``item.content[0].text``) to the expected content: a value, a mapping (at least these fields),
+    a predicate, `anything`, or `absent`. `where` is asked about the whole event. `save_as` keeps it for later steps.
     """
     return _expectation(type, fields, where=where, save_as=save_as, answered=False)
 
@@ -184,8 +184,8 @@ def accept(
     save_as: str | None = None,
 ) -> Expect:
     """As `expect`, and answer as every server does: ``session.updated`` for a ``session.update``, the item's events for
-    a ``conversation.item.create``, an ``error`` for what cannot be. A ``response.create`` begins a response, which
-    waits for what it is to say."""
+    a ``conversation.item.create``, an ``error`` for an invalid event. A ``response.create`` begins a response, which
+    waits for its content."""
     return _expectation(type, fields, where=where, save_as=save_as, answered=True)
 
 
@@ -210,10 +210,10 @@ def emit(
 ) -> Emit:
     """Send an event, or several.
 
-    `what` is a type, completed with all that the protocol asks for and with `fields` over it (a value of which may be a
-    function of the saved events); a whole event, sent as it is; one of the acts (`a_response`, `a_function_call`,
-    `a_user_turn` and so on); or a function of the saved events that returns any of these, or a list of them.
-    `save_as` keeps the event that was sent for later steps.
+    `what` is a type, completed with all fields of the protocol and with `fields` over them (a value may be a function
+    of the saved events); a whole event, sent as it is; one of the acts (`a_response`, `a_function_call`, `a_user_turn`
+    and so on); or a function of the saved events that returns any of these, or a list of them. `save_as` keeps the
+    event that was sent for later steps.
     """
     if isinstance(what, str) and what not in SERVER_EVENT_TYPES:
         raise ValueError(f"a server sends no {what!r}; its events are: {', '.join(SERVER_EVENT_TYPES)}")
@@ -221,7 +221,7 @@ def emit(
 
 
 def wait(seconds: float) -> Wait:
-    """Let `seconds` of Trio's clock pass. What the client sends meanwhile is looked at afterwards."""
+    """Let `seconds` of Trio's clock pass. The events that the client sends meanwhile are looked at afterwards."""
     if seconds < 0:
         raise ValueError(f"seconds must not be negative, got {seconds!r}")
     return Wait(seconds)
@@ -242,8 +242,8 @@ def a_response(
 
     `audio` is in the session's output format; without it there is silence of `audio_s` seconds (by default as long as
     the text would take). A response that asks for text has none. With ``finish=False`` the response goes on: the next
-    act adds an item to it, `the_end_of_the_response` ends it. So does the client when it cancels; what comes then is a
-    response of its own.
+    act adds an item to it, `the_end_of_the_response` ends it. So does the client when it cancels; the next act is then
+    a response of its own.
     """
     return Act(
         f"a response: {shown(text)}",
@@ -264,13 +264,13 @@ def the_end_of_the_response(
 
 
 def a_user_turn(transcript: str | None = "Hello.", *, audio_s: float = 1.0) -> Act:
-    """A turn that the server's ears find, with what the session's settings make of it: an interrupted response, a
-    transcription (None: one that fails), a response that begins."""
+    """A turn found by the server's turn detection, with all that follows by the session's settings: an interrupted
+    response, a transcription (None: one that fails), a response that begins."""
     return Act(f"a user's turn: {shown(transcript)}", lambda core: core.user_turn(transcript, audio_s=audio_s))
 
 
 def a_transcript(transcript: str | None) -> Act:
-    """The words of a turn that the client has committed; None: they cannot be made out."""
+    """The words of a turn that the client has committed; None: transcription fails."""
     return Act(f"a transcript: {shown(transcript)}", lambda core: core.transcribe(transcript))
 
 
@@ -305,7 +305,7 @@ _TRANSCRIBED: Final = {"type": "realtime", "audio": {"input": {"transcription": 
 class ServerEvents:
     """Makes what a server sends, as dicts in the wire's form; every one is valid unless you say otherwise.
 
-    Its events belong together: an event that does not say which response or item it is about is about the newest.
+    Its events belong together: an event without a response or item is about the newest one.
     ``response.created``, ``response.output_item.added`` and ``input_audio_buffer.speech_started`` begin a new one.
     `seed` decides the ids.
     """
@@ -317,7 +317,7 @@ class ServerEvents:
     def make(self, type: str, /, **fields: object) -> dict[str, Any]:
         """One event: ``make("response.output_text.delta", delta="Hel")``.
 
-        What is not among `fields` has a default; an object given is put over the default's, field by field. Raises
+        Fields that are not given have defaults; a given object is merged into the default one, field by field. Raises
         `ValueError` for a type that no server sends, or a field that the type does not have.
         """
         event = self._core.emit(type, fields)
@@ -330,7 +330,7 @@ class ServerEvents:
         return self._core.event_buffer.take()
 
     def answer(self, event: Event) -> list[dict[str, Any]]:
-        """What any server says to `event` of a client. A ``response.create`` only begins a response: `play` it."""
+        """Answer `event` of a client as any server does. A ``response.create`` only begins a response: `play` it."""
         self._core.answer(event)
         return self._core.event_buffer.take()
 

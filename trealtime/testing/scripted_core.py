@@ -1,4 +1,4 @@
-"""The script's engine: events of the client and time in, what the script says to them out. No Trio in here.
+"""The script's engine: events of the client and time in, the script's events out. No Trio in here.
 
 How a script is played. Steps are taken in order, as far as they go without the client: `Emit` at once, `Wait` when its
 time has come, `Close` ends. `Expect` takes the next event that the client has sent. One that does not fit fails a
@@ -53,7 +53,7 @@ class ScriptedCore(PromptedCore):
     # ---- as the driver drives it ------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Play what comes before the client has said anything."""
+        """Play the steps before the client's first event."""
         self._advance()
 
     def receive(self, message: str | bytes) -> dict[str, Any] | None:
@@ -73,7 +73,7 @@ class ScriptedCore(PromptedCore):
 
     @property
     def deadline(self) -> float:
-        """When `tick` has something to do."""
+        """The time at which to call `tick`."""
         return min(self._ends_at, math.inf if self._wait_ends_at is None else self._wait_ends_at)
 
     def tick(self) -> None:
@@ -154,7 +154,7 @@ class ScriptedCore(PromptedCore):
             saved[step.save_as] = sent
 
     def perform(self, what: object, fields: Mapping[str, object] = MappingProxyType({})) -> Event | None:
-        """Do what an `emit` step does with `what` and `fields`; the event, where it is a single one."""
+        """Carry out an `emit` step with `what` and `fields`; return the event, if it is a single one."""
         match what:
             case str():
                 return self.emit(what, fields)
@@ -179,24 +179,24 @@ _STEPS_SHOWN = 5
 
 @attrs.define(eq=False)
 class Play:
-    """A script and what has come of it. `on_failure` is called once, with the first error."""
+    """A script and its state. `on_failure` is called once, with the first error."""
 
     steps: Sequence[Step]
     strict: bool
     on_failure: Callable[[Exception], None]
     position: int = attrs.field(default=0, init=False)
     received: list[Event] = attrs.field(factory=list, init=False)
-    """What the client has sent, audio left out."""
+    """The events of the client, audio left out."""
 
     ignored: list[Event] = attrs.field(factory=list, init=False)
-    """What no step of a lenient script was about."""
+    """Events that no step of a lenient script expected."""
 
     saved: dict[str, Event] = attrs.field(factory=dict, init=False)
     failed: bool = attrs.field(default=False, init=False)
 
     @property
     def next_step(self) -> Step | None:
-        """The step whose turn it is; None at the end."""
+        """The next step; None at the end."""
         return self.steps[self.position] if self.position < len(self.steps) else None
 
     @property
@@ -224,7 +224,7 @@ class Play:
         )
 
     def mismatch(self, event: Event, problems: Sequence[str]) -> str:
-        """What to say of an `event` that the next step does not take."""
+        """Describe an `event` that the next step does not take."""
         step = self.next_step
         lines = ["the client sent something else than the script expects", ""]
         lines += [f"expected: {'the end of the script' if step is None else step}", f"received: {event.get('type')}"]

@@ -1,7 +1,7 @@
 """A scripted model, as the OpenAI Agents SDK has one: a `RealtimeModel` that needs no server and no task.
 
-The script is played inside `Wire.send`: what a step emits is there to be received before the send that it answers
-returns, and what is wrong is raised by that send. From the session it comes out bare.
+`Wire.send` plays the script: the events that a step emits can be received before the send that it answers returns, and
+that send raises any deviation. The session raises it bare.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ class ScriptedRealtimeModel:
     """A `RealtimeModel` for `RealtimeRunner` that follows `steps`, one connection at a time.
 
     A connection begins with ``session.created``, `connect_events`, and the acceptance of the session's opening
-    ``session.update``, which is no step. Steps are about the wire's events: what the SDK sends as one user message is a
-    ``conversation.item.create`` and a ``response.create`` here. `strict`: anything else raises
-    `UnexpectedRealtimeSend` and leaves the step; otherwise it is answered as every server answers. `connect_error` is
-    raised by connecting, `close_error` by closing.
+    ``session.update``, which is no step. Steps are about the wire's events: one user message of the SDK is a
+    ``conversation.item.create`` and a ``response.create`` here. `strict`: anything else raises `UnexpectedRealtimeSend`
+    and leaves the step; otherwise it is answered as every server answers. `connect_error` is raised by connecting,
+    `close_error` by closing.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ScriptedRealtimeModel:
 
     @property
     def sent_events(self) -> list[Event]:
-        """What sessions have sent, audio and the opening ``session.update`` left out."""
+        """The events of the sessions, audio and the opening ``session.update`` left out."""
         return [event for play in self._plays for event in play.received[1:]]
 
     @property
@@ -135,12 +135,12 @@ class ScriptedRealtimeModel:
 
     @property
     def remaining_steps(self) -> tuple[Step, ...]:
-        """What is left of the steps."""
+        """The remaining steps."""
         play = self._plays[-1] if self._plays else None
         return self._rest if play is None else play.steps_after(len(self._greeting))
 
     def emit(self, *events: Emitted) -> None:
-        """Send `events` now. Raises `RuntimeError` while nobody is connected."""
+        """Send `events` now. Raises `RuntimeError` while no session is connected."""
         if self._wire is None:
             raise RuntimeError("nobody is connected to this model")
         for event in events:
@@ -206,7 +206,7 @@ class _ScriptWire:
     _received: int = attrs.field(default=0, init=False)
 
     async def send(self, message: str) -> None:
-        """Play what `message` makes the script do. Raises what goes wrong in it, `WireClosed` after the end."""
+        """Play the steps that follow `message`. Raises the script's errors, and `WireClosed` after the end."""
         await trio.lowlevel.checkpoint()
         if self._end is not None:
             raise self._end
@@ -216,7 +216,7 @@ class _ScriptWire:
         self.check()
 
     async def receive(self) -> str | bytes:
-        """The next event; waits for it, and for the script's own time."""
+        """Wait for the next event, and for the script's own time."""
         await trio.lowlevel.checkpoint()
         while not self._frames:
             self.check()
@@ -231,7 +231,7 @@ class _ScriptWire:
         return self._frames.popleft()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """End the connection; what was not received is dropped."""
+        """End the connection; drop the events that were not received."""
         self._frames.clear()
         if self._end is None:
             self._end = WireClosed(code, reason, closed_by="client")
@@ -243,7 +243,7 @@ class _ScriptWire:
         return WireStatistics(messages_sent=self._sent, messages_received=self._received)
 
     def advance(self) -> None:
-        """Take what the engine has decided."""
+        """Carry out the engine's decisions."""
         self._frames.extend(map(encode, self.core.event_buffer.take()))
         if self.core.ending is not None and self._end is None:
             code, reason = self.core.ending
@@ -251,6 +251,6 @@ class _ScriptWire:
         self._changed.unpark_all()
 
     def check(self) -> None:
-        """Raise what has gone wrong, once."""
+        """Raise the script's error, once."""
         if self._failures:
             raise self._failures.pop()

@@ -1,6 +1,6 @@
 """A server that follows a script, on a socket or in memory: the emulator's other personality.
 
-Everything but what is said is the emulator's: the handshake, keys, faults, limits, the log.
+Everything but the content is the emulator's: the handshake, keys, faults, limits, the log.
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class ScriptedServer:
 
     @property
     def received(self) -> tuple[Event, ...]:
-        """What clients have sent, connection by connection, audio left out."""
+        """The events of the clients, connection by connection, audio left out."""
         return tuple(event for play in self._programme.plays for event in play.received)
 
     @property
     def ignored(self) -> tuple[Event, ...]:
-        """What a lenient script was not about."""
+        """Events that a lenient script did not expect."""
         return tuple(event for play in self._programme.plays for event in play.ignored)
 
     @property
@@ -118,13 +118,13 @@ class ScriptedServer:
         return self._emulator.statistics()
 
     async def wait_played(self) -> None:
-        """Wait until every script has been played to its end; for ever, where a client leaves early."""
+        """Wait until every script has been played to its end; for ever, if a client leaves early."""
         await trio.lowlevel.checkpoint()
         while self.remaining_steps:
             await self._emulator.changed.park()
 
     async def _settle(self) -> None:
-        """Wait until what clients have sent is looked at, and while one that is connected may still play on."""
+        """Wait until the clients' events have been looked at, and while a connected client may still play on."""
         await trio.testing.wait_all_tasks_blocked()
         while self.remaining_steps and self.sessions:
             await self._emulator.changed.park()
@@ -146,19 +146,19 @@ async def open_scripted_server(
     unix_time_s: float = _UNIX_TIME_S,
     on_event: Callable[[EmulatedSession, LoggedEvent], None] | None = None,
 ) -> AsyncIterator[ScriptedServer]:
-    """A server that does what `scripts` say, one for each connection, in the order in which clients connect.
+    """A server that follows `scripts`, one for each connection, in the order in which clients connect.
 
     A script is a sequence of `expect`, `accept`, `emit`, `wait` and `close` steps. With `greet` each begins with
     ``session.created`` and the acceptance of the ``session.update`` that trealtime's sessions open with. In memory
     (`ScriptedServer.memory_model`), and with `listen` on a socket too; the other options are those of `open_emulator`.
 
-    `strict`: what the client sends must be what the step expects. If it is not, the block is cancelled, and
-    `UnexpectedRealtimeSend`, which shows the difference and the script, comes out of it. Otherwise such events are
+    `strict`: each event of the client must be the one that the step expects. If it is not, the block is cancelled and
+    raises `UnexpectedRealtimeSend`, which shows the difference and the script. Without `strict` such events are
     answered as every server answers (a ``response.create`` with an empty response) and noted in
-    `ScriptedServer.ignored`. What a function of a script raises comes out as it is.
+    `ScriptedServer.ignored`. An exception of a script's function comes out as it is.
 
-    When the block ends by itself, clients have `close_timeout_s` to be done with their scripts; then steps that are
-    left are an `UnconsumedRealtimeSteps`. An exception from the block comes out with a note of how far the scripts are.
+    When the block ends by itself, clients have `close_timeout_s` to finish their scripts; steps that are left then
+    raise `UnconsumedRealtimeSteps`. An exception from the block comes out with a note of how far the scripts are.
     """
     programme = _Programme(strict=strict, greeting=_GREETING if greet else ())
     for script in scripts:

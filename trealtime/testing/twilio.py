@@ -1,12 +1,12 @@
-"""A Twilio that needs no telephone: it calls a Media Streams server and behaves as Twilio's documentation says.
+"""A Twilio without telephones: it calls a Media Streams server and behaves as Twilio's documentation says.
 
 Theory of operation
-1. The caller's side: a frame of 20 ms goes out every 20 ms from ``start`` on, silence where nothing is to be said.
-2. The agent's side: what comes is kept and played in real time, in packets of 20 ms. A mark comes back when what was
-   sent before it has been played, at once if nothing is left. A clear throws away all but the packet that is on its way
-   to the caller, and sends the marks back that were in it.
-3. What Twilio would refuse (another stream's id, a payload that is not base64, an unknown event) ends the call, and is
-   raised where the context is left.
+1. The caller's side: a frame of 20 ms goes out every 20 ms from ``start`` on, silence while the caller is quiet.
+2. The agent's side: audio is queued and played in real time, in packets of 20 ms. A mark comes back when all audio
+   before it has been played, at once if none is left. A clear throws away all but the packet that is on its way to the
+   caller, and sends back the marks of the audio thrown away.
+3. A message that Twilio would refuse (another stream's id, a payload that is not base64, an unknown event) ends the
+   call, and leaving the context raises it.
 
 Time is Trio's: under the mock clock a call of an hour takes as long as its messages.
 """
@@ -51,7 +51,7 @@ class HeardFrame:
 
 @attrs.frozen
 class ClearedBuffer:
-    """A ``clear`` that came at `at_s` on Trio's clock, and how much it threw away."""
+    """A ``clear`` that came at `at_s` on Trio's clock, and the amount that it threw away."""
 
     at_s: float
     cleared_ms: float
@@ -72,7 +72,7 @@ class FakeTwilio:
 
     clears: list[ClearedBuffer] = attrs.field(factory=list, init=False)
     refused: str | None = attrs.field(default=None, init=False)
-    """Why Twilio would have ended the call, if it would."""
+    """The reason why Twilio would have ended the call, if any."""
 
     _to_say: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
     _buffer: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
@@ -80,7 +80,7 @@ class FakeTwilio:
     _received_bytes: int = attrs.field(default=0, init=False)
     _played_bytes: int = attrs.field(default=0, init=False)
     _marks: deque[tuple[int, str]] = attrs.field(factory=deque, init=False)
-    """With how many bytes must have been played before each comes back."""
+    """Each with the number of bytes that must have been played before it comes back."""
 
     _unsent: deque[str] = attrs.field(factory=deque, init=False, repr=False)
     _sequence: int = attrs.field(default=0, init=False)
@@ -88,10 +88,10 @@ class FakeTwilio:
     _hung_up: bool = attrs.field(default=False, init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
 
-    # ---- what the caller does --------------------------------------------------------------------------------------
+    # ---- the caller speaks -----------------------------------------------------------------------------------------
 
     def say(self, audio: bytes) -> None:
-        """Say mu-law `audio`, after what is being said."""
+        """Say mu-law `audio`, after all earlier audio."""
         self._to_say += audio
 
     async def said(self) -> None:
@@ -113,21 +113,21 @@ class FakeTwilio:
             self._post("stop", {"accountSid": self.account_sid, "callSid": self.call_sid})
         await self._ended.wait()
 
-    # ---- what the caller hears -------------------------------------------------------------------------------------
+    # ---- the caller listens ----------------------------------------------------------------------------------------
 
     @property
     def heard_audio(self) -> bytes:
-        """All that the caller has heard, without the pauses."""
+        """All audio that the caller has heard, without the pauses."""
         return b"".join(frame.audio for frame in self.heard)
 
     @property
     def heard_ms(self) -> float:
-        """How much the caller has heard, pauses not counted."""
+        """The length of the audio that the caller has heard, without the pauses."""
         return G711_ULAW.duration_ms(self._heard_bytes)
 
     @property
     def buffered_ms(self) -> float:
-        """How much has come and is still to be played."""
+        """The length of the audio that has come and is still to be played."""
         return G711_ULAW.duration_ms(len(self._buffer))
 
     async def wait_heard(self, ms: float) -> None:
@@ -136,7 +136,7 @@ class FakeTwilio:
             await self._changed.park()
 
     async def wait_ended(self) -> None:
-        """Wait until the call has ended, by whichever side."""
+        """Wait until either side has ended the call."""
         await self._ended.wait()
 
     # ---- tasks -----------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class FakeTwilio:
             self._end()
 
     def _take(self, message: str | bytes) -> str | None:
-        """Act on a message of the server; the answer is what Twilio would have against it."""
+        """Act on a message of the server; return Twilio's objection to it, if any."""
         try:
             data: Any = msgspec.json.decode(message)
             event, stream_sid = data["event"], data["streamSid"]
@@ -224,7 +224,7 @@ class FakeTwilio:
 
     def _clear(self) -> None:
         self.clears.append(ClearedBuffer(trio.current_time(), self.buffered_ms))
-        # What has left for the caller will still be heard; the rest never was, for the marks' counting.
+        # Packets on their way will still be heard; for the marks' counting, the rest never came.
         self._received_bytes -= len(self._buffer)
         self._buffer.clear()
         self._return_marks(math.inf)
@@ -280,8 +280,8 @@ async def open_fake_twilio(
     connected to, and signed for if `auth_token` is given. The signature is for `public_url` where the server knows
     itself by another name than the one that is dialled.
 
-    Raises `ConnectFailed` when the server refuses the handshake, and AssertionError on leaving when it sent what Twilio
-    does not take.
+    Raises `ConnectFailed` when the server refuses the handshake, and AssertionError on leaving when the server sent a
+    message that Twilio does not take.
     """
     async with AsyncExitStack() as stack:
         if isinstance(server, str):

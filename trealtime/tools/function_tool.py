@@ -124,9 +124,9 @@ class FunctionTool:
     """Where the tool comes from, such as the name of an MCP server."""
 
     identity: object = attrs.field(default=None, kw_only=True, repr=False)
-    """What the tool does, for approvals that were given for always: they hold for tools with the same name, namespace
-    and identity. It must be hashable. A tool of an MCP server has the whole declaration of that server. None: the
-    `on_invoke_tool` object, so two functions of one name, of two agents say, are two tools."""
+    """The identity of the tool, for approvals that were given for always: they hold for tools with the same name,
+    namespace and identity. It must be hashable. A tool of an MCP server has the whole declaration of that server. None:
+    the `on_invoke_tool` object, so two functions of one name, of two agents say, are two tools."""
 
     def __attrs_post_init__(self) -> None:
         for field, kind in (("name", str), ("description", str), ("params_json_schema", Mapping)):

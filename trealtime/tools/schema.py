@@ -68,7 +68,7 @@ class ToolSignature:
         return positional, keyword
 
     def _read(self, name: str, value: Any) -> Any:
-        """What the model wrote for a parameter of pydantic's; a default is not JSON and stays as it is."""
+        """Read the model's value for a parameter of pydantic's; a default is not JSON and stays as it is."""
         return self.pydantic[name].read(bytes(value), path=name) if isinstance(value, msgspec.Raw) else value
 
 
@@ -194,7 +194,7 @@ def _with_pydantic(schema: dict[str, Any], by_pydantic: Mapping[str, PydanticTyp
 
 
 def _whole(described: dict[str, Any], by_pydantic: PydanticType) -> dict[str, Any]:
-    """What pydantic says of a parameter, with its default where that has a JSON form."""
+    """Return pydantic's schema of a parameter, with its default where that has a JSON form."""
     if by_pydantic.default is None or "default" in described:
         return described
     try:

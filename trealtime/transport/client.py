@@ -153,7 +153,7 @@ class ClientWire:
     _fragments: list[bytes] | None = attrs.field(init=False, default=None, repr=False)
     _fragments_are_text: bool = attrs.field(init=False, default=False, repr=False)
     _refused: bool = attrs.field(init=False, default=False, repr=False)
-    """A text that is not UTF-8 came: what follows it does not count."""
+    """A text that is not UTF-8 came: messages after it do not count."""
 
     _reading: trio.Lock = attrs.field(init=False, factory=trio.Lock, repr=False)
     _receiving: bool = attrs.field(init=False, default=False, repr=False)
@@ -214,7 +214,7 @@ class ClientWire:
             self._traffic.count_sent(payload)
 
     def _waiting(self) -> bytes:
-        """Take what waits to be written: replies of the reader first."""
+        """Take the bytes that wait to be written: replies of the reader first."""
         data = self._protocol.data_to_send()
         if self._replies:
             data = [*self._replies, *data]
@@ -334,7 +334,7 @@ class ClientWire:
         await self.digest()
 
     async def digest(self) -> None:
-        """Take what the protocol has made of the data that it was given; the caller holds `_reading`, or is alone."""
+        """Take the protocol's events; the caller holds `_reading`, or is alone."""
         for event in self._protocol.events_received():
             if isinstance(event, Frame):  # the answer to the handshake is the first event
                 self._take_frame(event)
@@ -345,7 +345,7 @@ class ClientWire:
             if state is State.OPEN and not self._writing:
                 self._nursery.start_soon(self._write_replies)
         if state is not State.OPEN and not (self._closing and self._protocol.close_rcvd is None):
-            # The peer's close frame, or a frame that cannot be read: its answer goes out before the end is told.
+            # The peer's close frame, or a frame that cannot be read: its answer goes out before the end is reported.
             self._end = self._end or self._ended_by_protocol()
             try:
                 with trio.move_on_after(self._close_timeout_s):

@@ -1,4 +1,4 @@
-"""How a connection is opened, kept alive and closed."""
+"""Settings for opening a connection, keeping it alive and closing it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TransportConfig:
     """Everything up to an open WebSocket together: name, TCP, proxy, TLS and upgrade."""
 
     close_timeout: float = 2.0
-    """How long `Wire.aclose` waits for the peer's close frame before it drops the connection."""
+    """Seconds that `Wire.aclose` waits for the peer's close frame before it drops the connection."""
 
     max_size: int | None = 32 * 2**20
     """The longest message taken, in bytes (of UTF-8, for text), or None; a longer one closes with 1009.
@@ -53,7 +53,7 @@ class TransportConfig:
     proxy: str | None = attrs.field(default=None, repr=shown)
     """``http://[user:password@]host:port``: reach the server through this HTTP proxy (CONNECT, RFC 9110 section 9.3.6).
 
-    The proxy variables of the environment are not read: which way a call's audio goes is written where it can be seen.
+    The proxy variables of the environment are not read, so that the way of a call's audio is visible in the program.
     """
 
     def __attrs_post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Why a connection did not come to be: one table from what the layers below raise to what `ConnectFailed` says."""
+"""Failures to connect: one table from the exceptions of the layers below to the text of `ConnectFailed`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hin
 async def read_refusal(http: h11.Connection, stream: trio.abc.Stream, response: h11.Response) -> RefusedByServer:
     """Read the body of a refusal: at most 16 KiB, for at most two seconds, whether it ends or not."""
     body = bytearray()
-    # Half of the time that is left for the handshake, so that the refusal is told in place of a timeout.
+    # Half of the time that is left for the handshake, so that the caller sees the refusal and no timeout.
     left_s = trio.current_effective_deadline() - trio.current_time()
     with trio.move_on_after(min(_BODY_TIMEOUT_S, left_s / 2)):
         try:
@@ -97,7 +97,7 @@ async def read_refusal(http: h11.Connection, stream: trio.abc.Stream, response: 
                 else:
                     break
         except (h11.RemoteProtocolError, trio.BrokenResourceError):
-            pass  # what came of the body tells enough
+            pass  # the part of the body that came is enough
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
     return RefusedByServer(response.status_code, headers, body[:_BODY_LIMIT].decode(errors="replace"))
 

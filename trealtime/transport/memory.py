@@ -1,6 +1,6 @@
 """Two wires joined in memory: the contract of a real connection, no socket, virtual time.
 
-What a real connection does to a session can be done to this one: close with a code, vanish without a close frame
+It can fail as a real connection does: close with a code, vanish without a close frame
 (`MemoryWire.drop`), or stop reading until the other side's `MemoryWire.send` blocks (simply do not receive).
 """
 

@@ -48,7 +48,7 @@ _LONGEST_ATTACH_DELAY_S = 2.0
 
 @attrs.frozen(kw_only=True)
 class ConnectionTarget:
-    """What one session asks of its model: the keys of ``model_config`` about connecting, and the model's name."""
+    """The target of one session: the keys of ``model_config`` about connecting, and the model's name."""
 
     model_name: str | None = None
     """The name that the session's settings give, or None where they give none."""
@@ -61,7 +61,7 @@ class ConnectionTarget:
 
 @attrs.frozen
 class Handshake:
-    """Where a model connects to and which headers it sends."""
+    """The address and headers of a connection."""
 
     url: str = attrs.field(repr=redacted_url)
     headers: Mapping[str, str] = attrs.field(repr=names_only)
@@ -101,7 +101,7 @@ class OpenAIRealtimeWebSocketModel:
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
-        """Open a wire to what `target` asks for; see `RealtimeModel.connect`. Without any key: `MissingApiKey`."""
+        """Open a wire to `target`; see `RealtimeModel.connect`. Raises `MissingApiKey` without any key."""
         from trealtime.transport.dial import open_websocket_wire
 
         handshake = await self.handshake(target)
@@ -232,7 +232,7 @@ class AzureRealtimeModel:
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
         """Open a wire to the deployment; see `RealtimeModel.connect`. Without key and token: `MissingApiKey`.
 
-        The target's ``url`` is used byte for byte and its ``headers`` are all that is sent, where given. The address of
+        The target's ``url``, where given, is used byte for byte, and its ``headers`` replace all others. The address of
         the preview API, which Azure has retired, is refused with `SettingsError`.
         """
         from trealtime.transport.dial import open_websocket_wire

@@ -1,4 +1,4 @@
-"""What the handshake of a connection asks for: the parts of a WebSocket URL, headers, and the key that goes into them.
+"""The request of a WebSocket handshake: the parts of its URL, its headers, and the key that goes into them.
 
 A key is looked for in this order:
 

@@ -1,4 +1,4 @@
-"""What we need of trio-websocket beyond its public API, in one place, checked when it is imported.
+"""The parts of trio-websocket beyond its public API that we need, in one place, checked when it is imported.
 
 The library has no public way to learn who closed, to see that its queue is full, or to run its reader so that it can
 neither hang nor raise into other tasks.

@@ -1,8 +1,8 @@
-"""Model events of a model of the user's own, told as the server events that a session understands.
+"""Model events of a user's own model, translated to the server events that a session understands.
 
-A custom model knows responses, items and audio, and not all the events that a server sends around them. What it leaves
-out is filled in: a response that begins with its first audio, an item that is announced by its first piece, and the
-ends of both.
+A custom model knows responses, items and audio, and not all the events that a server sends around them. Missing events
+are filled in: a response that begins with its first audio, an item that is announced by its first piece, and the ends
+of both.
 """
 
 from __future__ import annotations

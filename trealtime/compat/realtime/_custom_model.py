@@ -57,7 +57,7 @@ class CustomConnector:
 
 
 class _FarSide(RealtimeModelListener):
-    """What a server would be."""
+    """The custom model in the place of a server."""
 
     def __init__(self, model: RealtimeModel, options: RealtimeModelConfig, wire: MemoryWire) -> None:
         self.connected = False

@@ -1,4 +1,4 @@
-"""What ``session.model.send_event`` does with each of the values that it takes."""
+"""``session.model.send_event``: the action for each of the values that it takes."""
 
 from __future__ import annotations
 

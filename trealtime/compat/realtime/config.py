@@ -187,7 +187,7 @@ class RealtimeGuardrailsSettings(TypedDict, total=False):
 
 
 class RealtimeToolExecutionConfig(TypedDict, total=False):
-    """True: the input guardrails of a tool also check a call before somebody is asked to approve it."""
+    """True: the input guardrails of a tool also check a call before its approval is asked for."""
 
     pre_approval_tool_input_guardrails: bool
 
@@ -228,4 +228,4 @@ class RealtimeUserInputMessage(TypedDict):
 
 
 RealtimeUserInput: TypeAlias = str | RealtimeUserInputMessage
-"""What `RealtimeSession.send_message` takes."""
+"""A message for `RealtimeSession.send_message`."""

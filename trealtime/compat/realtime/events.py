@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclasses.dataclass
 class RealtimeEventInfo:
-    """What all events of one session share: `context`, the run context."""
+    """The part that all events of one session share: `context`, the run context."""
 
     context: RunContextWrapper[Any]
 
@@ -56,7 +56,7 @@ class RealtimeAgentStartEvent:
 
 @dataclasses.dataclass
 class RealtimeAgentEndEvent:
-    """A response of `agent` is over, whatever its outcome."""
+    """A response of `agent` is over, with any outcome."""
 
     agent: RealtimeAgent[Any]
     info: RealtimeEventInfo
@@ -152,7 +152,7 @@ class RealtimeAudioInterrupted:
 
 
 class ErrorMessage(dict[str, Any]):
-    """What went wrong on this side, as ``{"message": ...}``; `exception` is the exception itself."""
+    """An error on this side, as ``{"message": ...}``; `exception` is the exception itself."""
 
     def __init__(self, exception: Exception) -> None:
         super().__init__(message=str(exception))
@@ -225,4 +225,4 @@ RealtimeSessionEvent: TypeAlias = (
     | RealtimeGuardrailTripped
     | RealtimeInputAudioTimeoutTriggered
 )
-"""What ``async for event in session`` yields."""
+"""An event of ``async for event in session``."""

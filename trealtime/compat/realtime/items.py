@@ -32,7 +32,7 @@ __all__ = [
 
 
 class _Model:
-    """What programs call on the items of the SDK, which are pydantic models."""
+    """The pydantic methods that programs call on the SDK's items."""
 
     def model_dump(
         self,

@@ -26,7 +26,7 @@ ApiKey: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
 
 class RealtimePlaybackState(TypedDict):
-    """What is playing: `elapsed_ms` into one content part of one item. All None when nothing is."""
+    """The position of playback: `elapsed_ms` into one content part of one item. All None when nothing plays."""
 
     current_item_id: str | None
     current_item_content_index: int | None

@@ -90,7 +90,7 @@ class RealtimeModelAudioDoneEvent:
 
 @dataclasses.dataclass
 class RealtimeModelInputAudioTranscriptionCompletedEvent:
-    """What the user said in one item, as the server transcribed it."""
+    """The user's words in one item, as the server transcribed them."""
 
     item_id: str
     transcript: str
@@ -196,7 +196,7 @@ class RealtimeModelOutputTokensDetails:
 
 @dataclasses.dataclass
 class RealtimeModelUsageEvent:
-    """What one response took; comes before its `RealtimeModelTurnEndedEvent`."""
+    """The usage of one response; comes before its `RealtimeModelTurnEndedEvent`."""
 
     usage: Usage
     input_tokens_details: RealtimeModelInputTokensDetails | None = None
@@ -206,7 +206,7 @@ class RealtimeModelUsageEvent:
 
 @dataclasses.dataclass
 class RealtimeModelTurnEndedEvent:
-    """A response is over, whatever its outcome."""
+    """A response is over, with any outcome."""
 
     type: Literal["turn_ended"] = "turn_ended"
     response_id: str | None = None
@@ -258,4 +258,4 @@ RealtimeModelEvent: TypeAlias = (
     | RealtimeModelExceptionEvent
     | RealtimeModelRawServerEvent
 )
-"""What a listener gets."""
+"""An event for a listener."""

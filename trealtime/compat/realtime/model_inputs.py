@@ -1,4 +1,4 @@
-"""What ``session.model.send_event(...)`` takes. Each has a method of the session that does the same."""
+"""The values for ``session.model.send_event(...)``. Each has a method of the session that does the same."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RealtimeModelUserInputMessage(TypedDict):
 
 
 RealtimeModelUserInput: TypeAlias = str | RealtimeModelUserInputMessage
-"""What the user says, as text or in parts."""
+"""The user's message, as text or in parts."""
 
 
 @dataclasses.dataclass
@@ -94,7 +94,7 @@ class RealtimeModelSendInterrupt:
     """Stop the agent; `RealtimeSession.interrupt`.
 
     With `response_id`, only that response is cancelled. `cancel_response_only` cancels on the server and leaves
-    playback alone. `playback_only` stops playback, and with it the response, since nobody would hear the rest.
+    playback alone. `playback_only` stops playback, and with it the response, since the user would not hear the rest.
     `force_response_cancel` is taken and not needed: what the server does not cancel by itself is always cancelled.
     """
 
@@ -119,4 +119,4 @@ RealtimeModelSendEvent: TypeAlias = (
     | RealtimeModelSendInterrupt
     | RealtimeModelSendSessionUpdate
 )
-"""What ``send_event`` takes."""
+"""A value for ``send_event``."""

@@ -39,7 +39,7 @@ DEFAULT_MODEL_SETTINGS: Final[RealtimeSessionModelSettings] = {
     "input_audio_transcription": {"model": "gpt-4o-mini-transcribe"},
     "turn_detection": {"type": "semantic_vad", "interrupt_response": True},
 }
-"""What a session has where nothing else is said."""
+"""The default settings of a session."""
 
 
 async def get_api_key(key: str | Callable[[], str | Awaitable[str]] | None) -> str | None:

@@ -159,7 +159,8 @@ class RealtimeSession:
         await self.native.send_audio(audio, commit=commit)
 
     async def interrupt(self) -> None:
-        """Stop the agent now: nothing more is heard of its answer, and the server is told what was."""
+        """Stop the agent now: nothing more of its answer is heard, and the server truncates it at the heard
+        position."""
         await self.native.interrupt()
 
     async def update_agent(self, agent: RealtimeAgent[Any]) -> None:

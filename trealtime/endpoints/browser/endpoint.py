@@ -6,7 +6,7 @@ Theory of operation
 2. While attached, one task reads and one writes. `BrowserStream` decides what a message means, `OutgoingMessages` what
    is sent and in which order.
 3. A bad first message ends the connection: that was no page of ours. Later ones are counted and skipped, and the page
-   is told why, because one wrong message is no reason to hang up on a user.
+   gets the reason, because one wrong message is no reason to hang up on a user.
 4. A socket that closes is the end of `receive`. Leaving the attachment sends the app's waiting messages and closes it.
 """
 
@@ -144,7 +144,7 @@ class PageMessages(trio.abc.ReceiveChannel[Mapping[str, Any]]):
         return data
 
     async def aclose(self) -> None:
-        """Read no more messages: the page is told that further ones are refused."""
+        """Read no more messages: the page gets a refusal for further ones."""
         self.close()
         await trio.lowlevel.checkpoint()
 
@@ -181,11 +181,11 @@ class BrowserEndpoint(Endpoint):
     output_format: AudioFormat | None
 
     hello: Mapping[str, Any]
-    """The page's first message: its rate, and fields of its own. Anybody who can reach the socket can send it."""
+    """The page's first message: its rate, and fields of its own. Any client that reaches the socket can send it."""
 
     messages: PageMessages
     """The page's messages to the app, once attached; ends when the page has left. Iterate it in a task: at most 256
-    messages, or 1 MiB of them, wait to be read, and the page is told that further ones are refused."""
+    messages, or 1 MiB of them, wait to be read, and the page gets a refusal for further ones."""
 
     def __init__(self, wire: BinaryWire, stream: BrowserStream, hello: PageHello, *, lead_ms: float) -> None:
         self.input_format = self.output_format = self._format = hello.audio_format

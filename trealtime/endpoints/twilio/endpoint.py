@@ -75,8 +75,8 @@ async def accept_twilio_stream(
 ) -> TwilioEndpoint:
     """Wait for the ``start`` of the call on a WebSocket that Twilio has opened, and return the endpoint to attach.
 
-    `socket` has been accepted: trio-websocket's ``WebSocketConnection``, Quart's ``websocket`` or a `Wire`. Anybody may
-    be at its other end: check the handshake with `check_twilio_signature` before.
+    `socket` has been accepted: trio-websocket's ``WebSocketConnection``, Quart's ``websocket`` or a `Wire`. Any client
+    may be at its other end: check the handshake with `check_twilio_signature` before.
 
     `lead_ms` is how much audio Twilio gets ahead of what it plays, from 20 to 10,000: the network, or this process, may
     stall for that long before the caller hears a gap. It costs memory at Twilio and nothing else, since an interrupt

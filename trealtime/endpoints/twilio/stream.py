@@ -64,7 +64,7 @@ class TwilioCall:
     call_sid: str
     account_sid: str
     custom_parameters: Mapping[str, str]
-    """The ``<Parameter>`` elements of the ``<Stream>``. Anybody who can reach the socket can invent them: check the
+    """The ``<Parameter>`` elements of the ``<Stream>``. Any client that reaches the socket can invent them: check the
     signature of the handshake (`check_twilio_signature`) before you believe them."""
 
 
