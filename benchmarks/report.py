@@ -33,8 +33,8 @@ class Result:
     def of_rounds(
         cls, measure: str, unit: str, library: Sequence[float], bare: Sequence[float], *, note: str = ""
     ) -> Result:
-        """Each side's best round counts: whatever else the machine does can only add to it. What it adds hits both
-        rounds of a pair alike, so the median of their ratios is a second opinion."""
+        """Take each side's best round: other work of the machine can only add to it. Such work hits both rounds of a
+        pair alike, so the median of their ratios is a second opinion."""
         pairs = [ours / theirs for ours, theirs in zip(library, bare, strict=True)]
         spread = f"median of pairs {statistics.median(pairs):.2f}"
         return cls(

@@ -1,6 +1,6 @@
-"""The other side: a WebSocket server in a process of its own that says what a scenario needs, and no more.
+"""The other side: a WebSocket server in a process of its own that sends the events of a scenario, and no more.
 
-It is made of wsproto alone, and whatever can be encoded beforehand is, so that it keeps ahead of both clients and takes
+It is made of wsproto alone, and encodes all that it can beforehand, so that it keeps ahead of both clients and takes
 the same time for either. The path of the address chooses what it does:
 
 * ``/flood?deltas=N``: answers ``response.create`` with N deltas of audio, as fast as the socket takes them.

@@ -290,8 +290,8 @@ class SettingsRefused(ServerRefused):
 
 
 class RequestTimedOut(TrealtimeError):
-    """The server has not answered a request within ``request_timeout_s`` of the run config; what it asked for may still
-    happen. `request` is the type of the client event, `timeout_s` the time."""
+    """The server has not answered a request within ``request_timeout_s`` of the run config; the request may still take
+    effect. `request` is the type of the client event, `timeout_s` the time."""
 
     def __init__(self, *, request: str, timeout_s: float) -> None:
         self.request = request

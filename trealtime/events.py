@@ -1,4 +1,4 @@
-"""Session events: what ``async for event in session`` yields.
+"""Session events, as ``async for event in session`` yields them.
 
 Type strings, class names and fields follow the realtime layer of the OpenAI Agents SDK; fields and events that it does
 not have are marked "ours". The union is closed, so ``event.type == "audio"`` and ``match event:`` narrow for type

@@ -2,8 +2,8 @@
 
 `receive` takes an event of the server, `tick` the passing of a deadline, and every other input is a request of the app
 or a report of a part of the session. Each input is a method that takes the time first, and returns a list of effects.
-Carry that list out whole, in order and in one synchronous step, before you call the next input: what a part has to
-report meanwhile waits. There is no clock, no IO and no task in here; `now` is any monotonic time in seconds.
+Carry that list out whole, in order and in one synchronous step, before you call the next input: a part's report
+meanwhile waits. There is no clock, no IO and no task in here; `now` is any monotonic time in seconds.
 
 A `reply_id` names a caller who waits for the server's answer. Each is settled exactly once (`Settle`), at the latest
 when the connection ends.
@@ -263,8 +263,8 @@ class Conversation:
     def update_session(
         self, now: float, session: Mapping[str, Any], *, reply_id: str | None = None, offer: ToolOffer | None = None
     ) -> list[Effect]:
-        """Send a ``session.update``; settled with the acknowledged session mapping. `offer`: what the model may call
-        from then on, where that changes."""
+        """Send a ``session.update``; settled with the acknowledged session mapping. `offer`: the tools of the model
+        from then on, where they change."""
         send_update(self._state, session, reply_id=reply_id, offer=offer)
         return self._effects(now)
 
@@ -436,7 +436,7 @@ class Conversation:
         return self._effects(now)
 
     def end_uninterruptible(self, now: float) -> list[Effect]:
-        """Speech may interrupt again; what the user has been saying meanwhile, and still says, is taken up now."""
+        """Speech may interrupt again; speech that began meanwhile and still goes on is taken up now."""
         state = self._state
         state.turn_settings.end_uninterruptible()
         keep_server_told(state)
@@ -525,7 +525,7 @@ class Conversation:
         return self._effects(now)
 
     def use_reports(self, now: float, *, reporting: bool) -> list[Effect]:
-        """An endpoint that plays has been attached (True): what is heard is what it reports. Or it has left (False)."""
+        """An endpoint that plays has been attached (True), and reports what is heard; or it has left (False)."""
         state = self._state
         state.ledger.use_reports(reporting, now)
         if reporting and state.pending_interruption is not None:

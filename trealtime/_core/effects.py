@@ -1,4 +1,4 @@
-"""Effects: what the core wants done, as values in the imperative, and the values that they carry.
+"""Effects: the core's orders, as values in the imperative, and the values that they carry.
 
 Every input of the `Conversation` returns a list of effects in the order in which they have to be carried out, whole and
 in one synchronous step, before the core takes its next input.

@@ -122,7 +122,7 @@ class HoldDelay:
 
 @attrs.frozen(kw_only=True)
 class GuardrailCounters:
-    """How much the guardrails of a session have done so far, and how much is under way."""
+    """Counts of the guardrails of a session, so far and now."""
 
     checks: int
     trips: int
@@ -311,7 +311,7 @@ def recovery_item(state: State, role: str, text: str) -> Mapping[str, Any]:
     return {"id": state.ids.new("item"), "type": "message", "role": role, "content": content}
 
 
-# ---- output: what is said -------------------------------------------------------------------------------------------
+# ---- output ---------------------------------------------------------------------------------------------------------
 
 
 def watch_response(state: State, response: Response) -> None:
@@ -456,7 +456,7 @@ def _trip(
     interrupted_before = response.interrupted is not None
     if response.held_back:
         response.stop_by_guardrail()
-    # One path for both: what is being made is cancelled, what only plays is cut where it plays.
+    # One path for both: a response under way is cancelled, one that only plays is cut where it plays.
     interrupt(state, "guardrail", now, response_id=response.id)
     newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
     if response.in_conversation and not newer and not interrupted_before:

@@ -1,6 +1,6 @@
 """The interrupt: one path for the user who speaks, the app that calls, and the guardrail that trips.
 
-Theory of operation: what an interrupt does
+Theory of operation: the effect of an interrupt
 1. It stops every response that lives in the default conversation, the request for one that is on its way, every part of
    audio that has not been heard to its end, out-of-band responses that can be heard, and running tools that asked for
    it (``on_interrupt="cancel"``). Requests in the queue stay: they are answers to come. If none of these is there,
@@ -327,7 +327,7 @@ def speech_ended(state: State, item_id: str, end_ms: int, now: float) -> None:
     utterance = pending.utterances.get(item_id) if pending is not None else None
     if pending is None or utterance is None:
         return
-    # Audio may have come faster than in real time: what it says of itself counts as well.
+    # Audio may have come faster than in real time: the event's own positions count as well.
     lasted_ms = end_ms - utterance.start_ms - sum(_margins(state))
     if lasted_ms >= pending.policy.min_speech_ms:
         confirm(state, item_id, now)

@@ -361,7 +361,7 @@ class PlaybackLedger:
             reported[parts.index(playing)] = position.elapsed_ms
         furthest = max((index for index, heard_ms in enumerate(reported) if heard_ms is not None), default=-1)
         for index, part in enumerate(parts):
-            if index < furthest:  # parts play in order: what comes before the one that plays has been heard
+            if index < furthest:  # parts play in order: those before the one that plays have been heard
                 yield part, part.received_ms
             else:
                 yield part, reported[index] or 0.0

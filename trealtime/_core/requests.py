@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["OpenRequests", "Sent", "error", "expire_requests", "unknown_event"]
 
 _REMEMBERED: Final = 512
-"""How many sent events are remembered to put a name to a late error; errors come about a second late at worst."""
+"""The number of sent events that are remembered, to put a name to a late error; errors come about a second late at
+worst."""
 
 _SUBJECTS: Final[Mapping[str, str | None]] = {
     "conversation.item.create": None,
@@ -292,7 +293,7 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
         return
     own = [entry for _, entry in state.requests.candidates(info) if entry.own]
     if own and all(is_harmless(info, entry.type) for entry in own):
-        state.counters.harmless_errors += 1  # whichever of ours it is about
+        state.counters.harmless_errors += 1  # about any one of ours
         return
     _emit_error(state, event, None)
 

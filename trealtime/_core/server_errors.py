@@ -30,7 +30,7 @@ _FATAL: Final = frozenset(
 _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     # The response was over before our cancel arrived.
     "response.cancel": frozenset({"response_cancel_not_active"}),
-    # The item was shorter than we thought, gone, or not audio: what the user did not hear is not there either.
+    # The item was shorter than we thought, gone, or not audio: it holds nothing that the user did not hear.
     "conversation.item.truncate": frozenset(
         {"invalid_value", "invalid_request_error", "item_not_found", "item_truncate_invalid_item_id", ""}
     ),

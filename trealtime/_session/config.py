@@ -147,15 +147,15 @@ class RealtimeRunConfig:
     """False: run one tool at a time, in the order of the calls. Either way a tool never holds up the reader."""
 
     tool_concurrency: int = setting(default=8, at_least=1)
-    """How many tools of one session run at a time."""
+    """The number of tools of one session that run at a time."""
 
     max_open_calls: int = setting(default=128, at_least=1)
-    """How many calls of one session may be open: running, or waiting for their turn or for approval. A call past that
-    is not made, and its output tells the model so."""
+    """The number of calls of one session that may be open: running, or waiting for their turn or for approval. A call
+    past that is not made, and its output tells the model so."""
 
     max_tool_rounds: int = setting(default=10, at_least=1)
-    """How many responses of one turn may call tools. Calls past that are not made, with an output that says so, and
-    `RealtimeSession.ask` raises `ToolRoundsExceeded`."""
+    """The number of responses of one turn that may call tools. Calls past that are not made, with an output that says
+    so, and `RealtimeSession.ask` raises `ToolRoundsExceeded`."""
 
     after_tool: AfterTool = setting(default="auto")
     """Whether to ask the model for an answer to the outputs of its calls; a tool may have a setting of its own.

@@ -28,10 +28,10 @@ STALL_S: Final = 1.0
 """How long nothing comes before the path counts as stalled."""
 
 SILENCE_S: Final = 5.0
-"""How much silence is sent after a stall: longer than any pause that ends a turn of the service."""
+"""The length of the silence sent after a stall: longer than any pause that ends a turn of the service."""
 
 _TICK_S: Final = 0.1
-"""How much silence is sent at once."""
+"""The length of one piece of silence."""
 
 
 class EndpointInput:

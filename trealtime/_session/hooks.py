@@ -30,10 +30,11 @@ from trealtime.events import EventInfo, RealtimeSessionEvent
 __all__ = ["HookCalls"]
 
 CALLS_WAITING: Final = 1000
-"""How many calls may wait."""
+"""The number of calls that may wait."""
 
 _SPEAKERS: Final = 64
-"""How many responses keep their agent. An interrupt may come long after its response, while the audio still plays."""
+"""The number of responses that keep their agent. An interrupt may come long after its response, while the audio still
+plays."""
 
 _Call = Callable[[], object]
 
@@ -109,7 +110,7 @@ class HookCalls:
             del self._speakers[next(iter(self._speakers))]
 
     def _hear(self, response_id: str | None, text: str) -> None:
-        if response_id is None:  # what the user says
+        if response_id is None:  # the user's speech
             return
         if response_id != self._text_of:
             self._text_of = response_id

@@ -80,7 +80,7 @@ class ResponseOptions(TypedDict, total=False):
     """A prompt that is stored at the service, with its variables."""
 
     reasoning: ReasoningSettings | Mapping[str, Any] | None
-    """How much a reasoning model thinks before it speaks."""
+    """The effort of a reasoning model before it speaks."""
 
     extra: Mapping[str, Any] | None
     """Fields that are newer than this library: they go into the request last and unchecked."""

@@ -33,13 +33,13 @@ class SessionStatistics:
     guardrails: GuardrailCounters
     attachments: tuple[AttachmentStatistics, ...]
     tools_active: int
-    """How many calls run or wait to run, handoffs included."""
+    """Calls that run or wait to run, handoffs included."""
 
     approvals_pending: int
-    """How many calls wait for approval."""
+    """Calls that wait for approval."""
 
     questions_open: int
-    """How many calls of the app wait for an answer of the server."""
+    """Calls of the app that wait for an answer of the server."""
 
     @property
     def feeds(self) -> tuple[SubscriptionStatistics, ...]:

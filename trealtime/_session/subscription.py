@@ -1,4 +1,4 @@
-"""Subscriptions: bounded queues of session events, each with one reader; and who reads which.
+"""Subscriptions: bounded queues of session events, each with one reader; and the one that each loop reads.
 
 Theory of operation
 1. The session puts and never waits; one consumer takes. A subscription is a memory channel with a policy around it.
@@ -54,7 +54,7 @@ EVENT_TYPES: Final[tuple[str, ...]] = tuple(
 """The type strings of all session events."""
 
 HISTORY_SNAPSHOTS: Final = 64
-"""How many unread ``history_updated`` events a subscription keeps."""
+"""The number of unread ``history_updated`` events that a subscription keeps."""
 
 _Slot = list[RealtimeSessionEvent | None]
 

@@ -1,4 +1,4 @@
-"""One REST request: credentials, a deadline, retries where they do no harm, and one table of what can go wrong.
+"""One REST request: credentials, a deadline, retries where they do no harm, and one table of failures.
 
 Theory of operation
 1. A request that the service has certainly not acted on is sent again: the connection was not made, or the answer is
@@ -6,7 +6,7 @@ Theory of operation
    is as good as once (`repeatable`).
 2. Waits are 0.5 s, doubling, less up to a quarter at random; a ``Retry-After`` of the service counts where it is
    longer. All attempts and waits together end at the deadline of the request.
-3. What comes out is the JSON object of the answer, or one `RequestFailed`.
+3. The result is the JSON object of the answer, or one `RequestFailed`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Webhooks of the service: who sent this, is it new, and which call is it about.
+"""Webhooks of the service: check the sender, drop repetitions, and read the call.
 
 The signature is that of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over id, timestamp and the
 body as it came, under a secret that only the service and you have.

@@ -171,7 +171,7 @@ def function_tool(
     """Make a `FunctionTool` of a function: ``@function_tool`` or ``@function_tool(...)``; also called ``tool``.
 
     An async function is awaited by Trio. A synchronous one runs in a thread. `strict_mode` is taken and changes
-    nothing: what the model writes is always checked against the schema. ``timeout_behavior="raise_exception"`` is
+    nothing: the model's arguments are always checked against the schema. ``timeout_behavior="raise_exception"`` is
     refused with a `UserError` that says what to write. The options of the Responses API (`defer_loading`,
     `allowed_callers`, `output_type` and the like) do not exist here.
     """

@@ -89,7 +89,7 @@ class PhoneCall:
         return self._accepted
 
     async def wait_ended(self) -> None:
-        """Wait until the call is over, whichever side ended it."""
+        """Wait until either side has ended the call."""
         await self._over.wait()
 
     async def say(self, samples: NDArray[np.int16]) -> None:

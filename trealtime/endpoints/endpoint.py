@@ -1,4 +1,4 @@
-"""The endpoint contract: what a microphone and speaker, a phone call, a browser or a file is to a session.
+"""The endpoint contract: a session's view of a microphone and speaker, a phone call, a browser or a file.
 
 Theory of operation
 1. An endpoint is a duplex audio path. It says in which formats it takes and gives audio, and nothing else about audio:

@@ -166,9 +166,9 @@ class StereoRecording:
     on one time line; use it as a context manager, or `close` it.
 
     Times are seconds from the beginning of the recording. Silence fills a gap before a piece, and a piece that would
-    overlap the last one follows it at once. What was heard fades in and out where there is silence before or after it,
-    within its own 5 ms: an interrupt cuts in the middle of a wave, which would be heard as a click. Until it is closed,
-    the last two seconds are not in the file; the rest can be read even if the process dies.
+    overlap the last one follows it at once. The agent's audio fades in and out where there is silence before or after
+    it, within its own 5 ms: an interrupt cuts in the middle of a wave, which would be heard as a click. Until it is
+    closed, the last two seconds are not in the file; the rest can be read even if the process dies.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int) -> None:

@@ -49,7 +49,7 @@ _UNIX_TIME_S = 1_800_000_000.0
 
 @attrs.frozen(kw_only=True)
 class StepResult:
-    """The result of a step: what was `heard`, and `failures`, a line for each expectation that was not met."""
+    """The result of a step: the answer `heard`, and `failures`, a line for each expectation that was not met."""
 
     step: Step
     heard: Heard

@@ -1,4 +1,4 @@
-"""MCP servers as users declare them: programs and addresses, and what a session makes of their tools.
+"""MCP servers as users declare them: programs and addresses, and options for their tools.
 
 A server is a description, and may be given to any number of agents and sessions. Each session opens a connection of its
 own (for a program: a process of its own), which ends with it. ``async with server:`` opens one that all sessions share

@@ -101,7 +101,7 @@ def uninterrupted(settings: SessionSettings, *, complete: bool) -> SessionSettin
 
 
 def response_payload(settings: ResponseSettings) -> dict[str, Any]:
-    """Return the ``response`` object of a ``response.create``: what was given, and nothing else."""
+    """Return the ``response`` object of a ``response.create``, with the given settings and nothing else."""
     payload: dict[str, Any] = {}
     names = ("instructions", "prompt", "output_modalities", "metadata", "max_output_tokens")
     for name in (*names, "parallel_tool_calls", "reasoning"):

@@ -1,8 +1,8 @@
 """Mappings and instances to settings classes, with every problem found at once.
 
 A settings class is an attrs class whose annotations say what its fields take. `structure` reads a mapping (or an
-instance, since constructors check nothing) into it. What an annotation cannot say, a field says with `setting`: a
-range, another spelling of its key, a reader of its own.
+instance, since constructors check nothing) into it. A field adds with `setting` what an annotation cannot say: a range,
+another spelling of its key, a reader of its own.
 
 Sequences come out as tuples. A nested class whose fields use `setting` is checked even when it comes as an instance; an
 instance of any other class is kept as it is. Annotations are evaluated, so they must be importable at run time.

@@ -1,9 +1,9 @@
 """The file of a recording.
 
-JSON lines. The first is ``{"trealtime_recording": 1, "audio": "keep"}``; then one for each event,
-``{"at": 0.125, "from": "server", "event": {...}}``, `at` in seconds since the connection opened; what was no JSON
-object stands as ``"text"`` in place of the ``"event"``. The last is
-``{"at": 9.5, "closed": {"code": 1000, "reason": "", "by": "client"}}``.
+JSON lines. The first is ``{"trealtime_recording": 1, "audio": "keep"}``; then one for each event, ``{"at": 0.125,
+"from": "server", "event": {...}}``, `at` in seconds since the connection opened; a message that is no JSON object
+stands as ``"text"`` in place of the ``"event"``. The last is ``{"at": 9.5, "closed": {"code": 1000, "reason": "", "by":
+"client"}}``.
 
 The length stands in for audio that was left out, ``"<4800 bytes of audio>"``. Secrets are never written:
 ``"<removed>"`` stands in their place.

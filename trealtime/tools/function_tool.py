@@ -103,7 +103,7 @@ class FunctionTool:
     ``"shield"``: as keep, and when the session ends the call may finish, for up to half of ``close_timeout_s``."""
 
     max_concurrency: int | None = attrs.field(default=None, kw_only=True)
-    """How many calls of this tool run at a time in one session; None: the session's own limit."""
+    """The number of calls of this tool that run at a time in one session; None: the session's own limit."""
 
     max_output_bytes: int | None = attrs.field(default=MAX_OUTPUT_BYTES, kw_only=True)
     """The longest output, in bytes of UTF-8. The rest is cut off, with a note to the model. None: no limit."""
@@ -121,7 +121,7 @@ class FunctionTool:
     """Checks of the output before the model reads it, in this order."""
 
     namespace: str | None = attrs.field(default=None, kw_only=True)
-    """Where the tool comes from, such as the name of an MCP server."""
+    """The source of the tool, such as the name of an MCP server."""
 
     identity: object = attrs.field(default=None, kw_only=True, repr=False)
     """The identity of the tool, for approvals that were given for always: they hold for tools with the same name,

@@ -38,8 +38,8 @@ ToolErrorKind = Literal[
     "approval_rejected",
     "guardrail_rejected",
 ]
-"""Why a call has no result: there is no such tool, or it is disabled; the arguments do not fit; the tool raised; it
-took too long; an interrupt cancelled it; the app rejected it; a guardrail of the tool stopped it."""
+"""The reason why a call has no result: there is no such tool, or it is disabled; the arguments do not fit; the tool
+raised; it took too long; an interrupt cancelled it; the app rejected it; a guardrail of the tool stopped it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -31,7 +31,7 @@ class PydanticRefusal(ValueError):
 
 @attrs.frozen(eq=False)
 class PydanticType:
-    """One annotation: what a value of it may be, and the default where there is one."""
+    """One annotation: its schema and reader, and the default where there is one."""
 
     adapter: pydantic.TypeAdapter[Any]
     required: bool

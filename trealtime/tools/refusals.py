@@ -1,4 +1,4 @@
-"""Why arguments do not fit, in words that a model can act on: the place, the value there, the allowed values.
+"""Explain why arguments do not fit, in words that a model can act on: the place, the value there, the allowed values.
 
 msgspec names the place and the reason. The value comes from the text of the model, and the allowed values from the
 schema that the model was given.

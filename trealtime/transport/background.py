@@ -15,7 +15,7 @@ __all__ = ["background_nursery", "drop"]
 async def background_nursery() -> AsyncIterator[trio.Nursery]:
     """Open a nursery whose tasks serve the body: it cancels them when the body leaves.
 
-    What the body raises comes out bare. The tasks must not raise. If one does all the same (a bug, or a Ctrl-C that
+    An exception of the body comes out bare. The tasks must not raise. If one does all the same (a bug, or a Ctrl-C that
     lands in it), the body is cancelled and the nursery's exception group comes out.
     """
     raised: BaseException | None = None

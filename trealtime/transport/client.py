@@ -56,10 +56,10 @@ async def wrap_websocket_stream(
 ) -> AsyncIterator[ClientWire]:
     """Open a client's wire over an open stream, which becomes the wire's own and is closed with it.
 
-    Entering performs the WebSocket handshake for `url` with `headers` added; the stream may lead anywhere. It
-    takes at most ``config.handshake_timeout`` and never goes past `deadline` (on Trio's clock); it raises
-    `ConnectFailed`. If cancelled, the stream is closed. Leaving drops what is left of the connection; what the body
-    raises comes out as it is.
+    Entering performs the WebSocket handshake for `url` with `headers` added; the stream may lead anywhere. It takes at
+    most ``config.handshake_timeout`` and never goes past `deadline` (on Trio's clock); it raises `ConnectFailed`. If
+    cancelled, the stream is closed. Leaving drops what is left of the connection; an exception of the body comes out as
+    it is.
     """
     config = config or TransportConfig()
     check_headers(headers or {})

@@ -30,8 +30,8 @@ async def open_websocket_wire(
 
     Entering connects within ``config.handshake_timeout``. It raises `SettingsError` for a URL or header that cannot be
     sent, before any socket is opened, and `ConnectFailed` for everything that goes wrong outside. If cancelled, no
-    socket and no task is left. Leaving drops the connection (close it first with `Wire.aclose`); what the body raises
-    comes out as it is.
+    socket and no task is left. Leaving drops the connection (close it first with `Wire.aclose`); an exception of the
+    body comes out as it is.
     """
     config = config or TransportConfig()
     address = Address.of(url)

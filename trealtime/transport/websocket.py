@@ -56,7 +56,7 @@ async def accept_websocket_stream(
 
     Entering waits for the request, at most ``config.handshake_timeout``. It raises `ConnectFailed` if none comes, or if
     it is not a WebSocket handshake, which it has then answered with status 400 or 426. Leaving drops the connection;
-    what the body raises comes out as it is.
+    an exception of the body comes out as it is.
     """
     config = config or TransportConfig()
     connection = SafeConnection(

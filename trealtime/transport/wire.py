@@ -1,4 +1,4 @@
-"""The wire seam: what a session needs of a connection, and nothing more.
+"""The wire seam: the parts of a connection that a session needs, and nothing more.
 
 A wire carries whole messages. It knows nothing of the Realtime protocol, so the same session runs on a WebSocket, on an
 in-memory pair under the mock clock, or on a wire of the user's own: any class with the four methods of `Wire`.

@@ -61,7 +61,7 @@ class EventTranslator:
         return [*raw] if told is None else [*raw, told]
 
     def model_events(self, event: native.RealtimeSessionEvent) -> Iterator[model.RealtimeModelEvent]:
-        """Yield the model events of `event`, in order: what a listener gets."""
+        """Yield the model events of `event`, in order, as listeners get them."""
         match event:
             case native.RealtimeRawModelEvent():
                 yield from self._of_model_event(event.data)
@@ -229,4 +229,4 @@ _SESSION_EVENTS: Final[Mapping[str, Callable[[Any, sdk.RealtimeEventInfo], sdk.R
     "guardrail_tripped": _guardrail_tripped,
     "input_audio_timeout_triggered": lambda _event, info: sdk.RealtimeInputAudioTimeoutTriggered(info),
 }
-"""Session events by type; what is not here, the SDK does not have."""
+"""Session events by type; the SDK has no others."""

@@ -37,7 +37,8 @@ class _Changes(TypedDict, total=False):
 
 
 class RealtimeAgent(NativeAgent[ContextT]):
-    """Who answers in a session, with the SDK's fields in its order. They may be changed until a session begins.
+    """An agent that answers in a session, with the SDK's fields in its order. They may be changed until a session
+    begins.
 
     A session takes the agent as it is when the agent comes into charge; later changes count for the next time. Where
     two tools have one name, one of them has to be disabled by `is_enabled`.
@@ -85,7 +86,7 @@ class RealtimeAgent(NativeAgent[ContextT]):
         self.output_guardrails = list(output_guardrails or ())
 
     def clone(self, **changes: Unpack[_Changes]) -> RealtimeAgent[ContextT]:  # type: ignore[override]  # fewer fields
-        """Return a copy with `changes`. What is not named is shared with this agent, the lists too."""
+        """Return a copy with `changes`. It shares all other fields with this agent, the lists too."""
         fields: dict[str, Any] = {name: getattr(self, name) for name in _Changes.__annotations__}
         fields.update(changes)
         copied = type(self)(**fields)

@@ -63,7 +63,7 @@ RealtimeAudioFormat: TypeAlias = Literal["pcm16", "g711_ulaw", "g711_alaw"] | st
 """An audio format by its old name, or as the wire has it: ``{"type": "audio/pcmu"}``."""
 
 RealtimeReasoningEffort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"] | str
-"""How much a reasoning model thinks before it speaks."""
+"""The effort of a reasoning model before it speaks."""
 
 _Modality: TypeAlias = Literal["text", "audio"]
 _Delay: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
@@ -98,7 +98,7 @@ class RealtimeInputAudioTranscriptionConfig(TypedDict, total=False):
 
 
 class RealtimeInputAudioNoiseReductionConfig(TypedDict, total=False):
-    """Which noise the server takes out of the user's audio."""
+    """The kind of noise that the server takes out of the user's audio."""
 
     type: Literal["near_field", "far_field"]
 

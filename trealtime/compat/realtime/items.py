@@ -164,7 +164,7 @@ class RealtimeToolCallItem(_Model):
 
 
 RealtimeMessageItem: TypeAlias = SystemMessageItem | UserMessageItem | AssistantMessageItem
-"""A message, of whichever role."""
+"""A message, of any role."""
 
 RealtimeItem: TypeAlias = SystemMessageItem | UserMessageItem | AssistantMessageItem | RealtimeToolCallItem
 """An item of the history."""

@@ -1,4 +1,4 @@
-"""Models: what a session connects through, what listens to it, and the tracker of what has been played."""
+"""Models, through which sessions connect, their listeners, and the playback tracker."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ class RealtimeModelSendInterrupt:
 
     With `response_id`, only that response is cancelled. `cancel_response_only` cancels on the server and leaves
     playback alone. `playback_only` stops playback, and with it the response, since the user would not hear the rest.
-    `force_response_cancel` is taken and not needed: what the server does not cancel by itself is always cancelled.
+    `force_response_cancel` is taken and not needed: a response that the server does not cancel by itself is always
+    cancelled.
     """
 
     force_response_cancel: bool = False

@@ -238,7 +238,7 @@ class _Loop(AsyncIterator[RealtimeSessionEvent]):
 
 @asynccontextmanager
 async def _listeners() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery for listeners, which ends with the body. What a listener or the body raises comes out bare."""
+    """Open a nursery for listeners, which ends with the body. Raises exceptions of listeners and body bare."""
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

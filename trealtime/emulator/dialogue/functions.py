@@ -1,4 +1,4 @@
-"""Which functions a text points at, and their arguments, by the types of a JSON Schema: no understanding is involved.
+"""Find the functions that a text points at, and their arguments, by the types of a JSON Schema, without understanding.
 
 Tools are wire-shaped (``{"type": "function", "name", "description", "parameters"}``). Every property takes the first
 piece of the text that looks like its type, in the order of the schema, and each piece is used once. A piece behind the
