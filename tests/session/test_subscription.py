@@ -312,6 +312,35 @@ def test_a_feed_that_nobody_has_read_sheds_quietly_until_somebody_does() -> None
         subscription.receive_nowait()
 
 
+def test_other_events_are_bounded_in_bytes() -> None:
+    subscription = Subscription(buffer_bytes=1_000, unread_s=60.0)
+    for number in range(10):
+        subscription.put(speech(f"item_{number}"), 300)
+    assert subscription.statistics().event_bytes_queued == 900
+    assert subscription.statistics().events_dropped == 7
+    assert [event.item_id for event in drain(subscription)] == ["item_7", "item_8", "item_9"]
+    assert subscription.statistics().event_bytes_queued == 0
+    for _ in range(4):  # from the first read on the policy holds
+        subscription.put(speech(), 300)
+    with pytest.raises(SlowConsumer, match="4 other events of 1200 bytes"):
+        subscription.receive_nowait()
+
+
+def test_an_event_larger_than_the_bound_is_dropped_alone() -> None:
+    subscription = Subscription(buffer_bytes=1_000, unread_s=60.0)
+    subscription.put(audio())
+    subscription.put(speech(), 5_000)
+    subscription.put(history(), 300)
+    assert kinds(subscription) == ["audio", "history_updated"]
+
+
+def test_superseded_histories_give_their_bytes_back() -> None:
+    subscription = Subscription(buffer_bytes=10**6)
+    for _ in range(HISTORY_SNAPSHOTS + 5):
+        subscription.put(history(), 100)
+    assert subscription.statistics().event_bytes_queued == 100 * HISTORY_SNAPSHOTS
+
+
 def test_other_events_are_bounded_in_number() -> None:
     subscription = Subscription(buffer_events=100, unread_s=10)
     for number in range(1000):

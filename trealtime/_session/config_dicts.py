@@ -97,6 +97,7 @@ class RunConfigDict(TypedDict, total=False):
     raw_events: bool
     subscription_buffer_s: float
     subscription_buffer_events: int
+    subscription_buffer_bytes: int
     subscription_overflow: Overflow
     unread_buffer_s: float
     input_buffer_s: float

@@ -92,6 +92,9 @@ class Driver:
     expired: bool = attrs.field(default=False, init=False)
     """The server has said that the session's time is over."""
 
+    _message_bytes: int = attrs.field(default=0, init=False)
+    """The size of the message that the core is working on: the events that it causes hold parts of it."""
+
     _carrying_out: bool = attrs.field(default=False, init=False)
     _waiting: deque[_Input] = attrs.field(factory=deque, init=False)
     """Inputs that came while effects were carried out."""
@@ -105,7 +108,9 @@ class Driver:
     def receive(self, frame: str | bytes) -> None:
         """Give the core a message of the server."""
         event, data = decode_server_event(frame)
+        self._message_bytes = len(frame)
         self.do(self.core.receive, event, data)
+        self._message_bytes = 0
 
     def do(self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Call an input of the core with the time and these arguments, and carry out what follows from it.
@@ -186,7 +191,7 @@ class Driver:
         if event.type == "error" and getattr(event.error, "code", None) == "session_expired":
             self.expired = True
         for subscription in self.subscriptions:
-            subscription.put(event)
+            subscription.put(event, self._message_bytes)
         if self.hooks.listening:
             self.hooks.note(event)
 

@@ -2,13 +2,14 @@
 
 Theory of operation
 1. The session puts and never waits; one consumer takes. A subscription is a memory channel with a policy around it.
-2. Audio is bounded in seconds, other events in number. Past a bound the overflow policy holds: ``"fail"`` empties the
+2. Audio is bounded in seconds, other events in number and in bytes: an event counts for as many as the message of the
+   server that it came with. Past a bound the overflow policy holds: ``"fail"`` empties the
    subscription and raises `SlowConsumer` at its consumer; ``"drop_oldest_audio"`` drops from the old end, counts it,
    and leaves one `RealtimeAudioDropped` in its place.
 3. A subscription that has not been read yet (`unread`) drops its oldest audio under every policy: a session that is
    never iterated neither fails nor grows. The policy holds from the first read on.
-4. Each event sits in a slot, a list of one element. An interrupt takes an event out of the middle of the queue by
-   emptying its slot, at the same cost for any length of queue; empty slots are swept out once they are the majority.
+4. Each event sits in a slot, a list of the event and its bytes. An interrupt takes an event out of the middle of the
+   queue by emptying its slot, at the same cost for any length; empty slots are swept out once they are the majority.
 5. Each ``history_updated`` event holds the whole history, so only the newest few are kept.
 6. A loop over the session that ends leaves its subscription to the garbage collector, which may run in another thread
    or in the middle of a delivery. So it only sets a mark (`abandon`); the next `put` closes the subscription.
@@ -20,7 +21,7 @@ import difflib
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import TYPE_CHECKING, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
 import attrs
 import trio
@@ -56,7 +57,8 @@ EVENT_TYPES: Final[tuple[str, ...]] = tuple(
 HISTORY_SNAPSHOTS: Final = 64
 """The number of unread ``history_updated`` events that a subscription keeps."""
 
-_Slot = list[RealtimeSessionEvent | None]
+_Slot = list[Any]
+"""``[event, bytes]``; the event is None once it has gone."""
 
 
 def check_event_types(types: Collection[str]) -> frozenset[str] | None:
@@ -79,6 +81,8 @@ class SubscriptionStatistics:
     """Events other than audio that wait now."""
     events_peak: int
     """Events other than audio: the most that waited at once."""
+    event_bytes_queued: int
+    """The size of the messages that the waiting events came with."""
     audio_queued_s: float
     audio_peak_s: float
     """The most audio that waited at once."""
@@ -110,6 +114,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         types: frozenset[str] | None = None,
         buffer_s: float = 600.0,
         buffer_events: int = 10_000,
+        buffer_bytes: int = 64 * 2**20,
         overflow: Overflow = "fail",
         unread_s: float | None = None,
         responses: list[str] | None = None,
@@ -138,6 +143,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._buffer_s = buffer_s
         self._unread_s = buffer_s if unread_s is None else unread_s
         self._buffer_events = buffer_events
+        self._buffer_bytes = buffer_bytes
         self._overflow: Overflow = overflow
         self._on_taken = on_taken
         self._on_shed = on_shed
@@ -148,6 +154,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._snapshots: deque[_Slot] = deque()
         self._marker: _Slot | None = None
         self._events = 0
+        self._event_bytes = 0
         self._closed = False
         self._ended = False
         self._failure: SlowConsumer | None = None
@@ -164,8 +171,9 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     # ---- in: the session's side, all of it synchronous -----------------------------------------------------------
 
-    def put(self, event: RealtimeSessionEvent) -> None:
-        """Queue an event if it passes the filters; past the bound, do what the policy says."""
+    def put(self, event: RealtimeSessionEvent, n_bytes: int = 0) -> None:
+        """Queue an event if it passes the filters; past a bound, do what the policy says. `n_bytes` is the size of the
+        message that it came with."""
         if self.abandoned:
             self.close()
             return
@@ -178,7 +186,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             return
         if self.on_put is not None:
             self.on_put(event)
-        slot: _Slot = [event]
+        slot: _Slot = [event, n_bytes]
         self._queue.append(slot)
         if event.type == "audio":
             self._audio.append(slot)
@@ -189,10 +197,11 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
                 self._overflowed()
         else:
             self._events += 1
+            self._event_bytes += n_bytes
             self._events_peak = max(self._events_peak, self._events)
             if kind == "history_updated":
                 self._supersede(slot)
-            if self._events > self._buffer_events:
+            if self._events > self._buffer_events or self._event_bytes > self._buffer_bytes:
                 self._overflowed()
         self._sleeper.wake()
 
@@ -245,7 +254,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         queue = self._queue
         while queue:
             slot = queue.popleft()
-            event = slot[0]
+            event: RealtimeSessionEvent | None = slot[0]
             if event is None:
                 continue
             # The marker and the snapshots may still hold this slot: empty it, so that they see that its event is gone.
@@ -258,6 +267,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
                     self._on_taken(event)
             else:
                 self._events -= 1
+                self._event_bytes -= slot[1]
             return event
         if not self._ended:
             raise trio.WouldBlock
@@ -338,6 +348,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             name=self.name,
             events_queued=self._events,
             events_peak=self._events_peak,
+            event_bytes_queued=self._event_bytes,
             audio_queued_s=self._seconds(self._audio_bytes),
             audio_peak_s=self._seconds(self._audio_bytes_peak),
             taken=self._taken,
@@ -354,8 +365,8 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             statistics = self.statistics()
             self._failure = SlowConsumer(
                 f"{self.name} was not read: it held {statistics.audio_queued_s:.1f} s of audio and "
-                f"{statistics.events_queued} other events, the bounds are {self._buffer_s:g} s and "
-                f"{self._buffer_events}",
+                f"{statistics.events_queued} other events of {statistics.event_bytes_queued} bytes, the bounds are "
+                f"{self._buffer_s:g} s, {self._buffer_events} and {self._buffer_bytes} bytes",
                 statistics=statistics,
             )
             while self._audio:
@@ -366,7 +377,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             return
         while self._audio_bytes > self._audio_bound:
             self._shed_audio()
-        while self._events > self._buffer_events:
+        while self._events > self._buffer_events or self._event_bytes > self._buffer_bytes:
             self._drop_event()
         self._sweep()
 
@@ -390,6 +401,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         ):
             self._marker[0] = attrs.evolve(marker, dropped_ms=marker.dropped_ms + dropped_ms)
         else:
+            slot[1] = 0
             slot[0] = RealtimeAudioDropped(
                 item_id=event.item_id, content_index=event.content_index, dropped_ms=dropped_ms, info=event.info
             )
@@ -409,6 +421,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             if event is not None and event.type != "audio":
                 slot[0] = None
                 self._events -= 1
+                self._event_bytes -= slot[1]
                 self._events_dropped += 1
                 return
 
@@ -418,8 +431,10 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         while snapshots[0][0] is None:
             snapshots.popleft()
         if len(snapshots) > HISTORY_SNAPSHOTS:
-            snapshots.popleft()[0] = None
+            superseded = snapshots.popleft()
+            superseded[0] = None
             self._events -= 1
+            self._event_bytes -= superseded[1]
             self._superseded += 1
             self._sweep()
 
@@ -432,7 +447,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._audio.clear()
         self._snapshots.clear()
         self._marker = None
-        self._audio_bytes = self._events = 0
+        self._audio_bytes = self._events = self._event_bytes = 0
 
     def _seconds(self, n_bytes: int) -> float:
         return self.audio_format.duration_ms(n_bytes) / 1000
@@ -468,6 +483,7 @@ class Subscriptions:
             types=types,
             buffer_s=self._run.subscription_buffer_s if buffer_s is None else buffer_s,
             buffer_events=self._run.subscription_buffer_events,
+            buffer_bytes=self._run.subscription_buffer_bytes,
             overflow=self._run.subscription_overflow if overflow is None else overflow,
             unread_s=unread_s,
             responses=responses,
