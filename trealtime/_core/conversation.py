@@ -113,8 +113,8 @@ class Conversation:
     `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` says when
     speech interrupts (`interruption`). After an interrupt the ``response.done`` of the interrupted response is awaited
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
-    `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4), `guardrails` what is checked,
-    `prices` what tokens cost, `limits` how much of them there is. A call that needs approval waits for it for
+    `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4). `guardrails` are the checks,
+    `prices` the prices of tokens, `limits` the bounds of the session. A call that needs approval waits for it for
     `approval_timeout_s` (None: until the end); at most `max_open_calls` wait or run.
     """
 
@@ -222,7 +222,7 @@ class Conversation:
         return self._next_deadline
 
     def _effects(self, now: float) -> list[Effect]:
-        """End an input: let go what need not wait any more, and return all that follows from it."""
+        """End an input: release all that need not wait any more, and return the effects."""
         self._proceed(now)
         return self._state.drain()
 
@@ -283,7 +283,7 @@ class Conversation:
     def use_tools(
         self, now: float, tools: Sequence[FunctionTool | Mapping[str, Any]], handoffs: Collection[str] = ()
     ) -> list[Effect]:
-        """The model has been told of these tools and of no others; see `ToolOffer`."""
+        """Note the tools that the model knows from now on; see `ToolOffer`."""
         ToolOffer(tools, handoffs).take_effect(self._state)
         return self._effects(now)
 
@@ -389,7 +389,7 @@ class Conversation:
         return self._effects(now)
 
     def collect_audio(self, now: float, reply_id: str) -> list[Effect]:
-        """The caller under this reply id plays no audio before the whole turn is there."""
+        """Note that the caller under this reply id plays no audio before the turn is complete."""
         self._state.collecting.add(reply_id)
         return self._effects(now)
 
@@ -401,7 +401,7 @@ class Conversation:
     def interrupt(
         self, now: float, *, cause: Cause = "app", response_id: str | None = None, reply_id: str | None = None
     ) -> list[Effect]:
-        """Stop what is being said; the rules are in `interruption`.
+        """Interrupt the agent; the rules are in `interruption`.
 
         `response_id` narrows it to one response. With `reply_id` the caller under it has left: the response that it
         asked for stops, unless others wait for that one too.

@@ -5,8 +5,9 @@ Theory of operation
    and once more when the item is over: short answers and tails are checked too. The guardrails are those of the agent
    that began the response, then those of the run. A response trips once; its other checks are then called off.
 2. A trip stops the response that was checked and nothing else, by the same interrupt as everything: cancelled while it
-   is made, cut where it still plays once it is over. Unless a newer turn has begun, the model is then told why and
-   asked again; that request, with the message in it, is withdrawn if a newer turn begins before it could be sent.
+   is made, cut where it still plays once it is over. Unless a newer turn has begun, a message then tells the model why,
+   and it is asked again; that request, with the message in it, is withdrawn if a newer turn begins before it could be
+   sent.
 3. Hold-back. Audio carries as its mark how much text of its item had come before it: transcripts run ahead of their
    audio. It is released when that much text has passed, or with its item's last check. Held audio was received and not
    handed out, so an interrupt counts it as unheard. Release keeps the order of arrival, across responses too, and the
@@ -233,11 +234,11 @@ class Guardrails:
         self.inputs.pop(key, None)
 
     def count_trip(self) -> None:
-        """A guardrail has tripped."""
+        """Count a trip of a guardrail."""
         self.trips += 1
 
     def count_recovery(self) -> None:
-        """The model is told what a guardrail has stopped."""
+        """Count a message to the model about words that a guardrail has stopped."""
         self.recoveries += 1
 
     def ending(self) -> list[Response]:

@@ -17,8 +17,8 @@ Theory of operation
 7. Automatic requests stay while it is the user's turn (`turns`); others pass them. Where the app says whose turn it
    is, one by hand without params is its answer to that turn, and to the automatic ones that wait for its end.
 8. A request that was interrupted on its way still takes its ``response.created``, and that response is interrupted as
-   soon as it begins. So is one for a request that was given up and whose key comes back after all: its callers have
-   been told that there is no answer.
+   soon as it begins. So is one for a request that was given up and whose key comes back after all: its callers know
+   already that there is no answer.
 """
 
 from __future__ import annotations
@@ -129,11 +129,11 @@ class Request:
         self.answered, self.reply_ids = False, reply_ids
 
     def abandon(self) -> None:
-        """The callers have been told that there is no answer."""
+        """Forget the callers: they know already that there is no answer."""
         self.interrupted, self.reply_ids = True, []
 
     def fail(self, state: State, error: Exception) -> None:
-        """It gets no response: tell the callers who wait, or else the app."""
+        """Settle its callers without a response; if it has none, tell the app."""
         if self.interrupted:
             result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
         else:
@@ -180,7 +180,7 @@ class ResponseQueue:
     _blocked_until: float | None = attrs.field(default=None, init=False)
 
     _held: bool = attrs.field(default=False, init=False)
-    """Something in the conversation must not be answered yet: nothing is asked for there."""
+    """Something in the conversation must not be answered yet: send no request there."""
 
     _quiet_until: float | None = attrs.field(default=None, init=False)
     """Automatic requests stay until then, unless `speak` comes before."""

@@ -83,7 +83,7 @@ class Response:
     """The number of the last item of ours that the server had confirmed when it began (`turns.SentItems`)."""
 
     tools: Mapping[str, FunctionTool | None] = attrs.Factory(dict)
-    """The tools that the model had been told of when it began, by name; None: the app runs it."""
+    """The tools that the model knew when it began, by name; None: the app runs it."""
 
     handoffs: Collection[str] = ()
     """The names of the functions by which its agent hands over."""
@@ -157,8 +157,8 @@ class Response:
         self.reply_ids += reply_ids
 
     def leave(self, reply_id: str) -> bool:
-        """A caller who waits for it leaves. Return whether something else wants it still; else it keeps the caller, who
-        is told when it is over."""
+        """A caller who waits for it leaves. Return whether something else wants it still; else the caller stays, and
+        gets the result when it is over."""
         if len(self.reply_ids) == 1 and not self.for_app:
             return False
         self.reply_ids.remove(reply_id)
@@ -434,7 +434,7 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
         _serve(state, response, request)
     elif response.in_conversation:
         _answer_waiting(state, response)
-    if new:  # after those who wait for it have been told to follow it
+    if new:  # after the subscriptions of those who wait for it follow it
         _tell_start(state, response)
     unwanted = state.limits.reached is not None if request is None else request.interrupted
     if unwanted and response.interrupted is None:

@@ -305,7 +305,7 @@ def send_update(
 
 
 def keep_server_told(state: State) -> None:
-    """Tell the server where our reasons have changed what it was last told."""
+    """Send the server our settings of turns where they differ from those that it got last."""
     open_updates = state.updates.about_turns()
     told = detection_of(open_updates[-1].session) if open_updates else state.turn_detection
     if not told:
@@ -324,7 +324,7 @@ def _forced(state: State) -> dict[str, bool]:
     forced = {}
     if turns_are_ours(state):
         forced["create_response"] = False
-    # With "off" from the beginning the settings say so, unless they were told something else.
+    # With "off" from the beginning the settings say so, unless the app has set them.
     if (
         state.turn_settings.uninterruptible
         or isinstance(state.policy, BargeIn)

@@ -124,7 +124,7 @@ class State:
     """Open function calls, by call id."""
 
     tools: Mapping[str, FunctionTool | None] = attrs.field(factory=dict, init=False)
-    """The tools that the model has been told of, by name; None: the app runs it."""
+    """The tools that the model knows, by name; None: the app runs it."""
 
     handoffs: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Names of the functions by which the agent hands over."""
@@ -133,7 +133,7 @@ class State:
     """The handoff that is being made."""
 
     finished: Recent[str, str] = attrs.field(factory=Recent, init=False)
-    """Responses that are over: what still comes of them is late. The value says how they ended, where that matters."""
+    """Responses that are over: further events of them are late. The value says how they ended, where that matters."""
 
     finished_calls: Recent[str, str] = attrs.field(factory=partial(Recent, 1024), init=False)
     """By call id, the fingerprint of a call that has its output."""

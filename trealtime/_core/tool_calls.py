@@ -2,8 +2,9 @@
 
 Theory of operation
 1. A call is known by its id. The same call once more (the same name, the same arguments as JSON) is ignored; another
-   call under a used id, or under none, is an error of the model that the app is told of. Nothing ever runs twice.
-2. The tools are those that the model had been told of when it called: its response's own, else the session's. A tool
+   call under a used id, or under none, is an error of the model, of which the app gets an event. Nothing ever runs
+   twice.
+2. The tools are those that the model knew when it called: its response's own, else the session's. A tool
    that was declared by a wire mapping is the app's to run, and to answer with an item.
 3. Every call that runs gets exactly one output; a later one is dropped.
 4. An answer is asked for when the response is done and all its calls have their outputs, if one of them wants it.
@@ -47,7 +48,7 @@ class ToolOffer:
     handoffs: Collection[str] = ()
 
     def take_effect(self, state: State) -> None:
-        """The model has been told of these, and of no others."""
+        """Make these the tools that the model knows."""
         state.tools, state.handoffs = tools_by_name(self.tools), frozenset(self.handoffs)
 
 

@@ -114,7 +114,7 @@ async def response_params(
 ) -> tuple[dict[str, Any], Sequence[FunctionTool | Mapping[str, Any]]]:
     """Return the ``response`` object of a ``response.create``, with what was given and nothing else, and its tools.
 
-    Asks the tools whether they are enabled. Raises TypeError for an option that there is not, and `SettingsError` that
+    Asks the tools whether they are enabled. Raises TypeError for an unknown option, and `SettingsError` that
     names every value that cannot be sent and what is allowed there.
     """
     unknown = [repr(name) for name in options if name not in ResponseOptions.__annotations__]

@@ -411,7 +411,7 @@ class RealtimeSession(Generic[ContextT]):
 
         `input` is said first, as in `send_message`. The options (`ResponseOptions`) hold for this response only:
         `instructions`, `output_modalities`, `metadata`, `tools`, `tool_choice`, `max_output_tokens`, `out_of_band`,
-        `input_items`. Raises `SettingsError` for values that cannot be sent, TypeError for an option that there is not.
+        `input_items`. Raises `SettingsError` for values that cannot be sent, TypeError for an unknown option.
         """
         params, tools = await response_params(options, self._context, self.current_agent)
         item = None if input is None else message_item(input, item_id=self._ids.new("item"))

@@ -62,8 +62,8 @@ _Slot = list[Any]
 
 
 def check_event_types(types: Collection[str]) -> frozenset[str] | None:
-    """Return the filter for a subscription, None for all events when `types` is empty. Raises ValueError for a type
-    that there is not."""
+    """Return the filter for a subscription, None for all events when `types` is empty. Raises ValueError for an unknown
+    type."""
     for name in types:
         if name not in EVENT_TYPES:
             close = difflib.get_close_matches(str(name), EVENT_TYPES, n=1)

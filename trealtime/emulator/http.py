@@ -257,7 +257,7 @@ def check_key(keys: Sequence[str], api_key: str | None) -> None:
 
 
 def offered_keys(headers: Mapping[str, str], query: Mapping[str, str], subprotocols: Sequence[str]) -> list[str]:
-    """The keys that a request carries, in any of the ways that there are."""
+    """The keys that a request carries, in any of the possible places."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     keys = [token.strip()] if scheme.lower() == "bearer" else []
     keys += [source["api-key"] for source in (headers, query) if "api-key" in source]

@@ -162,19 +162,19 @@ class PhoneCall:
         return self._state == "active" and trio.current_time() >= self._ready_at
 
     def accept(self) -> None:
-        """The call is answered; `line` is to be the wire of its session."""
+        """Answer the call."""
         self._state = "active"
         self._accepted = True
         self._ready_at = trio.current_time() + self._ready_after_s
         self._answered.set()
 
     def reject(self, status_code: int) -> None:
-        """The call is turned away."""
+        """Turn the call away."""
         self.rejected_with = status_code
         self._finish("rejected")
 
     def refer(self, target_uri: str) -> None:
-        """The caller is sent elsewhere, and leaves."""
+        """Send the caller elsewhere; they leave."""
         self.referred_to = target_uri
         self._finish("referred")
 

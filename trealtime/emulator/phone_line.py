@@ -183,7 +183,7 @@ class PhoneLine:
         self._tell_and_note(event)
 
     def end(self, code: int = 1000, reason: str = "") -> None:
-        """The call is over. Idempotent."""
+        """End the call. Idempotent."""
         if self._ended.is_set():
             return
         self._end = WireEnd(code, reason, "server")

@@ -187,7 +187,7 @@ class ConversationCreated(_Event):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class ConversationItemAdded(_Event):
-    """An item entered the default conversation after `previous_item_id` (None: first, or not told)."""
+    """An item entered the default conversation after `previous_item_id` (None: first, or not known)."""
 
     item: Mapping[str, Any]
     previous_item_id: str | None = None
@@ -325,7 +325,7 @@ class InputAudioBufferSpeechStarted(_Event):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class InputAudioBufferSpeechStopped(_Event):
-    """The user stopped speaking; `audio_end_ms` includes the silence that told."""
+    """The user stopped speaking; `audio_end_ms` includes the silence that ended the turn."""
 
     item_id: str = ""
     audio_end_ms: int = 0

@@ -292,7 +292,7 @@ class ResponseSettings:
 def session_settings(
     value: SessionSettings | Mapping[str, object] | None, *, path: str = "", what: str = "model_settings"
 ) -> SessionSettings:
-    """Return `value`, checked; None is no settings at all. Raises `SettingsError` with every problem in it."""
+    """Return `value`, checked; None stands for no settings. Raises `SettingsError` with every problem in it."""
     return structure(SessionSettings, {} if value is None else value, path=path, what=what)
 
 

@@ -70,7 +70,7 @@ class _FarSide(RealtimeModelListener):
         self._asked = False
         """The model was given something that it answers by itself, so the next plain request is for that answer."""
         self._cut = False
-        """The model has told of an interrupt of its own: the session's truncation of that is no news to it."""
+        """The model has reported an interrupt of its own: it needs no truncation from the session."""
 
     async def run(self) -> None:
         try:

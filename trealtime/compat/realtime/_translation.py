@@ -97,7 +97,7 @@ class EventTranslator:
                 pass
 
     def _of_frame(self, frame: Mapping[str, Any]) -> Iterator[model.RealtimeModelEvent]:
-        """Yield what the SDK makes of server events beyond those that trealtime makes of them itself."""
+        """Yield the SDK's events for a server event for which trealtime has none of its own."""
         kind, item = frame.get("type"), frame.get("item")
         if kind not in _WITH_AN_ITEM or not isinstance(item, Mapping):
             return

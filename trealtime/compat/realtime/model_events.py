@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 RealtimeConnectionStatus: TypeAlias = Literal["connecting", "connected", "disconnected"]
-"""The states of a connection; only ``"disconnected"`` is ever told."""
+"""The states of a connection; only ``"disconnected"`` is ever reported."""
 
 
 @dataclasses.dataclass

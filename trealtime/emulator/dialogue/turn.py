@@ -52,7 +52,7 @@ class Turn:
 
     images: int
     unprompted: bool
-    """There is no user message: the response was asked for out of the blue."""
+    """Whether the response has no user message to answer."""
 
     request_of_app: str = ""
     """The words of a system message that came after the last user message."""
