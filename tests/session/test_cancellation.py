@@ -52,6 +52,7 @@ async def still_works(service, session) -> None:
 async def test_a_cancelled_call_leaves_a_session_that_works(autojump_clock, service, runner, name) -> None:
     async def scenario(cancel_here) -> None:
         async with runner.session() as session:
+            await service.last.emit("conversation.item.added", item={"id": "item_x"})
             with cancel_here():
                 with trio.move_on_after(2):  # some calls wait for an answer that never comes here
                     await CALLS[name](session)

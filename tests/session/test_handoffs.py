@@ -570,8 +570,7 @@ async def test_only_what_differs_between_the_agents_is_sent_and_settings_go_back
     plain = RealtimeAgent("Plain", instructions="Go.")
 
     def greet(connection) -> dict[str, Any]:
-        connection.session = {"type": "realtime", "audio": {"output": {"speed": 1.0}}}
-        return {"type": "session.created", "session": connection.session}
+        return {"type": "session.created", "session": {"type": "realtime", "audio": {"output": {"speed": 1.0}}}}
 
     service.greet = greet
     async with run(plain).session() as session:

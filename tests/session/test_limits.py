@@ -16,7 +16,8 @@ from trealtime.errors import SessionClosed, SettingsError
 from trealtime.events import LimitUse
 from trealtime.tools.function_tool import function_tool
 
-MODEL = "gpt-realtime-2.1"
+MODEL = "gpt-realtime"
+"""The one that the server names where the client asks for none."""
 
 
 async def collect(session: Any) -> list[Any]:
@@ -182,8 +183,18 @@ async def test_a_limited_cost_needs_a_price_for_the_model_that_the_server_uses(
     assert service.left == 1
 
 
-async def test_a_limited_cost_needs_a_server_that_names_its_model(autojump_clock, service, make_runner) -> None:
+async def test_a_limited_cost_needs_a_server_that_names_its_model(
+    autojump_clock, nursery, service, make_runner
+) -> None:
+    async def accept_the_settings() -> None:
+        await service.connected.wait()
+        update = await service.last.expect("session.update")
+        settings = {key: value for key, value in update["session"].items() if key != "model"}
+        await service.last.send({"type": "session.updated", "session": settings})
+
     service.greet = lambda connection: {"type": "session.created", "session": {"type": "realtime"}}
+    service.answers = False
+    nursery.start_soon(accept_the_settings)
     runner = make_runner(prices={MODEL: {"text_input": 1}}, limits={"max_cost": 1})
     with pytest.raises(SettingsError, match="does not name its model"):
         async with runner.session():

@@ -384,3 +384,16 @@ async def test_a_message_that_is_no_event_is_answered_as_any_server_does(autojum
     async with open_scripted_server([], greet=False) as server, server.connect() as wire:
         await wire.send("{nonsense")
         assert (await hear(wire))["error"]["code"] == "invalid_event"
+
+
+async def test_an_event_that_is_wrong_does_not_trouble_the_steps_after_it(autojump_clock: MockClock) -> None:
+    script = [
+        accept("conversation.item.create"),
+        accept("response.create"),
+        emit({"type": "response.created", "event_id": "event_x", "response": None}),
+        a_response("Hello."),
+    ]
+    async with open_scripted_server(script) as server:
+        runner = RealtimeRunner(RealtimeAgent(name="Assistant"), model=server.memory_model())
+        async with runner.session() as session:
+            assert (await session.ask("Hello?")).text == "Hello."

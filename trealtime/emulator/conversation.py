@@ -75,6 +75,17 @@ class Conversation:
                 "conversation.item.done", {"previous_item_id": self._previous(item.id), "item": item.wire()}
             )
 
+    def note(self, body: dict[str, Any]) -> None:
+        """An item that the client has been told of already: add it at the end, or replace its body. Emits nothing."""
+        known = self._items.get(body["id"])
+        if known is not None:
+            known.body = dict(body)
+            return
+        self._items[body["id"]] = Item(dict(body))
+        self._order.append(body["id"])
+        if len(self._order) > self._max_items:
+            self._forget(self._order[0])
+
     def keep_audio(self, n_bytes: int) -> None:
         """Account for `n_bytes` more of stored audio; the oldest is let go when that is too much."""
         self._audio_bytes += n_bytes

@@ -4,6 +4,7 @@ from trealtime.testing.assertions import absent, anything, called, heard, interr
 from trealtime.testing.audio_device import FakeAudioDevice
 from trealtime.testing.browser import FakePage, open_fake_page
 from trealtime.testing.endpoints import FarSide, MemoryEndpoint, check_endpoint
+from trealtime.testing.manual_server import ManualServer, ServerConnection, open_manual_server
 from trealtime.testing.schedules import CancelHere, cancel_at_each_checkpoint, run_deterministically
 from trealtime.testing.script import (
     RealtimeScriptError,
@@ -35,12 +36,14 @@ __all__ = [
     "FakeTwilio",
     "FarSide",
     "HeardFrame",
+    "ManualServer",
     "MemoryEndpoint",
     "RealtimeConnectCall",
     "RealtimeScriptError",
     "RealtimeStep",
     "ScriptedRealtimeModel",
     "ScriptedServer",
+    "ServerConnection",
     "ServerEvents",
     "UnconsumedRealtimeSteps",
     "UnexpectedRealtimeSend",
@@ -64,6 +67,7 @@ __all__ = [
     "not_called",
     "open_fake_page",
     "open_fake_twilio",
+    "open_manual_server",
     "open_scripted_server",
     "open_websocket_wire_pair",
     "run_deterministically",

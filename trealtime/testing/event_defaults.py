@@ -156,13 +156,14 @@ class EventDefaults:
         return event
 
     def note(self, event: Mapping[str, Any]) -> None:
-        """`event` was sent: later ones are about its response and its item."""
-        if "response" in event:
-            self._response = dict(event["response"])
-        if "item" in event:
-            self._item = dict(event["item"])
-            self._new_item(str(self._item["id"]))
-        elif event["type"] == "input_audio_buffer.speech_started":
+        """`event` was sent: later ones are about its response and its item. One that is wrong on purpose is skipped."""
+        response, item = event.get("response"), event.get("item")
+        if isinstance(response, Mapping) and "id" in response:
+            self._response = dict(response)
+        if isinstance(item, Mapping) and "id" in item:
+            self._item = dict(item)
+            self._new_item(str(item["id"]))
+        elif event.get("type") == "input_audio_buffer.speech_started" and "item_id" in event:
             self._new_item(event["item_id"])
 
     def _begin(self, kind: str) -> None:
@@ -183,6 +184,9 @@ class EventDefaults:
             case "response_id":
                 return self._response_object("in_progress")["id"]
             case "response":
+                named = given.get("id") if isinstance(given, Mapping) else None
+                if self._response is not None and named not in (None, self._response["id"]):
+                    self._response = None  # an event about another response has nothing of the newest
                 return self._response_object("in_progress" if kind == "response.created" else "completed")
             case "item":
                 return self._item_object(kind, given if isinstance(given, Mapping) else {})

@@ -74,6 +74,10 @@ class PromptedCore(SessionCore):
         self.event_buffer.put(event)
         return event
 
+    def new_event_id(self) -> str:
+        """The ``event_id`` of an event that a test makes by itself."""
+        return self._ids.new("event")
+
     def answer(self, event: Mapping[str, Any]) -> None:
         """Answer this event of the client as any server does. A response begins, and waits for `respond` or `call`."""
         self.receive_live(json.dumps(event))
