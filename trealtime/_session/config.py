@@ -208,7 +208,7 @@ class RealtimeRunConfig:
     """Bytes of events other than audio that a subscription holds. Each counts for as many as the server's message."""
 
     subscription_overflow: Overflow = setting(default="fail")
-    """Past these three bounds, ``"fail"`` raises `SlowConsumer` at the consumer, ``"drop_oldest_audio"`` drops audio."""
+    """Past these bounds, ``"fail"`` raises `SlowConsumer` at the consumer, ``"drop_oldest_audio"`` drops audio."""
 
     unread_buffer_s: float = setting(default=60.0, at_least=0)
     """Audio that the session's own subscription keeps before the first iteration. It lets a program begin late and lose
