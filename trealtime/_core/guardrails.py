@@ -93,7 +93,7 @@ class GuardrailPolicy:
     output: tuple[OutputGuardrail[Any], ...] = ()
     input: tuple[InputGuardrail[Any], ...] = ()
     gates_turns: bool = False
-    """Whether what the user says is checked from the start: the server then answers no turn by itself."""
+    """Whether the user's input is checked from the start: the server then answers no turn by itself."""
 
     debounce_text_length: int = 100
     hold_back: bool = False

@@ -243,7 +243,7 @@ class PlaybackLedger:
             part.complete = True
 
     def cut(self, unheard: list[Unheard], now: float) -> bool:
-        """Forget these parts, whose playback has been stopped, and return whether what was playing is among them. Other
+        """Forget these parts, whose playback has been stopped, and return whether the playing part is among them. Other
         parts play on."""
         position = self._ask()
         for entry in unheard:

@@ -233,7 +233,7 @@ class Driver:
         await self._wait_until_heard(self.core.playback_remaining)
 
     async def wait_for_farewell(self) -> None:
-        """Wait until what comes before a handoff is heard, as far as it can be heard before it."""
+        """Wait until the audio before a handoff is heard, as far as it can be heard before it."""
         await self._wait_until_heard(self.core.farewell_remaining)
 
     async def _wait_until_heard(self, remaining: Callable[[float], float]) -> None:

@@ -37,7 +37,7 @@ class ServerConnection:
     """The server's end of the wire: ``aclose(code, reason)`` closes it, ``drop()`` loses it."""
 
     target: ConnectionTarget
-    """What the session asked to be connected to."""
+    """The target to which the session asked to be connected."""
 
     answers: bool = attrs.field(default=True, kw_only=True)
     received: list[dict[str, Any]] = attrs.field(factory=list, init=False)
