@@ -71,6 +71,13 @@ class Connection(ServerConnection):
         await self.emit("response.output_item.added", response_id=id, item=item)
         await self.emit("response.output_item.done", response_id=id, item=item)
 
+    async def calls(self, *names: str, arguments: str = "{}", id: str = "resp_1", **done: Any) -> None:
+        """A response that calls functions, with the ids ``resp_1_call_1``, ``resp_1_call_2``, ... by its own."""
+        await self.begin(id=id)
+        for number, name in enumerate(names, 1):
+            await self.call(name, arguments, id=id, call_id=f"{id}_call_{number}")
+        await self.done(id=id, **done)
+
     async def reply(self, text: str = "Hello there.", *, seconds: float = 1.0, id: str = "resp_1") -> None:
         """A whole answer to the next ``response.create``."""
         request = await self.expect("response.create")
@@ -84,6 +91,25 @@ class Connection(ServerConnection):
         await self.done(id=id, output=[event["item"]])
 
     # ---- what the client has said --------------------------------------------------------------------------------
+
+    @property
+    def updates(self) -> list[dict[str, Any]]:
+        """The session objects of the client's ``session.update`` events."""
+        return [event["session"] for event in self.of("session.update")]
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """What the client has told of function calls, by their ids."""
+        items = [event["item"] for event in self.of("conversation.item.create")]
+        return {item["call_id"]: item["output"] for item in items if item["type"] == "function_call_output"}
+
+    async def output(self, call_id: str = "resp_1_call_1") -> str:
+        """What the client tells of this call, waiting for it."""
+        count = 0
+        while call_id not in self.outputs:
+            count += 1
+            await self.expect("conversation.item.create", count=count)
+        return self.outputs[call_id]
 
     def of(self, *types: str) -> list[dict[str, Any]]:
         return self.received_of(*types)
@@ -121,3 +147,13 @@ def make_runner(service: Service) -> Callable[..., RealtimeRunner[Any]]:
 @pytest.fixture
 def runner(make_runner: Callable[..., RealtimeRunner[Any]]) -> RealtimeRunner[Any]:
     return make_runner()
+
+
+@pytest.fixture
+def run(service: Service) -> Callable[..., RealtimeRunner[Any]]:
+    """``run(agent, **config)``: a runner whose sessions reach `service`."""
+
+    def make(agent: RealtimeAgent[Any], **config: Any) -> RealtimeRunner[Any]:
+        return RealtimeRunner(agent, model=service, config=config)
+
+    return make

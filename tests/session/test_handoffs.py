@@ -1,9 +1,8 @@
-"""Handoffs and `update_agent`."""
+"""Handoffs: what the model is offered, and one agent that takes over from another."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -11,7 +10,6 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff, realtime_handoff
 from trealtime.errors import SettingsError, SettingsRefused, ToolFailed
@@ -38,35 +36,6 @@ def agents(**options: Any) -> tuple[RealtimeAgent[Any], RealtimeAgent[Any]]:
     return RealtimeAgent("Triage", instructions="You ask.", tools=[look], handoffs=[handoff]), billing
 
 
-@pytest.fixture
-def run(service) -> Callable[..., RealtimeRunner[Any]]:
-    def make(agent: RealtimeAgent[Any], **config: Any) -> RealtimeRunner[Any]:
-        return RealtimeRunner(agent, model=service, config=config)
-
-    return make
-
-
-async def ask(connection, *names: str, arguments: str = "{}", id: str = "resp_1", **done: Any) -> None:
-    """A response that calls functions: the calls are ``call_1``, ``call_2``, ... of that response."""
-    await connection.begin(id=id)
-    for number, name in enumerate(names, 1):
-        await connection.call(name, arguments, id=id, call_id=f"{id}_call_{number}")
-    await connection.done(id=id, **done)
-
-
-async def output(connection, call_id: str = "resp_1_call_1") -> str:
-    with trio.fail_after(100):
-        while True:
-            for event in connection.of("conversation.item.create"):
-                if event["item"].get("call_id") == call_id:
-                    return str(event["item"]["output"])
-            await trio.sleep(0.01)
-
-
-def updates(connection) -> list[dict[str, Any]]:
-    return [event["session"] for event in connection.of("session.update")]
-
-
 def names_of(session: dict[str, Any]) -> list[str]:
     return [tool["name"] for tool in session["tools"]]
 
@@ -78,7 +47,7 @@ async def test_b219_an_agent_is_a_handoff_and_a_handoff_is_itself(autojump_clock
     billing = RealtimeAgent("Billing Desk", handoff_description="Bills.")
     own = realtime_handoff(RealtimeAgent("Sales"), tool_name_override="sell", tool_description_override="Sell.")
     async with run(RealtimeAgent("Triage", tools=[look], handoffs=[billing, own])).session():
-        look_, transfer, sell = updates(service.last)[0]["tools"]
+        look_, transfer, sell = service.last.updates[0]["tools"]
     assert look_["name"] == "look"
     assert transfer == {
         "type": "function",
@@ -108,7 +77,7 @@ async def test_b040_one_name_for_two_is_refused_before_anything_is_sent(service,
 async def test_b040_names_of_the_disabled_do_not_count(autojump_clock, service, run) -> None:
     twice = [realtime_handoff(RealtimeAgent(name), tool_name_override="go", is_enabled=name == "A") for name in "AB"]
     async with run(RealtimeAgent("Triage", handoffs=twice)).session():
-        assert names_of(updates(service.last)[0]) == ["go"]
+        assert names_of(service.last.updates[0]) == ["go"]
 
 
 async def test_b042_is_enabled_is_asked_of_all_at_once_and_one_failure_ends_the_others(service, run) -> None:
@@ -143,9 +112,9 @@ async def test_b226_a_disabled_handoff_is_neither_offered_nor_made(autojump_cloc
     rules = {"bool": False, "sync": lambda context, agent: bool(context.context), "async": never}
     triage, _ = agents(is_enabled=rules[kind])
     async with run(triage).session() as session:
-        assert names_of(updates(service.last)[0]) == ["look"]
-        await ask(service.last, "transfer_to_billing")
-        assert "no tool 'transfer_to_billing'" in await output(service.last)
+        assert names_of(service.last.updates[0]) == ["look"]
+        await service.last.calls("transfer_to_billing")
+        assert "no tool 'transfer_to_billing'" in await service.last.output()
         assert session.current_agent is triage
 
 
@@ -155,7 +124,7 @@ async def test_b043_handoffs_of_the_model_config_replace_those_of_the_agent(auto
     instead = [RealtimeAgent("Sales"), realtime_handoff(RealtimeAgent("Nobody"), is_enabled=False)]
     settings = {"initial_model_settings": {"handoffs": instead, "tools": []}}
     async with run(triage).session(model_config=settings):
-        assert names_of(updates(service.last)[0]) == ["transfer_to_sales"]
+        assert names_of(service.last.updates[0]) == ["transfer_to_sales"]
 
 
 # ---- a handoff ------------------------------------------------------------------------------------------------------
@@ -167,16 +136,16 @@ async def test_b220_a_handoff_from_call_to_answer(autojump_clock, service, run) 
     triage, billing = agents(on_handoff=lambda context: order.append(f"on_handoff {context.context}"))
     async with run(triage).session(context="ctx") as session, session.subscribe("handoff") as subscription:
         connection = service.last
-        await ask(connection, "transfer_to_billing")
+        await connection.calls("transfer_to_billing")
         event = await subscription.receive()
         request = await connection.expect("response.create")
         assert (event.from_agent, event.to_agent) == (triage, billing)
         assert session.current_agent is billing
-        update = updates(connection)[1]
+        update = connection.updates[1]
         assert update.keys() == {"type", "instructions", "tools"}
         assert update["instructions"] == "You bill."
         assert names_of(update) == ["pay"]
-        assert json.loads(await output(connection)) == {"assistant": "Billing"}
+        assert json.loads(await connection.output()) == {"assistant": "Billing"}
         assert "instructions" not in request["response"]
         kinds = [event["type"] for event in connection.received[1:]]
         assert kinds == ["session.update", "conversation.item.create", "response.create"]
@@ -188,11 +157,11 @@ async def test_the_new_agent_runs_its_own_tools_and_no_others(autojump_clock, se
     triage, _ = agents()
     async with run(triage).session():
         connection = service.last
-        await ask(connection, "transfer_to_billing")
+        await connection.calls("transfer_to_billing")
         await connection.expect("response.create")
-        await ask(connection, "pay", "look", id="resp_2")
-        assert await output(connection, "resp_2_call_1") == "paid"
-        assert "no tool 'look'" in await output(connection, "resp_2_call_2")
+        await connection.calls("pay", "look", id="resp_2")
+        assert await connection.output("resp_2_call_1") == "paid"
+        assert "no tool 'look'" in await connection.output("resp_2_call_2")
 
 
 async def test_tools_called_together_with_a_handoff_are_the_old_agents(autojump_clock, service, run) -> None:
@@ -203,11 +172,11 @@ async def test_tools_called_together_with_a_handoff_are_the_old_agents(autojump_
         await connection.begin()
         await connection.call("transfer_to_billing", "{}", call_id="resp_1_call_1")
         await trio.sleep(1)
-        assert len(updates(connection)) == 1
+        assert len(connection.updates) == 1
         await connection.call("look", "{}", call_id="resp_1_call_2")
         await connection.done()
-        assert await output(connection, "resp_1_call_2") == "seen"
-        assert json.loads(await output(connection)) == {"assistant": "Billing"}
+        assert await connection.output("resp_1_call_2") == "seen"
+        assert json.loads(await connection.output()) == {"assistant": "Billing"}
         await connection.expect("response.create")
         await trio.sleep(1)
         assert len(connection.of("response.create")) == 1
@@ -216,7 +185,7 @@ async def test_tools_called_together_with_a_handoff_are_the_old_agents(autojump_
 async def test_an_opening_stands_behind_the_instructions_of_the_new_agent(autojump_clock, service, run) -> None:
     triage, _ = agents(opening="Say your name.")
     async with run(triage).session():
-        await ask(service.last, "transfer_to_billing")
+        await service.last.calls("transfer_to_billing")
         request = await service.last.expect("response.create")
         assert request["response"]["instructions"] == "You bill.\n\nSay your name."
         await trio.sleep(1)
@@ -238,9 +207,9 @@ async def test_b221_the_input_is_validated_strictly_and_passed(autojump_clock, s
 
     triage, billing = agents(on_handoff=on_handoff, input_type=Why)
     async with run(triage).session() as session:
-        schema = updates(service.last)[0]["tools"][1]["parameters"]
+        schema = service.last.updates[0]["tools"][1]["parameters"]
         assert schema["properties"].keys() == {"reason", "priority"}
-        await ask(service.last, "transfer_to_billing", arguments='{"reason": "refund", "priority": 2}')
+        await service.last.calls("transfer_to_billing", arguments='{"reason": "refund", "priority": 2}')
         await service.last.expect("response.create")
         assert session.current_agent is billing
     assert got == [Why("refund", 2)]
@@ -251,12 +220,12 @@ async def test_b221_bad_input_is_told_to_the_model(autojump_clock, service, run,
     """Other: an output that says what is wrong, where the peer raises."""
     triage, _ = agents(on_handoff=lambda context, why: None, input_type=Why)
     async with run(triage).session() as session, session.subscribe("error") as errors:
-        await ask(service.last, "transfer_to_billing", arguments=arguments)
-        said = await output(service.last)
+        await service.last.calls("transfer_to_billing", arguments=arguments)
+        said = await service.last.output()
         assert said.startswith("The handoff was not made. Invalid arguments for tool transfer_to_billing")
         await service.last.expect("response.create")
         assert session.current_agent is triage
-        assert len(updates(service.last)) == 1
+        assert len(service.last.updates) == 1
         with pytest.raises(trio.WouldBlock):
             errors.receive_nowait()
 
@@ -294,7 +263,7 @@ async def test_b223_on_handoff_may_be_an_object_and_what_it_returns_is_ignored(a
 
     triage, billing = agents(on_handoff=Caller())
     async with run(triage).session() as session:
-        await ask(service.last, "transfer_to_billing")
+        await service.last.calls("transfer_to_billing")
         await service.last.expect("response.create")
         assert session.current_agent is billing
 
@@ -304,15 +273,15 @@ async def failing_handoff(
 ) -> tuple[str, Any]:
     """(what the model reads, what the app is told); the old agent is still in charge, the server still has it."""
     async with run(triage).session() as session, session.subscribe("error", "handoff") as subscription:
-        await ask(service.last, name)
+        await service.last.calls(name)
         event = await subscription.receive()
-        said = await output(service.last)
+        said = await service.last.output()
         await service.last.expect("response.create")
         assert isinstance(event.error, ToolFailed)
         assert session.current_agent is triage
         assert service.last.session["instructions"] == triage.instructions
-        await ask(service.last, "look", id="resp_2")
-        assert await output(service.last, "resp_2_call_1") == "seen"
+        await service.last.calls("look", id="resp_2")
+        assert await service.last.output("resp_2_call_1") == "seen"
         return said, event.error.__cause__
 
 
@@ -336,7 +305,7 @@ async def test_b225_an_agent_whose_settings_are_wrong_does_not_take_over(autojum
     said, cause = await failing_handoff(run, service, triage)
     assert "a name of its own" in said
     assert isinstance(cause, SettingsError)
-    assert len(updates(service.last)) == 1
+    assert len(service.last.updates) == 1
 
 
 async def test_an_on_handoff_that_raises_leaves_the_old_agent(autojump_clock, service, run) -> None:
@@ -355,16 +324,16 @@ async def test_a_refused_update_leaves_both_sides_with_the_old_agent(autojump_cl
     async with run(triage).session() as session, session.subscribe("error", "handoff") as subscription:
         connection = service.last
         connection.answers = False
-        await ask(connection, "transfer_to_billing")
+        await connection.calls("transfer_to_billing")
         update = await connection.expect("session.update", count=2)
         assert session.current_agent is triage
         await connection.error(code="invalid_value", about=update, param="session.instructions")
         event = await subscription.receive()
         assert isinstance(event.error.__cause__, SettingsRefused)
-        assert "The handoff was not made" in await output(connection)
+        assert "The handoff was not made" in await connection.output()
         assert session.current_agent is triage
-        await ask(connection, "look", id="resp_2")
-        assert await output(connection, "resp_2_call_1") == "seen"
+        await connection.calls("look", id="resp_2")
+        assert await connection.output("resp_2_call_1") == "seen"
 
 
 async def test_settings_whose_asker_was_cancelled_count_once_the_server_has_taken_them(
@@ -385,11 +354,11 @@ async def test_settings_whose_asker_was_cancelled_count_once_the_server_has_take
         connection.answers = True
         asked = await connection.expect("session.update", count=2)
         await connection.send({"type": "session.updated", "session": {**session.settings, **asked["session"]}})
-        await ask(connection, "late")
-        assert await output(connection) == "seen late"
+        await connection.calls("late")
+        assert await connection.output() == "seen late"
         kind = attrs.evolve(billing, name="Kind", instructions="Be kind.", tools=[late])
         await session.update_agent(kind)
-        assert updates(connection)[2:] == []  # the model knows all of it already
+        assert connection.updates[2:] == []  # the model knows all of it already
 
 
 async def test_of_two_handoffs_of_one_response_the_first_wins(autojump_clock, service, run) -> None:
@@ -397,9 +366,9 @@ async def test_of_two_handoffs_of_one_response_the_first_wins(autojump_clock, se
     triage = RealtimeAgent("Triage", handoffs=[RealtimeAgent("A"), RealtimeAgent("B")])
     async with run(triage).session() as session, session.subscribe("handoff") as subscription:
         connection = service.last
-        await ask(connection, "transfer_to_a", "transfer_to_b")
+        await connection.calls("transfer_to_a", "transfer_to_b")
         assert (await subscription.receive()).to_agent.name == "A"
-        assert await output(connection, "resp_1_call_2") == (
+        assert await connection.output("resp_1_call_2") == (
             "Not made: another handoff (transfer_to_a) is being made, only one can be."
         )
         await connection.expect("response.create")
@@ -418,11 +387,11 @@ async def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(autojump
     triage, _ = agents(on_handoff=on_handoff)
     other = RealtimeAgent("Other", instructions="Other.")
     async with run(triage).session() as session:
-        await ask(service.last, "transfer_to_billing")
+        await service.last.calls("transfer_to_billing")
         await trio.testing.wait_all_tasks_blocked()
         await session.update_agent(other)
         held.set()
-        assert await output(service.last) == "Not made: Other has taken over meanwhile."
+        assert await service.last.output() == "Not made: Other has taken over meanwhile."
         assert session.current_agent is other
 
 
@@ -432,18 +401,18 @@ async def test_b227_history_and_voice_are_left_alone(autojump_clock, service, ru
         await session.send_message("hi")
         await service.last.reply()
         before = session.history
-        await ask(service.last, "transfer_to_billing", id="resp_2")
+        await service.last.calls("transfer_to_billing", id="resp_2")
         await service.last.expect("response.create", count=2)
         kinds = [item.type for item in session.history[len(before) :]]
         assert session.history[: len(before)] == before
         assert kinds == ["function_call", "function_call_output"] or kinds == ["function_call"]
-        assert "audio" not in updates(service.last)[1]
+        assert "audio" not in service.last.updates[1]
 
 
 async def test_b229_a_handoff_is_no_tool_to_the_app(autojump_clock, service, run) -> None:
     triage, _ = agents()
     async with run(triage).session() as session, session.subscribe("tool_start", "tool_end") as subscription:
-        await ask(service.last, "transfer_to_billing")
+        await service.last.calls("transfer_to_billing")
         await service.last.expect("response.create")
         with pytest.raises(trio.WouldBlock):
             subscription.receive_nowait()
@@ -458,11 +427,11 @@ async def test_hand_back_works_between_agents_that_name_each_other(autojump_cloc
     triage: RealtimeAgent[Any] = RealtimeAgent("Triage", instructions="You ask.", handoffs=[billing])
     async with run(triage).session() as session:
         connection = service.last
-        await ask(connection, "transfer_to_billing")
+        await connection.calls("transfer_to_billing")
         await connection.expect("response.create", count=1)
         assert session.current_agent is billing
         await connection.reply(id="resp_a")
-        await ask(connection, "transfer_to_triage", id="resp_2")
+        await connection.calls("transfer_to_triage", id="resp_2")
         await connection.expect("response.create", count=2)
         assert session.current_agent is triage
         assert connection.session["instructions"] == "You ask."
@@ -546,277 +515,3 @@ async def test_a_barge_in_ends_the_wait_for_the_farewell(autojump_clock, service
             if event.type == "handoff":
                 break
         assert trio.current_time() - begun < 0.1
-
-
-# ---- settings -------------------------------------------------------------------------------------------------------
-
-
-async def test_an_agent_brings_its_voice_and_settings_to_the_opening(autojump_clock, service, run) -> None:
-    """Over the run config, under the model config (peer 2.6)."""
-    agent = RealtimeAgent("A", voice="verse", model_settings={"speed": 1.2, "max_output_tokens": 100})
-    settings = {"initial_model_settings": {"max_output_tokens": 50}}
-    runner = run(agent, model_settings={"voice": "echo", "speed": 0.9, "tool_choice": "none"})
-    async with runner.session(model_config=settings):
-        update = updates(service.last)[0]
-        assert update["audio"]["output"]["voice"] == "verse"
-        assert update["audio"]["output"]["speed"] == 1.2
-        assert (update["max_output_tokens"], update["tool_choice"]) == (50, "none")
-
-
-async def test_only_what_differs_between_the_agents_is_sent_and_settings_go_back(autojump_clock, service, run) -> None:
-    """Weak spot 48. Neither model nor formats; what the app has set by itself stays."""
-    detection = {"turn_detection": {"type": "server_vad", "threshold": 0.9}}
-    fast = RealtimeAgent("Fast", instructions="Go.", model_settings={"speed": 1.3, **detection})
-    plain = RealtimeAgent("Plain", instructions="Go.")
-
-    def greet(connection) -> dict[str, Any]:
-        return {"type": "session.created", "session": {"type": "realtime", "audio": {"output": {"speed": 1.0}}}}
-
-    service.greet = greet
-    async with run(plain).session() as session:
-        await session.update_settings({"max_output_tokens": 77})
-        await session.update_agent(fast)
-        await session.update_agent(plain)
-        await session.update_agent(RealtimeAgent("Same", instructions="Go."))
-        to_fast, back = updates(service.last)[2:]
-        assert session.current_agent.name == "Same"
-    assert to_fast["audio"]["output"] == {"speed": 1.3}
-    assert to_fast["audio"]["input"]["turn_detection"]["threshold"] == 0.9
-    assert to_fast.keys() == {"type", "audio"}
-    assert back["audio"]["output"] == {"speed": 1.0}
-    assert back["audio"]["input"]["turn_detection"]["type"] == "semantic_vad"
-    assert back.keys() == {"type", "audio"}
-
-
-async def test_instructions_that_the_app_has_changed_become_the_new_agents(autojump_clock, service, run) -> None:
-    async with run(RealtimeAgent("A", instructions="Go.", tools=[look])).session() as session:
-        await session.update_settings({"instructions": "Stop.", "tools": []})
-        await session.update_agent(RealtimeAgent("B", instructions="Go.", tools=[look]))
-        assert updates(service.last)[-1].keys() == {"type", "instructions", "tools"}
-        await ask(service.last, "look")
-        assert await output(service.last) == "seen"
-
-
-async def test_instructions_that_somebody_else_has_changed_become_the_new_agents(autojump_clock, service, run) -> None:
-    async with run(RealtimeAgent("A", instructions="Go.")).session() as session:
-        await session.send_raw({"type": "session.update", "session": {"type": "realtime", "instructions": "Stop."}})
-        await service.last.expect("session.update", count=2)
-        await session.update_agent(RealtimeAgent("B", instructions="Go."))
-        assert updates(service.last)[-1] == {"type": "realtime", "instructions": "Go."}
-
-
-async def test_handoffs_stay_when_the_app_changes_tools_and_the_other_way_round(autojump_clock, service, run) -> None:
-    triage, billing = agents()
-    async with run(triage).session() as session:
-        await session.update_settings({"tools": [pay]})
-        assert names_of(service.last.session) == ["pay", "transfer_to_billing"]
-        await session.update_settings({"handoffs": [RealtimeAgent("Sales"), billing]})
-        assert names_of(service.last.session) == ["pay", "transfer_to_sales", "transfer_to_billing"]
-        await ask(service.last, "transfer_to_sales")
-        await service.last.expect("response.create")
-        assert session.current_agent.name == "Sales"
-
-
-async def test_before_any_audio_the_new_agent_gets_its_voice(autojump_clock, service, run) -> None:
-    billing = RealtimeAgent("Billing", voice="verse")
-    async with run(RealtimeAgent("Triage", handoffs=[billing])).session() as session:
-        await ask(service.last, "transfer_to_billing")
-        await service.last.expect("response.create")
-        assert updates(service.last)[1]["audio"] == {"output": {"voice": "verse"}}
-        assert session.current_agent is billing
-
-
-async def test_after_audio_another_voice_is_not_sent_and_the_app_is_told(autojump_clock, service, run) -> None:
-    """Weak spot 48."""
-    billing = RealtimeAgent("Billing", voice="verse")
-    triage = RealtimeAgent("Triage", voice="ash", handoffs=[billing])
-    async with run(triage).session() as session, session.subscribe("settings_mismatch", "handoff") as subscription:
-        await session.send_message("hi")
-        await service.last.reply()
-        await ask(service.last, "transfer_to_billing", id="resp_2")
-        assert (await subscription.receive()).type == "handoff"
-        (difference,) = (await subscription.receive()).differences
-        assert str(difference) == "audio.output.voice: asked for 'verse', the server uses 'ash'"
-        assert "audio" not in updates(service.last)[1]
-
-
-async def test_a_voice_waits_for_the_answer_that_may_be_the_first_to_be_heard(autojump_clock, service, run) -> None:
-    """A written answer leaves the voice open."""
-    async with run(RealtimeAgent("A")).session() as session, trio.open_nursery() as nursery:
-        await service.last.begin()
-        await trio.sleep(1)
-        nursery.start_soon(session.update_agent, RealtimeAgent("B", voice="verse"))
-        await trio.sleep(1)
-        assert len(updates(service.last)) == 1
-        await service.last.done()
-        update = await service.last.expect("session.update", count=2)
-        assert update["session"]["audio"] == {"output": {"voice": "verse"}}
-
-
-async def test_a_voice_that_is_refused_all_the_same_is_left_out(autojump_clock, service, run) -> None:
-    """The server has begun to speak by itself before it reads the update."""
-    async with (
-        run(RealtimeAgent("A")).session() as session,
-        session.subscribe("settings_mismatch", "error") as subscription,
-    ):
-        connection = service.last
-        connection.answers = False
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.update_agent, RealtimeAgent("B", voice="verse", instructions="Go."))
-            update = await connection.expect("session.update", count=2)
-            connection.answers = True
-            await connection.error(code="cannot_update_voice", about=update)
-        assert session.current_agent.name == "B"
-        assert "audio" not in updates(connection)[2]
-        assert (await subscription.receive()).type == "settings_mismatch"
-        with pytest.raises(trio.WouldBlock):
-            subscription.receive_nowait()
-
-
-# ---- update_agent ---------------------------------------------------------------------------------------------------
-
-
-async def test_b230_update_agent_resolves_first_and_changes_both_sides(autojump_clock, service, run) -> None:
-
-    def broken(context: RunContext[Any], agent: RealtimeAgent[Any]) -> str:
-        raise LookupError("no prompt")
-
-    triage, billing = agents()
-    async with run(triage).session() as session:
-        with pytest.raises(LookupError):
-            await session.update_agent(RealtimeAgent("Broken", instructions=broken))
-        with pytest.raises(SettingsError):
-            await session.update_agent(RealtimeAgent("Twice", handoffs=[RealtimeAgent("A"), RealtimeAgent("a")]))
-        with pytest.raises(TypeError, match="RealtimeAgent"):
-            await session.update_agent("Billing")
-        assert session.current_agent is triage
-        assert len(updates(service.last)) == 1
-        await session.update_agent(billing)
-        assert session.current_agent is billing
-        assert names_of(updates(service.last)[1]) == ["pay"]
-        await ask(service.last, "pay")
-        assert await output(service.last) == "paid"
-
-
-async def test_b230_a_refused_update_raises_and_leaves_the_old_agent(autojump_clock, service, run) -> None:
-    """Other: the peer has changed its agent by then."""
-    triage, billing = agents()
-    async with run(triage).session() as session:
-        connection = service.last
-        connection.answers = False
-        refused: list[Exception] = []
-
-        async def update() -> None:
-            try:
-                await session.update_agent(billing)
-            except SettingsRefused as error:
-                refused.append(error)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(update)
-            request = await connection.expect("session.update", count=2)
-            await connection.error(code="invalid_value", about=request, param="session.tools")
-        assert [error.param for error in refused] == ["session.tools"]
-        assert session.current_agent is triage
-
-
-async def test_b231_update_agent_neither_emits_a_handoff_nor_asks_for_an_answer(autojump_clock, service, run) -> None:
-    triage, billing = agents()
-    async with run(triage).session() as session, session.subscribe("handoff") as subscription:
-        await session.update_agent(billing)
-        await trio.sleep(1)
-        assert not service.last.of("response.create")
-        with pytest.raises(trio.WouldBlock):
-            subscription.receive_nowait()
-
-
-async def test_b232_a_running_response_stays_the_agents_that_began_it(autojump_clock, service, run) -> None:
-    """For all that belongs to a response."""
-    triage, billing = agents()
-    async with run(triage).session() as session, session.subscribe("agent_start", "agent_end") as subscription:
-        await service.last.begin()
-        assert (await subscription.receive()).agent is triage
-        await session.update_agent(billing)
-        await service.last.done()
-        assert (await subscription.receive()).agent is triage
-
-
-async def test_updates_that_cross_are_made_one_after_the_other(autojump_clock, service, run) -> None:
-    """Weak spot 47: both sides end with the same agent."""
-    names = [f"agent {number}" for number in range(5)]
-    async with run(RealtimeAgent("Triage")).session() as session:
-        connection = service.last
-        connection.answers = False
-        async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(session.update_agent, RealtimeAgent(name, instructions=name))
-            nursery.start_soon(session.update_settings, {"max_output_tokens": 7})
-            for count in range(2, 8):
-                update = await connection.expect("session.update", count=count)
-                await trio.sleep(1)
-                assert len(updates(connection)) == count
-                await connection.answer(update)
-        assert service.last.session["instructions"] == session.current_agent.name
-        assert session.current_agent.name in names
-
-
-async def test_a_cancelled_update_agent_may_be_made_and_the_next_one_knows(autojump_clock, service, run) -> None:
-    triage, billing = agents()
-    async with run(triage).session() as session:
-        connection = service.last
-        connection.answers = False
-        with trio.move_on_after(1):
-            await session.update_agent(billing)
-        await connection.expect("session.update", count=2)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.update_agent, triage)
-            await trio.sleep(1)
-            assert len(updates(connection)) == 2
-            connection.answers = True
-            await connection.answer(connection.of("session.update")[1])
-        assert session.current_agent is triage
-        assert connection.session["instructions"] == "You ask."
-
-
-async def test_update_agent_ends_when_the_session_does(autojump_clock, service, run) -> None:
-    triage, billing = agents()
-    async with run(triage).session() as session:
-        service.last.answers = False
-        async with trio.open_nursery() as nursery:
-
-            async def update() -> None:
-                with pytest.raises(Exception, match="closed"):
-                    await session.update_agent(billing)
-
-            nursery.start_soon(update)
-            await service.last.expect("session.update", count=2)
-            await session.close()
-
-
-# ---- stored prompts -------------------------------------------------------------------------------------------------
-
-PROMPT = {"id": "pmpt_1", "version": "2"}
-
-
-@pytest.mark.parametrize("where", ["agent", "run"])
-async def test_beside_a_stored_prompt_no_instructions_are_sent_unless_there_are_some(
-    autojump_clock, service, where
-) -> None:
-    agent = RealtimeAgent(name="A", prompt=PROMPT if where == "agent" else None)
-    config = {} if where == "agent" else {"model_settings": {"prompt": PROMPT}}
-    async with RealtimeRunner(agent, model=service, config=config).session() as session:
-        (opening,) = service.last.of("session.update")
-        assert opening["session"]["prompt"] == PROMPT
-        assert "instructions" not in opening["session"]
-        await session.update_agent(RealtimeAgent(name="B", instructions="Be B.", prompt=PROMPT))
-        assert service.last.session["instructions"] == "Be B."
-        await session.update_agent(RealtimeAgent(name="C", prompt=PROMPT))
-        assert service.last.session["instructions"] == ""
-        sent = len(service.last.of("session.update"))
-        await session.update_agent(RealtimeAgent(name="D", prompt=PROMPT))
-        assert all("instructions" not in each["session"] for each in service.last.of("session.update")[sent:])
-
-
-async def test_without_a_prompt_no_instructions_are_an_empty_text(autojump_clock, service) -> None:
-    async with RealtimeRunner(RealtimeAgent(name="A"), model=service).session():
-        assert service.last.of("session.update")[0]["session"]["instructions"] == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -21,11 +20,6 @@ from trealtime.tools.invocation import ToolErrorFormatterArgs
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.websocket import accept_websocket_stream, wrap_websocket_stream
 from trealtime.transport.wire import WireClosed
-
-
-def outputs(connection: Any) -> dict[str, str]:
-    items = [event["item"] for event in connection.of("conversation.item.create")]
-    return {item["call_id"]: item["output"] for item in items if item["type"] == "function_call_output"}
 
 
 async def call(connection: Any, *names: str, arguments: str = "{}", id: str = "resp_1", says: str = "") -> None:
@@ -64,7 +58,7 @@ async def test_a_disabled_tool_is_not_offered_and_is_unknown_when_it_is_called(
         event = await subscription.receive()
         assert isinstance(event.error, ToolFailed)
         await service.last.expect("response.create")
-        assert outputs(service.last) == {"call_0": "There is no tool 'admin_only'. Tools: there."}
+        assert service.last.outputs == {"call_0": "There is no tool 'admin_only'. Tools: there."}
     async with runner.session(context="admin") as session:
         assert [tool["name"] for tool in session.settings["tools"]] == ["there", "admin_only"]
 
@@ -86,7 +80,7 @@ async def test_b175_whether_a_tool_is_enabled_is_asked_again_when_it_is_called(
         context["on"] = False
         await call(service.last, "switched")
         await service.last.expect("response.create")
-        assert outputs(service.last) == {"call_0": "There is no tool 'switched'. Tools: none."}
+        assert service.last.outputs == {"call_0": "There is no tool 'switched'. Tools: none."}
 
 
 async def test_asking_whether_a_tool_is_enabled_may_fail(autojump_clock, service, make_runner) -> None:
@@ -100,7 +94,7 @@ async def test_asking_whether_a_tool_is_enabled_may_fail(autojump_clock, service
         await call(service.last, "flaky")
         assert isinstance((await subscription.receive()).error.__cause__, IndexError)
         await service.last.expect("response.create")
-        assert outputs(service.last) == {"call_0": "The tool flaky failed."}
+        assert service.last.outputs == {"call_0": "The tool flaky failed."}
 
 
 async def test_tools_of_one_response_and_of_an_update_are_asked_too(autojump_clock, service, make_runner) -> None:
@@ -128,7 +122,7 @@ async def test_a_tool_of_one_response_is_run(autojump_clock, service, make_runne
         await service.last.call("once", "{}")
         await service.last.done()
         await service.last.expect("response.create", count=2)
-        assert outputs(service.last) == {"call_1": "ran"}
+        assert service.last.outputs == {"call_1": "ran"}
 
 
 # ---- time and turns -------------------------------------------------------------------------------------------------
@@ -145,7 +139,7 @@ async def test_the_time_of_a_call_begins_with_its_turn(autojump_clock, service, 
         began = trio.current_time()
         await service.last.expect("response.create")
         assert trio.current_time() - began == pytest.approx(6)
-        assert set(outputs(service.last).values()) == {"done"}
+        assert set(service.last.outputs.values()) == {"done"}
 
 
 async def test_a_call_that_takes_too_long_is_answered_and_the_app_is_told(autojump_clock, service, make_runner) -> None:
@@ -220,254 +214,7 @@ async def test_calls_in_order_run_one_after_another_as_the_model_made_them(
         assert len(ran) == 1
         await service.last.expect("response.create")
         assert ran == list(range(8))
-        assert list(outputs(service.last).values()) == list(map(str, range(8)))
-
-
-# ---- interrupts -----------------------------------------------------------------------------------------------------
-
-
-async def test_a_tool_that_asked_for_it_is_cancelled_by_a_barge_in_and_the_model_is_told(
-    autojump_clock, service, make_runner
-) -> None:
-    ended = []
-
-    @function_tool(on_interrupt="cancel")
-    async def search() -> str:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(trio.current_time())
-        return "never"
-
-    async with make_runner(tools=[search]).session() as session, session.subscribe("tool_end", "error") as subscription:
-        await call(service.last, "search")
-        await settled()
-        spoke = {"type": "input_audio_buffer.speech_started", "item_id": "item_u", "audio_start_ms": 0}
-        await service.last.send(spoke)
-        end = await subscription.receive()
-        assert (end.type, end.failure, end.call_id) == ("tool_end", "cancelled", "call_0")
-        await service.last.expect("conversation.item.create")
-        said = "The call of search was cancelled by an interrupt. It may have had some of its effects."
-        assert outputs(service.last) == {"call_0": said}
-        assert len(ended) == 1
-        await settled()
-        assert not service.last.of("response.create")  # the user has the floor
-
-
-async def test_a_call_that_is_cancelled_before_its_turn_never_runs(autojump_clock, service, make_runner) -> None:
-    ran = []
-
-    @function_tool(on_interrupt="cancel", max_concurrency=1)
-    async def search() -> None:
-        ran.append(1)
-        await trio.sleep_forever()
-
-    async with (
-        make_runner(tools=[search]).session() as session,
-        session.subscribe("tool_start", "tool_end") as subscription,
-    ):
-        await call(service.last, "search", "search")
-        await settled()
-        await session.interrupt()
-        await service.last.expect("conversation.item.create", count=2)
-        assert len(outputs(service.last)) == 2
-        assert len(ran) == 1
-        assert [(await subscription.receive()).type for _ in range(2)] == ["tool_start", "tool_end"]
-        with trio.move_on_after(1) as nothing_more:
-            await subscription.receive()
-        assert nothing_more.cancelled_caught
-
-
-async def test_a_tool_that_comes_to_its_end_all_the_same_has_its_result(autojump_clock, service, make_runner) -> None:
-    @function_tool(on_interrupt="cancel")
-    async def pay() -> str:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-            await trio.sleep(1)
-        return "paid"
-
-    async with make_runner(tools=[pay]).session() as session:
-        await call(service.last, "pay")
-        await settled()
-        await session.interrupt()
-        await service.last.expect("conversation.item.create")
-        assert outputs(service.last) == {"call_0": "paid"}
-
-
-@pytest.mark.parametrize("policy", ["keep", "shield"])
-async def test_other_tools_go_on_through_an_interrupt(autojump_clock, service, make_runner, policy) -> None:
-    @function_tool(on_interrupt=policy)
-    async def search() -> str:
-        await trio.sleep(5)
-        return "found"
-
-    async with make_runner(tools=[search]).session() as session:
-        await call(service.last, "search", says="Let me look.")
-        await settled()
-        await session.interrupt()
-        await service.last.expect("response.create")
-        assert outputs(service.last) == {"call_0": "found"}
-
-
-async def test_leaving_a_turn_cancels_its_tool(autojump_clock, service, make_runner) -> None:
-    ended = []
-
-    @function_tool(on_interrupt="cancel")
-    async def search() -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.append(trio.current_time())
-
-    async with make_runner(tools=[search]).session() as session, trio.open_nursery() as nursery:
-
-        async def serve() -> None:
-            await service.last.begin(await service.last.expect("response.create"))
-            await service.last.call("search", "{}")
-            await service.last.done()
-
-        nursery.start_soon(serve)
-        began = trio.current_time()
-        with trio.move_on_after(3):
-            await session.ask("Find it.")
-        await service.last.expect("conversation.item.create", count=2)
-        assert ended == [began + 3]
-
-
-# ---- the end --------------------------------------------------------------------------------------------------------
-
-
-async def test_a_shielded_tool_may_finish_when_the_session_ends_and_its_output_goes_nowhere(
-    autojump_clock, service, make_runner
-) -> None:
-    finished = []
-
-    def tool(policy: Any) -> FunctionTool:
-        async def work() -> str:
-            await trio.sleep(2)
-            finished.append(policy)
-            return "done"
-
-        return function_tool(work, name_override=policy, on_interrupt=policy)
-
-    tools = [tool(policy) for policy in ("keep", "cancel", "shield")]
-    async with make_runner(tools=tools, close_timeout_s=6).session() as session:
-        await call(service.last, "keep", "cancel", "shield")
-        await settled()
-        began = trio.current_time()
-        await session.close()
-        assert trio.current_time() - began == pytest.approx(2)
-    assert finished == ["shield"]
-    assert outputs(service.last) == {}
-    assert service.last.closed.code == 1000
-
-
-async def test_a_shielded_tool_that_never_ends_is_cancelled_after_half_of_the_close_timeout(
-    autojump_clock, service, make_runner
-) -> None:
-    @function_tool(on_interrupt="shield")
-    async def forever() -> None:
-        await trio.sleep_forever()
-
-    async with make_runner(tools=[forever], close_timeout_s=6).session() as session:
-        await call(service.last, "forever")
-        await settled()
-        began = trio.current_time()
-    assert trio.current_time() - began == pytest.approx(3)
-    assert session.statistics().tools_active == 0
-
-
-async def test_a_shielded_call_that_has_not_begun_does_not_begin_when_the_session_ends(
-    autojump_clock, service, make_runner
-) -> None:
-    ran = []
-
-    @function_tool(on_interrupt="shield")
-    async def work() -> None:
-        ran.append(1)
-        await trio.sleep(1)
-
-    async with make_runner(tools=[work], tool_concurrency=1).session():
-        await call(service.last, "work", "work")
-        await settled()
-    assert ran == [1]
-
-
-async def test_a_call_that_comes_while_the_session_ends_is_not_begun(autojump_clock, service, make_runner) -> None:
-    ran = []
-
-    @function_tool(on_interrupt="shield")
-    async def work() -> None:
-        ran.append(1)
-        await trio.sleep(1)
-
-    async with make_runner(tools=[work]).session() as session, trio.open_nursery() as nursery:
-        await call(service.last, "work")
-        await settled()
-        nursery.start_soon(session.close)
-        await settled()
-        await service.last.call("work", "{}", call_id="call_9", id="resp_9")
-    assert ran == [1]
-    assert session.outcome.closed_by == "client"
-
-
-async def test_closing_while_ten_tools_run_ends_all_ten(autojump_clock, service, make_runner) -> None:
-    began, ended = [], []
-
-    @function_tool
-    async def slow() -> None:
-        began.append(1)
-        try:
-            await trio.sleep(30)
-        finally:
-            ended.append(1)
-
-    before = trio.lowlevel.current_statistics().tasks_living
-    async with make_runner(tools=[slow], tool_concurrency=10).session() as session:
-        await call(service.last, *["slow"] * 10)
-        await settled()
-        assert session.statistics().tools_active == len(began) == 10
-        at = trio.current_time()
-    assert trio.current_time() == at
-    assert len(ended) == 10
-    assert session.statistics().tools_active == 0
-    await settled()
-    assert trio.lowlevel.current_statistics().tasks_living <= before
-    assert outputs(service.last) == {}
-
-
-async def test_a_synchronous_tool_is_waited_for_when_its_call_is_cancelled(service, make_runner) -> None:
-    release, began = threading.Event(), threading.Event()
-    ended = []
-
-    @function_tool
-    def blocking() -> str:
-        began.set()
-        release.wait(10)
-        ended.append(1)
-        return "late"
-
-    with trio.fail_after(30):
-        async with make_runner(tools=[blocking], close_timeout_s=0.1).session():
-            await call(service.last, "blocking")
-            await trio.to_thread.run_sync(began.wait)
-            trio.lowlevel.spawn_system_task(trio.to_thread.run_sync, lambda: (began.wait(), release.set()))
-    assert ended == [1]
-
-
-async def test_a_synchronous_tool_that_looks_for_it_is_cancelled(service, make_runner) -> None:
-    @function_tool(on_interrupt="cancel")
-    def blocking() -> str:
-        while True:
-            trio.from_thread.check_cancelled()
-            threading.Event().wait(0.005)
-
-    with trio.fail_after(30):
-        async with make_runner(tools=[blocking]).session() as session, session.subscribe("tool_start") as subscription:
-            await call(service.last, "blocking")
-            await subscription.receive()
-            await session.interrupt()
-            await service.last.expect("conversation.item.create")
-            assert "cancelled by an interrupt" in outputs(service.last)["call_0"]
+        assert list(service.last.outputs.values()) == list(map(str, range(8)))
 
 
 # ---- nothing waits for a tool ---------------------------------------------------------------------------------------
@@ -516,7 +263,7 @@ async def test_progress_comes_as_events_between_start_and_end(autojump_clock, se
         assert (events[1].tool, events[1].call_id) == (search, "call_0")
         assert events[3].output == {"found": 3}
         await service.last.expect("response.create")
-        assert outputs(service.last) == {"call_0": '{"found":3}'}
+        assert service.last.outputs == {"call_0": '{"found":3}'}
 
 
 async def test_a_formatter_of_the_run_makes_every_text_of_a_failure(autojump_clock, service, make_runner) -> None:
@@ -547,7 +294,7 @@ async def test_a_formatter_of_the_run_makes_every_text_of_a_failure(autojump_clo
         await trio.sleep(2)
         await session.interrupt()
         await service.last.expect("conversation.item.create", count=5)
-        assert outputs(service.last) == {
+        assert service.last.outputs == {
             "call_0": "<failed>",
             "call_1": "<timed_out>",
             "call_2": "<unknown_tool>",
@@ -597,7 +344,7 @@ async def test_an_output_that_is_too_long_is_cut_for_the_model_and_whole_for_the
         await call(service.last, "long")
         assert (await subscription.receive()).output == "x" * 100
         await service.last.expect("response.create")
-        assert outputs(service.last)["call_0"].startswith("x" * 10 + "\n[The result was cut here")
+        assert service.last.outputs["call_0"].startswith("x" * 10 + "\n[The result was cut here")
 
 
 async def test_an_app_may_run_a_tool_by_itself(autojump_clock, service, make_runner) -> None:
@@ -610,7 +357,7 @@ async def test_an_app_may_run_a_tool_by_itself(autojump_clock, service, make_run
         await session.create_item({"type": "function_call_output", "call_id": calls[0].call_id, "output": "42"})
         await session.create_response()
         await service.last.expect("response.create")
-        assert outputs(service.last) == {"call_0": "42"}
+        assert service.last.outputs == {"call_0": "42"}
 
 
 async def test_a_tool_may_ask_the_session_something(autojump_clock, service, make_runner) -> None:
@@ -627,7 +374,7 @@ async def test_a_tool_may_ask_the_session_something(autojump_clock, service, mak
         await call(service.last, "consult")
         await service.last.reply("Very.", id="resp_2")
         await service.last.expect("response.create", count=2)
-        assert outputs(service.last) == {"call_0": "Very."}
+        assert service.last.outputs == {"call_0": "Very."}
 
 
 class FramedService:
