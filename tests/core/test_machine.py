@@ -2,7 +2,8 @@
 
 `ModelServer` is a small server of the protocol with an item graph of its own. What it sends and what the core sends
 travels through queues, so every race between the two sides is reachable: a response that the server's voice detection
-begins while our request is on its way, deltas of a cancelled response, a refusal that comes a second late.
+begins while our request is on its way, deltas of a cancelled response, a refusal that comes a second late. On the way
+to a `LossyMachine` answers are lost as well, and errors come under the ids of others.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class ModelServer:
     names_conversations: bool
     error_ids: bool
     late_errors: bool
+    other_ids: bool = False
+    """Errors come under ids that are none of ours."""
 
     down: list[dict[str, Any]] = attrs.Factory(list)
     late: list[dict[str, Any]] = attrs.Factory(list)
@@ -117,10 +120,11 @@ class ModelServer:
 
     def refuse(self, event: dict[str, Any], code: str, param: str | None = None) -> None:
         error = {"type": "invalid_request_error", "code": code, "message": code, "param": param}
+        named = "of another client" if self.other_ids else event["event_id"] if self.error_ids else None
         frame = {
             "type": "error",
             "event_id": self.id("event"),
-            "error": {**error, "event_id": event["event_id"] if self.error_ids else None},
+            "error": {**error, "event_id": named},
             "refuses": event["event_id"],
         }
         (self.late if self.late_errors else self.down).append(frame)
@@ -458,6 +462,12 @@ class Machine(RuleBasedStateMachine):
         self.playback = "play"
         self.doubts = 0
         self.owed: set[str] = set()
+        self.follows: dict[str, str] = {}
+        """By reply id, the response that its caller follows."""
+
+        self.leaving: str | None = None
+        self.lost: Counter[str] = Counter()
+        self.lost_ends: set[str] = set()
 
     @initialize(
         seed=st.integers(0, 2**16),
@@ -530,6 +540,7 @@ class Machine(RuleBasedStateMachine):
     def carry_out(self, effect: fx.Effect) -> None:
         match effect:
             case fx.PurgeAudio(response_id):
+                self.check_leave(response_id)
                 self.interrupted.add(response_id)
                 self.unhandled = [each for each in self.unhandled if self.part_of[each[0], each[1]] != response_id]
             case fx.ChangePlayback(change):
@@ -543,8 +554,9 @@ class Machine(RuleBasedStateMachine):
             case fx.Send(event, urgent):
                 self.check_outgoing(dict(event))
                 (self.urgent if urgent else self.send_queue).append(dict(event))
-            case fx.FollowResponse(reply_id):
+            case fx.FollowResponse(reply_id, response_id):
                 assert not self.settled[reply_id], "followed after its end"
+                self.follows[reply_id] = response_id
             case fx.Settle(reply_id):
                 self.settle(effect)
             case fx.WithdrawApproval(call_id):
@@ -554,6 +566,15 @@ class Machine(RuleBasedStateMachine):
                 self.pending.append(request.call_id)
             case fx.StartTool(call):
                 self.take_call(call)
+
+    def check_leave(self, response_id: str) -> None:
+        """A caller who leaves takes nobody else's response along."""
+        if self.leaving is None:
+            return
+        others = {reply_id for reply_id in self.follows if not self.settled[reply_id]} - {self.leaving}
+        assert response_id not in {self.follows[reply_id] for reply_id in others}, "another caller waits for it"
+        if self.server.echoes:
+            assert response_id in self.server.answered, "the server has begun it by itself"
 
     def see(self, event: Any) -> None:
         if event.type.startswith("interruption_"):
@@ -571,6 +592,7 @@ class Machine(RuleBasedStateMachine):
         assert answer.reply_id in self.reply_ids
         self.settled[answer.reply_id] += 1
         assert self.settled[answer.reply_id] == 1, answer
+        assert self.leaving in (None, answer.reply_id), "another caller's answer"
         if answer.error is not None:
             self.owed.clear()
         handoff = self.switches.pop(answer.reply_id, None)
@@ -610,7 +632,8 @@ class Machine(RuleBasedStateMachine):
                 self.asked.clear()
             live = self.told_live & set(self.core._state.responses)
             assert not live, "asked while a response lives"
-            assert self.told_live - live <= self.interrupted, "forgot a response that nobody interrupted"
+            forgotten = self.told_live - live - self.lost_ends
+            assert forgotten <= self.interrupted, "forgot a response that nobody interrupted"
             self.asked[event["event_id"]] = self.now
 
     def deliver(self, frame: dict[str, Any]) -> None:
@@ -623,6 +646,7 @@ class Machine(RuleBasedStateMachine):
                 self.told_live.add(response_id)
         elif frame["type"] == "response.done":
             self.told_live.discard(frame["response"]["id"])
+            self.asked.pop(self.server.answered.get(frame["response"]["id"]), None)
         self.apply(self.core.receive(self.now, read_server_event(frame), frame))
 
     # ---- the server's side -----------------------------------------------------------------------------------------
@@ -724,13 +748,41 @@ class Machine(RuleBasedStateMachine):
         wish = {
             "all": lambda app: app.interrupt(cause=("app", "guardrail")[which % 2]),
             "response": lambda app: app.interrupt(response_id=response_id),
-            "reply_id": lambda app: app.interrupt(reply_id=reply_id),
+            "reply_id": lambda app: self.leave(reply_id),
             "both": lambda app: app.interrupt(response_id=response_id, reply_id=reply_id),
             "cancel": lambda app: app.cancel_response(),
             "cancel one": lambda app: app.cancel_response(response_id),
         }[how]
         self.owed.clear()
         wish(self.app)
+
+    @rule(
+        owners=st.lists(st.sampled_from(("automatic", "manual", "message", "out of band")), min_size=2, max_size=4),
+        leaves=st.integers(0, 4),
+    )
+    def several_want_answers(self, owners: list[str], leaves: int) -> None:
+        """In the same moment; one of them may leave."""
+        for owner in owners:
+            if owner == "message":
+                self.message(True, False, None)
+            else:
+                self.ask(owner)
+        if leaves < len(owners):
+            self.interrupt("reply_id", leaves)
+
+    @precondition(lambda self: self.waiting_for_responses())
+    @rule(which=st.integers(0, 3))
+    def a_caller_leaves(self, which: int) -> None:
+        waiting = self.waiting_for_responses()
+        self.leave(waiting[which % len(waiting)])
+
+    def waiting_for_responses(self) -> list[str]:
+        return [reply_id for reply_id in self.follows if not self.settled[reply_id]]
+
+    def leave(self, reply_id: str) -> None:
+        self.leaving = reply_id
+        self.app.interrupt(reply_id=reply_id)
+        self.leaving = None
 
     def received_ids(self) -> dict[str, None]:
         return dict.fromkeys([*self.part_of.values(), *self.core._state.responses])
@@ -881,7 +933,7 @@ class Machine(RuleBasedStateMachine):
         server = self.server
         while self.scopes:
             self.uninterruptible(False)
-        for _ in range(300):
+        for turn in range(300):
             if server.speaking is not None:
                 server.end_speech()
             while self.urgent or self.send_queue:
@@ -894,6 +946,8 @@ class Machine(RuleBasedStateMachine):
                 self.words_are_recognised("completed")
             while server.down:
                 self.deliver(server.down.pop(0))
+                if server.rng.random() < 0.02 and self.waiting_for_responses():
+                    self.a_caller_leaves(0)
             while self.checks:
                 self.a_guardrail_says("passes", 0)
             while self.handoffs:
@@ -908,12 +962,13 @@ class Machine(RuleBasedStateMachine):
                 self.app.send_tool_output(self.calls.pop(0), "42")
             while self.unhandled:
                 self.consume(1, False)
-            self.time_passes(0.3)
+            self.time_passes(0.3 if turn < 30 else 3.0)  # long is what waits for a lost answer only
             state = self.core._state
             if not (
                 self.send_queue
                 or self.urgent
                 or state.response_queue.busy
+                or state.responses
                 or state.calls
                 or state.pending_interruption
                 or self.checks
@@ -937,13 +992,16 @@ class Machine(RuleBasedStateMachine):
 
     def compare(self) -> None:
         state, server = self.core._state, self.server
-        if server.echoes or not server.outside:  # else nobody can tell which response is out of band
+        if (
+            server.echoes and not self.lost["response.created"]
+        ) or not server.outside:  # else nobody can tell which response is out of band
             assert state.history.order() == server.order
         assert not state.responses
         assert not state.calls
         assert not self.owed - server.seen, "an answer was lost"
         assert not state.pending_interruption
-        assert state.response_queue.quiet_until is None or state.response_queue.quiet_until <= self.now + PATIENCE_S
+        quiet_s = TIMEOUT_S if self.lost["input_audio_buffer.cleared"] else PATIENCE_S  # speech whose end is lost
+        assert state.response_queue.quiet_until is None or state.response_queue.quiet_until <= self.now + quiet_s
         assert not state.guardrails.inputs
         assert not state.guardrails.held
         assert state.handing_over is None
@@ -954,7 +1012,9 @@ class Machine(RuleBasedStateMachine):
         assert self.core.usage.requests <= state.counters.responses
         assert self.core.playback_remaining(self.now + 1e6) == 0
         assert len(state.ledger) == 0
-        if not server.error_ids:  # what was refused without an id, and could be about two, ends at its deadline
+        if (
+            self.lost or server.other_ids or not server.error_ids
+        ):  # what was refused without an id, and could be about two, ends at its deadline
             self.time_passes(REQUEST_S)
         waiting = [reply_id for reply_id in self.reply_ids if not self.settled[reply_id]]
         assert not waiting, waiting
@@ -995,13 +1055,55 @@ class Machine(RuleBasedStateMachine):
             self.the_connection_is_lost()
 
 
+class LossyMachine(Machine):
+    """The same where answers are lost, and errors name what is none of ours."""
+
+    LOSABLE = (
+        "conversation.item.retrieved",
+        "conversation.item.truncated",
+        "error",
+        "input_audio_buffer.cleared",
+        "response.created",
+        "response.done",
+        "session.updated",
+    )
+
+    MOST = 8
+    """So that a run comes to rest."""
+
+    other_ids, share, kinds = False, 0.0, frozenset(LOSABLE)
+
+    @initialize(
+        other_ids=st.booleans(), share=st.sampled_from((0.1, 0.3, 0.6)), kinds=st.sets(st.sampled_from(LOSABLE))
+    )
+    def faults(self, other_ids: bool, share: float, kinds: set[str]) -> None:
+        self.other_ids, self.share, self.kinds = other_ids, share, frozenset(kinds or self.LOSABLE)
+
+    def deliver(self, frame: dict[str, Any]) -> None:
+        server, kind = self.server, frame["type"]
+        server.other_ids = self.other_ids
+        opening = self.core._state.opening is not None
+        if kind not in self.kinds or opening or self.lost.total() >= self.MOST or server.rng.random() > self.share:
+            super().deliver(frame)
+            return
+        self.lost[kind] += 1
+        if kind == "response.done":
+            self.lost_ends.add(frame["response"]["id"])
+
+
+def times(examples: int) -> settings:
+    return settings(
+        max_examples=examples * int(os.environ.get("TREALTIME_TIMES", "1")),
+        stateful_step_count=40,
+        deadline=None,
+        print_blob=True,
+        report_multiple_bugs=False,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(
-    max_examples=150 * int(os.environ.get("TREALTIME_TIMES", "1")),
-    stateful_step_count=40,
-    deadline=None,
-    print_blob=True,
-    report_multiple_bugs=False,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
+TestMachine.settings = times(110)
+TestLossyMachine = LossyMachine.TestCase
+TestLossyMachine.settings = times(20)
