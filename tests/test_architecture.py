@@ -58,10 +58,10 @@ async def test_speech_started_takes_the_seven_calls_of_the_page(autojump_clock, 
     to_the_app: list[list[str]] = []
     to_the_rule: list[list[str]] = []
 
-    def noting_put(self, event):
+    def noting_put(self, event, *args):
         if event.type == "speech_started":
             to_the_app.append(calls_down_to(inspect.currentframe().f_back))
-        put(self, event)
+        put(self, event, *args)
 
     def noting_begin(self, *args, **kwargs):
         to_the_rule.append(calls_down_to(inspect.currentframe().f_back))
