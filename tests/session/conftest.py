@@ -29,10 +29,7 @@ class Connection(ServerConnection):
 
     async def error(self, *, code: str, about: Mapping[str, Any] | None = None, param: str | None = None) -> None:
         event_id = about["event_id"] if about is not None else None
-        error = {"type": "invalid_request_error", "code": code, "message": code, "param": param, "event_id": event_id}
-        await self.send({"type": "error", "error": error})
-
-    # ---- responses -----------------------------------------------------------------------------------------------
+        await self.emit("error", error={"code": code, "message": code, "param": param, "event_id": event_id})
 
     async def begin(self, request: Mapping[str, Any] | None = None, *, id: str = "resp_1") -> None:
         await self.begin_response(request, response_id=id)
