@@ -465,6 +465,10 @@ class Machine(RuleBasedStateMachine):
         self.follows: dict[str, str] = {}
         """By reply id, the response that its caller follows."""
 
+        self.started: set[str] = set()
+        self.outputs: Counter[str] = Counter()
+        """By call id, how many outputs have been sent."""
+
         self.leaving: str | None = None
         self.lost: Counter[str] = Counter()
         self.lost_ends: set[str] = set()
@@ -601,6 +605,7 @@ class Machine(RuleBasedStateMachine):
             self.handoffs.append(handoff)
 
     def take_call(self, call: FunctionCall) -> None:
+        self.started.add(call.call_id)
         if call.tool is None:
             others = [*self.handoffs, *self.switches.values()]
             assert not any(other.call_id in self.core._state.calls for other in others), "two handoffs at a time"
@@ -622,6 +627,9 @@ class Machine(RuleBasedStateMachine):
         self.unhandled.append((*key, event.audio.start_ms, event.audio.start_ms + ms))
 
     def check_outgoing(self, event: dict[str, Any]) -> None:
+        if event["type"] == "conversation.item.create" and event["item"]["type"] == "function_call_output":
+            self.outputs[event["item"]["call_id"]] += 1
+            assert self.outputs[event["item"]["call_id"]] == 1, "a second output"
         if event["type"] == "conversation.item.truncate" and not self.user_truncates:
             assert 0 <= event["audio_end_ms"] <= self.received_ms[event["item_id"], event["content_index"]]
         if event["type"] == "response.create" and event["response"].get("conversation") != "none":
@@ -998,6 +1006,7 @@ class Machine(RuleBasedStateMachine):
             assert state.history.order() == server.order
         assert not state.responses
         assert not state.calls
+        assert self.started <= set(self.outputs), "a call without an output"
         assert not self.owed - server.seen, "an answer was lost"
         assert not state.pending_interruption
         quiet_s = TIMEOUT_S if self.lost["input_audio_buffer.cleared"] else PATIENCE_S  # speech whose end is lost

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from trealtime._core.handoffs import AgentSwitch
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import ToolRoundsExceeded
 from trealtime.tools.function_tool import FunctionTool
 
@@ -181,6 +183,87 @@ def test_a_call_is_answered_once(talk) -> None:
     assert cancelled(talk) == ["c1"]
     talk.app.send_tool_output("c1", "the tool's")
     assert outputs(talk) == [("c1", "the app's")]
+
+
+def made(talk: Any, session: Any = None) -> None:
+    switch = AgentSwitch(agent=RealtimeAgent("other"), call_id="c1", output="done")
+    talk.app.switch_agent(switch, session, reply_id="switch")
+
+
+ENDS = {
+    "it returns": lambda talk: talk.app.send_tool_output("c1", "42", respond=True),
+    "it returns twice": lambda talk: [talk.app.send_tool_output("c1", text) for text in ("42", "43")],
+    "the app answers": lambda talk: talk.app.create_item(
+        {"type": "function_call_output", "call_id": "c1", "output": "mine"}
+    ),
+    "the app answers raw": lambda talk: talk.app.send_raw(
+        {
+            "type": "conversation.item.create",
+            "item": {"type": "function_call_output", "call_id": "c1", "output": "mine"},
+        }
+    ),
+    "it is interrupted": lambda talk: talk.app.interrupt(),
+    "it is rejected": lambda talk: (talk.app.request_approval("c1"), talk.app.decide_approval("c1", approve=False)),
+    "nobody decides": lambda talk: (talk.app.request_approval("c1"), talk.wait(3)),
+    "it is interrupted while it waits": lambda talk: (talk.app.request_approval("c1"), talk.app.interrupt()),
+    "the handoff is made": made,
+    "the handoff is acknowledged": lambda talk: (
+        made(talk, {"instructions": "x"}),
+        talk.server("session.updated", session={"instructions": "x"}),
+    ),
+    "the handoff is refused": lambda talk: (
+        made(talk, {"instructions": "x"}),
+        talk.error("invalid_value", talk.sent_of("session.update")[0]["event_id"]),
+    ),
+    "the handoff is never answered": lambda talk: (made(talk, {"instructions": "x"}), talk.wait(10)),
+    "it comes again": lambda talk: (talk.app.send_tool_output("c1", "42"), talk.call("r1", "c1")),
+}
+
+
+@pytest.mark.parametrize("done_first", [True, False])
+@pytest.mark.parametrize("how", ENDS)
+def test_invariant_every_call_gets_exactly_one_output(make_talk: Any, how: str, done_first: bool) -> None:
+    talk = make_talk(approval_timeout_s=3.0)
+    talk.open()
+    name = "over" if "handoff" in how else "look"
+    talk.app.use_tools([make_tool(needs_approval=True, on_interrupt="cancel")], ["over"])
+    talk.created("r1")
+    talk.call("r1", "c1", name=name)
+    if done_first:
+        talk.done("r1")
+    ENDS[how](talk)
+    if not done_first:
+        talk.done("r1")
+    talk.app.send_tool_output("c1", "what the worker tells at last")  # nothing, where there is an output
+    talk.app.send_tool_output("c1", "once more")
+    talk.wait(60)
+    assert [call_id for call_id, _ in outputs(talk)] == ["c1"]
+
+
+@pytest.mark.parametrize("options, last", [({"max_open_calls": 1}, "c2"), ({"max_tool_rounds": 0}, "c1")])
+def test_invariant_a_call_that_is_not_made_gets_exactly_one_output(make_talk: Any, options: Any, last: str) -> None:
+    talk = make_talk(**options)
+    talk.open()
+    talk.app.use_tools([make_tool()])
+    talk.created("r1")
+    for call_id in ("c1", "c2"):
+        talk.call("r1", call_id)
+    assert outputs(talk)[0][0] == last
+    for call_id in ("c1", "c2"):
+        talk.app.send_tool_output(call_id, "late")
+    talk.done("r1")
+    assert sorted(call_id for call_id, _ in outputs(talk)) == ["c1", "c2"]
+
+
+def test_invariant_of_two_handoffs_at_a_time_each_gets_exactly_one_output(talk: Any) -> None:
+    talk.app.use_tools([], ["over"])
+    talk.created("r1")
+    talk.call("r1", "c1", name="over")
+    talk.call("r1", "c2", name="over")
+    assert [call_id for call_id, _ in outputs(talk)] == ["c2"]
+    made(talk)
+    talk.done("r1")
+    assert [call_id for call_id, _ in outputs(talk)] == ["c2", "c1"]
 
 
 # ---- whether an answer follows --------------------------------------------------------------------------------------
