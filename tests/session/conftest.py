@@ -22,11 +22,6 @@ SECOND = 48_000
 class Connection(ServerConnection):
     """`ServerConnection`, with the ids that these tests assert and the answers that they give most."""
 
-    @property
-    def reading(self) -> trio.CancelScope:
-        """Cancel it, and the server reads no more."""
-        return self._reading
-
     async def error(self, *, code: str, about: Mapping[str, Any] | None = None, param: str | None = None) -> None:
         event_id = about["event_id"] if about is not None else None
         await self.emit("error", error={"code": code, "message": code, "param": param, "event_id": event_id})

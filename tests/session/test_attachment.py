@@ -188,7 +188,7 @@ async def test_a_live_source_never_waits_for_a_network_that_stalls(autojump_cloc
     service.capacity = 1
     phone = MemoryEndpoint()
     async with make_runner(input_buffer_s=0.5).session() as session, session.attach(phone) as attachment:
-        service.last.reading.cancel()
+        service.last.stop_reading()
         for _ in range(100):
             await phone.say(bytes(960))
             await trio.sleep(0.02)

@@ -78,7 +78,7 @@ async def test_send_audio_waits_and_send_audio_nowait_drops_when_the_uplink_is_s
 ) -> None:
     service.capacity = 1
     async with make_runner(input_buffer_s=1.0).session() as session:
-        service.last.reading.cancel()
+        service.last.stop_reading()
         await trio.testing.wait_all_tasks_blocked()
         second = bytes(48_000)
         while session.send_audio_nowait(second):

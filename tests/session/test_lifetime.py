@@ -382,7 +382,7 @@ async def test_leaving_a_stuck_peer_is_bounded(autojump_clock, service, make_run
     runner = make_runner(close_timeout_s=2.0)
     before = task_count()
     async with runner.session() as session:
-        service.last.reading.cancel()
+        service.last.stop_reading()
         for _ in range(10):
             await session.create_response(out_of_band=True)
         began = trio.current_time()
