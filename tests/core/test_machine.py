@@ -647,8 +647,8 @@ class Machine(RuleBasedStateMachine):
     def deliver(self, frame: dict[str, Any]) -> None:
         refused = frame.pop("refuses", None)
         self.asked.pop(refused, None)
-        if frame["type"] == "error" and refused is None:
-            self.asked.clear()  # it names nothing, so it was about the only request that it could be about
+        if frame["type"] == "error" and frame["error"].get("event_id") is None:
+            self.asked.clear()  # it names nothing, and may have been taken for the refusal of any
         if frame["type"] == "response.created":
             response_id = frame["response"]["id"]
             self.asked.pop(self.server.answered.get(response_id), None)
