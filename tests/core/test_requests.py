@@ -662,6 +662,20 @@ def test_errors_without_an_id_about_what_an_interrupt_sent_are_harmless(talk):
     assert talk.core.counters().harmless_errors == 2
 
 
+@pytest.mark.parametrize("out_of_band", [True, False])
+def test_a_response_to_what_an_error_without_an_id_seemed_to_refuse_is_stopped_and_known_for_what_it_is(
+    talk, out_of_band
+):
+    talk.app.create_response({"conversation": "none"} if out_of_band else None, reply_id="t")
+    talk.error("rate_limit_exceeded", None)
+    assert failure_of(talk).code == "rate_limit_exceeded"
+    talk.created("r1", talk.creates[0])
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
+    assert talk.core.response_active is not out_of_band
+    talk.done("r1", "cancelled")
+    assert list(talk.settled) == ["t"]
+
+
 def test_a_collision_without_an_id_is_not_about_an_out_of_band_request(talk):
     talk.speak("r1", "a")
     talk.app.create_response({"conversation": "none"}, reply_id="t")

@@ -248,6 +248,8 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
             retry_request(state, request)
         else:
             request.fail(state, ServerRefused(**_refusal(info, "response.create")))
+            if info.event_id is None:
+                state.response_queue.give_up(request)
         return
     sent = state.requests.refused(event_id)
     if (late := state.requests.refused_late(event_id)) is not None:

@@ -370,6 +370,12 @@ class ResponseQueue:
             if request.event_id is not None and not (collision and request.out_of_band)
         ]
 
+    def give_up(self, request: Request) -> None:
+        """An error that named nothing was taken for the refusal of this request: remember its key, in case it was
+        not."""
+        request.abandon()
+        self._given_up[request.key] = request
+
     def withdraw(self, which: Callable[[Request], bool]) -> list[Request]:
         """Take these out of the queue, and return those that were there."""
         gone = [request for request in self._queue if which(request)]
