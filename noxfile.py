@@ -73,16 +73,18 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Drive the emulator with other people's clients, each in an environment of its own."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test]", "openai")
     session.env["TREALTIME_CONFORMANCE"] = "1"
-    session.run("python", "-m", "pytest", "-q", "-n0", "tests/conformance", *session.posargs)
+    session.run(
+        "python", "-m", "pytest", "-q", "-n0", "tests/conformance", "tests/compat/test_programs.py", *session.posargs
+    )
 
 
 @nox.session
 def speech(session: nox.Session) -> None:
     """Run the tests that hear and say real words."""
     session.install("-e", ".[test,local]")
-    session.run("python", "-m", "pytest", "-q", "tests/local")
+    session.run("python", "-m", "pytest", "-q", "tests/local", "tests/emulator/test_engine_sets.py")
     session.run("python", "-m", "pytest", "-q", "tests/browser", "-k", "words")
 
 
