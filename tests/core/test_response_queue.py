@@ -304,7 +304,7 @@ def test_a_key_shows_that_what_came_without_one_answered_nothing(driver):
     driver.created("r_o", "o")
     driver.ask("b")
     assert driver.sent == ["a", "o"], "the server has not answered the first one yet"
-    assert request.reply_ids == [], "whoever waited for it has been served"
+    assert request.reply_ids == [], "the callers who waited for it have been served"
     assert driver.created("r_a", "a") is request
     driver.done("r_a", "a")
     assert driver.sent == ["a", "o", "b"]
@@ -499,7 +499,7 @@ def test_b134_creates_wait_for_the_end_of_a_cancelled_response(talk):
 
 @pytest.mark.parametrize("code, with_id", [("invalid_value", True), ("bad_response_create", False)])
 def test_b136_a_refused_create_makes_room_for_the_next(talk, code, with_id):
-    """Whoever waits is told."""
+    """The callers who wait get the error."""
     talk.app.create_response(reply_id="t")
     talk.app.create_response()
     talk.error(code, talk.creates[0]["event_id"] if with_id else None)

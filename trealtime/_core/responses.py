@@ -1,8 +1,8 @@
 """The life of a response: from the request over its creation to its end, and the answer to its calls.
 
 Theory of operation
-1. A response begins with ``response.created``, or with the first output that names it, and ends with ``response.done``
-   alone. Output that comes later, and output of an interrupted response, never reaches the app.
+1. A response begins with ``response.created``, or with the first output that names it, and ends with ``response.done``,
+   or without it by rule 3. Output that comes later, and output of an interrupted response, never reaches the app.
 2. It belongs to the request that it answers (`response_queue`, rule 5), and so to the callers who wait for that. They
    follow it from before its first event.
 3. A ``response.done`` may be lost. Where a newer response follows, the older one is over `cancel_grace_s` later. Else
@@ -487,12 +487,10 @@ def _tell_start(state: State, response: Response) -> None:
 
 
 def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
-    """``response.done``: the only sure end of a response."""
+    """A response is over: ``response.done`` has come, or is given up (rule 3)."""
     response_id = response_id_of(done)
     if response_id in state.finished:
-        if (
-            state.finished.get(response_id) == _GIVEN_UP
-        ):  # no caller waits for it any more, and it is billed all the same
+        if state.finished.get(response_id) == _GIVEN_UP:  # its callers have gone, and it is billed all the same
             state.finished[response_id] = ""
             _count_usage(state, done)
         return
