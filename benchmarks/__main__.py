@@ -1,6 +1,6 @@
 """Measure the library against a bare loop on the same server, and print a table.
 
-``python -m benchmarks [--quick] [--json FILE] [NAME ...]``. docs/benchmarks.md says what the lines mean.
+``python -m benchmarks [--quick] [--json FILE] [NAME ...]``. docs/understand/benchmarks.md says what the lines mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/architecture.md tells the truth: what it names exists, and a word of the user goes the way that it says."""
+"""The architecture page tells the truth: what it names exists, and a word of the user goes the way that it says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trealtime._core import turns
 from trealtime._session.subscription import Subscription
 from trealtime.emulator import open_emulator
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "understand" / "architecture.md").read_text(encoding="utf-8")
 
 
 def functions_named(text: str) -> list[str]:

@@ -72,6 +72,10 @@ def python_blocks(page: Path) -> list[Block]:
     return [block for block in blocks_of(page) if block.info in PYTHON]
 
 
+def page_id(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix().removeprefix("docs/")
+
+
 # ---- running --------------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +193,7 @@ def run_block(block: Block, namespace: dict[str, Any]) -> None:
             bounded_run(namespace["main"])
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)], ids=page_id)
 def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trio, "run", bounded_run)
@@ -280,7 +284,7 @@ def settings_classes() -> list[type[Any]]:
 
 @pytest.mark.parametrize("settings_class", settings_classes(), ids=lambda kind: kind.__name__)
 def test_every_setting_is_on_the_settings_page(settings_class: type[Any]) -> None:
-    words = set(re.findall(r"\w+", " ".join(code_words(page_text("settings.md")))))
+    words = set(re.findall(r"\w+", " ".join(code_words(page_text("reference/settings.md")))))
     assert {field.name for field in attrs.fields(settings_class)} - words == set()
 
 
@@ -295,7 +299,7 @@ def test_the_settings_page_tells_the_defaults_of_the_code(heading: str, name: st
     from trealtime import settings
 
     fields = attrs.fields_dict(getattr(settings, name))
-    rows = {row[0].strip("`"): row[2] for row in table_rows(section(page_text("settings.md"), heading))}
+    rows = {row[0].strip("`"): row[2] for row in table_rows(section(page_text("reference/settings.md"), heading))}
     assert rows.keys() == fields.keys()
     for key, told in rows.items():
         default = fields[key].default
@@ -328,7 +332,7 @@ def public_awaits() -> set[str]:
 
 
 def test_every_public_await_has_its_row_in_the_cancellation_table() -> None:
-    rows = {row[0].strip("`") for row in table_rows(page_text("cancellation.md"))}
+    rows = {row[0].strip("`") for row in table_rows(page_text("understand/cancellation.md"))}
     assert rows - {"a tool of yours"} == public_awaits()
 
 
@@ -337,7 +341,7 @@ def test_every_error_is_on_the_errors_page() -> None:
 
     kinds = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
     kinds = {name for name in kinds if issubclass(getattr(errors, name), Exception)}
-    page = page_text("errors.md")
+    page = page_text("reference/errors.md")
     assert [name for name in kinds if not re.search(rf"^[ |]*(\+-- )?{name}\b", page, re.MULTILINE)] == []
 
 
@@ -353,11 +357,12 @@ def public_names() -> set[str]:
 
 
 def test_every_public_name_is_in_the_api_reference() -> None:
-    documented = set(re.findall(r"^\.\. [\w:]+:: (trealtime[.\w]+)", page_text("api.md"), re.MULTILINE))
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference" / "api").glob("*.md"))
+    documented = set(re.findall(r"^\.\. [\w:]+:: (trealtime[.\w]+)", pages, re.MULTILINE))
     assert public_names() - {"trealtime.__version__"} - documented == set()
 
 
 def test_every_option_of_the_emulator_is_on_its_page() -> None:
     from trealtime.emulator import open_emulator
 
-    assert set(inspect.signature(open_emulator).parameters) - code_words(page_text("emulator.md")) == set()
+    assert set(inspect.signature(open_emulator).parameters) - code_words(page_text("reference/emulator.md")) == set()

@@ -79,7 +79,7 @@ def room_of(module: str) -> str:
 
 def rooms() -> list[str]:
     """The first column of the table of the house, from top to bottom."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "understand" / "architecture.md").read_text(encoding="utf-8")
     table = text.partition("\n| room |")[2].partition("\n\n")[0]
     return re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
 

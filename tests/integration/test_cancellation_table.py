@@ -1,4 +1,4 @@
-"""docs/cancellation.md, row by row: each public await, cancelled at every point where it can be, on the emulator.
+"""The cancellation page, row by row: each public await, cancelled at every point where it can be, on the emulator
 
 Whatever was cancelled, the session still works: a whole turn goes through, the server has nothing to complain of, and
 the session closes in order.
@@ -24,7 +24,7 @@ from trealtime.mcp.servers import MCPServer
 from trealtime.testing import MemoryEndpoint, cancel_at_each_checkpoint
 from trealtime.tools.function_tool import function_tool
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "cancellation.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "understand" / "cancellation.md"
 
 Session = RealtimeSession[Any]
 

@@ -1,7 +1,7 @@
 """How connections end and messages break, as a program sees it: real WebSocket frames, bytes in memory or on loopback.
 
-Each test shows one or more rows of the tables in docs/errors.md; `SHOWN_BY` at the end says which, and is held to the
-page.
+Each test shows one or more rows of the tables in docs/reference/errors.md; `SHOWN_BY` at the end says which, and is
+held to the page.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trealtime.transport.models import ConnectionTarget, OpenAIRealtimeWebSocket
 from trealtime.transport.websocket import wrap_websocket_stream
 from trealtime.transport.wire import Wire
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "errors.md"
 LIMIT_S = 20
 """For the tests that use real sockets, and so the real clock."""
 

@@ -1,4 +1,4 @@
-// The page: one WebSocket, one conversation. The messages on the socket: docs/browser.md.
+// The page: one WebSocket, one conversation. The messages on the socket: docs/reference/browser.md.
 
 import { Audio, MicrophoneError, NoAudio, SoundError } from "./audio.js";
 
