@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import attrs
 import psutil
@@ -30,27 +31,26 @@ SETTLE_S = 1.0
 
 
 def run(load: Load) -> list[Result]:
-    rounds: dict[str, list[dict[str, float]]] = {"library": [], "bare": []}
+    rounds: dict[str, list[dict[str, float]]] = {"library": [], **{name: [] for name in bare.BARE}}
     with running_server() as server:
         for _ in range(load.call_rounds):
             for side, figures in rounds.items():
                 figures.append(_in_own_process(side, f"{server}/duplex", load))
-    library, yardstick = (
-        {name: [each[name] for each in figures] for name in figures[0]} for figures in rounds.values()
-    )
+
+    def of(name: str) -> dict[str, list[float]]:
+        return {side: [each[name] for each in figures] for side, figures in rounds.items()}
+
     what = f"{load.sessions} paced calls"
-    late = Result(
-        measure=f"{what}: frames more than {CHUNK_S * 1000:g} ms late",
-        unit="of all",
-        library=sum(library["late"]) / sum(library["frames"]),
-        bare=sum(yardstick["late"]) / sum(yardstick["frames"]),
-        note=f"{sum(library['late']):.0f} of {sum(library['frames']):.0f}; "
-        f"the latest {max(library['latest_ms']):.1f}/{max(yardstick['latest_ms']):.1f} ms",
-    )
+    late, frames, latest_ms = of("late"), of("frames"), of("latest_ms")
     return [
-        Result.of_rounds(f"{what}: one second of one", "CPU ms", library["cpu_ms"], yardstick["cpu_ms"]),
-        Result.of_rounds(f"{what}: memory of one", "KB RSS", library["kb"], yardstick["kb"]),
-        late,
+        Result.of_rounds(f"{what}: one second of one", "CPU ms", of("cpu_ms")),
+        Result.of_rounds(f"{what}: memory of one", "KB RSS", of("kb")),
+        Result(
+            measure=f"{what}: frames more than {CHUNK_S * 1000:g} ms late",
+            unit="of all",
+            figures={side: sum(late[side]) / sum(frames[side]) for side in rounds},
+            note="the latest " + ", ".join(f"{side} {max(latest_ms[side]):.1f} ms" for side in rounds),
+        ),
     ]
 
 
@@ -99,13 +99,13 @@ async def _library(url: str, shift_s: float, frames: _Frames, *, task_status: tr
                 n_bytes += len(event.audio.data)
 
 
-async def _bare(url: str, shift_s: float, frames: _Frames, *, task_status: trio.TaskStatus[None]) -> None:
-    async with bare.connected(url) as socket, trio.open_nursery() as nursery:
+async def _bare(which: str, url: str, shift_s: float, frames: _Frames, *, task_status: trio.TaskStatus[None]) -> None:
+    async with bare.connected(which, url) as socket, trio.open_nursery() as nursery:
         await bare.send(socket, {"type": "response.create"})
         task_status.started()
 
         async def send(chunk: bytes) -> None:
-            await socket.send_message(bare.append(chunk))
+            await socket.send_text(bare.append(chunk))
 
         nursery.start_soon(frames.send_in_time, send, shift_s)
         n_bytes = 0
@@ -145,5 +145,5 @@ async def _measure(call: _Call, url: str, sessions: int, seconds: float) -> dict
 
 if __name__ == "__main__":
     _side, _url, _sessions, _seconds = sys.argv[1:]
-    _call: _Call = {"library": _library, "bare": _bare}[_side]
+    _call: _Call = _library if _side == "library" else partial(_bare, _side)
     print(json.dumps(trio.run(_measure, _call, _url, int(_sessions), float(_seconds))))

@@ -14,7 +14,7 @@ from .server import ROOT
 
 __all__ = ["run", "slowest"]
 
-BARE = "import trio, trio_websocket"
+BARE = "import trio, attrs, numpy"
 PACKAGE = "import trealtime"
 PROGRAM = "from trealtime import RealtimeAgent, RealtimeRunner"
 """What a program that runs sessions imports: public names are imported from their modules on first use."""
@@ -30,7 +30,7 @@ def run(load: Load) -> list[Result]:
             rounds[statement].append(_import(statement))
     times, sizes = ({each: [pair[i] for pair in pairs] for each, pairs in rounds.items()} for i in (0, 1))
     return [
-        Result.of_rounds(f"{statement}: {what}", unit, figures[statement], figures[BARE], note=f"bare: {BARE}")
+        Result.of_rounds(f"{statement}: {what}", unit, {"library": figures[statement], BARE: figures[BARE]})
         for what, unit, figures in (("time", "CPU ms", times), ("process", "MB RSS", sizes))
         for statement in (PACKAGE, PROGRAM)
     ]

@@ -31,7 +31,9 @@ FEED_S = 60.0
 
 def run(load: Load) -> list[Result]:
     each = -(-load.interrupts // BLOCKS)
-    idle, stalled, noticed = [], [], []
+    idle: list[float] = []
+    stalled: list[float] = []
+    noticed: dict[str, list[float]] = {name: [] for name in bare.BARE}
     with running_server() as server:
         few = f"{server}/interrupts?deltas=5&pause=0.02"
         # More than the subscription holds; the pause is for the client to take it in.
@@ -39,18 +41,18 @@ def run(load: Load) -> list[Result]:
         for _ in range(BLOCKS):
             idle += trio.run(_idle, few, each)
             stalled += trio.run(_stalled, many, each)
-            noticed += trio.run(_bare, few, each)
+            for name, latencies_ms in noticed.items():
+                latencies_ms += trio.run(_bare, name, few, each)
     return [
         Result(
             measure=f"interrupt, {name}: p{percent}",
             unit="ms",
-            library=percentile(latencies_ms, percent),
-            bare=percentile(noticed, percent),
-            note=f"{len(latencies_ms)} interrupts",
-            library_rounds=latencies_ms,
-            bare_rounds=noticed,
+            figures={side: percentile(figures, percent) for side, figures in sides.items()},
+            note=f"{len(ours)} interrupts",
+            rounds=sides,
         )
-        for name, latencies_ms in (("idle session", idle), ("stalled consumer", stalled))
+        for name, ours in (("idle session", idle), ("stalled consumer", stalled))
+        for sides in ({"library": ours, **noticed},)
         for percent in (50, 99)
     ]
 
@@ -102,9 +104,9 @@ async def _interrupted(
     return latencies_ms
 
 
-async def _bare(url: str, interrupts: int) -> list[float]:
+async def _bare(which: str, url: str, interrupts: int) -> list[float]:
     latencies_ms: list[float] = []
-    async with bare.connected(url) as socket:
+    async with bare.connected(which, url) as socket:
         while len(latencies_ms) < interrupts:
             await bare.send(socket, {"type": "response.create"})
             event = await bare.next_event(socket)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import attrs
+import trio
 
 from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession
 
-__all__ = ["CpuTime", "Load", "session_to"]
+__all__ = ["CpuTime", "Load", "alternating", "session_to"]
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +35,19 @@ class Load:
 
 QUICK = Load(rounds=2, deltas=100, chunks=100, sessions=5, seconds=1.0, call_rounds=1, interrupts=10, imports=1)
 """Only shows that everything runs."""
+
+
+def alternating(
+    sides: Mapping[str, Callable[[str, int], Awaitable[float]]], url: str, count: int, *, rounds: int
+) -> dict[str, list[float]]:
+    """The figures of `rounds` rounds of each side, by turns, once imports and caches are warm."""
+    figures: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        trio.run(side, url, count)
+    for _ in range(rounds):
+        for name, side in sides.items():
+            figures[name].append(trio.run(side, url, count))
+    return figures
 
 
 @asynccontextmanager

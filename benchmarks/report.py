@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,53 +14,59 @@ import attrs
 
 __all__ = ["Result", "machine", "percentile", "table"]
 
-_PACKAGES = ("trio", "trio-websocket", "wsproto", "msgspec", "pybase64", "attrs", "numpy")
+_PACKAGES = ("trio", "websockets", "trio-websocket", "wsproto", "msgspec", "pybase64", "attrs", "numpy")
 
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """One line of the table. `bare` is None where there is nothing to compare with."""
+    """One line of the table: a figure of each side, the library's first."""
 
     measure: str
     unit: str
-    library: float
-    bare: float | None = None
+    figures: Mapping[str, float]
     note: str = ""
-    library_rounds: Sequence[float] = ()
-    bare_rounds: Sequence[float] = ()
+    rounds: Mapping[str, Sequence[float]] = attrs.Factory(dict)
 
     @classmethod
-    def of_rounds(
-        cls, measure: str, unit: str, library: Sequence[float], bare: Sequence[float], *, note: str = ""
-    ) -> Result:
-        """Take each side's best round: other work of the machine can only add to it. Such work hits both rounds of a
-        pair alike, so the median of their ratios is a second opinion."""
-        pairs = [ours / theirs for ours, theirs in zip(library, bare, strict=True)]
-        spread = f"median of pairs {statistics.median(pairs):.2f}"
+    def of_rounds(cls, measure: str, unit: str, rounds: Mapping[str, Sequence[float]], *, note: str = "") -> Result:
+        """Take each side's best round: other work of the machine can only add to it. Such work hits neighbouring rounds
+        alike, so the median of their ratios is a second opinion, with its quartiles."""
+        (_, ours), *others = rounds.items()
+        medians = "; ".join(f"median of pairs, {name}: {_spread(ours, theirs)}" for name, theirs in others)
         return cls(
             measure=measure,
             unit=unit,
-            library=min(library),
-            bare=min(bare),
-            note=f"{note}; {spread}" if note else spread,
-            library_rounds=library,
-            bare_rounds=bare,
+            figures={name: min(each) for name, each in rounds.items()},
+            note=f"{note}; {medians}" if note else medians,
+            rounds=rounds,
         )
 
     @property
-    def ratio(self) -> float | None:
-        return self.library / self.bare if self.bare else None
+    def ratios(self) -> dict[str, float]:
+        """The library's figure divided by that of each other side."""
+        (_, ours), *others = self.figures.items()
+        return {name: ours / theirs for name, theirs in others if theirs}
 
     def as_json(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "ratio": self.ratio}
+        return {**attrs.asdict(self), "ratios": self.ratios}
+
+
+def _spread(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    pairs = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    if len(pairs) < 2:
+        return f"{pairs[0]:.2f}"
+    low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive")
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results as a Markdown table, aligned for terminals."""
-    head = ("measure", "unit", "library", "bare", "ratio", "note")
-    rows = [head, *(_cells(result) for result in results)]
+    """The results as a Markdown table, aligned for terminals. Behind the figure of another side stands the library's
+    as a multiple of it."""
+    sides = list(dict.fromkeys(name for result in results for name in result.figures))
+    head = ("measure", "unit", *sides, "note")
+    rows = [head, *(_cells(result, sides) for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    numeric = range(2, 5)
+    numeric = range(2, 2 + len(sides))
 
     def line(cells: Sequence[str]) -> str:
         return (
@@ -76,10 +82,16 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join((line(head), rule, *(line(row) for row in rows[1:])))
 
 
-def _cells(result: Result) -> tuple[str, ...]:
-    ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
-    bare = "" if result.bare is None else _number(result.bare)
-    return (result.measure, result.unit, _number(result.library), bare, ratio, result.note)
+def _cells(result: Result, sides: Sequence[str]) -> tuple[str, ...]:
+    figures = (_figure(result, side) for side in sides)
+    return (result.measure, result.unit, *figures, result.note)
+
+
+def _figure(result: Result, side: str) -> str:
+    figure, ratio = result.figures.get(side), result.ratios.get(side)
+    if figure is None:
+        return ""
+    return _number(figure) if ratio is None else f"{_number(figure)} ({ratio:.2f})"
 
 
 def _number(value: float) -> str:

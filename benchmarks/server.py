@@ -32,7 +32,7 @@ import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 DELTA_BYTES = 9600
 """200 ms of PCM16 at 24 kHz, as the service sends them."""
 

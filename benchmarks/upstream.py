@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import trio
+from functools import partial
 
 from trealtime import RealtimeSessionEvent
 
 from . import bare
-from .load import CpuTime, Load, session_to
+from .load import CpuTime, Load, alternating, session_to
 from .report import Result
 from .server import running_server
 
@@ -19,14 +19,9 @@ CHUNK = bytes(960)
 
 def run(load: Load) -> list[Result]:
     with running_server() as server:
-        url = f"{server}/sink"
-        for side in (_library, _bare):
-            trio.run(side, url, load.chunks)
-        library, yardstick = [], []
-        for _ in range(load.rounds):
-            library.append(trio.run(_library, url, load.chunks))
-            yardstick.append(trio.run(_bare, url, load.chunks))
-    return [Result.of_rounds("audio up, 1000 chunks of 960 B", "CPU ms", library, yardstick)]
+        sides = {"library": _library, **{name: partial(_bare, name) for name in bare.BARE}}
+        rounds = alternating(sides, f"{server}/sink", load.chunks, rounds=load.rounds)
+    return [Result.of_rounds("audio up, 1000 chunks of 960 B", "CPU ms", rounds)]
 
 
 async def _library(url: str, chunks: int) -> float:
@@ -41,11 +36,11 @@ async def _library(url: str, chunks: int) -> float:
     return cpu.seconds * 1e6 / chunks
 
 
-async def _bare(url: str, chunks: int) -> float:
-    async with bare.connected(url) as socket:
+async def _bare(which: str, url: str, chunks: int) -> float:
+    async with bare.connected(which, url) as socket:
         with CpuTime() as cpu:
             for _ in range(chunks):
-                await socket.send_message(bare.append(CHUNK))
+                await socket.send_text(bare.append(CHUNK))
             await bare.send(socket, {"type": "input_audio_buffer.commit"})
             while (await bare.next_event(socket))["type"] != "input_audio_buffer.committed":
                 pass
