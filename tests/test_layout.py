@@ -27,7 +27,7 @@ LAZY_NAMESPACES = {"errors", "items", "settings", "typing"}
 DECLARATIONS = {"tools", "mcp", "agents", "events"}
 """Rooms whose annotations may name each other: an agent has tools, and a tool's context has the agent."""
 
-WITHOUT_TRIO = ("errors", "items", "events", "usage", "audio", "protocol", "_core")
+WITHOUT_TRIO = ("errors", "items", "events", "metrics", "usage", "audio", "protocol", "_core")
 
 CORE_KNOWS_NOTHING_OF = {"_session", "transport", "endpoints"}
 

@@ -124,7 +124,7 @@ def test_the_documentation_lists_every_name_that_moved() -> None:
 
 def public_values() -> Iterator[tuple[str, str, Any]]:
     """(module, name, value) of every class and function, where it is at home."""
-    for module in (*TABLES, "trealtime.events", "trealtime.usage"):
+    for module in (*TABLES, "trealtime.events", "trealtime.metrics", "trealtime.usage"):
         for name in importlib.import_module(module).__all__:
             value = getattr(importlib.import_module(module), name)
             at_the_top = module != "trealtime" and name in trealtime.__all__
@@ -133,7 +133,7 @@ def public_values() -> Iterator[tuple[str, str, Any]]:
 
 
 def test_public_objects_say_their_public_home() -> None:
-    values = {"events", "items", "usage", "errors"}
+    values = {"events", "items", "metrics", "usage", "errors"}
     for module, name, value in public_values():
         said = value.__module__
         assert said == module or said.removeprefix("trealtime.") in values, name

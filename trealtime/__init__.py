@@ -1,9 +1,9 @@
 """Realtime voice agents for Trio, over the OpenAI Realtime protocol.
 
 The names that most programs use are here. The others are in the modules of their subject: `trealtime.events`, `items`,
-`settings`, `usage`, `errors`, `typing`, and the rooms `agents`, `tools`, `mcp`, `endpoints`, `audio`, `calls`,
-`emulator`, `testing`, `recording` and `evals`. A name is imported from the module that defines it when it is first
-used, so ``import trealtime`` costs next to nothing.
+`settings`, `usage`, `metrics`, `errors`, `typing`, and the rooms `agents`, `tools`, `mcp`, `endpoints`, `audio`,
+`calls`, `emulator`, `testing`, `recording` and `evals`. A name is imported from the module that defines it when it is
+first used, so ``import trealtime`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trealtime import errors as errors
     from trealtime import events as events
     from trealtime import items as items
+    from trealtime import metrics as metrics
     from trealtime import settings as settings
     from trealtime import typing as typing
     from trealtime import usage as usage

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     _Lister = Callable[[], list[str]]
 
 _ROOT: Final = "trealtime"
-_VALUE_MODULES: Final = frozenset({f"{_ROOT}.{name}" for name in ("errors", "events", "items", "usage")})
+_VALUE_MODULES: Final = frozenset({f"{_ROOT}.{name}" for name in ("errors", "events", "items", "metrics", "usage")})
 """Public modules that define names themselves; such a name keeps its module, though `trealtime` may show it too."""
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
     from trealtime.mcp.hosted import HostedTool
+    from trealtime.metrics import TurnMetrics
     from trealtime.tools.context import RunContext
     from trealtime.tools.function_tool import FunctionTool
     from trealtime.tools.invocation import ToolErrorKind
@@ -59,6 +60,7 @@ __all__ = [
     "RealtimeToolProgress",
     "RealtimeToolStart",
     "RealtimeTranscriptDelta",
+    "RealtimeTurnEnded",
     "ResponseStatus",
     "ServerErrorInfo",
     "SettingsDifference",
@@ -523,6 +525,16 @@ class RealtimeInputAudioTimeoutTriggered:
     type: Literal["input_audio_timeout_triggered"] = "input_audio_timeout_triggered"
 
 
+@attrs.frozen(kw_only=True)
+class RealtimeTurnEnded:
+    """Ours: a turn is over, and the last of its audio has been heard, cut or dropped. `metrics` are its figures; the
+    last 1,000 are in `session.turns`."""
+
+    metrics: TurnMetrics
+    info: EventInfo
+    type: Literal["turn_ended"] = "turn_ended"
+
+
 RealtimeSessionEvent = (
     RealtimeRawModelEvent
     | RealtimeAgentStartEvent
@@ -553,4 +565,5 @@ RealtimeSessionEvent = (
     | RealtimeLimitApproached
     | RealtimeLimitReached
     | RealtimeInputAudioTimeoutTriggered
+    | RealtimeTurnEnded
 )

@@ -52,6 +52,7 @@ from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
 from trealtime.events import EventInfo, RealtimeDtmf, RealtimeRawModelEvent
 from trealtime.items import RealtimeItem
+from trealtime.metrics import TurnMetrics, TurnStatistics
 from trealtime.protocol import server_events as wire
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 
@@ -641,6 +642,15 @@ class Conversation:
     def guardrail_counters(self) -> GuardrailCounters:
         """Numbers of the guardrails, for `session.statistics()`."""
         return self._state.guardrails.counters()
+
+    @property
+    def ended_turns(self) -> tuple[TurnMetrics, ...]:
+        """The figures of the newest turns that are over."""
+        return self._state.turn_log.ended
+
+    def turn_statistics(self) -> TurnStatistics:
+        """The sums over all turns, for `session.statistics()`."""
+        return self._state.turn_log.statistics(still_open=0)
 
     def counters(self) -> ConversationCounters:
         """Numbers for `session.statistics()`."""

@@ -17,6 +17,7 @@ from trealtime._core.interruption import BargeInPolicy, PendingInterruption
 from trealtime._core.requests import OpenRequests
 from trealtime._core.response_queue import ResponseQueue
 from trealtime._core.settings import Opening, OpenUpdates, TurnSettings, setting_in
+from trealtime._core.turn_log import TurnLog
 from trealtime._core.turns import SentItems, Turns
 from trealtime._core.usage import Limits, Meter
 from trealtime.audio.formats import PCM16_24K, AudioFormat
@@ -111,6 +112,7 @@ class State:
     updates: OpenUpdates = attrs.field(factory=OpenUpdates, init=False)
     turns: Turns = attrs.field(factory=Turns, init=False)
     counters: Counters = attrs.field(factory=Counters, init=False)
+    turn_log: TurnLog = attrs.field(factory=TurnLog, init=False)
 
     responses: dict[str, Response] = attrs.field(factory=dict, init=False)
     """The live ones, by id."""

@@ -63,6 +63,7 @@ from trealtime.errors import ConnectFailed, SessionClosed
 from trealtime.events import EventInfo, RealtimeSessionEvent
 from trealtime.items import RealtimeItem
 from trealtime.mcp.connections import Connections
+from trealtime.metrics import TurnMetrics
 from trealtime.protocol.user_input import UserInput, message_item
 from trealtime.protocol.validation import given_or
 from trealtime.tools.context import ContextT, RunContext
@@ -367,6 +368,11 @@ class RealtimeSession(Generic[ContextT]):
         """The format in which the server's audio comes, as acknowledged."""
         return self._core.output_format
 
+    @property
+    def turns(self) -> tuple[TurnMetrics, ...]:
+        """The figures of the turns that are over, oldest first; of more than 1,000 the newest."""
+        return self._core.ended_turns
+
     def statistics(self) -> SessionStatistics:
         """Return numbers about this session; at any time."""
         driver, core = self._driver, self._core
@@ -377,6 +383,7 @@ class RealtimeSession(Generic[ContextT]):
             guardrails=core.guardrail_counters(),
             wire=self._lifetime.wire_statistics(),
             attachments=self._attachments.statistics(),
+            turns=core.turn_statistics(),
             tools_active=driver.tools.active + core.handing_over,
             approvals_pending=len(core.pending_approvals),
             questions_open=len(driver.replies),

@@ -12,6 +12,7 @@ from trealtime._core.state import ConversationCounters
 from trealtime._session.attachment import AttachmentStatistics
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
+from trealtime.metrics import TurnStatistics
 from trealtime.transport.wire import WireStatistics
 
 __all__ = ["SessionStatistics"]
@@ -32,6 +33,7 @@ class SessionStatistics:
     wire: WireStatistics
     guardrails: GuardrailCounters
     attachments: tuple[AttachmentStatistics, ...]
+    turns: TurnStatistics
     tools_active: int
     """Calls that run or wait to run, handoffs included."""
 
