@@ -19,6 +19,7 @@ from trealtime._version import __version__
 from trealtime.cli import main
 from trealtime.emulator import open_emulator
 from trealtime.emulator.local import missing_packages
+from trealtime.errors import ConnectFailed
 from trealtime.transport import TransportConfig, Wire, WireClosed
 from trealtime.transport.dial import open_websocket_wire
 
@@ -32,7 +33,15 @@ def test_version_and_help_answer(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["dance"], ["emulate", "--port", "70000"], ["emulate", "--realtime-factor", "0"]]
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["emulate", "--port", "70000"],
+        ["emulate", "--realtime-factor", "0"],
+        ["emulate", "--cut", "now!"],
+        ["emulate", "--cut", "any 0"],
+    ],
 )
 def test_wrong_arguments_are_told_and_exit_2(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -132,6 +141,25 @@ async def test_faults_of_answers_are_options() -> None:
                 assert json.loads(frame)["error"]["event_id"] is None
             process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
+
+
+async def test_cuts_and_refusals_are_options() -> None:
+    options = ["--cut", "after client response.create 1 1012", "--refuse-every", "2", "--retry-after", "3"]
+    command = [*EMULATE, "--port", "0", "--seed", "1", "--speech", "tones", *options]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE))
+            url = (await Lines(process.stdout).next()).split()[2]
+            async with open_websocket_wire(url) as wire:
+                await wire.send(json.dumps({"type": "response.create"}))
+                assert (await ending(wire)).code == 1012
+            with pytest.raises(ConnectFailed) as refused:
+                async with open_websocket_wire(url):
+                    pytest.fail("the second connection was accepted")
+            assert (refused.value.status, refused.value.headers["retry-after"]) == (503, "3")
+            async with open_websocket_wire(url) as wire:
+                assert '"session.created"' in str(await wire.receive())
+            process.send_signal(signal.SIGINT)
 
 
 async def test_a_port_in_use_is_told_and_exits_1() -> None:

@@ -13,7 +13,8 @@ import trio
 from trio.testing import MockClock
 
 from trealtime.emulator import open_emulator
-from trealtime.emulator.faults import Delivery, FaultPlan, Faults, FaultyWire
+from trealtime.emulator.faults import Delivery, FaultPlan, Faults
+from trealtime.emulator.faulty_wire import FaultyWire
 from trealtime.errors import ConnectFailed, SettingsError
 from trealtime.transport import TransportConfig, Wire, WireClosed
 from trealtime.transport.dial import open_websocket_wire

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import random
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from trealtime.terminal import printable
 if TYPE_CHECKING:
     import ssl
 
-    from trealtime.emulator import EmulatedSession, Faults, LoggedEvent
+    from trealtime.emulator import Cut, EmulatedSession, Faults, LoggedEvent
     from trealtime.emulator.chat_brain import ChatBrain
     from trealtime.emulator.dialogue import DialogueBrain
 
@@ -58,6 +59,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=3_600.0,
         metavar="SECONDS",
         help="end a session after that long (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--expiry-error",
+        action="store_true",
+        help="send an error, session_expired, before a session that lasted too long is closed",
     )
     add_speech_option(parser)
     parser.add_argument(
@@ -111,6 +117,50 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--late-by",
         type=number(float, least=math.ulp(0.0), what="a number above 0"),
         default=1.0,
+        metavar="SECONDS",
+        help="(default: %(default)s)",
+    )
+    faults.add_argument("--drops", type=share, default=0.0, metavar="SHARE", help="connections cut at an event")
+    faults.add_argument(
+        "--cut",
+        type=_cut,
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="cut the first connection at one event (repeatable): 'after response.created', "
+        "'before client input_audio_buffer.append 40', 'after server any 12 1011' ([before|after] [server|client] "
+        "TYPE|any [NUMBER] [CLOSE CODE])",
+    )
+    faults.add_argument(
+        "--refuse-every",
+        type=number(int, least=2, most=sys.maxsize, what="a whole number, 2 or more"),
+        metavar="N",
+        help="refuse every Nth connection, with --refuse-with",
+    )
+    faults.add_argument(
+        "--refuse-with",
+        type=number(int, least=300, most=599, what="an HTTP status from 300 to 599"),
+        default=503,
+        metavar="STATUS",
+        help="(default: %(default)s)",
+    )
+    faults.add_argument(
+        "--retry-after",
+        type=number(float, least=0.0, what="a number, 0 or more"),
+        metavar="SECONDS",
+        help="the Retry-After of refusals (default: none)",
+    )
+    faults.add_argument(
+        "--slow-accepts",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="connections accepted --accept-after seconds late",
+    )
+    faults.add_argument(
+        "--accept-after",
+        type=number(float, least=0.0, what="a number, 0 or more"),
+        default=5.0,
         metavar="SECONDS",
         help="(default: %(default)s)",
     )
@@ -202,6 +252,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
                 allow_origins=arguments.allow_origin,
                 allow_hosts=arguments.allow_host,
                 queue_turns=arguments.queue_turns,
+                expiry="error" if arguments.expiry_error else "close",
                 faults=_faults(arguments),
                 on_event=tell,
             ) as emulator,
@@ -228,7 +279,44 @@ def _faults(arguments: argparse.Namespace) -> Faults:
         late_acknowledgements=arguments.late_acknowledgements,
         doubled_acknowledgements=arguments.doubled_acknowledgements,
         late_s=arguments.late_by,
+        drops=arguments.drops,
+        cuts=arguments.cut,
+        refused_dials=range(arguments.refuse_every, sys.maxsize, arguments.refuse_every)
+        if arguments.refuse_every
+        else (),
+        refused_with=arguments.refuse_with,
+        retry_after_s=arguments.retry_after,
+        slow_accepts=arguments.slow_accepts,
+        accept_after_s=arguments.accept_after,
     )
+
+
+_PLACE: Final = re.compile(
+    r"(?:(?P<when>before|after)\s+)?(?:(?P<sender>server|client)\s+)?(?P<event>[a-z_][a-z_.]*)"
+    r"(?:\s+(?P<nth>\d+))?(?:\s+(?P<code>\d+))?"
+)
+
+
+def _cut(place: str) -> Cut:
+    """Read a place of ``--cut``."""
+    from trealtime.emulator import Cut
+    from trealtime.errors import SettingsError
+
+    found = _PLACE.fullmatch(place.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"expected [before|after] [server|client] TYPE|any [NUMBER] [CLOSE CODE], got {place!r}"
+        )
+    try:
+        return Cut(
+            event=None if found["event"] == "any" else found["event"],
+            sender="client" if found["sender"] == "client" else "server",
+            when="before" if found["when"] == "before" else "after",
+            nth=int(found["nth"] or 1),
+            code=None if found["code"] is None else int(found["code"]),
+        )
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(f"{place!r}: {error}") from None
 
 
 def _line(entry: LoggedEvent) -> str | None:

@@ -20,8 +20,9 @@ from trealtime.emulator.brain import (
 )
 from trealtime.emulator.chat_brain import ChatBrain
 from trealtime.emulator.dialogue import DialogueBrain
-from trealtime.emulator.faults import Faults
+from trealtime.emulator.faults import Cut, Faults
 from trealtime.emulator.options import EmulatorLimits, SpeechEngines
+from trealtime.emulator.received_audio import CommittedAudio, ReceivedAudio
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
 from trealtime.emulator.session import EmulatedSession, LoggedEvent
 from trealtime.emulator.transcription import PlaceholderTranscriber, ScriptedTranscriber, Transcriber
@@ -41,6 +42,8 @@ __all__ = [
     "BrainRequest",
     "CallFunction",
     "ChatBrain",
+    "CommittedAudio",
+    "Cut",
     "DialogueBrain",
     "EmulatedSession",
     "Emulator",
@@ -50,6 +53,7 @@ __all__ = [
     "LoggedEvent",
     "MemoryModel",
     "PlaceholderTranscriber",
+    "ReceivedAudio",
     "Say",
     "SayMore",
     "ScriptedBrain",

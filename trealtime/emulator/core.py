@@ -27,7 +27,8 @@ from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.hosted_mcp import HostedServers, McpTool
 from trealtime.emulator.input_audio import InputAudio
 from trealtime.emulator.items import Item
-from trealtime.emulator.options import EventOrder
+from trealtime.emulator.options import EventOrder, Expiry
+from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.response import Response
 from trealtime.emulator.response_manager import ResponseManager
 from trealtime.emulator.settings import SessionSettings, SessionType, merge
@@ -76,6 +77,8 @@ class SessionCore:
         make_detector: TurnDetectorFactory = make_turn_detector,
         event_order: EventOrder = "usual",
         queue_turns: bool = False,
+        expiry: Expiry = "close",
+        received_audio: ReceivedAudio | None = None,
     ) -> None:
         self.id: str = ids.new("sess")
         self.settings: SessionSettings = settings or SessionSettings.default(kind, model=model or default_model)
@@ -102,9 +105,12 @@ class SessionCore:
             self.settings,
             make_detector=make_detector,
             max_bytes=max_input_audio_bytes,
+            received=received_audio,
         )
         self.ending: tuple[int, str] | None = None
+        self.input_audio: ReceivedAudio | None = received_audio
         self._queue_turns = queue_turns
+        self._expiry = expiry
         self._ids = ids
         self._model_fixed = model is not None
         self._call_id = call_id
@@ -226,8 +232,11 @@ class SessionCore:
         """Do what is due."""
         now = self._clock()
         if now >= self._ends_at:
-            minutes = self._max_session_s / 60
-            self.ending = (1001, f"Your session hit the maximum duration of {minutes:g} minutes.")
+            reason = f"Your session hit the maximum duration of {self._max_session_s / 60:g} minutes."
+            if self._expiry == "error" and self.ending is None:
+                expired = Refusal(reason, code="session_expired")
+                self.event_buffer.emit("error", {"error": expired.as_error(None)})
+            self.ending = (1001, reason)
         elif now >= self._idle_deadline:
             idle_ms = (self.settings.turn_detection or {})["idle_timeout_ms"]
             self._idle_since = None

@@ -1,32 +1,25 @@
 """Faults on purpose: the failures of networks and servers on a bad day, seeded and reproducible.
 
-`Faults` gives the shares; `FaultPlan` decides event by event, from a seeded source and without a clock of its own;
-`FaultyWire` applies the faults to a wire, `FaultyStream` to the bytes under it. They stand between a server and its
-client, so every personality of the emulator can have them, and the server itself stays correct.
+`Faults` gives the shares, and the places where a connection is `Cut`; `FaultPlan` decides event by event, from a seeded
+source and without a clock of its own; `trealtime.emulator.faulty_wire` applies it to a connection.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 import attrs
 import msgspec
-import trio
 
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.codec import encode
-from trealtime.transport.memory import MemoryWire
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import Side
 
-__all__ = ["Delivery", "FaultPlan", "Faults", "FaultyStream", "FaultyWire"]
+__all__ = ["Cut", "Delivery", "FaultPlan", "Faults"]
 
-_QUEUED: Final = 256
-_LONGEST_PIECE: Final = 700
 _RUMOUR: Final = "rumour.heard"
 """A type that the protocol does not have."""
 
@@ -41,6 +34,7 @@ _SHARES: Final = (
     "doubled_acknowledgements",
     "errors_without_ids",
     "errors_with_other_ids",
+    "slow_accepts",
     "stalls",
     "half_open",
     "drops",
@@ -59,6 +53,50 @@ _ACKNOWLEDGEMENTS: Final = frozenset(
     }
 )
 _ANSWERS: Final = _ACKNOWLEDGEMENTS | {"error", "response.created", "response.done"}
+
+
+@attrs.frozen(kw_only=True)
+class Cut:
+    """One place at which a connection ends: before or after the `nth` event of a kind.
+
+    Raises a `SettingsError` that names every invalid value.
+    """
+
+    event: str | None = None
+    """The type of the events that count, such as ``"response.created"``; None: any."""
+
+    sender: Side = "server"
+    """The side whose events count."""
+
+    nth: int = 1
+    """The event at which it happens, counted from 1 on each connection."""
+
+    when: Literal["before", "after"] = "after"
+    """``"before"``: the other side does not get this event; ``"after"``: it gets this event, and none later."""
+
+    connection: int | None = 1
+    """The connection at which it happens, counted from 1; None: each."""
+
+    code: int | None = None
+    """The server closes with this code; None: the connection is torn without a close frame (the client sees 1006)."""
+
+    def __attrs_post_init__(self) -> None:
+        problems = [
+            SettingsProblem(name, getattr(self, name), f"one of {', '.join(map(repr, allowed))}")
+            for name, allowed in (("sender", ("server", "client")), ("when", ("before", "after")))
+            if getattr(self, name) not in allowed
+        ]
+        problems += [
+            SettingsProblem(name, getattr(self, name), "a whole number, 1 or more")
+            for name in ("nth", "connection")
+            if not _is_ordinal(getattr(self, name)) and (name, self.connection) != ("connection", None)
+        ]
+        if self.event is not None and not _is_name(self.event):
+            problems.append(SettingsProblem("event", self.event, "the type of an event, or None"))
+        if self.code is not None and not _may_be_sent(self.code):
+            problems.append(SettingsProblem("code", self.code, f"None, or {_CODES}"))
+        if problems:
+            raise SettingsError(problems, what="Cut")
 
 
 @attrs.frozen(kw_only=True)
@@ -122,8 +160,24 @@ class Faults:
     closes: Mapping[int, float] = attrs.field(factory=dict)
     """By close code: the share of events in place of which the server closes with it."""
 
+    cuts: Sequence[Cut] = ()
+    """The places at which connections end."""
+
     refusals: Mapping[int, float] = attrs.field(factory=dict)
     """By HTTP status: the share of handshakes that are refused with it."""
+
+    refused_dials: Collection[int] = ()
+    """The handshakes that are refused with `refused_with`, by their number, counted from 1: ``range(2, 1_000, 2)``
+    refuses every second one."""
+
+    refused_with: int = 503
+    retry_after_s: float | None = None
+    """The ``Retry-After`` of refusals, in seconds; None: they have none."""
+
+    slow_accepts: float = 0.0
+    """The share of handshakes that are answered `accept_after_s` late."""
+
+    accept_after_s: float = 5.0
 
     split: bool = False
     """On a socket: send in small pieces, and pieces of several frames together."""
@@ -134,7 +188,7 @@ class Faults:
     def __attrs_post_init__(self) -> None:
         problems = [
             SettingsProblem(name, getattr(self, name), "a number of seconds, 0 or more")
-            for name in ("latency_s", "jitter_s", "reorder_s", "late_s", "stall_s")
+            for name in ("latency_s", "jitter_s", "reorder_s", "late_s", "stall_s", "accept_after_s")
             if not _is_number(getattr(self, name)) or getattr(self, name) < 0
         ]
         problems += [
@@ -148,16 +202,21 @@ class Faults:
             for key, value in getattr(self, name).items()
             if not _is_share(value)
         ]
+        problems += [SettingsProblem("closes", code, _CODES) for code in self.closes if not _may_be_sent(code)]
         problems += [
-            SettingsProblem("closes", code, "close codes that may be sent: 1000 to 1014 but 1004 to 1006, 3000 to 4999")
-            for code in self.closes
-            if not (1000 <= code <= 1014 or 3000 <= code <= 4999) or 1004 <= code <= 1006
+            SettingsProblem(name, status, "HTTP statuses from 300 to 599")
+            for name, statuses in (("refusals", self.refusals), ("refused_with", (self.refused_with,)))
+            for status in statuses
+            if not _is_number(status) or not 300 <= status <= 599
         ]
         problems += [
-            SettingsProblem("refusals", status, "HTTP statuses from 300 to 599")
-            for status in self.refusals
-            if not 300 <= status <= 599
+            SettingsProblem(f"cuts[{index}]", cut, "a Cut")
+            for index, cut in enumerate(self.cuts)
+            if type(cut) is not Cut
         ]
+        wait = self.retry_after_s
+        if wait is not None and (not _is_number(wait) or wait < 0):
+            problems.append(SettingsProblem("retry_after_s", wait, "a number of seconds, 0 or more, or None"))
         slow = self.slow_drain_bytes_per_s
         if slow is not None and (not _is_number(slow) or slow <= 0):
             problems.append(SettingsProblem("slow_drain_bytes_per_s", slow, "a number above 0, or None"))
@@ -166,6 +225,21 @@ class Faults:
 
 
 _Key = TypeVar("_Key", int, str)
+_CODES: Final = "close codes that may be sent: 1000 to 1014 but 1004 to 1006, 3000 to 4999"
+
+
+def _may_be_sent(code: object) -> bool:
+    if not isinstance(code, int) or isinstance(code, bool):
+        return False
+    return (1000 <= code <= 1014 or 3000 <= code <= 4999) and not 1004 <= code <= 1006
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_ordinal(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _is_number(value: object) -> bool:
@@ -189,12 +263,39 @@ class Delivery:
     code: int = 1006
 
 
-class FaultPlan:
-    """Decides the fate of each event of one connection. The same source and the same events give the same faults."""
+@attrs.define
+class _Counted:
+    """A cut, and how many of its events have passed."""
 
-    def __init__(self, faults: Faults, rng: random.Random) -> None:
+    cut: Cut
+    passed: int = 0
+
+    def reached(self, kind: str | None) -> bool:
+        """Count an event of that type; return whether it is the one."""
+        if self.cut.event not in (None, kind):
+            return False
+        self.passed += 1
+        return self.passed == self.cut.nth
+
+
+def _type_of(frame: str | bytes) -> str | None:
+    try:
+        event = msgspec.json.decode(frame)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    kind = event.get("type") if isinstance(event, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+class FaultPlan:
+    """Decides the fate of each event of one connection, the `connection`-th of its server. The same source and the same
+    events give the same faults."""
+
+    def __init__(self, faults: Faults, rng: random.Random, *, connection: int = 1) -> None:
         self.faults = faults
         self._rng = rng
+        self._cuts = [_Counted(cut) for cut in faults.cuts if cut.connection in (None, connection)]
+        self._dials = 0
         self._last_due = 0.0
         self._silent_until = 0.0
         self._told = 0
@@ -209,8 +310,24 @@ class FaultPlan:
         )
 
     def refusal(self) -> int | None:
-        """Return the HTTP status that refuses this client's handshake, or None."""
+        """Return the HTTP status that refuses the next client's handshake, or None."""
+        self._dials += 1
+        if self._dials in self.faults.refused_dials:
+            return self.faults.refused_with
         return self._drawn(self.faults.refusals)
+
+    def accept_delay_s(self) -> float:
+        """Return how late the next client's handshake is answered."""
+        return self.faults.accept_after_s if self._happens(self.faults.slow_accepts) else 0.0
+
+    def cut_of_incoming(self, frame: str | bytes) -> Cut | None:
+        """Return the cut that happens at this event of the client, if any."""
+        return self._cut_at(frame, "client")
+
+    def ending(self, cut: Cut, now: float) -> Delivery:
+        """Return the end that `cut` makes, after all that was sent before."""
+        due = max(now, self._last_due)
+        return Delivery(due, ending="drop") if cut.code is None else Delivery(due, ending="close", code=cut.code)
 
     def outgoing(self, frame: str, now: float) -> list[Delivery]:
         """Return the frames to send for an event of the server."""
@@ -219,6 +336,9 @@ class FaultPlan:
             self._silent_until = max(now, self._silent_until) + faults.stall_s
         due = max(now + faults.latency_s + self._rng.uniform(0, faults.jitter_s), self._last_due, self._silent_until)
         self._last_due = due
+        cut = self._cut_at(frame, "server")
+        if cut is not None:
+            return [*([Delivery(due, frame)] if cut.when == "after" else ()), self.ending(cut, now)]
         if self._happens(faults.drops):
             return [Delivery(due, ending="drop")]
         code = self._drawn(faults.closes)
@@ -285,6 +405,13 @@ class FaultPlan:
             deliveries.append(Delivery(due + faults.late_s, frame))
         return deliveries
 
+    def _cut_at(self, frame: str | bytes, sender: Side) -> Cut | None:
+        counted = [each for each in self._cuts if each.cut.sender == sender]
+        if not counted:
+            return None
+        kind = _type_of(frame)
+        return next((each.cut for each in counted if each.reached(kind)), None)
+
     def _happens(self, share: float) -> bool:
         return share > 0 and self._rng.random() < share
 
@@ -294,161 +421,3 @@ class FaultPlan:
     def _event_id(self) -> str:
         self._told += 1
         return f"event_fault_{self._told}"
-
-
-@attrs.define(eq=False)
-class FaultyWire:
-    """A `Wire` that carries out a `FaultPlan`, on the server's side. A task runs `deliver`."""
-
-    _wire: Wire
-    _plan: FaultPlan
-    _on_half_open: Callable[[], None] = lambda: None
-    _deliveries: list[tuple[float, int, Delivery]] = attrs.field(factory=list, init=False)
-    _numbers: itertools.count[int] = attrs.field(factory=itertools.count, init=False)
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-    _timer: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _half_open: bool = attrs.field(default=False, init=False)
-    _end: WireClosed | None = attrs.field(default=None, init=False)
-    _idle: bool = attrs.field(default=True, init=False)
-    _closed: bool = attrs.field(default=False, init=False)
-
-    async def send(self, message: str) -> None:
-        """Queue the frames for `message`; waits while a few hundred frames are queued. Raises `WireClosed`."""
-        await self._room()
-        self._queue(self._plan.outgoing(message, trio.current_time()))
-
-    async def receive(self) -> str | bytes:
-        """Wait for the next message that passes; on a half-open connection none does. Raises `WireClosed`."""
-        while True:
-            message = await self._wire.receive()
-            if self._half_open:
-                await trio.sleep_forever()
-            speed = self._plan.faults.slow_drain_bytes_per_s
-            if speed is not None:
-                await trio.sleep(len(message) / speed)
-            refusal = self._plan.incoming(message)
-            if refusal is None:
-                return message
-            await self._room()
-            self._queue(self._plan.refusal_of_event(refusal, trio.current_time()))
-
-    async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Send the queue, then close in order; a half-open connection is dropped."""
-        try:
-            while (self._deliveries or not self._idle) and self._end is None and not self._half_open:
-                await self._changed.park()
-        finally:
-            try:
-                await self._wire.aclose(code, reason)
-            finally:
-                self._closed = True
-                self._timer.cancel()
-
-    def statistics(self) -> WireStatistics:
-        """The statistics of the wire beneath."""
-        return self._wire.statistics()
-
-    async def deliver(self) -> None:
-        """Send each frame when it is due, until `aclose` is done."""
-        while not self._closed:
-            if not self._deliveries:
-                self._idle = True
-                self._changed.unpark_all()
-            due = self._deliveries[0][0] if self._deliveries else float("inf")
-            with trio.CancelScope(deadline=due) as self._timer:
-                await trio.sleep_forever()
-            while self._deliveries and self._deliveries[0][0] <= trio.current_time():
-                self._idle = False
-                await self._do(heapq.heappop(self._deliveries)[2])
-
-    async def _room(self) -> None:
-        """Wait until one more frame may be queued. Raises `WireClosed`."""
-        await trio.lowlevel.checkpoint()
-        while len(self._deliveries) >= _QUEUED and self._end is None:
-            await self._changed.park()
-        if self._end is not None:
-            raise self._end
-
-    async def _do(self, delivery: Delivery) -> None:
-        if self._end is not None or self._half_open:
-            return
-        try:
-            match delivery.ending:
-                case None:
-                    await self._wire.send(delivery.frame)
-                case "half_open":
-                    self._half_open = True
-                    self._on_half_open()
-                case "close":
-                    await self._wire.aclose(delivery.code, "on purpose")
-                case "drop":
-                    await _cut(self._wire)
-        except WireClosed as end:
-            self._end = end
-            self._deliveries.clear()
-        self._changed.unpark_all()
-
-    def _queue(self, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
-            heapq.heappush(self._deliveries, (delivery.due, next(self._numbers), delivery))
-            self._idle = False
-        if self._deliveries and self._deliveries[0][0] < self._timer.deadline:
-            self._timer.deadline = self._deliveries[0][0]
-
-
-async def _cut(wire: Wire) -> None:
-    """Drop the connection without a close frame."""
-    if isinstance(wire, MemoryWire):
-        wire.drop()
-        return
-    # A cancelled close drops a socket.
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await wire.aclose(1011)
-
-
-class FaultyStream(trio.abc.Stream):
-    """The bytes under a `FaultyWire`, from the server's side.
-
-    With `split`, it sends in pieces of 1 to 700 bytes, and reads in pieces too. After `play_dead` it sends and reads
-    nothing any more, not even pings; closing works.
-    """
-
-    def __init__(self, stream: trio.abc.Stream, rng: random.Random, *, split: bool = False) -> None:
-        self._stream = stream
-        self._rng = rng
-        self._split = split
-        self._dead = False
-
-    def play_dead(self) -> None:
-        """Act as a peer that has vanished without notice."""
-        self._dead = True
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Send `data`."""
-        view, start = memoryview(data), 0
-        if self._dead:
-            await trio.lowlevel.checkpoint()
-            return
-        while start < len(view):
-            end = start + self._rng.randint(1, _LONGEST_PIECE) if self._split else len(view)
-            await self._stream.send_all(view[start:end])
-            start = end
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """As the stream beneath."""
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """The next bytes."""
-        if self._split and self._rng.random() < 0.5:
-            few = self._rng.randint(1, _LONGEST_PIECE)
-            max_bytes = few if max_bytes is None else min(few, max_bytes)
-        data = await self._stream.receive_some(max_bytes)
-        if self._dead:
-            await trio.sleep_forever()
-        return data
-
-    async def aclose(self) -> None:
-        """Close the stream beneath."""
-        await self._stream.aclose()

@@ -69,7 +69,7 @@ class HttpAnswer:
     @classmethod
     def of(cls, refused: HandshakeRefused) -> HttpAnswer:
         """The answer that refuses."""
-        return cls(status=refused.status, body=json.loads(refused.body))
+        return cls(status=refused.status, body=json.loads(refused.body), headers=refused.headers)
 
     @property
     def content_type(self) -> dict[str, str]:
@@ -185,9 +185,10 @@ _KEY_PROTOCOL = "openai-insecure-api-key."
 class HandshakeRefused(Exception):
     """The request is answered with an HTTP `status` and a JSON `body`."""
 
-    def __init__(self, status: int, body: str) -> None:
+    def __init__(self, status: int, body: str, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
         self.body = body
+        self.headers: dict[str, str] = dict(headers or {})
         super().__init__(f"{status}: {body}")
 
 
@@ -265,10 +266,12 @@ def offered_keys(headers: Mapping[str, str], query: Mapping[str, str], subprotoc
     return keys
 
 
-def refusal(status: int, message: str, *, code: str, param: str | None = None) -> HandshakeRefused:
+def refusal(
+    status: int, message: str, *, code: str, param: str | None = None, headers: Mapping[str, str] | None = None
+) -> HandshakeRefused:
     """An answer with the service's error object."""
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return HandshakeRefused(status, json.dumps({"error": error}))
+    return HandshakeRefused(status, json.dumps({"error": error}), headers)
 
 
 def memory_transport(answer: Callable[[HttpRequest], HttpAnswer]) -> httpx.AsyncBaseTransport:

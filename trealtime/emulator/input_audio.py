@@ -17,6 +17,7 @@ from trealtime.audio.resample import resample
 from trealtime.emulator.conversation import Conversation
 from trealtime.emulator.event_buffer import EventBuffer, Ids
 from trealtime.emulator.items import Clip, Item, decode_audio, new_message
+from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.settings import SessionSettings
 from trealtime.emulator.turn_detection import (
     SpeechPaused,
@@ -79,6 +80,7 @@ class InputAudio:
         *,
         make_detector: TurnDetectorFactory = make_turn_detector,
         max_bytes: int = 32 * 2**20,
+        received: ReceivedAudio | None = None,
     ) -> None:
         self.committed: deque[Item] = deque()
         self.pauses: deque[Pause] = deque()
@@ -89,6 +91,7 @@ class InputAudio:
         self._format: AudioFormat = parse_audio_format(settings.input_format)
         self._data = bytearray()
         self._max_bytes = max_bytes
+        self._received = received
         self._begin_ms = 0.0
         self._detection: Mapping[str, Any] | None = settings.turn_detection
         self._make_detector = make_detector
@@ -126,6 +129,8 @@ class InputAudio:
         """``input_audio_buffer.append``; commits the turns that it completes and tells the listener."""
         audio = decode_audio(_APPEND(event, "")["audio"], "audio", self._format)
         self._data += audio
+        if self._received is not None:
+            self._received.add(to_int16(audio, self._format), self._format.rate)
         if self._detector is not None:
             # One append may hold several turns; the listener may not touch the detector.
             for heard in self._detector.feed(to_int16(audio, self._format), self._format.rate):
@@ -161,6 +166,8 @@ class InputAudio:
         """``input_audio_buffer.clear``; an announced turn comes to nothing."""
         _PLAIN(event, "")
         self._drop_before(self.position_ms)
+        if self._received is not None:
+            self._received.note_clear(self.position_ms)
         self._forget_turn()
         self._event_buffer.emit("input_audio_buffer.cleared", {})
 
@@ -217,6 +224,8 @@ class InputAudio:
         self._drop_before(start_ms)
         n_bytes = min(self._format.bytes_for_ms(end_ms - self._begin_ms), len(self._data))
         audio = self._data[:n_bytes]
+        if self._received is not None:
+            self._received.note_commit(item_id, self._begin_ms, self._begin_ms + self._format.duration_ms(n_bytes))
         self._drop(n_bytes)
         self._event_buffer.emit(
             "input_audio_buffer.committed",

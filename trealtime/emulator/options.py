@@ -10,10 +10,14 @@ from trealtime.emulator.transcription import PlaceholderTranscriber, Transcriber
 from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.voice import ToneVoice, Voice
 
-__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder", "SpeechEngines"]
+__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder", "Expiry", "SpeechEngines"]
 
 EventOrder = Literal["usual", "other"]
 """The order of events where the protocol leaves it open."""
+
+Expiry = Literal["close", "error"]
+"""The end of a session that has lasted too long: 1001, or an ``error`` event with the code ``session_expired`` before
+it."""
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -77,6 +81,9 @@ class EmulatorOptions:
     close_timeout_s: float = attrs.field(default=2.0, validator=_not_negative)
     event_order: EventOrder = attrs.field(default="usual", validator=attrs.validators.in_(("usual", "other")))
     queue_turns: bool = False
+    expiry: Expiry = attrs.field(default="close", validator=attrs.validators.in_(("close", "error")))
+    keep_sessions: int = attrs.field(default=0, validator=_not_negative)
+    keep_input_audio_s: float = attrs.field(default=0.0, validator=_not_negative)
     limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)
 
 

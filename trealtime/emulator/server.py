@@ -6,8 +6,10 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from email.utils import formatdate
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -19,7 +21,8 @@ from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.dialogue import DialogueBrain
 from trealtime.emulator.event_buffer import Ids
-from trealtime.emulator.faults import FaultPlan, Faults, FaultyStream, FaultyWire
+from trealtime.emulator.faults import FaultPlan, Faults
+from trealtime.emulator.faulty_wire import FaultyStream, FaultyWire, cut_off
 from trealtime.emulator.hosted_mcp import McpServers, McpTool, mcp_tools
 from trealtime.emulator.http import (
     Callers,
@@ -32,9 +35,10 @@ from trealtime.emulator.http import (
     read_head,
     refusal,
 )
-from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrder, SpeechEngines
+from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrder, Expiry, SpeechEngines
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
+from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.rest import SessionRequest, SipRegistry, read_request
 from trealtime.emulator.session import EmulatedSession, Engines, LoggedEvent
 from trealtime.emulator.settings import SessionSettings
@@ -134,6 +138,8 @@ class Emulator:
         self._make_core = make_core
         self._url: str | None = None
         self._sessions: list[EmulatedSession] = []
+        self._ended: deque[EmulatedSession] = deque(maxlen=options.keep_sessions)
+        self._outages = 0
         self.changed = trio.lowlevel.ParkingLot()
         """Tasks that wait for the next event, or the end of a session."""
 
@@ -157,6 +163,25 @@ class Emulator:
         """The open sessions, oldest first."""
         return tuple(self._sessions)
 
+    @property
+    def ended_sessions(self) -> tuple[EmulatedSession, ...]:
+        """The newest ``keep_sessions`` sessions that have ended, oldest first."""
+        return tuple(self._ended)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """A network outage for as long as the context is open: ``with emulator.outage(): await trio.sleep(3)``.
+
+        Every connection is torn (the client sees 1006), and dialling fails without an HTTP status.
+        """
+        for session in self.sessions:
+            session.drop()
+        self._outages += 1
+        try:
+            yield
+        finally:
+            self._outages -= 1
+
     def statistics(self) -> EmulatorStatistics:
         """Counts so far."""
         return EmulatorStatistics(sessions_open=len(self._sessions), **attrs.asdict(self._counters))
@@ -177,7 +202,10 @@ class Emulator:
         """
         asked = {"model": model, "intent": intent, "call_id": call_id}
         query = urlencode({name: value for name, value in asked.items() if value is not None})
-        lowered = {name.lower(): value for name, value in (headers or {}).items()}
+        lowered = _lowered(headers or {})
+        await self._accept_late()
+        if self._outages:
+            raise ConnectFailed("the emulator cannot be reached: an outage on purpose", url=f"memory:{_PATH}")
         try:
             request, line = self._admit(f"{_PATH}?{query}", headers=lowered, subprotocols=())
         except HandshakeRefused as refused:
@@ -185,9 +213,11 @@ class Emulator:
                 f"the emulator refused the connection: HTTP status {refused.status}",
                 url=f"memory:{_PATH}",
                 status=refused.status,
+                headers=_lowered(self._date | refused.headers),
                 body=refused.body,
             ) from None
         client, server = memory_wire_pair()
+        client.response_headers = _lowered(self._date)
         if line is not None:
             self._nursery.start_soon(line.attach, server)
         else:
@@ -246,17 +276,23 @@ class Emulator:
             head = await self._websocket_head(stream, config.handshake_timeout)
             if head is None:
                 return
+            await self._accept_late()
+            if self._outages:
+                await stream.aclose()
+                return
             async with accept_websocket_stream(ReplayedStream(stream, head), config=config) as upgrade:
                 try:
                     request, line = self._admit(
                         upgrade.resource, headers=upgrade.headers, subprotocols=upgrade.subprotocols
                     )
                 except HandshakeRefused as refused:
-                    json_type = {"Content-Type": "application/json"}
-                    await upgrade.reject(refused.status, headers=json_type, body=refused.body)
+                    headers = {"Content-Type": "application/json"} | self._date | refused.headers
+                    await upgrade.reject(refused.status, headers=headers, body=refused.body)
                     return
-                wire = await upgrade.accept(subprotocol=request.subprotocol)
-                if line is not None:
+                wire = await upgrade.accept(subprotocol=request.subprotocol, headers=self._date)
+                if self._outages:  # it began during the handshake
+                    await cut_off(wire)
+                elif line is not None:
                     await line.attach(wire)
                 else:
                     await self._run(self._new_session(request, self._carried(wire, faulty.play_dead)))
@@ -264,6 +300,16 @@ class Emulator:
             logger.debug("a client did not become a session: %s", error)
         except Exception:  # one client must not end the others
             logger.exception("a connection failed")
+
+    async def _accept_late(self) -> None:
+        delay_s = self._refusals.accept_delay_s()
+        if delay_s:
+            await trio.sleep(delay_s)
+
+    @property
+    def _date(self) -> dict[str, str]:
+        """The ``Date`` of an answer to a handshake, by the clock that ``expires_at`` goes by."""
+        return {"Date": formatdate(self._unix_now(), usegmt=True)}
 
     async def _websocket_head(self, stream: trio.abc.Stream, timeout_s: float) -> bytes | None:
         """Return the beginning of a WebSocket handshake; None after any other request, which is answered here, and for
@@ -294,7 +340,9 @@ class Emulator:
                 raise busy(self._options.limits.max_sessions)
             status = self._refusals.refusal()
             if status is not None:
-                raise refusal(status, "Refused on purpose.", code="refused_on_purpose")
+                wait_s = self._faults.retry_after_s
+                later = None if wait_s is None else {"Retry-After": f"{math.ceil(wait_s)}"}
+                raise refusal(status, "Refused on purpose.", code="refused_on_purpose", headers=later)
         except HandshakeRefused:
             self._counters.handshakes_refused += 1
             raise
@@ -305,7 +353,8 @@ class Emulator:
         if self._faults == Faults():
             return wire
         source = random.Random(f"{self._seed}:faults:{self._counters.sessions_opened}")
-        faulty = FaultyWire(wire, FaultPlan(self._faults, source), play_dead)
+        plan = FaultPlan(self._faults, source, connection=self._counters.sessions_opened + 1)
+        faulty = FaultyWire(wire, plan, play_dead)
         self._nursery.start_soon(faulty.deliver)
         return faulty
 
@@ -332,6 +381,8 @@ class Emulator:
             mcp_servers=self._mcp_servers,
             event_order=options.event_order,
             queue_turns=options.queue_turns,
+            expiry=options.expiry,
+            received_audio=ReceivedAudio(options.keep_input_audio_s) if options.keep_input_audio_s else None,
         )
         brain = self._brain or DialogueBrain(random.Random(source.random()))  # small talk, not secrets
         engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
@@ -364,6 +415,7 @@ class Emulator:
             logger.exception("session %s failed", session.id)
         finally:
             self._sessions.remove(session)
+            self._ended.append(session)
             self.changed.unpark_all()
 
     def _note(self, session: EmulatedSession, entry: LoggedEvent) -> None:
@@ -380,6 +432,10 @@ class Emulator:
         with trio.move_on_after(self._options.close_timeout_s):
             while self._sessions:
                 await self.changed.park()
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 @attrs.frozen
@@ -425,6 +481,9 @@ async def open_emulator(
     unix_time_s: float | None = None,
     event_order: EventOrder = "usual",
     queue_turns: bool = False,
+    expiry: Expiry = "close",
+    keep_sessions: int = 0,
+    keep_input_audio_s: float = 0.0,
     limits: EmulatorLimits | None = None,
     mcp_servers: McpServers | None = None,
     faults: Faults | None = None,
@@ -457,6 +516,11 @@ async def open_emulator(
     go wrong on purpose, as `seed` decides. `on_event` is called with every event that passes, synchronously: it must
     not block, and not raise.
 
+    Ends of sessions: after `max_session_s` a session closes with 1001; with the `expiry` "error" an ``error`` event
+    with the code ``session_expired`` comes before. `keep_sessions` is the number of ended sessions that stay in
+    `Emulator.ended_sessions`, `keep_input_audio_s` how much of the audio that a client sends stays in
+    `EmulatedSession.input_audio`, for tests that hold it against what was spoken.
+
     `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async or sync and quick.
     Raises TypeError for one that has no JSON Schema.
     """
@@ -469,6 +533,9 @@ async def open_emulator(
         close_timeout_s=close_timeout_s,
         event_order=event_order,
         queue_turns=queue_turns,
+        expiry=expiry,
+        keep_sessions=keep_sessions,
+        keep_input_audio_s=keep_input_audio_s,
         limits=limits or EmulatorLimits(),
     )
     speech = speech or SpeechEngines()

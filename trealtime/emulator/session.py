@@ -18,14 +18,17 @@ from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.event_buffer import OutgoingQueue
+from trealtime.emulator.faulty_wire import cut_off
 from trealtime.emulator.items import Clip, Item
 from trealtime.emulator.options import EmulatorOptions
+from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.response import Response
 from trealtime.emulator.response_generator import ResponseGenerator
 from trealtime.emulator.transcription import EagerTranscription, Transcriber
 from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
-from trealtime.transport.wire import Wire, WireClosed
+from trealtime.transport.memory import MemoryWire
+from trealtime.transport.wire import NETWORK_LOSS, Wire, WireClosed
 
 __all__ = ["Direction", "EmulatedSession", "Engines", "LoggedEvent"]
 
@@ -85,6 +88,10 @@ class EmulatedSession:
         self._timer = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._ending: tuple[int, str] | None = None
+        self._dropped = False
+        self.ended: WireClosed | None = None
+        """How the connection ended, once it has; None while it is open."""
+
         self._generator = ResponseGenerator(
             brain=engines.brain,
             voice=engines.voice,
@@ -100,6 +107,22 @@ class EmulatedSession:
     def id(self) -> str:
         """The session's id, as the client knows it."""
         return self._core.id
+
+    @property
+    def input_audio(self) -> ReceivedAudio:
+        """The audio that the client has sent. Raises `RuntimeError` where ``keep_input_audio_s`` does not keep it."""
+        if self._core.input_audio is None:
+            raise RuntimeError("this emulator keeps no input audio: open_emulator(keep_input_audio_s=...)")
+        return self._core.input_audio
+
+    def drop(self) -> None:
+        """Tear the connection without a close frame: the client sees 1006. What has not been sent is lost. Does not
+        wait."""
+        self._dropped = True
+        if isinstance(self._wire, MemoryWire):
+            self._wire.drop()
+        self._outgoing.give_up()
+        self._serving.cancel()
 
     def close(self, code: int = 1001, reason: str = "") -> None:
         """End the session with that close frame, after the queue has been sent. Does not wait."""
@@ -124,14 +147,16 @@ class EmulatedSession:
                         self._flush()
                         await self._read()
                         self._nursery.cancel_scope.cancel()
-                if self._ending is not None:
+                if self._ending is not None and not self._dropped:
                     with trio.move_on_after(self._options.close_timeout_s):
                         await self._outgoing.drained()
                 carrying.cancel_scope.cancel()
         finally:
             code, reason = self._ending or (1001, "The emulator is shutting down.")
+            if self.ended is None:
+                self.ended = NETWORK_LOSS.error() if self._dropped else WireClosed(code, reason, closed_by="server")
             with trio.move_on_after(self._options.close_timeout_s, shield=True):
-                await self._wire.aclose(code, reason)
+                await (cut_off(self._wire) if self._dropped else self._wire.aclose(code, reason))
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Log an event that the server sends without the core: those of the audio that a call's line plays."""
@@ -145,7 +170,8 @@ class EmulatedSession:
             await self._outgoing.wait_for_room(limits.queued_events, limits.queued_bytes)
             try:
                 message = await self._wire.receive()
-            except WireClosed:
+            except WireClosed as end:
+                self.ended = end
                 return
             self._note("client", self._core.receive(message) or {}, n_bytes=len(message))
             self._flush()

@@ -6,7 +6,7 @@ It can fail as a real connection does: close with a code, vanish without a close
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import trio
@@ -39,6 +39,9 @@ class MemoryWire:
     side: Side
     _outgoing: trio.MemorySendChannel[str | bytes] = attrs.field(repr=False)
     _incoming: trio.MemoryReceiveChannel[str | bytes] = attrs.field(repr=False)
+    response_headers: Mapping[str, str] = attrs.field(factory=dict, init=False, repr=False)
+    """The headers of the answer to the handshake, by lower-case name; a server in memory may set them."""
+
     _peer: MemoryWire = attrs.field(init=False, repr=False)
     _end: WireEnd | None = attrs.field(init=False, default=None)
     _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)

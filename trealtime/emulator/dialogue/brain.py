@@ -11,6 +11,9 @@ serves any number of sessions and keeps nothing between them.
 6. Call the functions that the user's words point at, or ask for what is missing (`slots`).
 7. Hand over to the agent that the words are about.
 8. Small talk (`small_talk`), which ends with an echo.
+
+Before all that: where the conversation ends with the beginning of an answer, as after a connection that was lost, only
+the rest of that answer is said.
 """
 
 from __future__ import annotations
@@ -22,13 +25,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
+import attrs
+
 from trealtime.emulator.brain import BrainReply, BrainRequest, CallFunction, Part, Say
 from trealtime.emulator.dialogue.functions import Call, call_for, calls_for, functions_of
 from trealtime.emulator.dialogue.language import content_words, tell_output
 from trealtime.emulator.dialogue.memory import Memory
 from trealtime.emulator.dialogue.slots import SlotFiller, arguments_of
 from trealtime.emulator.dialogue.small_talk import Topic, is_known, small_talk, stands_alone
-from trealtime.emulator.dialogue.turn import Turn, recent, text_of
+from trealtime.emulator.dialogue.turn import Turn, begun_answer, recent, rest_of, text_of
 
 __all__ = ["DialogueBrain"]
 
@@ -56,7 +61,16 @@ class DialogueBrain:
         self._timezone = timezone
 
     async def reply(self, request: BrainRequest) -> BrainReply:
-        """Return the answer. Waits for nothing."""
+        """Return the answer, or the rest of one that has been begun. Waits for nothing."""
+        begun, before = begun_answer(request.items)
+        if begun:
+            whole = self._reply(attrs.evolve(request, items=before))
+            rest = rest_of(whole.parts, begun)
+            if rest:
+                return BrainReply((Say(rest),))
+        return self._reply(request)
+
+    def _reply(self, request: BrainRequest) -> BrainReply:
         turn = Turn.of(request)
         free = request.tool_choice in ("auto", "none")
         if turn.outputs:

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from trealtime.emulator.brain import BrainRequest
+from trealtime.emulator.brain import BrainRequest, Part, Say
 from trealtime.emulator.dialogue.language import LONGEST_READ
 
-__all__ = ["Turn", "content_of", "recent", "text_of"]
+__all__ = ["Turn", "begun_answer", "content_of", "recent", "rest_of", "text_of"]
 
 _MOST_ITEMS = 200
 _MOST_CHARACTERS = 6_000
@@ -41,6 +41,32 @@ def recent(items: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
                 break
         begin -= 1
     return items[begin:]
+
+
+def begun_answer(items: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]]]:
+    """Return the words of the assistant's messages that `items` end with, and the items before these messages."""
+    end = len(items)
+    while end and items[end - 1].get("role") == "assistant":
+        end -= 1
+    return " ".join(filter(None, map(text_of, items[end:]))), items[:end]
+
+
+def rest_of(parts: Sequence[Part], begun: str) -> str:
+    """Return what is left of an answer of which `begun` has been said; empty where it does not begin so, or has been
+    said whole. The last word of `begun` may be cut: it is said again."""
+    if len(parts) != 1 or not isinstance(parts[0], Say):
+        return ""
+    whole, said = parts[0].text.split(), [_bare(word) for word in begun.split()]
+    if not said or len(said) > len(whole) or [_bare(word) for word in whole[: len(said) - 1]] != said[:-1]:
+        return ""
+    last = _bare(whole[len(said) - 1])
+    if last == said[-1]:
+        return " ".join(whole[len(said) :])
+    return " ".join(whole[len(said) - 1 :]) if last.startswith(said[-1]) else ""
+
+
+def _bare(word: str) -> str:
+    return word.rstrip(".,;:!?…").lower()
 
 
 @attrs.frozen(kw_only=True)
