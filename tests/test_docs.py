@@ -345,6 +345,25 @@ def test_every_error_is_on_the_errors_page() -> None:
     assert [name for name in kinds if not re.search(rf"^[ |]*(\+-- )?{name}\b", page, re.MULTILINE)] == []
 
 
+def test_every_event_is_on_the_events_page() -> None:
+    from trealtime import events
+
+    kinds = [getattr(events, name) for name in events.__all__ if name.startswith("Realtime")]
+    types = {attrs.fields_dict(kind)["type"].default for kind in kinds if attrs.has(kind)}
+    assert types - code_words(page_text("reference/events.md")) == set()
+
+
+def test_every_command_is_on_the_page_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from trealtime.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    words = " ".join(code_words(page_text("reference/cli.md")))
+    assert commands
+    assert [name for name in commands if f"trealtime {name}" not in words] == []
+
+
 def public_names() -> set[str]:
     """``module.name`` of each, with the first module of the tables that shows it."""
     from trealtime._names import TABLES
