@@ -73,6 +73,7 @@ TABLES: Final = {
         "_core.usage": "ModelPrices SessionLimits",
         "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
         "_session.config_dicts": "ModelConfigDict RunConfigDict",
+        "_session.recording": "RecordingSettings",
         "protocol.settings_dicts": "SessionSettingsDict",
         "_session.response": "ResponseOptions",
         "emulator.options": "EmulatorLimits",

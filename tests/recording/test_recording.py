@@ -176,7 +176,6 @@ HEAD = '{"trealtime_recording": 1}\n'
         ('{"trealtime_recording": 1}\n[]\n', "2: a line of a recording is a JSON object"),
         ('{"trealtime_recording": 1}\n{"at": 1}\n', "2: 'text' is missing"),
         ('{"trealtime_recording": 1}\n{"at": 1, "closed": 3}\n', "2: "),
-        ('{"trealtime_recording": 1}\n{"at"', "2: not JSON"),
         ('{"trealtime_recording": 1}\n' + "[" * 100_000, "2: not JSON"),
         (HEAD + '{"at": 1, "from": "server", "event": {"audio": "<9999999999 bytes of audio>"}}', "2: more audio"),
         (HEAD + '{"at": 1, "from": "server", "event": {"a": [{"b": "<99999999 bytes of audio>"}]}}', "2: more audio"),
@@ -267,16 +266,15 @@ async def test_a_recording_that_fails_ends_itself_with_a_log_line_and_an_event(
         name = "call.jsonl"
         written = 0
 
-        def write(self, text: str) -> int:
-            self.written += len(text)
+        def write(self, data: bytes) -> None:
+            self.written += len(data)
             if self.written > 8000:  # past the opening, before which nothing can be subscribed to
                 raise OSError(28, "No space left on device")
-            return len(text)
 
         def close(self) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trealtime.recording.recorder._open_private", lambda path: FullDisk())
+    monkeypatch.setattr("trealtime.recording.recorder.open_file", lambda path, replace: FullDisk())
     async with open_emulator(listen=False, seed=1) as emulator:
         model = RecordingModel(emulator.memory_model(), tmp_path / "call.jsonl")
         async with RealtimeRunner(agent(), model=model).session() as session, session.subscribe("error") as feed:
@@ -284,7 +282,7 @@ async def test_a_recording_that_fails_ends_itself_with_a_log_line_and_an_event(
             event = await feed.receive()
     assert event.error.code == "recording_failed"
     assert "No space left on device" in str(event.error)
-    assert [record.name for record in caplog.records] == ["trealtime.recording.recorder"] * 2
+    assert [record.name for record in caplog.records if "recording" in record.name] == ["trealtime.recording"] * 2
 
 
 async def test_a_recording_that_fails_as_something_is_sent_is_told_without_waiting_for_the_server(
@@ -292,18 +290,15 @@ async def test_a_recording_that_fails_as_something_is_sent_is_told_without_waiti
 ) -> None:
     class Failing:
         name = "call.jsonl"
-        full = False
 
-        def write(self, text: str) -> int:
-            if self.full:
+        def write(self, data: bytes) -> None:
+            if b'"x"' in data:
                 raise ValueError("I/O operation on closed file")
-            return len(text)
 
         def close(self) -> None:
             pass
 
-    file = Failing()
-    monkeypatch.setattr("trealtime.recording.recorder._open_private", lambda path: file)
+    monkeypatch.setattr("trealtime.recording.recorder.open_file", lambda path, replace: Failing())
     async with recorded_pair(tmp_path / "call.jsonl") as (wire, server), trio.open_nursery() as nursery:
         told: list[Any] = []
 
@@ -313,9 +308,8 @@ async def test_a_recording_that_fails_as_something_is_sent_is_told_without_waiti
 
         nursery.start_soon(receive)
         await trio.testing.wait_all_tasks_blocked()
-        file.full = True
         await wire.send('{"type":"x"}')
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2)  # it is written within a second
         assert [event["error"]["code"] for event in told] == ["recording_failed"]
         await server.send('{"type":"y"}')
     assert told[1] == '{"type":"y"}'

@@ -7,6 +7,7 @@ Both may be mappings or instances. One `SettingsError` reports every problem of 
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
@@ -18,12 +19,13 @@ from trealtime._core.usage import ModelPrices, SessionLimits, find_prices
 from trealtime._secrets import hidden, names_only, shown
 from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
+from trealtime._session.recording import RecordingSettings, recording_settings
 from trealtime._session.subscription import Overflow
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
-from trealtime.protocol.validation import NotSet, setting, structure
+from trealtime.protocol.validation import NotSet, WrongValue, setting, structure
 from trealtime.tools.function_tool import AfterTool
 from trealtime.tools.invocation import ToolErrorFormatter
 from trealtime.transport.request import ApiKey
@@ -194,6 +196,10 @@ class RealtimeRunConfig:
     """``"immediate"``: the user's speech interrupts the agent as soon as the server hears it. ``"off"``: only the app
     interrupts. A `BargeIn`, or a mapping of its fields: speech interrupts once it fulfils these conditions."""
 
+    record: str | os.PathLike[str] | RecordingSettings | None = setting(default=None)
+    """Record every session: ``"recordings/{session_id}.jsonl.gz"``, or a `RecordingSettings`. It holds what people say;
+    only its owner may read the file."""
+
     raw_events: bool = setting(default=True)
     """Whether to emit ``raw_model_event``. False saves its cost where no consumer uses it."""
 
@@ -257,6 +263,12 @@ def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeR
     if isinstance(value, Mapping):
         value = _with_new_keys(value, stacklevel=3)
     config = structure(RealtimeRunConfig, {} if value is None else value, what="config")
+    if config.record is not None and not isinstance(config.record, RecordingSettings):
+        try:
+            config = attrs.evolve(config, record=recording_settings(config.record))
+        except WrongValue as wrong:
+            problem = SettingsProblem("record", config.record, wrong.allowed, wrong.suggestion)
+            raise SettingsError([problem], what="config") from None
     if config.limits.max_cost is not None and not config.prices:
         problem = SettingsProblem("limits.max_cost", config.limits.max_cost, "nothing without `prices`")
         raise SettingsError([problem], what="config")

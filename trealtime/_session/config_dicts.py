@@ -5,15 +5,18 @@ Each has the keys of the class in `trealtime._session.config` whose name it has 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 from trealtime._core.interruption import BargeInPolicy
 from trealtime._core.usage import ModelPrices, SessionLimits
+from trealtime._recordings.writing import Redact
 from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.config import GuardrailsSettings, ToolExecution
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
+from trealtime._session.recording import RecordingSettings
 from trealtime._session.subscription import Overflow
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
@@ -27,6 +30,7 @@ __all__ = [
     "BargeInDict",
     "GuardrailsSettingsDict",
     "ModelConfigDict",
+    "RecordingSettingsDict",
     "RunConfigDict",
     "SessionLimitsDict",
     "ToolExecutionDict",
@@ -73,6 +77,15 @@ class BargeInDict(TypedDict, total=False):
     transcript_timeout_s: float
 
 
+class RecordingSettingsDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.RecordingSettings`."""
+
+    path: str | os.PathLike[str] | None
+    audio: Literal["keep", "strip"]
+    redact: Redact | None
+    memory_bytes: int
+
+
 class RunConfigDict(TypedDict, total=False):
     """A mapping that stands for a `trealtime.settings.RealtimeRunConfig`."""
 
@@ -94,6 +107,7 @@ class RunConfigDict(TypedDict, total=False):
     prices: Mapping[str, ModelPrices | Mapping[str, Any]] | None
     limits: SessionLimits | SessionLimitsDict
     barge_in: BargeInPolicy | BargeInDict
+    record: str | os.PathLike[str] | RecordingSettings | RecordingSettingsDict | None
     raw_events: bool
     subscription_buffer_s: float
     subscription_buffer_events: int

@@ -47,6 +47,7 @@ from trealtime.events import RealtimeAudio, RealtimeSessionEvent
 from trealtime.protocol.codec import decode_server_event
 
 if TYPE_CHECKING:
+    from trealtime._recordings.recorder import Recorder
     from trealtime._session.agent_switch import Agents
     from trealtime._session.approval_handler import ApprovalRunner
     from trealtime._session.endpoint_output import EndpointOutput
@@ -82,6 +83,11 @@ class Driver:
     lifetime: Lifetime = attrs.field(init=False)
     tracker: RealtimePlaybackTracker | None = attrs.field(default=None, init=False)
     output: EndpointOutput | None = attrs.field(default=None, init=False)
+    recorder: Recorder | None = attrs.field(default=None, init=False)
+    """The recording, if the session has one."""
+
+    watchers: tuple[Callable[[RealtimeSessionEvent], None], ...] = attrs.field(default=(), init=False)
+    """Called with every event after the subscriptions have it. They must not wait, and must not raise."""
 
     subscriptions: tuple[Subscription, ...] = attrs.field(default=(), init=False)
     """A tuple, so that one which closes while an event is delivered takes no other's place."""
@@ -194,6 +200,8 @@ class Driver:
             subscription.put(event, self._message_bytes)
         if self.hooks.listening:
             self.hooks.note(event)
+        for watch in self.watchers:
+            watch(event)
 
     def add_subscription(self, subscription: Subscription) -> None:
         """Deliver events to this one too, from now on."""
@@ -213,6 +221,8 @@ class Driver:
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
         self.core.hand_out(trio.current_time(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)
+        if self.recorder is not None and self.output is None:
+            self.recorder.note_taken(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)
         if self._changed:
             self._changed.unpark_all()
 

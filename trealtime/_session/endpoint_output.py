@@ -339,6 +339,8 @@ class EndpointOutput:
         self._report(place)
 
     def _report(self, place: Place) -> None:
+        if self._driver.recorder is not None:
+            self._driver.recorder.note_heard(place.item_id, place.content_index, place.heard_ms, place.given_ms)
         self._driver.do(
             self._driver.core.report_heard,
             place.item_id,

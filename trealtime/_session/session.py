@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Generic, Unpack
 
@@ -14,6 +14,7 @@ from trealtime._core.conversation import Conversation
 from trealtime._core.effects import ApprovalRequest
 from trealtime._core.ids import IdSource
 from trealtime._core.interruption import BargeInPolicy
+from trealtime._recordings.recorder import Recorder
 from trealtime._session import config
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.agent_switch import Agents
@@ -44,6 +45,7 @@ from trealtime._session.outgoing import (
     whole_number,
 )
 from trealtime._session.pending_reply import PendingReplies, Submitter
+from trealtime._session.recording import RecordingSettings, session_recorder
 from trealtime._session.response import (
     ResponseOptions,
     SessionResponse,
@@ -102,6 +104,8 @@ class RealtimeSession(Generic[ContextT]):
         self._guardrails = guardrail_policy(run, agent)
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._task: trio.lowlevel.Task | None = None
+        self._recorder: Recorder | None = None
+        self._id = ""
         tracker = given_or(self._config.playback_tracker, None)
         info = EventInfo(self._context)
         core = Conversation(
@@ -164,6 +168,7 @@ class RealtimeSession(Generic[ContextT]):
         if self._scope is not None:
             raise RuntimeError("this session has been entered before: a session is entered once, build another")
         self._task = trio.lowlevel.current_task()
+        self._id = self._ids.new("session")
         self._scope = self._connected()
         await self._scope.__aenter__()
         return self
@@ -185,7 +190,7 @@ class RealtimeSession(Generic[ContextT]):
     async def _connected(self) -> AsyncIterator[None]:
         """Connect MCP servers, then the session; hold both around the body."""
         run, driver, core, agent = self._run, self._driver, self._core, self._core.agent
-        async with self._servers.open():
+        async with self._recorded(), self._servers.open():
             first = await first_update(
                 agent,
                 self._context,
@@ -214,9 +219,28 @@ class RealtimeSession(Generic[ContextT]):
                     within = f"within {run.ready_timeout_s:g} s"
                     raise ConnectFailed(f"the server took the connection and did not make the session ready {within}")
 
-            connection = self._model.connect(connection_target(self._config, first.own.settings))
+            recorder = self._recorder
+            connect = self._model.connect if recorder is None else recorder.connecting(self._model.connect)
+            connection = connect(connection_target(self._config, first.own.settings))
             async with self._lifetime.run(connection, open_session, become_ready):
                 yield
+
+    def _recorded(self) -> AbstractAsyncContextManager[None]:
+        """Record what happens in a block, if the run config asks for it. Raises `OSError`."""
+        settings = self._run.record
+        if not isinstance(settings, RecordingSettings):
+            return nullcontext()
+        self._recorder = session_recorder(
+            settings,
+            self._driver,
+            EventInfo(self._context),
+            session_id=self.id,
+            agent=self._core.agent.name,
+            tracker=self._driver.tracker,
+            run_config=self._run,
+            model_config=self._config,
+        )
+        return self._recorder.hold(self._run.close_timeout_s)
 
     async def enter(self) -> RealtimeSession[ContextT]:
         """Raise RuntimeError: the tasks of a session live in a nursery, which needs a block to end with.
@@ -247,6 +271,11 @@ class RealtimeSession(Generic[ContextT]):
         if self.outcome is None:
             raise SessionClosed("this session is closed: it never had a connection")
         return self.outcome
+
+    @property
+    def id(self) -> str:
+        """The id of this session, made at entry by the random source of the runner; empty before."""
+        return self._id
 
     @property
     def outcome(self) -> CloseOutcome | None:
@@ -387,6 +416,7 @@ class RealtimeSession(Generic[ContextT]):
             tools_active=driver.tools.active + core.handing_over,
             approvals_pending=len(core.pending_approvals),
             questions_open=len(driver.replies),
+            recording=self._recorder.statistics() if self._recorder is not None else None,
         )
 
     async def wait_for_playback(self) -> None:

@@ -9,6 +9,7 @@ import attrs
 
 from trealtime._core.guardrails import GuardrailCounters
 from trealtime._core.state import ConversationCounters
+from trealtime._recordings.recorder import RecordingStatistics
 from trealtime._session.attachment import AttachmentStatistics
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
@@ -42,6 +43,9 @@ class SessionStatistics:
 
     questions_open: int
     """Calls of the app that wait for an answer of the server."""
+
+    recording: RecordingStatistics | None = None
+    """The recording, where the run config asks for one."""
 
     @property
     def feeds(self) -> tuple[SubscriptionStatistics, ...]:

@@ -58,7 +58,7 @@ def script_of(path: str | Path) -> Script:
     names = _Names()
     steps: list[Step] = []
     silence = _SILENCE["audio/pcm"]
-    last_at_s = 0.0
+    last_at_s = next((line.at_s for line in recording.others if line.kind == "connection"), 0.0)
     for entry in recording.events:
         if not isinstance(entry.event, Mapping):
             continue  # it was no event then, so it changed nothing
