@@ -314,7 +314,7 @@ def public_awaits() -> set[str]:
     """``Class.method`` of everything that a user awaits, enters or iterates."""
     import trealtime
 
-    found = {"serve_realtime_session", "RealtimeSession.__aiter__", "RealtimeSession.attach"}
+    found = {"serve_realtime_session", "RealtimeSession.__aiter__", "RealtimeSession.attach", "RealtimeSession.listen"}
     for kind in (
         trealtime.RealtimeRunner,
         trealtime.RealtimeSession,

@@ -89,6 +89,7 @@ TABLES: Final = {
     "trealtime.typing": {
         "_core.interruption": "BargeInPolicy",
         "_session.approval_handler": "ApprovalDecision ApprovalHandler",
+        "_session.listening": "Listening SpokenTurn",
         "_session.subscription": "Overflow",
         "agents.guardrails": "GuardrailFunction",
         "errors": "WebhookProblem",

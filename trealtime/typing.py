@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from trealtime._core.interruption import BargeInPolicy as BargeInPolicy
     from trealtime._session.approval_handler import ApprovalDecision as ApprovalDecision
     from trealtime._session.approval_handler import ApprovalHandler as ApprovalHandler
+    from trealtime._session.listening import Listening as Listening
+    from trealtime._session.listening import SpokenTurn as SpokenTurn
     from trealtime._session.subscription import Overflow as Overflow
     from trealtime.agents.guardrails import GuardrailFunction as GuardrailFunction
     from trealtime.errors import WebhookProblem as WebhookProblem

@@ -561,6 +561,9 @@ class Machine(RuleBasedStateMachine):
             case fx.FollowResponse(reply_id, response_id):
                 assert not self.settled[reply_id], "followed after its end"
                 self.follows[reply_id] = response_id
+            case fx.BeginAnew(reply_id):
+                assert self.reply_ids[reply_id] == "listener"
+                self.follows.pop(reply_id)
             case fx.Settle(reply_id):
                 self.settle(effect)
             case fx.WithdrawApproval(call_id):
@@ -577,7 +580,7 @@ class Machine(RuleBasedStateMachine):
             return
         others = {reply_id for reply_id in self.follows if not self.settled[reply_id]} - {self.leaving}
         assert response_id not in {self.follows[reply_id] for reply_id in others}, "another caller waits for it"
-        if self.server.echoes:
+        if self.server.echoes and self.reply_ids[self.leaving] != "listener":
             assert response_id in self.server.answered, "the server has begun it by itself"
 
     def see(self, event: Any) -> None:
@@ -746,6 +749,22 @@ class Machine(RuleBasedStateMachine):
         params = {"conversation": "none"} if kind == "out of band" else None
         reply_id = self.reply_id("response")
         self.app.create_response(params, automatic=kind == "automatic", reply_id=reply_id)
+
+    @rule(collects=st.booleans())
+    def listen(self, collects: bool) -> None:
+        reply_id = self.reply_id("listener")
+        if collects:
+            self.app.collect_audio(reply_id)
+        self.app.listen(reply_id)
+
+    @precondition(lambda self: self.listeners())
+    @rule(which=st.integers(0, 3))
+    def a_listener_leaves(self, which: int) -> None:
+        listeners = self.listeners()
+        self.leave(listeners[which % len(listeners)])
+
+    def listeners(self) -> list[str]:
+        return [each for each, kind in self.reply_ids.items() if kind == "listener" and not self.settled[each]]
 
     @rule(
         how=st.sampled_from(("all", "all", "response", "reply_id", "both", "cancel", "cancel one")),
@@ -1027,6 +1046,9 @@ class Machine(RuleBasedStateMachine):
             self.lost or server.other_ids or not server.error_ids
         ):  # what was refused without an id, and could be about two, ends at its deadline
             self.time_passes(REQUEST_S)
+        for listener in self.listeners():  # the user may never speak again
+            assert listener not in self.follows, "its answer is over"
+            self.leave(listener)
         waiting = [reply_id for reply_id in self.reply_ids if not self.settled[reply_id]]
         assert not waiting, waiting
         assert not state.updates

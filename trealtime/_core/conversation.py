@@ -42,6 +42,7 @@ from trealtime._core.interruption import (
     pending_playback,
     speech_began,
 )
+from trealtime._core.listening import expire_turns
 from trealtime._core.model_events import model_events
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
@@ -190,6 +191,7 @@ class Conversation:
             reply_ids += request.reply_ids
         for response in state.unfinished():
             reply_ids += response.reply_ids
+        reply_ids += state.listening.drain()
         for call_id in list(state.approvals.pending):
             drop_approval(state, call_id, "closed")
         state.responses.clear()
@@ -212,6 +214,7 @@ class Conversation:
             request.abandon()
         responses.expire_responses(state, now)
         requests.expire_requests(state, now)
+        expire_turns(state, now)
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
@@ -236,6 +239,8 @@ class Conversation:
         for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
             state.turns.forget_commit(event_id)
         state.updates.set_deadlines(now + state.request_timeout_s)
+        if state.response_queue.busy or state.pending_interruption is not None or state.guardrails.inputs:
+            state.listening.put_off(now)
         sent_at = state.response_queue.oldest_sent_at
         times = [
             state.response_queue.due_at,
@@ -243,6 +248,7 @@ class Conversation:
             state.limits.deadline,
             state.guardrails.input_deadline(state.response_timeout_s),
             state.approvals.deadline,
+            state.listening.deadline(state.response_timeout_s),
             state.requests.deadline,
             state.updates.deadline,
             None if sent_at is None else sent_at + state.response_timeout_s,
@@ -387,6 +393,12 @@ class Conversation:
             tools=tools,
             answers=newest_input(self._state),
         )
+        return self._effects(now)
+
+    def listen(self, now: float, reply_id: str) -> list[Effect]:
+        """Wait for a spoken turn of the user and its answer; settled with a `ResponseResult` when that is over. The
+        rules are in `listening`."""
+        self._state.listening.begin(reply_id)
         return self._effects(now)
 
     def collect_audio(self, now: float, reply_id: str) -> list[Effect]:

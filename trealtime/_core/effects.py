@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApprovalRequest",
     "AskApproval",
+    "BeginAnew",
     "CancelChecks",
     "CancelTool",
     "ChangePlayback",
@@ -131,6 +132,8 @@ class ResponseResult:
     metadata: Mapping[str, str] | None = None
     output: tuple[Mapping[str, Any], ...] = ()
     error: Exception | None = None
+    said_items: tuple[str, ...] = ()
+    """The items of the user that it answers, for a caller who listens."""
 
 
 # ---- the effects ----------------------------------------------------------------------------------------------------
@@ -179,6 +182,13 @@ class FollowResponse:
 
     reply_id: str
     response_id: str
+
+
+@attrs.frozen
+class BeginAnew:
+    """Forget all responses that belong to `reply_id`: they count for nothing, and others will come."""
+
+    reply_id: str
 
 
 @attrs.frozen
@@ -253,6 +263,7 @@ Effect = (
     | ChangePlayback
     | ResetPlayback
     | FollowResponse
+    | BeginAnew
     | SwitchAgent
     | Settle
     | StartTool

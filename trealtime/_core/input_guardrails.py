@@ -11,6 +11,7 @@ import attrs
 from trealtime._core.effects import ResponseResult
 from trealtime._core.guardrails import Recovery, recover, recovery_item, start_check
 from trealtime._core.interruption import pending_turn
+from trealtime._core.listening import turn_blocked
 from trealtime._core.response_queue import Request
 from trealtime._core.settings import turns_are_ours
 from trealtime.agents.guardrails import (
@@ -83,6 +84,8 @@ class Input:
         requests = state.response_queue.withdraw(lambda request: request.answers == self.key)
         if recovery is None:
             error = InputGuardrailTripwireTriggered(results)
+            if self.item_id is not None:
+                turn_blocked(state, self.item_id, error)
             for reply_id in (reply_id for request in requests for reply_id in request.reply_ids):
                 result = ResponseResult(response_id=None, status="failed", reason="guardrail", error=error)
                 state.settle(reply_id, result)

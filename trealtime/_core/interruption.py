@@ -42,6 +42,7 @@ import attrs
 
 from trealtime._core.approvals import interrupt_approval
 from trealtime._core.effects import CancelTool, ChangePlayback, ResetPlayback, ResponseResult
+from trealtime._core.listening import answer_cut, turn_dismissed
 from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._core.response_queue import Request
 from trealtime.events import (
@@ -197,6 +198,8 @@ def interrupt(
     if not cancel_calls(state, response_id=only) and not victims and not unheard and request is None and not clears:
         return False
     state.counters.interrupts += 1
+    if cause == "speech":
+        answer_cut(state, victims, unheard, request)
     for victim in victims:
         kill(state, victim, cause, now, server_cancels=server_cancels and victim.in_conversation)
     if clears:
@@ -405,6 +408,7 @@ def _dismiss(state: State, item_id: str, reason: DismissReason, now: float, *, t
         return
     utterance = pending.utterances.pop(item_id)
     state.dismissed[item_id] = None
+    turn_dismissed(state, item_id)
     if pending.utterances:
         return
     _end(state, now, committed=utterance.committed or reason == "cleared")
@@ -450,7 +454,8 @@ def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, r
     parts = [each for each, own in given.items() if own]
     if response_id is not None and response_id not in given:
         parts.append(response_id)
-    free = state.response_queue.kill_reply(reply_id)
+    free = state.listening.leave(reply_id)
+    free = state.response_queue.kill_reply(reply_id) or free
     for response in state.unfinished():
         if reply_id not in response.reply_ids:
             continue
@@ -459,7 +464,8 @@ def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, r
         else:
             response.abandon()
             cancel_calls(state, response_id=response.id)
-    for part in parts:
+            parts.append(response.id)
+    for part in dict.fromkeys(parts):
         interrupt(state, cause, now, response_id=part)
     if free:
         state.settle(reply_id, left)

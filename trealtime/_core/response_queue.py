@@ -107,6 +107,11 @@ class Request:
         """Whether it asks for nothing but the session's ordinary answer."""
         return self.params is None and self.item is None and not self.recovery
 
+    @property
+    def wanted_by_app(self) -> bool:
+        """Whether the app wants it apart from the callers who wait for it, and apart from a spoken turn."""
+        return self.for_app and (not self.automatic or self.about > 0)
+
     def take_item(self) -> Mapping[str, Any] | None:
         """Return the message that leaves just before it, which goes once."""
         item, self.item = self.item, None
@@ -127,6 +132,11 @@ class Request:
     def reopen(self, reply_ids: list[str]) -> None:
         """That response was not its answer after all: these callers wait for it again."""
         self.answered, self.reply_ids = False, reply_ids
+
+    def lose(self, reply_id: str) -> None:
+        """This caller waits for something else now."""
+        if reply_id in self.reply_ids:
+            self.reply_ids.remove(reply_id)
 
     def abandon(self) -> None:
         """Forget the callers: they know already that there is no answer."""

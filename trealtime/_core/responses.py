@@ -27,6 +27,7 @@ from trealtime._core.guardrails import (
     watch_response,
 )
 from trealtime._core.interruption import kill
+from trealtime._core.listening import answer_began
 from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import setting_in
@@ -120,6 +121,9 @@ class Response:
     held_back: bool = False
     """It is done, and the app does not know yet: its audio waits for a verdict."""
 
+    _for_callers: bool = False
+    """Its callers alone want it."""
+
     _open_calls: set[str] = attrs.Factory(set)
     _answer_calls: bool = False
     """Whether an output of its calls wants an answer."""
@@ -156,6 +160,15 @@ class Response:
         """The callers under these reply ids wait for it too."""
         self.reply_ids += reply_ids
 
+    def belongs_to_callers(self) -> None:
+        """Nothing else wants it, though the server has made it by itself."""
+        self._for_callers = True
+
+    def lose(self, reply_id: str) -> None:
+        """This caller waits for something else now."""
+        if reply_id in self.reply_ids:
+            self.reply_ids.remove(reply_id)
+
     def leave(self, reply_id: str) -> bool:
         """A caller who waits for it leaves. Return whether something else wants it still; else the caller stays, and
         gets the result when it is over."""
@@ -176,7 +189,7 @@ class Response:
     @property
     def for_app(self) -> bool:
         """Whether it is wanted also if none of its callers waits for it any more."""
-        return self.request is None or self.request.for_app
+        return not self._for_callers and (self.request is None or self.request.for_app)
 
     def opens_with(self, state: State, call_id: str, params: Mapping[str, Any] | None) -> bool:
         """Where other calls of it have no output yet, ask now for the answer to this one, which is the opening of
@@ -233,11 +246,12 @@ class Response:
         if self.result is not None:
             self.result = attrs.evolve(self.result, status="cancelled", reason="guardrail")
 
-    def disown(self) -> list[str]:
-        """It answers no request after all; return the replies that waited for it."""
+    def disown(self, request: Request) -> list[str]:
+        """It does not answer this request after all; return the replies that waited for that."""
         self.request = None
-        reply_ids, self.reply_ids = self.reply_ids, []
-        return reply_ids
+        mistaken = [each for each in self.reply_ids if each in request.reply_ids]
+        self.reply_ids = [each for each in self.reply_ids if each not in mistaken]
+        return mistaken
 
     def call_began(self, call_id: str) -> None:
         """The model has made a function call in it."""
@@ -296,7 +310,8 @@ class Response:
             )
         else:
             for reply_id in self.reply_ids:
-                state.settle(reply_id, self.result)
+                said_items = state.listening.said_to(reply_id)
+                state.settle(reply_id, attrs.evolve(self.result, said_items=said_items))
 
     def _params_of_answer(self, state: State) -> Mapping[str, Any] | None:
         """The params of the request for the answer to its calls: the options that the turn was asked for with, but for
@@ -388,7 +403,7 @@ def retry_request(state: State, request: Request) -> None:
             return
     state.counters.collisions_retried += 1
     if request.answered:
-        waiting = [each.disown() for each in state.unfinished() if each.request is request]
+        waiting = [each.disown(request) for each in state.unfinished() if each.request is request]
         request.reopen(waiting[0] if waiting else [])
 
 
@@ -430,13 +445,17 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     response.place(in_conversation=not outside)
     if told and response.in_conversation:
         _end_older(state, response, now)
+    unwanted = state.limits.reached is not None if request is None else request.interrupted
+    wanted_by_others = False
     if request is not None:
         _serve(state, response, request)
+        wanted_by_others = request.wanted_by_app
     elif response.in_conversation:
-        _answer_waiting(state, response)
+        wanted_by_others = _answer_waiting(state, response)
+    if response.in_conversation and not unwanted and response.interrupted is None:
+        answer_began(state, response, own=not wanted_by_others)
     if new:  # after the subscriptions of those who wait for it follow it
         _tell_start(state, response)
-    unwanted = state.limits.reached is not None if request is None else request.interrupted
     if unwanted and response.interrupted is None:
         kill(state, response, "app", now, server_cancels=False)
 
@@ -455,11 +474,13 @@ def _serve(state: State, response: Response, request: Request) -> None:
     state.give(response, request.reply_ids, own=not request.for_app and len(request.reply_ids) == 1)
 
 
-def _answer_waiting(state: State, response: Response) -> None:
-    """The server has begun a response of its own: it answers what it has seen."""
+def _answer_waiting(state: State, response: Response) -> bool:
+    """The server has begun a response of its own: it answers what it has seen. Return whether that is any message."""
     state.turns.speak(state.response_queue)
-    for request in state.response_queue.withdraw(response.has_seen):
+    answered = state.response_queue.withdraw(response.has_seen)
+    for request in answered:
         state.give(response, request.reply_ids)
+    return any(request.wanted_by_app for request in answered)
 
 
 def _new(state: State, response_id: str, *, in_conversation: bool) -> Response:

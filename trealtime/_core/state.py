@@ -14,6 +14,7 @@ from trealtime._core.guardrails import Guardrails
 from trealtime._core.history import Change, History
 from trealtime._core.ids import IdSource, Recent
 from trealtime._core.interruption import BargeInPolicy, PendingInterruption
+from trealtime._core.listening import Listening
 from trealtime._core.requests import OpenRequests
 from trealtime._core.response_queue import ResponseQueue
 from trealtime._core.settings import Opening, OpenUpdates, TurnSettings, setting_in
@@ -111,6 +112,7 @@ class State:
     requests: OpenRequests = attrs.field(factory=OpenRequests, init=False)
     updates: OpenUpdates = attrs.field(factory=OpenUpdates, init=False)
     turns: Turns = attrs.field(factory=Turns, init=False)
+    listening: Listening = attrs.field(factory=Listening, init=False)
     counters: Counters = attrs.field(factory=Counters, init=False)
     turn_log: TurnLog = attrs.field(factory=TurnLog, init=False)
 
@@ -216,14 +218,19 @@ class State:
         """Answer the caller who waits, if there is one. The events that belong to the answer come before this."""
         if reply_id is not None:
             self.collecting.discard(reply_id)
+            self.listening.leave(reply_id)
             self.effects.append(Settle(reply_id, value, error))
 
     def give(self, response: Response, reply_ids: Sequence[str], *, own: bool = False) -> None:
         """Let the callers under these reply ids wait for `response` from now on; it is their `own` where nothing else
         wants it."""
+        for reply_id in response.reply_ids:
+            self.given[reply_id] = {**self.given.get(reply_id, {}), response.id: False}
+        own = own and not response.reply_ids
         for reply_id in reply_ids:
             self.given[reply_id] = {**self.given.get(reply_id, {}), response.id: own}
         response.add_callers(reply_ids)
+        self.listening.give(response, reply_ids)
         self.effects += [FollowResponse(reply_id, response.id) for reply_id in reply_ids]
         if not self.collecting.isdisjoint(reply_ids):
             self.collected[response.id] = None

@@ -30,8 +30,10 @@ import attrs
 from trealtime._core.ids import Recent
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
 from trealtime._core.interruption import speech_began, speech_ended, speech_thrown_away, words_known
+from trealtime._core.listening import turn_waits
 from trealtime._core.responses import submit
 from trealtime._core.server_errors import read_error
+from trealtime._core.settings import turns_are_ours
 from trealtime._core.usage import parse_transcription_usage
 from trealtime.events import (
     RealtimeDtmf,
@@ -263,6 +265,8 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
     else:
         state.response_queue.speak()
     if not silent:
+        ours = turns_are_ours(state) and state.turn_settings.requested.answers
+        turn_waits(state, event.item_id, now, due=spoken and (state.server_answers or ours))
         turn_committed(state, event.item_id, now, spoken=spoken)
 
 

@@ -23,6 +23,7 @@ import trio
 from trealtime._core.conversation import Conversation
 from trealtime._core.effects import (
     AskApproval,
+    BeginAnew,
     CancelChecks,
     CancelTool,
     ChangePlayback,
@@ -158,6 +159,11 @@ class Driver:
                     follower = self.followers.get(reply_id)
                     if follower is not None and follower.responses is not None:
                         follower.responses.append(response_id)
+                case BeginAnew(reply_id):
+                    follower = self.followers.get(reply_id)
+                    if follower is not None and follower.responses is not None:
+                        follower.responses.clear()
+                    self.replies.begin_anew(reply_id)
                 case Settle(reply_id):
                     follower = self.followers.pop(reply_id, None)
                     if follower is not None:

@@ -27,6 +27,9 @@ class PendingReply:
     _then: Callable[[], None] | None = None
     """Called when the answer comes, unless that is an error; also when the caller has been cancelled."""
 
+    on_begin_anew: Callable[[], None] | None = attrs.field(default=None, init=False)
+    """Called when the responses so far count for nothing."""
+
     answer: Settle | None = attrs.field(default=None, init=False)
     _settled: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -66,6 +69,12 @@ class PendingReplies:
         reply = PendingReply(self._new_id(), then)
         self._open[reply.id] = reply
         return reply
+
+    def begin_anew(self, reply_id: str) -> None:
+        """The responses so far count for nothing: tell the caller."""
+        reply = self._open.get(reply_id)
+        if reply is not None and reply.on_begin_anew is not None:
+            reply.on_begin_anew()
 
     def settle(self, answer: Settle) -> None:
         """Pass an answer to the caller that waits for it."""

@@ -159,7 +159,9 @@ class SessionResponse:
         """By content part, in the order in which they began."""
         self._items: dict[str, None] = {}
         self._usage: Usage | None = None
+        self._collected: list[RealtimeAudio] = []
         subscription.on_put = self._note
+        reply.on_begin_anew = self._begin_anew
 
     @property
     def response_id(self) -> str | None:
@@ -218,9 +220,14 @@ class SessionResponse:
         except trio.EndOfChannel:
             return None
 
-    def collect(self) -> None:
-        """Keep the audio that is taken here from counting as played before the whole turn is over."""
+    async def _collect(self) -> list[RealtimeAudio]:
+        """Wait until the whole turn is over and return its audio, which counts as played from then on. Call it before
+        anything is taken."""
         self._driver.do(self._driver.core.collect_audio, self._reply.id)
+        while (event := await self.next_event()) is not None:
+            if isinstance(event, RealtimeAudio):
+                self._collected.append(event)
+        return self._collected
 
     def take_as_played(self, event: RealtimeAudio) -> None:
         """Count this audio as being played from now on."""
@@ -266,6 +273,13 @@ class SessionResponse:
                 self._driver.do(self._driver.core.interrupt, response_id=earlier)
             core = self._driver.core
             self._driver.do(core.interrupt, response_id=self.response_id, reply_id=self._reply.id)
+
+    def _begin_anew(self) -> None:
+        """All until now counts for nothing."""
+        self._text.clear()
+        self._items.clear()
+        self._collected.clear()
+        self._usage = None
 
     def _note(self, event: RealtimeSessionEvent) -> None:
         """Keep the text as it arrives: the consumer may read audio alone, or nothing."""
@@ -380,11 +394,7 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
 
     The audio counts as handed out when the turn is complete, because the caller gets it only then.
     """
-    response.collect()
-    heard: list[RealtimeAudio] = []
-    while (event := await response.next_event()) is not None:
-        if isinstance(event, RealtimeAudio):
-            heard.append(event)
+    heard = await response._collect()
     result = await response.result()
     text = await response.transcript()
     for event in heard:

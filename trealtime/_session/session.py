@@ -32,6 +32,7 @@ from trealtime._session.guardrail_runner import (
 )
 from trealtime._session.hooks import HookCalls
 from trealtime._session.lifetime import CloseOutcome, Lifetime
+from trealtime._session.listening import Listening
 from trealtime._session.mcp import SessionMCPServers
 from trealtime._session.model_shim import SessionModel
 from trealtime._session.outgoing import (
@@ -480,6 +481,25 @@ class RealtimeSession(Generic[ContextT]):
         """
         async with self.respond(input, **options) as response:
             return await collect(response, self.history_of)
+
+    def listen(self) -> Listening:
+        """Wait for a spoken turn of the user, and get the whole answer: ``turn = await session.listen()``.
+
+        The turn is the one that the user is in when this is awaited, or the next; a turn whose answer has begun is
+        past. The answer includes calls of tools and handoffs, and comes as a `SpokenTurn` with the user's words. If the
+        user speaks on before any of the answer was heard, that answer is dropped and the turn goes on.
+
+        To get the answer as it comes, enter it: ``async with session.listen() as response`` gives a `SessionResponse`
+        at once, and its audio or text comes when the user has spoken. There, an answer that the user cuts ends.
+
+        This waits for as long as the user is silent. If cancelled before the answer has begun, the turn goes on without
+        it; after that, the answer is cancelled on the server too, unless something else has asked for it.
+        Raises `ServerRefused` when a turn gets no answer, `InputGuardrailTripwireTriggered` when a guardrail withholds
+        it, `ConnectionLost` or `SessionClosed` when the session ends first. An answer that fails or is cut is a turn
+        with that status. How the user's audio comes in does not matter: `send_audio`, `attach`, or a phone line.
+        """
+        self._lifetime.check_open()
+        return Listening(self._driver, self._lifetime, self._subscriptions, self.history_of)
 
     def history_of(self, item_ids: Collection[str]) -> tuple[RealtimeItem, ...]:
         """Return the items of history with these ids, in the order of history."""
