@@ -107,7 +107,7 @@ def mutation(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure the library against a bare loop; arguments go to `python -m benchmarks`."""
+    """Measure the library beside bare loops and rivals (`-- --peers`); arguments go to `python -m benchmarks`."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

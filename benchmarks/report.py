@@ -41,10 +41,28 @@ class Result:
             rounds=rounds,
         )
 
+    @classmethod
+    def of_medians(cls, measure: str, unit: str, rounds: Mapping[str, Sequence[float]]) -> Result:
+        """Take the median of each side's rounds. The first side is the library."""
+        return cls(
+            measure=measure,
+            unit=unit,
+            figures={name: statistics.median(each) for name, each in rounds.items() if each},
+            rounds=rounds,
+        )
+
     @property
     def ratios(self) -> dict[str, float]:
-        """The library's figure divided by that of each other side."""
-        (_, ours), *others = self.figures.items()
+        """The library's figure divided by that of each other side: the median of pairs where there are rounds."""
+        (library, ours), *others = self.figures.items()
+        mine = self.rounds.get(library, ())
+        pairs = {
+            name: [one / other for one, other in zip(mine, self.rounds[name], strict=True)]
+            for name, theirs in others
+            if len(mine) == len(self.rounds.get(name, ())) > 1 and all(self.rounds[name])
+        }
+        if len(pairs) == len(others):
+            return {name: statistics.median(each) for name, each in pairs.items()}
         return {name: ours / theirs for name, theirs in others if theirs}
 
     def as_json(self) -> dict[str, Any]:
