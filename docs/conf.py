@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docutils import nodes
 from sphinx.util.nodes import make_refnode
 
 from trealtime import __version__
 
 if TYPE_CHECKING:
-    from docutils import nodes
     from sphinx.application import Sphinx
 
 project = "trealtime"
@@ -49,5 +50,20 @@ def link_by_last_name(app: Sphinx, env: Any, node: Any, shown: nodes.TextElement
     return make_refnode(app.builder, node["refdoc"], target.docname, target.node_id, shown, found[0])
 
 
+def add_dark_pictures(app: Sphinx, doctree: nodes.document) -> None:
+    """Put ``picture-dark.svg`` beside each ``picture.svg`` that has one; furo shows the one that fits the theme."""
+    for image in list(doctree.findall(nodes.image)):
+        light = Path(image["uri"])
+        dark = light.with_name(f"{light.stem}-dark{light.suffix}")
+        if (Path(app.env.doc2path(app.env.docname)).parent / dark).exists():
+            twin = image.deepcopy()
+            twin["uri"] = dark.as_posix()
+            image["classes"].append("only-light")
+            twin["classes"].append("only-dark")
+            image.parent.insert(image.parent.index(image) + 1, twin)
+
+
 def setup(app: Sphinx) -> None:
+    # Before Sphinx collects the images of a page.
+    app.connect("doctree-read", add_dark_pictures, priority=100)
     app.connect("missing-reference", link_by_last_name)

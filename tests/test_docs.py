@@ -6,6 +6,7 @@ import ast
 import builtins
 import contextlib
 import importlib
+import importlib.util
 import inspect
 import re
 import threading
@@ -385,3 +386,14 @@ def test_every_option_of_the_emulator_is_on_its_page() -> None:
     from trealtime.emulator import open_emulator
 
     assert set(inspect.signature(open_emulator).parameters) - code_words(page_text("reference/emulator.md")) == set()
+
+
+def test_the_pictures_are_those_that_the_code_draws() -> None:
+    folder = ROOT / "docs"
+    spec = importlib.util.spec_from_file_location("diagrams", folder / "diagrams.py")
+    assert spec is not None
+    assert spec.loader is not None
+    diagrams = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(diagrams)
+    for name, svg in diagrams.draw_all().items():
+        assert (folder / "_static" / name).read_text(encoding="utf-8") == svg, "run: python docs/diagrams.py"
