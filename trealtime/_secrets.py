@@ -21,6 +21,7 @@ __all__ = [
     "redacted",
     "redacted_url",
     "shown",
+    "without_keys",
     "without_secrets_in_addresses",
     "without_values",
 ]
@@ -40,6 +41,7 @@ _KEYS: Final = frozenset({"access", "api", "ephemeral", "private", "secret", "se
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _USER_AND_PASSWORD: Final = re.compile(r"[^\s:@]*:[^\s@]*@")
+_KEY: Final = re.compile(r"\b(?:sk|ek|rk|pk|whsec)[-_][A-Za-z0-9_-]{8,}|(?i:\b(bearer|basic)\s+)[^\s'\",]+")
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
@@ -123,6 +125,14 @@ def shown(value: object, path: str = "") -> str:
 def without_secrets_in_addresses(text: str) -> str:
     """Return `text` with every address in it as `redacted_url` shows it."""
     return _ADDRESS.sub(lambda found: redacted_url(found[0]), text)
+
+
+def without_keys(text: str) -> str:
+    """Return `text` without what looks like a key of the service or the credentials of an HTTP header, and with
+    addresses as `redacted_url` shows them."""
+    return _KEY.sub(
+        lambda found: f"{found[1] or ''}{' ' if found[1] else ''}{REMOVED}", without_secrets_in_addresses(text)
+    )
 
 
 def without_values(text: str, headers: Mapping[str, str] | None) -> str:

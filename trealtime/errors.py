@@ -248,6 +248,15 @@ class EndpointFailed(TrealtimeError):
     the session goes on."""
 
 
+class HookFailed(TrealtimeError):
+    """A hook raised ``__cause__``. Only in ``error`` events: the exception itself ends the session."""
+
+
+class PlaybackTrackerFailed(TrealtimeError):
+    """A playback tracker raised ``__cause__``, or gave no position. Only in ``error`` events: the session goes on with
+    the position that the tracker gave last."""
+
+
 class ProtocolError(TrealtimeError):
     """The other side broke the wire format for good. One bad event never raises it."""
 

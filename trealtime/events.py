@@ -452,10 +452,12 @@ class ServerErrorInfo:
 @attrs.frozen(kw_only=True)
 class RealtimeError:
     """Something went wrong and the session goes on. `error` is a `ServerErrorInfo` for an ``error`` event of the
-    server, and an exception for a failure on this side."""
+    server, and an exception for a failure on this side. Ours: `response_id`, the response that it belongs to; None
+    where it belongs to none, or that is not known."""
 
     error: ServerErrorInfo | Exception
     info: EventInfo
+    response_id: str | None = None
     type: Literal["error"] = "error"
 
 

@@ -557,7 +557,7 @@ async def test_a_handler_may_decide_for_always(autojump_clock, service, make_run
         assert list(outputs(service.last).values()) == ["refunded" if approve else "Never."] * 2
 
 
-@pytest.mark.parametrize("fault", [LookupError("nobody there"), True, None])
+@pytest.mark.parametrize("fault", [LookupError("nobody there"), 1, "yes", None])
 async def test_a_handler_that_fails_has_rejected_the_call_and_the_app_is_told(
     autojump_clock, service, make_runner, fault
 ) -> None:
@@ -577,6 +577,21 @@ async def test_a_handler_that_fails_has_rejected_the_call_and_the_app_is_told(
         assert (error.tool_name, error.call_id) == ("refund", "call_1")
         assert outputs(service.last) == {"call_1": "Tool execution was not approved."}
         assert ran == []
+
+
+@pytest.mark.parametrize("decision", [True, False])
+async def test_a_handler_may_say_true_or_false(autojump_clock, service, make_runner, decision) -> None:
+    async def handler(request: Any) -> bool:
+        return decision
+
+    runner = make_runner(tools=[refund_tool()], approval_handler=handler)
+    async with runner.session() as session, collected(session, "error") as subscription:
+        await call(service.last)
+        await service.last.expect("response.create")
+        expected = "refunded" if decision else "Tool execution was not approved."
+        assert outputs(service.last) == {"call_1": expected}
+        assert types_of(subscription) == []
+        assert session.statistics().failures.total == 0
 
 
 @pytest.mark.parametrize("how", ["approved", "rejected", "interrupted", "answered", "timeout"])

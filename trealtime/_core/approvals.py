@@ -174,8 +174,13 @@ def too_many_open(state: State, call_id: str, name: str) -> str:
         tool_name=name,
         call_id=call_id,
     )
-    state.emit(RealtimeError(error=error, info=state.info))
+    state.emit(RealtimeError(error=error, info=state.info, response_id=_response_of(state, call_id)))
     return f"The call of {name} was not made, because too many calls have no result yet. Wait for those."
+
+
+def _response_of(state: State, call_id: str) -> str | None:
+    call = state.calls.get(call_id)
+    return None if call is None else call.response.id
 
 
 def _park(
@@ -194,6 +199,7 @@ def _park(
         call_id=call_id,
         arguments=arguments,
         context=state.info.context,
+        response_id=_response_of(state, call_id),
         expires_at=None if timeout_s is None else now + timeout_s,
     )
     state.approvals.park(request)

@@ -90,7 +90,7 @@ class ApprovalRequest:
 
     `agent` and `tool` are those at the moment of the call. `arguments` is the JSON text as the model wrote it,
     `parsed_arguments` what it says. `expires_at`, in the time of `trio.current_time`, is when it is given up; None:
-    never.
+    never. `response_id` is the response that made the call, None for a call that the server runs.
     """
 
     agent: RealtimeAgent[Any]
@@ -99,6 +99,7 @@ class ApprovalRequest:
     arguments: str
     context: RunContext[Any]
     expires_at: float | None = None
+    response_id: str | None = None
 
     @property
     def parsed_arguments(self) -> Mapping[str, Any] | None:

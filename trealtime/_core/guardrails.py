@@ -473,7 +473,8 @@ def stop_overfull(state: State, response_id: str, now: float) -> None:
         return
     names = ", ".join(guardrail.get_name() for guardrail in watch.guardrails)
     problem = f"no verdict on {mine.policy.hold_back_s:g} s of audio that is held back: the answer was stopped"
-    state.emit(RealtimeError(error=GuardrailFailed(problem, guardrail_name=names), info=state.info))
+    failure = GuardrailFailed(problem, guardrail_name=names)
+    state.emit(RealtimeError(error=failure, info=state.info, response_id=response_id))
     _call_off(state, watch)
     interrupt(state, "guardrail", now, response_id=response_id)
 

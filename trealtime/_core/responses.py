@@ -328,7 +328,7 @@ class Response:
         for reply_id in self.reply_ids:
             state.settle(reply_id, error=error)
         if not self.reply_ids and not self.abandoned:
-            state.emit(RealtimeError(error=error, info=state.info))
+            state.emit(RealtimeError(error=error, info=state.info, response_id=self.id))
             if self.request is not None and (self.request.params or {}).get("tool_choice") == "none":
                 return  # it has called functions all the same
             params = {**(self._params_of_answer(state) or {}), "tool_choice": "none"}
@@ -558,7 +558,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         details = done.get("status_details")
         error = details.get("error") if isinstance(details, Mapping) else None
         described = {"message": "the response failed", **(error if isinstance(error, Mapping) else {})}
-        state.emit(RealtimeError(error=read_error(described, request="response.create"), info=state.info))
+        failure = read_error(described, request="response.create")
+        state.emit(RealtimeError(error=failure, info=state.info, response_id=response_id))
     response_over(state, response, now)
     ended = RealtimeAgentEndEvent(
         agent=response.agent,
@@ -603,7 +604,7 @@ def _give_up(state: State, response: Response, now: float) -> None:
         state.send({"type": "response.cancel", "response_id": response.id}, own=True, urgent=True)
         overdue["status_details"] = {"reason": "timed_out"}
         failure = RequestTimedOut(request="response.create", timeout_s=state.response_timeout_s)
-        state.emit(RealtimeError(error=failure, info=state.info))
+        state.emit(RealtimeError(error=failure, info=state.info, response_id=response.id))
     end_response(state, overdue, now)
     state.finished[response.id] = _GIVEN_UP
 

@@ -99,14 +99,14 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
     text = arguments if isinstance(arguments, str) else ""
     call_id = item.get("call_id")
     if not isinstance(call_id, str) or not call_id:
-        _reject(state, "", name, f"the model called {name!r} without an id: there is no way to answer it")
+        _reject(state, response, "", name, f"the model called {name!r} without an id: there is no way to answer it")
         return
     fingerprint = _fingerprint(name, text)
     known = state.calls[call_id].fingerprint if call_id in state.calls else state.finished_calls.get(call_id)
     if known is not None:
         if known != fingerprint:
             why = f"the model called {name!r} under {call_id!r}, which is the id of another call: it is not run"
-            _reject(state, call_id, name, why)
+            _reject(state, response, call_id, name, why)
         return
     tools = tools_by_name(response.request.tools) if response.request is not None else {}
     tools = {**response.tools, **tools}
@@ -187,8 +187,9 @@ def end_call(
     call.response.follow_up(state)
 
 
-def _reject(state: State, call_id: str, name: str, why: str) -> None:
-    state.emit(RealtimeError(error=ToolFailed(why, tool_name=name, call_id=call_id), info=state.info))
+def _reject(state: State, response: Response, call_id: str, name: str, why: str) -> None:
+    failure = ToolFailed(why, tool_name=name, call_id=call_id)
+    state.emit(RealtimeError(error=failure, info=state.info, response_id=response.id))
 
 
 def _fingerprint(name: str, arguments: str) -> str:

@@ -36,6 +36,7 @@ from trealtime._session.agent_settings import (
 )
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures, place_of
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.mcp import SessionMCPServers
 from trealtime._session.outgoing import check_sendable
@@ -43,7 +44,7 @@ from trealtime._session.pending_reply import PendingReply
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff
 from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
-from trealtime.events import EventInfo, RealtimeError
+from trealtime.events import EventInfo
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ToolContext
 from trealtime.tools.function_tool import default_tool_error
@@ -59,6 +60,7 @@ class Agents:
 
     _driver: Driver
     _lifetime: Lifetime
+    _failures: Failures
     _info: EventInfo
     _run: RealtimeRunConfig
     _model: RealtimeModelConfig
@@ -181,7 +183,8 @@ class Agents:
                 call_id=call.call_id,
             )
             failure.__cause__ = trouble
-            self._driver.emit(RealtimeError(error=failure, info=self._info))
+            summary = f"handoff {call.name} failed: {type(trouble).__name__}"
+            self._failures.report("handoff", failure, summary=summary, **place_of(call))
         self._driver.do(self._driver.core.send_tool_output, call.call_id, serialise_output(text))
 
     def _context(self, call: FunctionCall) -> ToolContext[Any]:

@@ -2,7 +2,8 @@
 
 It runs for each call in the session's nursery, in a scope of its own, until it has decided. A decision by
 `RealtimeSession.approve_tool_call` or `RealtimeSession.reject_tool_call`, and the end of the wait, cancel it. A handler
-that fails has rejected the call, and the app gets an ``error`` event.
+that fails has rejected the call, and the app gets an ``error`` event; one that returns anything but a decision has
+failed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import trio
 
 from trealtime._core.effects import ApprovalRequest
 from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime.errors import ToolFailed
-from trealtime.events import EventInfo, RealtimeError
 from trealtime.tools.callables import call_anywhere
 
 __all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalRunner", "Approve", "Reject"]
@@ -45,7 +46,8 @@ class Reject:
             raise TypeError(f"the message of a rejection must be a str or None, got {self.message!r}")
 
 
-ApprovalDecision = Approve | Reject
+ApprovalDecision = Approve | Reject | bool
+"""True is ``Approve()``, False is ``Reject()``."""
 
 ApprovalHandler = Callable[[ApprovalRequest], ApprovalDecision | Awaitable[ApprovalDecision]]
 """``handler(request)``, sync or async. A sync one runs in a worker thread, so it may block."""
@@ -55,11 +57,11 @@ class ApprovalRunner:
     """Asks the handler about the calls of one session; a sync one runs in at most `threads` threads."""
 
     def __init__(
-        self, driver: Driver, lifetime: Lifetime, info: EventInfo, handler: ApprovalHandler | None, *, threads: int
+        self, driver: Driver, lifetime: Lifetime, failures: Failures, handler: ApprovalHandler | None, *, threads: int
     ) -> None:
         self._driver = driver
         self._lifetime = lifetime
-        self._info = info
+        self._failures = failures
         self._handler = handler
         self._threads = trio.CapacityLimiter(threads)
         self._scopes: dict[str, trio.CancelScope] = {}
@@ -80,11 +82,7 @@ class ApprovalRunner:
 
     async def _work(self, handler: ApprovalHandler, request: ApprovalRequest, scope: trio.CancelScope) -> None:
         with scope:
-            try:
-                decision = await self._ask(handler, request)
-            except Exception as error:  # noqa: BLE001  (a user's callable: a failure is no approval)
-                decision = Reject()
-                self._report(request, error)
+            decision = await self._ask(handler, request)
             self._driver.do(
                 self._driver.core.decide_approval,
                 request.call_id,
@@ -93,17 +91,34 @@ class ApprovalRunner:
                 message=decision.message if isinstance(decision, Reject) else None,
             )
 
-    async def _ask(self, handler: ApprovalHandler, request: ApprovalRequest) -> ApprovalDecision:
-        decision = await call_anywhere(handler, request, thread_limiter=self._threads)
-        if not isinstance(decision, Approve | Reject):
-            raise TypeError(f"an approval_handler must return Approve(...) or Reject(...), got {decision!r}")
-        return decision
+    async def _ask(self, handler: ApprovalHandler, request: ApprovalRequest) -> Approve | Reject:
+        """Return the decision of the handler; a handler that fails, or decides nothing, rejects."""
+        try:
+            decision = await call_anywhere(handler, request, thread_limiter=self._threads)
+        except Exception as error:  # noqa: BLE001  (a user's callable: a failure is no approval)
+            self._report(request, error, f"failed for {request.tool.name}: {type(error).__name__}")
+            return Reject()
+        if isinstance(decision, bool):
+            return Approve() if decision else Reject()
+        if isinstance(decision, Approve | Reject):
+            return decision
+        allowed = "it must return Approve(...), Reject(...), True or False"
+        wrong = TypeError(f"{allowed}, got {decision!r}")
+        self._report(request, wrong, f"returned {type(decision).__name__} for {request.tool.name}, {allowed}")
+        return Reject()
 
-    def _report(self, request: ApprovalRequest, error: Exception) -> None:
+    def _report(self, request: ApprovalRequest, error: Exception, what: str) -> None:
         failure = ToolFailed(
             f"the approval_handler failed for {request.tool.name}: {type(error).__name__}: {error}",
             tool_name=request.tool.name,
             call_id=request.call_id,
         )
         failure.__cause__ = error
-        self._driver.emit(RealtimeError(error=failure, info=self._info))
+        self._failures.report(
+            "approval_handler",
+            failure,
+            summary=f"the approval_handler {what}; the call was rejected",
+            agent=request.agent.name,
+            call_id=request.call_id,
+            response_id=request.response_id,
+        )

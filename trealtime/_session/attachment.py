@@ -24,6 +24,7 @@ from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._session.driver import Driver
 from trealtime._session.endpoint_input import EndpointInput
 from trealtime._session.endpoint_output import EVENTS, EndpointOutput
+from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.subscription import Subscriptions
 from trealtime.audio.formats import AudioFormat
@@ -162,6 +163,7 @@ class _Path:
 
     driver: Driver
     _lifetime: Lifetime
+    _failures: Failures
     endpoint: Endpoint
     _subscriptions: Subscriptions
     _on_open: Callable[[_Path], None]
@@ -173,6 +175,9 @@ class _Path:
     input: EndpointInput | None = attrs.field(default=None, init=False)
     output: EndpointOutput | None = attrs.field(default=None, init=False)
     _failure: BaseException | None = attrs.field(default=None, init=False)
+    _misused: bool = attrs.field(default=False, init=False)
+    """The session does not take the endpoint: the mistake is not the endpoint's."""
+
     _body: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True), init=False)
     _opened: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -224,10 +229,13 @@ class _Path:
     def _fail(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
-        if isinstance(error, Exception) and not isinstance(error, SlowConsumer) and self.attachment is not None:
-            failed = EndpointFailed(f"{type(self.endpoint).__name__}: {type(error).__name__}: {error}")
+        if isinstance(error, Exception) and not isinstance(error, SlowConsumer) and not self._misused:
+            name = type(self.endpoint).__name__
+            failed = EndpointFailed(f"{name}: {type(error).__name__}: {error}")
             failed.__cause__ = error
-            error = failed
+            self._failures.report("endpoint", failed, summary=f"endpoint {name} failed: {type(error).__name__}")
+            if self.attachment is not None:
+                error = failed
         if self._failure is None:
             self._failure = error
         self._body.cancel()
@@ -266,7 +274,9 @@ class _Path:
             self._ended.set()
 
     def _begin(self) -> None:
+        self._misused = True
         self._on_open(self)
+        self._misused = False
         endpoint = self.endpoint
         if endpoint.input_format is not None:
             self.input = EndpointInput(self.driver, endpoint, endpoint.input_format, coalesce_s=self._coalesce_s)
@@ -303,6 +313,7 @@ class Attachments:
         self,
         driver: Driver,
         lifetime: Lifetime,
+        failures: Failures,
         subscriptions: Subscriptions,
         *,
         close_timeout_s: float,
@@ -310,6 +321,7 @@ class Attachments:
     ) -> None:
         self._driver = driver
         self._lifetime = lifetime
+        self._failures = failures
         self._subscriptions = subscriptions
         self._close_timeout_s = close_timeout_s
         self._tracked = tracked
@@ -330,6 +342,7 @@ class Attachments:
         path = _Path(
             self._driver,
             self._lifetime,
+            self._failures,
             endpoint,
             self._subscriptions,
             self._admit,

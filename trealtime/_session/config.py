@@ -200,6 +200,10 @@ class RealtimeRunConfig:
     """Record every session: ``"recordings/{session_id}.jsonl.gz"``, or a `RecordingSettings`. It holds what people say;
     only its owner may read the file."""
 
+    log_content: bool = setting(default=False)
+    """Whether logs may have the texts of exceptions and of the server's errors, which may hold what people say. Keys
+    stay out of them either way."""
+
     raw_events: bool = setting(default=True)
     """Whether to emit ``raw_model_event``. False saves its cost where no consumer uses it."""
 

@@ -52,10 +52,11 @@ if TYPE_CHECKING:
     from trealtime._session.agent_switch import Agents
     from trealtime._session.approval_handler import ApprovalRunner
     from trealtime._session.endpoint_output import EndpointOutput
+    from trealtime._session.failures import Failures
     from trealtime._session.guardrail_runner import GuardrailRunner
     from trealtime._session.hooks import HookCalls
     from trealtime._session.lifetime import Lifetime
-    from trealtime._session.playback_tracker import RealtimePlaybackTracker
+    from trealtime._session.playback_tracker import GuardedTracker
     from trealtime._session.tool_runner import ToolRunner
 
 __all__ = ["Driver"]
@@ -82,7 +83,8 @@ class Driver:
     approvals: ApprovalRunner = attrs.field(init=False)
     hooks: HookCalls = attrs.field(init=False)
     lifetime: Lifetime = attrs.field(init=False)
-    tracker: RealtimePlaybackTracker | None = attrs.field(default=None, init=False)
+    failures: Failures = attrs.field(init=False)
+    tracker: GuardedTracker | None = attrs.field(default=None, init=False)
     output: EndpointOutput | None = attrs.field(default=None, init=False)
     recorder: Recorder | None = attrs.field(default=None, init=False)
     """The recording, if the session has one."""
@@ -200,8 +202,10 @@ class Driver:
 
     def emit(self, event: RealtimeSessionEvent) -> None:
         """Queue an event for all who listen."""
-        if event.type == "error" and getattr(event.error, "code", None) == "session_expired":
-            self.expired = True
+        if event.type == "error":
+            if getattr(event.error, "code", None) == "session_expired":
+                self.expired = True
+            self.failures.note(event)
         for subscription in self.subscriptions:
             subscription.put(event, self._message_bytes)
         if self.hooks.listening:

@@ -19,6 +19,7 @@ from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.interruption import BargeIn, BargeInPolicy
 from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import (
@@ -29,7 +30,7 @@ from trealtime.agents.guardrails import (
     OutputGuardrailResult,
 )
 from trealtime.errors import GuardrailFailed, SettingsError, SettingsProblem
-from trealtime.events import EventInfo, RealtimeError
+from trealtime.events import EventInfo
 from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
 from trealtime.protocol.validation import NOT_SET
 from trealtime.tools.context import RunContext
@@ -45,9 +46,17 @@ Result = OutputGuardrailResult | InputGuardrailResult
 class GuardrailRunner:
     """Runs the checks of one session."""
 
-    def __init__(self, driver: Driver, lifetime: Lifetime, info: EventInfo, settings: GuardrailsSettings) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        lifetime: Lifetime,
+        failures: Failures,
+        info: EventInfo,
+        settings: GuardrailsSettings,
+    ) -> None:
         self._driver = driver
         self._lifetime = lifetime
+        self._failures = failures
         self._info = info
         self._timeout_s = settings.timeout_s
         self._threads = trio.CapacityLimiter(settings.concurrency)
@@ -133,7 +142,15 @@ class GuardrailRunner:
         name = guardrail.get_name()
         failure = GuardrailFailed(f"guardrail {name} {what}", guardrail_name=name)
         failure.__cause__ = cause
-        self._driver.emit(RealtimeError(error=failure, info=self._info))
+        said = check.which == "output"
+        self._failures.report(
+            "guardrail",
+            failure,
+            summary=f"guardrail {name} {'took too long' if cause is None else f'failed: {type(cause).__name__}'}",
+            agent=check.agent.name,
+            response_id=check.subject if said else None,
+            item_id=None if said else check.subject,
+        )
         verdict = GuardrailFunctionOutput(failure, tripwire_triggered=True)
         if isinstance(guardrail, InputGuardrail):
             return InputGuardrailResult(guardrail=guardrail, user_input=check.text, agent=check.agent, output=verdict)

@@ -6,7 +6,8 @@ Theory of operation
    it), start of the new one. At the end of the session: the calls that still wait, then end. For each, the hook of the
    run comes first, then the agent's own.
 2. Nothing waits for a hook. The queue of calls is bounded; past the bound the session ends with `SlowConsumer`.
-3. An exception out of a hook is a bug of the program: it ends the session and comes out of it, bare.
+3. An exception out of a hook is a bug of the program: it is reported as every failure is, ends the session and comes
+   out of it, bare.
 4. When the session ends, the hook that runs is cancelled, and the others share one grace period.
 """
 
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -22,10 +22,12 @@ import attrs
 import trio
 
 from trealtime._core.handoffs import AgentSwitch
+from trealtime._session.failures import Failures
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
-from trealtime.errors import SlowConsumer
+from trealtime.errors import HookFailed, SlowConsumer
 from trealtime.events import EventInfo, RealtimeSessionEvent
+from trealtime.tools.callables import name_of
 
 __all__ = ["HookCalls"]
 
@@ -36,7 +38,7 @@ _SPEAKERS: Final = 64
 """The number of responses that keep their agent. An interrupt may come long after its response, while the audio still
 plays."""
 
-_Call = Callable[[], object]
+_Call = partial[Any]
 
 
 @attrs.define(eq=False)
@@ -45,6 +47,7 @@ class HookCalls:
 
     _run_hooks: RealtimeRunHooks[Any] | None
     _first: RealtimeAgent[Any]
+    _failures: Failures
     _info: EventInfo
     _grace_s: float
     listening: bool = attrs.field(init=False)
@@ -157,9 +160,20 @@ class HookCalls:
 
     async def _call_waiting(self) -> None:
         while self._calls:
-            answer = self._calls.popleft()()
-            if inspect.isawaitable(answer):
-                await answer
+            call = self._calls.popleft()
+            try:
+                answer = call()
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception as error:
+                self._report(call, error)
+                raise
+
+    def _report(self, call: _Call, error: Exception) -> None:
+        what = f"hook {name_of(call.func)} failed: {type(error).__name__}"
+        failure = HookFailed(f"{what}: {error}")
+        failure.__cause__ = error
+        self._failures.report("hook", failure, summary=f"{what}, it ends the session")
 
 
 def _overridden(hooks: RealtimeAgentHooks[Any] | RealtimeRunHooks[Any], name: str) -> bool:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime.errors import MCPServerFailed
-from trealtime.events import EventInfo, RealtimeError
+from trealtime.events import EventInfo
 from trealtime.mcp.connections import Connections
 from trealtime.mcp.tools import function_tools
 from trealtime.tools.function_tool import FunctionTool
@@ -36,8 +36,8 @@ __all__ = ["SessionMCPServers"]
 class SessionMCPServers:
     """Connects to servers and lists their tools. `on_change` is awaited when the tools of a server have changed."""
 
-    _driver: Driver
     _lifetime: Lifetime
+    _failures: Failures
     _info: EventInfo
     _connections: Connections
     on_change: Callable[[], Awaitable[None]] = attrs.field(init=False)
@@ -119,10 +119,12 @@ class SessionMCPServers:
             await self.on_change()
         except Exception as error:  # noqa: BLE001  (the model keeps the tools that it had)
             if self._opened:
-                self._driver.emit(RealtimeError(error=error, info=self._info))
+                summary = f"the tools of an MCP server could not be renewed: {type(error).__name__}"
+                self._failures.report("mcp_server", error, summary=summary)
 
     def _report(self, failure: MCPServerFailed) -> None:
         if self._opened:
-            self._driver.emit(RealtimeError(error=failure, info=self._info))
+            summary = f"the MCP server {failure.server_name} failed"
+            self._failures.report("mcp_server", failure, summary=summary)
         else:
             self._early.append(failure)

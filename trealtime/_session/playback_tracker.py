@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import attrs
 
 from trealtime._core.playback_ledger import PlaybackPosition
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime.errors import PlaybackTrackerFailed
 
-__all__ = ["RealtimePlaybackState", "RealtimePlaybackTracker"]
+if TYPE_CHECKING:
+    from trealtime._session.failures import Failures
+
+__all__ = ["GuardedTracker", "RealtimePlaybackState", "RealtimePlaybackTracker"]
 
 
 @attrs.frozen
@@ -71,3 +76,44 @@ class RealtimePlaybackTracker:
         if state.current_item_id is None:
             return None
         return PlaybackPosition(state.current_item_id, state.current_item_content_index or 0, state.elapsed_ms or 0.0)
+
+
+@attrs.define(eq=False)
+class GuardedTracker:
+    """A tracker of the app's, whose failures end no session: the position that it gave last holds on."""
+
+    _tracker: RealtimePlaybackTracker
+    _failures: Failures
+    _last: PlaybackPosition | None = attrs.field(default=None, init=False)
+
+    def position(self) -> PlaybackPosition | None:
+        """See `RealtimePlaybackTracker.position`."""
+        try:
+            position = self._tracker.position()
+            if position is not None and not isinstance(position, PlaybackPosition):
+                raise TypeError(f"it must return a position or None, got {type(position).__name__}")
+            self._last = position
+        except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
+            self._report("position", error)
+        return self._last
+
+    def on_interrupted(self) -> None:
+        """See `RealtimePlaybackTracker.on_interrupted`."""
+        self._last = None
+        try:
+            self._tracker.on_interrupted()
+        except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
+            self._report("on_interrupted", error)
+
+    def set_audio_format(self, format: AudioFormat) -> None:
+        """See `RealtimePlaybackTracker.set_audio_format`."""
+        try:
+            self._tracker.set_audio_format(format)
+        except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
+            self._report("set_audio_format", error)
+
+    def _report(self, method: str, error: Exception) -> None:
+        what = f"{method} of the playback tracker failed: {type(error).__name__}"
+        failure = PlaybackTrackerFailed(f"{what}: {error}")
+        failure.__cause__ = error
+        self._failures.report_once("playback_tracker", failure, summary=what, subject=method)

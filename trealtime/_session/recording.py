@@ -20,7 +20,7 @@ from trealtime.protocol.validation import WrongValue, setting
 
 if TYPE_CHECKING:
     from trealtime._session.driver import Driver
-    from trealtime._session.playback_tracker import RealtimePlaybackTracker
+    from trealtime._session.playback_tracker import GuardedTracker
 
 __all__ = ["RecordingSettings", "recording_settings", "session_recorder"]
 
@@ -72,7 +72,7 @@ def session_recorder(
     *,
     session_id: str,
     agent: str,
-    tracker: RealtimePlaybackTracker | None,
+    tracker: GuardedTracker | None,
     run_config: Any,
     model_config: Any,
 ) -> Recorder:
@@ -118,7 +118,7 @@ class _TrackerWatch:
     """Notes with each event where the player of the app is, when that has changed: a tracker is only there to ask."""
 
     _recorder: Recorder
-    _tracker: RealtimePlaybackTracker
+    _tracker: GuardedTracker
     _last: object = attrs.field(default=None, init=False)
 
     def note_event(self, event: RealtimeSessionEvent) -> None:

@@ -19,7 +19,7 @@ from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import AudioFormat
-from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus
+from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus, ServerErrorInfo
 from trealtime.items import AssistantMessageItem, RealtimeItem
 from trealtime.protocol.lenient import as_text, within
 from trealtime.protocol.session_payload import response_payload
@@ -149,8 +149,17 @@ class SessionResponse:
     belongs to this response too. Iteration ends with the response.
     """
 
-    def __init__(self, driver: Driver, lifetime: Lifetime, reply: PendingReply, subscription: Subscription) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        lifetime: Lifetime,
+        reply: PendingReply,
+        subscription: Subscription,
+        *,
+        question: str | None = None,
+    ) -> None:
         self._driver = driver
+        self._question = question
         self._lifetime = lifetime
         self._reply = reply
         self._subscription = subscription
@@ -158,6 +167,7 @@ class SessionResponse:
         self._text: dict[tuple[str, int], str] = {}
         """By content part, in the order in which they began."""
         self._items: dict[str, None] = {}
+        self._errors: list[ServerErrorInfo | Exception] = []
         self._usage: Usage | None = None
         self._collected: list[RealtimeAudio] = []
         subscription.on_put = self._note
@@ -179,6 +189,12 @@ class SessionResponse:
         """The tokens that it has taken so far, with an entry for each response where tools were called; None before
         the first has ended."""
         return self._usage
+
+    @property
+    def errors(self) -> tuple[ServerErrorInfo | Exception, ...]:
+        """What has failed so far on the way to it: tools, approvals, guardrails, also those that checked its input."""
+        about = () if self._question is None else self._driver.failures.about([self._question])
+        return (*about, *self._errors)
 
     # ---- as it comes ---------------------------------------------------------------------------------------------
 
@@ -286,7 +302,9 @@ class SessionResponse:
         if event.type == "text_delta" or event.type == "transcript_delta":
             part = event.item_id, event.content_index
             self._text[part] = self._text.get(part, "") + event.delta
-        if event.type == "agent_end":
+        if event.type == "error":
+            self._errors.append(event.error)
+        elif event.type == "agent_end":
             self._items.update(dict.fromkeys(event.item_ids))
             self._add_untold_text(event.item_ids)
             if event.usage is not None:
@@ -388,6 +406,9 @@ class Turn:
     response_id: str | None = None
     """The id of its last response."""
 
+    errors: tuple[ServerErrorInfo | Exception, ...] = ()
+    """What failed on the way: tools, guardrails, approvals, and responses; as ``error`` events tell it."""
+
 
 async def collect(response: SessionResponse, items: Callable[[Collection[str]], tuple[RealtimeItem, ...]]) -> Turn:
     """Wait until `response` is complete and return it as a turn. `items` finds items of history by their ids.
@@ -410,4 +431,5 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
         status=result.status,
         reason=result.reason,
         response_id=result.response_id,
+        errors=response.errors,
     )

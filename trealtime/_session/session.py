@@ -24,6 +24,7 @@ from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
 from trealtime._session.connect import connection_target, default_model_name, first_update
 from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures
 from trealtime._session.guardrail_runner import (
     GuardrailRunner,
     check_transcribed,
@@ -46,6 +47,7 @@ from trealtime._session.outgoing import (
     whole_number,
 )
 from trealtime._session.pending_reply import PendingReplies, Submitter
+from trealtime._session.playback_tracker import GuardedTracker
 from trealtime._session.recording import RecordingSettings, session_recorder
 from trealtime._session.response import (
     ResponseOptions,
@@ -62,7 +64,7 @@ from trealtime._session.tool_runner import ToolRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import ConnectFailed, SessionClosed
+from trealtime.errors import ConnectFailed, SessionClosed, SessionNotOpen
 from trealtime.events import EventInfo, RealtimeSessionEvent
 from trealtime.items import RealtimeItem
 from trealtime.mcp.connections import Connections
@@ -106,9 +108,10 @@ class RealtimeSession(Generic[ContextT]):
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._task: trio.lowlevel.Task | None = None
         self._recorder: Recorder | None = None
-        self._id = ""
-        tracker = given_or(self._config.playback_tracker, None)
         info = EventInfo(self._context)
+        failures = Failures(info, log_content=run.log_content)
+        given_tracker = given_or(self._config.playback_tracker, None)
+        tracker = None if given_tracker is None else GuardedTracker(given_tracker, failures)
         core = Conversation(
             agent=agent,
             info=info,
@@ -129,15 +132,19 @@ class RealtimeSession(Generic[ContextT]):
         )
         send_queue = SendQueue(audio_bound_s=run.input_buffer_s, event_bound=run.send_queue_events)
         self._core = core
+        self._failures = failures
         self._driver = driver = Driver(core, send_queue, PendingReplies(lambda: self._ids.next("reply")))
         self._lifetime = lifetime = Lifetime(driver, run.close_timeout_s, run.limits.grace_s)
         self._submit = Submitter(driver, lifetime)
         self._subscriptions = Subscriptions(driver, lifetime, run)
-        self._servers = SessionMCPServers(driver, lifetime, info, Connections(run.close_timeout_s / 2))
-        self._agents = Agents(driver, lifetime, info, run, self._config, self._servers)
+        driver.failures = failures
+        failures.attend(driver)
+        self._servers = SessionMCPServers(lifetime, failures, info, Connections(run.close_timeout_s / 2))
+        self._agents = Agents(driver, lifetime, failures, info, run, self._config, self._servers)
         self._attachments = Attachments(
             driver,
             lifetime,
+            failures,
             self._subscriptions,
             close_timeout_s=run.close_timeout_s / 2,
             tracked=tracker is not None,
@@ -147,10 +154,12 @@ class RealtimeSession(Generic[ContextT]):
             lambda: self._subscriptions.new("another loop over the session"),
         )
         driver.agents = self._agents
-        driver.tools = ToolRunner(driver, lifetime, info, run)
-        driver.checks = GuardrailRunner(driver, lifetime, info, run.guardrails_settings)
-        driver.approvals = ApprovalRunner(driver, lifetime, info, run.approval_handler, threads=run.tool_concurrency)
-        driver.hooks = HookCalls(run.hooks, agent, info, run.close_timeout_s / 2)
+        driver.tools = ToolRunner(driver, lifetime, failures, info, run)
+        driver.checks = GuardrailRunner(driver, lifetime, failures, info, run.guardrails_settings)
+        driver.approvals = ApprovalRunner(
+            driver, lifetime, failures, run.approval_handler, threads=run.tool_concurrency
+        )
+        driver.hooks = HookCalls(run.hooks, agent, failures, info, run.close_timeout_s / 2)
         driver.lifetime = lifetime
         driver.tracker = tracker
         lifetime.on_wind_down = driver.tools.wind_down
@@ -169,7 +178,7 @@ class RealtimeSession(Generic[ContextT]):
         if self._scope is not None:
             raise RuntimeError("this session has been entered before: a session is entered once, build another")
         self._task = trio.lowlevel.current_task()
-        self._id = self._ids.new("session")
+        self._failures.session_id = self._ids.new("session")
         self._scope = self._connected()
         await self._scope.__aenter__()
         return self
@@ -274,11 +283,6 @@ class RealtimeSession(Generic[ContextT]):
         return self.outcome
 
     @property
-    def id(self) -> str:
-        """The id of this session, made at entry by the random source of the runner; empty before."""
-        return self._id
-
-    @property
     def outcome(self) -> CloseOutcome | None:
         """How the connection ended; None before."""
         return self._lifetime.outcome
@@ -347,6 +351,14 @@ class RealtimeSession(Generic[ContextT]):
         if policy is not None:
             check_transcribed(policy, self.settings)
         return self._attachments.attach(endpoint, coalesce_ms=coalesce_ms, barge_in=policy)
+
+    @property
+    def id(self) -> str:
+        """The id of this session, ours: random, from the `rng` of its runner. It is in every log record of the session.
+        Raises `SessionNotOpen` before entry, which makes it."""
+        if self._failures.session_id is None:
+            raise SessionNotOpen("this session has no id yet: entering it makes one")
+        return self._failures.session_id
 
     @property
     def history(self) -> list[RealtimeItem]:
@@ -418,6 +430,7 @@ class RealtimeSession(Generic[ContextT]):
             approvals_pending=len(core.pending_approvals),
             questions_open=len(driver.replies),
             recording=self._recorder.statistics() if self._recorder is not None else None,
+            failures=self._failures.counters(),
         )
 
     async def wait_for_playback(self) -> None:
@@ -460,7 +473,8 @@ class RealtimeSession(Generic[ContextT]):
         reply = self._driver.replies.open()
         subscription = self._subscriptions.new("a response", responses=[], playback=False)
         self._driver.followers[reply.id] = subscription
-        response = SessionResponse(self._driver, self._lifetime, reply, subscription)
+        question = None if item is None else str(item["id"])
+        response = SessionResponse(self._driver, self._lifetime, reply, subscription, question=question)
         if item is not None:
             self._driver.do(self._core.create_item, item, said=True)
         self._driver.do(self._core.create_response, params or None, reply_id=reply.id, tools=tools)

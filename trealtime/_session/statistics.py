@@ -11,6 +11,7 @@ from trealtime._core.guardrails import GuardrailCounters
 from trealtime._core.state import ConversationCounters
 from trealtime._recordings.recorder import RecordingStatistics
 from trealtime._session.attachment import AttachmentStatistics
+from trealtime._session.failures import FailureCounters
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
 from trealtime.metrics import TurnStatistics
@@ -37,6 +38,9 @@ class SessionStatistics:
     turns: TurnStatistics
     tools_active: int
     """Calls that run or wait to run, handoffs included."""
+
+    failures: FailureCounters
+    """Failures of the app's callables, of responses and of the server."""
 
     approvals_pending: int
     """Calls that wait for approval."""

@@ -26,11 +26,11 @@ import trio
 from trealtime._core.effects import FunctionCall, Refusal, parsed_arguments
 from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures, place_of
 from trealtime._session.lifetime import Lifetime
 from trealtime.errors import GuardrailFailed, ToolFailed
 from trealtime.events import (
     EventInfo,
-    RealtimeError,
     RealtimeToolEnd,
     RealtimeToolProgress,
     RealtimeToolStart,
@@ -78,14 +78,17 @@ class ToolRunner:
     """Runs the function calls of one session, at most ``tool_concurrency`` of `run` at a time. Where calls keep their
     order, each waits for the one before it."""
 
-    def __init__(self, driver: Driver, lifetime: Lifetime, info: EventInfo, run: RealtimeRunConfig) -> None:
+    def __init__(
+        self, driver: Driver, lifetime: Lifetime, failures: Failures, info: EventInfo, run: RealtimeRunConfig
+    ) -> None:
         concurrency = run.tool_concurrency if run.async_tool_calls else 1
         self._driver = driver
         self._lifetime = lifetime
+        self._failures = failures
         self._info = info
         self._formatter = run.tool_error_formatter
         self._in_order = not run.async_tool_calls
-        self._checks = _ToolChecks(driver, info, run.guardrails_settings)
+        self._checks = _ToolChecks(failures, run.guardrails_settings)
         self._checks_before_approval = run.tool_execution.pre_approval_tool_input_guardrails
         self._last: trio.Event | None = None
         self._running = trio.CapacityLimiter(concurrency)
@@ -181,7 +184,8 @@ class ToolRunner:
             # Only False lets a call run: a callable that forgets to return has not said so.
             return await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)) is not False
         except Exception as error:  # noqa: BLE001  (a user's callable; ask when in doubt)
-            self._report(call, f"needs_approval of {call.name} failed: {type(error).__name__}: {error}", error)
+            what = f"needs_approval of {call.name} failed: {type(error).__name__}"
+            self._report(call, f"{what}: {error}", error, summary=what)
             return True
 
     async def _refused(self, call: FunctionCall, refusal: Refusal) -> ToolOutcome:
@@ -217,9 +221,10 @@ class ToolRunner:
     def _answer(self, work: _Work, outcome: ToolOutcome) -> None:
         call = work.call
         if outcome.failure == "unknown_tool":
-            self._report(call, f"there is no tool {call.name!r}")
+            self._report(call, f"there is no tool {call.name!r}", summary="the model called a tool that is not there")
         for error in outcome.errors:
-            self._report(call, f"tool {call.name} failed: {type(error).__name__}: {error}", error)
+            what = f"tool {call.name} failed: {type(error).__name__}"
+            self._report(call, f"{what}: {error}", error, summary=what)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         output = serialise_output(outcome.output)  # a refusal is the user's own text
         self._driver.do(self._driver.core.send_tool_output, call.call_id, output, nothing_to_tell=nothing_to_tell)
@@ -265,18 +270,17 @@ class ToolRunner:
             **more,
         )
 
-    def _report(self, call: FunctionCall, what: str, cause: Exception | None = None) -> None:
+    def _report(self, call: FunctionCall, what: str, cause: Exception | None = None, *, summary: str) -> None:
         failure = ToolFailed(what, tool_name=call.name, call_id=call.call_id)
         failure.__cause__ = cause
-        self._driver.emit(RealtimeError(error=failure, info=self._info))
+        self._failures.report("tool", failure, summary=summary, raised=cause is not None, **place_of(call))
 
 
 class _ToolChecks:
     """Runs the tool guardrails of one session."""
 
-    def __init__(self, driver: Driver, info: EventInfo, settings: GuardrailsSettings) -> None:
-        self._driver = driver
-        self._info = info
+    def __init__(self, failures: Failures, settings: GuardrailsSettings) -> None:
+        self._failures = failures
         self._timeout_s = settings.timeout_s
         self._threads = trio.CapacityLimiter(settings.concurrency)
 
@@ -290,7 +294,7 @@ class _ToolChecks:
         for guardrail in call.tool.tool_input_guardrails:
             unknown = f"The tool {call.name} was not run, because the call could not be checked."
             verdict = await self._verdict(
-                guardrail.get_name(), guardrail.run(data, thread_limiter=self._threads), unknown
+                call, guardrail.get_name(), guardrail.run(data, thread_limiter=self._threads), unknown
             )
             if verdict.behavior == "raise_exception":
                 raise ToolInputGuardrailTripwireTriggered(guardrail, verdict, tool_name=call.name, call_id=call.call_id)
@@ -308,7 +312,7 @@ class _ToolChecks:
         for guardrail in call.tool.tool_output_guardrails:
             unknown = f"The tool {call.name} was run, and its output is withheld, because it could not be checked."
             verdict = await self._verdict(
-                guardrail.get_name(), guardrail.run(data, thread_limiter=self._threads), unknown
+                call, guardrail.get_name(), guardrail.run(data, thread_limiter=self._threads), unknown
             )
             if verdict.behavior == "raise_exception":
                 raise ToolOutputGuardrailTripwireTriggered(
@@ -320,18 +324,19 @@ class _ToolChecks:
         return outcome
 
     async def _verdict(
-        self, name: str, verdict: Awaitable[ToolGuardrailFunctionOutput], unknown: str
+        self, call: FunctionCall, name: str, verdict: Awaitable[ToolGuardrailFunctionOutput], unknown: str
     ) -> ToolGuardrailFunctionOutput:
         try:
             with trio.fail_after(self._timeout_s):
                 return await verdict
         except trio.TooSlowError as error:
-            self._report(name, f"took longer than {self._timeout_s:g} s", error)
+            self._report(call, name, f"took longer than {self._timeout_s:g} s", error)
         except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
-            self._report(name, f"failed: {type(error).__name__}: {error}", error)
+            self._report(call, name, f"failed: {type(error).__name__}: {error}", error)
         return ToolGuardrailFunctionOutput.reject_content(unknown)
 
-    def _report(self, name: str, what: str, cause: Exception) -> None:
+    def _report(self, call: FunctionCall, name: str, what: str, cause: Exception) -> None:
         failure = GuardrailFailed(f"guardrail {name} {what}; what it was to check did not pass", guardrail_name=name)
         failure.__cause__ = cause
-        self._driver.emit(RealtimeError(error=failure, info=self._info))
+        summary = f"guardrail {name} of tool {call.name} failed: {type(cause).__name__}"
+        self._failures.report("guardrail", failure, summary=summary, **place_of(call))
