@@ -41,7 +41,7 @@ EVENTS: Final = frozenset({"audio", "audio_end", "agent_end"})
 
 _EndpointEvent = RealtimeAudio | RealtimeAudioEnd | RealtimeAgentEndEvent
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("trealtime.endpoints")
 
 SILENT_MS: Final = 10_000
 """An endpoint that takes so much audio without a report of it gets a warning in the log."""

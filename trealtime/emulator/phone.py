@@ -19,7 +19,7 @@ from trealtime.emulator.phone_line import PhoneLine
 
 __all__ = ["CallState", "PhoneCall", "Webhook"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("trealtime.emulator")
 
 CallState = Literal["ringing", "active", "rejected", "referred", "ended"]
 Webhook = str | Callable[[Mapping[str, str], bytes], Awaitable[int]]

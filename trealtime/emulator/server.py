@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator", "EmulatorStatistics", "MemoryModel", "open_emulator"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("trealtime.emulator")
 
 _PATH = "/v1/realtime"
 

@@ -32,7 +32,7 @@ from trealtime.transport.wire import NETWORK_LOSS, Wire, WireClosed
 
 __all__ = ["Direction", "EmulatedSession", "Engines", "LoggedEvent"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("trealtime.emulator")
 
 Direction = Literal["client", "server"]
 

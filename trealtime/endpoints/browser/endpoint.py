@@ -50,7 +50,7 @@ from trealtime.transport.wire import WireClosed
 
 __all__ = ["BrowserEndpoint", "BrowserStatistics", "accept_browser_stream"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("trealtime.endpoints")
 
 _INPUT_MS: Final = 10_000
 """How much of the user waits for `receive`; beyond that the oldest audio is dropped and counted."""

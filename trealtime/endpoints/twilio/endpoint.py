@@ -43,7 +43,7 @@ from trealtime.transport.wire import Wire, WireClosed
 
 __all__ = ["TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("trealtime.endpoints")
 
 _QUEUE_MS: Final = 100
 """How much audio waits here beyond the lead, so that no frame is late for want of the next piece."""
