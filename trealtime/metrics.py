@@ -18,6 +18,7 @@ import attrs
 from trealtime.usage import Cost, Usage
 
 __all__ = [
+    "FailureCounters",
     "Histogram",
     "InterruptionCause",
     "ToolSpan",
@@ -329,3 +330,38 @@ class TurnStatistics:
 
     tool_calls: int
     retries: int
+
+
+@attrs.frozen(kw_only=True)
+class FailureCounters:
+    """How often something of a session has failed so far; each has been logged, and told in an ``error`` event."""
+
+    tools: int = 0
+    """Calls of tools: they raised, took too long, do not exist, or one of their functions failed."""
+
+    handoffs: int = 0
+    approval_handlers: int = 0
+    """The approval handler raised, or gave no decision."""
+
+    guardrails: int = 0
+    """Guardrails of words and of tools: they raised, gave no verdict, or took too long."""
+
+    hooks: int = 0
+    endpoints: int = 0
+    playback_trackers: int = 0
+    """Questions to the playback tracker. Only the first failure of a kind is logged and told."""
+
+    mcp_servers: int = 0
+    recordings: int = 0
+    """Recordings that ended before their time."""
+
+    responses: int = 0
+    """Responses that failed, and requests for one that brought none."""
+
+    server: int = 0
+    """Other errors of the server: refused requests, messages that cannot be read."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(attrs.astuple(self))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+import trealtime.events as native
 from trealtime.compat import RunContextWrapper, UserError
 from trealtime.compat.decorators import output_guardrail, tool
 from trealtime.compat.guardrail import GuardrailFunctionOutput
@@ -33,8 +34,9 @@ from trealtime.compat.realtime import (
     UserMessageItem,
     realtime_handoff,
 )
+from trealtime.compat.realtime._translation import EventTranslator
 from trealtime.emulator import CallFunction
-from trealtime.errors import ConnectionLost, SettingsError
+from trealtime.errors import ConnectionLost, EndpointFailed, HookFailed, PlaybackTrackerFailed, SettingsError
 from trealtime.testing import close, open_scripted_server
 
 TYPES = set(typing.get_args(RealtimeSessionEvent))
@@ -153,6 +155,12 @@ async def test_a_failed_tool_is_an_error_with_a_message(opened, turn):
     assert "fails" in error["message"]
     assert isinstance(error.exception.__cause__, ValueError)
     assert dataclasses.asdict(next(each for each in events if each.type == "error")) is not None
+
+
+@pytest.mark.parametrize("failed", [HookFailed, EndpointFailed, PlaybackTrackerFailed])
+def test_the_sdk_has_no_event_for_failures_of_what_it_does_not_have(failed):
+    event = native.RealtimeError(error=failed("..."), info=native.EventInfo(None))
+    assert EventTranslator().translate(event) == []
 
 
 async def test_an_error_of_the_server_has_its_fields(opened, turn):

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime._session.failures import FailureCounters, said, stand_in, withheld
+from trealtime._session.failures import said, stand_in, withheld
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
@@ -28,6 +28,7 @@ from trealtime.errors import (
     ToolFailed,
 )
 from trealtime.events import ServerErrorInfo
+from trealtime.metrics import FailureCounters
 from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import FunctionTool
 from trealtime.tools.guardrails import tool_input_guardrail, tool_output_guardrail

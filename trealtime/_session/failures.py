@@ -32,12 +32,13 @@ from trealtime.errors import (
     ToolRoundsExceeded,
 )
 from trealtime.events import EventInfo, RealtimeError, ServerErrorInfo
+from trealtime.metrics import FailureCounters
 
 if TYPE_CHECKING:
     from trealtime._core.effects import FunctionCall
     from trealtime._session.driver import Driver
 
-__all__ = ["FailureCounters", "FailureSource", "Failures", "place_of", "said", "stand_in", "withheld"]
+__all__ = ["FailureSource", "Failures", "place_of", "said", "stand_in", "withheld"]
 
 FailureSource = Literal[
     "tool",
@@ -48,6 +49,7 @@ FailureSource = Literal[
     "endpoint",
     "playback_tracker",
     "mcp_server",
+    "recording",
     "response",
     "server",
 ]
@@ -62,6 +64,7 @@ _LOGGERS: Final[dict[FailureSource, logging.Logger]] = {
     "endpoint": logging.getLogger("trealtime.endpoints"),
     "playback_tracker": logging.getLogger("trealtime.endpoints"),
     "mcp_server": logging.getLogger("trealtime.mcp"),
+    "recording": logging.getLogger("trealtime.recording"),
     "response": logging.getLogger("trealtime.session"),
     "server": logging.getLogger("trealtime.session"),
 }
@@ -70,38 +73,6 @@ _FIELDS: Final[dict[FailureSource, str]] = {"server": "server"}
 """Fields of the counters that are not the plural of their source."""
 
 _WITHHELD: Final = "(text withheld: log_content)"
-
-
-@attrs.frozen(kw_only=True)
-class FailureCounters:
-    """How often something of a session has failed so far; each has been logged, and told in an ``error`` event."""
-
-    tools: int = 0
-    """Calls of tools: they raised, took too long, do not exist, or one of their functions failed."""
-
-    handoffs: int = 0
-    approval_handlers: int = 0
-    """The approval handler raised, or gave no decision."""
-
-    guardrails: int = 0
-    """Guardrails of words and of tools: they raised, gave no verdict, or took too long."""
-
-    hooks: int = 0
-    endpoints: int = 0
-    playback_trackers: int = 0
-    """Questions to the playback tracker. Only the first failure of a kind is logged and told."""
-
-    mcp_servers: int = 0
-    responses: int = 0
-    """Responses that failed, and requests for one that brought none."""
-
-    server: int = 0
-    """Other errors of the server: refused requests, messages that cannot be read."""
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return sum(attrs.astuple(self))
 
 
 class Place(TypedDict):
@@ -186,6 +157,8 @@ class Failures:
             return
         source, level = _source_of(event)
         self._counts[source] += 1
+        if source == "recording":  # it has logged that by itself, with its traceback
+            return
         error = event.error
         trouble = error if isinstance(error, Exception) and (error.__cause__ or error.__traceback__) else None
         self._log(
@@ -243,6 +216,8 @@ class Failures:
 def _source_of(event: RealtimeError) -> tuple[FailureSource, int]:
     """Return where an error of the core's belongs, and its level."""
     match event.error:
+        case ServerErrorInfo(type="recording_error"):
+            return "recording", logging.ERROR
         case ServerErrorInfo() as error:
             if event.response_id is not None:
                 return "response", logging.ERROR

@@ -11,10 +11,9 @@ from trealtime._core.guardrails import GuardrailCounters
 from trealtime._core.state import ConversationCounters
 from trealtime._recordings.recorder import RecordingStatistics
 from trealtime._session.attachment import AttachmentStatistics
-from trealtime._session.failures import FailureCounters
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
-from trealtime.metrics import TurnStatistics
+from trealtime.metrics import FailureCounters, TurnStatistics
 from trealtime.transport.wire import WireStatistics
 
 __all__ = ["SessionStatistics"]

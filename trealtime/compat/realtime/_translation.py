@@ -14,6 +14,7 @@ import trealtime.events as native
 from trealtime.compat.realtime import events as sdk
 from trealtime.compat.realtime import model_events as model
 from trealtime.compat.realtime.items import RealtimeItem, RealtimeToolCallItem, item_of, message_of_wire
+from trealtime.errors import EndpointFailed, HookFailed, PlaybackTrackerFailed
 from trealtime.events import ServerErrorInfo
 
 __all__ = ["EventTranslator"]
@@ -202,8 +203,10 @@ def _history(event: native.RealtimeHistoryUpdated, info: sdk.RealtimeEventInfo) 
     return sdk.RealtimeHistoryUpdated(items, info)
 
 
-def _error(event: native.RealtimeError, info: sdk.RealtimeEventInfo) -> sdk.RealtimeError:
+def _error(event: native.RealtimeError, info: sdk.RealtimeEventInfo) -> sdk.RealtimeError | None:
     error = event.error
+    if isinstance(error, HookFailed | EndpointFailed | PlaybackTrackerFailed):
+        return None  # the SDK has no event for these
     return sdk.RealtimeError(sdk.ErrorMessage(error) if isinstance(error, Exception) else error, info)
 
 
