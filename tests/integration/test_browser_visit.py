@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 import pytest
 import trio
+import trio.testing
 
 from trealtime._session.attachment import Attachment
 from trealtime._session.session import RealtimeSession
@@ -85,6 +86,7 @@ async def test_a_user_who_speaks_interrupts_the_agent_and_the_server_is_told_wha
         nursery.start_soon(visit.page.say, voice(1500, quiet_ms=700))
         interrupted = await visit.listener.expect("audio_interrupted")
         at_interrupt_ms = visit.page.heard_ms
+        await trio.testing.wait_all_tasks_blocked()  # the app may know before the server does
         [cut] = visit.talk.of("conversation.item.truncate")
         assert cut["audio_end_ms"] == interrupted.heard_ms
         assert abs(at_interrupt_ms - cut["audio_end_ms"]) <= 20

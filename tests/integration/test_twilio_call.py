@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 import pytest
 import trio
+import trio.testing
 
 from trealtime._session.attachment import Attachment
 from trealtime._session.session import RealtimeSession
@@ -118,6 +119,7 @@ async def test_a_caller_who_speaks_interrupts_the_agent_and_the_server_is_told_w
         call.twilio.say(voice(1500))
         interrupted = await call.listener.expect("audio_interrupted")
         at_interrupt_ms = call.twilio.heard_ms
+        await trio.testing.wait_all_tasks_blocked()  # the app may know before the server does
         [cut] = call.talk.of("conversation.item.truncate")
         assert cut["audio_end_ms"] == interrupted.heard_ms
 

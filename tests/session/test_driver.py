@@ -22,6 +22,7 @@ class Core:
     """A core that notes its inputs, and what the app has been told when each of them comes."""
 
     next_deadline = None
+    raw_events = False
     input_format = output_format = PCM16_24K
 
     def __init__(self, subscription: Subscription) -> None:

@@ -8,6 +8,7 @@ import trio
 import trio.testing
 
 from trealtime._session.subscription import HISTORY_SNAPSHOTS, Subscription, check_event_types
+from trealtime._session.wakeup import TURN_STEPS
 from trealtime.audio.formats import G711_ULAW
 from trealtime.errors import ConnectionLost, SlowConsumer
 from trealtime.events import (
@@ -145,14 +146,66 @@ async def test_a_cancelled_receive_loses_no_event(autojump_clock) -> None:
     assert await cancel_at_each_checkpoint(scenario) >= 5
 
 
-async def test_receive_is_a_checkpoint_whether_or_not_it_waits(autojump_clock) -> None:
+async def test_receive_lets_others_run_whether_or_not_it_waits(autojump_clock) -> None:
     subscription = Subscription()
     subscription.put(speech())
     with trio.testing.assert_checkpoints():
         await subscription.receive()
+    subscription = Subscription()
     subscription.end()
     with trio.testing.assert_checkpoints(), pytest.raises(trio.EndOfChannel):
         await subscription.receive()
+
+
+async def test_a_consumer_that_is_behind_lets_others_run_once_a_millisecond(mock_clock) -> None:
+    subscription = Subscription()
+    for _ in range(100):
+        subscription.put(speech())
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        seen = []
+        for _ in range(100):
+            await subscription.receive()
+            seen.append(turns)
+            mock_clock.jump(0.0004)
+        nursery.cancel_scope.cancel()
+    # A turn for each third event. Which of the two tasks comes first in it is not said.
+    assert all(after > before for before, after in zip(seen, seen[6:], strict=False))
+    assert 30 <= turns <= 36
+
+
+async def test_under_a_clock_that_stands_still_others_run_too(mock_clock) -> None:
+    subscription = Subscription(buffer_events=1000)
+    for _ in range(1000):
+        subscription.put(speech())
+    with trio.testing.assert_checkpoints():
+        for _ in range(TURN_STEPS + 1):
+            await subscription.receive()
+    with trio.testing.assert_checkpoints():
+        for _ in range(TURN_STEPS + 1):
+            await subscription.receive()
+
+
+async def test_a_consumer_that_is_behind_sees_a_cancellation_at_the_next_event(mock_clock) -> None:
+    subscription = Subscription()
+    for _ in range(3):
+        subscription.put(speech())
+    taken = 0
+    with trio.CancelScope() as scope:
+        for _ in range(3):
+            await subscription.receive()
+            taken += 1
+            if taken == 2:
+                scope.cancel()
+    assert (taken, subscription.statistics().events_queued) == (2, 1)
 
 
 async def test_the_session_failure_comes_once_after_what_is_queued(autojump_clock) -> None:

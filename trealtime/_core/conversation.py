@@ -51,7 +51,7 @@ from trealtime._core.tool_calls import ToolOffer, answer_call
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
-from trealtime.events import EventInfo, RealtimeDtmf, RealtimeRawModelEvent
+from trealtime.events import EventInfo, RealtimeAudio, RealtimeDtmf, RealtimeRawModelEvent
 from trealtime.items import RealtimeItem
 from trealtime.metrics import TurnMetrics, TurnStatistics
 from trealtime.protocol import server_events as wire
@@ -108,6 +108,14 @@ for example, and MCP calls, whose items come as items.
 
 Receipt is lenient: an event about something unknown is read as it stands or ignored, and is never an error."""
 
+_DELTAS: Final = (
+    wire.ResponseOutputAudioDelta,
+    wire.ResponseOutputAudioTranscriptDelta,
+    wire.ResponseOutputTextDelta,
+    wire.ResponseFunctionCallArgumentsDelta,
+)
+"""Events that let nothing go that waits, and bring no deadline nearer, where their response is known."""
+
 
 class Conversation:
     """One conversation over one connection. `agent` speaks; `info` goes into every event.
@@ -140,7 +148,7 @@ class Conversation:
         prices: Prices | None = None,
         limits: SessionLimits | None = None,
     ) -> None:
-        self._raw_events = raw_events
+        self.raw_events: Final = raw_events
         policy = guardrails if guardrails is not None else GuardrailPolicy()
         self._state = State(
             agent=agent,
@@ -165,21 +173,26 @@ class Conversation:
     # ---- the server ------------------------------------------------------------------------------------------------
 
     def receive(self, now: float, event: wire.AnyServerEvent, data: Mapping[str, Any] | None = None) -> list[Effect]:
-        """The server has sent `event`, read from the frame `data`."""
+        """The server has sent `event`, read from the frame `data`; without it, no raw event is emitted."""
         state = self._state
-        if type(event) is wire.ResponseOutputAudioDelta:  # the hot path: it lets nothing waiting go
-            output.receive_audio(state, event, now)
-            if state.purged:  # too much of it was held back
-                self._proceed(now)
-            return state.drain()
-        if self._raw_events and data is not None:
+        if data is not None and self.raw_events:
             for each in model_events(event, data):
                 state.emit(RealtimeRawModelEvent(data=each, info=state.info))
-        handler = RECEPTION.get(type(event))
+        kind = type(event)
+        lets_go = kind not in _DELTAS or event.response_id not in state.responses
+        handler = RECEPTION.get(kind)
         if handler is not None:
             handler(state, event, now)
         responses.note_progress(state, event, now)
-        return self._effects(now)
+        # Most events of a call are deltas: what waits is looked through for the others alone.
+        return self._effects(now) if lets_go or state.purged else state.drain()
+
+    def receive_audio(self, now: float, event: wire.ResponseOutputAudioDelta) -> RealtimeAudio | None:
+        """`receive` for audio that only has to be emitted: return that event. None: nothing has happened, `receive` it.
+
+        By far the most bytes of a call take this way, without a list of effects (benchmark ``downstream``).
+        """
+        return output.audio_to_emit(self._state, event, now)
 
     def disconnect(self, now: float, error: Exception) -> list[Effect]:
         """The connection has ended: raise `error` in every caller who waits, and drop every call."""

@@ -18,6 +18,7 @@ from trealtime._core.responses import end_response, find_response, response_id_o
 from trealtime._core.tool_calls import begin_call
 from trealtime.errors import MCPServerFailed
 from trealtime.events import (
+    RealtimeAudio,
     RealtimeAudioEnd,
     RealtimeError,
     RealtimeTextDelta,
@@ -28,11 +29,13 @@ from trealtime.items import ItemStatus, OtherItem
 from trealtime.protocol.lenient import as_text, within
 
 if TYPE_CHECKING:
+    from trealtime._core.responses import Response
     from trealtime._core.state import State
     from trealtime.protocol import server_events as wire
 
 __all__ = [
     "audio_done",
+    "audio_to_emit",
     "content_part_done",
     "listing_failed",
     "output_item_added",
@@ -158,26 +161,44 @@ def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone,
 
 
 def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> None:
-    """The hot path: a chunk of the agent's audio."""
-    response = state.responses.get(event.response_id) or find_response(state, event.response_id)
+    """A chunk of the agent's audio."""
+    response = find_response(state, event.response_id)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         if response is not None:
             silence(state, response, event.item_id, event.content_index)
         return
-    state.spoken = True
-    response.progress(now, audio=True)
     if not response.in_conversation:
         state.outside_items[event.item_id] = None
-    item_id, content_index, data = event.item_id, event.content_index, event.delta
-    duration_ms = state.output_format.duration_ms(len(data))
-    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
-    chunk = audio_event(data, response.id, item_id, content_index, start_ms, state.info)
+    chunk = _count_audio(state, response, event, now)
     if state.guardrails.policy.hold_back:
         hold(state, response.id, chunk, now)
         stop_overfull(state, response.id, now)
     else:
         state.emit(chunk)
+
+
+def audio_to_emit(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> RealtimeAudio | None:
+    """The hot path of `receive_audio`: return the event to emit, where that is all there is to do. None: nothing has
+    been done."""
+    response = state.responses.get(event.response_id)
+    if (
+        response is None
+        or response.interrupted is not None
+        or not response.in_conversation
+        or state.guardrails.policy.hold_back
+    ):
+        return None
+    return _count_audio(state, response, event, now)
+
+
+def _count_audio(state: State, response: Response, event: wire.ResponseOutputAudioDelta, now: float) -> RealtimeAudio:
+    state.spoken = True
+    response.progress(now, audio=True)
+    item_id, content_index, data = event.item_id, event.content_index, event.delta
+    duration_ms = state.output_format.duration_ms(len(data))
+    start_ms = state.ledger.receive(response.id, item_id, content_index, duration_ms)
+    return audio_event(data, response.id, item_id, content_index, start_ms, state.info)
 
 
 def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) -> None:

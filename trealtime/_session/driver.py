@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
@@ -46,6 +46,7 @@ from trealtime._session.subscription import Subscription
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.events import RealtimeAudio, RealtimeSessionEvent
 from trealtime.protocol.codec import decode_server_event
+from trealtime.protocol.server_events import ResponseOutputAudioDelta
 
 if TYPE_CHECKING:
     from trealtime._recordings.recorder import Recorder
@@ -101,6 +102,9 @@ class Driver:
     expired: bool = attrs.field(default=False, init=False)
     """The server has said that the session's time is over."""
 
+    _raw_wanted: bool = attrs.field(default=False, init=False)
+    """Whether a subscription takes raw events: else the frames need not be kept."""
+
     _message_bytes: int = attrs.field(default=0, init=False)
     """The size of the message that the core is working on: the events that it causes hold parts of it."""
 
@@ -114,12 +118,23 @@ class Driver:
 
     # ---- to the core ---------------------------------------------------------------------------------------------
 
-    def receive(self, frame: str | bytes) -> None:
-        """Give the core a message of the server."""
-        event, data = decode_server_event(frame)
-        self._message_bytes = len(frame)
-        self.do(self.core.receive, event, data)
+    def receive(self, frames: Iterable[str | bytes]) -> None:
+        """Give the core messages of the server, in order."""
+        now = trio.current_time()
+        core = self.core
+        for frame in frames:
+            event, data = decode_server_event(frame, with_data=self._raw_wanted)
+            self._message_bytes = len(frame)
+            # The hot path, for the benchmark `downstream`: an effect of its own would cost as much as its decoding.
+            if type(event) is ResponseOutputAudioDelta and not self._carrying_out:
+                audio = core.receive_audio(now, event)
+                if audio is not None:
+                    self._deliver(audio)
+                    continue
+            self.do(core.receive, event, data if self._raw_wanted else None)
         self._message_bytes = 0
+        if self._changed:
+            self._changed.unpark_all()
 
     def do(self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Call an input of the core with the time and these arguments, and carry out what follows from it.
@@ -134,6 +149,16 @@ class Driver:
         try:
             self._carry_out(method(trio.current_time(), *args, **kwargs))
             while self._waiting:
+                self._carry_out(self._waiting.popleft()(trio.current_time()))
+        finally:
+            self._carrying_out = False
+
+    def _deliver(self, audio: RealtimeAudio) -> None:
+        self._carrying_out = True
+        try:
+            for subscription in self.subscriptions:
+                subscription.put(audio)
+            while self._waiting:  # a subscription was full
                 self._carry_out(self._waiting.popleft()(trio.current_time()))
         finally:
             self._carrying_out = False
@@ -216,13 +241,19 @@ class Driver:
     def add_subscription(self, subscription: Subscription) -> None:
         """Deliver events to this one too, from now on."""
         self.subscriptions = (*self.subscriptions, subscription)
+        self._see_who_wants_frames()
 
     def drop_subscription(self, subscription: Subscription) -> None:
         """A consumer has closed its subscription."""
         self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
+        self._see_who_wants_frames()
         for reply, follower in list(self.followers.items()):
             if follower is subscription:
                 del self.followers[reply]
+
+    def _see_who_wants_frames(self) -> None:
+        wanted = any(each.wants("raw_model_event") for each in self.subscriptions)
+        self._raw_wanted = wanted and self.core.raw_events
 
     # ---- playback ------------------------------------------------------------------------------------------------
 

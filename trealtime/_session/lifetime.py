@@ -319,8 +319,7 @@ class Lifetime:
                 # All frames of one read in one go: a turn of the scheduler costs as much as a frame.
                 receive = receiver(self._wire)
                 while True:
-                    for frame in await receive():
-                        self._driver.receive(frame)
+                    self._driver.receive(await receive())
             except WireClosed as closed:
                 self._ended(closed)
 

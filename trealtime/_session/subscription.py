@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 import attrs
 import trio
 
-from trealtime._session.wakeup import Sleeper
+from trealtime._session.wakeup import Sleeper, Turns
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.errors import SlowConsumer
 from trealtime.events import RealtimeAudio, RealtimeAudioDropped, RealtimeSessionEvent
@@ -159,6 +159,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._ended = False
         self._failure: SlowConsumer | None = None
         self._sleeper = Sleeper()
+        self._turns = Turns()
         self._audio_bytes = 0
         self._audio_bytes_peak = 0
         self._events_peak = 0
@@ -205,6 +206,10 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
                 self._overflowed()
         self._sleeper.wake()
 
+    def wants(self, kind: str) -> bool:
+        """Whether events of this type pass the filter."""
+        return self._types is None or kind in self._types
+
     def purge(self, response_id: str) -> None:
         """Throw away the queued audio of one response."""
         kept: deque[_Slot] = deque()
@@ -227,9 +232,8 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     def begin(self) -> None:
         """Note the first read: from here on the overflow policy holds."""
-        if self.unread:
-            self.unread = False
-            self.use_format(self.audio_format)
+        self.unread = False
+        self.use_format(self.audio_format)
 
     def use_format(self, audio_format: AudioFormat) -> None:
         """Set the format of the audio to come, in which the bound is counted."""
@@ -248,7 +252,8 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """
         if self._closed:
             raise trio.ClosedResourceError("this subscription is closed")
-        self.begin()
+        if self.unread:
+            self.begin()
         if self._failure is not None:
             raise self._failure
         queue = self._queue
@@ -279,19 +284,22 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
     async def receive(self) -> RealtimeSessionEvent:
         """Wait for the next event and return it. If cancelled, no event is lost. Raises as `receive_nowait`.
 
+        A pending cancellation is raised at every event. While events wait to be taken, other tasks do not run before
+        each of them, but at least once a millisecond.
         A second task that waits here at the same time gets `trio.BusyResourceError`: give it a subscription of its own.
         """
-        self.begin()
-        # The checkpoint comes before the event is taken: what happens during it (an interrupt) then still counts.
-        if not self._quiet:
-            await trio.lowlevel.checkpoint()
-        while self._quiet:
+        if self.unread:
+            self.begin()
+        # Hot: the checkpoint comes before the event is taken, so that what happens meanwhile (an interrupt) counts.
+        if self._events or self._audio or self._over:
+            await self._turns.checkpoint()
+        while not (self._events or self._audio or self._over):
             await self._sleeper.sleep()
         return self.receive_nowait()
 
     @property
-    def _quiet(self) -> bool:
-        return not (self._events or self._audio or self._ended or self._closed or self._failure is not None)
+    def _over(self) -> bool:
+        return self._ended or self._closed or self._failure is not None
 
     def close(self) -> None:
         """Drop what is queued and accept nothing more; a `receive` that waits raises `trio.ClosedResourceError`.

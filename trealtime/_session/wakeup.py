@@ -1,11 +1,20 @@
-"""One task that sleeps until another wakes it: the wake-up of a send queue or a subscription."""
+"""Sleeping and giving way, for the one task that takes from a send queue or a subscription."""
 
 from __future__ import annotations
+
+import math
+from typing import Final
 
 import attrs
 import trio
 
-__all__ = ["Sleeper"]
+__all__ = ["Sleeper", "Turns"]
+
+TURN_S: Final = 0.001
+"""How long a task that has work to do goes on before it lets others run."""
+
+TURN_STEPS: Final = 128
+"""The number of its steps after which it does so in any case: under a mock clock no time passes."""
 
 
 @attrs.define
@@ -36,3 +45,24 @@ class Sleeper:
         if task is not None:
             self._task = None
             trio.lowlevel.reschedule(task)
+
+
+@attrs.define
+class Turns:
+    """Checkpoints of a task with many short steps to do, which cost less than the steps.
+
+    A turn of the scheduler costs as much as decoding a frame. Here one turn holds for all steps within `TURN_S`.
+    """
+
+    _ends_at: float = attrs.field(default=-math.inf, init=False)
+    _left: int = attrs.field(default=0, init=False)
+
+    async def checkpoint(self) -> None:
+        """Raise a pending cancellation, and let other tasks run if this task's turn is over."""
+        self._left -= 1
+        if self._left >= 0 and trio.current_time() < self._ends_at:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        await trio.lowlevel.checkpoint()
+        self._left = TURN_STEPS
+        self._ends_at = trio.current_time() + TURN_S
