@@ -178,14 +178,13 @@ class Conversation:
         if data is not None and self.raw_events:
             for each in model_events(event, data):
                 state.emit(RealtimeRawModelEvent(data=each, info=state.info))
-        kind = type(event)
-        lets_go = kind not in _DELTAS or event.response_id not in state.responses
-        handler = RECEPTION.get(kind)
+        quiet = isinstance(event, _DELTAS) and event.response_id in state.responses
+        handler = RECEPTION.get(type(event))
         if handler is not None:
             handler(state, event, now)
         responses.note_progress(state, event, now)
         # Most events of a call are deltas: what waits is looked through for the others alone.
-        return self._effects(now) if lets_go or state.purged else state.drain()
+        return state.drain() if quiet and not state.purged else self._effects(now)
 
     def receive_audio(self, now: float, event: wire.ResponseOutputAudioDelta) -> RealtimeAudio | None:
         """`receive` for audio that only has to be emitted: return that event. None: nothing has happened, `receive` it.
