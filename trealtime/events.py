@@ -7,12 +7,14 @@ checkers. Every event carries `info`, whose `context` is the run context.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import attrs
 
 from trealtime.items import RealtimeItem
+from trealtime.terminal import print_short
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -75,6 +77,8 @@ class EventInfo:
     """The part that all events of one session share; `context` is the run context of ``runner.run(context=...)``."""
 
     context: RunContext[Any]
+    shown_audio: Callable[[int], str] = attrs.field(default="{:,} bytes".format, kw_only=True, repr=False, eq=False)
+    """How a `repr` shows so many bytes of the agent's audio."""
 
 
 @attrs.frozen(kw_only=True)
@@ -146,6 +150,10 @@ class RealtimeAudio:
     def response_id(self) -> str:
         """The response that this audio belongs to."""
         return self.audio.response_id
+
+    def __repr__(self) -> str:
+        amount, at_ms = self.info.shown_audio(len(self.audio.data)), self.audio.start_ms
+        return f"RealtimeAudio(item_id={self.item_id!r}, content_index={self.content_index}, {amount} at {at_ms:g} ms)"
 
 
 # One pair is made for every audio delta. Filling the slots directly costs half of what the constructors of frozen attrs
@@ -569,3 +577,5 @@ RealtimeSessionEvent = (
     | RealtimeInputAudioTimeoutTriggered
     | RealtimeTurnEnded
 )
+
+print_short(AudioChunk, ServerErrorInfo, *(kind for kind in get_args(RealtimeSessionEvent) if kind is not RealtimeAudio))

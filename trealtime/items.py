@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from trealtime import _lazy
+from trealtime.terminal import print_short
 
 if TYPE_CHECKING:
     from trealtime._core.saved_history import dump_history as dump_history
@@ -199,6 +200,8 @@ class OtherItem:
 RealtimeItem = SystemMessageItem | UserMessageItem | AssistantMessageItem | RealtimeToolCallItem | OtherItem
 
 _Part = InputText | InputAudio | InputImage | AssistantText | AssistantAudio
+
+print_short(RealtimeItem, _Part)
 
 
 def _words(part: _Part) -> str:

@@ -1,15 +1,25 @@
-"""Text from elsewhere, made fit to print on a terminal."""
+"""Values and text from elsewhere, made fit to print on a terminal: short, on one line, without audio."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Final, get_args
 
-__all__ = ["printable"]
+import attrs
+
+__all__ = ["one_line", "print_short", "printable"]
 
 # Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of what follows, and
 # halves of surrogate pairs, which no encoding takes.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+LONGEST: Final = 60
+"""Characters of a text that a `repr` shows."""
+
+_FEW: Final = 3
+_BASE64: Final = frozenset({"audio", "image_url"})
+"""Fields whose text may be the base64 of audio or of an image: a `repr` says how much it is."""
 
 
 def printable(value: object, *, newlines: bool = False) -> str:
@@ -27,3 +37,58 @@ def printable(value: object, *, newlines: bool = False) -> str:
         return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
     return _UNPRINTABLE.sub(escape, str(value))
+
+
+def one_line(value: object) -> str:
+    """Return a `repr` of any value that fits a line: text cut, bytes and long collections counted, agents and tools by
+    their names."""
+    match value:
+        case str():
+            return printable(repr(value if len(value) <= LONGEST else f"{value[: LONGEST - 3]}..."))
+        case bytes() | bytearray() | memoryview():
+            return f"<{len(value):,} bytes>"
+        case BaseException():
+            return f"{type(value).__name__}({one_line(str(value)) if str(value) else ''})"
+        case Mapping():
+            kind = value.get("type")
+            return f"<{kind}: {len(value)} keys>" if isinstance(kind, str) else f"<{len(value)} keys>"
+        case list() | tuple() if len(value) <= _FEW:
+            inside = ", ".join(map(one_line, value))
+            return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
+        case Sequence() | Set():
+            return f"<{len(value)} of {type(value).__name__}>"
+        case type():
+            return value.__qualname__
+    if hasattr(value, "previous_item_id"):  # an item, whose str is made to be read
+        return one_line(str(value))
+    name = getattr(value, "name", None)
+    if isinstance(name, str):
+        return one_line(name)
+    shown = printable(repr(value))
+    # What is left may show its memory address, or a whole object of the program's.
+    return shown if len(shown) <= LONGEST and " at 0x" not in shown else f"<{type(value).__name__}>"
+
+
+def _short_repr(self: Any) -> str:
+    shown = []
+    for field in attrs.fields(type(self)):
+        value = getattr(self, field.name)
+        if field.name == "info" or not field.repr or _is_default(field.default, value):
+            continue
+        if field.name in _BASE64 and isinstance(value, str) and len(value) > LONGEST:
+            shown.append(f"{field.name}=<{len(value):,} characters>")
+        else:
+            shown.append(f"{field.name.removeprefix('_')}={one_line(value)}")
+    return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _is_default(default: object, value: object) -> bool:
+    return default is not attrs.NOTHING and type(default) is type(value) and default == value
+
+
+def print_short(*kinds: object) -> None:
+    """Give attrs classes a `repr` of one line: their fields as `one_line` shows them, without those that have their
+    defaults. A union stands for its members."""
+    for kind in kinds:
+        for cls in get_args(kind) or (kind,):
+            cls.__repr__ = _short_repr
