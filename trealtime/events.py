@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import attrs
 
 from trealtime.items import RealtimeItem
-from trealtime.terminal import print_short
+from trealtime.terminal import one_line, print_short
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -153,7 +153,8 @@ class RealtimeAudio:
 
     def __repr__(self) -> str:
         amount, at_ms = self.info.shown_audio(len(self.audio.data)), self.audio.start_ms
-        return f"RealtimeAudio(item_id={self.item_id!r}, content_index={self.content_index}, {amount} at {at_ms:g} ms)"
+        place = f"item_id={one_line(self.item_id)}, content_index={self.content_index}"
+        return f"RealtimeAudio({place}, {amount} at {at_ms:g} ms)"
 
 
 # One pair is made for every audio delta. Filling the slots directly costs half of what the constructors of frozen attrs
@@ -578,4 +579,6 @@ RealtimeSessionEvent = (
     | RealtimeTurnEnded
 )
 
-print_short(AudioChunk, ServerErrorInfo, *(kind for kind in get_args(RealtimeSessionEvent) if kind is not RealtimeAudio))
+print_short(
+    AudioChunk, ServerErrorInfo, *(kind for kind in get_args(RealtimeSessionEvent) if kind is not RealtimeAudio)
+)

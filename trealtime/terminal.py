@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, get_args
 
 import attrs
@@ -55,13 +56,13 @@ def one_line(value: object) -> str:
         case list() | tuple() if len(value) <= _FEW:
             inside = ", ".join(map(one_line, value))
             return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
-        case Sequence() | Set():
+        case Sequence() | AbstractSet():
             return f"<{len(value)} of {type(value).__name__}>"
         case type():
             return value.__qualname__
     if hasattr(value, "previous_item_id"):  # an item, whose str is made to be read
         return one_line(str(value))
-    name = getattr(value, "name", None)
+    name = getattr(value, "name", None) or getattr(value, "tool_name", None)
     if isinstance(name, str):
         return one_line(name)
     shown = printable(repr(value))
@@ -83,6 +84,9 @@ def _short_repr(self: Any) -> str:
 
 
 def _is_default(default: object, value: object) -> bool:
+    factory = getattr(default, "factory", None)
+    if factory is not None and not getattr(default, "takes_self", False):
+        default = factory()
     return default is not attrs.NOTHING and type(default) is type(value) and default == value
 
 

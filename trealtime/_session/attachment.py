@@ -27,7 +27,7 @@ from trealtime._session.endpoint_output import EVENTS, EndpointOutput
 from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.subscription import Subscriptions
-from trealtime.audio.formats import AudioFormat
+from trealtime.audio.formats import AudioFormat, audio_shown
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import EndpointFailed, SlowConsumer
 
@@ -132,6 +132,16 @@ class Attachment:
             underruns=heard.underruns if heard is not None else 0,
             late_frames=self.endpoint.late_frames,
         )
+
+    def __repr__(self) -> str:
+        said, heard = self._input, self._output
+        parts = [type(self.endpoint).__name__, "closed" if self._ended.is_set() else "open"]
+        if said is not None:
+            muted = ", muted" if said.muted else ""
+            parts.append(f"{audio_shown(said.bytes_received, said.audio_format)} said{muted}")
+        if heard is not None:
+            parts.append(f"{audio_shown(heard.bytes_played, heard.audio_format)} played")
+        return f"<Attachment of {', '.join(parts)}>"
 
     def _change(self, how: Literal["play", "duck", "hold"], gain: float = 1.0) -> None:
         if self._output is not None:

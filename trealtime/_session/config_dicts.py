@@ -108,6 +108,7 @@ class RunConfigDict(TypedDict, total=False):
     limits: SessionLimits | SessionLimitsDict
     barge_in: BargeInPolicy | BargeInDict
     record: str | os.PathLike[str] | RecordingSettings | RecordingSettingsDict | None
+    log_content: bool
     raw_events: bool
     subscription_buffer_s: float
     subscription_buffer_events: int

@@ -15,13 +15,14 @@ from trealtime._session.pending_reply import PendingReply
 from trealtime._session.response import SessionResponse, Turn, collect
 from trealtime._session.subscription import Subscriptions
 from trealtime.items import RealtimeItem, UserMessageItem
+from trealtime.terminal import one_line
 
 __all__ = ["Listening", "SpokenTurn"]
 
 _Items = Callable[[Collection[str]], tuple[RealtimeItem, ...]]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, repr=False)
 class SpokenTurn(Turn):
     """What the user has said, and the whole answer to it, calls of tools and handoffs included."""
 
@@ -30,6 +31,9 @@ class SpokenTurn(Turn):
 
     said_item_ids: tuple[str, ...] = ()
     """The items of the user that were answered; their transcripts may come later."""
+
+    def __repr__(self) -> str:
+        return f"SpokenTurn(said={one_line(self.said)}, {super().__repr__().partition('(')[2]}"
 
 
 class Listening(AbstractAsyncContextManager[SessionResponse]):

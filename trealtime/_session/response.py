@@ -18,7 +18,7 @@ from trealtime._session.outgoing import check_sendable
 from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.audio.formats import AudioFormat
+from trealtime.audio.formats import PCM16_24K, AudioFormat, audio_shown
 from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus, ServerErrorInfo
 from trealtime.items import AssistantMessageItem, RealtimeItem
 from trealtime.protocol.lenient import as_text, within
@@ -26,6 +26,7 @@ from trealtime.protocol.session_payload import response_payload
 from trealtime.protocol.settings import CustomVoice, Modality, PromptSettings, ReasoningSettings, ResponseSettings
 from trealtime.protocol.user_input import UserInput, input_items
 from trealtime.protocol.validation import structure
+from trealtime.terminal import one_line
 from trealtime.tools.context import RunContext
 from trealtime.tools.enabling import enabled
 from trealtime.tools.function_tool import FunctionTool, to_wire
@@ -195,6 +196,11 @@ class SessionResponse:
         """What has failed so far on the way to it: tools, approvals, guardrails, also those that checked its input."""
         about = () if self._question is None else self._driver.failures.about([self._question])
         return (*about, *self._errors)
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """The format of its audio."""
+        return self._driver.core.output_format
 
     # ---- as it comes ---------------------------------------------------------------------------------------------
 
@@ -409,6 +415,16 @@ class Turn:
     errors: tuple[ServerErrorInfo | Exception, ...] = ()
     """What failed on the way: tools, guardrails, approvals, and responses; as ``error`` events tell it."""
 
+    audio_format: AudioFormat = PCM16_24K
+    """The format of `audio`."""
+
+    def __repr__(self) -> str:
+        parts = [one_line(self.text), audio_shown(len(self.audio), self.audio_format), self.status]
+        parts += [self.reason] if self.reason else []
+        parts += [f"{self.usage.total_tokens} tokens"] if self.usage is not None else []
+        parts += [f"errors={one_line(self.errors)}"] if self.errors else []
+        return f"{type(self).__name__}({', '.join(parts)})"
+
 
 async def collect(response: SessionResponse, items: Callable[[Collection[str]], tuple[RealtimeItem, ...]]) -> Turn:
     """Wait until `response` is complete and return it as a turn. `items` finds items of history by their ids.
@@ -432,4 +448,5 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
         reason=result.reason,
         response_id=result.response_id,
         errors=response.errors,
+        audio_format=response.audio_format,
     )

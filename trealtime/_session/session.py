@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
@@ -62,7 +63,7 @@ from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import Overflow, SessionLoops, Subscription, Subscriptions, check_event_types
 from trealtime._session.tool_runner import ToolRunner
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.audio.formats import AudioFormat
+from trealtime.audio.formats import AudioFormat, audio_shown
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import ConnectFailed, SessionClosed, SessionNotOpen
 from trealtime.events import EventInfo, RealtimeSessionEvent
@@ -107,8 +108,9 @@ class RealtimeSession(Generic[ContextT]):
         self._guardrails = guardrail_policy(run, agent)
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._task: trio.lowlevel.Task | None = None
+        self._entered_at = self._left_at = math.nan
         self._recorder: Recorder | None = None
-        info = EventInfo(self._context)
+        info = EventInfo(self._context, shown_audio=lambda n_bytes: audio_shown(n_bytes, core.output_format))
         failures = Failures(info, log_content=run.log_content)
         given_tracker = given_or(self._config.playback_tracker, None)
         tracker = None if given_tracker is None else GuardedTracker(given_tracker, failures)
@@ -168,6 +170,18 @@ class RealtimeSession(Generic[ContextT]):
 
     # ---- lifetime ------------------------------------------------------------------------------------------------
 
+    def __repr__(self) -> str:
+        state, agent = self._lifetime.state, self._core.agent.name
+        if math.isnan(self._entered_at):
+            return f"<RealtimeSession of {agent!r}, not entered>"
+        if not math.isnan(self._left_at):
+            age = f" after {self._left_at - self._entered_at:.1f} s"
+        elif trio.lowlevel.in_trio_run():
+            age = f" for {trio.current_time() - self._entered_at:.1f} s"
+        else:
+            age = ""
+        return f"<RealtimeSession {self.id} of {agent!r}, {state}{age}>"
+
     async def __aenter__(self) -> RealtimeSession[ContextT]:
         """Connect and wait until the server has created the session and acknowledged its settings.
 
@@ -179,6 +193,7 @@ class RealtimeSession(Generic[ContextT]):
             raise RuntimeError("this session has been entered before: a session is entered once, build another")
         self._task = trio.lowlevel.current_task()
         self._failures.session_id = self._ids.new("session")
+        self._entered_at = trio.current_time()
         self._scope = self._connected()
         await self._scope.__aenter__()
         return self
@@ -194,7 +209,10 @@ class RealtimeSession(Generic[ContextT]):
         """
         if self._scope is None or trio.lowlevel.current_task() is not self._task:
             raise RuntimeError("a session is left by the task that entered it")
-        return await self._scope.__aexit__(kind, error, traceback)
+        try:
+            return await self._scope.__aexit__(kind, error, traceback)
+        finally:
+            self._left_at = trio.current_time()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:

@@ -13,6 +13,7 @@ from trealtime.agents.hooks import RealtimeAgentHooks
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.mcp.hosted import HostedMCPTool
 from trealtime.mcp.servers import MCPConfig, MCPServer, mcp_config
+from trealtime.terminal import print_short
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.tools.declared import require, takes
@@ -87,7 +88,7 @@ class RealtimeAgent(Generic[ContextT]):
     # have a factory, because pyright infers the type from a default ().
     tools: Sequence[FunctionTool | HostedMCPTool] = attrs.field(default=(), kw_only=True)
     mcp_servers: Sequence[MCPServer] = attrs.field(default=(), kw_only=True)
-    mcp_config: MCPConfig = attrs.field(default=None, kw_only=True, converter=mcp_config)
+    mcp_config: MCPConfig = attrs.field(default=None, kw_only=True, converter=mcp_config, repr=False)
     handoffs: Sequence[RealtimeAgent[Any] | Handoff[Any]] = attrs.field(default=(), kw_only=True)
     handoff_description: str | None = attrs.field(default=None, kw_only=True)
     output_guardrails: Sequence[OutputGuardrail[ContextT]] = attrs.field(factory=tuple, kw_only=True)
@@ -221,3 +222,6 @@ def _check_settings(settings: object, voice: object, agent_name: str) -> None:
             problems.append(SettingsProblem(f"model_settings.{path}", value, instead))
     if problems:
         raise SettingsError(problems, what=what)
+
+
+print_short(RealtimeAgent)

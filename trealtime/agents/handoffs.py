@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
+from trealtime.terminal import print_short
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.tools.declared import NAME_RULE, is_function_name, require, takes
@@ -253,3 +254,6 @@ def _schema_of(input_type: type[Any]) -> tuple[Mapping[str, Any], dict[str, Any]
         return described["input"], definitions
     (root,), components = msgspec.json.schema_components([input_type], ref_template=_DEFS + "{name}")
     return root, components
+
+
+print_short(Handoff)

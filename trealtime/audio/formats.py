@@ -14,7 +14,7 @@ import attrs
 
 from trealtime.errors import AudioFormatError
 
-__all__ = ["G711_ALAW", "G711_ULAW", "PCM16_24K", "AudioFormat", "parse_audio_format", "pcm16"]
+__all__ = ["G711_ALAW", "G711_ULAW", "PCM16_24K", "AudioFormat", "audio_shown", "parse_audio_format", "pcm16"]
 
 FormatName = Literal["pcm16", "g711_ulaw", "g711_alaw"]
 WireType = Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
@@ -49,6 +49,11 @@ class AudioFormat:
 
     def __str__(self) -> str:
         return self.name
+
+
+def audio_shown(n_bytes: int, audio_format: AudioFormat) -> str:
+    """Return a short description such as ``"2.7 s of pcm16"``."""
+    return f"{audio_format.duration_ms(n_bytes) / 1000:.1f} s of {audio_format}"
 
 
 PCM16_24K = AudioFormat(name="pcm16", rate=24_000, bytes_per_sample=2, wire_type="audio/pcm")

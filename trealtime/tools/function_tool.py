@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
+from trealtime.terminal import print_short
 from trealtime.tools.callables import answer_of, is_async, name_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.declared import NAME_RULE, is_function_name
@@ -345,3 +346,6 @@ def _leaves(error: Exception) -> Iterator[Exception]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+print_short(FunctionTool)
