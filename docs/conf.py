@@ -24,6 +24,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"trealtime {release}"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 exclude_patterns = ["_build"]
@@ -32,7 +33,11 @@ exclude_patterns = ["_build"]
 default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints_description_target = "all"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 
 # Inventories come over the network; a build without it must not fail, so nothing depends on them.
 intersphinx_mapping: dict[str, tuple[str, str | None]] = {}
