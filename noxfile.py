@@ -34,6 +34,10 @@ RANDOM = [
 WHOLE_PROGRAMS = ["tests/browser", "tests/examples", "tests/cli", "tests/local", "tests/test_benchmarks.py"]
 
 
+# Words that people read; what is misspelt on purpose is in pyproject.toml.
+SPELLED = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs", "examples", "trealtime"]
+
+
 # ---- tests ----------------------------------------------------------------------------------------------------------
 
 
@@ -117,10 +121,11 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format."""
-    session.install("ruff>=0.9")
+    """Check style, format and spelling."""
+    session.install("ruff>=0.9", "codespell>=2.4")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell", *SPELLED)
 
 
 @nox.session
@@ -168,9 +173,11 @@ def sdk(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation, with warnings as errors."""
+    """Build the documentation, with warnings as errors, and search it in a browser."""
     session.install("-e", ".[docs,test]")
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", ".nox/html")
+    session.env["TREALTIME_SITE"] = str(ROOT / ".nox" / "html")
+    session.run("python", "-m", "pytest", "-q", "-n0", "tests/browser/test_docs_search.py")
 
 
 # ---- what users run -------------------------------------------------------------------------------------------------
@@ -209,6 +216,21 @@ def examples(session: nox.Session) -> None:
     for written in (answer, both, report):
         if not pathlib.Path(written).stat().st_size:
             session.error(f"{written} is empty")
+
+
+@nox.session
+def dist(session: nox.Session) -> None:
+    """Build what a release uploads, and check it as the index will."""
+    session.install("build>=1.2", "twine>=6")
+    folder = pathlib.Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(folder), silent=True)
+    session.run("twine", "check", "--strict", *map(str, sorted(folder.iterdir())))
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    (wheel,) = folder.glob("*.whl")
+    version = wheel.name.split("-")[1]
+    if f"\n## {version} " not in changelog:
+        session.error(f"CHANGELOG.md has no section of its own for {version}")
 
 
 EXTRAS = {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.util.nodes import make_refnode
 
 from trealtime import __version__
@@ -27,6 +28,7 @@ html_title = f"trealtime {release}"
 pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_search_scorer = str(Path(__file__).parent / "scorer.js")
 exclude_patterns = ["_build"]
 
 # Docstrings write `Name` for names of this library and for parameters: a link where there is one, else code.
@@ -68,7 +70,16 @@ def add_dark_pictures(app: Sphinx, doctree: nodes.document) -> None:
             image.parent.insert(image.parent.index(image) + 1, twin)
 
 
+def index_keywords(app: Sphinx, doctree: nodes.document) -> None:
+    """Make entries of the index of a page's ``keywords:``, for words that people search and the page does not use."""
+    keywords = app.env.metadata[app.env.docname].get("keywords", "")
+    entries = [("single", word.strip(), "", "main", None) for word in keywords.split(",") if word.strip()]
+    if entries:
+        doctree.insert(0, addnodes.index(entries=entries))
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", index_keywords)
     # Before Sphinx collects the images of a page.
     app.connect("doctree-read", add_dark_pictures, priority=100)
     app.connect("missing-reference", link_by_last_name)

@@ -1,6 +1,6 @@
 """Pages for readers: their links lead somewhere, they are short enough to read, and they are written in plain English.
 
-`nox -s prose` checks the spelling as well.
+`nox -s lint` checks the spelling as well.
 """
 
 from __future__ import annotations
