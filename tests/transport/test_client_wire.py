@@ -200,6 +200,23 @@ async def test_a_message_is_one_write_and_several_are_one_too(autojump_clock: Mo
         assert wire.statistics().messages_sent == 4
 
 
+async def test_a_send_is_on_the_stream_in_the_very_step_of_the_call(autojump_clock: MockClock) -> None:
+    async with connected() as (wire, _, stream):
+        stream.writes.clear()
+        writes_after_step: list[int] = []
+
+        class Steps(trio.abc.Instrument):
+            def after_task_step(self, task: trio.lowlevel.Task) -> None:
+                writes_after_step.append(len(stream.writes))
+
+        await trio.testing.wait_all_tasks_blocked()
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await wire.send_many([b"one"])
+        trio.lowlevel.remove_instrument(steps)
+        assert writes_after_step[0] == 1
+
+
 async def test_pongs_go_out_between_the_messages_of_a_busy_sender_and_tear_nothing(autojump_clock: MockClock) -> None:
     async with connected() as (wire, peer, _):
         got: list[Frame] = []

@@ -26,16 +26,16 @@ import trio
 
 from trealtime._core.usage import session_over
 from trealtime._session.driver import Driver
-from trealtime._session.send_queue import MicrophoneAudio
+from trealtime._session.send_queue import encode_outgoing
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
-from trealtime.protocol.codec import encode, encode_append
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver, sender
 
 __all__ = ["CloseOutcome", "Lifetime"]
 
 State = Literal["new", "opening", "open", "closing", "closed"]
 
+_JOINED_BYTES = 16 * 1024
 _MARGIN_S = 1.0
 """How long past the close timeout the service task may run before it is cancelled."""
 
@@ -326,12 +326,16 @@ class Lifetime:
     async def _write(self) -> None:
         assert self._wire is not None
         send_queue = self._driver.send_queue
+        send = sender(self._wire)
         try:
             while True:
-                message = await send_queue.receive()
-                await self._wire.send(
-                    encode_append(message.data) if isinstance(message, MicrophoneAudio) else encode(message)
-                )
+                messages = [encode_outgoing(await send_queue.receive())]
+                # What waits goes out in one write, as long as an urgent message need not wait long for its end.
+                size = len(messages[0])
+                while send_queue and size < _JOINED_BYTES:
+                    messages.append(encode_outgoing(send_queue.receive_nowait()))
+                    size += len(messages[-1])
+                await send(messages)
         except trio.EndOfChannel:
             pass
         except WireClosed:

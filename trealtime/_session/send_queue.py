@@ -13,15 +13,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
 
 from trealtime._session.wakeup import Sleeper
 from trealtime.audio.formats import PCM16_24K, AudioFormat
+from trealtime.protocol.codec import encode, encode_append
 
-__all__ = ["MicrophoneAudio", "SendQueue", "SendQueueStatistics", "OutgoingMessage"]
+__all__ = ["MicrophoneAudio", "SendQueue", "SendQueueStatistics", "OutgoingMessage", "encode_outgoing"]
+
+AHEAD: Final = 8
+"""The number of messages that wait when a caller with audio begins to give way at each of its own."""
 
 
 @attrs.frozen
@@ -33,6 +37,11 @@ class MicrophoneAudio:
 
 OutgoingMessage = MicrophoneAudio | Mapping[str, Any]
 """Input audio, or a client event in wire shape."""
+
+
+def encode_outgoing(message: OutgoingMessage) -> str | bytes:
+    """Return the JSON text of the message."""
+    return encode_append(message.data) if isinstance(message, MicrophoneAudio) else encode(message)
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +121,15 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
             await self._waiting.park()
             self.check_open()
 
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the writer is so close behind that a caller with audio may queue more without giving way to it."""
+        return (
+            len(self._fifo) < AHEAD
+            and self._audio_queued_s <= self._audio_bound_s
+            and not (self._closed or self._broken)
+        )
+
     def has_room(self, *, audio: bool = False) -> bool:
         """Whether `send` would take a message of this kind without waiting."""
         if audio:
@@ -141,6 +159,12 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
             if self._closed or self._broken:
                 raise trio.EndOfChannel
             await self._writer.sleep()
+        return self.receive_nowait()
+
+    def receive_nowait(self) -> OutgoingMessage:
+        """Return the next message without waiting. Raises `trio.WouldBlock` where none is queued."""
+        if not (self._urgent or self._fifo):
+            raise trio.WouldBlock
         message = (self._urgent or self._fifo).popleft()
         if isinstance(message, MicrophoneAudio):
             self._audio_bytes -= len(message.data)
@@ -150,6 +174,9 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         if self._waiting:
             self._waiting.unpark_all()
         return message
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._fifo)
 
     # ---- end -----------------------------------------------------------------------------------------------------
 

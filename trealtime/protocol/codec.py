@@ -70,12 +70,14 @@ def encode(event: Mapping[str, Any]) -> str:
     return _encode_bytes(event).decode()
 
 
-def encode_append(audio: bytes | bytearray | memoryview, event_id: str | None = None) -> str:
-    """Return the JSON text of an ``input_audio_buffer.append`` that carries `audio` (raw bytes in the input format)."""
-    encoded = pybase64.b64encode_as_string(audio)
+def encode_append(audio: bytes | bytearray | memoryview, event_id: str | None = None) -> bytes:
+    """Return the JSON text of an ``input_audio_buffer.append`` that carries `audio` (raw bytes in the input format), in
+    UTF-8 as it goes to the socket."""
+    encoded = pybase64.b64encode(audio)
     if event_id is None:
-        return f'{{"type":"input_audio_buffer.append","audio":"{encoded}"}}'
-    return f'{{"type":"input_audio_buffer.append","event_id":{_encode_bytes(event_id).decode()},"audio":"{encoded}"}}'
+        return b'{"type":"input_audio_buffer.append","audio":"%b"}' % encoded
+    named = _encode_bytes(event_id)
+    return b'{"type":"input_audio_buffer.append","event_id":%b,"audio":"%b"}' % (named, encoded)
 
 
 # ---- in, the fast paths ---------------------------------------------------------------------------------------------
