@@ -1,8 +1,9 @@
 """Ten spoken questions, answered by a session over the emulator's own ears and voice: what was heard, and how soon.
 
-``python -m benchmarks.spoken [FOLDER]`` prints a line per question, and the median and the ninth decile of the
-time from the end of the user's speech to the first sound of the answer, read off the recordings. It takes a
-minute and needs ``trealtime[local]``; with FOLDER it leaves the recordings there, the user left and the agent right.
+``python -m benchmarks.spoken [FOLDER]`` prints a line per question and one for a question of seven seconds, and the
+median and the ninth decile of the time from the end of the user's speech to the first sound of the answer, read off the
+recordings. It takes a minute and needs ``trealtime[local]``; with FOLDER it leaves the recordings there, the user left
+and the agent right.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from trealtime.emulator.voice import VOICE_RATE
 
 from .report import machine, percentile
 
-__all__ = ["QUESTIONS", "Question", "Report", "ask_aloud"]
+__all__ = ["LONG_QUESTION", "QUESTIONS", "Question", "Report", "ask_aloud"]
 
 QUESTIONS = (
     "Hello there!",
@@ -41,6 +42,12 @@ QUESTIONS = (
     "Thank you very much.",
     "Good bye.",
 )
+LONG_QUESTION = (
+    "My daughter asked me a question about numbers this morning, and I could not answer it at all: "
+    "how much is seven times eight?"
+)
+"""Some seven seconds of speech."""
+
 _PAUSE_S = 0.3
 _LOUD = 300
 
@@ -115,8 +122,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
         report = trio.run(ask_aloud, folder)
+        (long_one,) = trio.run(ask_aloud, folder, (LONG_QUESTION,)).questions
     print(machine())
-    for question in report.questions:
+    for question in (*report.questions, long_one):
         print(f"{question.latency_s * 1000:6.0f} ms  {question.said!r} heard as {question.heard!r}")
         print(f"           {question.answer!r} heard as {question.answer_heard!r}")
     middle, slow = statistics.median(report.latencies_ms), percentile(report.latencies_ms, 90)

@@ -61,7 +61,7 @@ class SlowTranscriber:
 class Scene:
     client: Any
     detector: ScriptedDetector
-    transcriber: SlowTranscriber
+    transcriber: Any
 
     async def append(self, kit: Any, *, seconds: float = 0.5) -> None:
         await self.client.send("input_audio_buffer.append", {"audio": kit.b64(bytes(round(seconds * 24_000) * 2))})
@@ -158,6 +158,94 @@ async def test_a_turn_that_the_client_ends_forgets_what_was_heard(
         assert scene.detector.understood == []
 
     await _scene(kit, [[STARTED], [PAUSED]], SlowTranscriber(0.5), then)
+
+
+# ---- in stages -------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Stages:
+    """One stretch: it says how much of it was heard, and takes its time."""
+
+    owner: StagedEar
+    number: int
+
+    async def recognise(self, samples: NDArray[np.int16], rate: int) -> str:
+        self.owner.asked.append((self.number, len(samples) / rate))
+        await trio.sleep(self.owner.seconds)
+        return f"{self.number}: {len(samples) / rate:g} s."
+
+
+@attrs.define
+class StagedEar(SlowTranscriber):
+    """A transcriber that hears stretches."""
+
+    asked: list[tuple[int, float]] = attrs.Factory(list)
+    stretches: int = 0
+
+    def begin(self, *, language: str | None = None, prompt: str | None = None) -> Stages:
+        self.stretches += 1
+        return Stages(self, self.stretches)
+
+
+async def test_what_came_before_a_pause_is_kept_and_only_the_rest_is_left(kit: Any, autojump_clock: MockClock) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit, seconds=1.5)
+        await scene.append(kit, seconds=0.5)
+        await trio.sleep(1)
+        for _ in range(3):
+            await scene.append(kit, seconds=0.4)
+        assert await scene.words() == "1: 1.4 s. 2: 0.9 s."
+        assert scene.transcriber.asked == [(1, 1.5), (1, 1.4), (2, 1.0), (2, 0.9)]
+        assert scene.detector.understood == ["1: 1.4 s."]
+
+    ended: list[TurnEvent] = [SpeechPaused(2_300), SpeechStopped(2_900)]
+    script: list[list[TurnEvent]] = [[STARTED], [SpeechPaused(1_400)], [SpeechResumed(300)], [], ended]
+    await _scene(kit, script, StagedEar(0.1), then)
+
+
+@pytest.mark.parametrize("silence_ms, paused_ms", [(200, 1_400), (300, 900)], ids=["a breath", "a short stretch"])
+async def test_a_breath_or_a_mere_word_closes_no_stretch(
+    kit: Any, autojump_clock: MockClock, silence_ms: int, paused_ms: int
+) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit, seconds=1.6)
+        await scene.append(kit)
+        await scene.append(kit)
+        await trio.sleep(1)
+        await scene.append(kit)
+        assert await scene.words() == "1: 2.6 s."
+        assert scene.transcriber.stretches == 1
+
+    paused: list[list[TurnEvent]] = [[SpeechPaused(paused_ms)], [SpeechResumed(silence_ms), SpeechPaused(2_600)]]
+    await _scene(kit, [[STARTED], *paused, [STOPPED]], StagedEar(0.1), then)
+
+
+async def test_a_turn_without_a_pause_is_heard_from_its_last_stretch_on(kit: Any, autojump_clock: MockClock) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit, seconds=1.5)
+        await scene.append(kit)
+        await scene.append(kit)
+        await trio.sleep(1)
+        await scene.client.send("input_audio_buffer.commit")
+        assert await scene.words() == "1: 1.4 s. 2: 1.1 s."
+        assert scene.transcriber.begun == []
+
+    await _scene(kit, [[STARTED], [SpeechPaused(1_400)], [SpeechResumed(300)]], StagedEar(0.1), then)
+
+
+async def test_a_turn_that_is_cleared_is_forgotten(kit: Any, autojump_clock: MockClock) -> None:
+    async def then(scene: Scene) -> None:
+        await scene.append(kit, seconds=1.5)
+        await scene.client.send("input_audio_buffer.clear")
+        await trio.sleep(1)
+        await scene.append(kit, seconds=0.7)
+        await scene.append(kit)
+        assert await scene.words() == "2: 0.5 s."
+
+    started_again = SpeechStarted(1_500, 1_600)
+    ended: list[TurnEvent] = [SpeechPaused(2_000), SpeechStopped(2_700)]
+    await _scene(kit, [[STARTED], [started_again], ended], StagedEar(0.1), then)
 
 
 # ---- transcribers ----------------------------------------------------------------------------------------------------

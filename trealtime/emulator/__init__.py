@@ -25,7 +25,13 @@ from trealtime.emulator.options import EmulatorLimits, SpeechEngines
 from trealtime.emulator.received_audio import CommittedAudio, ReceivedAudio
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, open_emulator
 from trealtime.emulator.session import EmulatedSession, LoggedEvent
-from trealtime.emulator.transcription import PlaceholderTranscriber, ScriptedTranscriber, Transcriber
+from trealtime.emulator.transcription import (
+    PlaceholderTranscriber,
+    Recognition,
+    ScriptedTranscriber,
+    StagedTranscriber,
+    Transcriber,
+)
 from trealtime.emulator.turn_detection import (
     SpeechPaused,
     SpeechResumed,
@@ -54,6 +60,7 @@ __all__ = [
     "MemoryModel",
     "PlaceholderTranscriber",
     "ReceivedAudio",
+    "Recognition",
     "Say",
     "SayMore",
     "ScriptedBrain",
@@ -64,6 +71,7 @@ __all__ = [
     "SpeechStarted",
     "SpeechStopped",
     "SpokenChunk",
+    "StagedTranscriber",
     "StreamingBrain",
     "ToneVoice",
     "Transcriber",

@@ -6,7 +6,7 @@ After every call, and after every step of a response that it makes, it takes
 * `event_buffer.take`: events to send, in order;
 * `responses.started`: responses to make (the methods of `Response` write the events, `responses.end` ends it);
 * `input.committed`: items of user audio to listen to (`transcribed`, `transcription_failed`);
-* `input.pauses`: where listening may begin before the turn is over (`input.understood`);
+* `input.stretches`: what may be recognised before the turn is over (`input.understood`);
 * `ending`: the code and reason to close the connection with, once it is to be closed.
 
 A message that cannot be obeyed changes nothing and is answered with an ``error`` event; the session lives on.
@@ -79,6 +79,7 @@ class SessionCore:
         queue_turns: bool = False,
         expiry: Expiry = "close",
         received_audio: ReceivedAudio | None = None,
+        hears_in_stages: bool = False,
     ) -> None:
         self.id: str = ids.new("sess")
         self.settings: SessionSettings = settings or SessionSettings.default(kind, model=model or default_model)
@@ -106,6 +107,7 @@ class SessionCore:
             make_detector=make_detector,
             max_bytes=max_input_audio_bytes,
             received=received_audio,
+            in_stages=hears_in_stages,
         )
         self.ending: tuple[int, str] | None = None
         self.input_audio: ReceivedAudio | None = received_audio

@@ -1,6 +1,11 @@
 """The input audio buffer and the user's turns in it.
 
 Positions are milliseconds of audio written in the session; commits and clears do not change them.
+
+A turn under way is offered for recognition in stretches, numbered from 0. The stretch under way grows, and is offered
+whole each time: at every pause, and, to transcribers that work in stages, after each further 0.6 s of speech. Where the
+user goes on after a pause of 250 ms or more, and the stretch has a second of audio, it is closed there and the next one
+begins.
 """
 
 from __future__ import annotations
@@ -30,11 +35,14 @@ from trealtime.emulator.turn_detection import (
 )
 from trealtime.emulator.validation import Refusal, nullable, record, text
 
-__all__ = ["InputAudio", "Pause", "TurnListener"]
+__all__ = ["InputAudio", "Stretch", "StretchNote", "TurnDropped", "TurnListener", "TurnResumed"]
 
 _MIN_COMMIT_MS = 100
 _KEPT_MS = 600_000
 _KEPT_IN_SILENCE_MS = 30_000
+_CLOSING_PAUSE_MS = 250
+_SHORTEST_STRETCH_MS = 1_000
+_OFFERED_EVERY_MS = 600
 
 _PLAIN = record({"type": text(), "event_id": nullable(text())})
 _APPEND = record(
@@ -55,18 +63,58 @@ class TurnListener(Protocol):
 
 
 @attrs.frozen
-class Pause:
-    """The user has paused in the turn that will be `item_id`, after the words in `clip`; None: it was no pause."""
+class Stretch:
+    """The audio so far of one stretch of the turn that will be `item_id`."""
 
     item_id: str
-    clip: Clip | None
+    number: int
+    clip: Clip = attrs.field(repr=False)
+    begin_ms: float
+    """Where it begins, counted from the beginning of the turn."""
+
+    paused: bool
+    """Whether the user has paused after it; else a word may be cut at its end."""
+
+
+@attrs.frozen
+class TurnResumed:
+    """The user goes on after a pause: stretch `number` is `closed`, or grows on."""
+
+    item_id: str
+    number: int
+    closed: bool
+
+
+@attrs.frozen
+class TurnDropped:
+    """The turn comes to nothing."""
+
+    item_id: str
+
+
+StretchNote = Stretch | TurnResumed | TurnDropped
+
+
+@attrs.define
+class _Turn:
+    """The turn under way."""
+
+    item_id: str
+    start_ms: float
+    offered_ms: float
+    stretch: int = 0
+    stretch_begin_ms: float = attrs.field(init=False)
+    paused_at_ms: float | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.stretch_begin_ms = self.start_ms
 
 
 class InputAudio:
     """The audio that the client has appended and not yet committed.
 
     Bounded: it keeps the last ten minutes, at most `max_bytes`, and the last 30 seconds while a detector hears no
-    speech. `committed` holds the items that wait for transcription, `pauses` the pauses in turns under way, for a
+    speech. `committed` holds the items that wait for transcription, `stretches` what turns under way offer to a
     transcription that begins early.
     """
 
@@ -81,9 +129,10 @@ class InputAudio:
         make_detector: TurnDetectorFactory = make_turn_detector,
         max_bytes: int = 32 * 2**20,
         received: ReceivedAudio | None = None,
+        in_stages: bool = False,
     ) -> None:
         self.committed: deque[Item] = deque()
-        self.pauses: deque[Pause] = deque()
+        self.stretches: deque[StretchNote] = deque()
         self._event_buffer = event_buffer
         self._ids = ids
         self._conversation = conversation
@@ -96,8 +145,8 @@ class InputAudio:
         self._detection: Mapping[str, Any] | None = settings.turn_detection
         self._make_detector = make_detector
         self._detector: TurnDetector | None = make_detector(settings.turn_detection)
-        self._turn: tuple[str, int] | None = None  # id announced and start of the turn under way
-        self._paused = False
+        self._in_stages = in_stages
+        self._turn: _Turn | None = None
 
     @property
     def position_ms(self) -> float:
@@ -120,8 +169,7 @@ class InputAudio:
         if settings.turn_detection != self._detection:
             self._detection = settings.turn_detection
             self._detector = self._make_detector(settings.turn_detection, start_ms=self.position_ms)
-            self._resume()
-            self._turn = None
+            self._drop_turn()
 
     # ---- client events -----------------------------------------------------------------------------------------
 
@@ -136,13 +184,14 @@ class InputAudio:
             for heard in self._detector.feed(to_int16(audio, self._format), self._format.rate):
                 match heard:
                     case SpeechStarted():
-                        self._begin_turn(heard.audio_start_ms)
+                        self._begin_turn(heard.audio_start_ms, heard.at_ms)
                     case SpeechPaused():
                         self._pause(heard.audio_end_ms)
                     case SpeechResumed():
-                        self._resume()
+                        self._resume(heard.silence_ms)
                     case SpeechStopped():
                         self._end_turn(heard.audio_end_ms)
+            self._offer()
         silent = self._detector is not None and self._turn is None
         self._drop_before(self.position_ms - (_KEPT_IN_SILENCE_MS if silent else _KEPT_MS))
         if len(self._data) > self._max_bytes:
@@ -158,9 +207,11 @@ class InputAudio:
                 f"{_MIN_COMMIT_MS}ms are needed.",
                 code="input_audio_buffer_commit_empty",
             )
-        item_id = self._ids.new("item") if self._turn is None else self._turn[0]
+        item_id = self._ids.new("item") if self._turn is None else self._turn.item_id
         self._commit(item_id, self._begin_ms, self.position_ms)
-        self._forget_turn()
+        self._resume(0)  # what follows the pause is in the turn
+        self._turn = None
+        self._reset_detector()
 
     def clear(self, event: dict[str, Any]) -> None:
         """``input_audio_buffer.clear``; an announced turn comes to nothing."""
@@ -168,12 +219,19 @@ class InputAudio:
         self._drop_before(self.position_ms)
         if self._received is not None:
             self._received.note_clear(self.position_ms)
-        self._forget_turn()
+        self._drop_turn()
+        self._reset_detector()
         self._event_buffer.emit("input_audio_buffer.cleared", {})
 
     def understood(self, item_id: str, words: str) -> None:
         """The words before the last pause of the turn that will be `item_id` have been recognised."""
-        if self._paused and self._turn is not None and self._turn[0] == item_id and self._detector is not None:
+        turn = self._turn
+        if (
+            turn is not None
+            and turn.item_id == item_id
+            and turn.paused_at_ms is not None
+            and self._detector is not None
+        ):
             self._detector.understand(words)
 
     def time_out(self, *, since_ms: float) -> None:
@@ -187,36 +245,61 @@ class InputAudio:
 
     # ---- inside ------------------------------------------------------------------------------------------------
 
-    def _begin_turn(self, start_ms: int) -> None:
+    def _begin_turn(self, start_ms: int, at_ms: int) -> None:
         item_id = self._ids.new("item")
-        self._turn = (item_id, start_ms)
+        self._turn = _Turn(item_id, start_ms, offered_ms=at_ms)
         self._event_buffer.emit("input_audio_buffer.speech_started", {"audio_start_ms": start_ms, "item_id": item_id})
         self._listener.user_began()
 
     def _pause(self, end_ms: int) -> None:
         assert self._turn is not None  # as in _end_turn
-        item_id, start_ms = self._turn
-        begin = self._format.bytes_for_ms(max(start_ms - self._begin_ms, 0))
-        end = self._format.bytes_for_ms(end_ms - self._begin_ms)
-        self._paused = True
-        self.pauses.append(Pause(item_id, Clip(self._format, self._data[begin:end])))
+        self._turn.paused_at_ms = end_ms
+        self._note_stretch(self._turn, end_ms, paused=True)
 
-    def _resume(self) -> None:
-        if self._paused and self._turn is not None:
-            self.pauses.append(Pause(self._turn[0], None))
-        self._paused = False
+    def _resume(self, silence_ms: int) -> None:
+        turn = self._turn
+        if turn is None or turn.paused_at_ms is None:
+            return
+        long_enough = turn.paused_at_ms - turn.stretch_begin_ms >= _SHORTEST_STRETCH_MS
+        closed = self._in_stages and silence_ms >= _CLOSING_PAUSE_MS and long_enough
+        self.stretches.append(TurnResumed(turn.item_id, turn.stretch, closed))
+        if closed:
+            turn.stretch += 1
+            turn.stretch_begin_ms = turn.paused_at_ms
+        turn.paused_at_ms = None
+
+    def _offer(self) -> None:
+        """Offer the stretch under way, where it has grown."""
+        turn = self._turn
+        if turn is None or turn.paused_at_ms is not None or not self._in_stages:
+            return
+        # Each time costs as much as there is: so the longer it is, the rarer.
+        every_ms = max(_OFFERED_EVERY_MS, (self.position_ms - turn.stretch_begin_ms) / 5)
+        if self.position_ms - turn.offered_ms >= every_ms:
+            self._note_stretch(turn, self.position_ms, paused=False)
+
+    def _note_stretch(self, turn: _Turn, end_ms: float, *, paused: bool) -> None:
+        begin = self._format.bytes_for_ms(max(turn.stretch_begin_ms - self._begin_ms, 0))
+        end = self._format.bytes_for_ms(end_ms - self._begin_ms)
+        turn.offered_ms = end_ms
+        clip = Clip(self._format, self._data[begin:end])
+        begin_ms = turn.stretch_begin_ms - turn.start_ms
+        self.stretches.append(Stretch(turn.item_id, turn.stretch, clip, begin_ms, paused))
 
     def _end_turn(self, end_ms: int) -> None:
-        assert self._turn is not None  # the detector is reset whenever the turn is forgotten
-        item_id, start_ms = self._turn
-        self._turn, self._paused = None, False
-        self._event_buffer.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": item_id})
-        self._commit(item_id, start_ms, end_ms)
+        turn = self._turn
+        assert turn is not None  # the detector is reset whenever the turn is forgotten
+        self._turn = None
+        self._event_buffer.emit("input_audio_buffer.speech_stopped", {"audio_end_ms": end_ms, "item_id": turn.item_id})
+        self._commit(turn.item_id, turn.start_ms, end_ms)
         self._listener.user_ended()
 
-    def _forget_turn(self) -> None:
-        self._resume()
+    def _drop_turn(self) -> None:
+        if self._turn is not None:
+            self.stretches.append(TurnDropped(self._turn.item_id))
         self._turn = None
+
+    def _reset_detector(self) -> None:
         if self._detector is not None:
             self._detector.reset()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 
 import attrs
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from trealtime.audio.pcm import from_int16
 from trealtime.audio.resample import Resampler
-from trealtime.emulator.brain import Brain, CallFunction, SayMore, StreamingBrain, parts_of
+from trealtime.emulator.brain import Brain, CallFunction, Part, Say, SayMore, StreamingBrain, parts_of
 from trealtime.emulator.hosted_mcp import HostedCall, HostedServers, McpTool
 from trealtime.emulator.items import Item
 from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.response import Response
 from trealtime.emulator.response_manager import ResponseManager
-from trealtime.emulator.voice import VOICE_RATE, Voice
+from trealtime.emulator.voice import VOICE_RATE, SpokenChunk, Voice
 
 __all__ = ["ResponseGenerator"]
 
@@ -78,9 +78,10 @@ class ResponseGenerator:
         outputs, waiting = False, False
         async with aclosing(parts_of(self.brain, request)) as parts:
             async for part in parts:
+                opening = None
                 if first:
                     first = False
-                    await trio.sleep(self.options.first_delta_delay_s)
+                    opening = await self._begin(response, part)
                 if message is not None and not isinstance(part, SayMore):
                     await message.close()
                     message = None
@@ -90,10 +91,30 @@ class ResponseGenerator:
                     continue
                 if message is None:
                     message = _Message(self, response, pace)
-                await message.say(part.text)
+                await message.say(part.text, opening)
         if message is not None:
             await message.close()
         return outputs and not waiting
+
+    async def _begin(self, response: Response, part: Part) -> _Utterance | None:
+        """Wait for the delay before the first sound; meanwhile the voice makes its first phrase."""
+        begins_at = trio.current_time() + self.options.first_delta_delay_s
+        utterance = None
+        if isinstance(part, Say | SayMore) and response.modality != "text":
+            utterance = self.utterance(response, part.text)
+        try:
+            if utterance is not None:
+                await utterance.begin()
+            await trio.sleep_until(begins_at)
+        except BaseException:
+            if utterance is not None:
+                await utterance.aclose()
+            raise
+        return utterance
+
+    def utterance(self, response: Response, words: str) -> _Utterance:
+        """Return `words` as the voice speaks them."""
+        return _Utterance(self.voice.speak(words, voice=response.voice, speed=response.speed))
 
     async def add_audio(self, response: Response, audio: bytes, pace: _Pace) -> None:
         """Let a piece of speech out when it is its time."""
@@ -138,6 +159,33 @@ class ResponseGenerator:
             await self.let_out()
 
 
+class _Utterance:
+    """Words being spoken, whose beginning may be made before it is needed."""
+
+    def __init__(self, chunks: AsyncGenerator[SpokenChunk]) -> None:
+        self._chunks = chunks
+        self._first: SpokenChunk | None = None
+        self._failure: Exception | None = None
+
+    async def begin(self) -> None:
+        """Make the first chunk. A failure comes out where the chunk is asked for."""
+        try:
+            self._first = await anext(self._chunks, None)
+        except Exception as error:  # noqa: BLE001  # raised by `next`
+            self._failure = error
+
+    async def next(self) -> SpokenChunk | None:
+        """Return the next chunk; None after the last."""
+        if self._failure is not None:
+            raise self._failure
+        first, self._first = self._first, None
+        return first if first is not None else await anext(self._chunks, None)
+
+    async def aclose(self) -> None:
+        """Let the voice go."""
+        await self._chunks.aclose()
+
+
 class _Message:
     """A message being written or spoken, open from its first words on."""
 
@@ -148,12 +196,12 @@ class _Message:
         self._pace = pace
         self._speech = None if response.modality == "text" else _Speech(response, generator.options.delta_ms)
 
-    async def say(self, words: str) -> None:
-        """More words of it."""
+    async def say(self, words: str, utterance: _Utterance | None = None) -> None:
+        """More words of it; `utterance` speaks them, where the voice has begun with them."""
         if self._speech is None:
             await self._write(words)
         else:
-            await self._speak(words, self._speech)
+            await self._speak(utterance or self._generator.utterance(self._response, words), self._speech)
 
     async def close(self) -> None:
         """Say that no more will come."""
@@ -168,13 +216,12 @@ class _Message:
             self._add_text(word)
             await self._generator.let_out()
 
-    async def _speak(self, words: str, speech: _Speech) -> None:
-        response = self._response
-        async with aclosing(self._generator.voice.speak(words, voice=response.voice, speed=response.speed)) as spoken:
-            async for chunk in spoken:
+    async def _speak(self, utterance: _Utterance, speech: _Speech) -> None:
+        async with aclosing(utterance):
+            while (chunk := await utterance.next()) is not None:
                 self._add_text(chunk.text)
                 for audio in speech.add(chunk.samples):
-                    await self._generator.add_audio(response, audio, self._pace)
+                    await self._generator.add_audio(self._response, audio, self._pace)
 
     def _add_text(self, text: str) -> None:
         _need(self._response.has_room(characters=len(text)))

@@ -42,7 +42,7 @@ from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.rest import SessionRequest, SipRegistry, read_request
 from trealtime.emulator.session import EmulatedSession, Engines, LoggedEvent
 from trealtime.emulator.settings import SessionSettings
-from trealtime.emulator.transcription import Transcriber
+from trealtime.emulator.transcription import StagedTranscriber, Transcriber
 from trealtime.emulator.turn_detection import TurnDetectorFactory
 from trealtime.emulator.voice import Voice
 from trealtime.errors import ConnectFailed
@@ -382,6 +382,7 @@ class Emulator:
             event_order=options.event_order,
             queue_turns=options.queue_turns,
             expiry=options.expiry,
+            hears_in_stages=isinstance(self._transcriber, StagedTranscriber),
             received_audio=ReceivedAudio(options.keep_input_audio_s) if options.keep_input_audio_s else None,
         )
         brain = self._brain or DialogueBrain(random.Random(source.random()))  # small talk, not secrets

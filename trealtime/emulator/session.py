@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import attrs
 import trio
@@ -17,6 +17,7 @@ import trio
 from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
+from trealtime.emulator.early_transcription import EarlyTranscription, StretchRecognizer
 from trealtime.emulator.event_buffer import OutgoingQueue
 from trealtime.emulator.faulty_wire import cut_off
 from trealtime.emulator.items import Clip, Item
@@ -24,7 +25,7 @@ from trealtime.emulator.options import EmulatorOptions
 from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.response import Response
 from trealtime.emulator.response_generator import ResponseGenerator
-from trealtime.emulator.transcription import EagerTranscription, Transcriber
+from trealtime.emulator.transcription import StagedTranscriber, Transcriber
 from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
 from trealtime.transport.memory import MemoryWire
@@ -45,6 +46,13 @@ class LoggedEvent:
     direction: Direction
     event: Mapping[str, Any]
     at: float = attrs.field(kw_only=True)
+
+
+class _Hints(TypedDict):
+    """What the settings of a session say about the words to expect."""
+
+    language: str | None
+    prompt: str | None
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +90,11 @@ class EmulatedSession:
         self._on_event = on_event
         self._outgoing = OutgoingQueue()
         self._hearing = trio.Lock()
-        self._eager = EagerTranscription(self._recognise_eagerly, core.input.understood)
+        self._early = EarlyTranscription(
+            self._stretch_recognizer,
+            core.input.understood,
+            in_stages=isinstance(engines.transcriber, StagedTranscriber),
+        )
         self._committed, self._unheard = trio.open_memory_channel[Item](options.limits.unheard_items)
         self._serving = trio.CancelScope()
         self._timer = trio.CancelScope()
@@ -220,8 +232,8 @@ class EmulatedSession:
         if item.body.get("role") != "user" or item.clips.keys() <= item.heard.keys():
             return
         async with self._hearing:
-            early = await self._eager.words(item.id)
             for index in sorted(item.clips.keys() - item.heard.keys()):
+                early = await self._early.words(item.id, item.clips[index])
                 try:
                     words = await self._recognise(item.clips[index]) if early is None else early
                 except Exception as error:  # as in _generate
@@ -232,19 +244,28 @@ class EmulatedSession:
                 self._flush()
 
     async def _recognise(self, clip: Clip) -> str:
+        samples = to_int16(clip.data, clip.format)
+        return await self._engines.transcriber.transcribe(samples, clip.format.rate, **self._hints())
+
+    def _hints(self) -> _Hints:
         transcription = self._core.settings.transcription or {}
         language = transcription.get("language") or next(iter(transcription.get("languages", ())), None)
-        samples = to_int16(clip.data, clip.format)
-        return await self._engines.transcriber.transcribe(
-            samples, clip.format.rate, language=language, prompt=transcription.get("prompt")
-        )
+        return {"language": language, "prompt": transcription.get("prompt")}
 
-    async def _recognise_eagerly(self, clip: Clip) -> str | None:
-        try:
-            return await self._recognise(clip)
-        except Exception:  # as in _generate; the turn itself is tried again, and tells
-            logger.exception("recognising a turn early failed")
-            return None
+    def _stretch_recognizer(self) -> StretchRecognizer:
+        transcriber = self._engines.transcriber
+        recognition = transcriber.begin(**self._hints()) if isinstance(transcriber, StagedTranscriber) else None
+
+        async def recognise(clip: Clip) -> str | None:
+            try:
+                if recognition is None:
+                    return await self._recognise(clip)
+                return await recognition.recognise(to_int16(clip.data, clip.format), clip.format.rate)
+            except Exception:  # as in _generate; the turn itself is tried again, and tells
+                logger.exception("recognising a turn early failed")
+                return None
+
+        return recognise
 
     async def _let_out(self) -> None:
         self._flush()
@@ -255,13 +276,14 @@ class EmulatedSession:
         """Carry out the core's decisions. Synchronous, so their order stays."""
         core = self._core
         assert self._nursery is not None  # every step runs inside it
-        while core.input.pauses:
-            self._eager.note(core.input.pauses.popleft(), self._nursery)
+        while core.input.stretches:
+            self._early.note(core.input.stretches.popleft(), self._nursery)
         while core.input.committed:
             item = core.input.committed.popleft()
             try:
                 self._committed.send_nowait(item)
             except trio.WouldBlock:
+                self._early.forget(item.id)
                 core.transcription_failed(item, 0, "Too many turns are waiting to be transcribed.")
         messages = []
         for event in core.event_buffer.take():

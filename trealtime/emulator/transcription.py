@@ -1,27 +1,21 @@
-"""Transcription of the user: the seam for speech recognition, the default engines, and recognition before a turn ends.
+"""Transcription of the user: the seams for speech recognition, and the default engines.
 
 `Transcriber` is the seam; `trealtime.emulator.local` has engines that know words. The default writes down a
-placeholder. Eager transcription begins at a pause, while the turn detector still waits to see whether the user goes
-on. If they do, it is cancelled and begins again at the next pause; if the turn ends there, its words are those of the
-turn. So the time that recognition takes hides in the silence that ends a turn.
+placeholder. A `StagedTranscriber` recognises a turn while the user speaks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
-import attrs
 import numpy as np
-import trio
 from numpy.typing import NDArray
 
-from trealtime.emulator.input_audio import Pause
-from trealtime.emulator.items import Clip
 from trealtime.emulator.turn_detection import SILENCE_DB, levels_db
 
-__all__ = ["EagerTranscription", "PlaceholderTranscriber", "ScriptedTranscriber", "Transcriber"]
+__all__ = ["PlaceholderTranscriber", "Recognition", "ScriptedTranscriber", "StagedTranscriber", "Transcriber"]
 
 
 class Transcriber(Protocol):
@@ -35,6 +29,30 @@ class Transcriber(Protocol):
         `language` (ISO 639-1) and `prompt` are hints from the session settings. May take its time and be cancelled; an
         exception becomes an ``input_audio_transcription.failed`` event.
         """
+        ...
+
+
+class Recognition(Protocol):
+    """The recognition of one stretch of speech, in stages."""
+
+    async def recognise(self, samples: NDArray[np.int16], rate: int) -> str:
+        """The words in mono `samples` at `rate` per second: the stretch from its beginning, longer each time.
+
+        At the end a word may be cut, except where the user has paused there. Calls come one after another, the next
+        maybe while a cancelled one is still ending; what was found until then may serve it.
+        """
+        ...
+
+
+@runtime_checkable
+class StagedTranscriber(Transcriber, Protocol):
+    """A `Transcriber` that recognises a turn while the user speaks.
+
+    A turn comes in stretches, which end at pauses; the words of the stretches joined are those of the turn.
+    """
+
+    def begin(self, *, language: str | None = None, prompt: str | None = None) -> Recognition:
+        """Begin a stretch; hints as in `transcribe`."""
         ...
 
 
@@ -63,49 +81,3 @@ class ScriptedTranscriber:
         if self._lines:
             return self._lines.popleft()
         return await self._then.transcribe(samples, rate, language=language, prompt=prompt)
-
-
-@attrs.define(eq=False)
-class _Listening:
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    done: trio.Event = attrs.field(factory=trio.Event)
-    words: str | None = None
-
-
-@attrs.define(eq=False)
-class EagerTranscription:
-    """Recognition of turns that are not over, in one session.
-
-    `recognise` gives the words of a clip, None where it failed; `understood` gets them while the turn goes on.
-    """
-
-    _recognise: Callable[[Clip], Awaitable[str | None]]
-    _understood: Callable[[str, str], None]
-    _listening: dict[str, _Listening] = attrs.field(factory=dict, init=False)
-
-    def note(self, pause: Pause, nursery: trio.Nursery) -> None:
-        """Begin recognition at a pause; stop it when the pause was none."""
-        earlier = self._listening.pop(pause.item_id, None)
-        if earlier is not None:
-            earlier.scope.cancel()
-        if pause.clip is not None:
-            listening = self._listening[pause.item_id] = _Listening()
-            nursery.start_soon(self._listen, pause.item_id, pause.clip, listening)
-
-    async def words(self, item_id: str) -> str | None:
-        """Return the words of the turn that is now the item `item_id`, once; None: there was no early recognition, or
-        it failed."""
-        listening = self._listening.pop(item_id, None)
-        if listening is None:
-            return None
-        await listening.done.wait()
-        return listening.words
-
-    async def _listen(self, item_id: str, clip: Clip, listening: _Listening) -> None:
-        try:
-            with listening.scope:
-                listening.words = await self._recognise(clip)
-                if listening.words is not None:
-                    self._understood(item_id, listening.words)
-        finally:
-            listening.done.set()

@@ -64,7 +64,9 @@ class SpeechPaused:
 
 @attrs.frozen
 class SpeechResumed:
-    """The pause was a breath: the turn goes on."""
+    """The pause was a breath: the turn goes on. `silence_ms` is how long it lasted, 0 where that is not known."""
+
+    silence_ms: int = 0
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
 """Turn detection on speech: the Silero VAD, and for semantic turns the words that were recognised.
 
 The model (Silero VAD 6, MIT, in this folder) says for each 32 ms of 16 kHz audio how likely it holds speech. Two such
-frames over the threshold begin a turn; one that is more than 0.15 under it is silence. After 192 ms of silence the turn
+frames over the threshold begin a turn; one that is more than 0.15 under it is silence. After 96 ms of silence the turn
 pauses, so that recognition can begin; it is over after the silence that the settings ask for.
 
 ``semantic_vad`` waits for a thought to be over: the words before the pause tell whether the sentence is finished. Until
@@ -40,7 +40,7 @@ _FRAME = 512
 _FRAME_MS = 32
 _CONTEXT = 64
 _ONSET_FRAMES = 2
-_PAUSE_MS = 6 * _FRAME_MS
+_PAUSE_MS = 3 * _FRAME_MS
 _PAUSE_TAIL_MS = 64
 _HYSTERESIS = 0.15
 _MODEL = Path(__file__).parent / "silero_vad_16k.onnx"
@@ -167,7 +167,8 @@ class _SileroDetector:
             self._in_row = self._in_row + 1 if likelihood >= self._rules.threshold else 0
             return [self._start()] if self._in_row == _ONSET_FRAMES else []
         if likelihood >= max(self._rules.threshold - _HYSTERESIS, 0.01):
-            resumed: list[TurnEvent] = [SpeechResumed()] if turn.paused else []
+            silence_ms = round(self._position_ms - _FRAME_MS - turn.speech_ends_ms)
+            resumed: list[TurnEvent] = [SpeechResumed(silence_ms)] if turn.paused else []
             turn.speech_ends_ms, turn.paused, turn.words = self._position_ms, False, None
             return resumed
         return self._fall_silent(turn, self._position_ms - turn.speech_ends_ms)
