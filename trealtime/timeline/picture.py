@@ -1,0 +1,87 @@
+"""A timeline as one SVG picture: rows of time below one another, as music is written."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from trealtime.timeline.lanes import Lanes
+from trealtime.timeline.model import Call
+from trealtime.timeline.style import PATTERN, Theme, drawing_style
+from trealtime.timeline.svg import clean, element, rect, text
+
+__all__ = ["LONGEST_PICTURE_S", "draw_picture"]
+
+LONGEST_PICTURE_S: Final = 3600.0
+
+_LABELS: Final = 78.0
+_MARGIN: Final = 12.0
+_BETWEEN: Final = 22.0
+_LEGEND: Final = 26.0
+_SCALES: Final = (110.0, 90.0, 75.0, 60.0, 45.0, 30.0, 20.0)
+
+
+def draw_picture(
+    call: Call, *, width: int = 1200, theme: Theme = "auto", slow_s: float, slow_silence_s: float, title: str = ""
+) -> str:
+    """Return the picture, `width` pixels wide. Of a call of more than an hour it shows the first one."""
+    shown_s = min(max(call.duration_s + 0.3, 1.0), LONGEST_PICTURE_S)
+    room = width - _LABELS - 2 * _MARGIN
+    # A call that fits into three rows is as large as can be; in a longer one the rows get denser.
+    scale = next((each for each in _SCALES if shown_s * each <= 3 * room), _SCALES[-1])
+    if shown_s * scale < room:
+        scale = min(room / shown_s, 160.0)
+    row_s = room / scale
+    rows = max(1, math.ceil(shown_s / row_s - 1e-9))
+    lanes = Lanes(call, scale, slow_s=slow_s, slow_silence_s=slow_silence_s)
+    height = lanes.layout.height
+    parts = []
+    top = _MARGIN + (22 if title else 0)
+    for row in range(rows):
+        begin_s = row * row_s
+        labels = "".join(text(_MARGIN, y, name, "lane") for name, y in lanes.layout.labels())
+        window = lanes.window(begin_s, min(begin_s + row_s, shown_s))
+        inside = element("svg", window, x=_LABELS + _MARGIN, y=0, width=room, height=height, overflow="hidden")
+        parts.append(element("g", labels + inside, transform=f"translate(0 {top + row * (height + _BETWEEN):.0f})"))
+    bottom = top + rows * (height + _BETWEEN)
+    total = bottom + _LEGEND
+    words = title or f"Timeline of a call of {call.duration_s:.1f} s"
+    body = [
+        element("title", clean(words)),
+        element("style", drawing_style(theme, "svg.tl")),
+        PATTERN,
+        f'<rect width="{width}" height="{total:.0f}" style="fill:var(--paper)"/>',
+        text(_MARGIN, 22, title, "strong") if title else "",
+        *parts,
+        legend(_MARGIN, bottom + 4),
+    ]
+    return element(
+        "svg",
+        "".join(body),
+        xmlns="http://www.w3.org/2000/svg",
+        class_="tl",
+        role="img",
+        viewBox=f"0 0 {width} {total:.0f}",
+        width=width,
+        height=round(total),
+    )
+
+
+def legend(x: float, y: float) -> str:
+    """Return what the shapes mean."""
+    entries = (
+        ("received", "received", 62.0),
+        ("span", "heard", 46.0),
+        ("purged", "never heard", 78.0),
+        ("cut", "interrupt", 60.0),
+        ("response", "response", 62.0),
+        ("tool", "tool", 34.0),
+        ("approval", "approval", 60.0),
+        ("guardrail", "guardrail", 62.0),
+        ("turn slow", "slow", 36.0),
+    )
+    parts = []
+    for kind, words, room in entries:
+        parts.append(rect(x, y, 3 if kind == "cut" else 14, 11, kind, radius=2) + text(x + 19, y + 10, words, "small"))
+        x += 19 + room + 10
+    return "".join(parts)
