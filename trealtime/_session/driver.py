@@ -158,6 +158,8 @@ class Driver:
         try:
             for subscription in self.subscriptions:
                 subscription.put(audio)
+            for watch in self.watchers:
+                watch(audio)
             while self._waiting:  # a subscription was full
                 self._carry_out(self._waiting.popleft()(trio.current_time()))
         finally:

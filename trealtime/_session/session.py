@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from types import TracebackType
-from typing import Any, Generic, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 import trio
 
@@ -75,6 +75,9 @@ from trealtime.protocol.validation import given_or
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.transport.models import RealtimeModel
 from trealtime.usage import Cost, TranscriptionUsage, Usage
+
+if TYPE_CHECKING:
+    from trealtime.timeline.timeline import Timeline
 
 __all__ = ["RealtimeSession"]
 
@@ -450,6 +453,20 @@ class RealtimeSession(Generic[ContextT]):
             recording=self._recorder.statistics() if self._recorder is not None else None,
             failures=self._failures.counters(),
         )
+
+    def timeline(self) -> Timeline:
+        """Return the call so far as a picture: ``session.timeline().html()``. At any time, after the end too.
+
+        The run config has to record the session; ``record=RecordingSettings()`` does so in memory. Raises RuntimeError
+        where it does not. It reads what has been written, and blocks for as long as that takes.
+        """
+        from trealtime.timeline.reading import read_call
+        from trealtime.timeline.timeline import Timeline
+
+        if self._recorder is None:
+            raise RuntimeError("this session is not recorded: set `record` in the run config")
+        header, lines = self._recorder.so_far()
+        return Timeline(read_call(header, lines))
 
     async def wait_for_playback(self) -> None:
         """Wait until the user has heard all audio of the agent, also that of a response that is being made.

@@ -1,5 +1,5 @@
 """The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell,
-``trealtime eval`` runs scenarios.
+``trealtime eval`` runs scenarios, ``trealtime timeline`` draws a recorded call, ``trealtime replay`` serves it again.
 
 Heavy imports wait until a command has been chosen, so ``--help`` and ``--version`` answer at once.
 """
@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 
 from trealtime._version import __version__
-from trealtime.cli import emulate, talk
+from trealtime.cli import emulate, replay, talk, timeline
 from trealtime.cli import eval as eval_command
 
 __all__ = ["main"]
@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     emulate.add_parser(commands)
     talk.add_parser(commands)
     eval_command.add_parser(commands)
+    timeline.add_parser(commands)
+    replay.add_parser(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status

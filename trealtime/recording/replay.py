@@ -12,7 +12,7 @@ Theory of operation
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ import attrs
 from trealtime._secrets import redacted
 from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
 from trealtime.protocol.lenient import as_text, within
-from trealtime.recording.file import left_out, load_recording
+from trealtime.recording.file import RecordedClose, RecordedEvent, RecordedLine, left_out, read_recording
 from trealtime.testing.script import Emit, Event, Expect, Script, Step, close, wait
 from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
 
@@ -39,27 +39,51 @@ _SILENCE: Final = {"audio/pcm": b"\x00", "audio/pcmu": b"\xff", "audio/pcma": b"
 def replay(
     path: str | Path, *, strict: bool = True, listen: bool = False, host: str = "127.0.0.1", port: int = 0
 ) -> AbstractAsyncContextManager[ScriptedServer]:
-    """Make a server that repeats the recorded one to its first client; enter it with ``async with``.
+    """Make a server that repeats the recorded one; enter it with ``async with``.
 
-    `ScriptedServer.memory_model` is for a runner, in real time or under Trio's mock clock; `listen` opens a socket as
-    well, at `ScriptedServer.url`. With `strict` the block raises `UnexpectedRealtimeSend` if the client's events differ
-    from the recorded ones; without, the server answers them as any server does. Steps that are left when the block ends
-    raise `UnconsumedRealtimeSteps`. Raises `RecordingError` for a file that is no recording.
+    Its first client gets the first connection of the recording, the next one the second. `ScriptedServer.memory_model`
+    is for a runner, in real time or under Trio's mock clock; `listen` opens a socket as well, at `ScriptedServer.url`.
+    With `strict` the block raises `UnexpectedRealtimeSend` if the client's events differ from the recorded ones;
+    without, the server answers them as any server does. Steps that are left when the block ends raise
+    `UnconsumedRealtimeSteps`. The recording is held in memory. Raises `RecordingError` for a file that is no recording.
     """
-    return open_scripted_server(script_of(path), strict=strict, greet=False, listen=listen, host=host, port=port)
+    scripts = _scripts(path)
+    return open_scripted_server(*scripts, strict=strict, greet=False, listen=listen, host=host, port=port)
 
 
 def script_of(path: str | Path) -> Script:
-    """Return the steps that replay a recording once, to change them or to play them yourself.
+    """Return the steps that replay the first connection of a recording, to change them or to play them yourself.
 
     Play them with ``open_scripted_server(steps, greet=False)``. Raises `RecordingError`.
     """
-    recording = load_recording(path)
+    return _scripts(path)[0]
+
+
+def _scripts(path: str | Path) -> list[Script]:
+    """Return the steps of each connection."""
+    connections: list[list[RecordedEvent | RecordedClose]] = [[]]
+    began_at: list[float] = [0.0]
+    for line in read_recording(path):
+        if isinstance(line, RecordedLine) and line.kind == "connection" and "failed" not in line.value:
+            if connections[-1]:
+                connections.append([])
+                began_at.append(0.0)
+            began_at[-1] = line.at_s
+        elif isinstance(line, (RecordedEvent, RecordedClose)):
+            connections[-1].append(line)
+    return [_script(entries, at_s) for entries, at_s in zip(connections, began_at, strict=True)]
+
+
+def _script(entries: Sequence[RecordedEvent | RecordedClose], began_at: float) -> Script:
     names = _Names()
     steps: list[Step] = []
     silence = _SILENCE["audio/pcm"]
-    last_at_s = next((line.at_s for line in recording.others if line.kind == "connection"), 0.0)
-    for entry in recording.events:
+    last_at_s = began_at
+    for entry in entries:
+        if isinstance(entry, RecordedClose):
+            if entry.closed_by != "client":
+                steps.append(close(*((entry.code, entry.reason) if entry.closed_by == "server" else _LOST)))
+            break
         if not isinstance(entry.event, Mapping):
             continue  # it was no event then, so it changed nothing
         event = entry.event
@@ -74,9 +98,6 @@ def script_of(path: str | Path) -> Script:
                 steps.append(wait(round(entry.at_s - last_at_s, 6)))
             steps.append(Emit(what=_Answer(event, silence, names)))
         last_at_s = entry.at_s
-    end = recording.closed
-    if end is not None and end.closed_by != "client":
-        steps.append(close(*((end.code, end.reason) if end.closed_by == "server" else _LOST)))
     return steps
 
 

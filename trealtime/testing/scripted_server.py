@@ -123,6 +123,12 @@ class ScriptedServer:
         while self.remaining_steps:
             await self._emulator.changed.park()
 
+    async def wait_left(self) -> None:
+        """Wait until as many clients as there are scripts have connected, and have left."""
+        await trio.lowlevel.checkpoint()
+        while self._programme.connected < len(self._programme.plays) or self.sessions:
+            await self._emulator.changed.park()
+
     async def _settle(self) -> None:
         """Wait until the clients' events have been looked at, and while a connected client may still play on."""
         await trio.testing.wait_all_tasks_blocked()

@@ -121,7 +121,8 @@ class Figures:
         del known
         groups: list[tuple[Utterance | None, list[Response]]] = []
         said = [each for each in utterances if each.end_s > after_s or not number]
-        for each in sorted([*said, *responses], key=_moment):
+        inputs: list[Utterance | Response] = [*said, *responses]
+        for each in sorted(inputs, key=_moment):
             if isinstance(each, Utterance):
                 groups.append((each, []))
             elif groups:
@@ -129,7 +130,7 @@ class Figures:
             else:
                 groups.append((None, [each]))
         return [
-            self._derived_turn(number + index, utterance, own, speeches, tools)
+            self._derived_turn(number + index, utterance, own, speeches, tools, utterances)
             for index, (utterance, own) in enumerate(groups, 1)
             if own
         ]
@@ -141,11 +142,16 @@ class Figures:
         responses: Sequence[Response],
         speeches: Sequence[Speech],
         tools: Sequence[ToolCall],
+        utterances: Sequence[Utterance],
     ) -> Turn:
         ids = tuple(each.response_id for each in responses)
         own = [each for each in speeches if each.response_id in ids]
         heard = [span for speech in own for span in speech.heard]
         cut = next((each.interrupt for each in own if each.interrupt is not None), None)
+        onset_s = silent_s = None
+        if cut is not None and cut.cause == "speech" and heard:
+            onset_s = max((each.start_s for each in utterances if each.start_s <= cut.at_s), default=None)
+            silent_s = max(span.end_s for span in heard)
         first_s = min(each.created_s for each in responses)
         start_s = min(first_s, utterance.start_s) if utterance is not None else first_s
         last = responses[-1]
@@ -172,6 +178,8 @@ class Figures:
             first_heard_s=min((span.start_s for span in heard), default=None),
             done_s=last.done_s,
             heard_until_s=heard_until,
+            onset_s=onset_s,
+            silent_s=silent_s,
             interrupted_by=cut.cause if cut is not None else "",
             tools=tuple(each.call_id for each in calls),
             tools_s=sum((each.ended_s or each.called_s) - each.called_s for each in calls),

@@ -1,8 +1,8 @@
 """The lanes of a timeline: which bar, wave and label lies where.
 
 Theory of operation
-1. A `Layout` gives every lane its place, once for a call. A drawing is cut into windows of time (tiles of the page, rows
-   of a picture); `Lanes.window` draws what touches one, at its own x, so that neighbours fit together.
+1. A `Layout` gives every lane its place, once for a call. A drawing is cut into windows of time (tiles of the page,
+   rows of a picture); `Lanes.window` draws what touches one, at its own x, so that neighbours fit together.
 2. An element that goes over the edge of a window is drawn in both, and each shows its half.
 """
 
@@ -244,6 +244,11 @@ class _Window:
 
     def user(self, nexts: Sequence[float]) -> Iterator[str]:
         y, middle = self.layout.user, self.layout.user + _WAVE
+        for each in self.call.utterances:
+            if not each.written and self.touches(each.start_s, each.end_s):
+                title = f"User, {seconds(each.start_s)}: {each.words or '(not transcribed)'}"
+                width = (each.end_s - each.start_s) * self.scale
+                yield rect(self.x(each.start_s), y, width, 2 * _WAVE, "utterance", title)
         yield from self._levels(self.call.levels, 0.0, middle, "user")
         for each, next_s in zip(self.call.utterances, nexts, strict=True):
             # Words may go on beyond their sound, up to the next ones.
@@ -258,7 +263,6 @@ class _Window:
                 yield rect(x, y + 2, min(width, max(room, 40)), len(lines) * _LINE + 6, "message", title)
                 yield from (text(x + 7, y + 16 + number * _LINE, line) for number, line in enumerate(lines))
                 continue
-            yield rect(x, y, (each.end_s - each.start_s) * self.scale, 2 * _WAVE, "utterance", title)
             for number, line in enumerate(wrapped(each.words, max(room, 30), _WORDS)):
                 yield text(x + 2, y + 2 * _WAVE + 13 + number * _LINE, line)
 
@@ -286,15 +290,15 @@ class _Window:
             if self.touches(first_s, last_s):
                 title = f"{speech.received_ms / 1000:.2f} s of speech received, {seconds(first_s)} to {seconds(last_s)}"
                 yield rect(self.x(first_s), y, (last_s - first_s) * self.scale, 5, "received", title, 2)
-        for speech in speeches:
-            yield from self._behind(speech)
+        for speech, next_s in zip(speeches, nexts, strict=True):
+            yield from self._behind(speech, next_s)
         for begin_s, levels in heard:
             if self.touches(begin_s, begin_s + len(levels) * SLOT_S):
                 yield from self._levels(levels, begin_s, y + 8 + _WAVE, "agent")
         for speech, next_s in zip(speeches, nexts, strict=True):
             yield from self._speech(speech, next_s)
 
-    def _behind(self, speech: Speech) -> Iterator[str]:
+    def _behind(self, speech: Speech, next_s: float) -> Iterator[str]:
         """Draw what lies behind the waves: where it was heard, and where it would have been."""
         y, middle = self.layout.agent + 8, self.layout.agent + 8 + _WAVE
         begin_s = _begin(speech) or 0.0
@@ -307,8 +311,10 @@ class _Window:
             yield rect(self.x(span.start_s), y, (span.end_s - span.start_s) * self.scale, 2 * _WAVE, "span", title)
         if purged_s > 0:
             title = f"{purged_s:.2f} s had come and were never heard"
-            yield rect(self.x(end_s), y, purged_s * self.scale, 2 * _WAVE, "purged", title)
-            yield from self._levels(speech.levels[round(speech.heard_ms / 1000 / SLOT_S) :], end_s, middle, "unheard")
+            shown_s = max(0.1, min(purged_s, next_s - end_s))  # the next answer takes its place
+            yield rect(self.x(end_s), y, shown_s * self.scale, 2 * _WAVE, "purged", title)
+            first, last = (round(at / SLOT_S) for at in (speech.heard_ms / 1000, speech.heard_ms / 1000 + shown_s))
+            yield from self._levels(speech.levels[first:last], end_s, middle, "unheard")
         elif not any(speech.levels):
             title = "heard; its sound is not in the recording"
             yield rect(self.x(begin_s), middle - 3, (end_s - begin_s) * self.scale, 6, "agent", title)
@@ -326,14 +332,14 @@ class _Window:
             x = self.x(end_s)
             title = f"cut by {cut.cause} at {seconds(cut.at_s)}, heard {cut.heard_ms / 1000:.2f} s"
             yield rect(x - 1, y - 4, 2.5, 2 * _WAVE + 8, "cut", title, 1)
-            yield text(x + 5, y - 10, f"cut by {cut.cause}", "small bad")
+            yield text(x + 6, y + 11, f"cut by {cut.cause}", "small bad halo")
         narrow = room < 110  # its words go below those of its neighbours
         top = y + 2 * _WAVE + 13 + ((_WORDS - 1) * _LINE if narrow else 0)
         lines = wrapped(speech.words, 4 * self.scale if narrow else room, 1 if narrow else _WORDS - 1)
         yield from self._words(speech, lines, self.x(begin_s) + 2, top)
 
     def _words(self, speech: Speech, lines: Sequence[str], x: float, y: float) -> Iterator[str]:
-        """Write the words, pale from where the user heard no more: by their share of the sound, which is an estimate."""
+        """Write the words, pale where the user heard them no more: by their share of the sound, an estimate."""
         share = 1.0
         if speech.interrupt is not None and speech.received_ms:
             share = speech.heard_ms / speech.received_ms
@@ -352,10 +358,12 @@ class _Window:
             if turn.answer_from_s is not None and turn.first_heard_s is not None:
                 words = "end of speech to first sound" if turn.speech_ended_s is not None else "request to first sound"
                 slow = turn.first_heard_s - turn.answer_from_s > self.lanes.slow_s
-                yield from self._gap(turn.answer_from_s, turn.first_heard_s, y + 4, words, "gap slow" if slow else "gap")
+                yield from self._gap(
+                    turn.answer_from_s, turn.first_heard_s, y + 4, words, "gap slow" if slow else "gap"
+                )
             if turn.onset_s is not None and turn.silent_s is not None:
                 words = "onset of speech to silence" if turn.interrupted_by == "speech" else "interrupt to silence"
-                yield from self._gap(turn.onset_s, turn.silent_s, y + 22, words, "gap stop")
+                yield from self._gap(turn.onset_s, turn.silent_s, y + 20, words, "gap stop")
 
     def _gap(self, begin_s: float, end_s: float, y: float, words: str, kind: str) -> Iterator[str]:
         label = milliseconds(end_s - begin_s)
@@ -383,7 +391,9 @@ class _Window:
             if each.requested_s is not None:
                 x, until = self.x(each.requested_s), self.x(each.created_s)
                 yield element("path", class_="asked", d=f"M{x:.1f} {y + 8:.1f}H{until:.1f}")
-            kind = f"response {each.status if each.status in ('completed', 'cancelled', 'failed', 'incomplete') else ''}"
+            kind = (
+                f"response {each.status if each.status in ('completed', 'cancelled', 'failed', 'incomplete') else ''}"
+            )
             label = each.status if each.status != "completed" else "✓"
             room = ((following - end_s) * self.scale) if following is not None else 200.0
             width = (end_s - each.created_s) * self.scale
@@ -407,7 +417,9 @@ class _Window:
             yield pill(self.x(call.called_s), y, (end_s - call.called_s) * self.scale, kind, label, title[:1000])
             if call.started_s is not None and call.started_s - call.called_s > 0.05:
                 # Until then it waited, for an approval or for its turn.
-                yield rect(self.x(call.called_s), y + 13, (call.started_s - call.called_s) * self.scale, 3, "waits", "", 1)
+                yield rect(
+                    self.x(call.called_s), y + 13, (call.started_s - call.called_s) * self.scale, 3, "waits", "", 1
+                )
 
     def checks(self) -> Iterator[str]:
         y = self.layout.checks

@@ -8,9 +8,9 @@ from typing import Final
 from trealtime.timeline.lanes import Lanes
 from trealtime.timeline.model import Call
 from trealtime.timeline.style import PATTERN, Theme, drawing_style
-from trealtime.timeline.svg import clean, element, rect, text
+from trealtime.timeline.svg import clean, element, rect, text, text_width
 
-__all__ = ["LONGEST_PICTURE_S", "draw_picture"]
+__all__ = ["LEGEND", "LONGEST_PICTURE_S", "draw_picture", "swatch"]
 
 LONGEST_PICTURE_S: Final = 3600.0
 
@@ -18,6 +18,19 @@ _LABELS: Final = 78.0
 _MARGIN: Final = 12.0
 _BETWEEN: Final = 22.0
 _LEGEND: Final = 26.0
+LEGEND: Final = (
+    ("received", "received"),
+    ("span", "heard"),
+    ("purged", "never heard"),
+    ("cut", "interrupt"),
+    ("response", "response"),
+    ("tool", "tool"),
+    ("approval", "approval"),
+    ("guardrail", "guardrail"),
+    ("turn slow", "slow"),
+)
+"""Classes of shapes, and what they mean."""
+
 _SCALES: Final = (110.0, 90.0, 75.0, 60.0, 45.0, 30.0, 20.0)
 
 
@@ -53,7 +66,7 @@ def draw_picture(
         f'<rect width="{width}" height="{total:.0f}" style="fill:var(--paper)"/>',
         text(_MARGIN, 22, title, "strong") if title else "",
         *parts,
-        legend(_MARGIN, bottom + 4),
+        _legend(_MARGIN, bottom + 4),
     ]
     return element(
         "svg",
@@ -67,21 +80,15 @@ def draw_picture(
     )
 
 
-def legend(x: float, y: float) -> str:
+def _legend(x: float, y: float) -> str:
     """Return what the shapes mean."""
-    entries = (
-        ("received", "received", 62.0),
-        ("span", "heard", 46.0),
-        ("purged", "never heard", 78.0),
-        ("cut", "interrupt", 60.0),
-        ("response", "response", 62.0),
-        ("tool", "tool", 34.0),
-        ("approval", "approval", 60.0),
-        ("guardrail", "guardrail", 62.0),
-        ("turn slow", "slow", 36.0),
-    )
     parts = []
-    for kind, words, room in entries:
-        parts.append(rect(x, y, 3 if kind == "cut" else 14, 11, kind, radius=2) + text(x + 19, y + 10, words, "small"))
-        x += 19 + room + 10
+    for kind, words in LEGEND:
+        parts.append(swatch(x, y, kind) + text(x + 19, y + 10, words, "small"))
+        x += 19 + text_width(words, 11) + 18
     return "".join(parts)
+
+
+def swatch(x: float, y: float, kind: str) -> str:
+    """Return a small sample of this class."""
+    return rect(x, y, 3 if kind == "cut" else 14, 11, kind, radius=2)

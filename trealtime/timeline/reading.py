@@ -1,11 +1,11 @@
 """From the lines of a recording to a `Call`.
 
 Theory of operation
-1. One pass over the lines, in memory that grows with the length of the call and not with the file: of sound, levels are
-   kept, and small audio up to a bound.
-2. The wire says what was received and said. Where the recording has the events of the session, these say what was heard,
-   which agent spoke, and what tools, approvals and guardrails did; else the wire has to do, and what was heard is
-   assumed.
+1. One pass over the lines, in memory that grows with the length of the call and not with the file: of sound, levels
+   are kept, and small audio up to a bound.
+2. The wire says what was received and said. Where the recording has the events of the session, they say what was
+   heard, which agent spoke, and what tools, approvals and guardrails did; else the wire has to do, and what was heard
+   is assumed.
 3. Everything in the file is from elsewhere: a value of a wrong type counts as absent, a number is bounded, text is cut.
 """
 
@@ -42,17 +42,23 @@ from trealtime.timeline.model import (
 from trealtime.timeline.playback import Playback
 from trealtime.timeline.sound import RATE, Shrinker
 
-__all__ = ["read_call"]
+__all__ = ["SOUND_BYTES", "read_call"]
 
 LONGEST_S: Final = 24 * 3600.0
+SOUND_BYTES: Final = 16 * 2**20
 MOST: Final = 20_000
 """How many of each kind are kept."""
+
+_SILENCE_MS: Final = 500.0
+_PADDING_MS: Final = 300.0
+"""The server's defaults for the silence by which it knows the end of speech, and for the audio that it takes in before
+the beginning. Its positions include both (https://platform.openai.com/docs/api-reference/realtime-server-events)."""
 
 _LONGEST_TEXT: Final = 4_000
 _DETAIL: Final = 160
 
 
-def read_call(header: Header, lines: Iterable[Line], *, sound_bytes: int = 16 * 2**20) -> Call:
+def read_call(header: Header, lines: Iterable[Line], *, sound_bytes: int = SOUND_BYTES) -> Call:
     """Return the call. At most `sound_bytes` of its sound are kept to listen to, as mu-law at 8 kHz."""
     reading = _Reading(header, sound_bytes)
     for line in lines:
@@ -85,6 +91,8 @@ class _Reading:
         self._sound_missing = not header.audio
         self._input_format: AudioFormat = PCM16_24K
         self._output_format: AudioFormat = PCM16_24K
+        self._silence_ms = _SILENCE_MS
+        self._padding_ms = _PADDING_MS
         self._last_s = 0.0
         self._levels = bytearray()
         self._shrinker = Shrinker()
@@ -165,6 +173,11 @@ class _Reading:
             case "session.created" | "session.updated":
                 self._input_format = _format(event, "input") or self._input_format
                 self._output_format = _format(event, "output") or self._output_format
+                detection = within(event, "session", "audio", "input", "turn_detection")
+                silence_ms = _number(within(detection, "silence_duration_ms"))
+                padding_ms = _number(within(detection, "prefix_padding_ms"))
+                self._silence_ms = _SILENCE_MS if silence_ms is None else silence_ms
+                self._padding_ms = _PADDING_MS if padding_ms is None else padding_ms
             case "response.created":
                 response_id = as_text(within(event, "response", "id"))
                 if response_id is not None:
@@ -283,6 +296,8 @@ class _Reading:
     def _speech_began(self, at_s: float, event: Mapping[str, Any]) -> None:
         item_id = _text(event.get("item_id"))
         start_ms = _number(event.get("audio_start_ms"))
+        if start_ms is not None:
+            start_ms += self._padding_ms if start_ms > 0 else 0
         start_s = self._input_time(start_ms) if start_ms is not None and self._input_ms else at_s
         if self._has_room(self._speaking):
             self._speaking[item_id] = min(start_s, at_s)
@@ -291,6 +306,8 @@ class _Reading:
         item_id = _text(event.get("item_id"))
         start_s = self._speaking.pop(item_id, None)
         end_ms = _number(event.get("audio_end_ms"))
+        if end_ms is not None:
+            end_ms = max(0.0, end_ms - self._silence_ms)
         end_s = min(at_s, self._input_time(end_ms)) if end_ms is not None and self._input_ms else at_s
         if start_s is not None:
             self._utter(item_id, start_s, max(end_s, start_s))
@@ -430,9 +447,11 @@ class _Reading:
                 self._mark(at_s, "handoff", f"{_text(event.get('from_agent'))} hands over to {agent}")
             case "guardrail_tripped":
                 results = event.get("guardrail_results")
-                names = [_text(each.get("guardrail")) for each in results if isinstance(each, Mapping)] if isinstance(
-                    results, list
-                ) else []
+                names = (
+                    [_text(each.get("guardrail")) for each in results if isinstance(each, Mapping)]
+                    if isinstance(results, list)
+                    else []
+                )
                 title = f"guardrail {', '.join(names)} ({_text(event.get('which'))})"
                 self._mark(at_s, "guardrail", title, _text(event.get("message")))
             case "error":
@@ -532,7 +551,9 @@ class _Reading:
 
     # ---- the whole -----------------------------------------------------------------------------------------------
 
-    def _mark(self, at_s: float, kind: Literal["guardrail", "handoff", "error", "note"], title: str, detail: str = "") -> None:
+    def _mark(
+        self, at_s: float, kind: Literal["guardrail", "handoff", "error", "note"], title: str, detail: str = ""
+    ) -> None:
         if len(self._marks) < MOST:
             self._marks.append(Mark(at_s, kind, title[:_LONGEST_TEXT], detail[:_LONGEST_TEXT]))
 
@@ -624,7 +645,9 @@ def _text(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    return _text(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)[:_LONGEST_TEXT]
+    return (
+        _text(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)[:_LONGEST_TEXT]
+    )
 
 
 def _number(value: object, most: float = LONGEST_S * 1000) -> float | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Final, Literal
 
-__all__ = ["Theme", "drawing_style"]
+__all__ = ["PATTERN", "Theme", "drawing_style"]
 
 Theme = Literal["light", "dark", "auto"]
 
@@ -43,37 +44,6 @@ _DARK: Final = {
     "on": "#10151c",
 }
 
-_ELEMENTS: Final = """
-.tl text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans","Liberation Sans",sans-serif;fill:var(--ink)}
-.tl .small{font-size:11px}.tl .strong{font-weight:600}.tl .axis{font-size:11px;fill:var(--faint)}
-.tl .lane{font-size:11px;font-weight:600;fill:var(--faint)}
-.tl .on{font-size:11px;fill:var(--on);font-weight:600}.tl text.bad{fill:var(--bad);font-weight:600}
-.tl .grid{stroke:var(--line);stroke-width:1}
-.tl .wire{fill:var(--agent);opacity:.55}.tl .wire.lost{fill:var(--slow);opacity:1}
-.tl .reign{fill:var(--panel);stroke:var(--line)}.tl .reign.odd{fill:var(--agent-pale)}
-.tl .handoff{fill:var(--check)}
-.tl .turn{fill:var(--panel);stroke:var(--line)}.tl .turn.slow{fill:var(--slow-pale);stroke:var(--slow)}
-.tl .turn.bad{fill:none;stroke:var(--bad)}
-.tl .utterance{fill:var(--user-pale);opacity:.75}.tl .message{fill:var(--user-pale);stroke:var(--user);stroke-opacity:.4}
-.tl .wave.user{fill:var(--user)}.tl .wave.agent{fill:var(--agent)}.tl .wave.unheard{fill:var(--agent);opacity:.3}
-.tl .received{fill:var(--agent);opacity:.32}.tl .span{fill:var(--agent-pale);opacity:.55}
-.tl .agent{fill:var(--agent)}
-.tl .purged{fill:url(#hatch);stroke:var(--agent);stroke-opacity:.45;stroke-dasharray:3 3}
-.tl .paper{fill:var(--paper)}.tl .cut{fill:var(--bad)}.tl .unheard{fill:var(--faint);text-decoration:line-through}
-.tl .gap{fill:none;stroke:var(--faint);stroke-width:1.2}.tl .gap.slow{stroke:var(--slow);stroke-width:2}
-.tl .gap.stop{stroke:var(--bad)}
-.tl text.gap{stroke:var(--paper);stroke-width:3.5;paint-order:stroke;fill:var(--ink);font-size:11px;font-weight:600}
-.tl text.gap.slow{fill:var(--slow);stroke:var(--paper);stroke-width:3.5}
-.tl text.gap.stop{fill:var(--bad);stroke:var(--paper);stroke-width:3.5}
-.tl .response{fill:var(--agent);opacity:.8}.tl .response.cancelled{fill:var(--faint)}
-.tl .response.failed,.tl .response.incomplete{fill:var(--bad)}
-.tl .asked{stroke:var(--faint);stroke-dasharray:2 2;fill:none}
-.tl .tool{fill:var(--tool)}.tl .tool.failed,.tl .approval.failed{fill:var(--bad)}
-.tl .waits{fill:var(--on);opacity:.55}
-.tl .approval{fill:var(--check)}.tl .guardrail{fill:var(--bad)}
-.tl .dot{fill:var(--faint)}.tl .dot.bad{fill:var(--bad)}
-"""
-
 PATTERN: Final = (
     '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
     '<rect width="1.6" height="6" style="fill:var(--agent);opacity:.45"/></pattern></defs>'
@@ -97,4 +67,5 @@ def _properties(colours: dict[str, str], selector: str) -> str:
 
 def drawing_style(theme: Theme, selector: str) -> str:
     """Return the style sheet of a drawing whose outermost element is `selector`, with class ``tl``."""
-    return variables(theme, selector) + _ELEMENTS
+    elements = files(__package__).joinpath("drawing.css").read_text(encoding="utf-8")
+    return variables(theme, selector) + elements

@@ -1,4 +1,4 @@
-"""Elements of SVG as text. Everything that goes through here is escaped: names and words in a call are from elsewhere."""
+"""Elements of SVG as text. All text that goes through here is escaped: names and words in a call are from elsewhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def element(tag: str, content: str = "", /, **attributes: object) -> str:
 
 
 def rect(x: float, y: float, width: float, height: float, kind: str, title: str = "", radius: float = 3.0) -> str:
-    """Return a rectangle of the class `kind`, at least a pixel wide, whose `title` shows when the pointer rests on it."""
+    """Return a rectangle of the class `kind`, at least a pixel wide; its `title` shows under the pointer."""
     inside = element("title", clean(title)) if title else ""
     return element(
         "rect", inside, class_=kind, x=x, y=y, width=max(1.0, width), height=height, rx=min(radius, max(1.0, width) / 2)
@@ -53,7 +53,15 @@ def text(x: float, y: float, words: str, kind: str = "", anchor: str | None = No
 def text_width(words: str, size: float = 12.0) -> float:
     """Return about how wide `words` are in a sans serif of `size` pixels."""
     ems = sum(
-        0.35 if each in _NARROW else 0.95 if each in _WIDE else 0.68 if each.isupper() else 1.0 if each > "\u2fff" else 0.59
+        0.35
+        if each in _NARROW
+        else 0.95
+        if each in _WIDE
+        else 0.68
+        if each.isupper()
+        else 1.0
+        if each > "\u2fff"
+        else 0.59
         for each in words
     )
     return ems * size
@@ -70,8 +78,9 @@ def wrapped(words: str, width: float, lines: int, size: float = 12.0) -> list[st
     """Cut words into at most so many lines of this width; the last one ends in an ellipsis if there are more."""
     found: list[str] = []
     line = ""
-    rest = words.split()
-    for word in rest:
+    longest = int(width / (0.3 * size)) + 2
+    for whole in words[: (lines + 1) * longest].split():
+        word = whole[:longest]
         longer = f"{line} {word}" if line else word
         if text_width(longer, size) <= width or not line:
             line = longer
@@ -85,9 +94,9 @@ def wrapped(words: str, width: float, lines: int, size: float = 12.0) -> list[st
 
 
 def _fitted(line: str, width: float, size: float) -> str:
-    if text_width(line, size) <= width or len(line) < 4:
+    if len(line) < 4 or text_width(line, size) <= width:
         return line
-    kept = line
+    kept = line[: int(width / (0.3 * size)) + 2]  # no sign is narrower
     while len(kept) > 3 and text_width(f"{kept}…", size) > width:
         kept = kept[:-1]
     return f"{kept}…"
@@ -103,7 +112,8 @@ def waveform(levels: Sequence[int], x: float, step: float, middle: float, half: 
         bottom = " ".join(
             f"{_number(at)} {_number(middle + height)}" for at, height in reversed(list(zip(xs, heights, strict=True)))
         )
-        paths.append(f"M{top} {_number(xs[-1] + step)} {_number(middle)} {bottom}Z")
+        edge, height = _number(xs[-1] + step), heights[-1]
+        paths.append(f"M{top} {edge} {_number(middle - height)} {edge} {_number(middle + height)} {bottom}Z")
     return element("path", class_=kind, d="".join(paths)) if paths else ""
 
 
