@@ -75,7 +75,11 @@ async def converse(*said: str, instructions: str = "You are Otto.", tools: Seque
                     call_id = f"call_{len(items)}"
                     answers[-1].append(f"{part.name}{part.arguments}")
                     call = {"type": "function_call", "name": part.name, "call_id": call_id, "arguments": part.arguments}
-                    output = {"type": "function_call_output", "call_id": call_id, "output": OUTPUTS[part.name]}
+                    output = {
+                        "type": "function_call_output",
+                        "call_id": call_id,
+                        "output": OUTPUTS.get(part.name, "done"),
+                    }
                     items += [call, output]
                     if part is parts[-1] and part.name == "transfer_to_billing":
                         instructions, tools = "You are Berta from billing.", [ORDER]
@@ -251,6 +255,31 @@ async def test_several_arguments_are_asked_for_one_by_one_and_a_question_in_betw
         ["What name, please?"],
         ['book_table{"guests": 4, "day": "Friday", "name": "Martha"}', "Done: confirmed."],
     ]
+
+
+DELIVER = function("book_delivery", "Book a delivery.", when={"type": "string"})
+REMIND = function("remind_me", "Set a reminder.", text={"type": "string"}, time={"type": "string"})
+
+
+@pytest.mark.parametrize(
+    "said, call",
+    [
+        ('Please call book_delivery with when "night".', 'book_delivery{"when": "night"}'),
+        ('Book a delivery, "Sunday at noon" please', 'book_delivery{"when": "Sunday at noon"}'),
+        ("Book a delivery on Sunday", 'book_delivery{"when": "Sunday"}'),
+        ('remind_me "Take the bins out" at 7:30', 'remind_me{"text": "Take the bins out", "time": "7:30"}'),
+        ('remind_me at "half past seven" "Bins"', 'remind_me{"time": "half past seven", "text": "Bins"}'),
+    ],
+)
+async def test_a_value_in_quotes_is_taken_for_a_day_or_a_time_too(said: str, call: str) -> None:
+    (told,) = await converse(said, tools=[DELIVER, REMIND])
+    assert told[0] == call
+
+
+async def test_an_answer_in_quotes_is_taken_whole() -> None:
+    (asked, told) = await converse("Book a delivery", '"Sunday at noon"', tools=[DELIVER])
+    assert asked == ["When?"]
+    assert told[0] == 'book_delivery{"when": "Sunday at noon"}'
 
 
 async def test_a_name_that_is_known_is_not_asked_for() -> None:

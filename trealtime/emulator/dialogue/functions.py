@@ -17,6 +17,7 @@ import attrs
 from trealtime.emulator.dialogue.language import NUMBER, content_words, with_digits
 
 __all__ = [
+    "QUOTED",
     "Call",
     "allows_null",
     "call_for",
@@ -38,7 +39,7 @@ _MOST_OF_DESCRIPTION = 300
 _INTEGER = r"(?<![\w.])-?\d{1,15}(?!\w|\.\d)"
 _CODE = r"(?<!\w)[A-Z]*[-#]?\d[\w-]*"
 _CODE_NAMES = re.compile(r"(?:^|_)(?:id|no|number|code|phone|zip|pin)$", re.IGNORECASE)
-_DOUBLE_QUOTED = r"[\"“]([^\"“”]+)[\"”]"
+QUOTED = r"[\"“]([^\"“”]+)[\"”]"
 _SINGLE_QUOTED = r"(?<!\w)'([^']+)'(?!\w)"
 _CAPITALISED = r"(?-i:(?<![.!?] )(?<!^)\b(?!I\b)[A-Z][\w'-]*(?: [A-Z][\w'-]*)*)"
 _AFTER_PREPOSITION = r"\b(?:in|for|to|at|from|about|with|called|named)\s+(?:(?:the|an?|my)\s+)?([^\s.,;:!?]+)"
@@ -157,7 +158,7 @@ class _Form:
             return self._take(_STRING_FORMATS[format_name])
         if _CODE_NAMES.search(name):
             return self._take(_behind(name, _CODE), _CODE)
-        return self._take(_DOUBLE_QUOTED, _SINGLE_QUOTED, _CAPITALISED, _AFTER_PREPOSITION)
+        return self._take(QUOTED, _SINGLE_QUOTED, _CAPITALISED, _AFTER_PREPOSITION)
 
     def _array(self, name: str, items: Mapping[str, Any], *, depth: int) -> list[object]:
         if "enum" in items:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import attrs
 
 from trealtime.emulator.dialogue.functions import (
+    QUOTED,
     allows_null,
     fill_arguments,
     find_arguments,
@@ -101,6 +102,7 @@ _ASKING_WORDS = re.compile(r"^(?:how many|how much|how long|how|which|what|when|
 # How to ask for an argument by its name; {name} is the name in words.
 _QUESTIONS: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"\b(?:date|day|weekday)$"), "Which day?"),
+    (re.compile(r"^when$"), "When?"),
     (re.compile(r"\b(?:time|hour)$"), "At what time?"),
     (re.compile(r"^(?:user |customer |guest |caller |full |your )?name$"), "What name, please?"),
     (
@@ -304,19 +306,21 @@ class SlotFiller:
     def _found(self, function: Mapping[str, Any], text: str) -> dict[str, object]:
         """Return the values that a message has for the arguments of `function`, without being asked."""
         parameters = function.get("parameters") or {}
+        properties = parameters.get("properties") or {}
+        patterns = {name: _pattern_of(name, resolved(each, root=parameters)) for name, each in properties.items()}
+        rest = {name: declared for name, declared in properties.items() if patterns[name] is None}
+        text_wanted = any(resolved(each, root=parameters).get("type", "string") == "string" for each in rest.values())
         found: dict[str, object] = {}
-        for name, declared in (parameters.get("properties") or {}).items():
-            schema = resolved(declared, root=parameters)
-            pattern = _pattern_of(name, schema)
-            if pattern is not None:
-                value = _first(pattern, text) if pattern else _first(_NAME_SAID, text)
-                if value is not None:
-                    found[name] = value
-        rest = {
-            name: declared
-            for name, declared in (parameters.get("properties") or {}).items()
-            if _pattern_of(name, resolved(declared, root=parameters)) is None
-        }
+        for name, pattern in patterns.items():
+            if pattern is None:
+                continue
+            sought: str | re.Pattern[str] = pattern or _NAME_SAID
+            quoted = _quoted(text, sought, any_will_do=not text_wanted)
+            value = quoted or _first(sought, text)
+            if value is not None:
+                found[name] = value
+            if quoted is not None:
+                text = re.sub(rf"[\"“]\s*{re.escape(quoted)}\s*[\"”]", " ", text, count=1)
         taken = re.sub(f"{_DAY}|{_TIME}", " ", text, flags=re.I) if found else text
         others = find_arguments(taken, {**parameters, "properties": rest}).items()
         return found | {name: value for name, value in others if str(value).lower() not in _NO_VALUES}
@@ -344,6 +348,8 @@ class SlotFiller:
 
     def _answered_string(self, name: str, schema: Mapping[str, Any], text: str) -> str | None:
         pattern = _pattern_of(name, schema)
+        if pattern is not None and (quoted := _quoted(text, pattern, any_will_do=True)):
+            return quoted
         if pattern and (found := _first(pattern, with_digits(text))):
             return found
         code = find_arguments(text, {"properties": {name: schema}}).get(name) if pattern is None else None
@@ -394,6 +400,14 @@ def _pattern_of(name: str, schema: Mapping[str, Any]) -> str | None:
     if schema.get("type", "string") != "string" or "enum" in schema:
         return None
     return next((pattern for kind, pattern in _KINDS if kind.search(name)), None)
+
+
+def _quoted(text: str, pattern: str | re.Pattern[str], *, any_will_do: bool) -> str | None:
+    """Return the first piece in quotes that has what `pattern` looks for; where it has not, and `any_will_do`, the
+    first piece."""
+    quotes = [match[1].strip() for match in re.finditer(QUOTED, text) if match[1].strip()]
+    fits = next((quote for quote in quotes if pattern and _first(pattern, quote) is not None), None)
+    return fits or (quotes[0] if quotes and any_will_do else None)
 
 
 def _first(pattern: str | re.Pattern[str], text: str) -> str | None:
