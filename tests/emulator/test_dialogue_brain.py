@@ -268,7 +268,7 @@ REMIND = function("remind_me", "Set a reminder.", text={"type": "string"}, time=
         ('Book a delivery, "Sunday at noon" please', 'book_delivery{"when": "Sunday at noon"}'),
         ("Book a delivery on Sunday", 'book_delivery{"when": "Sunday"}'),
         ('remind_me "Take the bins out" at 7:30', 'remind_me{"text": "Take the bins out", "time": "7:30"}'),
-        ('remind_me at "half past seven" "Bins"', 'remind_me{"time": "half past seven", "text": "Bins"}'),
+        ('remind_me at "half past seven" "Bins"', 'remind_me{"text": "Bins", "time": "half past seven"}'),
     ],
 )
 async def test_a_value_in_quotes_is_taken_for_a_day_or_a_time_too(said: str, call: str) -> None:
