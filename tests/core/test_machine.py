@@ -1032,7 +1032,11 @@ class Machine(RuleBasedStateMachine):
         assert not state.pending_interruption
         quiet_s = TIMEOUT_S if self.lost["input_audio_buffer.cleared"] else PATIENCE_S  # speech whose end is lost
         assert state.response_queue.quiet_until is None or state.response_queue.quiet_until <= self.now + quiet_s
-        assert not state.guardrails.inputs
+        assert not state.turns.records.unchecked
+        left = [
+            each for each in state.turns.records if each.owed_by in ("server", "us") or not each.of_user or each.asked
+        ]
+        assert not left, left
         assert not state.guardrails.held
         assert state.handing_over is None
         assert not state.response_queue._on_its_way()

@@ -17,6 +17,7 @@ class Driver:
         self.response_queue = ResponseQueue()
         self.now = 10.0
         self.sent: list[str] = []
+        self.turn_due = False
 
     def ask(self, key, params=None, *, automatic=False, reply_ids=()):
         request = Request(key, params, automatic=automatic, reply_ids=list(reply_ids))
@@ -30,7 +31,9 @@ class Driver:
             self.sent.append(request.key)
 
     def created(self, response_id, key=None, *, outside=None):
-        return self.response_queue.created(response_id, {METADATA_KEY: key} if key else None, out_of_band=outside)
+        due, self.turn_due = self.turn_due, False
+        metadata = {METADATA_KEY: key} if key else None
+        return self.response_queue.created(response_id, metadata, out_of_band=outside, turn_due=due)
 
     def done(self, response_id, key=None):
         served = self.response_queue.done(response_id, {METADATA_KEY: key} if key else None)
@@ -188,14 +191,14 @@ def test_without_keys_a_server_that_names_the_conversation_says_which_kind_it_an
 
 
 def test_without_keys_a_turn_of_the_user_is_answered_first(driver):
-    driver.response_queue.turn_due()
+    driver.turn_due = True
     request = driver.ask("a")
     assert driver.created("r1") is None
     assert driver.created("r2") is request
 
 
 def test_a_response_that_took_a_requests_place_has_answered_it(driver):
-    driver.response_queue.turn_due()
+    driver.turn_due = True
     request = driver.ask("a")
     driver.created("r1")
     assert driver.done("r1") is request
@@ -229,7 +232,7 @@ def test_a_response_adopted_before_it_turned_out_to_be_out_of_band_holds_nobody_
 
 
 def test_a_collided_request_goes_again_after_the_response_that_it_met(driver):
-    driver.response_queue.turn_due()
+    driver.turn_due = True
     request = driver.ask("a", reply_ids=["t"])
     driver.ask("b")
     driver.created("r1")
@@ -286,7 +289,7 @@ def test_a_late_refusal_takes_a_guessed_answer_back(driver):
 
 
 def test_a_refusal_that_comes_after_the_guessed_answer_is_over_still_sends_it_again(driver):
-    driver.response_queue.turn_due()
+    driver.turn_due = True
     request = driver.ask("a")
     driver.created("r1")
     assert driver.done("r1") is request
@@ -417,7 +420,6 @@ def test_given_up_requests_do_not_add_up(driver):
 
 
 def test_draining_returns_all_that_wait_and_leaves_a_gate_as_new(driver):
-    driver.response_queue.turn_due()
     requests = [driver.ask("o", OUT), driver.ask("a"), driver.ask("b")]
     assert driver.response_queue.drain() == requests
     assert not driver.response_queue.busy

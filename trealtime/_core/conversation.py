@@ -9,8 +9,9 @@ A `reply_id` names a caller who waits for the server's answer. Each is settled e
 when the connection ends.
 
 The table `RECEPTION` below names the function for each event of the server. Each file holds the rules of its subject,
-most of them as a theory of operation at its top: `response_queue`, `responses`, `turns`, `interruption`,
-`playback_ledger`, `history`, `tool_calls`, `approvals`, `handoffs`, `guardrails`, `settings`, `requests`, `usage`.
+most of them as a theory of operation at its top: `response_queue`, `responses`, `turns`, `turn_records`,
+`interruption`, `playback_ledger`, `history`, `tool_calls`, `approvals`, `handoffs`, `guardrails`, `settings`,
+`requests`, `usage`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,13 @@ from trealtime._core.guardrails import (
 )
 from trealtime._core.handoffs import AgentSwitch, VoiceLock, switch_agent, voice_lock
 from trealtime._core.ids import IdSource
-from trealtime._core.input_guardrails import expire_inputs, newest_input, turn_ending
+from trealtime._core.input_guardrails import (
+    expire_inputs,
+    input_deadline,
+    input_verdict,
+    newest_input,
+    turn_ending,
+)
 from trealtime._core.interruption import (
     BargeInPolicy,
     Cause,
@@ -40,6 +47,7 @@ from trealtime._core.interruption import (
     expire_pending_interruption,
     interrupt_for_app,
     pending_playback,
+    pending_until,
     speech_began,
 )
 from trealtime._core.listening import expire_turns
@@ -48,6 +56,7 @@ from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
+from trealtime._core.turn_answers import end_all_turns, settle_turns
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
@@ -210,6 +219,7 @@ class Conversation:
         state.calls.clear()
         state.handing_over = state.pending_interruption = None
         forget_everything(state)
+        end_all_turns(state, now)
         for reply_id in dict.fromkeys(reply_ids):
             state.settle(reply_id, error=error)
         return self._effects(now)
@@ -249,16 +259,18 @@ class Conversation:
         check_limits(state, now)
         responses.pump(state, now)
         for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
-            state.turns.forget_commit(event_id)
+            state.turns.forget_commit(event_id, "no_answer")
         state.updates.set_deadlines(now + state.request_timeout_s)
-        if state.response_queue.busy or state.pending_interruption is not None or state.guardrails.inputs:
+        settle_turns(state, now)
+        if state.response_queue.busy or state.pending_interruption is not None or state.turns.records.unchecked:
             state.listening.put_off(now)
         sent_at = state.response_queue.oldest_sent_at
         times = [
             state.response_queue.due_at,
-            state.pending_interruption.until if state.pending_interruption is not None else None,
+            pending_until(state),
+            state.turns.records.deadline(state.response_timeout_s),
             state.limits.deadline,
-            state.guardrails.input_deadline(state.response_timeout_s),
+            input_deadline(state),
             state.approvals.deadline,
             state.listening.deadline(state.response_timeout_s),
             state.requests.deadline,
@@ -349,9 +361,10 @@ class Conversation:
 
     def commit_audio(self, now: float) -> list[Effect]:
         """Make an item of the input audio buffer, and ask for no response."""
-        event_id = self._state.send({"type": "input_audio_buffer.commit"})
-        self._state.turns.commit_sent(event_id, self._state.response_queue)
-        turn_ending(self._state, event_id, now)
+        state = self._state
+        event_id = state.send({"type": "input_audio_buffer.commit"})
+        turn = state.turns.commit_sent(event_id, state.response_queue, now=now, agent=state.agent.name)
+        turn_ending(state, turn, now)
         return self._effects(now)
 
     def clear_audio(self, now: float) -> list[Effect]:
@@ -364,7 +377,13 @@ class Conversation:
         """The app has sent audio of the user. It has no effects."""
         state = self._state
         manual = state.acknowledged is not None and not state.turn_detection
-        state.turns.audio_sent(state.response_queue, now=now, manual=manual, timeout_s=state.response_timeout_s)
+        state.turns.audio_sent(
+            state.response_queue,
+            now=now,
+            agent=state.agent.name,
+            manual=manual,
+            timeout_s=state.response_timeout_s,
+        )
 
     def begin_user_speaking(self, now: float) -> list[Effect]:
         """The app says that the user speaks: nothing is said by itself, until `end_user_speaking` has been called as
@@ -518,7 +537,8 @@ class Conversation:
 
         `overdue`: some have not answered in time; when they do, the check reports once more.
         """
-        verdict(self._state, serial, now, tripped=tripped, failed=failed, overdue=overdue)
+        if not input_verdict(self._state, serial, tripped=tripped, failed=failed):
+            verdict(self._state, serial, now, tripped=tripped, failed=failed, overdue=overdue)
         return self._effects(now)
 
     # ---- playback --------------------------------------------------------------------------------------------------
@@ -581,7 +601,8 @@ class Conversation:
     def _remaining(self, now: float, *, kept: Container[str] = ()) -> float:
         state = self._state
         making = any(each.interrupted is None for each in state.responses.values())
-        if making or state.response_queue.busy or state.guardrails.inputs or state.server_plays is not None:
+        unchecked = state.turns.records.unchecked
+        if making or state.response_queue.busy or unchecked or state.server_plays is not None:
             return float("inf")
         return state.ledger.remaining_s(now, kept=kept)
 
@@ -665,7 +686,7 @@ class Conversation:
 
     def guardrail_counters(self) -> GuardrailCounters:
         """Numbers of the guardrails, for `session.statistics()`."""
-        return self._state.guardrails.counters()
+        return self._state.guardrails.counters(len(self._state.turns.records.unchecked))
 
     @property
     def ended_turns(self) -> tuple[TurnMetrics, ...]:
@@ -674,7 +695,7 @@ class Conversation:
 
     def turn_statistics(self) -> TurnStatistics:
         """The sums over all turns, for `session.statistics()`."""
-        return self._state.turn_log.statistics(still_open=0)
+        return self._state.turn_log.statistics(still_open=len(self._state.turns.records))
 
     def counters(self) -> ConversationCounters:
         """Numbers for `session.statistics()`."""

@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
@@ -45,9 +45,9 @@ from trealtime.events import (
 )
 
 if TYPE_CHECKING:
-    from trealtime._core.input_guardrails import Input
     from trealtime._core.responses import Response
     from trealtime._core.state import State
+    from trealtime._core.turn_records import TurnRecord
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import (
         InputGuardrail,
@@ -210,7 +210,6 @@ class Guardrails:
 
     policy: GuardrailPolicy = attrs.Factory(GuardrailPolicy)
     watches: dict[str, Watch] = attrs.field(factory=dict, init=False)
-    inputs: dict[str, Input] = attrs.field(factory=dict, init=False)
     held: deque[Held] = attrs.field(factory=deque, init=False)
     delays: dict[str, Delay] = attrs.field(factory=dict, init=False)
     """By response: those whose audio is held now, or that are still being made."""
@@ -219,19 +218,15 @@ class Guardrails:
     """The response of the conversation that began last."""
 
     serials: Iterator[int] = attrs.field(factory=lambda: count(1), init=False)
-    checking: dict[int, Watch | Input] = attrs.field(factory=dict, init=False)
+    checking: dict[int, Watch | TurnRecord] = attrs.field(factory=dict, init=False)
     checks: int = attrs.field(default=0, init=False)
     trips: int = attrs.field(default=0, init=False)
     recoveries: int = attrs.field(default=0, init=False)
     last_hold: HoldDelay | None = attrs.field(default=None, init=False)
 
-    def wait_for(self, entry: Input) -> None:
-        """This input of the user has to pass before anything answers it."""
-        self.inputs[entry.key] = entry
-
-    def let_go(self, key: str) -> None:
-        """An input has its verdict, or needs none."""
-        self.inputs.pop(key, None)
+    def close_check(self, serial: int) -> None:
+        """A check has reported, and nothing more of it counts."""
+        del self.checking[serial]
 
     def count_trip(self) -> None:
         """Count a trip of a guardrail."""
@@ -245,19 +240,14 @@ class Guardrails:
         """Responses that are done, but not yet for the app: their audio is still held."""
         return [entry.response for entry in self.held if entry.response is not None]
 
-    def input_deadline(self, timeout_s: float) -> float | None:
-        """The time to give up the transcript that has been awaited longest."""
-        times = [each.since + timeout_s for each in self.inputs.values() if each.text is None]
-        return min(times, default=None)
-
-    def counters(self) -> GuardrailCounters:
+    def counters(self, inputs_waiting: int) -> GuardrailCounters:
         """Numbers for `session.statistics()`."""
         return GuardrailCounters(
             checks=self.checks,
             trips=self.trips,
             recoveries=self.recoveries,
             checks_open=len(self.checking),
-            inputs_waiting=len(self.inputs),
+            inputs_waiting=inputs_waiting,
             audio_held=sum(isinstance(entry.event, RealtimeAudio) for entry in self.held),
             last_hold=self.last_hold,
         )
@@ -276,7 +266,7 @@ def text_of(state: State, watch: Watch, item_id: str) -> Said:
 
 def start_check(
     state: State,
-    owner: Watch | Input,
+    owner: Watch | TurnRecord,
     subject: str,
     which: Literal["output", "input"],
     text: str,
@@ -295,13 +285,15 @@ def start_check(
     return serial
 
 
-def recover(state: State, recovery: Recovery, text: str, depth: int, *, of_input: bool = False) -> None:
+def recover(
+    state: State, recovery: Recovery, text: str, depth: int, *, of_input: bool = False, record: TurnRecord | None = None
+) -> None:
     """Tell the model and ask it again; message and request leave together, when the queue lets them go."""
     if recovery is None or depth > MAX_RECOVERIES:
         return
     item = recovery_item(state, recovery, text)
     state.response_queue.submit(
-        Request(state.ids.new("req"), automatic=True, item=item, recovery=depth, of_input=of_input)
+        Request(state.ids.new("req"), automatic=True, item=item, recovery=depth, of_input=of_input, record=record)
     )
 
 
@@ -408,20 +400,12 @@ def verdict(
     failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
     overdue: bool,
 ) -> None:
-    """A check has reported; see `Conversation.report_check`."""
+    """A check of the agent's words has reported; see `Conversation.report_check`."""
     mine = state.guardrails
     owner = mine.checking.get(serial)
-    if owner is None:
+    if not isinstance(owner, Watch):
         return
-    which: Literal["output", "input"] = "output" if isinstance(owner, Watch) else "input"
-    stopping = (*tripped, *(failed if mine.policy.stops(which) else ()))
-    if not isinstance(owner, Watch):  # a later report of this check comes too late
-        del mine.checking[serial]
-        if stopping:
-            owner.refuse(state, cast("tuple[InputGuardrailResult, ...]", stopping))
-        else:
-            owner.admit(state)
-        return
+    stopping = (*tripped, *(failed if mine.policy.stops("output") else ()))
     said, item_id, text = owner.open[serial]
     if not overdue:
         del mine.checking[serial], owner.open[serial]
@@ -502,7 +486,6 @@ def forget_everything(state: State) -> None:
     """The connection has ended: no verdict matters any more."""
     mine = state.guardrails
     mine.watches.clear()
-    mine.inputs.clear()
     mine.checking.clear()
     mine.held.clear()
     mine.delays.clear()

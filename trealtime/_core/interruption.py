@@ -57,7 +57,7 @@ from trealtime.protocol.validation import setting
 if TYPE_CHECKING:
     from trealtime._core.responses import Response
     from trealtime._core.state import State
-    from trealtime._core.turns import Speech
+    from trealtime._core.turn_records import TurnRecord
 
 __all__ = [
     "FILLERS",
@@ -65,7 +65,6 @@ __all__ = [
     "BargeInPolicy",
     "Cause",
     "PendingInterruption",
-    "Utterance",
     "cancel_calls",
     "cancel_response",
     "change_playback",
@@ -76,6 +75,7 @@ __all__ = [
     "only_fillers",
     "pending_playback",
     "pending_turn",
+    "pending_until",
     "silence",
     "speech_began",
     "speech_ended",
@@ -125,32 +125,11 @@ BargeInPolicy = Literal["immediate", "off"] | BargeIn
 that it is an interruption."""
 
 
-@attrs.define
-class Utterance:
-    """Speech that may be an interruption."""
-
-    until: float
-    """The time at which it is confirmed, unless something dismisses it before."""
-
-    start_ms: int
-    ended: bool = False
-    committed: bool = False
-    owed: bool = False
-    """It is a turn that we answer, unless it is dismissed."""
-
-
-@attrs.define
+@attrs.frozen
 class PendingInterruption:
-    """The utterances that may yet turn out to be interruptions."""
+    """Some turns may yet turn out to be interruptions (`TurnRecord.doubt_until`): the policy that decides."""
 
     policy: BargeIn
-    utterances: dict[str, Utterance] = attrs.Factory(dict)
-    """By item id, oldest first."""
-
-    @property
-    def until(self) -> float:
-        """The time at which the next of them is an interruption, unless it is dismissed before."""
-        return min(each.until for each in self.utterances.values())
 
 
 def only_fillers(text: str, fillers: Sequence[str]) -> bool:
@@ -282,7 +261,7 @@ _PADDING_MS: Final = 300
 # ---- speech ---------------------------------------------------------------------------------------------------------
 
 
-def speech_began(state: State, speech: Speech, now: float) -> None:
+def speech_began(state: State, speech: TurnRecord, now: float) -> None:
     """The user has begun to speak."""
     policy = state.policy
     speech.put(off=state.turn_settings.uninterruptible > 0)
@@ -296,20 +275,18 @@ def speech_began(state: State, speech: Speech, now: float) -> None:
             interrupt(state, "speech", now)  # tools may have asked for it
             return
         _begin(state, policy, speech, now)
-    assert state.pending_interruption is not None
     silence_ms, _ = _margins(state)
-    until = speech.since + (policy.min_speech_ms + silence_ms) / 1000 if policy.min_speech_ms else speech.since
-    state.pending_interruption.utterances[speech.item_id] = Utterance(until, speech.start_ms)
+    speech.doubt(speech.began_at + ((policy.min_speech_ms + silence_ms) / 1000 if policy.min_speech_ms else 0.0))
     expire_pending_interruption(state, now)
 
 
-def _begin(state: State, policy: BargeIn, speech: Speech, now: float) -> None:
+def _begin(state: State, policy: BargeIn, speech: TurnRecord, now: float) -> None:
     state.pending_interruption = PendingInterruption(policy)
     if policy.while_unsure == "hold":
         state.ledger.hold(now)
     change_playback(state, pending_playback(policy))
     state.emit(
-        RealtimeInterruptionPending(item_id=speech.item_id, while_unsure=policy.while_unsure, info=state.info),
+        RealtimeInterruptionPending(item_id=speech.key, while_unsure=policy.while_unsure, info=state.info),
     )
 
 
@@ -324,98 +301,99 @@ def change_playback(state: State, change: PlaybackChange) -> None:
     state.do(ChangePlayback(change))
 
 
-def speech_ended(state: State, item_id: str, end_ms: int, now: float) -> None:
+def speech_ended(state: State, speech: TurnRecord, end_ms: int, now: float) -> None:
     """The user has fallen silent."""
     pending = state.pending_interruption
-    utterance = pending.utterances.get(item_id) if pending is not None else None
-    if pending is None or utterance is None:
+    if pending is None or speech.doubt_until is None:
         return
     # Audio may have come faster than in real time: the event's own positions count as well.
-    lasted_ms = end_ms - utterance.start_ms - sum(_margins(state))
+    lasted_ms = end_ms - speech.start_ms - sum(_margins(state))
     if lasted_ms >= pending.policy.min_speech_ms:
-        confirm(state, item_id, now)
+        confirm(state, speech, now)
     elif pending.policy.dismiss == "short":
-        _dismiss(state, item_id, "short", now)
+        _dismiss(state, speech, "short", now)
     else:
-        utterance.ended, utterance.until = True, now + pending.policy.transcript_timeout_s
+        speech.doubt(now + pending.policy.transcript_timeout_s)
 
 
-def words_known(state: State, item_id: str, words: str | None, now: float) -> None:
+def words_known(state: State, speech: TurnRecord, words: str | None, now: float) -> None:
     """The transcript of an utterance has come; None: it never will."""
     pending = state.pending_interruption
-    utterance = pending.utterances.get(item_id) if pending is not None else None
-    if pending is None or utterance is None or not utterance.ended:
+    if pending is None or speech.doubt_until is None or speech.ended_at is None:
         return
     if words is None or not only_fillers(words, pending.policy.fillers):
-        confirm(state, item_id, now)
+        confirm(state, speech, now)
     else:
-        _dismiss(state, item_id, "filler" if words_of(words) else "silence", now, transcript=words)
+        _dismiss(state, speech, "filler" if words_of(words) else "silence", now, transcript=words)
 
 
 def speech_thrown_away(state: State, now: float) -> None:
     """Dismiss speech that is not committed: the server has thrown it away."""
-    pending = state.pending_interruption
-    for item_id, utterance in list(pending.utterances.items()) if pending is not None else ():
-        if not utterance.committed:
-            _dismiss(state, item_id, "cleared", now)
+    for speech in state.turns.records.in_doubt:
+        if speech.committed_at is None:
+            _dismiss(state, speech, "cleared", now)
 
 
-def pending_turn(state: State, item_id: str, *, wanted: bool) -> bool:
-    """A turn is committed; `wanted`: we would answer it. Return whether it gets no answer: none while its interruption
-    is pending, or none at all."""
-    utterance = state.pending_interruption.utterances.get(item_id) if state.pending_interruption is not None else None
-    if utterance is not None:
-        utterance.committed, utterance.owed = True, wanted
-        state.response_queue.keep_quiet(utterance.until)
-    return utterance is not None or item_id in state.dismissed
+def pending_turn(state: State, turn: TurnRecord) -> bool:
+    """A turn is committed. Return whether it gets no answer: none while its interruption is pending, or none at
+    all."""
+    if turn.doubt_until is not None:
+        state.response_queue.keep_quiet(turn.doubt_until)
+    return turn.doubt_until is not None or turn.why_not is not None
+
+
+def pending_until(state: State) -> float | None:
+    """The time at which the next of the turns in doubt is an interruption, unless it is dismissed before."""
+    if state.pending_interruption is None:
+        return None
+    return min(each.doubt_until for each in state.turns.records.in_doubt if each.doubt_until is not None)
 
 
 def expire_pending_interruption(state: State, now: float) -> None:
     """Speech that is pending for too long is an interruption."""
-    pending = state.pending_interruption
-    overdue = (
-        [item_id for item_id, each in pending.utterances.items() if each.until <= now] if pending is not None else []
-    )
-    if overdue:
-        confirm(state, overdue[0], now)
+    if state.pending_interruption is None:
+        return
+    for speech in state.turns.records.in_doubt:
+        if speech.doubt_until is not None and speech.doubt_until <= now:
+            confirm(state, speech, now)
+            return
 
 
 # ---- the outcome ----------------------------------------------------------------------------------------------------
 
 
-def confirm(state: State, item_id: str, now: float, *, cause: Cause = "speech") -> None:
+def confirm(state: State, speech: TurnRecord, now: float, *, cause: Cause = "speech") -> None:
     """It is an interruption: all pending speech is the user's turn."""
-    pending = state.pending_interruption
-    if pending is None:
+    turns = state.turns.records.in_doubt
+    if state.pending_interruption is None:
         return
-    _end(state, now, committed=all(each.committed for each in pending.utterances.values()))
-    state.emit(RealtimeInterruptionConfirmed(item_id=item_id, info=state.info))
+    for each in turns:
+        each.believe()
+    _end(state, now, committed=all(each.committed_at is not None for each in turns))
+    state.emit(RealtimeInterruptionConfirmed(item_id=speech.key, info=state.info))
     interrupt(state, cause, now)
     change_playback(state, PlaybackChange("play"))  # after the purge: none of what it purges may be played again
-    owed = [key for key, each in pending.utterances.items() if each.owed]
-    checked = [entry for key in owed if (entry := state.guardrails.inputs.get(key)) is not None]
-    for entry in checked:
-        entry.want_answer()
-    if owed and not checked:
-        state.response_queue.submit(Request(state.ids.new("req"), automatic=True))
+    owed = [each for each in turns if each.owed_by == "us"]
+    if owed and all(each.unchecked_since is None for each in owed):  # else we answer when the check has passed
+        state.response_queue.submit(Request(state.ids.new("req"), automatic=True, record=owed[0]))
 
 
-def _dismiss(state: State, item_id: str, reason: DismissReason, now: float, *, transcript: str | None = None) -> None:
-    pending = state.pending_interruption
-    assert pending is not None
+def _dismiss(
+    state: State, speech: TurnRecord, reason: DismissReason, now: float, *, transcript: str | None = None
+) -> None:
     if reason in ("short", "filler") and not interruptible(state, now):
-        confirm(state, item_id, now)
+        confirm(state, speech, now)
         return
-    utterance = pending.utterances.pop(item_id)
-    state.dismissed[item_id] = None
-    turn_dismissed(state, item_id)
-    if pending.utterances:
+    speech.believe()
+    speech.end("dismissed")
+    turn_dismissed(state, speech.key)
+    if state.turns.records.in_doubt:
         return
-    _end(state, now, committed=utterance.committed or reason == "cleared")
+    _end(state, now, committed=speech.committed_at is not None or reason == "cleared")
     change_playback(state, PlaybackChange("play"))
     state.counters.interruptions_dismissed += 1
     state.emit(
-        RealtimeInterruptionDismissed(item_id=item_id, reason=reason, transcript=transcript, info=state.info),
+        RealtimeInterruptionDismissed(item_id=speech.key, reason=reason, transcript=transcript, info=state.info),
     )
 
 
@@ -441,7 +419,7 @@ def interrupt_for_app(state: State, now: float, *, cause: Cause, response_id: st
     if reply_id is not None:
         _leave(state, now, cause=cause, response_id=response_id, reply_id=reply_id)
     elif response_id is None and state.pending_interruption is not None:  # it is decided: the agent is silent
-        confirm(state, next(iter(state.pending_interruption.utterances)), now, cause=cause)
+        confirm(state, state.turns.records.in_doubt[0], now, cause=cause)
     else:
         interrupt(state, cause, now, response_id=response_id)
 

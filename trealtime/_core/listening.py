@@ -154,8 +154,7 @@ class Listening:
 
 def turn_waits(state: State, item_id: str, now: float, *, due: bool) -> None:
     """A spoken turn is committed."""
-    if item_id not in state.dismissed:
-        state.listening.add_turn(item_id, due=due, now=now)
+    state.listening.add_turn(item_id, due=due, now=now)
 
 
 def turn_dismissed(state: State, item_id: str) -> None:

@@ -256,7 +256,7 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
         item_id, reply_id = late
         state.settle(reply_id, state.history.item(item_id) if item_id in state.history else None)
     turn_refused(state, event_id)
-    state.turns.forget_commit(event_id)
+    state.turns.forget_commit(event_id, "not_taken")
     if sent is None:
         _emit_error(state, event, None)
         return

@@ -38,6 +38,7 @@ from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
+    from trealtime._core.turn_records import TurnRecord, WhyNot
     from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["METADATA_KEY", "Request", "ResponseQueue"]
@@ -76,8 +77,11 @@ class Request:
     """In the order of sending."""
 
     collisions: int = 0
-    answers: str | None = None
-    """The input of the user that it answers, where that is being checked."""
+    answers: TurnRecord | None = None
+    """The turn of the user that it answers, where that is being checked."""
+
+    record: TurnRecord | None = None
+    """The turn of whose answer its response is (`turn_records`)."""
 
     item: Mapping[str, Any] | None = None
     """A message that leaves just before it."""
@@ -121,6 +125,11 @@ class Request:
         """Let this message leave just before it."""
         self.item = item
 
+    def belong(self, record: TurnRecord) -> None:
+        """Its response is of the answer to this turn."""
+        self.record = record
+        record.ask()
+
     def sent_as(self, event_id: str) -> None:
         """It is on its way under this id."""
         self.event_id = event_id
@@ -146,6 +155,7 @@ class Request:
         """Settle its callers without a response; if it has none, tell the app."""
         if self.interrupted:
             result = ResponseResult(response_id=None, status="cancelled", reason="client_cancelled")
+            reason = None
         else:
             reason = getattr(error, "code", None)
             result = ResponseResult(response_id=None, status="failed", reason=reason, error=error)
@@ -153,6 +163,9 @@ class Request:
                 state.emit(RealtimeError(error=error, info=state.info))
         for reply_id in self.reply_ids:
             state.settle(reply_id, result)
+        if self.record is not None:
+            why_not: WhyNot = "no_answer" if reason == "no_answer" else "refused"
+            self.record.current.end("cancelled" if self.interrupted else why_not)
 
     def goes_with(self, other: Request) -> bool:
         """Whether one response answers both."""
@@ -164,6 +177,10 @@ class Request:
         self.about = max(self.about, other.about) if known else 0
         self.turn, self.for_app = self.turn and other.turn, self.for_app or other.for_app
         self.reply_ids += other.reply_ids
+        if self.record is None:
+            self.record = other.record
+        elif other.record is not None:
+            self.record.current.take_in(other.record.current)
 
 
 @attrs.define
@@ -183,9 +200,6 @@ class ResponseQueue:
     _echoes: bool = attrs.field(default=False, init=False)
     _guessed: Request | None = attrs.field(default=None, init=False)
     """The last request that was taken as answered without its key."""
-
-    _turns_due: int = attrs.field(default=0, init=False)
-    """Turns of the user that the server has promised to answer by itself."""
 
     _blocked_until: float | None = attrs.field(default=None, init=False)
 
@@ -225,6 +239,8 @@ class ResponseQueue:
 
     def submit(self, request: Request) -> None:
         """Take a request in; `next` says when to send it."""
+        if request.record is not None:
+            request.record.current.ask()
         self._queue.append(request)
 
     def next(self, now: float) -> Request | None:
@@ -268,14 +284,23 @@ class ResponseQueue:
     # ---- answers ---------------------------------------------------------------------------------------------------
 
     def created(
-        self, response_id: str, metadata: Mapping[str, Any] | None, *, out_of_band: bool | None
+        self,
+        response_id: str,
+        metadata: Mapping[str, Any] | None,
+        *,
+        out_of_band: bool | None,
+        turn_due: bool = False,
     ) -> Request | None:
         """A response has begun; the request it answers, None for one that the server made by itself.
 
-        `out_of_band` is None where the server does not tell.
+        `out_of_band` is None where the server does not tell. `turn_due`: the server has promised to answer a turn of
+        the user by itself.
         """
         key = metadata.get(METADATA_KEY) if metadata is not None else None
-        request = self._take_by_key(key) if isinstance(key, str) else self._guess(out_of_band=out_of_band)
+        if isinstance(key, str):
+            request = self._take_by_key(key)
+        else:
+            request = None if turn_due and not out_of_band else self._guess(out_of_band=out_of_band)
         if out_of_band if request is None else request.out_of_band:
             self._live.discard(response_id)  # it may have been taken for one of the default conversation
         else:
@@ -293,9 +318,6 @@ class ResponseQueue:
         return None
 
     def _guess(self, *, out_of_band: bool | None) -> Request | None:
-        if self._turns_due and not out_of_band:
-            self._turns_due -= 1
-            return None
         if self._echoes:
             return None
         likely = [request for request in self._on_its_way() if out_of_band in (None, request.out_of_band)]
@@ -319,10 +341,6 @@ class ResponseQueue:
     def adopt(self, response_id: str) -> None:
         """Output of a response came before its ``response.created``: it lives."""
         self._live.add(response_id)
-
-    def turn_due(self) -> None:
-        """The user's turn has been committed and the server said that it answers those."""
-        self._turns_due += 1
 
     def done(self, response_id: str, metadata: Mapping[str, Any] | None = None) -> Request | None:
         """A response is over. The answer is a request that is still on its way and that this response must have
@@ -446,7 +464,6 @@ class ResponseQueue:
         self._given_up.clear()
         self._live.clear()
         self._guessed = None
-        self._turns_due = 0
         self._blocked_until = self._quiet_until = self._user_until = None
         return waiting
 
@@ -460,6 +477,11 @@ class ResponseQueue:
         self._given_up.pop(request.key, None)
 
     # ---- questions -------------------------------------------------------------------------------------------------
+
+    def holds(self, record: TurnRecord) -> bool:
+        """Whether something of the answer to this turn is asked for and has not come."""
+        requests = (*self._queue, *self._on_its_way())
+        return any(each.record is not None and each.record.current is record for each in requests)
 
     @property
     def busy(self) -> bool:

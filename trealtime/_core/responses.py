@@ -31,6 +31,7 @@ from trealtime._core.listening import answer_began
 from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import setting_in
+from trealtime._core.turn_answers import answer_turns, turn_to_answer
 from trealtime._core.usage import parse_usage, session_over
 from trealtime.errors import RequestTimedOut
 from trealtime.events import (
@@ -44,6 +45,7 @@ from trealtime.usage import Usage
 if TYPE_CHECKING:
     from trealtime._core.interruption import Cause
     from trealtime._core.state import State
+    from trealtime._core.turn_records import TurnRecord
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.protocol import server_events as wire
     from trealtime.tools.function_tool import FunctionTool
@@ -91,6 +93,9 @@ class Response:
 
     request: Request | None = None
     """The request that it answers; None for one that the server makes by itself."""
+
+    record: TurnRecord | None = None
+    """The turn of whose answer it is (`turn_records`); None before it is known which."""
 
     reply_ids: list[str] = attrs.Factory(list)
     """Those of the callers who wait for it."""
@@ -142,6 +147,11 @@ class Response:
         request.answer()
         self.request = request
 
+    def belong(self, record: TurnRecord) -> None:
+        """It is of the answer to this turn."""
+        self.record = record
+        record.answer(self)
+
     def place(self, *, in_conversation: bool) -> None:
         """It belongs to the default conversation, or stays outside."""
         self.in_conversation = in_conversation
@@ -187,6 +197,11 @@ class Response:
         self.interrupted, self.forget_at = cause, forget_at
 
     @property
+    def over(self) -> bool:
+        """Whether it is done, for the app too, and its calls have their outputs."""
+        return self.result is not None and not self._open_calls and not self.held_back
+
+    @property
     def for_app(self) -> bool:
         """Whether it is wanted also if none of its callers waits for it any more."""
         return not self._for_callers and (self.request is None or self.request.for_app)
@@ -207,6 +222,7 @@ class Response:
             reply_ids=reply_ids,
             rounds=self.rounds + 1,
             for_app=self.for_app or not reply_ids,
+            record=self.record,
         )
         return True
 
@@ -249,6 +265,9 @@ class Response:
     def disown(self, request: Request) -> list[str]:
         """It does not answer this request after all; return the replies that waited for that."""
         self.request = None
+        if self.record is not None:
+            self.record.current.disown(self)
+            self.record = None
         mistaken = [each for each in self.reply_ids if each in request.reply_ids]
         self.reply_ids = [each for each in self.reply_ids if each not in mistaken]
         return mistaken
@@ -292,7 +311,7 @@ class Response:
 
     def follow_up(self, state: State) -> None:
         """Once it is done and its calls have outputs: ask for the answer to them, or else settle its callers."""
-        if self.result is None or self._open_calls or self.held_back:
+        if self.result is None or not self.over:
             return
         if self._error is not None:
             self._refuse(state, self._error)
@@ -307,6 +326,7 @@ class Response:
                 tools=tools,
                 rounds=rounds,
                 for_app=self.for_app,
+                record=self.record,
             )
         else:
             for reply_id in self.reply_ids:
@@ -332,7 +352,7 @@ class Response:
             if self.request is not None and (self.request.params or {}).get("tool_choice") == "none":
                 return  # it has called functions all the same
             params = {**(self._params_of_answer(state) or {}), "tool_choice": "none"}
-            submit(state, params=params, automatic=True, rounds=self.rounds + 1)
+            submit(state, params=params, automatic=True, rounds=self.rounds + 1, record=self.record)
 
 
 def _forces_tool(choice: object) -> bool:
@@ -350,13 +370,18 @@ def submit(
     reply_ids: list[str] | None = None,
     event_id: str | None = None,
     tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
-    answers: str | None = None,
+    answers: TurnRecord | None = None,
     rounds: int = 0,
     turn: bool = False,
     for_app: bool = False,
+    record: TurnRecord | None = None,
 ) -> None:
-    """Ask for a response; `pump` sends the request when its time has come."""
+    """Ask for a response; `pump` sends the request when its time has come. It is of the answer to the turn `record`,
+    else to the newest turn of the user that waits for one and that the server does not answer by itself."""
     key = state.ids.new("req")  # other clients of the same session may have keys of their own
+    record = record if record is not None else answers
+    if record is None and (params is None or params.get("conversation") != "none"):
+        record = turn_to_answer(state)
     request = Request(
         key,
         params,
@@ -369,6 +394,7 @@ def submit(
         rounds=rounds,
         turn=turn,
         for_app=for_app or not reply_ids,
+        record=record,
     )
     state.response_queue.submit(request)
 
@@ -378,7 +404,7 @@ def pump(state: State, now: float) -> None:
     if state.limits.reached is not None:
         for unsent in state.response_queue.withdraw(lambda _: True):
             unsent.fail(state, session_over(state.limits.reached))
-    state.response_queue.hold(held=bool(state.guardrails.inputs))
+    state.response_queue.hold(held=bool(state.turns.records.unchecked))
     while (request := state.response_queue.next(now)) is not None:
         if (item := request.take_item()) is not None:
             state.send({"type": "conversation.item.create", "item": item})
@@ -399,12 +425,21 @@ def retry_request(state: State, request: Request) -> None:
         if response.interrupted is None and response.request in (None, request) and response.has_seen(request):
             state.response_queue.withdraw(lambda each: each is request)
             if response.request is None:
-                state.give(response, request.reply_ids)
+                state.give(response, _callers_left(state, request))
+                if request.record is not None and response.record is not None:
+                    response.record.current.take_in(request.record.current)
             return
     state.counters.collisions_retried += 1
-    if request.answered:
-        waiting = [each.disown(request) for each in state.unfinished() if each.request is request]
-        request.reopen(waiting[0] if waiting else [])
+    request.reopen(_callers_left(state, request))
+
+
+def _callers_left(state: State, request: Request) -> list[str]:
+    """The callers of a refused request who still wait. They wait no more for a response that was taken for its
+    answer."""
+    if not request.answered:
+        return request.reply_ids
+    waiting = [each.disown(request) for each in state.unfinished() if each.request is request]
+    return waiting[0] if waiting else []
 
 
 # ---- created --------------------------------------------------------------------------------------------------------
@@ -435,7 +470,10 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     if response is not None and response.request is not None:  # said twice
         return
     request = state.response_queue.created(
-        response_id, metadata if isinstance(metadata, Mapping) else None, out_of_band=outside
+        response_id,
+        metadata if isinstance(metadata, Mapping) else None,
+        out_of_band=outside,
+        turn_due=state.turns.records.due,
     )
     if request is not None:
         outside = request.out_of_band
@@ -446,14 +484,14 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     if told and response.in_conversation:
         _end_older(state, response, now)
     unwanted = state.limits.reached is not None if request is None else request.interrupted
-    wanted_by_others = False
+    answered = [request] if request is not None else []
     if request is not None:
         _serve(state, response, request)
-        wanted_by_others = request.wanted_by_app
     elif response.in_conversation:
-        wanted_by_others = _answer_waiting(state, response)
+        answered = _answer_waiting(state, response)
+    answer_turns(state, response, now, answered)
     if response.in_conversation and not unwanted and response.interrupted is None:
-        answer_began(state, response, own=not wanted_by_others)
+        answer_began(state, response, own=not any(each.wanted_by_app for each in answered))
     if new:  # after the subscriptions of those who wait for it follow it
         _tell_start(state, response)
     if unwanted and response.interrupted is None:
@@ -474,13 +512,13 @@ def _serve(state: State, response: Response, request: Request) -> None:
     state.give(response, request.reply_ids, own=not request.for_app and len(request.reply_ids) == 1)
 
 
-def _answer_waiting(state: State, response: Response) -> bool:
-    """The server has begun a response of its own: it answers what it has seen. Return whether that is any message."""
+def _answer_waiting(state: State, response: Response) -> list[Request]:
+    """The server has begun a response of its own: it answers what it has seen. Return the requests for that."""
     state.turns.speak(state.response_queue)
     answered = state.response_queue.withdraw(response.has_seen)
     for request in answered:
         state.give(response, request.reply_ids)
-    return any(request.wanted_by_app for request in answered)
+    return answered
 
 
 def _new(state: State, response_id: str, *, in_conversation: bool) -> Response:
@@ -527,6 +565,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
     if served is not None:
         _serve(state, response, served)
+    if response.record is None or served is not None:
+        answer_turns(state, response, now, [served] if served is not None else [])
     if new:
         _tell_start(state, response)
     state.ledger.complete(response_id)

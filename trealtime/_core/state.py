@@ -121,9 +121,6 @@ class State:
 
     items: SentItems = attrs.field(factory=SentItems, init=False)
     pending_interruption: PendingInterruption | None = attrs.field(default=None, init=False)
-    dismissed: Recent[str, None] = attrs.field(factory=Recent, init=False)
-    """Items of speech that was no interruption: they get no answer."""
-
     calls: dict[str, Call] = attrs.field(factory=dict, init=False)
     """Open function calls, by call id."""
 

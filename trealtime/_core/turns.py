@@ -12,9 +12,10 @@ Theory of operation
    interrupt, is asked for by us when that response is over, unless the server answers it by itself after all. Silence
    that the server commits (``idle_timeout_ms``) it answers by itself, also where the settings say that it answers no
    turn.
-5. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
+5. Each turn has one record (`turn_records`), which says what is known of it; whose turn it is now is known here.
+6. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
    audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
-6. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
+7. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
 """
@@ -34,6 +35,7 @@ from trealtime._core.listening import turn_waits
 from trealtime._core.responses import submit
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import turns_are_ours
+from trealtime._core.turn_records import TurnRecord, TurnRecords, WhyNot
 from trealtime._core.usage import parse_transcription_usage
 from trealtime.events import (
     RealtimeDtmf,
@@ -43,6 +45,7 @@ from trealtime.events import (
     RealtimeSpeechStopped,
     RealtimeTranscriptDelta,
 )
+from trealtime.metrics import TurnSource
 
 if TYPE_CHECKING:
     from trealtime._core.response_queue import ResponseQueue
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
 __all__ = [
     "PATIENCE_S",
     "SentItems",
-    "Speech",
     "Turns",
     "audio_cleared",
     "audio_committed",
@@ -93,30 +95,14 @@ class SentItems:
 
 
 @attrs.define
-class Speech:
-    """Speech of the user under way: its item, its beginning, and its place in the input audio."""
-
-    item_id: str
-    since: float
-    start_ms: int
-    put_off: bool = False
-    """It began in an uninterruptible scope."""
-
-    def put(self, *, off: bool) -> None:
-        """Whether it interrupts only at the end of an uninterruptible scope."""
-        self.put_off = off
-
-
-@attrs.define
 class Turns:
-    """The state of turn taking."""
+    """The state of turn taking: whose turn it is. The facts about each turn are in its record (`turn_records`)."""
 
-    speech: Speech | None = attrs.field(default=None, init=False)
-    """The speech under way, as far as the server's voice detection knows."""
+    records: TurnRecords = attrs.field(factory=TurnRecords, init=False)
+    """The turns that are not over."""
 
-    commits: Recent[str, int] = attrs.field(factory=partial(Recent, 256), init=False)
-    """The commits of the app's own that the server has not answered, by event id, with their place in the order of
-    response requests."""
+    speech: TurnRecord | None = attrs.field(default=None, init=False)
+    """The turn that the user speaks now, as far as the server's voice detection knows."""
 
     audio_at: float | None = attrs.field(default=None, init=False)
     """The time at which the app last sent audio; None: it sends none, as on a phone call that the service carries."""
@@ -127,19 +113,11 @@ class Turns:
     _cleared: bool = attrs.field(default=False, init=False)
     """The app has cleared the buffer: the audio that it sends next begins a turn."""
 
-    _turn_since: float | None = attrs.field(default=None, init=False)
-    """The time at which the first audio of that turn was sent."""
+    _sending: TurnRecord | None = attrs.field(default=None, init=False)
+    """The turn of which the app sends the audio since then."""
 
-    _silent: Recent[str, None] = attrs.field(factory=Recent, init=False)
-    """Items of silence that are not committed yet."""
-
-    _spoken: Recent[str, None] = attrs.field(factory=Recent, init=False)
-    """Items that the server's voice detection has announced and that are not committed yet."""
-
-    def begin(self, speech: Speech, queue: ResponseQueue, *, until: float) -> None:
+    def begin(self, speech: TurnRecord, queue: ResponseQueue, *, until: float) -> None:
         """The user speaks, at the longest until then."""
-        if not self.commits:  # else the app has ended this turn by itself
-            self.announce(speech.item_id)
         self.speech = speech
         queue.keep_quiet(until)
 
@@ -154,40 +132,55 @@ class Turns:
         """The app says that the user has spoken. A commit that is on its way comes before any answer."""
         self._scopes -= 1
         if not self._scopes:
-            queue.wait_for_user(now + PATIENCE_S if self.commits else None)
+            queue.wait_for_user(now + PATIENCE_S if self.records.ended_by_app else None)
 
     def clear_by_app(self, queue: ResponseQueue) -> None:
         """The app throws away what it has sent."""
-        self._cleared, self._turn_since = True, None
+        self._cleared = True
+        if self._sending is not None:
+            if self._sending.commit_id is None:
+                self._sending.end("thrown_away")
+            self._sending = None
         if not self._scopes:
             queue.wait_for_user(None)
 
-    def audio_sent(self, queue: ResponseQueue, *, now: float, manual: bool, timeout_s: float) -> None:
+    def audio_sent(self, queue: ResponseQueue, *, now: float, agent: str, manual: bool, timeout_s: float) -> None:
         """The app has sent audio of the user; `manual`: it ends turns by itself. The user's turn lasts for
         `PATIENCE_S` after the last audio, and no longer than `timeout_s`."""
         self.audio_at = now
         if self.speech is not None:
-            queue.keep_quiet(min(self.speech.since + timeout_s, now + PATIENCE_S))
+            queue.keep_quiet(min(self.speech.began_at + timeout_s, now + PATIENCE_S))
         if manual and self._cleared and not self._scopes:
-            if self._turn_since is None:
-                self._turn_since = now
-            queue.wait_for_user(min(self._turn_since + timeout_s, now + PATIENCE_S))
+            if self._sending is None:
+                self._sending = self.records.open("speech", agent, now)
+            queue.wait_for_user(min(self._sending.began_at + timeout_s, now + PATIENCE_S))
 
     # ---- what the server hears -------------------------------------------------------------------------------------
 
-    def stop(self, item_id: str, queue: ResponseQueue, *, now: float) -> None:
+    def stop(self, speech: TurnRecord, queue: ResponseQueue, *, now: float) -> None:
         """The user has fallen silent: the commit is next."""
-        self.announce(item_id)
+        speech.end_speech(now)
         self.speech = None
         queue.keep_quiet(now + PATIENCE_S)
 
-    def commit_sent(self, event_id: str, queue: ResponseQueue) -> None:
+    def commit_sent(self, event_id: str, queue: ResponseQueue, *, now: float, agent: str) -> TurnRecord:
         """The app has ended a turn: the server's answer to this event is next."""
-        self.commits[event_id] = queue.take_place()
+        record = next(
+            (each for each in (self.speech, self._sending) if each is not None and each.commit_id is None), None
+        )
+        if record is None:
+            record = self.records.open("speech", agent, now)
+        record.commit_sent(event_id, queue.take_place())
+        return record
 
-    def forget_commit(self, event_id: str) -> None:
-        """The server has refused this commit, or will not answer it any more."""
-        self.commits.discard(event_id)
+    def forget_commit(self, event_id: str, why_not: WhyNot) -> None:
+        """The server has refused this commit, or will not answer it any more: where nothing else shows that there is a
+        turn, there is none."""
+        for record in self.records.ended_by_app:
+            if record.commit_id == event_id:
+                record.forget_commit()
+                if not record.item_ids and record.unchecked_since is None:
+                    record.end(why_not)
 
     @property
     def ended_at(self) -> int | None:
@@ -196,31 +189,28 @@ class Turns:
         Events come in the order in which the server has read its input, so speech that it reports before the answer to
         a commit was sent before that commit, and requests that were sent after it are not to be interrupted by it.
         """
-        return next(iter(self.commits.values()), None)
+        ended = self.records.ended_by_app
+        return ended[0].place if ended else None
 
-    def time_out(self, item_id: str) -> None:
-        """The server will commit the user's silence as this item, and answer it by itself."""
-        self._silent[item_id] = None
-
-    def announce(self, item_id: str) -> None:
-        """The server's voice detection will commit this item."""
-        self._spoken[item_id] = None
-
-    def commit(self, item_id: str, queue: ResponseQueue) -> bool:
-        """A turn is committed; return whether the server's voice detection had announced it."""
-        self.speech = None
-        self._cleared, self._turn_since = False, None
+    def commit(self, item_id: str, queue: ResponseQueue, *, now: float, agent: str) -> tuple[TurnRecord, bool]:
+        """The server has made an item of a turn: return its record, and whether the server's voice detection had
+        announced it."""
+        self.speech, self._cleared, self._sending = None, False, None
         if not self._scopes:
             queue.wait_for_user(None)
-        if self.commits:
-            self.commits.pop(next(iter(self.commits)))
-        spoken = item_id in self._spoken
-        self._spoken.pop(item_id, None)
-        return spoken
-
-    def commit_silence(self, item_id: str) -> bool:
-        """Return whether the turn that is committed is the silence of the user."""
-        return self._silent.discard(item_id)
+        record, ended = self.records.of_item(item_id), self.records.ended_by_app
+        spoken = record is not None and record.announced and record.source != "idle"
+        silent = record is not None and record.source == "idle"
+        if ended and not silent:
+            if record is None:
+                record = ended[0]
+            record.take_in(ended[0])
+        if record is None:
+            record = self.records.unnamed or self.records.open("speech", agent, now)
+        if item_id not in record.item_ids:
+            record.item_ids.append(item_id)
+        record.commit(now)
+        return record, spoken
 
     def free(self, queue: ResponseQueue) -> None:
         """Forget the speech: it was thrown away, or the server no longer listens for it."""
@@ -238,7 +228,9 @@ class Turns:
 
 def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float) -> None:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
-    speech = Speech(event.item_id, now, event.audio_start_ms)
+    speech = _record(state, event.item_id, "speech", now)
+    # Where a commit of the app is on its way, the app has ended this turn by itself.
+    speech.begin_speech(event.audio_start_ms, announced=not state.turns.records.ended_by_app)
     state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
     longest_s = state.response_timeout_s if state.turns.audio_at is None else PATIENCE_S
     state.turns.begin(speech, state.response_queue, until=now + longest_s)
@@ -246,28 +238,42 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
 
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
-    state.turns.stop(event.item_id, state.response_queue, now=now)
+    speech = _record(state, event.item_id, "speech", now)
+    state.turns.stop(speech, state.response_queue, now=now)
     state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
-    speech_ended(state, event.item_id, event.audio_end_ms, now)
+    speech_ended(state, speech, event.audio_end_ms, now)
+
+
+def _record(state: State, item_id: str, source: TurnSource, now: float) -> TurnRecord:
+    """The record of the turn with this item of the user, which begins with this where it is new."""
+    records = state.turns.records
+    known = records.of_item(item_id)
+    if known is not None and known.committed_at is None:
+        return known
+    return records.open(source, state.agent.name, now, item_id)
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
-    silent = state.turns.commit_silence(event.item_id)
-    spoken = state.turns.commit(event.item_id, state.response_queue)
+    known = state.turns.records.of_item(event.item_id)
+    if known is not None and known.committed_at is not None:  # said twice
+        return
+    turn, spoken = state.turns.commit(event.item_id, state.response_queue, now=now, agent=state.agent.name)
+    silent = turn.source == "idle"
     if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
     if silent or (spoken and state.server_answers):
         state.response_queue.keep_quiet(now + PATIENCE_S)
         if any(each.interrupted is None for each in state.live(in_conversation=True)):
-            submit(state, automatic=True, turn=True)
+            submit(state, automatic=True, turn=True, record=turn)
         else:
-            state.response_queue.turn_due()
+            turn.owe("server")
     else:
         state.response_queue.speak()
     if not silent:
         ours = turns_are_ours(state) and state.turn_settings.requested.answers
-        turn_waits(state, event.item_id, now, due=spoken and (state.server_answers or ours))
-        turn_committed(state, event.item_id, now, spoken=spoken)
+        if turn.why_not is None:
+            turn_waits(state, event.item_id, now, due=spoken and (state.server_answers or ours))
+        turn_committed(state, turn, now, spoken=spoken)
 
 
 def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
@@ -278,7 +284,7 @@ def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float)
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
     if event.item_id is not None:
-        state.turns.time_out(event.item_id)
+        _record(state, event.item_id, "idle", now)
     state.emit(
         RealtimeInputAudioTimeoutTriggered(
             item_id=event.item_id,
@@ -318,12 +324,18 @@ def transcription_completed(
     usage = parse_transcription_usage(event.usage)
     if usage is not None:
         state.meter.count_transcription(usage, state.transcription_model)
-    words_known(state, event.item_id, event.transcript, now)
-    turn_transcribed(state, event.item_id, event.transcript)
+    _words_known(state, event.item_id, event.transcript, now)
 
 
 def transcription_failed(state: State, event: wire.ConversationItemInputAudioTranscriptionFailed, now: float) -> None:
     info = read_error(event.error, request=f"transcription of {event.item_id}")
     state.emit(RealtimeError(error=info, info=state.info))
-    words_known(state, event.item_id, None, now)
-    turn_transcribed(state, event.item_id, None)
+    _words_known(state, event.item_id, None, now)
+
+
+def _words_known(state: State, item_id: str, words: str | None, now: float) -> None:
+    """The words of a turn have come; None: they never will."""
+    turn = state.turns.records.of_item(item_id)
+    if turn is not None:
+        words_known(state, turn, words, now)
+        turn_transcribed(state, turn, words)
