@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from trealtime.mcp.hosted import HostedMCPTool as HostedMCPTool
     from trealtime.mcp.servers import MCPServerStdio as MCPServerStdio
     from trealtime.mcp.servers import MCPServerStreamableHttp as MCPServerStreamableHttp
+    from trealtime.observability.settings import instrument as instrument
     from trealtime.tools.context import RunContext as RunContext
     from trealtime.tools.context import RunContextWrapper as RunContextWrapper
     from trealtime.tools.context import ToolContext as ToolContext

@@ -64,6 +64,7 @@ TABLES: Final = {
             ToolGuardrailFunctionOutput ToolInputGuardrail ToolInputGuardrailData ToolOutputGuardrail
             ToolOutputGuardrailData tool_input_guardrail tool_output_guardrail
         """,
+        "observability.settings": "instrument",
         "transport.models": """
             AzureRealtimeModel OpenAIRealtimeModel OpenAIRealtimeSIPModel OpenAIRealtimeWebSocketModel RealtimeModel
         """,
@@ -84,6 +85,7 @@ TABLES: Final = {
             TranscriptionSettings TruncationSettings TurnDetectionSettings
         """,
         "protocol.validation": "NOT_SET NotSet",
+        "observability.settings": "TelemetrySettings",
         "transport.config": "TransportConfig",
     },
     "trealtime.typing": {

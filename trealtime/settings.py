@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trealtime.mcp.servers import MCPConfig as MCPConfig
     from trealtime.mcp.servers import MCPServerStdioParams as MCPServerStdioParams
     from trealtime.mcp.servers import MCPServerStreamableHttpParams as MCPServerStreamableHttpParams
+    from trealtime.observability.settings import TelemetrySettings as TelemetrySettings
     from trealtime.protocol.settings import AudioInputSettings as AudioInputSettings
     from trealtime.protocol.settings import AudioOutputSettings as AudioOutputSettings
     from trealtime.protocol.settings import AudioSettings as AudioSettings

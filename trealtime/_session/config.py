@@ -24,6 +24,7 @@ from trealtime._session.subscription import Overflow
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
 from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.observability.settings import TelemetrySettings, default_telemetry, require_opentelemetry
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NotSet, WrongValue, setting, structure
 from trealtime.tools.function_tool import AfterTool
@@ -39,6 +40,7 @@ __all__ = [
     "barge_in_policy",
     "model_config",
     "run_config",
+    "with_telemetry",
 ]
 
 
@@ -200,6 +202,10 @@ class RealtimeRunConfig:
     """Record every session: ``"recordings/{session_id}.jsonl.gz"``, or a `RecordingSettings`. It holds what people say;
     only its owner may read the file."""
 
+    telemetry: TelemetrySettings | None = setting(default=None)
+    """Spans and metrics for OpenTelemetry. None: those that `trealtime.instrument` has set when the runner is made, or
+    none."""
+
     log_content: bool = setting(default=False)
     """Whether logs may have the texts of exceptions and of the server's errors, which may hold what people say. Keys
     stay out of them either way."""
@@ -276,6 +282,15 @@ def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeR
     if config.limits.max_cost is not None and not config.prices:
         problem = SettingsProblem("limits.max_cost", config.limits.max_cost, "nothing without `prices`")
         raise SettingsError([problem], what="config")
+    return config
+
+
+def with_telemetry(config: RealtimeRunConfig) -> RealtimeRunConfig:
+    """Return `config` with the default telemetry, if it says nothing of it. Raises `MissingDependency` where telemetry
+    is wanted and OpenTelemetry is not installed."""
+    if config.telemetry is None and (default := default_telemetry()) is not None:
+        config = attrs.evolve(config, telemetry=default)
+    require_opentelemetry(config.telemetry)
     return config
 
 

@@ -20,6 +20,7 @@ from trealtime._session.recording import RecordingSettings
 from trealtime._session.subscription import Overflow
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
+from trealtime.observability.settings import TelemetrySettings
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.settings_dicts import SessionSettingsDict
 from trealtime.tools.function_tool import AfterTool
@@ -86,6 +87,16 @@ class RecordingSettingsDict(TypedDict, total=False):
     memory_bytes: int
 
 
+class TelemetryDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.TelemetrySettings`."""
+
+    enabled: bool
+    tracer_provider: object | None
+    meter_provider: object | None
+    capture_content: bool
+    propagate: bool
+
+
 class RunConfigDict(TypedDict, total=False):
     """A mapping that stands for a `trealtime.settings.RealtimeRunConfig`."""
 
@@ -108,6 +119,7 @@ class RunConfigDict(TypedDict, total=False):
     limits: SessionLimits | SessionLimitsDict
     barge_in: BargeInPolicy | BargeInDict
     record: str | os.PathLike[str] | RecordingSettings | RecordingSettingsDict | None
+    telemetry: TelemetrySettings | TelemetryDict | None
     log_content: bool
     raw_events: bool
     subscription_buffer_s: float

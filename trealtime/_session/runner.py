@@ -40,7 +40,7 @@ class RealtimeRunner(Generic[ContextT]):
             raise TypeError(f"starting_agent must be a RealtimeAgent, got {type(starting_agent).__name__}")
         self._agent = starting_agent
         self._model = model if model is not None else OpenAIRealtimeWebSocketModel()
-        self._config = configs.run_config(config)
+        self._config = configs.with_telemetry(configs.run_config(config))
         self._rng = rng
 
     async def run(

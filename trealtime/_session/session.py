@@ -61,6 +61,7 @@ from trealtime._session.response import (
 from trealtime._session.send_queue import SendQueue
 from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import Overflow, SessionLoops, Subscription, Subscriptions, check_event_types
+from trealtime._session.telemetry import Telemetry
 from trealtime._session.tool_runner import ToolRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import AudioFormat, audio_shown
@@ -141,6 +142,7 @@ class RealtimeSession(Generic[ContextT]):
         self._driver = driver = Driver(core, send_queue, PendingReplies(lambda: self._ids.next("reply")))
         self._lifetime = lifetime = Lifetime(driver, run.close_timeout_s, run.limits.grace_s)
         self._submit = Submitter(driver, lifetime)
+        self._telemetry = Telemetry(driver, lifetime, model, run.telemetry)
         self._subscriptions = Subscriptions(driver, lifetime, run)
         driver.failures = failures
         failures.attend(driver)
@@ -197,7 +199,7 @@ class RealtimeSession(Generic[ContextT]):
         self._task = trio.lowlevel.current_task()
         self._failures.session_id = self._ids.new("session")
         self._entered_at = trio.current_time()
-        self._scope = self._connected()
+        self._scope = self._observed()
         await self._scope.__aenter__()
         return self
 
@@ -216,6 +218,13 @@ class RealtimeSession(Generic[ContextT]):
             return await self._scope.__aexit__(kind, error, traceback)
         finally:
             self._left_at = trio.current_time()
+
+    @asynccontextmanager
+    async def _observed(self) -> AsyncIterator[None]:
+        """Hold the session in its telemetry."""
+        with self._telemetry.hold(self.id):
+            async with self._connected():
+                yield
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
@@ -246,12 +255,14 @@ class RealtimeSession(Generic[ContextT]):
                     driver.hooks.opened(core.agent)
                     self._lifetime.start_tool(driver.hooks.run)
                     self._servers.opened()
+                    self._telemetry.opened()
                 if waiting.cancelled_caught:
                     within = f"within {run.ready_timeout_s:g} s"
                     raise ConnectFailed(f"the server took the connection and did not make the session ready {within}")
 
             recorder = self._recorder
             connect = self._model.connect if recorder is None else recorder.connecting(self._model.connect)
+            connect = self._telemetry.connecting(connect)
             connection = connect(connection_target(self._config, first.own.settings))
             async with self._lifetime.run(connection, open_session, become_ready):
                 yield

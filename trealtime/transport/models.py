@@ -57,6 +57,8 @@ class ConnectionTarget:
     url: str | None = attrs.field(default=None, repr=lambda url: repr(url and redacted_url(url)))
     headers: Mapping[str, str] | None = attrs.field(default=None, repr=names_only)
     call_id: str | None = None
+    trace_headers: Mapping[str, str] = attrs.field(factory=dict)
+    """The trace context of the caller, sent where `headers` are not given."""
 
 
 @attrs.frozen
@@ -124,7 +126,7 @@ class OpenAIRealtimeWebSocketModel:
         }
         headers = {"Authorization": f"Bearer {key}", **{name: value for name, value in optional.items() if value}}
         check_headers(headers)
-        return Handshake(url, with_user_agent(headers))
+        return Handshake(url, with_user_agent({**headers, **target.trace_headers}))
 
     def _url(self, target: ConnectionTarget) -> str:
         if target.call_id is not None and target.model_name is not None:
@@ -258,7 +260,7 @@ class AzureRealtimeModel:
                 raise MissingApiKey(_NO_AZURE_KEY, url=redacted_url(url))
             headers = {"api-key": key}
         check_headers(headers)
-        return Handshake(url, with_user_agent(headers))
+        return Handshake(url, with_user_agent({**headers, **target.trace_headers}))
 
     def _url(self, target: ConnectionTarget) -> str:
         if target.url is not None:

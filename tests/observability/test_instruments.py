@@ -1,0 +1,143 @@
+"""The metrics: their names, what they take from a turn, and the dashboard that shows them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trealtime
+from trealtime._session.config import run_config, with_telemetry
+from trealtime.errors import MissingDependency, SettingsError
+from trealtime.metrics import ToolSpan, TurnInterruption, TurnMetrics
+from trealtime.observability.instruments import Instruments
+from trealtime.observability.settings import TelemetrySettings, default_telemetry
+from trealtime.usage import Usage
+
+ROOT = Path(__file__).resolve().parents[2]
+TURN = TurnMetrics(
+    turn_id="turn_1",
+    number=1,
+    source="speech",
+    agent="Desk",
+    status="interrupted",
+    speech_ended_at=10.0,
+    requested_at=10.1,
+    first_audio_at=10.5,
+    first_heard_at=10.6,
+    tools=(ToolSpan(call_id="c", name="look", agent="Desk", started_at=1.0, ended_at=1.5, status="failed"),),
+    interruption=TurnInterruption(cause="speech", onset_at=12.0, told_at=12.3, silent_at=12.4),
+)
+
+
+def test_a_turn_gives_its_figures(collected: Any) -> None:
+    instruments = Instruments.of(collected.meters)
+    instruments.turn_ended(TURN)
+    sums = {
+        name: [(point.sum, dict(point.attributes)) for point in collected.points(name)]
+        for name in (
+            "trealtime.turn.response_latency",
+            "trealtime.turn.time_to_first_audio",
+            "trealtime.turn.silence_latency",
+            "gen_ai.execute_tool.duration",
+        )
+    }
+    source = {"trealtime.turn.source": "speech", "gen_ai.agent.name": "Desk"}
+    tool = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "look", "gen_ai.agent.name": "Desk"}
+    assert sums == {
+        "trealtime.turn.response_latency": [(pytest.approx(0.6), source)],
+        "trealtime.turn.time_to_first_audio": [(pytest.approx(0.5), source)],
+        "trealtime.turn.silence_latency": [(pytest.approx(0.4), {"trealtime.turn.interruption.cause": "speech"})],
+        "gen_ai.execute_tool.duration": [(pytest.approx(0.5), {**tool, "error.type": "failed"})],
+    }
+
+
+def test_a_turn_without_figures_is_only_counted(collected: Any) -> None:
+    instruments = Instruments.of(collected.meters)
+    instruments.turn_ended(TurnMetrics(turn_id="t", number=2, source="text", agent="Desk", status="unanswered"))
+    (turns,) = collected.points("trealtime.turns")
+    assert turns.value == 1
+    assert collected.points("trealtime.turn.response_latency") == []
+
+
+def test_a_response_without_usage_is_only_timed(collected: Any) -> None:
+    instruments = Instruments.of(collected.meters)
+    instruments.response_ended(1.5, None, provider="openai", model=None, failure="overloaded")
+    (duration,) = collected.points("gen_ai.client.operation.duration")
+    assert dict(duration.attributes) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "error.type": "overloaded",
+    }
+    assert collected.points("gen_ai.client.token.usage") == []
+    instruments.response_ended(1.5, Usage(input_tokens=3), provider="openai", model="m", failure=None)
+    assert sum(point.sum for point in collected.points("gen_ai.client.token.usage")) == 3
+
+
+def test_all_sessions_of_a_provider_share_one_set_of_instruments(collected: Any, caplog: Any) -> None:
+    assert Instruments.of(collected.meters) is Instruments.of(collected.meters)
+    assert caplog.records == []
+
+
+def test_the_dashboard_shows_metrics_that_there_are() -> None:
+    pytest.importorskip("opentelemetry.exporter.prometheus")
+    source = (ROOT / "trealtime" / "observability" / "instruments.py").read_text(encoding="utf-8")
+    names = {name.replace(".", "_") for name in re.findall(r'"((?:trealtime|gen_ai)\.[a-z_.]+)"', source)}
+    text = (ROOT / "examples" / "observed-dashboard.json").read_text(encoding="utf-8")
+    board = json.loads(text)
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    shown = {
+        re.sub(r"(_seconds)?(_total|_bucket|_sum|_count)?$", "", found)
+        for expression in expressions
+        for found in re.findall(r"\b((?:trealtime|gen_ai)_[a-z_]+)(?=[\[{)])", expression)
+    }
+    assert shown - names == set()
+    assert len(shown) > 10
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_default() -> Any:
+    yield
+    trealtime.instrument(enabled=False)
+
+
+def test_instrument_sets_the_default_of_runners_made_later(no_default: None, collected: Any) -> None:
+    assert default_telemetry() is None
+    assert with_telemetry(run_config(None)).telemetry is None
+    trealtime.instrument(**collected.settings, capture_content=True)
+    made = with_telemetry(run_config(None)).telemetry
+    assert made == TelemetrySettings(**collected.settings, capture_content=True)
+    own = with_telemetry(run_config({"telemetry": {"propagate": False}})).telemetry
+    assert own == TelemetrySettings(propagate=False)
+    off = with_telemetry(run_config({"telemetry": {"enabled": False}})).telemetry
+    assert off is not None
+    assert not off.enabled
+    trealtime.instrument(enabled=False)
+    assert default_telemetry() is None
+
+
+@pytest.mark.parametrize(
+    "settings, path",
+    [({"tracer_provider": 5}, "telemetry.tracer_provider"), ({"tracer": None}, "telemetry.tracer")],
+)
+def test_a_wrong_setting_is_named(settings: Any, path: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        run_config({"telemetry": settings})
+    assert [problem.path for problem in caught.value.problems] == [path]
+    with pytest.raises(SettingsError, match="get_meter"):
+        trealtime.instrument(meter_provider=5)
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"trealtime\[otel\]"):
+        trealtime.instrument()
+    with pytest.raises(MissingDependency, match=r"trealtime\[otel\]"):
+        with_telemetry(run_config({"telemetry": {}}))
+    assert with_telemetry(run_config({"telemetry": {"enabled": False}})).telemetry is not None

@@ -1,0 +1,172 @@
+"""The telemetry of one session: its events become spans and metrics."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import attrs
+import trio
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from trealtime._version import __version__
+from trealtime.events import RealtimeSessionEvent
+from trealtime.observability.attributes import error_type
+from trealtime.observability.instruments import Instruments
+from trealtime.observability.settings import TelemetrySettings
+from trealtime.observability.spans import SessionSpans, TurnPlace
+from trealtime.transport.models import ConnectionTarget
+from trealtime.transport.wire import Wire
+
+__all__ = ["SessionTelemetry", "Subject", "TurnPlace"]
+
+logger = logging.getLogger("trealtime.observability")
+
+SAMPLE_EVERY_S: Final = 1.0
+"""How often queues and the event loop are looked at."""
+
+T = TypeVar("T")
+
+Connect = Callable[[ConnectionTarget], AbstractAsyncContextManager[Wire]]
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """What telemetry asks a session for."""
+
+    session_id: str
+    agent: str
+    provider: str
+    """``gen_ai.provider.name``."""
+
+    model: Callable[[], str | None]
+    turn_of: Callable[[str | None, str | None], TurnPlace | None]
+    depths: Callable[[], Mapping[str, float]]
+    outcome: Callable[[], Any]
+
+
+class SessionTelemetry:
+    """Spans and metrics of one session. A provider that fails is logged, and heard of no more: it ends no session."""
+
+    def __init__(self, settings: TelemetrySettings, subject: Subject) -> None:
+        provider: Any = settings.tracer_provider or trace.get_tracer_provider()
+        self._subject = subject
+        self._propagates = settings.propagate
+        self._instruments = Instruments.of(settings.meter_provider)
+        self._spans = SessionSpans(
+            provider.get_tracer("trealtime", __version__),
+            subject.session_id,
+            subject.agent,
+            subject.provider,
+            settings.capture_content,
+            subject.model,
+            subject.turn_of,
+        )
+        self._responses: dict[str, float] = {}
+        self._works = True
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Watch a session in a block, from before it connects to after its end."""
+        self._safely(self._begin)
+        failure: BaseException | None = None
+        try:
+            yield
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._safely(partial(self._end, failure))
+            # The traceback of an exception holds this frame: without this they keep each other alive.
+            del failure
+
+    def _begin(self) -> None:
+        self._spans.begin()
+        self._instruments.sessions_open.add(1)
+
+    def _end(self, failure: BaseException | None) -> None:
+        self._instruments.sessions_open.add(-1)
+        self._spans.end(self._subject.outcome(), failure)
+
+    def connecting(self, connect: Connect) -> Connect:
+        """Return `connect` with a span for each connection, and with the trace context in its handshake."""
+
+        @asynccontextmanager
+        async def connected(target: ConnectionTarget) -> AsyncIterator[Wire]:
+            span = self._safely(partial(self._spans.connection_begins, target.url))
+            if span is not None and self._propagates:
+                carrier: dict[str, str] = {}
+                TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(span, Context()))
+                target = attrs.evolve(target, trace_headers=carrier)
+            async with AsyncExitStack() as stack:
+                try:
+                    wire = await stack.enter_async_context(connect(target))
+                except BaseException as error:
+                    if span is not None:
+                        self._safely(partial(self._spans.connection_ends, span, error))
+                    raise
+                if span is not None:
+                    self._safely(partial(self._spans.connection_ends, span, None))
+                yield wire
+
+        return connected
+
+    def opened(self) -> None:
+        """Note that the session is ready."""
+        self._safely(self._spans.opened)
+
+    def note(self, event: RealtimeSessionEvent) -> None:
+        """Take in an event of the session."""
+        if event.type != "audio":  # by far the most of them
+            self._safely(partial(self._take, event))
+
+    def _take(self, event: RealtimeSessionEvent) -> None:
+        self._count(event)
+        self._spans.note(event)
+
+    async def sample(self) -> None:
+        """Measure how late Trio wakes this task, and what waits in the queues, until cancelled."""
+        while self._works:
+            due = trio.current_time() + SAMPLE_EVERY_S
+            await trio.sleep_until(due)
+            self._safely(partial(self._instruments.loop_lag.record, max(0.0, trio.current_time() - due)))
+            self._safely(partial(self._instruments.queues, self._subject.depths()))
+
+    def _count(self, event: RealtimeSessionEvent) -> None:
+        instruments = self._instruments
+        if event.type == "agent_start":
+            self._responses[event.response_id or ""] = trio.current_time()
+        elif event.type == "agent_end":
+            now = trio.current_time()
+            instruments.response_ended(
+                now - self._responses.pop(event.response_id or "", now),
+                event.usage,
+                provider=self._subject.provider,
+                model=self._subject.model(),
+                failure=(event.reason or "failed") if event.status == "failed" else None,
+            )
+        elif event.type == "turn_ended":
+            instruments.turn_ended(event.metrics)
+        elif event.type == "error":
+            kind = {"error.type": error_type(event.error), "trealtime.error": type(event.error).__name__}
+            instruments.errors.add(1, kind)
+        elif event.type == "audio_dropped":
+            instruments.audio_dropped.add(event.dropped_ms / 1000)
+        elif str(event.type) in ("reconnected", "rolled_over"):
+            instruments.reconnects.add(1, {"trealtime.reconnect.kind": event.type})
+
+    def _safely(self, work: Callable[[], T]) -> T | None:
+        """Call `work`, unless it has failed before: a provider of the app's must end no session."""
+        if not self._works:
+            return None
+        try:
+            return work()
+        except Exception:
+            self._works = False
+            logger.exception("telemetry of a session failed, and ends", extra={"session_id": self._subject.session_id})
+            return None
