@@ -20,7 +20,6 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
 from trealtime.errors import ConnectFailed
-from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import function_tool
 
 WORDS = "order 4711 of Grandma"
@@ -74,121 +73,6 @@ async def talking(collected: Any, agent: Any = AGENT, **config: Any) -> AsyncIte
 def app_tracer(collected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`opentelemetry.trace.get_tracer`, as an app with a global provider has it."""
     monkeypatch.setattr(trace, "get_tracer", collected.tracers.get_tracer)
-
-
-async def test_a_call_is_a_tree_of_spans(autojump_clock, app_tracer, collected) -> None:
-    began = trio.current_time()
-    async with talking(collected) as session, session.attach(MemoryEndpoint()):
-        turn = await session.ask("Please call look for order 17.")
-        assert turn.text
-        await session.wait_for_playback()
-        await trio.sleep(1)
-        took = trio.current_time() - began
-    span = collected.one("realtime_session")
-    assert span.parent is None
-    assert span.attributes["gen_ai.conversation.id"] == session.id
-    assert span.attributes["gen_ai.agent.name"] == "Desk"
-    assert span.attributes["gen_ai.provider.name"] == "openai"
-    assert span.attributes["trealtime.close.code"] == 1000
-    assert span.status.status_code is StatusCode.UNSET
-    assert (span.end_time - span.start_time) / 1e9 == pytest.approx(took, abs=0.5)
-
-    connect = collected.one("connect")
-    assert collected.parent_of(connect) is span
-    assert connect.kind is trace.SpanKind.CLIENT
-
-    turn_span = collected.one("invoke_agent")
-    assert collected.parent_of(turn_span) is span
-    assert turn_span.name == "invoke_agent Desk"
-    first, second = collected.named("chat")
-    for response in (first, second):
-        assert collected.parent_of(response) is turn_span
-        assert response.attributes["gen_ai.operation.name"] == "chat"
-        assert response.attributes["gen_ai.conversation.id"] == session.id
-        assert response.attributes["gen_ai.request.model"] == session.settings["model"]
-        assert response.attributes["gen_ai.response.finish_reasons"] == ("completed",)
-    assert second.attributes["gen_ai.output.type"] == "speech"
-    assert second.attributes["gen_ai.response.id"] == turn.response_id
-    tokens = [each.attributes["gen_ai.usage.output_tokens"] for each in (first, second)]
-    assert sum(tokens) == turn.usage.output_tokens
-
-    tool = collected.one("execute_tool")
-    assert collected.parent_of(tool) is turn_span
-    assert tool.attributes["gen_ai.tool.name"] == "look"
-    assert (tool.end_time - tool.start_time) / 1e9 == pytest.approx(0.25, abs=1e-3)
-    inner = collected.one("select from orders")
-    assert collected.parent_of(inner) is tool
-    assert len({each.context.trace_id for each in collected.spans}) == 1
-
-
-async def test_the_figures_of_a_turn_are_those_of_the_session(autojump_clock, collected) -> None:
-    async with talking(collected) as session, session.attach(MemoryEndpoint()):
-        await session.ask("Please call look for order 17.")
-        await session.wait_for_playback()
-        await trio.sleep(1)
-        (metrics,) = session.turns
-        cause_of_end = session.statistics().turns
-    span = collected.one("invoke_agent")
-    assert span.attributes["trealtime.turn.number"] == metrics.number == 1
-    assert span.attributes["trealtime.turn.status"] == metrics.status == "completed"
-    assert span.attributes["trealtime.turn.response_latency"] == metrics.response_latency_s
-    assert span.attributes["trealtime.turn.tool_calls"] == len(metrics.tools) == 1
-    assert span.attributes["gen_ai.usage.input_tokens"] == metrics.usage.input_tokens
-    moments = {event.name: event.timestamp for event in span.events}
-    heard_s = (moments["heard_until"] - moments["first_heard"]) / 1e9
-    assert heard_s == pytest.approx(metrics.heard_s, abs=1e-6)
-    assert span.end_time == moments["heard_until"]
-    assert span.start_time <= min(moments.values())
-
-    (latency,) = collected.points("trealtime.turn.response_latency")
-    assert (latency.count, latency.sum) == (1, pytest.approx(metrics.response_latency_s))
-    (turns,) = collected.points("trealtime.turns")
-    assert (turns.value, dict(turns.attributes)["trealtime.turn.status"]) == (cause_of_end.ended, "completed")
-    (tools,) = collected.points("gen_ai.execute_tool.duration")
-    assert tools.sum == pytest.approx(metrics.tools[0].duration_s)
-
-
-async def test_an_interrupted_turn_says_how_long_the_agent_talked_on(autojump_clock, collected) -> None:
-    async with talking(collected) as session, session.attach(MemoryEndpoint()):
-        async with session.respond("Tell me a story.") as response:
-            async for _ in response.text:
-                break
-            await trio.sleep(2)
-            await session.interrupt()
-        await trio.sleep(1)
-        (metrics,) = session.turns
-    span = collected.one("invoke_agent")
-    assert metrics.interruption is not None
-    assert span.attributes["trealtime.turn.status"] == metrics.status
-    assert span.attributes["trealtime.turn.interruption.cause"] == metrics.interruption.cause == "app"
-    assert "audio_interrupted" in {event.name for event in span.events}
-    (points,) = collected.points("trealtime.turn.silence_latency") or (None,)
-    assert (points is not None) is (metrics.silence_latency_s is not None)
-
-
-async def test_a_tool_that_fails_an_approval_a_handoff_and_a_guardrail(autojump_clock, collected) -> None:
-    async with talking(collected, approval_handler=approve, output_guardrails=[no_stories]) as session:
-        await session.ask("Please call lose for order 17.")
-        await session.ask("Please call refund for order 17.")
-        await session.ask("Tell me a story.")
-        await session.ask("transfer to billing")
-        assert session.current_agent is BILLING
-    lost, refunded, handed = collected.named("execute_tool")
-    assert (lost.status.status_code, lost.attributes["error.type"]) == (StatusCode.ERROR, "failed")
-    assert [event.name for event in lost.events] in (["error"], [])
-    assert refunded.status.status_code is StatusCode.UNSET
-    assert handed.attributes["gen_ai.tool.name"] == "transfer_to_billing"
-    approval = collected.one("approval")
-    assert approval.name == "approval refund"
-    assert approval.attributes["trealtime.approval.decision"] == "approved"
-    assert (approval.end_time - approval.start_time) / 1e9 == pytest.approx(2, abs=1e-3)
-    guardrail = collected.named("guardrail")[0]
-    assert guardrail.attributes["trealtime.guardrail.names"] == ("no stories",)
-    handoff = collected.one("handoff")
-    assert (handoff.name, handoff.attributes["trealtime.handoff.from"]) == ("handoff Billing", "Desk")
-    (errors,) = collected.points("trealtime.errors")
-    assert errors.value == 1
-    assert dict(errors.attributes) == {"error.type": "LookupError", "trealtime.error": "ToolFailed"}
 
 
 @pytest.mark.parametrize("content", [False, True])

@@ -11,10 +11,14 @@ import pytest
 
 import trealtime
 from trealtime._session.config import run_config, with_telemetry
+from trealtime._session.runner import RealtimeRunner
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import MissingDependency, SettingsError
 from trealtime.metrics import ToolSpan, TurnInterruption, TurnMetrics
 from trealtime.observability.instruments import Instruments
 from trealtime.observability.settings import TelemetrySettings, default_telemetry
+from trealtime.testing import open_manual_server
+from trealtime.transport.models import AzureRealtimeModel, ConnectionTarget, OpenAIRealtimeModel
 from trealtime.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,3 +145,34 @@ def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.Monke
     with pytest.raises(MissingDependency, match=r"trealtime\[otel\]"):
         with_telemetry(run_config({"telemetry": {}}))
     assert with_telemetry(run_config({"telemetry": {"enabled": False}})).telemetry is not None
+
+
+# ---- the handshake --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [OpenAIRealtimeModel(), AzureRealtimeModel(deployment="d", endpoint="https://a.b")])
+async def test_the_trace_context_goes_with_the_headers_of_the_model_and_not_with_those_of_the_app(model: Any) -> None:
+    context = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    target = ConnectionTarget(model_name="m", api_key="key", trace_headers=context)
+    assert (await model.handshake(target)).headers["traceparent"] == context["traceparent"]
+    own = ConnectionTarget(url="wss://a.b/c", headers={"X-Mine": "1"}, trace_headers=context)
+    assert "traceparent" not in (await model.handshake(own)).headers
+
+
+@pytest.mark.parametrize("propagate", [True, False])
+async def test_the_context_is_that_of_the_connect_span(autojump_clock: Any, collected: Any, propagate: bool) -> None:
+    targets = []
+
+    class Noting:
+        def connect(self, target: ConnectionTarget) -> Any:
+            targets.append(target)
+            return service.connect(target)
+
+    async with open_manual_server() as service:
+        config: Any = {"telemetry": {**collected.settings, "propagate": propagate}}
+        async with RealtimeRunner(RealtimeAgent(name="Desk"), model=Noting(), config=config).session():
+            pass
+    (target,) = targets
+    span = collected.one("connect")
+    header = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
+    assert target.trace_headers == ({"traceparent": header} if propagate else {})
