@@ -74,8 +74,9 @@ async def service_or_emulator() -> AsyncIterator[ModelConfigDict]:
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return
-    print("No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.", file=sys.stderr)
-    async with open_emulator() as emulator:
+    print("No OPENAI_API_KEY: starting an emulator ...", file=sys.stderr, flush=True)
+    async with open_emulator(speech="auto") as emulator:
+        print(emulator.speech.description, file=sys.stderr, flush=True)
         yield {"url": emulator.url, "api_key": "any"}
 
 

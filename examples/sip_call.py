@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any, NoReturn
 
 import attrs
-import numpy as np
 import trio
 
 from trealtime import (
@@ -179,7 +178,10 @@ async def answer_real_calls(settings: Settings) -> None:
 async def play_a_call(transfer_to: str) -> float:
     """Ring, listen, ask something, press 0. Return how many seconds of the agent the caller heard; 0 if it failed."""
     secret = "whsec_bm9ib2R5IGVsc2Ugc2lnbnMgaGVyZQ=="  # noqa: S105  (no secret)
-    async with open_emulator() as emulator, trio.open_nursery() as nursery:
+    print("Starting an emulator ...", file=sys.stderr, flush=True)
+    async with open_emulator(speech="auto") as emulator, trio.open_nursery() as nursery:
+        print(emulator.speech.description, file=sys.stderr, flush=True)
+        question = await emulator.speech.say("What are your opening hours?")
         settings = Settings(
             transfer_to=transfer_to,
             secret=secret,
@@ -193,7 +195,7 @@ async def play_a_call(transfer_to: str) -> float:
             async with emulator.ring(webhook, secret=secret, sip_headers={"From": "sip:ada@example.com"}) as caller:
                 await caller.wait_answered()
                 await caller.listen(quiet_s=0.5)
-                await caller.say(voice(800))
+                await caller.say(question)
                 await caller.listen(quiet_s=0.5)
                 caller.press("0")
                 await caller.wait_ended()
@@ -203,12 +205,6 @@ async def play_a_call(transfer_to: str) -> float:
         await trio.sleep(0.5)  # until the agent's side has printed what it has
         nursery.cancel_scope.cancel()
     return heard_s
-
-
-def voice(ms: int) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """Return a signal that the emulator takes for speech."""
-    seconds = np.arange(24 * ms) / 24_000
-    return (np.sin(2 * np.pi * 220 * seconds) * 8_000).astype(np.int16)
 
 
 def refuse(why: str) -> NoReturn:
@@ -226,7 +222,6 @@ if __name__ == "__main__":
     )
     arguments = parser.parse_args()
     if arguments.port is None:
-        print("A call on an emulator, whose voice is a signal, not speech.", file=sys.stderr)
         heard_s = trio.run(play_a_call, arguments.transfer_to)
         print(f"The caller heard {heard_s:.1f} s of the agent.")
         sys.exit(heard_s < 2)

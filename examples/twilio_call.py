@@ -23,7 +23,6 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import trio
 
 from trealtime import (
@@ -36,6 +35,8 @@ from trealtime import (
     open_emulator,
 )
 from trealtime.audio.g711 import encode_ulaw
+from trealtime.audio.resample import resample
+from trealtime.emulator.local import speech_engines
 from trealtime.endpoints import check_twilio_signature
 from trealtime.endpoints.twilio import sign_twilio_request
 from trealtime.errors import WebhookRefused
@@ -150,8 +151,11 @@ async def show(session: RealtimeSession) -> None:
 async def fake_call(public_url: str, auth_token: str) -> float:
     """Do what Twilio and a caller do: ask the webhook, open the stream that it names, listen, speak, hang up.
 
-    Return how many seconds of the agent the caller has heard.
+    The caller has the emulator's voice: words where `trealtime[local]` is installed, else a signal. Return how many
+    seconds of the agent the caller has heard.
     """
+    engines = await speech_engines("auto")
+    question = encode_ulaw(resample(await engines.say("What are your opening hours?"), 24_000, 8_000))
     form = {"CallSid": "CA00000000000000000000000000000001", "From": "+15550100", "To": "+15550199"}
     reply = ET.fromstring(await post(f"{public_url}/voice", form, auth_token))  # noqa: S314  (our own)
     stream = reply.find("Connect/Stream")
@@ -159,7 +163,7 @@ async def fake_call(public_url: str, auth_token: str) -> float:
     url, parameters = stream.attrib["url"], {each.attrib["name"]: each.attrib["value"] for each in stream}
     async with open_fake_twilio(url, custom_parameters=parameters, auth_token=auth_token) as caller:
         await caller.wait_heard(1_000)  # the greeting
-        caller.say(voice(800))  # interrupts it
+        caller.say(question)  # interrupts it
         await caller.said()
         await caller.wait_heard(caller.heard_ms + 2_000)  # the answer
         caller.press("1")
@@ -179,12 +183,6 @@ async def post(url: str, form: Mapping[str, str], auth_token: str) -> str:
     return await trio.to_thread.run_sync(fetch)
 
 
-def voice(ms: int) -> bytes:
-    """Return a signal that the emulator takes for speech."""
-    seconds = np.arange(8 * ms) / 8_000
-    return encode_ulaw((np.sin(2 * np.pi * 220 * seconds) * 8_000).astype(np.int16))
-
-
 # ---- the program ----------------------------------------------------------------------------------------------------
 
 
@@ -194,8 +192,9 @@ async def service_or_emulator() -> AsyncIterator[ModelConfigDict]:
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return
-    print("No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.", file=sys.stderr)
-    async with open_emulator() as emulator:
+    print("No OPENAI_API_KEY: starting an emulator ...", file=sys.stderr, flush=True)
+    async with open_emulator(speech="auto") as emulator:
+        print(emulator.speech.description, file=sys.stderr, flush=True)
         yield {"url": emulator.url, "api_key": "any"}
 
 

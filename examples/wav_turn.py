@@ -5,16 +5,14 @@
 The question is sent at the speed of speech, then silence; the server hears when the turn is over. With OPENAI_API_KEY
 the server is OpenAI's; without, an emulator in this process; with --url, the one at that address.
 
-This sends and collects audio by hand. ``session.attach(WavEndpoint("QUESTION.wav", "BOTH.wav"))`` does it for you, and
-so does ``python -m trealtime talk --wav QUESTION.wav --save BOTH.wav``, with nothing to write at all.
+examples/question.wav is a question to try. This sends audio by hand: ``session.attach(WavEndpoint("QUESTION.wav",
+"BOTH.wav"))`` does it for you, and so does ``python -m trealtime talk --wav QUESTION.wav --save BOTH.wav``.
 """
 
 import argparse
 import itertools
-import math
 import os
 import sys
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,7 +39,7 @@ from trealtime.terminal import printable
 RATE = PCM16_24K.rate  # of both directions, where no other format is asked for
 CHUNK_MS = 20
 CHUNK = RATE * CHUNK_MS // 1000
-PATIENCE_S = 15.0  # how long after the speech the server may take to begin an answer
+PATIENCE_S = 60.0  # how long after the speech the server may take to answer it
 
 agent = RealtimeAgent(name="Assistant", instructions="Answer in one or two sentences.")
 settings: SessionSettingsDict = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}
@@ -59,52 +57,29 @@ def read_speech(path: Path) -> NDArray[np.int16]:
     return samples[: (last + 1) * CHUNK]
 
 
-async def microphone(session: RealtimeSession, speech: NDArray[np.int16], began: float) -> None:
+async def microphone(session: RealtimeSession, speech: NDArray[np.int16], said: trio.Event) -> None:
     """Send each chunk of `speech` when it has been said, and silence from then on."""
-    silence = np.zeros(CHUNK, np.int16)
+    began, silence = trio.current_time(), np.zeros(CHUNK, np.int16)
     for number in itertools.count():
         chunk = speech[number * CHUNK : (number + 1) * CHUNK]
         await trio.sleep_until(began + (number + 1) * CHUNK_MS / 1000)
         await session.send_audio(chunk if len(chunk) else silence)
+        if number * CHUNK >= len(speech):
+            said.set()
 
 
-async def take_turn(session: RealtimeSession, speech: NDArray[np.int16]) -> bytes:
-    """Say `speech`, print what happens when, and return the audio of the answer, which may be empty."""
-    began = trio.current_time()
-    speech_ends = began + len(speech) / RATE
-    answer = defaultdict[str, bytearray](bytearray)  # by item
-
-    def tell(what: str) -> None:
-        now = trio.current_time()
-        after = f"  ({now - speech_ends:.2f} s after the end of speech)" if now >= speech_ends else ""
-        print(f"{now - began:6.2f} s  {what}{after}", flush=True)
-
+async def say(session: RealtimeSession, speech: NDArray[np.int16]) -> bytes:
+    """Say `speech`, print each turn of it, and return the audio of the answers, which may be empty."""
+    audio, said = b"", trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(microphone, session, speech, began)
-        with trio.move_on_at(speech_ends + PATIENCE_S) as patience:
-            async for event in session:
-                if event.type in ("speech_started", "speech_stopped"):
-                    tell(event.type)
-                elif event.type == "agent_start":
-                    patience.deadline = math.inf
-                elif event.type == "audio":
-                    if event.item_id not in answer:
-                        tell("first audio")
-                    answer[event.item_id] += event.audio.data
-                elif event.type == "audio_interrupted":  # by more speech: keep what was heard
-                    del answer[event.item_id][PCM16_24K.bytes_for_ms(event.heard_ms) :]
-                elif event.type == "error":
-                    tell(f"error: {printable(event.error)}")
-                elif event.type == "agent_end":
-                    tell(f"answer {event.status}")
-                    patience.deadline = speech_ends + PATIENCE_S
-                    if trio.current_time() >= speech_ends and event.status != "cancelled":
-                        break
-            else:
-                outcome = await session.wait_closed()
-                tell(f"the session was ended by the {outcome.closed_by}: {printable(outcome.reason)}")
+        nursery.start_soon(microphone, session, speech, said)
+        with trio.move_on_after(len(speech) / RATE + PATIENCE_S):
+            while not said.is_set():  # after a long pause in it the server takes the rest for another turn
+                turn = await session.listen()
+                print(f"user: {printable(turn.said or '...')}\nassistant: {printable(turn.text)}", flush=True)
+                audio += turn.audio
         nursery.cancel_scope.cancel()
-    return b"".join(answer.values())
+    return audio
 
 
 @asynccontextmanager
@@ -115,17 +90,16 @@ async def server(url: str | None) -> AsyncIterator[ModelConfigDict]:
     elif url:
         yield {"url": url, "headers": {}}  # no key, no Authorization
     else:
-        print("No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.", file=sys.stderr)
-        async with open_emulator() as emulator:
+        print("No OPENAI_API_KEY: starting an emulator ...", file=sys.stderr, flush=True)
+        async with open_emulator(speech="auto") as emulator:
+            print(emulator.speech.description, file=sys.stderr, flush=True)
             yield {"url": emulator.url, "headers": {}}
 
 
 async def main(speech: NDArray[np.int16], out: Path, url: str | None) -> None:
     async with server(url) as connection, runner.session(model_config=connection) as session:
         print(f"Saying {len(speech) / RATE:.2f} s of speech", flush=True)
-        audio = np.frombuffer(await take_turn(session, speech), "<i2")
-        for item in session.history:
-            print(printable(item))
+        audio = np.frombuffer(await say(session, speech), "<i2")
     if not audio.size:
         sys.exit("wav_turn: no answer came; did the server hear speech?")
     write_wav(out, audio, RATE)

@@ -120,14 +120,15 @@ class ScenarioError(TrealtimeError, ValueError):
 
 
 class MissingDependency(TrealtimeError, ImportError):
-    """A feature that needs an extra; the message says ``pip install "trealtime[EXTRA]"``. `system` names what else the
-    machine lacks, where pip cannot install it."""
+    """A feature whose extra is not installed; the message has the command for it, from an index and in a clone.
+    `system` names what the machine lacks in its place, which pip cannot install."""
 
     def __init__(self, feature: str, *, extra: str, system: str | None = None) -> None:
         self.extra = extra
         self.system = system
-        needed = f", and {system}" if system is not None else ""
-        super().__init__(f'{feature} needs an optional dependency: pip install "trealtime[{extra}]"{needed}')
+        commands = f'pip install "trealtime[{extra}]", or in a clone pip install -e ".[{extra}]"'
+        missing = f'the extra "{extra}" is not installed: {commands}' if system is None else f"{system} is missing"
+        super().__init__(f"{feature}: {missing}")
 
 
 class AudioDeviceError(TrealtimeError):

@@ -41,8 +41,6 @@ from trealtime import (
     function_tool,
     open_emulator,
 )
-from trealtime.emulator import SpeechEngines
-from trealtime.emulator.local import load_speech, missing_packages
 from trealtime.errors import BrowserStreamError
 from trealtime.items import InputImage
 from trealtime.settings import ModelConfigDict
@@ -304,9 +302,9 @@ async def service_or_emulator(*, tones: bool) -> AsyncIterator[ModelConfigDict]:
     if os.environ.get("OPENAI_API_KEY"):
         yield {}
         return
-    speech = SpeechEngines() if tones or missing_packages() else await load_speech()
-    print(f"No OPENAI_API_KEY: talking to an emulator. {speech.description}", file=sys.stderr)
-    async with open_emulator(speech=speech) as emulator:
+    print("No OPENAI_API_KEY: starting an emulator ...", file=sys.stderr, flush=True)
+    async with open_emulator(speech="tones" if tones else "auto") as emulator:
+        print(emulator.speech.description, file=sys.stderr, flush=True)
         yield {"url": emulator.url, "api_key": "any"}
 
 

@@ -16,10 +16,15 @@ import trio
 from trealtime.audio.levels import peak_dbfs, rms_dbfs
 from trealtime.audio.wav import read_wav, write_wav
 from trealtime.emulator import open_emulator
+from trealtime.emulator.local import missing_packages, speech_engines
 from trealtime.emulator.voice import VOICE_RATE, tones
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTICE = "No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.\n"
+WORDS = not missing_packages()
+"""Whether the emulator hears and speaks English here."""
+
+LOADING = "No OPENAI_API_KEY: starting an emulator ...\n"
+HEARS = "It hears and speaks English" if WORDS else "The voice is a signal, not speech"
 QUESTION = "How is the weather in Oslo?"
 WORDS_PER_S = (1.2, 5.0)
 """Between the slowest reader and the fastest speaker that one would still call a voice."""
@@ -34,10 +39,13 @@ def command(example: str, *arguments: object) -> list[str]:
     return [sys.executable, str(ROOT / "examples" / example), *map(str, arguments)]
 
 
-def run(example: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    example: str, *arguments: object, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(example, *arguments),
         env=environment(**variables),
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -70,47 +78,54 @@ def question(tmp_path: Path) -> Path:
 # ---- quickstart -----------------------------------------------------------------------------------------------------
 
 
-def test_quickstart_prints_the_items_and_the_answer_and_ends_at_agent_end() -> None:
-    done = run("quickstart.py")
-    assert (done.returncode, done.stderr) == (0, NOTICE)
-    *events, blank, answer, length = done.stdout.splitlines()
-    assert events == [
-        "history_added: user: Say hello in one short sentence.",
-        "history_added: assistant: ...",
-        "agent_end: completed",
-    ]
-    assert blank == ""
-    assert answer.startswith("assistant: Hello!")
-    assert_spoken_length(answer.removeprefix("assistant: "), seconds(r"^\((.+) s of audio\)$", length))
+def test_quickstart_asks_in_text_and_by_voice_and_writes_the_answer(tmp_path: Path) -> None:
+    done = run("quickstart.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(LOADING + HEARS)
+    asked, answer, sound, heard, *rest = done.stdout.splitlines()
+    assert asked == "you:    Say hello in one short sentence."
+    assert answer.startswith("agent:  Hello!")
+    spoken_s = seconds(r"\((\S+) s of sound: ", sound)
+    assert_spoken_length(answer.removeprefix("agent:  "), spoken_s)
+    assert f"{tmp_path / 'hello.wav'}" in sound
+    samples, rate = read_wav(tmp_path / "hello.wav")
+    assert len(samples) / rate == pytest.approx(spoken_s, abs=0.1)
+    assert -35 < rms_dbfs(samples) < -15
+    if WORDS:
+        assert re.fullmatch(r"you:    Where is order number (42|forty two)\?  \(heard in question.wav\)", heard)
+        assert rest[:2] == [
+            'tool:   order_status({"order_id": 42}) -> Order 42 is on its way.',
+            "agent:  Order 42 is on its way.",
+        ]
+    else:
+        assert rest[0].startswith("agent:  I heard you speak")
+    assert [line.rpartition("python -m trealtime")[2].split()[0] for line in rest[-2:]] == ["demo", "init"]
 
 
-def test_quickstart_in_scopes_prints_both_answers_and_the_history_with_the_tool_call() -> None:
-    done = run("quickstart.py", "--scoped")
-    assert (done.returncode, done.stderr) == (0, NOTICE)
-    hello, status, length, blank, _, *history = done.stdout.splitlines()
-    assert hello.startswith("Hello!")
-    assert "Order 1234 is on its way." in status
-    assert blank == ""
-    assert_spoken_length(status, seconds(r"^\((.+) s of audio\)$", length))
-    assert history == [
-        "  user: Say hello in one short sentence.",
-        f"  assistant: {hello}",
-        "  user: Where is order 1234?",
-        '  order_status({"order_id": 1234}) -> Order 1234 is on its way.',
-        f"  assistant: {status}",
-    ]
+@pytest.mark.skipif(not WORDS, reason="trealtime[local] is not installed")
+async def test_the_emulators_own_ears_hear_what_quickstart_has_written(tmp_path: Path) -> None:
+    done = await trio.to_thread.run_sync(lambda: run("quickstart.py", cwd=tmp_path))
+    answer = done.stdout.splitlines()[1].removeprefix("agent:  ")
+    engines = await speech_engines("local")
+    samples, rate = read_wav(tmp_path / "hello.wav")
+    heard = await engines.transcriber.transcribe(samples, rate)
+    assert re.findall(r"\w+", heard.lower()) == re.findall(r"\w+", answer.lower())
 
 
-async def test_quickstart_with_a_key_talks_to_the_service_and_says_nothing_of_an_emulator() -> None:
-    async with open_emulator(api_key="sk-test") as service:
+async def test_quickstart_with_a_key_talks_to_the_service_and_says_nothing_of_an_emulator(tmp_path: Path) -> None:
+    async with open_emulator(api_key="sk-test", speech="auto") as service:
         where = {"OPENAI_BASE_URL": service.url.removesuffix("/realtime"), "OPENAI_API_KEY": "sk-test"}
         with trio.fail_after(60):
             done = await trio.run_process(
-                command("quickstart.py"), env=environment(**where), capture_stdout=True, capture_stderr=True
+                command("quickstart.py"),
+                env=environment(**where),
+                cwd=tmp_path,
+                capture_stdout=True,
+                capture_stderr=True,
             )
         assert service.statistics().sessions_opened == 1
     assert done.stderr == b""
-    assert b"agent_end: completed" in done.stdout
+    assert b"agent:  Hello!" in done.stdout
 
 
 def test_quickstart_says_in_one_line_why_it_cannot_connect() -> None:
@@ -123,30 +138,26 @@ def test_quickstart_says_in_one_line_why_it_cannot_connect() -> None:
 # ---- wav_turn -------------------------------------------------------------------------------------------------------
 
 
-def test_wav_turn_says_the_question_in_real_time_and_writes_the_answer(question: Path, tmp_path: Path) -> None:
+def test_wav_turn_says_the_question_in_real_time_and_writes_the_answer(tmp_path: Path) -> None:
     out = tmp_path / "answer.wav"
-    done = run("wav_turn.py", question, out)
-    assert (done.returncode, done.stderr) == (0, NOTICE)
-
+    began = time.monotonic()
+    done = run("wav_turn.py", ROOT / "examples" / "question.wav", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(LOADING + HEARS)
     said_s = seconds(r"^Saying (.+) s of speech\n", done.stdout)
-    assert said_s == pytest.approx(len(speech()) / VOICE_RATE, abs=0.5)  # without the pause at its end
-    started_s = seconds(r"\n *(\S+) s  speech_started\n", done.stdout)
-    assert 0 < started_s < said_s
-    # The server waits 500 ms of silence; the rest is the machine's.
-    stopped_s = seconds(r"speech_stopped  \((\S+) s after the end of speech\)", done.stdout)
-    first_audio_s = seconds(r"first audio  \((\S+) s after the end of speech\)", done.stdout)
-    complete_s = seconds(r"answer completed  \((\S+) s after the end of speech\)", done.stdout)
-    assert 0.4 < stopped_s <= first_audio_s <= complete_s < 10
-    assert seconds(r"\n *(\S+) s  answer completed", done.stdout) == pytest.approx(said_s + complete_s, abs=0.02)
-
-    assert re.search(r"^user: \(speech, \d\.\d s\)$", done.stdout, re.MULTILINE)
-    words = re.search(r"^assistant: (I heard you speak .*)$", done.stdout, re.MULTILINE)
+    assert time.monotonic() - began > said_s
+    words = re.search(r"^assistant: (.*)$", done.stdout, re.MULTILINE)
     assert words is not None
+    if WORDS:
+        asked = re.search(r"\nuser: (Where is order number (42|forty two)\?)\n", done.stdout)
+        assert asked is not None, done.stdout
+        assert words[1] == f"You asked: {asked[1]}"
+    else:
+        assert words[1].startswith("I heard you speak")
     samples, rate = read_wav(out)
     assert rate == 24_000
     assert_spoken_length(words[1], len(samples) / rate)
     assert done.stdout.endswith(f"{out}: {len(samples) / rate:.2f} s of audio\n")
-    assert -23 < rms_dbfs(samples) < -17
     assert peak_dbfs(samples) < -1
 
 
@@ -168,16 +179,18 @@ async def test_wav_turn_resamples_and_talks_to_the_server_at_url(tmp_path: Path)
     assert len(read_wav(out)[0]) > 24_000
 
 
-def test_wav_turn_cuts_an_answer_that_is_spoken_over_at_what_was_heard(tmp_path: Path) -> None:
+async def test_wav_turn_answers_both_parts_of_a_question_with_a_long_pause(tmp_path: Path) -> None:
     path, out = tmp_path / "twice.wav", tmp_path / "answer.wav"
-    pause = np.zeros(3 * VOICE_RATE, np.int16)  # an answer is well under way after it, and not over
+    pause = np.zeros(3 * VOICE_RATE, np.int16)
     write_wav(path, np.concatenate([speech("Hello there!"), pause, speech("One more thing.")]), VOICE_RATE)
-    done = run("wav_turn.py", path, out)
-    assert (done.returncode, done.stderr) == (0, NOTICE)
-    cut, whole = re.findall(r"^assistant: (.*)$", done.stdout, re.MULTILINE)
-    assert len(cut.split()) < len(whole.split())
-    spoken_s = len(read_wav(out)[0]) / 24_000
-    assert_spoken_length(f"{cut} {whole}", spoken_s)
+    async with open_emulator(realtime_factor=100) as emulator:
+        with trio.fail_after(60):
+            done = await trio.run_process(
+                command("wav_turn.py", path, out, "--url", emulator.url), env=environment(), capture_stdout=True
+            )
+    answers = re.findall(r"^assistant: (.*)$", done.stdout.decode(), re.MULTILINE)
+    assert len(answers) == 2
+    assert_spoken_length(" ".join(answers), len(read_wav(out)[0]) / 24_000)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +291,8 @@ def test_sip_call_plays_a_call_that_ends_with_a_person() -> None:
     pytest.importorskip("httpx")
     pytest.importorskip("quart_trio")
     done = run("sip_call.py")
-    assert (done.returncode, done.stderr) == (0, "A call on an emulator, whose voice is a signal, not speech.\n")
+    assert done.returncode == 0, done.stderr
+    assert HEARS in done.stderr
     assert done.stdout.startswith("sip:ada@example.com calls.\n")
     told = re.findall(r"^  (speech_started|speech_stopped|agent_start|agent_end|dtmf_received: 0)$", done.stdout, re.M)
     assert told == [
@@ -334,13 +348,17 @@ async def test_sip_call_refuses_what_is_no_webhook_and_lives() -> None:
 # ---- console --------------------------------------------------------------------------------------------------------
 
 
-def test_console_says_a_file_and_records_both_sides(question: Path, tmp_path: Path) -> None:
+def test_console_says_a_file_and_records_both_sides(tmp_path: Path) -> None:
     both = tmp_path / "both.wav"
-    done = run("console.py", "--wav", question, both)
-    assert (done.returncode, done.stderr) == (0, NOTICE)
-    assert re.search(r"^user: \(speech, \d\.\d s\)\nassistant: I heard you speak .*words\.$", done.stdout, re.MULTILINE)
+    done = run("console.py", "--wav", ROOT / "examples" / "question.wav", both)
+    assert done.returncode == 0, done.stderr
+    heard = r"Where is order number (?:42|forty two)\?"
+    answer = f"You asked: {heard}"
+    if not WORDS:
+        heard, answer = r"\(speech, \d\.\d s\)", r"I heard you speak .*words\."
+    assert re.search(rf"^user: {heard}\nassistant: {answer}$", done.stdout, re.MULTILINE)
     mean_of_both, rate = read_wav(both)
-    assert len(mean_of_both) / rate > len(speech()) / VOICE_RATE + 2
+    assert len(mean_of_both) / rate > 3.5
     assert rms_dbfs(mean_of_both) > -40
 
 
@@ -362,4 +380,4 @@ def test_console_says_what_it_needs_when_that_is_missing(trouble: str, words: st
 def test_console_refuses_a_file_that_is_not_there_in_one_line(tmp_path: Path) -> None:
     done = run("console.py", "--wav", tmp_path / "question.wav", tmp_path / "both.wav")
     assert done.returncode == 1
-    assert re.fullmatch(r"console: .*question\.wav.*", done.stderr.removeprefix(NOTICE).strip())
+    assert re.fullmatch(r"console: .*question\.wav.*", done.stderr.splitlines()[-1])

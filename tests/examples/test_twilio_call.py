@@ -42,7 +42,7 @@ def run(*arguments: str, path: Path | None = None, **variables: str) -> subproce
 
 def test_a_call_is_played_from_the_webhook_to_the_end() -> None:
     done = run()
-    assert done.stderr == "No OPENAI_API_KEY: talking to an emulator, whose voice is a signal, not speech.\n"
+    assert done.stderr.startswith("No OPENAI_API_KEY: starting an emulator ...\n")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "+15550100 calls."

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from trealtime.cli.options import add_speech_option, number, speech_engines
+from trealtime.cli.options import add_speech_option, number
 from trealtime.terminal import printable
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     import trio
 
     from trealtime.emulator import open_emulator
+    from trealtime.emulator.local import speech_engines
     from trealtime.errors import MissingDependency
 
     tls = _tls(arguments.tls)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
-    from trealtime.emulator.options import SpeechEngines
 
-__all__ = ["AgentNotFound", "add_speech_option", "load_agent", "number", "speech_engines"]
+__all__ = ["AgentNotFound", "add_speech_option", "load_agent", "number"]
 
 N = TypeVar("N", int, float)
 
@@ -101,11 +100,3 @@ def add_speech_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def speech_engines(wanted: str) -> SpeechEngines:
-    """Load the engines for a value of ``--speech``. Raises `MissingDependency` for ``local`` where it is missing."""
-    from trealtime.emulator.local import load_speech, missing_packages
-    from trealtime.emulator.options import SpeechEngines
-
-    if wanted == "tones" or (wanted == "auto" and missing_packages()):
-        return SpeechEngines()
-    return await load_speech()

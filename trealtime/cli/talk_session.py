@@ -21,7 +21,6 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
-from trealtime.cli.options import speech_engines
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.endpoints.wav import WavEndpoint
@@ -407,6 +406,7 @@ class Talk:
         else:
             from trealtime.emulator import open_emulator
             from trealtime.emulator.dialogue import DialogueBrain
+            from trealtime.emulator.local import speech_engines
 
             speech = await speech_engines(self.speech)
             self.screen.line(f"No OPENAI_API_KEY: talking to an emulator in this process. {speech.description}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from trealtime.emulator.transcription import PlaceholderTranscriber, Transcriber
 from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
@@ -87,6 +89,10 @@ class EmulatorOptions:
     limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)
 
 
+SpeechChoice = Literal["auto", "local", "tones"]
+"""English where ``trealtime[local]`` is installed and else a signal, English or an error, a signal."""
+
+
 @attrs.frozen(kw_only=True)
 class SpeechEngines:
     """Engines that go together; the defaults need numpy alone, hear energy, and speak in tones.
@@ -102,3 +108,9 @@ class SpeechEngines:
         "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
     )
     """The engines in a line, for the person who runs the emulator."""
+
+    async def say(self, text: str, *, voice: str = "cedar", speed: float = 1.0) -> NDArray[np.int16]:
+        """Return `text` as the voice speaks it, mono at 24 kHz: a user to test an agent with. If cancelled, it stops
+        after the phrase that it is making."""
+        chunks = [chunk.samples async for chunk in self.voice.speak(text, voice=voice, speed=speed)]
+        return np.concatenate(chunks) if chunks else np.zeros(0, np.int16)

@@ -35,7 +35,15 @@ from trealtime.emulator.http import (
     read_head,
     refusal,
 )
-from trealtime.emulator.options import EmulatorLimits, EmulatorOptions, EventOrder, Expiry, SpeechEngines
+from trealtime.emulator.local.loading import speech_engines
+from trealtime.emulator.options import (
+    EmulatorLimits,
+    EmulatorOptions,
+    EventOrder,
+    Expiry,
+    SpeechChoice,
+    SpeechEngines,
+)
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
 from trealtime.emulator.received_audio import ReceivedAudio
@@ -109,9 +117,7 @@ class Emulator:
         options: EmulatorOptions,
         *,
         brain: Brain | StreamingBrain | None,
-        voice: Voice,
-        transcriber: Transcriber,
-        turn_detector: TurnDetectorFactory,
+        speech: SpeechEngines,
         api_key: str | None,
         seed: int,
         unix_time_s: float,
@@ -124,9 +130,7 @@ class Emulator:
         self._nursery = nursery
         self._options = options
         self._brain = brain
-        self._voice = voice
-        self._transcriber = transcriber
-        self._turn_detector = turn_detector
+        self._speech = speech
         self._api_key = api_key
         self._seed = seed
         self._opened_at = trio.current_time()
@@ -157,6 +161,11 @@ class Emulator:
         if self._url is None:
             raise RuntimeError("this emulator has no socket (listen=False): use connect() or memory_model()")
         return self._url
+
+    @property
+    def speech(self) -> SpeechEngines:
+        """How it hears and speaks; ``emulator.speech.description`` says that in a line."""
+        return self._speech
 
     @property
     def sessions(self) -> tuple[EmulatedSession, ...]:
@@ -377,7 +386,7 @@ class Emulator:
             max_audio_bytes=limits.max_audio_bytes,
             max_input_audio_bytes=limits.input_audio_bytes,
             max_out_of_band=limits.max_out_of_band,
-            make_detector=self._turn_detector,
+            make_detector=self._speech.turn_detector,
             mcp_servers=self._mcp_servers,
             event_order=options.event_order,
             queue_turns=options.queue_turns,
@@ -386,7 +395,7 @@ class Emulator:
             received_audio=ReceivedAudio(options.keep_input_audio_s) if options.keep_input_audio_s else None,
         )
         brain = self._brain or DialogueBrain(random.Random(source.random()))  # small talk, not secrets
-        engines = Engines(brain=brain, voice=self._voice, transcriber=self._transcriber)
+        engines = Engines(brain=brain, voice=self._speech.voice, transcriber=self._speech.transcriber)
         session = EmulatedSession(core, wire, engines, options, unix_now=self._unix_now, on_event=self._note)
         self._sessions.append(session)
         return session
@@ -464,7 +473,7 @@ async def open_emulator(
     voice: Voice | None = None,
     transcriber: Transcriber | None = None,
     turn_detector: TurnDetectorFactory | None = None,
-    speech: SpeechEngines | None = None,
+    speech: SpeechEngines | SpeechChoice | None = None,
     listen: bool = True,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -499,7 +508,10 @@ async def open_emulator(
 
     Engines: `brain` answers (default: a `DialogueBrain` for each session). `speech` is a set of a `voice` (default:
     tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
-    `turn_detector` (default: by energy); each may also be given by itself, and goes over the set.
+    `turn_detector` (default: by energy); each may also be given by itself, and goes over the set. With ``"auto"`` the
+    emulator hears and speaks English where ``trealtime[local]`` is installed, which takes a second or two to load, and
+    else takes the defaults; ``"local"`` raises `MissingDependency` in that case, and ``"tones"`` are the defaults.
+    `Emulator.speech` is the set in use, and its `description` says in a line what to expect.
 
     Who may use it: `api_key`, when given, is asked of every client. Without one, browsers may use the emulator from
     pages of `allow_origins` alone (``"http://localhost:3000"``; ``"*"``: all). On a loopback address the ``Host`` of a
@@ -539,14 +551,17 @@ async def open_emulator(
         keep_input_audio_s=keep_input_audio_s,
         limits=limits or EmulatorLimits(),
     )
-    speech = speech or SpeechEngines()
+    engines = await speech_engines(speech)
     build = partial(
         Emulator,
         options=options,
         brain=brain,
-        voice=voice or speech.voice,
-        transcriber=transcriber or speech.transcriber,
-        turn_detector=turn_detector or speech.turn_detector,
+        speech=attrs.evolve(
+            engines,
+            voice=voice or engines.voice,
+            transcriber=transcriber or engines.transcriber,
+            turn_detector=turn_detector or engines.turn_detector,
+        ),
         api_key=api_key,
         seed=random.SystemRandom().getrandbits(64) if seed is None else seed,
         unix_time_s=time.time() if unix_time_s is None else unix_time_s,

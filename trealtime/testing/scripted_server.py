@@ -16,12 +16,9 @@ import trio.testing
 
 from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.faults import Faults
-from trealtime.emulator.options import EmulatorOptions
+from trealtime.emulator.options import EmulatorOptions, SpeechEngines
 from trealtime.emulator.server import Emulator, EmulatorStatistics, MemoryModel, serving
 from trealtime.emulator.session import EmulatedSession, LoggedEvent
-from trealtime.emulator.transcription import PlaceholderTranscriber
-from trealtime.emulator.turn_detection import make_turn_detector
-from trealtime.emulator.voice import ToneVoice
 from trealtime.testing.script import Event, RealtimeScriptError, Script, Step, accept, emit, flattened
 from trealtime.testing.scripted_core import Play, ScriptedCore
 from trealtime.transport.memory import MemoryWire
@@ -173,9 +170,7 @@ async def open_scripted_server(
         Emulator,
         options=EmulatorOptions(max_session_s=max_session_s, close_timeout_s=close_timeout_s),
         brain=None,
-        voice=ToneVoice(),
-        transcriber=PlaceholderTranscriber(),
-        turn_detector=make_turn_detector,
+        speech=SpeechEngines(),
         api_key=api_key,
         seed=seed,
         unix_time_s=unix_time_s,

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from typing import get_args
 
 import trio
 
-from trealtime.emulator.options import SpeechEngines
+from trealtime.emulator.options import SpeechChoice, SpeechEngines
 from trealtime.emulator.transcription import Transcriber
 from trealtime.errors import MissingDependency
 
-__all__ = ["load_speech", "missing_packages"]
+__all__ = ["load_speech", "missing_packages", "speech_engines"]
 
 _PACKAGES = {"onnxruntime": "onnxruntime", "hibari": "hibari-tts"}
 _RECOGNISERS = {"moonshine_cpp": "moonshine-cpp", "pocketsphinx": "pocketsphinx"}
+
+
+async def speech_engines(speech: SpeechEngines | SpeechChoice | None) -> SpeechEngines:
+    """The engines for the `speech` of an emulator. Cancellation and errors as with `load_speech`.
+
+    Raises ValueError for a word that is no choice.
+    """
+    if isinstance(speech, SpeechEngines):
+        return speech
+    choices = get_args(SpeechChoice)
+    if speech is not None and speech not in choices:
+        raise ValueError(f"speech must be SpeechEngines or one of {', '.join(map(repr, choices))}, got {speech!r}")
+    if speech in (None, "tones") or (speech == "auto" and missing_packages()):
+        return SpeechEngines()
+    return await load_speech()
 
 
 def missing_packages() -> list[str]:
