@@ -183,13 +183,13 @@ def docs(session: nox.Session) -> None:
 # ---- what users run -------------------------------------------------------------------------------------------------
 
 
-def _run_bounded(session: nox.Session, *arguments: str, within_s: float = 120) -> None:
+def _run_bounded(session: nox.Session, *arguments: str, within_s: float = 120, cwd: pathlib.Path | None = None) -> None:
     """Run Python in the session's environment, and fail if it does not end."""
     session.log(f"python {' '.join(arguments)}")
     python = shutil.which("python", path=session.bin)
     assert python is not None
     try:
-        subprocess.run([python, *arguments], check=True, timeout=within_s)
+        subprocess.run([python, *arguments], check=True, timeout=within_s, cwd=cwd)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         session.error(str(error))
 
@@ -204,11 +204,10 @@ def examples(session: nox.Session) -> None:
     arguments = {
         "wav_turn.py": [[question, answer]],
         "console.py": [["--wav", question, both]],
-        "quickstart.py": [[], ["--scoped"]],
     }
     for example in sorted(ROOT.glob("examples/*.py")):
         for given in arguments.get(example.name, [[]]):
-            _run_bounded(session, f"examples/{example.name}", *given)
+            _run_bounded(session, str(example.resolve()), *given, cwd=tmp)
     _run_bounded(session, "examples/browser/server.py", "--check", "--port", "0")
     report = tmp / "evals.xml"
     _run_bounded(session, "-m", "trealtime", "eval", "examples/testing_your_agent", "--junit", str(report))

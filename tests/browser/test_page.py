@@ -405,7 +405,7 @@ async def test_the_check_needs_no_browser_and_says_how_it_went() -> None:
     assert refund == 'refund {"order_id": 1234} needs approval, and gets it.'
     assert paid == "refund: The money for order 1234 is on its way."
     assert re.fullmatch(r"The page heard [2-9]\.\d s of the agent\.", heard)
-    assert done.stderr.decode().startswith("No OPENAI_API_KEY: talking to an emulator. The voice is a signal")
+    assert done.stderr.decode().startswith("No OPENAI_API_KEY: starting an emulator")
 
 
 async def test_a_port_that_is_taken_is_said_in_one_line() -> None:

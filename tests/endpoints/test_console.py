@@ -367,7 +367,7 @@ async def show_devices() -> None:
     "error, words",
     [
         (ImportError("no sounddevice"), ['pip install "trealtime[console]"']),
-        (OSError("PortAudio library not found"), ['pip install "trealtime[console]"', "libportaudio2"]),
+        (OSError("PortAudio library not found"), ["PortAudio", "apt install libportaudio2", "is missing"]),
     ],
 )
 async def test_what_is_missing_is_named(without, use: Callable[[], Awaitable[None]], error, words) -> None:

@@ -98,5 +98,3 @@ def add_speech_option(parser: argparse.ArgumentParser) -> None:
         help="local: hear and speak English, with trealtime[local]; tones: a signal in place of a voice, no words; "
         "auto: local where it is installed (default: %(default)s)",
     )
-
-

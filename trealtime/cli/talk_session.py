@@ -21,6 +21,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import InputGuardrailTripwireTriggered
+from trealtime.emulator.options import SpeechChoice
 from trealtime.endpoints.console import ConsoleEndpoint
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.endpoints.wav import WavEndpoint
@@ -408,7 +409,7 @@ class Talk:
             from trealtime.emulator.dialogue import DialogueBrain
             from trealtime.emulator.local import speech_engines
 
-            speech = await speech_engines(self.speech)
+            speech = await speech_engines(cast("SpeechChoice", self.speech))
             self.screen.line(f"No OPENAI_API_KEY: talking to an emulator in this process. {speech.description}")
             async with open_emulator(speech=speech, brain=DialogueBrain()) as emulator:
                 yield {"url": emulator.url, "headers": {}}
