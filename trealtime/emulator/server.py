@@ -391,7 +391,7 @@ class Emulator:
             event_order=options.event_order,
             queue_turns=options.queue_turns,
             expiry=options.expiry,
-            hears_in_stages=isinstance(self._transcriber, StagedTranscriber),
+            hears_in_stages=isinstance(self._speech.transcriber, StagedTranscriber),
             received_audio=ReceivedAudio(options.keep_input_audio_s) if options.keep_input_audio_s else None,
         )
         brain = self._brain or DialogueBrain(random.Random(source.random()))  # small talk, not secrets
