@@ -404,8 +404,13 @@ def test_the_command_passes_and_writes_junit(shop: Path, capsys: pytest.CaptureF
 
 
 def test_the_command_fails_with_1_where_a_scenario_does(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", str(written(shop, expected="I am Ada."))]) == 1
-    assert "shop.yaml:4: the agent said 'I am a shop.', expected 'I am Ada.'" in capsys.readouterr().out
+    folder = shop / "drawn"
+    assert main(["eval", str(written(shop, expected="I am Ada.")), "--timelines", str(folder)]) == 1
+    out = capsys.readouterr().out
+    assert "shop.yaml:4: the agent said 'I am a shop.', expected 'I am Ada.'" in out
+    (page,) = folder.iterdir()
+    assert f"timeline: {page}" in out
+    assert "I am a shop." in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ async def test_a_recording_that_fails_ends_itself_with_a_log_line_and_an_event(
             assert await talk(session, *SAID) == TOLD
             event = await feed.receive()
     assert event.error.code == "recording_failed"
-    assert "No space left on device" in str(event.error)
+    assert "No space left on device" in event.error.message
     assert [record.name for record in caplog.records if "recording" in record.name] == ["trealtime.recording"] * 2
 
 

@@ -75,12 +75,12 @@ async def test_a_script_that_nobody_plays(scripted_server, autojump_clock):
 """
 
 
-def run_suite(folder: Path, suite: str) -> subprocess.CompletedProcess[str]:
+def run_suite(folder: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "test_agent.py").write_text(suite, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\ntrio_mode = true\nfilterwarnings = error\n", encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", *(options or ("-p", "no:cacheprovider")), str(folder)]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -99,3 +99,38 @@ def test_a_script_that_is_not_followed_or_not_played_fails_the_test(tmp_path: Pa
 
 def test_the_plugin_loads_where_nothing_else_does(pytestconfig: pytest.Config) -> None:
     assert not pytestconfig.pluginmanager.has_plugin("trealtime.testing.pytest_plugin")
+
+
+DISAPPOINTED = """
+from trealtime import RealtimeRunner
+from trealtime.settings import RecordingSettings
+
+
+async def test_an_agent_that_says_something_else(realtime_session, emulator, show_timeline, autojump_clock):
+    config = {"record": RecordingSettings()}
+    runner = RealtimeRunner(realtime_session.current_agent, model=emulator.memory_model(), config=config)
+    async with runner.session() as other:
+        show_timeline(other)
+        await other.ask("Who are you, other?")
+    turn = await realtime_session.ask("Who are you?")
+    assert turn.text == "Nobody."
+"""
+
+
+def test_a_test_that_fails_shows_the_timelines_of_its_sessions(tmp_path: Path) -> None:
+    result = run_suite(tmp_path, DISAPPOINTED, "-p", "cacheprovider")
+    assert result.returncode == 1, result.stdout
+    assert result.stdout.count("timeline") >= 2
+    assert "user   writes: Who are you?" in result.stdout
+    pages = sorted((tmp_path / ".pytest_cache" / "d" / "trealtime-timelines").iterdir())
+    assert len(pages) == 2
+    assert str(pages[0]) in result.stdout
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    assert all(text.startswith("<!DOCTYPE html>") for text in texts)
+    assert [text.count("Who are you, other?") > 0 for text in texts] == [True, False]
+
+
+def test_without_a_cache_folder_the_call_is_shown_in_words(tmp_path: Path) -> None:
+    result = run_suite(tmp_path, DISAPPOINTED)
+    assert "user   writes: Who are you?" in result.stdout
+    assert ".html" not in result.stdout

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("paths", nargs="+", type=Path, metavar="DIR", help="folders, or single .yaml files")
     parser.add_argument("--url", help="a Realtime service, such as wss://api.openai.com/v1/realtime?model=gpt-realtime")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML too")
+    parser.add_argument(
+        "--timelines", type=Path, metavar="DIR", help="where to draw the calls that failed (default: a new folder)"
+    )
     parser.add_argument("-k", dest="only", metavar="WORDS", default="", help="only scenarios with this in their name")
     parser.add_argument("--real-time", action="store_true", help="for agents whose tools use the network")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the conversations that passed, too")
@@ -89,9 +94,25 @@ def _results(
             result = await run_scenario(scenario, agent, model_config=_connection(arguments.url), voice=voice)
             results.append(result)
             _say(text_report(result, verbose=arguments.verbose))
+            if result.timeline is not None:
+                arguments.timelines = arguments.timelines or Path(tempfile.mkdtemp(prefix="trealtime-eval-"))
+                _say(_draw(result, arguments.timelines, len(results)))
         return results
 
     return trio.run(run_all) if arguments.url or arguments.real_time else run_in_virtual_time(run_all)
+
+
+def _draw(result: ScenarioResult, folder: Path, number: int) -> str:
+    """Draw the call of a scenario that failed, and return a line that says where."""
+    assert result.timeline is not None
+    name = re.sub(r"[^\w-]+", "-", result.scenario.name).strip("-")[:80]
+    page = folder / f"{number}-{name}.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.write_text(result.timeline.html(title=result.scenario.name), encoding="utf-8")
+    except OSError as error:
+        return f"       no timeline: {page}: {error.strerror}"
+    return f"       timeline: {page}"
 
 
 def _connection(url: str | None) -> dict[str, Any] | None:

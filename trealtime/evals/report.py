@@ -57,6 +57,8 @@ def junit_report(results: Sequence[ScenarioResult]) -> str:
                 first = result.error or next(failure for step in result.steps for failure in step.failures)
                 kind = "failure" if result.error is None else "error"
                 ET.SubElement(case, kind, message=_clean(first)).text = _clean(told)
+                if result.timeline is not None:
+                    ET.SubElement(case, "system-out").text = _clean(result.timeline.text())
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

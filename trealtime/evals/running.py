@@ -24,6 +24,7 @@ import trio
 from numpy.typing import NDArray
 
 from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
+from trealtime._session.recording import RecordingSettings
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
@@ -39,6 +40,7 @@ from trealtime.evals.mocks import Mocked, mocked
 from trealtime.evals.scenario import Scenario, Step
 from trealtime.events import RealtimeSessionEvent
 from trealtime.protocol.settings_dicts import SessionSettingsDict
+from trealtime.timeline.timeline import Timeline
 from trealtime.transport.background import background_nursery
 
 __all__ = ["ScenarioResult", "StepResult", "run_scenario"]
@@ -59,12 +61,13 @@ class StepResult:
 @attrs.frozen(kw_only=True)
 class ScenarioResult:
     """The result of a scenario. `steps` are those that were run; the first that fails is the last. `error` is the
-    reason for an end before that."""
+    reason for an end before that. One that did not pass has a `timeline`, if its session was opened."""
 
     scenario: Scenario
     steps: Sequence[StepResult]
     seconds: float
     error: str | None = None
+    timeline: Timeline | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -88,9 +91,11 @@ async def run_scenario(
     steps: list[StepResult] = []
     error: str | None = None
     where = f"{scenario.file}:{scenario.line}"
+    opened: list[RealtimeSession[Any]] = []
     with mocked(agent, scenario.tools, where=where) as mocks:
         try:
             async with _conversation(scenario, agent, mocks, model_config, voice or ToneVoice()) as conversation:
+                opened.append(conversation.session)
                 for step in scenario.steps:
                     heard = await conversation.take(step)
                     steps.append(
@@ -102,7 +107,8 @@ async def run_scenario(
                         break
         except Exception as caught:  # noqa: BLE001  # also of the agent's own code: other scenarios follow
             error = f"{type(caught).__name__}: {caught}"
-    return ScenarioResult(scenario=scenario, steps=steps, seconds=trio.current_time() - began_at, error=error)
+    result = ScenarioResult(scenario=scenario, steps=steps, seconds=trio.current_time() - began_at, error=error)
+    return result if result.passed or not opened else attrs.evolve(result, timeline=opened[0].timeline())
 
 
 @asynccontextmanager
@@ -113,7 +119,10 @@ async def _conversation(
     model_config: Mapping[str, Any] | None,
     voice: Voice,
 ) -> AsyncIterator[_Conversation]:
-    config: RunConfigDict = {"model_settings": cast("SessionSettingsDict", scenario.settings)}  # the session checks it
+    config: RunConfigDict = {
+        "model_settings": cast("SessionSettingsDict", scenario.settings),  # the session checks it
+        "record": RecordingSettings(),
+    }
     if model_config is not None:
         runner = RealtimeRunner(agent, config=config)
         async with (
@@ -156,7 +165,7 @@ class _Prompter:
         self._answers: deque[str | Mapping[str, Any]] = deque()
         self._spoken: deque[str] = deque()
 
-    def begin(self, step: Step) -> None:
+    def take(self, step: Step) -> None:
         self._answers = deque(step.answer)
         self._spoken = deque([step.speak] if step.speak is not None else [])
 
@@ -180,7 +189,7 @@ class _Conversation:
     """A session, and the notes on the current step."""
 
     def __init__(self, session: RealtimeSession[Any], mocks: Mocked, voice: Voice, prompter: _Prompter | None) -> None:
-        self._session = session
+        self.session = session
         self._mocks = mocks
         self._voice = voice
         self._prompter = prompter
@@ -194,11 +203,11 @@ class _Conversation:
 
     async def take(self, step: Step) -> Heard:
         """Take a step, and wait for the answer."""
-        session = self._session
+        session = self.session
         self._step, self._heard, self._items = step, Heard(), {}
         self._done, self._sounding, self._asked = trio.Event(), trio.Event(), trio.Event()
         if self._prompter is not None:
-            self._prompter.begin(step)
+            self._prompter.take(step)
         async with background_nursery() as nursery:
             nursery.start_soon(self._decide)
             if step.interrupt_at_s is not None:
@@ -260,7 +269,7 @@ class _Conversation:
         self._done.set()
 
     def _called_something(self, item_ids: Sequence[str]) -> bool:
-        return any(item.type == "function_call" for item in self._session.history_of(item_ids))
+        return any(item.type == "function_call" for item in self.session.history_of(item_ids))
 
     async def _decide(self) -> None:
         while True:
@@ -268,7 +277,7 @@ class _Conversation:
             self._asked = trio.Event()
             questions, self._questions = self._questions, []
             for call_id, approve in questions:
-                decide = self._session.approve_tool_call if approve else self._session.reject_tool_call
+                decide = self.session.approve_tool_call if approve else self.session.reject_tool_call
                 with suppress(TrealtimeError):  # the session is over, which `take` notices too
                     await decide(call_id)
 
@@ -276,11 +285,11 @@ class _Conversation:
         await self._sounding.wait()
         await trio.sleep(at_s)
         with suppress(TrealtimeError):
-            await self._session.interrupt()
+            await self.session.interrupt()
 
     async def _speak(self, words: str) -> None:
         """Say `words` at the speed of speech."""
-        format_ = self._session.input_format
+        format_ = self.session.input_format
         pieces = [chunk.samples async for chunk in self._voice.speak(words, voice="user", speed=1.0)]
         audio = from_int16(resample(np.concatenate(pieces), VOICE_RATE, format_.rate), format_)
         size = format_.bytes_for_ms(_PIECE_MS)
@@ -289,14 +298,14 @@ class _Conversation:
 
     async def _be_silent(self) -> None:
         """Send silence until there is an answer, as a microphone does: the server ends a turn by what it hears."""
-        format_ = self._session.input_format
+        format_ = self.session.input_format
         silence = from_int16(np.zeros(format_.rate * _PIECE_MS // 1000, np.int16), format_)
         with suppress(TrealtimeError):  # the session is over
             while not self._done.is_set():
                 await self._hear(silence)
 
     async def _hear(self, piece: bytes) -> None:
-        await self._session.send_audio(piece)
+        await self.session.send_audio(piece)
         await trio.sleep(_PIECE_MS / 1000)
 
 
