@@ -20,6 +20,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
 from trealtime.errors import ConnectFailed
+from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import function_tool
 
 WORDS = "order 4711 of Grandma"
@@ -73,6 +74,51 @@ async def talking(collected: Any, agent: Any = AGENT, **config: Any) -> AsyncIte
 def app_tracer(collected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`opentelemetry.trace.get_tracer`, as an app with a global provider has it."""
     monkeypatch.setattr(trace, "get_tracer", collected.tracers.get_tracer)
+
+
+async def test_a_call_is_a_tree_of_spans(autojump_clock, app_tracer, collected) -> None:
+    began = trio.current_time()
+    async with talking(collected) as session, session.attach(MemoryEndpoint()):
+        turn = await session.ask("Please call look for order 17.")
+        assert turn.text
+        await session.wait_for_playback()
+        await trio.sleep(1)
+        took = trio.current_time() - began
+    span = collected.one("realtime_session")
+    assert span.parent is None
+    assert span.attributes["gen_ai.conversation.id"] == session.id
+    assert span.attributes["gen_ai.agent.name"] == "Desk"
+    assert span.attributes["gen_ai.provider.name"] == "openai"
+    assert span.attributes["trealtime.close.code"] == 1000
+    assert span.status.status_code is StatusCode.UNSET
+    assert (span.end_time - span.start_time) / 1e9 == pytest.approx(took, abs=0.5)
+
+    connect = collected.one("connect")
+    assert collected.parent_of(connect) is span
+    assert connect.kind is trace.SpanKind.CLIENT
+
+    turn_span = collected.one("invoke_agent")
+    assert collected.parent_of(turn_span) is span
+    assert turn_span.name == "invoke_agent Desk"
+    first, second = collected.named("chat")
+    for response in (first, second):
+        assert collected.parent_of(response) is turn_span
+        assert response.attributes["gen_ai.operation.name"] == "chat"
+        assert response.attributes["gen_ai.conversation.id"] == session.id
+        assert response.attributes["gen_ai.request.model"] == session.settings["model"]
+        assert response.attributes["gen_ai.response.finish_reasons"] == ("completed",)
+    assert second.attributes["gen_ai.output.type"] == "speech"
+    assert second.attributes["gen_ai.response.id"] == turn.response_id
+    tokens = [each.attributes["gen_ai.usage.output_tokens"] for each in (first, second)]
+    assert sum(tokens) == turn.usage.output_tokens
+
+    tool = collected.one("execute_tool")
+    assert collected.parent_of(tool) is turn_span
+    assert tool.attributes["gen_ai.tool.name"] == "look"
+    assert (tool.end_time - tool.start_time) / 1e9 == pytest.approx(0.25, abs=1e-3)
+    inner = collected.one("select from orders")
+    assert collected.parent_of(inner) is tool
+    assert len({each.context.trace_id for each in collected.spans}) == 1
 
 
 @pytest.mark.parametrize("content", [False, True])

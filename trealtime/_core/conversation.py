@@ -697,6 +697,15 @@ class Conversation:
         """The sums over all turns, for `session.statistics()`."""
         return self._state.turn_log.statistics(still_open=len(self._state.turns.records))
 
+    def turn_of(self, *, response_id: str | None = None, call_id: str | None = None) -> tuple[int, float] | None:
+        """The number of the turn that a live response or an open call is of, and the time at which it began."""
+        call = None if call_id is None else self._state.calls.get(call_id)
+        response = call.response if call is not None else self._state.responses.get(response_id or "")
+        if response is None or response.record is None:
+            return None
+        record = response.record.current
+        return record.number, record.began_at
+
     def counters(self) -> ConversationCounters:
         """Numbers for `session.statistics()`."""
         return self._state.counted()

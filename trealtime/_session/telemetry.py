@@ -64,7 +64,10 @@ class Telemetry:
             self._lifetime.start_tool(self._made.sample)
 
     def _turn_of(self, response_id: str | None, call_id: str | None) -> TurnPlace | None:
-        return None
+        from trealtime.observability.telemetry import TurnPlace
+
+        found = self._driver.core.turn_of(response_id=response_id, call_id=call_id)
+        return None if found is None else TurnPlace(*found)
 
     def _depths(self) -> Mapping[str, float]:
         queue = self._driver.send_queue.statistics()

@@ -109,6 +109,9 @@ class SessionSpans:
     _seen_calls: set[str] = attrs.field(factory=set, init=False)
     """Calls of open turns that have a span."""
 
+    _numbers: dict[str, int] = attrs.field(factory=dict, init=False)
+    """The turns of responses of open turns."""
+
     _said: dict[str, list[str]] = attrs.field(factory=dict, init=False)
     """With `capture_content`, what each response has said."""
 
@@ -340,6 +343,8 @@ class SessionSpans:
 
     def _turn_ended(self, turn: TurnMetrics) -> None:
         entry = self._turns.pop(turn.number, None)
+        for response_id in turn.response_ids:
+            self._numbers.pop(response_id, None)
         moments = {name: at for name in _MOMENTS if (at := getattr(turn, name)) is not None}
         if entry is None:
             entry = self._begin_turn(turn.agent, min(moments.values(), default=trio.current_time()))
@@ -383,6 +388,8 @@ class SessionSpans:
         place = self._turn_of(response_id, call_id)
         if place is None:
             return self._session
+        if response_id is not None:
+            self._numbers[response_id] = place.number
         entry = self._turns.get(place.number)
         if entry is None:
             entry = self._begin_turn(self._agent, place.began_at)
@@ -390,8 +397,7 @@ class SessionSpans:
         return entry.span
 
     def _turn_of_response(self, response_id: str | None) -> _Open | None:
-        place = None if response_id is None else self._turn_of(response_id, None)
-        return None if place is None else self._turns.get(place.number)
+        return self._turns.get(self._numbers.get(response_id or "", 0))
 
     def _newest_turn(self) -> Span:
         return next(reversed(self._turns.values())).span if self._turns else self._session
