@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 
-from trealtime.emulator import open_emulator
+from trealtime.emulator import EmulatedSession, LoggedEvent, open_emulator
 
 CLIENTS = Path(__file__).parent / "clients"
 VOICE_TURN = [f"input_audio_buffer.{what}" for what in ("speech_started", "speech_stopped", "committed")]
@@ -73,17 +75,30 @@ def openai_python(python_with: Callable[..., Command]) -> Command:
     return python_with("openai[realtime]", "openai-agents[voice]")
 
 
-async def _run(command: Command, program: str, *, path: str) -> dict[str, Any]:
+async def _run(
+    command: Command, program: str, *, path: str, certificate: tuple[ssl.SSLContext, Path] | None = None
+) -> dict[str, Any]:
+    """What the program has seen, and as `updates` the settings that it has sent. With a certificate, over TLS."""
+    updates: list[Any] = []
+
+    def keep(_: EmulatedSession, event: LoggedEvent) -> None:
+        if event.direction == "client" and event.event["type"] == "session.update":
+            updates.append(event.event["session"])
+
+    tls = None if certificate is None else certificate[0]
     with trio.fail_after(120):
-        async with open_emulator(seed=7) as emulator:
+        async with open_emulator(seed=7, on_event=keep, ssl_context=tls) as emulator:
             url = emulator.url.removesuffix("/realtime") + path
             run = partial(trio.run_process, capture_stdout=True, capture_stderr=True, check=False)
             environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
             environment["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
+            if certificate is not None:
+                url = url.replace("wss://127.0.0.1", "https://localhost")
+                environment["NODE_EXTRA_CA_CERTS"] = str(certificate[1])
             done = await run([*command(program), url], env=environment)
     assert done.returncode == 0, done.stderr.decode()
     seen: dict[str, Any] = json.loads(done.stdout.decode().splitlines()[-1])
-    return seen
+    return seen | {"updates": updates}
 
 
 async def test_the_asynchronous_client_of_openai(openai_python: Command) -> None:
@@ -96,6 +111,8 @@ async def test_the_asynchronous_client_of_openai(openai_python: Command) -> None
     assert seen["turn"] == VOICE_TURN
     assert seen["spoken_status"] == "completed"
     assert 1 < seen["audio_s"] < 20
+    assert seen["interrupted"] == ["cancelled", "truncated at 50"]
+    assert seen["spoken_over"] == ["cancelled", "completed"]
     assert seen["error"]["type"] == "invalid_request_error"
     assert seen["error"]["param"] == "session.audio.output.voice"
 
@@ -116,6 +133,9 @@ async def test_the_runner_of_openai_agents(openai_python: Command) -> None:
     assert seen["handoffs"] == [["Assistant", "Billing"]]
     assert seen["interrupted"] == 1
     assert seen["roles"][-2:] == ["user", "assistant"]
+    assert seen["barged_in"] == 1
+    assert seen["after"] == "Assistant"
+    assert seen["updates"][-1]["instructions"] == "You are Otto.", "update_agent has sent those of the agent"
     # It plays nothing, so at the second interruption it takes the story for heard on: the server says what it thinks.
     assert all("is already shorter than" in error for error in seen["errors"])
 
@@ -127,9 +147,29 @@ async def test_the_javascript_agents_sdk(node_with: Callable[..., Command]) -> N
     assert seen["cut"] == "cancelled"
     assert seen["interrupted"] >= 1
     assert seen["instructions"] == "You are Anna."
-    assert seen["turn"] == VOICE_TURN
+    assert seen["turn"] == VOICE_TURN * 2
     assert seen["spoken"] == "completed"
     assert seen["roles"] == ["user", "assistant"] * 4
+    assert (seen["spoken_over"], seen["after"], seen["barged_in"]) == ("cancelled", "completed", 1)
+    assert seen["errors"] == []
+
+
+async def test_the_javascript_client_of_openai(node_with: Callable[..., Command], tmp_path: Path) -> None:
+    """It speaks TLS only, whatever the address says."""
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    trusted = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(trusted))
+    command = node_with("openai", "ws")
+    seen = await _run(command, "openai_client.mjs", path="", certificate=(context, trusted))
+    assert seen["first"] == "session.created"
+    assert seen["tools"] == ["get_weather"]
+    assert seen["arguments"] == {"city": "Paris"}
+    assert "sunny" in seen["text"]
+    assert seen["audio_s"] > 1
+    assert (seen["cut"], seen["truncated_at"]) == ("cancelled", 50)
+    assert (seen["spoken_over"], seen["after"]) == ("cancelled", "completed")
+    assert seen["turn"] == VOICE_TURN
     assert seen["errors"] == []
 
 
@@ -141,8 +181,11 @@ async def test_the_realtime_session_of_livekit_agents(python_with: Callable[...,
     assert seen["calls"] == [["get_weather", {"city": "Paris"}]]
     assert "sunny" in seen["told"].lower()
     assert len(seen["cut"]) < 200, "the story goes on for longer"
-    assert seen["events"] == ["input_speech_started", "input_speech_stopped"]
+    assert seen["events"] == ["input_speech_started", "input_speech_stopped"] * 2
     assert seen["spoken"]
+    assert len(seen["spoken_over"]) < 200, "the story goes on for longer"
+    assert seen["after"]
+    assert any(update.get("instructions") == "You are Anna. Be brief." for update in seen["updates"])
     assert seen["errors"] == []
 
 
@@ -151,7 +194,8 @@ async def test_the_realtime_session_of_pydantic_ai(python_with: Callable[..., Co
     assert seen["outputs"] == ["Paris"]
     assert {"FunctionToolCallEvent", "FunctionToolResultEvent", "PartDeltaEvent"} <= set(seen["kinds"])
     assert {"RealtimeInputSpeechStartEvent", "RealtimeInputSpeechEndEvent"} <= set(seen["kinds"])
-    assert seen["messages"] == ["ModelRequest", "ModelResponse"] * 5
+    # The last two are the story that is spoken over and the answer to that speech. It has no way to change settings.
+    assert seen["messages"] == ["ModelRequest", "ModelResponse"] * 7
 
 
 async def test_the_realtime_service_of_pipecat(python_with: Callable[..., Command]) -> None:
@@ -161,3 +205,6 @@ async def test_the_realtime_service_of_pipecat(python_with: Callable[..., Comman
     assert seen["audio_s"] > 1
     assert seen["interrupted"] == 1
     assert "I heard you speak" in seen["spoken"]
+    assert "I heard you speak" in seen["after"]
+    assert seen["barged_in"] == 2
+    assert seen["updates"][-1]["instructions"] == "You are Anna."

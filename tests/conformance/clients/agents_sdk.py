@@ -1,4 +1,5 @@
-"""The realtime layer of `openai-agents`: its own runner with a tool, a handoff, an interrupt and a spoken turn.
+"""The realtime layer of `openai-agents`: its own runner with a tool, a handoff, an interrupt, a
+spoken turn, an update and speech over a running answer.
 
 Run by the conformance tests in an environment of its own; prints one JSON object.
 """
@@ -71,6 +72,17 @@ async def main(url: str) -> None:
         await session.send_audio(bytes(RATE * 2))
         history = [event.history for event in await turns(1) if event.type == "history_updated"][-1]
         seen["roles"] = [getattr(item, "role", item.type) for item in history]
+
+        await session.update_agent(agent)
+        await session.send_message("Tell me another story")
+        async for event in session:
+            if event.type == "audio":
+                break
+        await session.send_audio(hum(1.0))
+        await session.send_audio(bytes(RATE * 2))
+        events = await turns(2)
+        seen["barged_in"] = [event.type for event in events].count("audio_interrupted")
+        seen["after"] = [event.agent.name for event in events if event.type == "agent_end"][-1]
     print(json.dumps(seen))
 
 

@@ -95,6 +95,21 @@ async def main(url):
     session.push_audio(frame(1.0, 0))
     answer = await asyncio.wait_for(generations.get(), 20)
     seen["spoken"], _, _ = await read(answer)
+
+    await session.update_instructions("You are Anna. Be brief.")
+    context = session.chat_ctx.copy()
+    context.add_message(role="user", content="Tell me another story.")
+    await session.update_chat_ctx(context)
+    story = await session.generate_reply()
+    while not generations.empty():
+        generations.get_nowait()
+    reading = asyncio.create_task(read(story))
+    await asyncio.sleep(0.3)
+    session.push_audio(frame(1.2, 8_000))
+    session.push_audio(frame(1.0, 0))
+    seen["spoken_over"], _, _ = await reading
+    answer = await asyncio.wait_for(generations.get(), 20)
+    seen["after"], _, _ = await read(answer)
     seen["errors"] = errors
     await session.aclose()
     print(json.dumps(seen))

@@ -1,4 +1,5 @@
-"""The `openai` package's asynchronous realtime client: a typed turn, a spoken one, and a refused setting.
+"""The `openai` package's asynchronous realtime client: a typed turn, a spoken one, an interruption,
+speech over a running answer, and a refused setting.
 
 Run by the conformance tests in an environment of its own; prints one JSON object.
 """
@@ -67,6 +68,38 @@ async def main(base_url: str) -> None:
                 break
         seen["turn"] = [kind for kind in kinds if kind.startswith("input_audio_buffer.")]
         seen["audio_s"] = audio_bytes / 2 / RATE
+
+        async def story() -> str:
+            """Ask for a story, and return the id of the item in which it is told, once it is."""
+            words = {"role": "user", "type": "message", "content": [{"type": "input_text", "text": "Tell me a story."}]}
+            await connection.conversation.item.create(item=words)
+            await connection.response.create()
+            async for event in connection:
+                if event.type == "response.output_audio.delta":
+                    return event.item_id
+            raise AssertionError("the connection has ended")
+
+        async def ends(count: int) -> list[str]:
+            """The statuses of the next responses that end, and what is truncated meanwhile."""
+            found = []
+            async for event in connection:
+                if event.type == "response.done":
+                    found.append(event.response.status)
+                elif event.type == "conversation.item.truncated":
+                    found.append(f"truncated at {event.audio_end_ms}")
+                if len(found) == count:
+                    break
+            return found
+
+        item_id = await story()
+        await connection.response.cancel()
+        await connection.conversation.item.truncate(item_id=item_id, content_index=0, audio_end_ms=50)
+        seen["interrupted"] = await ends(2)
+
+        await story()
+        for start in range(0, len(speech), 9_600):
+            await connection.input_audio_buffer.append(audio=base64.b64encode(speech[start : start + 9_600]).decode())
+        seen["spoken_over"] = await ends(2)
 
         await connection.session.update(session={"type": "realtime", "audio": {"output": {"voice": ""}}})
         async for event in connection:

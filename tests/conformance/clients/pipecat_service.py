@@ -1,4 +1,4 @@
-"""pipecat's realtime service in a pipeline: a tool, sound, and a turn that is spoken."""
+"""pipecat's realtime service in a pipeline: a tool, sound, a spoken turn, an update, speech over a running answer."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     LLMContextFrame,
     LLMFullResponseEndFrame,
+    LLMUpdateSettingsFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
 )
@@ -40,6 +41,7 @@ class Ear(FrameProcessor):
         super().__init__()
         self.words, self.audio_bytes, self.interrupted = "", 0, 0
         self.ends = asyncio.Queue()
+        self.sounds = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection):
         await super().process_frame(frame, direction)
@@ -47,6 +49,7 @@ class Ear(FrameProcessor):
             self.words += frame.text
         elif isinstance(frame, TTSAudioRawFrame):
             self.audio_bytes += len(frame.audio)
+            self.sounds.set()
         elif isinstance(frame, InterruptionFrame):
             self.interrupted += 1
         elif isinstance(frame, LLMFullResponseEndFrame):
@@ -90,6 +93,17 @@ async def main(url):
     while "speak" not in (spoken := await ear.ends.get()):
         pass
     seen["spoken"], seen["interrupted"] = spoken, ear.interrupted
+
+    await task.queue_frame(LLMUpdateSettingsFrame(delta=service.Settings(system_instruction="You are Anna.")))
+    # Later messages of a context do not reach the service, so the answer that is spoken over is one to speech.
+    for _ in range(2):
+        ear.sounds.clear()
+        for at in range(0, len(speech), 4800):
+            await task.queue_frame(InputAudioRawFrame(audio=speech[at : at + 4800], sample_rate=RATE, num_channels=1))
+        await ear.sounds.wait()
+    while "speak" not in (after := await ear.ends.get()) or not ear.ends.empty():
+        pass
+    seen["after"], seen["barged_in"] = after, ear.interrupted - seen["interrupted"]
     await task.queue_frame(EndFrame())
     await running
     print(json.dumps(seen))

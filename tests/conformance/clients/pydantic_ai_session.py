@@ -1,4 +1,4 @@
-"""pydantic-ai's realtime session: text, a tool, an interruption, speech."""
+"""pydantic-ai's realtime session: text, a tool, an interruption, speech, speech over a running answer."""
 
 import asyncio
 import json
@@ -63,6 +63,17 @@ async def main(url):
         seen["kinds"] = sorted(set(seen["kinds"]))
         await session.send_audio(hum(1.2) + bytes(2 * RATE))
         await turns.get()
+
+        while not speech.empty():
+            speech.get_nowait()
+        await session.send("Tell me another story.")
+        await speech.get()
+        await asyncio.sleep(0.3)
+        while not turns.empty():
+            turns.get_nowait()
+        await session.send_audio(hum(1.2) + bytes(2 * RATE))
+        await turns.get()  # perhaps of the story that was spoken over
+        await session.wait_for_reply()
         listening.cancel()
         seen["messages"] = [type(message).__name__ for message in session.all_messages()]
     seen["kinds"] = sorted(set(seen["kinds"]))
