@@ -109,7 +109,7 @@ def test_type_checkers_find_moved_names_where_they_are_now() -> None:
 
 
 def test_the_documentation_lists_every_name_that_moved() -> None:
-    page = (ROOT / "docs" / "coming-from" / "agents-sdk.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "sdk-names.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `trealtime\.(\w+)` \| `([\w.]+)\.\1` \|$", page, re.MULTILINE))
     assert rows == _moved.HOMES
     assert [

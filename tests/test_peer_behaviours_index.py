@@ -29,7 +29,7 @@ def behaviours(text: str) -> dict[int, str]:
 def numbers_named() -> set[int]:
     """The numbers in the names of tests (``test_b201_...``) and on the page."""
     names = " ".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py")))
-    page = (ROOT / "docs" / "coming-from" / "agents-sdk.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "coming-from" / "agents-sdk-differences.md").read_text(encoding="utf-8")
     tests = re.findall(r"^ *(?:async )?def test_((?:b\d{3}_)+)", names, re.MULTILINE)
     return {int(number) for number in re.findall(r"b(\d{3})", " ".join(tests)) + re.findall(r"\bB(\d{3})\b", page)}
 

@@ -17,7 +17,7 @@ PAGES = [
     *sorted((ROOT / "examples").rglob("*.md")),
 ]
 LONGEST_PAGE = 300
-MAY_BE_LONG = ("reference/", "coming-from/agents-sdk.md")
+MAY_BE_LONG = ("reference/",)
 """Pages to look things up in, under docs/."""
 
 STILTED = {

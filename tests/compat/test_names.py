@@ -104,7 +104,7 @@ def test_trealtime_alone_loads_none_of_it():
 
 
 def test_the_documentation_has_every_name_in_its_table():
-    page = (Path(__file__).parents[2] / "docs" / "coming-from" / "agents-sdk.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "sdk-names.md").read_text(encoding="utf-8")
     table = page.partition("\n## Names\n")[2].partition("\n## ")[0]
     rows = [line.split("|")[1].strip().strip("`") for line in table.splitlines() if line.startswith("| `")]
     assert rows == sorted(SDK["shapes"])
