@@ -77,13 +77,14 @@ async def test_a_shell_session_from_its_address_to_ctrl_c() -> None:
                 await wire.send(json.dumps({"type": "response.create"}))
                 while '"response.done"' not in str(await wire.receive()):
                     pass
-                told = [await output.next() for _ in range(3)]
+                told = [await output.next() for _ in range(4)]
                 process.send_signal(signal.SIGINT)
                 end = await ending(wire)
             assert end.code == 1001
             assert "opened, gpt-realtime" in told[0]
             assert told[1].endswith("user: Hello!")
             assert "agent (completed): " in told[2]
+            assert "turn 1, text, completed; first audio after 0." in told[3]
             assert await output.next() == "1 session(s), 1 response(s)"
     assert process.returncode == 0
 
@@ -160,6 +161,30 @@ async def test_cuts_and_refusals_are_options() -> None:
             async with open_websocket_wire(url) as wire:
                 assert '"session.created"' in str(await wire.receive())
             process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_an_error_of_the_brain_is_a_line_unless_asked_for_more(debug: bool) -> None:
+    nobody = ["--brain", "http://127.0.0.1:9/v1", *(["--debug"] if debug else [])]
+    command = [*EMULATE, "--port", "0", "--seed", "1", "--speech", "tones", *nobody]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            process = await nursery.start(
+                partial(trio.run_process, command, stdout=subprocess.PIPE, capture_stderr=True)
+            )
+            output = Lines(process.stdout)
+            url = (await output.next()).split()[2]
+            async with open_websocket_wire(url) as wire:
+                await wire.send(json.dumps({"type": "response.create"}))
+                while '"response.done"' not in str(await wire.receive()):
+                    pass
+                told: list[str] = []
+                while not told or "turn 1, request, failed" not in told[-1]:
+                    told.append(await output.next())
+            process.send_signal(signal.SIGINT)
+    (failed,) = [line for line in told if "making response" in line]
+    assert failed.startswith("error: making response resp_")
+    assert any("Traceback" in line for line in told) == debug
 
 
 async def test_a_port_in_use_is_told_and_exits_1() -> None:

@@ -35,7 +35,7 @@ from trealtime._version import __version__
 from trealtime.events import RealtimeSessionEvent
 from trealtime.transport.background import background_nursery
 from trealtime.transport.models import ConnectionTarget
-from trealtime.transport.wire import Side, Wire, WireClosed, WireStatistics, receiver, sender
+from trealtime.transport.wire import Side, Wire, WireClosed, WireStatistics, other_side, receiver, sender
 
 __all__ = ["Connect", "Recorder", "RecordingStatistics", "header_of"]
 
@@ -203,6 +203,12 @@ class Recorder:
 
         return recorded
 
+    def serving(self, wire: Wire) -> Wire:
+        """Return the server's end of a connection, recorded."""
+        self._connections += 1
+        self._note_connection({"number": self._connections})
+        return _RecordedWire(wire, self, "server")
+
     def _note_connection(self, about: Mapping[str, Any]) -> None:
         self._note({"at": self._now(), "connection": about}, 0, ends_turn=True)
 
@@ -339,10 +345,11 @@ class Recorder:
 
 @attrs.frozen(eq=False)
 class _RecordedWire:
-    """A `BatchWire` that notes the messages that pass."""
+    """A `BatchWire` that notes the messages that pass; it is the end of `_side`."""
 
     _wire: Wire
     _recorder: Recorder
+    _side: Side = "client"
     _ended: list[bool] = attrs.field(factory=list, init=False)
 
     @property
@@ -353,11 +360,11 @@ class _RecordedWire:
 
     async def send(self, message: str) -> None:
         # Before it is sent: the answer may come back before `send` returns.
-        self._recorder._note_messages("client", (message,))
+        self._recorder._note_messages(self._side, (message,))
         await self._wire.send(message)
 
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
-        self._recorder._note_messages("client", messages)
+        self._recorder._note_messages(self._side, messages)
         await sender(self._wire)(messages)
 
     async def receive(self) -> str | bytes:
@@ -375,11 +382,11 @@ class _RecordedWire:
         except WireClosed as end:
             self._end(end)
             raise
-        self._recorder._note_messages("server", messages)
+        self._recorder._note_messages(other_side(self._side), messages)
         return messages
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        self._end(WireClosed(code, reason, closed_by="client"))
+        self._end(WireClosed(code, reason, closed_by=self._side))
         await self._wire.aclose(code, reason)
 
     def statistics(self) -> WireStatistics:

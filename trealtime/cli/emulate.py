@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import random
@@ -65,6 +66,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="send an error, session_expired, before a session that lasted too long is closed",
     )
+    parser.add_argument("--record", metavar="DIR", help="record each session in a file of its own in this folder")
+    parser.add_argument("--debug", action="store_true", help="show the tracebacks of errors")
     add_speech_option(parser)
     parser.add_argument(
         "--brain",
@@ -234,11 +237,16 @@ async def _serve(arguments: argparse.Namespace) -> None:
         line = _line(entry)
         if line is not None:
             log.say(f"{session.id}: {line}")
+        if entry.event.get("type") == "response.done" and session.turns:
+            turn = session.turns[-1]
+            if turn.response_id == entry.event["response"]["id"]:
+                log.say(f"{session.id}: {turn}")
 
     # Before the socket is open: a program that reads the address may end us at once.
     with trio.open_signal_receiver(*_ENDING_SIGNALS) as signals:
         async with (
             _open_log() as log,
+            _failures_told(log, debug=arguments.debug),
             open_emulator(
                 host=arguments.host,
                 port=arguments.port,
@@ -255,6 +263,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
                 queue_turns=arguments.queue_turns,
                 expiry="error" if arguments.expiry_error else "close",
                 faults=_faults(arguments),
+                record=arguments.record,
                 on_event=tell,
             ) as emulator,
         ):
@@ -400,6 +409,30 @@ class _Log:
     def end(self) -> None:
         """No more lines."""
         self._send.close()
+
+
+class _Failures(logging.Handler):
+    """Tells the failures of engines in lines: one each, or with the traceback."""
+
+    def __init__(self, log: _Log, *, debug: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+        self._debug = debug
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = self.format(record).splitlines() if self._debug else [record.getMessage()]
+        for line in lines:
+            self._log.say(f"{record.levelname.lower()}: {line}")
+
+
+@asynccontextmanager
+async def _failures_told(log: _Log, *, debug: bool) -> AsyncIterator[None]:
+    handler, logger = _Failures(log, debug=debug), logging.getLogger("trealtime")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _write(data: bytes) -> None:

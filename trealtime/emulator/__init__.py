@@ -40,6 +40,7 @@ from trealtime.emulator.turn_detection import (
     TurnDetector,
     TurnDetectorFactory,
 )
+from trealtime.emulator.turn_figures import ServedTurn
 from trealtime.emulator.voice import SpokenChunk, ToneVoice, Voice
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "SayMore",
     "ScriptedBrain",
     "ScriptedTranscriber",
+    "ServedTurn",
     "SpeechEngines",
     "SpeechPaused",
     "SpeechResumed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
@@ -86,6 +87,7 @@ class EmulatorOptions:
     expiry: Expiry = attrs.field(default="close", validator=attrs.validators.in_(("close", "error")))
     keep_sessions: int = attrs.field(default=0, validator=_not_negative)
     keep_input_audio_s: float = attrs.field(default=0.0, validator=_not_negative)
+    record: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     limits: EmulatorLimits = attrs.field(factory=EmulatorLimits)
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from email.utils import formatdate
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -420,7 +421,8 @@ class Emulator:
 
     async def _run(self, session: EmulatedSession) -> None:
         try:
-            await session.run()
+            async with session.recorded():
+                await session.run()
         except Exception:  # a bug here must not end the other sessions
             logger.exception("session %s failed", session.id)
         finally:
@@ -494,6 +496,7 @@ async def open_emulator(
     expiry: Expiry = "close",
     keep_sessions: int = 0,
     keep_input_audio_s: float = 0.0,
+    record: str | Path | None = None,
     limits: EmulatorLimits | None = None,
     mcp_servers: McpServers | None = None,
     faults: Faults | None = None,
@@ -532,7 +535,8 @@ async def open_emulator(
     Ends of sessions: after `max_session_s` a session closes with 1001; with the `expiry` "error" an ``error`` event
     with the code ``session_expired`` comes before. `keep_sessions` is the number of ended sessions that stay in
     `Emulator.ended_sessions`, `keep_input_audio_s` how much of the audio that a client sends stays in
-    `EmulatedSession.input_audio`, for tests that hold it against what was spoken.
+    `EmulatedSession.input_audio`, for tests that hold it against what was spoken. `record` is a folder: each session is
+    recorded there, in a file of its own, as the service sees it (`trealtime.recording` reads it).
 
     `mcp_servers` are the MCP servers that it reaches: label -> name of a tool -> its function, async or sync and quick.
     Raises TypeError for one that has no JSON Schema.
@@ -549,6 +553,7 @@ async def open_emulator(
         expiry=expiry,
         keep_sessions=keep_sessions,
         keep_input_audio_s=keep_input_audio_s,
+        record=None if record is None else Path(record),
         limits=limits or EmulatorLimits(),
     )
     engines = await speech_engines(speech)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal, TypedDict
 
 import attrs
 import trio
 
+from trealtime._recordings.recorder import Recorder, header_of
+from trealtime._recordings.writing import LineEncoder, open_file
 from trealtime.audio.pcm import to_int16
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
@@ -26,6 +29,7 @@ from trealtime.emulator.received_audio import ReceivedAudio
 from trealtime.emulator.response import Response
 from trealtime.emulator.response_generator import ResponseGenerator
 from trealtime.emulator.transcription import StagedTranscriber, Transcriber
+from trealtime.emulator.turn_figures import ServedTurn, TurnFigures
 from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
 from trealtime.transport.memory import MemoryWire
@@ -81,10 +85,12 @@ class EmulatedSession:
         on_event: Callable[[EmulatedSession, LoggedEvent], None] | None,
     ) -> None:
         self.log: deque[LoggedEvent] = deque()
+        self._figures = TurnFigures()
         self._log_sizes: deque[int] = deque()
         self._log_bytes = 0
         self._core = core
-        self._wire = wire
+        self._wire = wire  # or a recorder around it
+        self._connection = wire
         self._engines = engines
         self._options = options
         self._on_event = on_event
@@ -121,6 +127,11 @@ class EmulatedSession:
         return self._core.id
 
     @property
+    def turns(self) -> tuple[ServedTurn, ...]:
+        """Figures of the newest thousand turns that were answered, oldest first; each prints as a line."""
+        return tuple(self._figures.turns)
+
+    @property
     def input_audio(self) -> ReceivedAudio:
         """The audio that the client has sent. Raises `RuntimeError` where ``keep_input_audio_s`` does not keep it."""
         if self._core.input_audio is None:
@@ -131,8 +142,8 @@ class EmulatedSession:
         """Tear the connection without a close frame: the client sees 1006. What has not been sent is lost. Does not
         wait."""
         self._dropped = True
-        if isinstance(self._wire, MemoryWire):
-            self._wire.drop()
+        if isinstance(self._connection, MemoryWire):
+            self._connection.drop()
         self._outgoing.give_up()
         self._serving.cancel()
 
@@ -141,6 +152,28 @@ class EmulatedSession:
         if self._ending is None:
             self._ending = (code, reason)
         self._serving.cancel()
+
+    @asynccontextmanager
+    async def recorded(self) -> AsyncIterator[None]:
+        """Record the session for as long as the context is open, where the options say so.
+
+        A file that cannot be opened is told in the log, and the session goes on without it.
+        """
+        folder = self._options.record
+        if folder is None:
+            yield
+            return
+        try:
+            sink = open_file(folder / f"{self.id}.jsonl.gz")
+        except OSError as error:
+            logger.error("session %s is not recorded: %s", self.id, error)
+            yield
+            return
+        header = header_of(audio=True, session_id=self.id, recorded_by="server")
+        recorder = Recorder(sink, LineEncoder(), header)
+        self._wire = recorder.serving(self._wire)
+        async with recorder.hold(self._options.close_timeout_s):
+            yield
 
     async def run(self) -> None:
         """Serve the client until it leaves, the session expires, or `close`.
@@ -168,7 +201,7 @@ class EmulatedSession:
             if self.ended is None:
                 self.ended = NETWORK_LOSS.error() if self._dropped else WireClosed(code, reason, closed_by="server")
             with trio.move_on_after(self._options.close_timeout_s, shield=True):
-                await (cut_off(self._wire) if self._dropped else self._wire.aclose(code, reason))
+                await (cut_off(self._connection) if self._dropped else self._wire.aclose(code, reason))
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Log an event that the server sends without the core: those of the audio that a call's line plays."""
@@ -216,10 +249,10 @@ class EmulatedSession:
                 return
             try:
                 await self._generator.generate(response)
-            except Exception:  # an engine is a plug-in: its failure is that of one response
-                logger.exception("making response %s failed", response.id)
-                error = {"type": "server_error", "code": "engine_failed"}
-                self._core.responses.end(response, "failed", error=error)
+            except Exception as error:  # an engine is a plug-in: its failure is that of one response
+                logger.exception("making response %s failed: %r", response.id, error)
+                failure = {"type": "server_error", "code": "engine_failed"}
+                self._core.responses.end(response, "failed", error=failure)
         self._flush()
 
     # ---- steps -------------------------------------------------------------------------------------------------
@@ -237,7 +270,7 @@ class EmulatedSession:
                 try:
                     words = await self._recognise(item.clips[index]) if early is None else early
                 except Exception as error:  # as in _generate
-                    logger.exception("transcribing item %s failed", item.id)
+                    logger.exception("transcribing item %s failed: %r", item.id, error)
                     self._core.transcription_failed(item, index, f"The audio could not be transcribed: {error}")
                 else:
                     self._core.transcribed(item, index, words)
@@ -261,8 +294,8 @@ class EmulatedSession:
                 if recognition is None:
                     return await self._recognise(clip)
                 return await recognition.recognise(to_int16(clip.data, clip.format), clip.format.rate)
-            except Exception:  # as in _generate; the turn itself is tried again, and tells
-                logger.exception("recognising a turn early failed")
+            except Exception as error:  # as in _generate; the turn itself is tried again, and tells
+                logger.exception("recognising a turn early failed: %r", error)
                 return None
 
         return recognise
@@ -299,6 +332,10 @@ class EmulatedSession:
     def _note(self, direction: Direction, event: Mapping[str, Any], *, n_bytes: int) -> None:
         limits = self._options.limits
         entry = LoggedEvent(direction, event, at=trio.current_time())
+        if direction == "client":
+            self._figures.note_client(event, entry.at)
+        else:
+            self._figures.note_server(event, entry.at)
         self.log.append(entry)
         self._log_sizes.append(n_bytes)
         self._log_bytes += n_bytes

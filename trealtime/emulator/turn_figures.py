@@ -1,0 +1,168 @@
+"""Figures of the turns that a session has answered, made from the events that pass."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import attrs
+
+__all__ = ["ServedTurn", "TurnFigures"]
+
+_KEPT: Final = 1_000
+
+ServedTurnSource = Literal["speech", "text", "tool", "request"]
+
+
+@attrs.frozen(kw_only=True)
+class ServedTurn:
+    """One response in the conversation, from the server's side.
+
+    `source` is what it answers: ``"speech"``, ``"text"``, the output of a ``"tool"``, or nothing but the ``"request"``.
+    Times are seconds of `trio.current_time`, None where the thing did not happen.
+    """
+
+    number: int
+    """From 1."""
+
+    response_id: str
+    source: ServedTurnSource
+    status: str
+    """As in ``response.done``: completed, cancelled, failed or incomplete."""
+
+    asked_at: float
+    """The user's turn was over, or the client asked; there is nothing to wait for from then on."""
+
+    transcribed_at: float | None = None
+    created_at: float
+    first_text_at: float | None = None
+    first_audio_at: float | None = None
+    done_at: float
+    audio_s: float = 0.0
+    """The length of the audio that was sent."""
+
+    calls: tuple[str, ...] = ()
+    """The names of the functions that were called."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def first_audio_s(self) -> float | None:
+        """From `asked_at` to the first audio."""
+        return None if self.first_audio_at is None else self.first_audio_at - self.asked_at
+
+    def __str__(self) -> str:
+        """Return the figures in a line."""
+        told = [f"turn {self.number}, {self.source}, {self.status}"]
+        if self.transcribed_at is not None:
+            told.append(f"words after {self.transcribed_at - self.asked_at:.2f} s")
+        if self.first_audio_s is not None:
+            told.append(f"first audio after {self.first_audio_s:.2f} s")
+        elif self.first_text_at is not None:
+            told.append(f"first text after {self.first_text_at - self.asked_at:.2f} s")
+        if self.audio_s:
+            sent_in_s = self.done_at - (self.first_audio_at or self.done_at)
+            told.append(f"{self.audio_s:.1f} s of audio in {sent_in_s:.1f} s")
+        if self.calls:
+            told.append(f"calls {', '.join(self.calls)}")
+        told.append(f"{self.input_tokens} + {self.output_tokens} tokens")
+        return "; ".join(told)
+
+
+@attrs.define
+class _Under:
+    """A response under way."""
+
+    source: ServedTurnSource
+    asked_at: float
+    transcribed_at: float | None
+    created_at: float
+    first_text_at: float | None = None
+    first_audio_at: float | None = None
+    audio_characters: int = 0
+
+
+@attrs.define(eq=False)
+class TurnFigures:
+    """Follows the events of one session; `turns` are the newest thousand, oldest first.
+
+    `bytes_per_s` tells how many bytes a second of output audio has.
+    """
+
+    turns: deque[ServedTurn] = attrs.field(factory=lambda: deque(maxlen=_KEPT), init=False)
+    bytes_per_s: float = 48_000.0
+    _number: int = attrs.field(default=0, init=False)
+    _source: ServedTurnSource = attrs.field(default="request", init=False)
+    _asked_at: float | None = attrs.field(default=None, init=False)
+    _transcribed_at: float | None = attrs.field(default=None, init=False)
+    _open: dict[str, _Under] = attrs.field(factory=dict, init=False)
+
+    def note_client(self, event: Mapping[str, Any], at: float) -> None:
+        """Follow an event of the client."""
+        kind = event.get("type")
+        if kind == "conversation.item.create":
+            item = event.get("item")
+            kind_of_item = item.get("type") if isinstance(item, Mapping) else None
+            self._source = "tool" if kind_of_item == "function_call_output" else "text"
+            self._asked_at, self._transcribed_at = None, None
+        elif kind == "response.create" and self._asked_at is None:
+            self._asked_at = at
+
+    def note_server(self, event: Mapping[str, Any], at: float) -> None:
+        """Follow an event of the server."""
+        match event.get("type"):
+            case "input_audio_buffer.committed":
+                self._source, self._asked_at, self._transcribed_at = "speech", at, None
+            case "conversation.item.input_audio_transcription.completed":
+                self._heard(at)
+            case "response.created" if event["response"].get("conversation_id") is not None:
+                asked_at = at if self._asked_at is None else self._asked_at
+                under = _Under(self._source, asked_at, self._transcribed_at, at)
+                self._open[event["response"]["id"]] = under
+                self._source, self._asked_at, self._transcribed_at = "request", None, None
+            case "response.output_text.delta" | "response.output_audio_transcript.delta":
+                under_way = self._open.get(event["response_id"])
+                if under_way is not None and under_way.first_text_at is None:
+                    under_way.first_text_at = at
+            case "response.output_audio.delta":
+                speaking = self._open.get(event["response_id"])
+                if speaking is not None:
+                    speaking.first_audio_at = at if speaking.first_audio_at is None else speaking.first_audio_at
+                    speaking.audio_characters += len(event["delta"])
+            case "response.done":
+                self._done(event["response"], at)
+
+    def _heard(self, at: float) -> None:
+        waiting = [under for under in self._open.values() if under.source == "speech" and under.transcribed_at is None]
+        if waiting:
+            waiting[-1].transcribed_at = at
+        elif self._source == "speech":
+            self._transcribed_at = at
+
+    def _done(self, response: Mapping[str, Any], at: float) -> None:
+        under = self._open.pop(response["id"], None)
+        if under is None:
+            return
+        self._number += 1
+        usage = response.get("usage") or {}
+        calls = tuple(item["name"] for item in response["output"] if item["type"] == "function_call")
+        self.turns.append(
+            ServedTurn(
+                number=self._number,
+                response_id=response["id"],
+                source=under.source,
+                status=response["status"],
+                asked_at=under.asked_at,
+                transcribed_at=under.transcribed_at,
+                created_at=under.created_at,
+                first_text_at=under.first_text_at,
+                first_audio_at=under.first_audio_at,
+                done_at=at,
+                audio_s=under.audio_characters * 3 / 4 / self.bytes_per_s,
+                calls=calls,
+                input_tokens=usage.get("input_tokens") or 0,
+                output_tokens=usage.get("output_tokens") or 0,
+            )
+        )
