@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, get_args
 
-import attrs
-
 __all__ = ["one_line", "print_short", "printable"]
 
 # Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of what follows, and
@@ -71,10 +69,16 @@ def one_line(value: object) -> str:
 
 
 def _short_repr(self: Any) -> str:
+    import attrs  # only here: the command line's help prints without it
+
     shown = []
     for field in attrs.fields(type(self)):
         value = getattr(self, field.name)
-        if field.name == "info" or not field.repr or _is_default(field.default, value):
+        if (
+            field.name == "info"
+            or not field.repr
+            or (field.default is not attrs.NOTHING and _is_default(field.default, value))
+        ):
             continue
         if field.name in _BASE64 and isinstance(value, str) and len(value) > LONGEST:
             shown.append(f"{field.name}=<{len(value):,} characters>")
@@ -87,7 +91,7 @@ def _is_default(default: object, value: object) -> bool:
     factory = getattr(default, "factory", None)
     if factory is not None and not getattr(default, "takes_self", False):
         default = factory()
-    return default is not attrs.NOTHING and type(default) is type(value) and default == value
+    return type(default) is type(value) and default == value
 
 
 def print_short(*kinds: object) -> None:
