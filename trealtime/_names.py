@@ -71,9 +71,10 @@ TABLES: Final = {
     },
     "trealtime.settings": {
         "_core.interruption": "BargeIn",
+        "_core.reconnection": "ReconnectPolicy",
         "_core.usage": "ModelPrices SessionLimits",
         "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
-        "_session.config_dicts": "ModelConfigDict RunConfigDict",
+        "_session.config_dicts": "ModelConfigDict ReconnectDict RunConfigDict",
         "_session.recording": "RecordingSettings",
         "protocol.settings_dicts": "SessionSettingsDict",
         "_session.response": "ResponseOptions",
@@ -90,7 +91,9 @@ TABLES: Final = {
     },
     "trealtime.typing": {
         "_core.interruption": "BargeInPolicy",
+        "_core.reconnection": "Summarise",
         "_session.approval_handler": "ApprovalDecision ApprovalHandler",
+        "_session.connections": "ConnectionEnd",
         "_session.listening": "Listening SpokenTurn",
         "_session.subscription": "Overflow",
         "agents.guardrails": "GuardrailFunction",

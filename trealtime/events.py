@@ -38,8 +38,10 @@ __all__ = [
     "RealtimeAudioDropped",
     "RealtimeAudioEnd",
     "RealtimeAudioInterrupted",
+    "RealtimeConnectionLost",
     "RealtimeDtmf",
     "RealtimeError",
+    "RealtimeExpiresSoon",
     "RealtimeGuardrailTripped",
     "RealtimeHandoffEvent",
     "RealtimeHistoryAdded",
@@ -51,6 +53,10 @@ __all__ = [
     "RealtimeLimitApproached",
     "RealtimeLimitReached",
     "RealtimeRawModelEvent",
+    "RealtimeReconnected",
+    "RealtimeReconnecting",
+    "RealtimeRolledOver",
+    "RealtimeRolloverStarted",
     "RealtimeSessionEvent",
     "RealtimeSettingsMismatch",
     "RealtimeSpeechStarted",
@@ -546,6 +552,72 @@ class RealtimeTurnEnded:
     type: Literal["turn_ended"] = "turn_ended"
 
 
+@attrs.frozen(kw_only=True)
+class RealtimeConnectionLost:
+    """Ours: the connection has ended and neither side meant it to, and another one is dialled. `code` and `reason` are
+    those of the close frame; 1006 where none came."""
+
+    code: int
+    reason: str
+    info: EventInfo
+    type: Literal["connection_lost"] = "connection_lost"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeReconnecting:
+    """Ours: attempt number `attempt` to replace the lost connection begins in `delay_s` seconds."""
+
+    attempt: int
+    delay_s: float
+    info: EventInfo
+    type: Literal["reconnecting"] = "reconnecting"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeReconnected:
+    """Ours: another connection has taken over, and has acknowledged the settings.
+
+    `outage_ms` is the time since the loss. The server was told `items` items; `items_left_out` of the history it does
+    not know. `audio_ms` of the user's audio was sent again, and `audio_dropped_ms` was not kept long enough for that.
+    `response` says what became of an answer that was being made; None: there was none.
+    """
+
+    outage_ms: float
+    items: int
+    items_left_out: int = 0
+    audio_ms: float = 0.0
+    audio_dropped_ms: float = 0.0
+    response: Literal["continued", "dropped"] | None = None
+    info: EventInfo
+    type: Literal["reconnected"] = "reconnected"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeExpiresSoon:
+    """Ours: the server ends this connection in `in_s` seconds, because it has reached its longest duration."""
+
+    in_s: float
+    info: EventInfo
+    type: Literal["expires_soon"] = "expires_soon"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeRolloverStarted:
+    """Ours: a second connection is opened beside the first, which will expire."""
+
+    info: EventInfo
+    type: Literal["rollover_started"] = "rollover_started"
+
+
+@attrs.frozen(kw_only=True)
+class RealtimeRolledOver:
+    """Ours: the second connection has taken over. `gap_ms` is the time for which there was none to speak or hear."""
+
+    gap_ms: float
+    info: EventInfo
+    type: Literal["rolled_over"] = "rolled_over"
+
+
 RealtimeSessionEvent = (
     RealtimeRawModelEvent
     | RealtimeAgentStartEvent
@@ -577,6 +649,12 @@ RealtimeSessionEvent = (
     | RealtimeLimitReached
     | RealtimeInputAudioTimeoutTriggered
     | RealtimeTurnEnded
+    | RealtimeConnectionLost
+    | RealtimeReconnecting
+    | RealtimeReconnected
+    | RealtimeExpiresSoon
+    | RealtimeRolloverStarted
+    | RealtimeRolledOver
 )
 
 print_short(

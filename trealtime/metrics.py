@@ -18,6 +18,7 @@ import attrs
 from trealtime.usage import Cost, Usage
 
 __all__ = [
+    "ConnectionCounters",
     "FailureCounters",
     "Histogram",
     "InterruptionCause",
@@ -361,7 +362,35 @@ class FailureCounters:
     server: int = 0
     """Other errors of the server: refused requests, messages that cannot be read."""
 
+    connections: int = 0
+    """Callables of the app's that a reconnect needs: those for credentials, and for summaries."""
+
     @property
     def total(self) -> int:
         """All of them."""
         return sum(attrs.astuple(self))
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionCounters:
+    """Counts of a session's connections, for `session.statistics()`."""
+
+    losses: int = 0
+    attempts: int = 0
+    """Connections that were dialled after losses."""
+
+    reconnects: int = 0
+    rollovers: int = 0
+    outage_s: float = 0.0
+    """The time without a connection, all losses together; the one under way does not count yet."""
+
+    items_replayed: int = 0
+    items_refused: int = 0
+    """Replayed items that a server did not take."""
+
+    audio_resent_s: float = 0.0
+    audio_dropped_s: float = 0.0
+    """The user's audio that was no longer kept when a connection would have needed it."""
+
+    replayed_tokens: int = 0
+    """An estimate of the input that replayed items make, all connections together."""

@@ -8,6 +8,7 @@ from trealtime import _lazy
 
 if TYPE_CHECKING:
     from trealtime._core.interruption import BargeIn as BargeIn
+    from trealtime._core.reconnection import ReconnectPolicy as ReconnectPolicy
     from trealtime._core.usage import ModelPrices as ModelPrices
     from trealtime._core.usage import SessionLimits as SessionLimits
     from trealtime._session.config import GuardrailsSettings as GuardrailsSettings
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from trealtime._session.config import RealtimeRunConfig as RealtimeRunConfig
     from trealtime._session.config import ToolExecution as ToolExecution
     from trealtime._session.config_dicts import ModelConfigDict as ModelConfigDict
+    from trealtime._session.config_dicts import ReconnectDict as ReconnectDict
     from trealtime._session.config_dicts import RunConfigDict as RunConfigDict
     from trealtime._session.recording import RecordingSettings as RecordingSettings
     from trealtime._session.response import ResponseOptions as ResponseOptions

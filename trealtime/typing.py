@@ -8,8 +8,10 @@ from trealtime import _lazy
 
 if TYPE_CHECKING:
     from trealtime._core.interruption import BargeInPolicy as BargeInPolicy
+    from trealtime._core.reconnection import Summarise as Summarise
     from trealtime._session.approval_handler import ApprovalDecision as ApprovalDecision
     from trealtime._session.approval_handler import ApprovalHandler as ApprovalHandler
+    from trealtime._session.connections import ConnectionEnd as ConnectionEnd
     from trealtime._session.listening import Listening as Listening
     from trealtime._session.listening import SpokenTurn as SpokenTurn
     from trealtime._session.subscription import Overflow as Overflow

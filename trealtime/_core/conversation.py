@@ -16,11 +16,12 @@ most of them as a theory of operation at its top: `response_queue`, `responses`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from trealtime._core import history, output, requests, responses, settings, turns
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
+from trealtime._core.connection_inputs import ConnectionInputs
 from trealtime._core.effects import ApprovalRequest, Effect
 from trealtime._core.guardrails import (
     GuardrailCounters,
@@ -37,22 +38,23 @@ from trealtime._core.input_guardrails import (
     input_deadline,
     input_verdict,
     newest_input,
-    turn_ending,
 )
 from trealtime._core.interruption import (
     BargeInPolicy,
     Cause,
     cancel_response,
-    change_playback,
     expire_pending_interruption,
     interrupt_for_app,
-    pending_playback,
     pending_until,
     speech_began,
 )
 from trealtime._core.listening import expire_turns
 from trealtime._core.model_events import model_events
+from trealtime._core.playback_inputs import PlaybackInputs
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
+from trealtime._core.reconnection import Link, expire_link
+from trealtime._core.resend_buffer import ResendBuffer
+from trealtime._core.response_queue import submit
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
@@ -60,7 +62,7 @@ from trealtime._core.turn_answers import end_all_turns, settle_turns
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
-from trealtime.events import EventInfo, RealtimeAudio, RealtimeDtmf, RealtimeRawModelEvent
+from trealtime.events import EventInfo, RealtimeAudio, RealtimeRawModelEvent
 from trealtime.items import RealtimeItem
 from trealtime.metrics import TurnMetrics, TurnStatistics
 from trealtime.protocol import server_events as wire
@@ -126,15 +128,16 @@ _DELTAS: Final = (
 """Events that let nothing go that waits, and bring no deadline nearer, where their response is known."""
 
 
-class Conversation:
-    """One conversation over one connection. `agent` speaks; `info` goes into every event.
+class Conversation(ConnectionInputs, PlaybackInputs):
+    """One conversation, over one connection at a time. `agent` speaks; `info` goes into every event.
 
     `position` asks a playback tracker; without one playback is assumed (see `PlaybackLedger`). `barge_in` says when
     speech interrupts (`interruption`). After an interrupt the ``response.done`` of the interrupted response is awaited
     for `cancel_grace_s`; a ``response.create`` that nothing answers is given up after `response_timeout_s`.
     `after_tool` says whether outputs of tools are answered (`tool_calls`, rule 4). `guardrails` are the checks,
     `prices` the prices of tokens, `limits` the bounds of the session. A call that needs approval waits for it for
-    `approval_timeout_s` (None: until the end); at most `max_open_calls` wait or run.
+    `approval_timeout_s` (None: until the end); at most `max_open_calls` wait or run. `link` has the policy by which a
+    lost connection is replaced.
     """
 
     def __init__(
@@ -156,6 +159,7 @@ class Conversation:
         max_tool_rounds: int = 10,
         prices: Prices | None = None,
         limits: SessionLimits | None = None,
+        link: Link | None = None,
     ) -> None:
         self.raw_events: Final = raw_events
         policy = guardrails if guardrails is not None else GuardrailPolicy()
@@ -176,7 +180,10 @@ class Conversation:
             approvals=Approvals(approval_timeout_s),
             meter=Meter(prices),
             limits=Limits(limits if limits is not None else SessionLimits()),
+            link=link if link is not None else Link(),
         )
+        if self._state.link.policy is not None and not self._state.link.attached:
+            self._state.audio = ResendBuffer(self._state.link.policy.resend_buffer_s)
         self._next_deadline: float | None = None
 
     # ---- the server ------------------------------------------------------------------------------------------------
@@ -240,6 +247,7 @@ class Conversation:
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
+        expire_link(state, now)
         return self._effects(now)
 
     @property
@@ -260,7 +268,9 @@ class Conversation:
         responses.pump(state, now)
         for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
             state.turns.forget_commit(event_id, "no_answer")
-        state.updates.set_deadlines(now + state.request_timeout_s)
+            state.audio.forget_commit(event_id)
+        if not state.link.away:
+            state.updates.set_deadlines(now + state.request_timeout_s)
         settle_turns(state, now)
         if state.response_queue.busy or state.pending_interruption is not None or state.turns.records.unchecked:
             state.listening.put_off(now)
@@ -275,6 +285,7 @@ class Conversation:
             state.listening.deadline(state.response_timeout_s),
             state.requests.deadline,
             state.updates.deadline,
+            state.link.deadline,
             None if sent_at is None else sent_at + state.response_timeout_s,
             *responses.next_overdue(state),
         ]
@@ -357,45 +368,6 @@ class Conversation:
         history.truncate_item(self._state, item_id, content_index, audio_end_ms, reply_id=reply_id)
         return self._effects(now)
 
-    # ---- input audio -----------------------------------------------------------------------------------------------
-
-    def commit_audio(self, now: float) -> list[Effect]:
-        """Make an item of the input audio buffer, and ask for no response."""
-        state = self._state
-        event_id = state.send({"type": "input_audio_buffer.commit"})
-        turn = state.turns.commit_sent(event_id, state.response_queue, now=now, agent=state.agent.name)
-        turn_ending(state, turn, now)
-        return self._effects(now)
-
-    def clear_audio(self, now: float) -> list[Effect]:
-        """Throw the input audio buffer away."""
-        self._state.turns.clear_by_app(self._state.response_queue)
-        self._state.send({"type": "input_audio_buffer.clear"})
-        return self._effects(now)
-
-    def audio_sent(self, now: float) -> None:
-        """The app has sent audio of the user. It has no effects."""
-        state = self._state
-        manual = state.acknowledged is not None and not state.turn_detection
-        state.turns.audio_sent(
-            state.response_queue,
-            now=now,
-            agent=state.agent.name,
-            manual=manual,
-            timeout_s=state.response_timeout_s,
-        )
-
-    def begin_user_speaking(self, now: float) -> list[Effect]:
-        """The app says that the user speaks: nothing is said by itself, until `end_user_speaking` has been called as
-        often as this."""
-        self._state.turns.begin_by_app(self._state.response_queue)
-        return self._effects(now)
-
-    def end_user_speaking(self, now: float) -> list[Effect]:
-        """The app says that the user has spoken."""
-        self._state.turns.end_by_app(self._state.response_queue, now=now)
-        return self._effects(now)
-
     # ---- responses -------------------------------------------------------------------------------------------------
 
     def create_response(
@@ -415,7 +387,7 @@ class Conversation:
         ``response.create``; others keep to themselves and in order. A request with ``"conversation": "none"`` waits for
         nothing.
         """
-        responses.submit(
+        submit(
             self._state,
             params=params,
             automatic=automatic,
@@ -462,7 +434,7 @@ class Conversation:
         event_id = given if isinstance(given, str) and given else None
         if kind == "response.create":
             params = event.get("response")
-            responses.submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
+            submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
         elif kind == "session.update" and isinstance(event.get("session"), Mapping):
             send_update(state, event["session"], event_id=event_id)
         else:
@@ -541,70 +513,11 @@ class Conversation:
             verdict(self._state, serial, now, tripped=tripped, failed=failed, overdue=overdue)
         return self._effects(now)
 
-    # ---- playback --------------------------------------------------------------------------------------------------
-
-    def begin_part(self, item_id: str, content_index: int) -> None:
-        """An endpoint is given the first audio of this content part: it plays after those begun before. It has no
-        effects."""
-        self._state.ledger.begin(item_id, content_index)
-
-    def hand_out(self, now: float, item_id: str, content_index: int, start_ms: float, end_ms: float) -> None:
-        """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
-        out before is over. Taken twice (by two subscriptions) it counts once. It has no effects."""
-        self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
-
-    def shed(self, now: float, item_id: str, content_index: int, end_ms: float) -> list[Effect]:
-        """A subscription has dropped audio up to `end_ms` of a content part that no consumer had taken: it will not be
-        heard."""
-        self._state.ledger.shed(item_id, content_index, end_ms)
-        return self._effects(now)
-
-    def report_heard(
-        self, now: float, item_id: str, content_index: int, heard_ms: float, *, playing_to_ms: float | None = None
-    ) -> list[Effect]:
-        """An endpoint knows that a content part has been heard up to `heard_ms`, and that it plays on from there in
-        real time to `playing_to_ms` (None: that it stands there)."""
-        ledger = self._state.ledger
-        ledger.report(item_id, content_index, heard_ms, now, playing_to_ms=playing_to_ms)
-        ledger.sweep(now)
-        return self._effects(now)
-
-    def use_reports(self, now: float, *, reporting: bool) -> list[Effect]:
-        """An endpoint that plays has been attached (True), and reports what is heard; or it has left (False)."""
-        state = self._state
-        state.ledger.use_reports(reporting, now)
-        if reporting and state.pending_interruption is not None:
-            change_playback(state, pending_playback(state.pending_interruption.policy))
-        return self._effects(now)
-
-    def report_dtmf(self, now: float, digit: str) -> list[Effect]:
-        """The user of an endpoint has pressed a key."""
-        self._state.emit(RealtimeDtmf(digit=digit, source="endpoint", info=self._state.info))
-        return self._effects(now)
-
     # ---- questions -------------------------------------------------------------------------------------------------
 
     def history(self) -> list[RealtimeItem]:
         """The items in order, in a list of the caller's own."""
         return self._state.history.snapshot()
-
-    def playback_remaining(self, now: float) -> float:
-        """Seconds until everything that the agent has said is heard: 0 when nothing is pending, infinite where only a
-        report, a consumer or more audio can tell."""
-        return self._remaining(now)
-
-    def farewell_remaining(self, now: float) -> float:
-        """As `playback_remaining`, for a handoff: audio that is collected until the turn is over, which this handoff
-        belongs to, cannot be heard before it."""
-        return self._remaining(now, kept=self._state.collected)
-
-    def _remaining(self, now: float, *, kept: Container[str] = ()) -> float:
-        state = self._state
-        making = any(each.interrupted is None for each in state.responses.values())
-        unchecked = state.turns.records.unchecked
-        if making or state.response_queue.busy or unchecked or state.server_plays is not None:
-            return float("inf")
-        return state.ledger.remaining_s(now, kept=kept)
 
     @property
     def agent(self) -> RealtimeAgent[Any]:

@@ -31,17 +31,21 @@ __all__ = [
     "CancelChecks",
     "CancelTool",
     "ChangePlayback",
+    "Dial",
+    "DropConnection",
     "Effect",
     "Emit",
     "EndAtLimit",
     "FollowResponse",
     "FunctionCall",
+    "GiveUp",
     "GuardrailCheck",
     "PurgeAudio",
     "Refusal",
     "ResetPlayback",
     "ResponseResult",
     "Send",
+    "SendAudio",
     "Settle",
     "StartCheck",
     "StartTool",
@@ -135,6 +139,8 @@ class ResponseResult:
     error: Exception | None = None
     said_items: tuple[str, ...] = ()
     """The items of the user that it answers, for a caller who listens."""
+    reconnected: bool = False
+    """Whether the connection was lost while it was asked for or made, and another one has brought the end of it."""
 
 
 # ---- the effects ----------------------------------------------------------------------------------------------------
@@ -153,6 +159,13 @@ class Send:
 
     event: Mapping[str, Any]
     urgent: bool = False
+
+
+@attrs.frozen
+class SendAudio:
+    """Send this audio of the user, in the input format."""
+
+    data: bytes
 
 
 @attrs.frozen
@@ -257,9 +270,34 @@ class EndAtLimit:
     limit: LimitUse
 
 
+@attrs.frozen
+class Dial:
+    """Wait for `delay_s`, then open another connection in place of the one that is lost; give up at the time `until`.
+    Report with `Conversation.connected` or `Conversation.dial_failed`."""
+
+    attempt: int
+    delay_s: float
+    until: float
+
+
+@attrs.frozen
+class DropConnection:
+    """Drop the connection, for this reason, and report its end."""
+
+    reason: str
+
+
+@attrs.frozen
+class GiveUp:
+    """End the session: its connection is lost, and these attempts to replace it have failed."""
+
+    attempts: tuple[str, ...]
+
+
 Effect = (
     Emit
     | Send
+    | SendAudio
     | PurgeAudio
     | ChangePlayback
     | ResetPlayback
@@ -274,6 +312,9 @@ Effect = (
     | AskApproval
     | WithdrawApproval
     | EndAtLimit
+    | Dial
+    | DropConnection
+    | GiveUp
 )
 """All effects there are. `trealtime._session.driver` carries them out."""
 

@@ -45,7 +45,7 @@ from trealtime.events import (
 )
 
 if TYPE_CHECKING:
-    from trealtime._core.responses import Response
+    from trealtime._core.response import Response
     from trealtime._core.state import State
     from trealtime._core.turn_records import TurnRecord
     from trealtime.agents.agent import RealtimeAgent

@@ -24,6 +24,7 @@ from trealtime._core.effects import CancelTool
 from trealtime._core.ids import Recent
 from trealtime._core.input_guardrails import message_said
 from trealtime._core.playback_ledger import whole_ms
+from trealtime._core.replay import Entry
 from trealtime._core.tool_calls import end_call
 from trealtime.items import (
     AssistantAudio,
@@ -161,6 +162,15 @@ class History:
         node = self._nodes.get(item_id)
         return node is not None and not node.hidden
 
+    def entries(self) -> list[Entry]:
+        """The visible items in order, each call with the id of its output's item."""
+        visible = (node for item_id in self._order if not (node := self._nodes[item_id]).hidden)
+        return [Entry(self._show(node), self._output_id(node)) for node in visible]
+
+    def _output_id(self, node: _Node) -> str | None:
+        call_id = node.data.get("call_id")
+        return self._outputs.get(call_id) if node.type == "function_call" and isinstance(call_id, str) else None
+
     def audio_parts(self, item_id: str) -> list[int]:
         """Content indexes of the agent's audio in an item."""
         node = self._nodes.get(item_id)
@@ -278,6 +288,11 @@ class History:
         part.heard_ms = heard_ms
         node.status, node.seen = "incomplete", None
         return True
+
+    def shorten(self, item_id: str, content_index: int, transcript: str) -> None:
+        """No more audio of this part will come, and its transcript has run ahead of it: these are its words."""
+        node = self._nodes[item_id]
+        node.parts[content_index].transcript, node.seen = transcript, None
 
     # ---- order -----------------------------------------------------------------------------------------------------
 
@@ -556,6 +571,9 @@ def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: flo
 
 
 def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float) -> None:
+    if state.link.was_replaced(event.item_id):
+        state.requests.answered("conversation.item.delete", event.item_id)
+        return
     state.deleted_items[event.item_id] = None
     if state.history.remove(event.item_id):
         state.emit_history("updated", event.item_id)
@@ -578,6 +596,10 @@ def item_truncated(state: State, event: wire.ConversationItemTruncated, now: flo
 def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, final: bool) -> None:
     item_id = as_text(item.get("id")) or ""
     state.items.confirm(item_id)
+    if item_id in state.link.told:  # we know it better than the server, which has it as text
+        state.requests.answered("conversation.item.create", item_id)
+        return
+    previous_item_id = state.link.local(previous_item_id)
     first = state.first_items.discard(item_id) and previous_item_id is None
     state.deleted_items.discard(item_id)
     sent = state.sent_content.pop(item_id, None)

@@ -44,6 +44,7 @@ from trealtime._core.approvals import interrupt_approval
 from trealtime._core.effects import CancelTool, ChangePlayback, ResetPlayback, ResponseResult
 from trealtime._core.listening import answer_cut, turn_dismissed
 from trealtime._core.playback_ledger import PlaybackChange
+from trealtime._core.reconnection import retell_item
 from trealtime._core.response_queue import Request
 from trealtime.events import (
     DismissReason,
@@ -55,7 +56,7 @@ from trealtime.events import (
 from trealtime.protocol.validation import setting
 
 if TYPE_CHECKING:
-    from trealtime._core.responses import Response
+    from trealtime._core.response import Response
     from trealtime._core.state import State
     from trealtime._core.turn_records import TurnRecord
 
@@ -172,13 +173,16 @@ def interrupt(
     unheard = state.ledger.unheard(now, response_id=only)
     ended_at = state.turns.ended_at if cause == "speech" else None
     request = state.response_queue.kill_sent(sent_before=ended_at) if only is None else None
+    rest = state.response_queue.withdraw(lambda each: each.continues is not None and only in (None, each.continues))
     # A server that cancels by itself falls silent by itself too.
     clears = state.server_plays is not None and only in (None, state.server_plays) and not server_cancels
-    if not cancel_calls(state, response_id=only) and not victims and not unheard and request is None and not clears:
+    if not cancel_calls(state, response_id=only) and not (victims or unheard or request or rest) and not clears:
         return False
     state.counters.interrupts += 1
     if cause == "speech":
         answer_cut(state, victims, unheard, request)
+    for withdrawn in rest:
+        withdrawn.stop(state)
     for victim in victims:
         kill(state, victim, cause, now, server_cancels=server_cancels and victim.in_conversation)
     if clears:
@@ -196,11 +200,13 @@ def interrupt(
                 info=state.info,
             ),
         )
-        if part.item_id not in state.outside_items:
+        if part.item_id not in state.outside_items and part.item_id not in state.link.told:
             _truncate(state, part.item_id, part.content_index, part.heard_ms)
     trimmed = [state.history.cut(part.item_id, part.content_index, part.heard_ms, part.received_ms) for part in unheard]
     if any(trimmed):
         state.emit_history("updated", unheard[0].item_id)
+    for item_id in dict.fromkeys(part.item_id for part in unheard if part.item_id in state.link.told):
+        retell_item(state, item_id)
     if unheard:
         state.last_heard_ms = unheard[0].heard_ms
         if state.ledger.cut(unheard, now):

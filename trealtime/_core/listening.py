@@ -28,8 +28,8 @@ from trealtime.errors import ServerRefused
 
 if TYPE_CHECKING:
     from trealtime._core.playback_ledger import Unheard
+    from trealtime._core.response import Response
     from trealtime._core.response_queue import Request
-    from trealtime._core.responses import Response
     from trealtime._core.state import State
 
 __all__ = [

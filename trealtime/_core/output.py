@@ -29,7 +29,7 @@ from trealtime.items import ItemStatus, OtherItem
 from trealtime.protocol.lenient import as_text, within
 
 if TYPE_CHECKING:
-    from trealtime._core.responses import Response
+    from trealtime._core.response import Response
     from trealtime._core.state import State
     from trealtime.protocol import server_events as wire
 
@@ -92,6 +92,7 @@ def _output_item(
     if response is None:
         return
     item_id = as_text(event.item.get("id")) or ""
+    response.note_item(item_id, done=final)
     if event.item.get("type") == "mcp_call":
         response.hosted_call(item_id, over=final)
     if response.in_conversation and item_id not in state.deleted_items:
@@ -133,6 +134,8 @@ def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) ->
 
 def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> None:
     state.history.put_part(event.item_id, event.content_index, {"type": "text", "text": event.text})
+    if (response := state.responses.get(event.response_id)) is not None:
+        response.note_item(event.item_id, done=True)
     hear_all(state, event.response_id, event.item_id, event.content_index, event.text)
 
 
@@ -206,6 +209,7 @@ def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) ->
     response = state.responses.get(event.response_id)
     if response is None or response.interrupted is not None:
         return
+    response.note_item(event.item_id, done=True)
     end = RealtimeAudioEnd(
         item_id=event.item_id,
         content_index=event.content_index,

@@ -308,6 +308,14 @@ class PlaybackLedger:
             )
         return known
 
+    def unfinished(self, response_id: str) -> list[tuple[str, int, float]]:
+        """Return item id, content index and the amount received of the parts of a response that more was to come of."""
+        return [
+            (part.item_id, part.content_index, part.received_ms)
+            for part in self._parts.values()
+            if part.response_id == response_id and not part.complete
+        ]
+
     def received_ms(self, item_id: str, content_index: int) -> float | None:
         """The amount received of a part; None once it is over."""
         part = self._parts.get((item_id, content_index))

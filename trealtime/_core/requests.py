@@ -18,13 +18,14 @@ Theory of operation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from trealtime._core.ids import Recent
+from trealtime._core.in_flight import item_refused, opening_refused
 from trealtime._core.input_guardrails import turn_refused
 from trealtime._core.responses import retry_request
 from trealtime._core.server_errors import can_be_about, is_collision, is_harmless, read_error
@@ -71,6 +72,14 @@ class Sent:
     deadline: float | None = None
     """Set when the input that sent it has ended."""
 
+    @classmethod
+    def of(cls, event: Mapping[str, Any], *, reply_id: str | None, own: bool) -> Sent:
+        """Return the entry for an event that leaves."""
+        kind = str(event.get("type"))
+        item, name = event.get("item"), _SUBJECTS.get(kind)
+        subject = item.get("id") if isinstance(item, Mapping) else event.get(name or "")
+        return cls(event, kind, subject if isinstance(subject, str) else "", reply_id=reply_id, own=own)
+
 
 @attrs.define
 class OpenRequests:
@@ -96,12 +105,9 @@ class OpenRequests:
 
     def sent(self, event_id: str, event: Mapping[str, Any], *, reply_id: str | None, own: bool) -> None:
         """An event leaves."""
-        kind = str(event.get("type"))
-        entry = self._sent[event_id] = Sent(event, kind, reply_id=reply_id, own=own)
+        entry = self._sent[event_id] = Sent.of(event, reply_id=reply_id, own=own)
+        kind = entry.type
         if kind in _SUBJECTS:
-            item, name = event.get("item"), _SUBJECTS[kind]
-            subject = item.get("id") if isinstance(item, Mapping) else event.get(name or "")
-            entry.subject = subject if isinstance(subject, str) else ""
             self._open.setdefault((kind, entry.subject), deque()).append(event_id)
             self._new.append(event_id)
             if reply_id is not None:
@@ -199,6 +205,18 @@ class OpenRequests:
             entries.clear()
         return reply_ids
 
+    def lose(self, updates: Collection[str]) -> list[tuple[str, Sent]]:
+        """The connection is lost: return the requests without an answer, with their event ids, in the order of sending,
+        those of `updates` among them. What the core sends by itself is about the connection, and left out."""
+        unanswered = {event_id for waiting in self._open.values() for event_id in waiting} | set(updates)
+        found = [
+            (event_id, attrs.evolve(entry, deadline=None))
+            for event_id, entry in self._sent.items()
+            if event_id in unanswered and not entry.own
+        ]
+        self.drain()
+        return found
+
     def _each_open(self) -> Iterator[tuple[str, Sent]]:
         return iter([(event_id, self._sent[event_id]) for waiting in self._open.values() for event_id in waiting])
 
@@ -252,11 +270,14 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
                 state.response_queue.give_up(request)
         return
     sent = state.requests.refused(event_id)
+    if sent is not None and item_refused(state, sent):
+        return
     if (late := state.requests.refused_late(event_id)) is not None:
         item_id, reply_id = late
         state.settle(reply_id, state.history.item(item_id) if item_id in state.history else None)
     turn_refused(state, event_id)
     state.turns.forget_commit(event_id, "not_taken")
+    state.audio.forget_commit(event_id)
     if sent is None:
         _emit_error(state, event, None)
         return
@@ -302,6 +323,8 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
 
 def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: Any) -> None:
     refusal = SettingsRefused(**_refusal(info, "session.update"))
+    if update.opening and state.link.recovering:
+        opening_refused(state, info)
     if update.opening and (opening := state.take_opening()) is not None:
         state.settle(opening.reply_id, error=refusal)
     elif update.reply_id is not None:

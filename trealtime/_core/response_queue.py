@@ -34,6 +34,7 @@ import attrs
 
 from trealtime._core.effects import ResponseResult
 from trealtime._core.ids import Recent
+from trealtime._core.turn_answers import turn_to_answer
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from trealtime._core.turn_records import TurnRecord, WhyNot
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["METADATA_KEY", "Request", "ResponseQueue"]
+__all__ = ["METADATA_KEY", "Request", "ResponseQueue", "submit"]
 
 
 METADATA_KEY: Final = "trealtime_request"
@@ -101,6 +102,12 @@ class Request:
     rounds: int = 0
     """The number of responses of this turn that have called functions before it."""
 
+    continues: str | None = None
+    """It asks for the rest of this response, which was cut by the loss of its connection."""
+
+    reconnected: bool = False
+    """It has outlived a connection."""
+
     @property
     def out_of_band(self) -> bool:
         """Whether the response stays outside the default conversation."""
@@ -151,6 +158,15 @@ class Request:
         """Forget the callers: they know already that there is no answer."""
         self.interrupted, self.reply_ids = True, []
 
+    def stop(self, state: State) -> None:
+        """No caller gets an answer: it was interrupted."""
+        self.interrupted = True
+        self.fail(state, RuntimeError("interrupted"))
+
+    def outlive(self) -> None:
+        """The connection on which it was made, or waited, is lost."""
+        self.reconnected, self.sent_at = True, None
+
     def fail(self, state: State, error: Exception) -> None:
         """Settle its callers without a response; if it has none, tell the app."""
         if self.interrupted:
@@ -177,10 +193,12 @@ class Request:
         self.about = max(self.about, other.about) if known else 0
         self.turn, self.for_app = self.turn and other.turn, self.for_app or other.for_app
         self.reply_ids += other.reply_ids
+        self.reconnected = self.reconnected or other.reconnected
         if self.record is None:
             self.record = other.record
         elif other.record is not None:
             self.record.current.take_in(other.record.current)
+        self.reconnected = self.reconnected or other.reconnected
 
 
 @attrs.define
@@ -238,10 +256,13 @@ class ResponseQueue:
     # ---- asking ----------------------------------------------------------------------------------------------------
 
     def submit(self, request: Request) -> None:
-        """Take a request in; `next` says when to send it."""
+        """Take a request in; `next` says when to send it. The rest of an answer that was cut comes first."""
         if request.record is not None:
             request.record.current.ask()
-        self._queue.append(request)
+        if request.continues is not None:
+            self._queue.appendleft(request)
+        else:
+            self._queue.append(request)
 
     def next(self, now: float) -> Request | None:
         """The request to send now, marked as sent; None when there is none or it has to wait. Ask until None."""
@@ -467,6 +488,25 @@ class ResponseQueue:
         self._blocked_until = self._quiet_until = self._user_until = None
         return waiting
 
+    def lose(self) -> list[Request]:
+        """The connection is lost: requests on their way go again. Return those that nobody wants any more."""
+        on_its_way = self._on_its_way()
+        self._queue.extendleft(each for each in reversed(on_its_way) if not each.interrupted)
+        for request in self._queue:
+            if request.reply_ids or request in on_its_way:
+                request.outlive()
+        self._sent = self._guessed = self._blocked_until = self._quiet_until = None
+        self._sent_out_of_band.clear()
+        self._given_up.clear()
+        self._live.clear()
+        return [each for each in on_its_way if each.interrupted]
+
+    def follow_items(self, number: int) -> None:
+        """Another server knows every item up to this number: the automatic requests are about all of them."""
+        for request in self._queue:
+            if request.automatic:
+                request.about = number
+
     def _on_its_way(self) -> list[Request]:
         return [*self._sent_out_of_band.values(), *([self._sent] if self._sent is not None else [])]
 
@@ -515,3 +555,44 @@ class ResponseQueue:
         """The time at which the oldest request on its way was sent."""
         times = [request.sent_at for request in self._on_its_way() if request.sent_at is not None]
         return min(times, default=None)
+
+
+def submit(
+    state: State,
+    *,
+    params: Mapping[str, Any] | None = None,
+    automatic: bool = False,
+    reply_ids: list[str] | None = None,
+    event_id: str | None = None,
+    tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
+    answers: TurnRecord | None = None,
+    rounds: int = 0,
+    turn: bool = False,
+    for_app: bool = False,
+    record: TurnRecord | None = None,
+    continues: str | None = None,
+    reconnected: bool = False,
+) -> None:
+    """Ask for a response; `pump` sends the request when its time has come. It is of the answer to the turn `record`,
+    else to the newest turn of the user that waits for one and that the server does not answer by itself."""
+    key = state.ids.new("req")  # other clients of the same session may have keys of their own
+    record = record if record is not None else answers
+    if record is None and (params is None or params.get("conversation") != "none"):
+        record = turn_to_answer(state)
+    request = Request(
+        key,
+        params,
+        automatic=automatic,
+        reply_ids=reply_ids or [],
+        event_id=event_id,
+        tools=tools,
+        answers=answers,
+        about=state.items.confirmed if turn else state.items.sent if automatic else 0,
+        rounds=rounds,
+        turn=turn,
+        for_app=for_app or not reply_ids,
+        record=record,
+        continues=continues,
+        reconnected=reconnected or continues is not None,
+    )
+    state.response_queue.submit(request)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from trealtime._core.interruption import BargeIn, BargeInPolicy, speech_thrown_away
+from trealtime._core.reconnection import reopened
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError
 from trealtime.events import RealtimeHistoryUpdated, RealtimeSettingsMismatch, SettingsDifference
@@ -221,6 +222,17 @@ class OpenUpdates:
         """The updates that say something about turns."""
         return [update for update in self._updates if detection_of(update.session) is not None]
 
+    def lose(self) -> None:
+        """The connection is lost: what the server has not acknowledged goes to the next one."""
+        self._updates = deque(each for each in self._updates if not each.opening)
+        for update in self._updates:
+            update.deadline, update.ignored = None, False
+        self._lost.clear()
+
+    def open_again(self, update: SettingsUpdate) -> None:
+        """The first update of another connection leaves, before those that wait."""
+        self._updates.appendleft(update)
+
     def drain(self) -> list[str]:
         """The connection has ended: return the open replies."""
         reply_ids = [update.reply_id for update in self._updates if update.reply_id is not None]
@@ -343,14 +355,23 @@ def _with_detection(detection: Mapping[str, Any]) -> dict[str, Any]:
 
 def session_created(state: State, event: wire.SessionCreated, now: float) -> None:
     state.defaults = event.session
+    if state.link.recovering:
+        state.link.show(event.session)
+        if state.link.opening_id is None:
+            acknowledge(state, event.session, now)
+            reopened(state, now)
+        return
     acknowledge(state, event.session, now)
     _advance_opening(state, now)
 
 
 def session_updated(state: State, event: wire.SessionUpdated, now: float) -> None:
-    before = state.acknowledged if state.acknowledged is not None else {}
+    shown = state.link.created if state.link.created is not None else state.acknowledged
     acknowledge(state, event.session, now)
-    settle_update(state, state.updates.acknowledged(event.session, before))
+    updates = state.updates.acknowledged(event.session, shown if shown is not None else {})
+    settle_update(state, updates)
+    if state.link.recovering and any(update.opening for update in updates):
+        reopened(state, now)
     _advance_opening(state, now)
 
 
@@ -363,6 +384,7 @@ def settle_update(state: State, updates: Sequence[SettingsUpdate]) -> None:
         if differences:
             told = tuple(SettingsDifference(*difference) for difference in differences)
             state.emit(RealtimeSettingsMismatch(differences=told, info=state.info))
+        state.link.use(update.session if update.opening else deep_merge(state.link.settings or {}, update.session))
         if update.opening and state.opening is not None:
             state.opening.acknowledged = True
         if update.requested is not None:
@@ -388,6 +410,7 @@ def acknowledge(state: State, session: Mapping[str, Any], now: float) -> None:
         state.turns.free(state.response_queue)
         speech_thrown_away(state, now)
     state.input_format = _format(sides.get("input"), state.input_format)
+    state.audio.use_format(state.input_format)
     state.output_format = _format(sides.get("output"), state.output_format)
 
 

@@ -15,7 +15,9 @@ from trealtime._core.history import Change, History
 from trealtime._core.ids import IdSource, Recent
 from trealtime._core.interruption import BargeInPolicy, PendingInterruption
 from trealtime._core.listening import Listening
-from trealtime._core.requests import OpenRequests
+from trealtime._core.reconnection import Link, set_aside
+from trealtime._core.requests import OpenRequests, Sent
+from trealtime._core.resend_buffer import ResendBuffer
 from trealtime._core.response_queue import ResponseQueue
 from trealtime._core.settings import Opening, OpenUpdates, TurnSettings, setting_in
 from trealtime._core.turn_log import TurnLog
@@ -26,7 +28,7 @@ from trealtime.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpd
 
 if TYPE_CHECKING:
     from trealtime._core.playback_ledger import PlaybackLedger
-    from trealtime._core.responses import Response
+    from trealtime._core.response import Response
     from trealtime._core.tool_calls import Call
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import AfterTool, FunctionTool
@@ -100,6 +102,8 @@ class State:
     meter: Meter = attrs.field(factory=Meter)
     limits: Limits = attrs.field(factory=Limits)
     turn_settings: TurnSettings = attrs.field(factory=TurnSettings)
+    link: Link = attrs.field(factory=Link)
+    audio: ResendBuffer = attrs.field(factory=ResendBuffer)
 
     effects: list[Effect] = attrs.field(factory=list, init=False)
     """The effects of the input that is being worked on, in order."""
@@ -204,10 +208,13 @@ class State:
         """
         given = event.get("event_id")
         event_id = given if isinstance(given, str) and given else self.ids.next("evt")
+        if self.link.away:
+            set_aside(self, event_id, Sent.of(event, reply_id=reply_id, own=own))
+            return event_id
         self.effects.append(Send({**event, "event_id": event_id}, urgent))
         item = event.get("item")
         self.requests.sent(event_id, event, reply_id=reply_id, own=own)
-        if event.get("type") == "conversation.item.create" and isinstance(item, Mapping):
+        if event.get("type") == "conversation.item.create" and isinstance(item, Mapping) and not own:
             self.items.send(str(item.get("id")))
         return event_id
 

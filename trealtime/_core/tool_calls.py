@@ -32,7 +32,7 @@ from trealtime.errors import ToolFailed, ToolRoundsExceeded
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
-    from trealtime._core.responses import Response
+    from trealtime._core.response import Response
     from trealtime._core.state import State
     from trealtime.tools.function_tool import FunctionTool
 

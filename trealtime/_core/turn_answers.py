@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trealtime._core.response import Response
     from trealtime._core.response_queue import Request
-    from trealtime._core.responses import Response
     from trealtime._core.state import State
     from trealtime._core.turn_records import TurnRecord
 

@@ -31,7 +31,7 @@ import attrs
 from trealtime.metrics import TurnSource
 
 if TYPE_CHECKING:
-    from trealtime._core.responses import Response
+    from trealtime._core.response import Response
 
 __all__ = ["MOST_OPEN", "Debtor", "TurnRecord", "TurnRecords", "WhyNot"]
 

@@ -32,7 +32,7 @@ from trealtime._core.ids import Recent
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
 from trealtime._core.interruption import speech_began, speech_ended, speech_thrown_away, words_known
 from trealtime._core.listening import turn_waits
-from trealtime._core.responses import submit
+from trealtime._core.response_queue import submit
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import turns_are_ours
 from trealtime._core.turn_records import TurnRecord, TurnRecords, WhyNot
@@ -212,6 +212,19 @@ class Turns:
         record.commit(now)
         return record, spoken
 
+    def lose(self, queue: ResponseQueue) -> list[TurnRecord]:
+        """The connection is lost: another server will hear the speech that goes on, and commits go again. Return the
+        turns that the server has promised to answer by itself and has not: they are ours to ask for."""
+        self.free(queue)
+        for record in self.records:
+            if record.announced and record.committed_at is None and record.commit_id is None:
+                record.believe()
+                record.end("thrown_away")
+        promised = [each for each in self.records.waiting if each.owed_by == "server"]
+        for record in promised:
+            record.owe("us")
+        return promised
+
     def free(self, queue: ResponseQueue) -> None:
         """Forget the speech: it was thrown away, or the server no longer listens for it."""
         self.speech = None
@@ -234,12 +247,14 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
     state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
     longest_s = state.response_timeout_s if state.turns.audio_at is None else PATIENCE_S
     state.turns.begin(speech, state.response_queue, until=now + longest_s)
+    state.audio.speech_started(event.item_id, event.audio_start_ms)
     speech_began(state, speech, now)
 
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
     speech = _record(state, event.item_id, "speech", now)
     state.turns.stop(speech, state.response_queue, now=now)
+    state.audio.speech_stopped(event.item_id, event.audio_end_ms)
     state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
     speech_ended(state, speech, event.audio_end_ms, now)
 
@@ -258,6 +273,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
     if known is not None and known.committed_at is not None:  # said twice
         return
     turn, spoken = state.turns.commit(event.item_id, state.response_queue, now=now, agent=state.agent.name)
+    state.audio.committed(event.item_id)
     silent = turn.source == "idle"
     if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
@@ -318,6 +334,8 @@ def transcription_delta(state: State, event: wire.ConversationItemInputAudioTran
 def transcription_completed(
     state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float
 ) -> None:
+    if event.transcript.strip():
+        state.audio.transcribed(event.item_id)
     if event.item_id not in state.deleted_items:
         change = state.history.set_user_transcript(event.item_id, event.content_index, event.transcript)
         state.emit_history(change, event.item_id)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 import attrs
 
 from trealtime._core.interruption import BargeInPolicy
+from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._core.usage import ModelPrices, SessionLimits, find_prices
 from trealtime._secrets import hidden, names_only, shown
 from trealtime._session.approval_handler import ApprovalHandler
@@ -235,6 +236,11 @@ class RealtimeRunConfig:
 
     send_queue_events: int = setting(default=256, at_least=1)
     """Other events that may be queued. While more are queued, calls that send wait."""
+
+    reconnect: ReconnectPolicy | NotSet | None = setting()
+    """How a lost connection is replaced. None: it is not, and the session ends with `ConnectionLost`. Not given: by the
+    default `ReconnectPolicy` where the session has dialled the connection itself, and not at all for connections that
+    were handed in and for phone calls that the service carries."""
 
     ready_timeout_s: float = setting(default=10.0, at_least=0)
     """How long the server may take, once connected, to create the session and acknowledge its settings."""

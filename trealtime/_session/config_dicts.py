@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal, TypedDict
 
 from trealtime._core.interruption import BargeInPolicy
+from trealtime._core.reconnection import ReconnectPolicy, Summarise
 from trealtime._core.usage import ModelPrices, SessionLimits
 from trealtime._recordings.writing import Redact
 from trealtime._session.approval_handler import ApprovalHandler
@@ -31,6 +32,7 @@ __all__ = [
     "BargeInDict",
     "GuardrailsSettingsDict",
     "ModelConfigDict",
+    "ReconnectDict",
     "RecordingSettingsDict",
     "RunConfigDict",
     "SessionLimitsDict",
@@ -97,6 +99,24 @@ class TelemetryDict(TypedDict, total=False):
     propagate: bool
 
 
+class ReconnectDict(TypedDict, total=False):
+    """A mapping that stands for a `trealtime.settings.ReconnectPolicy`."""
+
+    max_attempts: int | None
+    give_up_after_s: float
+    max_reconnects: int
+    base_delay_s: float
+    max_delay_s: float
+    retry_on: Sequence[int | str]
+    on_cut: Literal["continue", "drop"]
+    resend_buffer_s: float
+    rollover_margin_s: float | None
+    max_history_items: int | None
+    max_history_tokens: int | None
+    summarise: Summarise | None
+    summarise_timeout_s: float
+
+
 class RunConfigDict(TypedDict, total=False):
     """A mapping that stands for a `trealtime.settings.RealtimeRunConfig`."""
 
@@ -129,6 +149,7 @@ class RunConfigDict(TypedDict, total=False):
     unread_buffer_s: float
     input_buffer_s: float
     send_queue_events: int
+    reconnect: ReconnectPolicy | ReconnectDict | None
     ready_timeout_s: float
     close_timeout_s: float
     cancel_grace_s: float

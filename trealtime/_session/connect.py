@@ -7,9 +7,11 @@ from typing import Any
 
 import attrs
 
+from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime._session.agent_settings import AgentSettings, settings_of
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.session_payload import initial_session_payload
 from trealtime.protocol.settings import SessionSettings
 from trealtime.protocol.validation import NOT_SET, given_or
@@ -22,7 +24,7 @@ from trealtime.transport.models import (
     RealtimeModel,
 )
 
-__all__ = ["FirstUpdate", "connection_target", "default_model_name", "first_update"]
+__all__ = ["FirstUpdate", "connection_target", "default_model_name", "first_update", "session_link"]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,3 +73,21 @@ def default_model_name(model: RealtimeModel, config: RealtimeModelConfig) -> str
     """Return the name to send when no setting names a model, None where the address or the deployment chooses one."""
     chosen = config.url is not NOT_SET or config.call_id is not NOT_SET
     return DEFAULT_MODEL_NAME if isinstance(model, OpenAIRealtimeWebSocketModel) and not chosen else None
+
+
+def session_link(model: RealtimeModel, config: RealtimeModelConfig, run: RealtimeRunConfig) -> Link:
+    """Return the link of a session, with the policy by which a lost connection is replaced.
+
+    Without a policy in the run config it is the default one for models that say that they can connect again and for
+    connections to anything but a phone call, else none. Raises `SettingsError` for a policy where the model says that
+    it cannot.
+    """
+    can = getattr(model, "reconnects", None)
+    attached = config.call_id is not NOT_SET
+    policy = run.reconnect
+    if policy is NOT_SET:
+        policy = ReconnectPolicy() if can and not attached else None
+    elif policy is not None and can is False:
+        allowed = f"None: {type(model).__name__} cannot connect again for the same session"
+        raise SettingsError([SettingsProblem("reconnect", policy, allowed)], what="config")
+    return Link(policy, run.ready_timeout_s, attached)

@@ -27,13 +27,17 @@ from trealtime._core.effects import (
     CancelChecks,
     CancelTool,
     ChangePlayback,
+    Dial,
+    DropConnection,
     Effect,
     Emit,
     EndAtLimit,
     FollowResponse,
+    GiveUp,
     PurgeAudio,
     ResetPlayback,
     Send,
+    SendAudio,
     Settle,
     StartCheck,
     StartTool,
@@ -167,8 +171,10 @@ class Driver:
 
     def send_audio(self, audio: bytes) -> None:
         """Queue a piece of the user's audio, in the input format."""
-        self.send_queue.put(MicrophoneAudio(audio))
-        self.core.audio_sent(trio.current_time())
+        if self.core.audio_sent(trio.current_time(), audio):
+            self.send_queue.put(MicrophoneAudio(audio))
+        else:
+            self.send_queue.hold_audio(len(audio))
 
     # ---- from the core -------------------------------------------------------------------------------------------
 
@@ -179,6 +185,8 @@ class Driver:
                     self.emit(event)
                 case Send(event, urgent):
                     self.send_queue.put(event, urgent=urgent)
+                case SendAudio(data):
+                    self.send_queue.put(MicrophoneAudio(data))
                 case PurgeAudio(response_id):
                     if self.output is not None:
                         self.output.purge((response_id,))
@@ -222,6 +230,12 @@ class Driver:
                         self.tracker.on_interrupted()
                 case EndAtLimit(limit):
                     self.lifetime.start_tool(partial(self.lifetime.stop_at_limit, limit))
+                case Dial():
+                    self.lifetime.connections.dial_again(effect)
+                case DropConnection(reason):
+                    self.lifetime.connections.drop(reason)
+                case GiveUp(attempts):
+                    self.lifetime.give_up(attempts)
         self._follow_formats()
         self._set_alarm()
         if self._changed:

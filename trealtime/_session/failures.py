@@ -52,6 +52,7 @@ FailureSource = Literal[
     "recording",
     "response",
     "server",
+    "connection",
 ]
 """The parts of a session that can fail."""
 
@@ -67,6 +68,7 @@ _LOGGERS: Final[dict[FailureSource, logging.Logger]] = {
     "recording": logging.getLogger("trealtime.recording"),
     "response": logging.getLogger("trealtime.session"),
     "server": logging.getLogger("trealtime.session"),
+    "connection": logging.getLogger("trealtime.session"),
 }
 
 _FIELDS: Final[dict[FailureSource, str]] = {"server": "server"}

@@ -18,24 +18,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import attrs
 import trio
 
+from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._core.usage import session_over
+from trealtime._session.connections import ConnectionEnd, Connections, Dialler
 from trealtime._session.driver import Driver
-from trealtime._session.send_queue import encode_outgoing
+from trealtime._session.failures import Failures
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver, sender
+from trealtime.transport.wire import WireClosed, WireStatistics
 
 __all__ = ["CloseOutcome", "Lifetime"]
 
 State = Literal["new", "opening", "open", "closing", "closed"]
 
-_JOINED_BYTES = 16 * 1024
 _MARGIN_S = 1.0
 """How long past the close timeout the service task may run before it is cancelled."""
 
@@ -62,9 +63,22 @@ class CloseOutcome:
     limit: LimitUse | None = None
     """The limit of the run config that the session had reached."""
 
+    connections: tuple[ConnectionEnd, ...] = ()
+    """Every connection that the session has had, oldest first, the last one included."""
+
+    attempts: tuple[str, ...] = ()
+    """What became of the attempts to replace the last one, one line each."""
+
     @classmethod
     def of(
-        cls, closed: WireClosed, *, response_cut: bool, expired: bool, limit: LimitUse | None = None
+        cls,
+        closed: WireClosed,
+        *,
+        response_cut: bool,
+        expired: bool,
+        limit: LimitUse | None = None,
+        connections: tuple[ConnectionEnd, ...] = (),
+        attempts: tuple[str, ...] = (),
     ) -> CloseOutcome:
         """Return the outcome of a connection that this side did not end."""
         return cls(
@@ -74,6 +88,8 @@ class CloseOutcome:
             response_cut=response_cut,
             expired=expired or (closed.code == 1001 and "maximum duration" in closed.reason.lower()),
             limit=limit,
+            connections=connections,
+            attempts=attempts,
         )
 
     @property
@@ -88,13 +104,16 @@ class CloseOutcome:
         cut = ", an answer was cut" if self.response_cut else ""
         expired = ", the session had reached its longest duration" if self.expired else ""
         why = f" ({self.reason})" if self.reason else ""
-        return ConnectionLost(
+        error = ConnectionLost(
             f"connection lost: ended by the {self.closed_by} with code {self.code}{why}{cut}{expired}",
             code=self.code,
             reason=self.reason,
             closed_by=self.closed_by,
             response_cut=self.response_cut,
         )
+        for attempt in self.attempts:
+            error.add_note(attempt)
+        return error
 
 
 @attrs.define(eq=False)
@@ -102,8 +121,10 @@ class Lifetime:
     """Carries one session from entry to exit."""
 
     _driver: Driver
+    _failures: Failures
     _close_timeout_s: float
     _limit_grace_s: float = 10.0
+    _policy: ReconnectPolicy | None = None
     state: State = attrs.field(default="new", init=False)
     outcome: CloseOutcome | None = attrs.field(default=None, init=False)
     on_wind_down: Callable[[float], None] = attrs.field(default=lambda _deadline: None, init=False)
@@ -115,7 +136,7 @@ class Lifetime:
     limit: LimitUse | None = attrs.field(default=None, init=False)
     """The limit of the run config that the session has reached."""
 
-    _wire: Wire | None = attrs.field(default=None, init=False)
+    _connections: Connections | None = attrs.field(default=None, init=False)
     _lost: bool = attrs.field(default=False, init=False)
     _unseen: bool = attrs.field(default=False, init=False)
     """The loss has not been raised yet."""
@@ -124,11 +145,9 @@ class Lifetime:
     _bug: BaseException | None = attrs.field(default=None, init=False)
     _body: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _services: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _reader: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _tools: trio.Nursery | None = attrs.field(default=None, init=False)
     _tools_done: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _written: trio.Event = attrs.field(factory=trio.Event, init=False)
     _finished: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     # ---- the body's side -----------------------------------------------------------------------------------------
@@ -136,21 +155,21 @@ class Lifetime:
     @asynccontextmanager
     async def run(
         self,
-        connection: AbstractAsyncContextManager[Wire],
+        dial: Dialler,
         opening: Callable[[], None],
         become_ready: Callable[[], Awaitable[None]],
     ) -> AsyncIterator[None]:
         """Open, hold and close the session around a body.
 
-        Entering `connection` connects. `opening` gives the core its first input, before the first message is read.
-        `become_ready` runs when the connection is open; the body begins when it has returned.
+        `dial` is called for each connection. `opening` gives the core its first input, before the first message is
+        read. `become_ready` runs when the connection is open; the body begins when it has returned.
         """
         self.state = "opening"
         error: BaseException | None = None
         async with trio.open_nursery() as nursery:
             try:
                 with self._body:
-                    await nursery.start(self._serve, connection, opening)
+                    await nursery.start(self._serve, dial, opening)
                     await become_ready()
                     # The connection may have gone in the very step that made the session ready: then it is not open.
                     self.state = "closing" if self._stopping.is_set() else "open"
@@ -247,26 +266,40 @@ class Lifetime:
         return True
 
     def wire_statistics(self) -> WireStatistics:
-        """Return the counters of the connection, also after its end."""
-        return self._wire.statistics() if self._wire is not None else WireStatistics()
+        """Return the counters of all connections together, also after their end."""
+        return self._connections.statistics() if self._connections is not None else WireStatistics()
+
+    @property
+    def connections(self) -> Connections:
+        """The connections of the session, once it is being opened."""
+        assert self._connections is not None
+        return self._connections
 
     # ---- the service task ----------------------------------------------------------------------------------------
 
     async def _serve(
         self,
-        connection: AbstractAsyncContextManager[Wire],
+        dial: Dialler,
         opening: Callable[[], None],
         *,
         task_status: trio.TaskStatus[None],
     ) -> None:
         opened = False
+        failed: BaseException | None = None
         try:
             with self._services:
-                async with connection as self._wire, trio.open_nursery() as nursery:
-                    opening()
+                async with trio.open_nursery() as nursery:
+                    self._connections = connections = self._open_connections(dial, nursery)
                     await nursery.start(self._host_tools)
-                    nursery.start_soon(self._guard, self._write)
-                    nursery.start_soon(self._guard, self._read)
+                    try:
+                        first = await connections.open(dial)
+                    except trio.Cancelled:
+                        raise
+                    except BaseException as error:  # noqa: BLE001  (raised bare below: in here it would be in a group)
+                        failed = error
+                        nursery.cancel_scope.cancel()
+                        await trio.sleep_forever()
+                    connections.adopt(first, opening)
                     nursery.start_soon(self._guard, self._driver.keep_deadlines)
                     task_status.started()
                     opened = True
@@ -276,6 +309,8 @@ class Lifetime:
                     await self._stopping.wait()
                     await self._guard(self._wind_down)
                     nursery.cancel_scope.cancel()
+            if failed is not None:
+                raise failed
         except BaseException as error:
             if not opened or isinstance(error, trio.Cancelled):
                 raise
@@ -292,10 +327,23 @@ class Lifetime:
         finally:
             self._tools_done.set()
 
-    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+    def _open_connections(self, dial: Dialler, nursery: trio.Nursery) -> Connections:
+        return Connections(
+            self._driver,
+            dial,
+            self._policy,
+            self._failures,
+            nursery,
+            self._guard,
+            self._keep,
+            self._ended,
+            lambda: self.state == "open",
+        )
+
+    async def _guard(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a service task, and keep every exception but cancellation from the nursery."""
         try:
-            await work()
+            await work(*args)
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -312,55 +360,42 @@ class Lifetime:
         self._body.cancel()
         self.stop()
 
-    async def _read(self) -> None:
-        assert self._wire is not None
-        with self._reader:
-            try:
-                # All frames of one read in one go: a turn of the scheduler costs as much as a frame.
-                receive = receiver(self._wire)
-                while True:
-                    self._driver.receive(await receive())
-            except WireClosed as closed:
-                self._ended(closed)
-
-    async def _write(self) -> None:
-        assert self._wire is not None
-        send_queue = self._driver.send_queue
-        send = sender(self._wire)
-        try:
-            while True:
-                messages = [encode_outgoing(await send_queue.receive())]
-                # What waits goes out in one write, as long as an urgent message need not wait long for its end.
-                size = len(messages[0])
-                while send_queue and size < _JOINED_BYTES:
-                    messages.append(encode_outgoing(send_queue.receive_nowait()))
-                    size += len(messages[-1])
-                await send(messages)
-        except trio.EndOfChannel:
-            pass
-        except WireClosed:
-            # The reader gets the same, after the last message that came before the end, and notes the outcome.
-            send_queue.break_off()
-        finally:
-            self._written.set()
-
     # ---- the end -------------------------------------------------------------------------------------------------
 
-    def _ended(self, closed: WireClosed) -> None:
-        """Note that the connection has ended and this side did not end it."""
+    def _ended(self, closed: WireClosed) -> bool:
+        """Note that the connection has ended and this side did not end it. True: another one takes its place."""
+        if self.state == "open" and self._driver.core.recovers(closed.code, closed.closed_by):
+            return True
+        self._set_outcome(closed, attempts=())
+        assert self.outcome is not None
+        self._end_lost(lost=self.state == "opening" or not self.outcome.clean)
+        return False
+
+    def give_up(self, attempts: tuple[str, ...]) -> None:
+        """No other connection has taken the place of the lost one: the session is over."""
+        closed = self.connections.lost_as
+        if closed is None or self._stopping.is_set():
+            return
+        self._set_outcome(closed, attempts=attempts)
+        self._end_lost(lost=True)
+
+    def _set_outcome(self, closed: WireClosed, *, attempts: tuple[str, ...]) -> None:
         self.outcome = CloseOutcome.of(
             closed,
             response_cut=self._driver.core.response_active,
             expired=self._driver.expired,
             limit=self.limit,
+            connections=tuple(self.connections.ends),
+            attempts=attempts,
         )
-        self._lost = self._unseen = self.state == "opening" or not self.outcome.clean
+
+    def _end_lost(self, *, lost: bool) -> None:
+        self._lost = self._unseen = lost
         self.stop()
         self._disconnect()
 
     async def _wind_down(self) -> None:
         """Close in order within the close timeout, then drop the connection."""
-        assert self._wire is not None
         assert self._tools is not None
         with trio.move_on_after(self._close_timeout_s) as closing:
             # Tools get half of the time. Past it closing goes on; the nursery still waits for those that take longer.
@@ -369,18 +404,42 @@ class Lifetime:
                 self._tools.cancel_scope.cancel()
                 await self._tools_done.wait()
             self.on_tools_ended()
-            self._reader.cancel()
+            connection = self.connections.current
+            if connection is None:  # the session ends while its connection is away
+                self._left_away()
+                return
+            connection.reading.cancel()
             if self.outcome is None:
                 response_cut = self._driver.core.response_active
                 if response_cut:
                     self._driver.do(self._driver.core.cancel_response)
-                self.outcome = CloseOutcome(closed_by="client", code=1000, response_cut=response_cut, limit=self.limit)
+                self._close_by_client(1000, response_cut=response_cut)
             self._driver.send_queue.close()
-            await self._written.wait()
-            await self._wire.aclose(1000)
+            await connection.written.wait()
+            await connection.wire.aclose(1000)
         if closing.cancelled_caught and self.outcome is not None and self.outcome.closed_by == "client":
             reason = f"the server took nothing within {self._close_timeout_s:g} s, the connection was dropped"
-            self.outcome = attrs.evolve(self.outcome, code=1006, reason=reason)
+            self._close_by_client(1006, reason, response_cut=self.outcome.response_cut)
+
+    def _left_away(self) -> None:
+        if self.outcome is None:
+            reason = "the session was closed while its connection was away"
+            self.outcome = CloseOutcome(
+                closed_by="client", code=1006, reason=reason, connections=tuple(self.connections.ends)
+            )
+
+    def _close_by_client(self, code: int, reason: str = "", *, response_cut: bool) -> None:
+        ends = self.connections.ends[: -1 if self.outcome is not None else None]
+        self.connections.ends[:] = ends
+        self.connections.note_end(WireClosed(code, reason, closed_by="client"))
+        self.outcome = CloseOutcome(
+            closed_by="client",
+            code=code,
+            reason=reason,
+            response_cut=response_cut,
+            limit=self.limit,
+            connections=tuple(self.connections.ends),
+        )
 
     def _disconnect(self) -> None:
         """Settle every open reply with the end of the connection, and end the subscriptions. Idempotent."""

@@ -415,6 +415,9 @@ class Turn:
     errors: tuple[ServerErrorInfo | Exception, ...] = ()
     """What failed on the way: tools, guardrails, approvals, and responses; as ``error`` events tell it."""
 
+    reconnected: bool = False
+    """Whether the connection was lost while it was asked for or made: another one has brought the end of it."""
+
     audio_format: AudioFormat = PCM16_24K
     """The format of `audio`."""
 
@@ -449,4 +452,5 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
         response_id=result.response_id,
         errors=response.errors,
         audio_format=response.audio_format,
+        reconnected=result.reconnected,
     )

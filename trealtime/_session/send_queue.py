@@ -12,7 +12,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -82,6 +82,9 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self._closed = False
         self._broken = False
         self._writer = Sleeper()
+        self._turn = 0
+        self._held_bound_s: float | None = None
+        self._held_elsewhere: Callable[[], int] = lambda: 0
         self._waiting = trio.lowlevel.ParkingLot()
 
     # ---- in ------------------------------------------------------------------------------------------------------
@@ -133,8 +136,9 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     def has_room(self, *, audio: bool = False) -> bool:
         """Whether `send` would take a message of this kind without waiting."""
         if audio:
-            return self._audio_queued_s <= self._audio_bound_s
-        return self._events <= self._event_bound
+            bound_s = self._audio_bound_s if self._held_bound_s is None else self._held_bound_s
+            return self._audio_queued_s <= bound_s
+        return self._events + self._held_elsewhere() <= self._event_bound
 
     def refuse_audio(self) -> None:
         """Count a chunk that was dropped because there was no room."""
@@ -149,14 +153,14 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
 
     # ---- out -----------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> OutgoingMessage:
-        """Wait for the next message to write, urgent ones first. For the writer only.
+    async def receive(self, turn: int | None = None) -> OutgoingMessage:
+        """Wait for the next message to write, urgent ones first. For the writer only, with its `begin_turn`.
 
-        Raises `trio.EndOfChannel` once the queue is closed and empty. It is a checkpoint only when it has to wait,
-        because the write that follows is one.
+        Raises `trio.EndOfChannel` once the queue is closed and empty, or another writer's turn has begun. It is a
+        checkpoint only when it has to wait, because the write that follows is one.
         """
-        while not (self._urgent or self._fifo):
-            if self._closed or self._broken:
+        while not (self._urgent or self._fifo) or turn not in (None, self._turn):
+            if self._closed or self._broken or turn not in (None, self._turn):
                 raise trio.EndOfChannel
             await self._writer.sleep()
         return self.receive_nowait()
@@ -178,6 +182,41 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     def __len__(self) -> int:
         return len(self._urgent) + len(self._fifo)
 
+    # ---- from one connection to another --------------------------------------------------------------------------
+
+    def begin_turn(self) -> int:
+        """Another writer takes over: return the number of its turn. The one before gets no more messages."""
+        before, self._writer = self._writer, Sleeper()
+        self._turn += 1
+        before.wake()
+        return self._turn
+
+    def hold(self, audio_bound_s: float, events_elsewhere: Callable[[], int]) -> None:
+        """The connection is lost: drop what is queued, which the core sends again, and let no writer have anything.
+
+        Until `release` nothing is queued here. Callers wait past `audio_bound_s` of audio (`hold_audio`), and past the
+        bound of other events, of which `events_elsewhere` wait.
+        """
+        self.begin_turn()
+        self._empty()
+        self._held_bound_s, self._held_elsewhere = audio_bound_s, events_elsewhere
+        self._waiting.unpark_all()
+
+    def hold_audio(self, size: int) -> None:
+        """Count audio that is kept elsewhere until there is a connection."""
+        self._audio_bytes += size
+
+    def release(self) -> None:
+        """There is a connection again. Idempotent."""
+        self._empty()
+        self._held_bound_s, self._held_elsewhere = None, lambda: 0
+        self._waiting.unpark_all()
+
+    def _empty(self) -> None:
+        self._urgent.clear()
+        self._fifo.clear()
+        self._audio_bytes = self._events = 0
+
     # ---- end -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -188,9 +227,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     def break_off(self) -> None:
         """Drop what is queued and take nothing more, because the writer has gone. Idempotent."""
         self._broken = True
-        self._urgent.clear()
-        self._fifo.clear()
-        self._audio_bytes = self._events = 0
+        self._empty()
         self._wake_all()
 
     async def aclose(self) -> None:

@@ -23,7 +23,7 @@ from trealtime._session.approval_handler import ApprovalRunner, Reject
 from trealtime._session.attachment import Attachment, Attachments
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
-from trealtime._session.connect import connection_target, default_model_name, first_update
+from trealtime._session.connect import connection_target, default_model_name, first_update, session_link
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
 from trealtime._session.guardrail_runner import (
@@ -115,6 +115,7 @@ class RealtimeSession(Generic[ContextT]):
         self._entered_at = self._left_at = math.nan
         self._recorder: Recorder | None = None
         info = EventInfo(self._context, shown_audio=lambda n_bytes: audio_shown(n_bytes, core.output_format))
+        link = session_link(model, self._config, run)
         failures = Failures(info, log_content=run.log_content)
         given_tracker = given_or(self._config.playback_tracker, None)
         tracker = None if given_tracker is None else GuardedTracker(given_tracker, failures)
@@ -135,12 +136,13 @@ class RealtimeSession(Generic[ContextT]):
             guardrails=self._guardrails,
             prices=run.prices,
             limits=run.limits,
+            link=link,
         )
         send_queue = SendQueue(audio_bound_s=run.input_buffer_s, event_bound=run.send_queue_events)
         self._core = core
         self._failures = failures
         self._driver = driver = Driver(core, send_queue, PendingReplies(lambda: self._ids.next("reply")))
-        self._lifetime = lifetime = Lifetime(driver, run.close_timeout_s, run.limits.grace_s)
+        self._lifetime = lifetime = Lifetime(driver, failures, run.close_timeout_s, run.limits.grace_s, link.policy)
         self._submit = Submitter(driver, lifetime)
         self._telemetry = Telemetry(driver, lifetime, model, run.telemetry)
         self._subscriptions = Subscriptions(driver, lifetime, run)
@@ -263,8 +265,8 @@ class RealtimeSession(Generic[ContextT]):
             recorder = self._recorder
             connect = self._model.connect if recorder is None else recorder.connecting(self._model.connect)
             connect = self._telemetry.connecting(connect)
-            connection = connect(connection_target(self._config, first.own.settings))
-            async with self._lifetime.run(connection, open_session, become_ready):
+            target = connection_target(self._config, first.own.settings)
+            async with self._lifetime.run(lambda: connect(target), open_session, become_ready):
                 yield
 
     def _recorded(self) -> AbstractAsyncContextManager[None]:
@@ -456,6 +458,7 @@ class RealtimeSession(Generic[ContextT]):
             subscriptions=tuple(each.statistics() for each in driver.subscriptions if not each.abandoned),
             guardrails=core.guardrail_counters(),
             wire=self._lifetime.wire_statistics(),
+            connections=core.connection_counters(),
             attachments=self._attachments.statistics(),
             turns=core.turn_statistics(),
             tools_active=driver.tools.active + core.handing_over,

@@ -13,7 +13,7 @@ from trealtime._recordings.recorder import RecordingStatistics
 from trealtime._session.attachment import AttachmentStatistics
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
-from trealtime.metrics import FailureCounters, TurnStatistics
+from trealtime.metrics import ConnectionCounters, FailureCounters, TurnStatistics
 from trealtime.transport.wire import WireStatistics
 
 __all__ = ["SessionStatistics"]
@@ -32,6 +32,9 @@ class SessionStatistics:
     send_queue: SendQueueStatistics
     subscriptions: tuple[SubscriptionStatistics, ...]
     wire: WireStatistics
+    """All connections together."""
+
+    connections: ConnectionCounters
     guardrails: GuardrailCounters
     attachments: tuple[AttachmentStatistics, ...]
     turns: TurnStatistics

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import attrs
@@ -71,7 +71,12 @@ class Handshake:
 
 @runtime_checkable
 class RealtimeModel(Protocol):
-    """A way to connect for sessions. It keeps nothing of a connection, so that one model makes many."""
+    """A way to connect for sessions. It keeps nothing of a connection, so that one model makes many.
+
+    A session whose connection is lost calls `connect` again, if its run config says so (``reconnect``). A model may
+    have an attribute `reconnects`: True makes that the default for its sessions, False says that it cannot connect
+    again for the same session.
+    """
 
     def connect(self, target: ConnectionTarget) -> AbstractAsyncContextManager[Wire]:
         """Connect on entering, drop what is left of the connection on leaving.
@@ -93,6 +98,7 @@ class OpenAIRealtimeWebSocketModel:
     A key is never sent in the clear by itself: over ``ws://`` to another machine, say what to send in ``headers``.
     """
 
+    reconnects: ClassVar[bool | None] = True
     transport_config: TransportConfig = attrs.field(default=None, converter=transport_config)
     organization: str | None = None
     project: str | None = None
@@ -150,6 +156,7 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
     and the last one, is raised at once.
     """
 
+    reconnects: ClassVar[bool | None] = None
     attach_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     attach_delay_s: float = attrs.field(default=0.25, validator=attrs.validators.ge(0))
 
@@ -219,6 +226,7 @@ class AzureRealtimeModel:
     ``https://cognitiveservices.azure.com/.default``. It is called once for each connection, because tokens expire.
     """
 
+    reconnects: ClassVar[bool | None] = True
     deployment: str
     endpoint: str | None = None
     api_key: ApiKey | None = attrs.field(default=None, repr=False)

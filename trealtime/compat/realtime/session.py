@@ -58,7 +58,7 @@ class RealtimeSession:
                 agent,
                 context,
                 model_config=cast("ModelConfigDict", _native_model_config(model_config)),
-                run_config=cast("RunConfigDict", run_config),
+                run_config=cast("RunConfigDict", {"reconnect": None, **(run_config or {})}),
             )
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._nursery: trio.Nursery | None = None

@@ -1,0 +1,181 @@
+"""The audio that is kept in case a connection is lost."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trealtime._core.resend_buffer import ResendBuffer
+from trealtime.audio.formats import G711_ULAW, PCM16_24K
+
+MS = 48
+"""Bytes of one millisecond of PCM16."""
+
+
+def audio(begin_ms: int, end_ms: int) -> bytes:
+    """Audio whose bytes say where in the stream they are."""
+    return b"".join((at % 251).to_bytes(1, "big") * MS for at in range(begin_ms, end_ms))
+
+
+def again(buffer: ResendBuffer) -> list[bytes | str]:
+    """What another connection gets: commits by their ids, and the audio between them whole."""
+    found: list[bytes | str] = []
+    for event_id, piece in buffer.resume():
+        if event_id is not None:
+            found.append(event_id)
+        elif found and isinstance(found[-1], bytes):
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return found
+
+
+def test_audio_that_no_server_has_committed_is_sent_again() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 300))
+    buffer.add(audio(300, 2_500))
+    assert again(buffer) == [audio(0, 2_500)]
+
+
+def test_a_turn_that_voice_detection_has_found_leaves_up_to_its_end() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 3_000))
+    buffer.speech_started("item_a", 500)
+    buffer.speech_stopped("item_a", 2_000)
+    buffer.committed("item_a")
+    assert buffer.audio_of("item_a") == audio(500, 2_000)
+    assert again(buffer) == [audio(2_000, 3_000)]
+
+
+def test_the_audio_of_a_turn_goes_when_its_words_are_known() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 1_000))
+    buffer.speech_started("item_a", 0)
+    buffer.speech_stopped("item_a", 900)
+    buffer.committed("item_a")
+    buffer.transcribed("item_a")
+    assert buffer.audio_of("item_a") is None
+
+
+def test_commits_of_the_app_keep_their_places() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 100))
+    buffer.commit("evt_1")
+    buffer.add(audio(100, 200))
+    buffer.commit("evt_2")
+    buffer.add(audio(200, 250))
+    assert again(buffer) == [audio(0, 100), "evt_1", audio(100, 200), "evt_2", audio(200, 250)]
+    buffer.committed("item_a")
+    assert buffer.audio_of("item_a") == audio(0, 100)
+    assert again(buffer) == [audio(100, 200), "evt_2", audio(200, 250)]
+    buffer.forget_commit("evt_2")
+    assert again(buffer) == [audio(100, 250)]
+
+
+def test_audio_that_the_app_has_cleared_is_not_sent_again_and_the_server_counts_on() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 100))
+    buffer.commit("evt_1")
+    buffer.add(audio(100, 250))
+    buffer.clear()
+    assert again(buffer) == [audio(0, 100), "evt_1"]
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 100))
+    buffer.clear()
+    buffer.add(audio(100, 400))
+    buffer.speech_started("item_a", 150)
+    buffer.speech_stopped("item_a", 300)
+    buffer.committed("item_a")
+    assert buffer.audio_of("item_a") == audio(150, 300)
+
+
+def test_positions_of_another_connection_begin_at_what_it_was_sent_again() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 1_000))
+    buffer.speech_started("item_a", 0)
+    buffer.speech_stopped("item_a", 400)
+    buffer.committed("item_a")
+    buffer.lose()
+    assert again(buffer) == [audio(400, 1_000)]
+    buffer.add(audio(1_000, 1_500))
+    buffer.speech_started("item_b", 300)
+    buffer.speech_stopped("item_b", 900)
+    buffer.committed("item_b")
+    assert buffer.audio_of("item_b") == audio(700, 1_300)
+    assert again(buffer) == [audio(1_300, 1_500)]
+
+
+def test_the_oldest_audio_goes_and_counts_only_where_a_turn_needs_it() -> None:
+    buffer = ResendBuffer(1)
+    for at in range(0, 3_000, 100):  # silence that nothing has committed
+        buffer.add(audio(at, at + 100))
+    assert again(buffer) == [audio(2_000, 3_000)]
+    assert buffer.dropped_bytes == 0
+    buffer.speech_started("item_a", 500)
+    buffer.add(audio(3_000, 3_700))
+    assert buffer.dropped_bytes == 200 * MS, "the turn began 500 ms before, and the buffer holds 1,000"
+    buffer.lose()
+    buffer.add(audio(3_700, 4_200))
+    assert buffer.dropped_bytes == 700 * MS
+    assert again(buffer) == [audio(3_200, 4_200)]
+
+
+def test_turns_without_words_share_the_bound() -> None:
+    buffer = ResendBuffer(1)
+    for number in range(3):
+        buffer.add(audio(0, 400))
+        buffer.speech_started(f"item_{number}", 400 * number)
+        buffer.speech_stopped(f"item_{number}", 400 * (number + 1))
+        buffer.committed(f"item_{number}")
+    assert [buffer.audio_of(f"item_{number}") is not None for number in range(3)] == [False, True, True]
+
+
+def test_another_format_begins_anew() -> None:
+    buffer = ResendBuffer(1)
+    buffer.add(audio(0, 100))
+    buffer.use_format(G711_ULAW)
+    assert again(buffer) == []
+    buffer.add(bytes(9_000))
+    assert again(buffer) == [bytes(8_000)], "one second of G.711"
+    buffer.use_format(PCM16_24K)
+    assert again(buffer) == []
+
+
+def test_without_a_limit_nothing_is_kept() -> None:
+    buffer = ResendBuffer()
+    buffer.add(audio(0, 100))
+    buffer.speech_started("item_a", 0)
+    buffer.speech_stopped("item_a", 100)
+    buffer.committed("item_a")
+    assert again(buffer) == []
+    assert buffer.audio_of("item_a") is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["start", "stop", "commit", "lose", "resume", "clear"]), st.integers(-9, 9_999)))
+)
+def test_positions_that_make_no_sense_lose_nothing_that_was_not_committed(steps) -> None:
+    """A server may say what it likes: the audio that is kept is always the end of what was sent."""
+    buffer = ResendBuffer(60)
+    sent = b""
+    for number, (step, value) in enumerate(steps):
+        piece = audio(number * 20, number * 20 + 20)
+        buffer.add(piece)
+        sent += piece
+        match step:
+            case "start":
+                buffer.speech_started(f"item_{value % 3}", value)
+            case "stop":
+                buffer.speech_stopped(f"item_{value % 3}", value)
+            case "commit":
+                buffer.committed(f"item_{value % 3}")
+            case "lose":
+                buffer.lose()
+            case "resume":
+                list(buffer.resume())
+            case "clear":
+                buffer.clear()
+                sent = b""
+    kept = again(buffer)
+    assert len(kept) <= 1
+    assert not kept or sent == b"" or sent.endswith(kept[0]) or kept[0].endswith(sent)

@@ -1,0 +1,126 @@
+"""The inputs of the conversation about its connection, and about the user's audio, which goes over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trealtime._core import in_flight, reconnection
+from trealtime._core.effects import Effect
+from trealtime._core.input_guardrails import turn_ending
+from trealtime.items import RealtimeItem
+from trealtime.metrics import ConnectionCounters
+
+if TYPE_CHECKING:
+    from trealtime._core.state import State
+
+__all__ = ["ConnectionInputs"]
+
+
+class ConnectionInputs:
+    """A part of `Conversation`."""
+
+    _state: State
+
+    def _effects(self, now: float) -> list[Effect]:
+        raise NotImplementedError
+
+    # ---- the connection --------------------------------------------------------------------------------------------
+
+    def recovers(self, code: int, closed_by: str) -> bool:
+        """Whether the session goes on when its connection ends like this: then tell it with `connection_lost`, else
+        with `disconnect`."""
+        return self._state.limits.reached is None and self._state.link.recovers(code, closed_by)
+
+    def connection_lost(self, now: float, *, code: int, reason: str) -> list[Effect]:
+        """The connection has ended, and another one is to take its place; see `in_flight`."""
+        in_flight.connection_lost(self._state, now, code=code, reason=reason)
+        return self._effects(now)
+
+    def dial_failed(
+        self,
+        now: float,
+        why: str,
+        *,
+        status: int | None = None,
+        body: str = "",
+        retry_after_s: float | None = None,
+        final: bool = False,
+    ) -> list[Effect]:
+        """An attempt to replace the connection has failed: `status`, `body` and `retry_after_s` are those of the HTTP
+        answer, if one came. `final`: another attempt would fail in the same way."""
+        reconnection.dial_failed(
+            self._state, now, why=why, status=status, body=body, retry_after_s=retry_after_s, final=final
+        )
+        return self._effects(now)
+
+    def connected(self, now: float, *, summary: str | None = None) -> list[Effect]:
+        """There is another connection: tell it everything. `summary` stands for the items of `folding`."""
+        in_flight.connected(self._state, now, summary=summary)
+        return self._effects(now)
+
+    def folding(self) -> list[RealtimeItem]:
+        """The items to summarise for a new connection, oldest first; none where no summary is wanted."""
+        return in_flight.folding(self._state)
+
+    @property
+    def away(self) -> bool:
+        """Whether there is no connection to send on, and another one is dialled."""
+        return self._state.link.away
+
+    @property
+    def recovering(self) -> bool:
+        """Whether a loss is not made good yet."""
+        return self._state.link.recovering
+
+    @property
+    def events_waiting(self) -> int:
+        """Requests that wait for another connection."""
+        return len(self._state.link.pending)
+
+    def connection_counters(self) -> ConnectionCounters:
+        """Numbers for `session.statistics()`."""
+        return self._state.link.counters()
+
+    # ---- input audio -----------------------------------------------------------------------------------------------
+
+    def audio_sent(self, now: float, audio: bytes = b"") -> bool:
+        """The app has sent this audio of the user. It has no effects; return whether there is a connection for it. If
+        not, it is kept here."""
+        state = self._state
+        state.audio.add(audio)
+        manual = state.acknowledged is not None and not state.turn_detection
+        state.turns.audio_sent(
+            state.response_queue,
+            now=now,
+            agent=state.agent.name,
+            manual=manual,
+            timeout_s=state.response_timeout_s,
+        )
+        return not state.link.away
+
+    def commit_audio(self, now: float) -> list[Effect]:
+        """Make an item of the input audio buffer, and ask for no response."""
+        state = self._state
+        event_id = state.send({"type": "input_audio_buffer.commit"})
+        state.audio.commit(event_id)
+        turn = state.turns.commit_sent(event_id, state.response_queue, now=now, agent=state.agent.name)
+        turn_ending(state, turn, now)
+        return self._effects(now)
+
+    def clear_audio(self, now: float) -> list[Effect]:
+        """Throw the input audio buffer away."""
+        self._state.audio.clear()
+        self._state.turns.clear_by_app(self._state.response_queue)
+        self._state.send({"type": "input_audio_buffer.clear"})
+        return self._effects(now)
+
+    def begin_user_speaking(self, now: float) -> list[Effect]:
+        """The app says that the user speaks: nothing is said by itself, until `end_user_speaking` has been called as
+        often as this."""
+        self._state.turns.begin_by_app(self._state.response_queue)
+        return self._effects(now)
+
+    def end_user_speaking(self, now: float) -> list[Effect]:
+        """The app says that the user has spoken."""
+        self._state.turns.end_by_app(self._state.response_queue, now=now)
+        return self._effects(now)

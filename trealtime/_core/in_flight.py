@@ -1,0 +1,284 @@
+"""What was in flight when a connection was lost, and what the next one is told.
+
+Theory of operation
+1. At a loss everything that belonged to the connection comes to an end in the core, in one step: live responses are
+   over, speech that the server was hearing never happened, requests without an answer are set aside (`reconnection`).
+   Everything else goes on: history, calls and approvals, the audio that plays, the callers who wait.
+2. An answer of which nothing but its end was missing is complete. One that was cut plays on as far as it has come. Its
+   callers, and the turn of the user that it answered, wait for a continuation: a request for the rest, which tells the
+   model where it was. One that has called functions is continued by the answer to their outputs, and needs none. An
+   interrupt withdraws the continuation.
+3. A request that no response had answered is made again. So is the answer that the server owed to a turn of the user.
+4. A new connection is told, in this order and without waiting for anything: the settings; the history (`replay`); the
+   requests that were set aside, each commit with the audio before it; the rest of the user's audio; the requests for
+   responses.
+5. The server may refuse an item. Those that name it as the one before them are refused with it, so they go once more,
+   after the nearest one that was taken.
+6. An item that was told may still play. If it is cut, it is told anew: a server cannot truncate what it has as text.
+7. A connection to a phone call of the server's is only a view of it: the call has its history, hears its user and
+   goes on, so nothing is told or asked again there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from trealtime._core.effects import GiveUp, SendAudio
+from trealtime._core.guardrails import hold
+from trealtime._core.interruption import speech_thrown_away
+from trealtime._core.reconnection import dial_again, reopened, set_aside
+from trealtime._core.replay import Replay, folded, make_replay, spoken
+from trealtime._core.response_queue import submit
+from trealtime._core.responses import end_response
+from trealtime._core.settings import SettingsUpdate, setting_in
+from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost
+from trealtime.items import AssistantMessageItem, RealtimeItem
+from trealtime.protocol.settings import deep_merge
+
+if TYPE_CHECKING:
+    from trealtime._core.requests import Sent
+    from trealtime._core.response import Response
+    from trealtime._core.state import State
+    from trealtime.events import ServerErrorInfo
+
+__all__ = ["connected", "connection_lost", "folding", "item_refused", "opening_refused"]
+
+LOST = "connection_lost"
+"""The reason of a response that ended with its connection."""
+
+
+# ---- the loss -------------------------------------------------------------------------------------------------------
+
+
+def connection_lost(state: State, now: float, *, code: int, reason: str) -> None:
+    """See `Conversation.connection_lost`."""
+    link = state.link
+    if link.lose(now):
+        state.emit(RealtimeConnectionLost(code=code, reason=reason, info=state.info))
+    else:
+        link.note_failure(f"the connection ended with code {code}{f' ({reason})' if reason else ''}")
+    set_everything_aside(state, now)
+    dial_again(state, now)
+
+
+def set_everything_aside(state: State, now: float) -> None:
+    """End what belonged to the connection, and keep what the next one has to get."""
+    cut = False
+    for response in state.unfinished():
+        response.outlive()
+    for response in state.live():
+        if response.interrupted is not None:
+            _end(state, response, "cancelled", "client_cancelled", now)
+        else:
+            cut = cut or response.in_conversation
+            _cut(state, response, now)
+    for request in state.response_queue.lose():
+        request.stop(state)
+    state.updates.lose()
+    for event_id, sent in state.requests.lose(state.updates.open_ids()):
+        set_aside(state, event_id, sent)
+    speech_thrown_away(state, now)
+    promised = state.turns.lose(state.response_queue)
+    state.audio.lose()
+    state.server_plays = None
+    state.finished.clear()  # nothing late comes from it, and the next may number its responses in the same way
+    if promised and not cut and not state.link.attached:
+        submit(state, automatic=True, turn=True, record=promised[-1])
+
+
+def _cut(state: State, response: Response, now: float) -> None:
+    """A response was being made."""
+    for item_id, content_index, audio_ms in state.ledger.unfinished(response.id):
+        item = state.history.item(item_id) if item_id in state.history else None
+        if isinstance(item, AssistantMessageItem) and content_index < len(item.content):
+            words = getattr(item.content[content_index], "transcript", None)
+            if words:
+                state.history.shorten(item_id, content_index, spoken(words, audio_ms))
+        end = RealtimeAudioEnd(item_id=item_id, content_index=content_index, response_id=response.id, info=state.info)
+        hold(state, response.id, end, now)
+    policy = state.link.policy
+    if response.has_come and not state.link.attached:
+        _end(state, response, "completed", None, now)
+        return
+    goes_on = response.has_called or state.link.attached
+    restarts = not response.in_conversation and not response.has_output
+    if goes_on or policy is None or (not response.in_conversation and not restarts):
+        _end(state, response, "incomplete", LOST, now)
+    elif policy.on_cut == "drop":
+        state.link.cut("dropped")
+        _end(state, response, "incomplete", LOST, now)
+    else:
+        state.link.cut("continued")
+        _continue(state, response, now)
+
+
+def _continue(state: State, response: Response, now: float) -> None:
+    request = response.request
+    params = dict(request.params or {}) if request is not None else {}
+    note = _note(_text_of(state, response))
+    if note is not None:
+        own = params.get("instructions") or setting_in(state.link.settings, "instructions")
+        params["instructions"] = "\n\n".join(text for text in (own, note) if isinstance(text, str) and text)
+    for_app, rounds, abandoned = response.for_app, response.rounds, response.abandoned
+    tools = request.tools if request is not None else ()
+    reply_ids = response.release_callers()
+    _end(state, response, "incomplete", LOST, now)
+    if abandoned:
+        return
+    submit(
+        state,
+        params=params or None,
+        automatic=response.in_conversation,
+        reply_ids=reply_ids,
+        tools=tools,
+        rounds=rounds,
+        for_app=for_app,
+        record=response.record,
+        continues=response.id,
+    )
+
+
+def _end(state: State, response: Response, status: str, reason: str | None, now: float) -> None:
+    details = None if reason is None else {"reason": reason}
+    end_response(state, {"id": response.id, "status": status, "status_details": details}, now)
+
+
+def _text_of(state: State, response: Response) -> str:
+    items = [state.history.item(item_id) for item_id in response.items if item_id in state.history]
+    return " ".join(item.text for item in items if isinstance(item, AssistantMessageItem) and item.text)
+
+
+def _note(said: str) -> str | None:
+    """Tell the model how far its answer came; None: there is nothing to go on from."""
+    if not said:
+        return None
+    return (
+        "Your last answer was cut off by a lost connection. The user has got this much of it: "
+        f'"{said}". Go on from exactly there. Do not repeat any of it, and do not mention the connection.'
+    )
+
+
+# ---- the next connection --------------------------------------------------------------------------------------------
+
+
+def folding(state: State) -> list[RealtimeItem]:
+    """The oldest items of the history, if another connection would be told a summary in their place."""
+    policy = state.link.policy
+    if policy is None or policy.summarise is None or state.link.attached:
+        return []
+    entries = state.history.entries()
+    return [entry.item for entry in entries[: folded(entries, policy.bounds)]]
+
+
+def connected(state: State, now: float, *, summary: str | None) -> None:
+    """See `Conversation.connected`."""
+    link = state.link
+    link.begin(now)
+    open_with_settings(state)
+    if not link.attached:
+        retell(state, summary)
+    audio = state.audio.resume()
+    for event_id, sent in link.take_pending():
+        if sent.type == "input_audio_buffer.commit":
+            _send_audio(state, audio, until=event_id)
+        event = _after_known(state, sent.event) if sent.type == "conversation.item.create" else sent.event
+        state.send({**event, "event_id": event_id}, reply_id=sent.reply_id, own=sent.own)
+    _send_audio(state, audio)
+    link.count_dropped(state.audio.dropped_bytes, state.audio.audio_format.duration_ms)
+    state.response_queue.follow_items(state.items.sent)
+
+
+def open_with_settings(state: State) -> None:
+    """Send the settings that the server before had acknowledged, all in one update."""
+    settings = state.link.settings
+    event_id = None
+    if settings is not None and not state.link.attached:
+        voice = setting_in(state.acknowledged, "audio", "output", "voice")
+        if state.spoken and voice is not None:  # it keeps the voice that the user knows
+            settings = deep_merge(settings, {"audio": {"output": {"voice": voice}}})
+        event_id = state.send({"type": "session.update", "session": settings})
+        state.updates.open_again(SettingsUpdate(event_id=event_id, session=settings, opening=True))
+    state.link.open_with(event_id)
+
+
+def replay_of(state: State, summary: str | None) -> Replay:
+    """What to tell of the history as it is now."""
+    policy = state.link.policy
+    item = None
+    if summary:
+        content = [{"type": "input_text", "text": f"Summary of the conversation so far: {summary}"}]
+        item = {"id": state.ids.new("item"), "type": "message", "role": "system", "content": content}
+    outputs = {str(sent.event["item"].get("call_id")) for sent in state.link.creates()}
+    return make_replay(
+        state.history.entries(),
+        open_calls={*state.calls, *outputs},
+        pending_approvals=state.approvals.pending,
+        audio_of=state.audio.audio_of,
+        bounds=None if policy is None else policy.bounds,
+        summary=item,
+    )
+
+
+def retell(state: State, summary: str | None) -> None:
+    """Tell the history, item by item, without waiting for anything."""
+    replay = replay_of(state, summary)
+    state.link.tell(replay)
+    previous_item_id = None
+    for item in replay.items:
+        _tell(state, item, previous_item_id)
+        previous_item_id = item["id"]
+
+
+def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, urgent: bool = False) -> None:
+    event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
+    event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
+    state.link.tell_item(item["id"], previous_item_id)
+    state.send(event, own=True, urgent=urgent)
+
+
+def _after_known(state: State, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An item that was to follow one which the new connection does not know follows the nearest before that."""
+    previous_item_id = event.get("previous_item_id")
+    order = state.history.order()
+    if previous_item_id in state.link.told or previous_item_id not in order:
+        return event
+    before = [each for each in order[: order.index(previous_item_id)] if each in state.link.told]
+    return {**event, "previous_item_id": before[-1] if before else "root"}
+
+
+def _send_audio(state: State, audio: Iterator[tuple[str | None, bytes]], *, until: str | None = None) -> None:
+    for event_id, piece in audio:
+        if event_id is None:
+            state.link.resend(state.audio.audio_format.duration_ms(len(piece)))
+            state.do(SendAudio(piece))
+        elif event_id == until:
+            return
+
+
+# ---- what it refuses ------------------------------------------------------------------------------------------------
+
+
+def item_refused(state: State, sent: Sent) -> bool:
+    """The server has refused an item. Return whether it goes once more, because the one before it was refused."""
+    link, item_id = state.link, sent.subject
+    if sent.type != "conversation.item.create" or item_id not in link.told:
+        return False
+    before = link.told[item_id]
+    if before not in link.refused or item_id in link.refused:
+        link.refuse(item_id, again=False)
+        return False
+    link.refuse(item_id, again=True)
+    while before is not None and link.refused.get(before) is False:
+        before = link.told[before]
+    _tell(state, sent.event["item"], before)
+    return True
+
+
+def opening_refused(state: State, info: ServerErrorInfo) -> None:
+    """A new connection does not take the settings that the one before had acknowledged: no other will."""
+    state.link.note_failure(f"the settings were refused: {info.message}")
+    state.do(GiveUp(tuple(state.link.attempts)))
+
+
+__all__ += ["open_with_settings", "reopened", "replay_of", "retell", "set_everything_aside"]

@@ -1,0 +1,338 @@
+"""The connections of one session: dialled, carried, and replaced when one is lost.
+
+Theory of operation
+1. Each connection is held by a task of its own, which opens it, and leaves it when it is let go. Its reader and its
+   writer run inside that task.
+2. One connection is the current one: its frames go to the core, and its writer takes from the send queue. Frames of any
+   other are dropped.
+3. The core decides whether a lost connection is replaced, and when (`trealtime._core.reconnection`). Here it is dialled
+   again, as often as the core says, and the new one is made the current one before anything is read from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, Literal
+
+import attrs
+import trio
+
+from trealtime._core.effects import Dial
+from trealtime._core.reconnection import ReconnectPolicy
+from trealtime._session.driver import Driver
+from trealtime._session.failures import Failures
+from trealtime._session.send_queue import encode_outgoing
+from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
+from trealtime.items import RealtimeItem
+from trealtime.tools.callables import answer_of
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver, sender
+
+__all__ = ["Connection", "ConnectionEnd", "Connections", "Dialler"]
+
+_JOINED_BYTES: Final = 16 * 1024
+
+Dialler = Callable[[], AbstractAsyncContextManager[Wire]]
+"""Opens a connection of the session: called anew for each."""
+
+Guard = Callable[..., Awaitable[None]]
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionEnd:
+    """How one connection of a session ended: the close frame (1006 where none came), and how long it had been open."""
+
+    closed_by: Literal["server", "client", "network"]
+    code: int
+    reason: str = ""
+    open_s: float = 0.0
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One open wire, with the nursery of its reader and its writer."""
+
+    wire: Wire
+    pumps: trio.Nursery
+    opened_at: float
+    turn: int = attrs.field(default=0, init=False)
+    """The number under which its writer takes from the send queue."""
+
+    reading: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    written: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set when its writer has ended."""
+
+    let_go: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @property
+    def server_time_s(self) -> float | None:
+        """The server's clock at the handshake, in Unix time; None where its answer has no date."""
+        headers = getattr(self.wire, "response_headers", None)
+        return http_date(headers.get("date")) if isinstance(headers, Mapping) else None
+
+
+@attrs.define(eq=False)
+class _Dialled:
+    """A connection that is being opened."""
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    connection: Connection | None = attrs.field(default=None, init=False)
+    error: BaseException | None = attrs.field(default=None, init=False)
+    settled: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+
+@attrs.define(eq=False)
+class Connections:
+    """See the module's theory of operation. `guard` runs a service task, `keep` takes what one of them raises."""
+
+    _driver: Driver
+    _dial: Dialler
+    _policy: ReconnectPolicy | None
+    _failures: Failures
+    _nursery: trio.Nursery
+    _guard: Guard
+    _keep: Callable[[BaseException], None]
+    _on_lost: Callable[[WireClosed], bool]
+    """Called when the current connection has ended; True: another one takes its place."""
+
+    _wanted: Callable[[], bool]
+    """Whether the session still wants another connection."""
+
+    current: Connection | None = attrs.field(default=None, init=False)
+    ends: list[ConnectionEnd] = attrs.field(factory=list, init=False)
+    lost_as: WireClosed | None = attrs.field(default=None, init=False)
+    """How the connection that is being replaced ended."""
+
+    _ended_traffic: WireStatistics = attrs.field(factory=WireStatistics, init=False)
+
+    # ---- opening ---------------------------------------------------------------------------------------------------
+
+    async def open(self, dial: Dialler) -> Connection:
+        """Open a connection, and raise what opening it raises. It is read by nobody until `adopt`."""
+        dialled = _Dialled()
+        self._nursery.start_soon(self._hold, dial, dialled)
+        try:
+            await dialled.settled.wait()
+            await trio.lowlevel.checkpoint_if_cancelled()  # then its task may have been cancelled as well
+        except BaseException:
+            dialled.scope.cancel()
+            raise
+        if dialled.connection is None:
+            assert dialled.error is not None
+            raise dialled.error
+        return dialled.connection
+
+    async def _hold(self, dial: Dialler, dialled: _Dialled) -> None:
+        """Hold one connection open until it is let go."""
+        try:
+            with dialled.scope:
+                async with dial() as wire, trio.open_nursery() as pumps:
+                    dialled.connection = connection = Connection(wire, pumps, trio.current_time())
+                    dialled.settled.set()
+                    await connection.let_go.wait()
+                    pumps.cancel_scope.cancel()
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            if isinstance(error, BaseExceptionGroup) and error.split(trio.Cancelled)[1] is None:
+                raise
+            if dialled.connection is None:
+                dialled.error = error
+            else:
+                self._keep(error)
+        finally:
+            if dialled.connection is not None:
+                self._ended_traffic = _sum(self._ended_traffic, dialled.connection.wire.statistics())
+            elif dialled.error is None:
+                dialled.error = ConnectFailed("the attempt was given up")
+            dialled.settled.set()
+
+    def adopt(self, connection: Connection, tell: Callable[[], None]) -> None:
+        """Make this the current connection: `tell` it what it has to know, then read and write."""
+        self.current = connection
+        self._driver.expired = False
+        connection.turn = self._driver.send_queue.begin_turn()
+        tell()
+        connection.pumps.start_soon(self._guard, self._write, connection)
+        connection.pumps.start_soon(self._guard, self._read, connection)
+
+    # ---- carrying --------------------------------------------------------------------------------------------------
+
+    async def _read(self, connection: Connection) -> None:
+        with connection.reading:
+            try:
+                # All frames of one read in one go: a turn of the scheduler costs as much as a frame.
+                receive = receiver(connection.wire)
+                while connection is self.current:
+                    self._driver.receive(self._frames_of(connection, await receive()))
+            except WireClosed as closed:
+                self._ended(connection, closed)
+
+    def _frames_of(self, connection: Connection, frames: Sequence[str | bytes]) -> Iterator[str | bytes]:
+        """Yield the frames for as long as the connection is the current one: one of them may end that."""
+        for frame in frames:
+            if connection is not self.current:
+                return
+            yield frame
+
+    async def _write(self, connection: Connection) -> None:
+        send_queue = self._driver.send_queue
+        send = sender(connection.wire)
+        try:
+            while True:
+                messages = [encode_outgoing(await send_queue.receive(connection.turn))]
+                # What waits goes out in one write, as long as an urgent message need not wait long for its end.
+                size = len(messages[0])
+                while send_queue and size < _JOINED_BYTES:
+                    messages.append(encode_outgoing(send_queue.receive_nowait()))
+                    size += len(messages[-1])
+                await send(messages)
+        except trio.EndOfChannel:
+            pass
+        except WireClosed:
+            # The reader gets the same, after the last message that came before the end, and notes it.
+            if self._policy is None and connection is self.current:
+                send_queue.break_off()
+        finally:
+            connection.written.set()
+
+    # ---- the end of one --------------------------------------------------------------------------------------------
+
+    def _ended(self, connection: Connection, closed: WireClosed) -> None:
+        if connection is not self.current:
+            return
+        self.note_end(closed)
+        if not self._on_lost(closed):
+            return
+        self._replace(connection, closed)
+
+    def note_end(self, closed: WireClosed) -> None:
+        """The current connection has ended like this."""
+        if self.current is not None:
+            open_s = trio.current_time() - self.current.opened_at
+            end = ConnectionEnd(closed_by=closed.closed_by, code=closed.code, reason=closed.reason, open_s=open_s)
+            self.ends.append(end)
+
+    def _replace(self, connection: Connection, closed: WireClosed) -> None:
+        driver, core = self._driver, self._driver.core
+        assert self._policy is not None
+        self.current = None
+        connection.let_go.set()
+        if not core.recovering:
+            self.lost_as = closed
+        driver.send_queue.hold(self._policy.resend_buffer_s, lambda: core.events_waiting)
+        driver.do(core.connection_lost, code=closed.code, reason=closed.reason)
+
+    def drop(self, reason: str) -> None:
+        """Drop the current connection, and treat it as lost."""
+        connection = self.current
+        if connection is not None:
+            closed = WireClosed(1006, reason, closed_by="network")
+            self.note_end(closed)
+            self._replace(connection, closed)
+
+    # ---- another one -----------------------------------------------------------------------------------------------
+
+    def dial_again(self, effect: Dial) -> None:
+        """Carry out a `Dial`."""
+        self._nursery.start_soon(self._guard, self._dial_again, effect)
+
+    async def _dial_again(self, effect: Dial) -> None:
+        driver, core = self._driver, self._driver.core
+        await trio.sleep(effect.delay_s)
+        connection: Connection | None = None
+        try:
+            with trio.move_on_at(effect.until) as dialling:
+                connection = await self.open(self._dial)
+        except Exception as error:  # noqa: BLE001  (a callable of the app's may raise anything)
+            self._failed(error)
+            return
+        if connection is None:
+            assert dialling.cancelled_caught
+            driver.do(core.dial_failed, "no connection within the time that the policy gives", final=True)
+            return
+        summary = await self.summary(core.folding())
+        if not self._wanted():
+            connection.let_go.set()
+            return
+
+        def tell() -> None:
+            driver.send_queue.release()
+            driver.do(core.connected, summary=summary)
+
+        self.adopt(connection, tell)
+
+    def _failed(self, error: Exception) -> None:
+        driver, core = self._driver, self._driver.core
+        why = f"{type(error).__name__}: {error}"
+        if isinstance(error, ConnectFailed):
+            retry_after_s = _retry_after(error.headers)
+            final = isinstance(error, MissingApiKey)
+            driver.do(
+                core.dial_failed,
+                why,
+                status=error.status,
+                body=error.body,
+                retry_after_s=retry_after_s,
+                final=final,
+            )
+            return
+        # A callable of the app's, such as one for credentials, may fail for the same reason as the connection did.
+        self._failures.report("connection", error, summary="a connection could not be opened")
+        driver.do(core.dial_failed, why, final=isinstance(error, SettingsError))
+
+    async def summary(self, items: Sequence[RealtimeItem]) -> str | None:
+        """Return the app's summary of `items`; None if there is none, or it fails or takes too long."""
+        policy = self._policy
+        if not items or policy is None or policy.summarise is None:
+            return None
+        found: object = None
+        try:
+            with trio.move_on_after(policy.summarise_timeout_s) as waiting:
+                found = await answer_of(policy.summarise(items))
+            if waiting.cancelled_caught:
+                raise TimeoutError(f"summarise took longer than {policy.summarise_timeout_s:g} s")
+            if found is not None and not isinstance(found, str):
+                raise TypeError(f"summarise must return a str or None, got {type(found).__name__}")
+        except Exception as error:  # noqa: BLE001  (a callable of the app's may raise anything)
+            self._failures.report("connection", error, summary="summarise failed, the oldest turns are left out")
+            return None
+        return found or None
+
+    # ---- figures ---------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> WireStatistics:
+        """Return the counters of all connections together, also after their end."""
+        current = self.current
+        if current is None or current.let_go.is_set():
+            return self._ended_traffic
+        return _sum(self._ended_traffic, current.wire.statistics())
+
+
+def http_date(value: object) -> float | None:
+    """Return an HTTP date (RFC 9110 section 5.6.7) in Unix time; None for anything else."""
+    try:
+        found = parsedate_to_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return None if found is None else found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that ``Retry-After`` asks for (RFC 9110 section 10.2.3); None where it asks for nothing."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    value = lowered.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    at = http_date(value)
+    if at is None:
+        return None
+    sent_at = http_date(lowered.get("date"))
+    return max(0.0, at - (datetime.now(UTC).timestamp() if sent_at is None else sent_at))
+
+
+def _sum(left: WireStatistics, right: WireStatistics) -> WireStatistics:
+    both = zip(attrs.astuple(left), attrs.astuple(right), strict=True)
+    return WireStatistics(*(mine + theirs for mine, theirs in both))
