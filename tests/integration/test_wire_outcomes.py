@@ -141,7 +141,7 @@ def framed(nursery: trio.Nursery) -> Framed:
 
 
 def runner_of(model: Any, **config: Any) -> RealtimeRunner[Any]:
-    return RealtimeRunner(RealtimeAgent(name="Assistant"), model=model, config=config)
+    return RealtimeRunner(RealtimeAgent(name="Assistant"), model=model, config={"reconnect": None, **config})
 
 
 @asynccontextmanager

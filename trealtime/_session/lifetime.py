@@ -63,7 +63,7 @@ class CloseOutcome:
     limit: LimitUse | None = None
     """The limit of the run config that the session had reached."""
 
-    connections: tuple[ConnectionEnd, ...] = ()
+    connections: tuple[ConnectionEnd, ...] = attrs.field(default=(), eq=False)
     """Every connection that the session has had, oldest first, the last one included."""
 
     attempts: tuple[str, ...] = ()
