@@ -12,8 +12,8 @@ Theory of operation
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from trealtime._secrets import redacted
 from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
 from trealtime.protocol.lenient import as_text, within
 from trealtime.recording.file import RecordedClose, RecordedEvent, RecordedLine, left_out, read_recording
-from trealtime.testing.script import Emit, Event, Expect, Script, Step, close, wait
+from trealtime.testing.script import Emit, Event, Expect, Script, Step, UnconsumedRealtimeSteps, close, wait
 from trealtime.testing.scripted_server import ScriptedServer, open_scripted_server
 
 __all__ = ["replay", "script_of"]
@@ -44,11 +44,26 @@ def replay(
     Its first client gets the first connection of the recording, the next one the second. `ScriptedServer.memory_model`
     is for a runner, in real time or under Trio's mock clock; `listen` opens a socket as well, at `ScriptedServer.url`.
     With `strict` the block raises `UnexpectedRealtimeSend` if the client's events differ from the recorded ones;
-    without, the server answers them as any server does. Steps that are left when the block ends raise
-    `UnconsumedRealtimeSteps`. The recording is held in memory. Raises `RecordingError` for a file that is no recording.
+    without, the server answers them as any server does. Events of the client that have not come when the block ends
+    raise `UnconsumedRealtimeSteps`; it may leave before the last words of the server. The recording is held in memory.
+    Raises `RecordingError` for a file that is no recording.
     """
-    scripts = _scripts(path)
-    return open_scripted_server(*scripts, strict=strict, greet=False, listen=listen, host=host, port=port)
+    return _replaying(_scripts(path), strict=strict, listen=listen, host=host, port=port)
+
+
+@asynccontextmanager
+async def _replaying(
+    scripts: Sequence[Script], *, strict: bool, listen: bool, host: str, port: int
+) -> AsyncIterator[ScriptedServer]:
+    server: ScriptedServer | None = None
+    try:
+        async with open_scripted_server(
+            *scripts, strict=strict, greet=False, listen=listen, host=host, port=port
+        ) as server:
+            yield server
+    except UnconsumedRealtimeSteps:
+        if server is None or any(isinstance(step, Expect) for step in server.remaining_steps):
+            raise
 
 
 def script_of(path: str | Path) -> Script:
