@@ -35,6 +35,8 @@ WANTED = {
     "replay": {"tasks/record-and-replay", "reference/recording"},
     "silence": {"tasks/silence"},
     "interrupt": {"understand/interrupts"},
+    "timeline": {"tasks/draw-a-call", "reference/timeline"},
+    "tracing": {"tasks/trace", "reference/tracing"},
 }
 """What people type, and the pages that answer it."""
 
