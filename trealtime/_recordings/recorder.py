@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
@@ -32,10 +32,12 @@ from trealtime._recordings.session_events import event_data
 from trealtime._recordings.writing import LineEncoder, Sink
 from trealtime._secrets import redacted_url
 from trealtime._version import __version__
-from trealtime.events import RealtimeSessionEvent
 from trealtime.transport.background import background_nursery
-from trealtime.transport.models import ConnectionTarget
 from trealtime.transport.wire import Side, Wire, WireClosed, WireStatistics, other_side, receiver, sender
+
+if TYPE_CHECKING:
+    from trealtime.events import RealtimeSessionEvent
+    from trealtime.transport.models import ConnectionTarget
 
 __all__ = ["Connect", "Recorder", "RecordingStatistics", "header_of"]
 
@@ -54,7 +56,7 @@ _LINE_BYTES: Final = 200
 
 _TURN_ENDS: Final = frozenset({"agent_end", "turn_ended", "audio_interrupted"})
 
-Connect = Callable[[ConnectionTarget], AbstractAsyncContextManager[Wire]]
+Connect: TypeAlias = "Callable[[ConnectionTarget], AbstractAsyncContextManager[Wire]]"
 """`RealtimeModel.connect`."""
 
 _Message = tuple[float, Side, str | bytes]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trealtime.events import RealtimeSessionEvent
+if TYPE_CHECKING:
+    from trealtime.events import RealtimeSessionEvent
 
 __all__ = ["event_data", "plain"]
 
