@@ -1,13 +1,17 @@
-"""Change modules of the core in small ways, one at a time, and list what no test notices: FOLDER MODULE...
+"""Change modules of the core in small ways, one at a time, and list what no test notices: FOLDER [--sample N] MODULE...
 
-Run by `nox -s mutation`. The work happens in a copy of the checkout below FOLDER, so an interrupted run leaves no
+A sample is N changes of each module, taken at random with a fixed seed; without one it is all of them, some ten seconds
+each. Run by `nox -s mutation`. The work happens in a copy of the checkout below FOLDER, so an interrupted run leaves no
 changed source behind; a second run goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +30,8 @@ name = "local"
 """
 
 
-def survivors(folder: Path, module: str) -> str:
-    """Run every change of one module; return the report of those that survived."""
+def survivors(folder: Path, module: str, sample: int | None) -> str:
+    """Run the changes of one module; return the report of those that survived."""
     config, session = folder / f"{module}.toml", folder / f"{module}.sqlite"
     config.write_text(CONFIG.format(module=module, python=sys.executable), encoding="utf-8")
     copy = folder / "copy"
@@ -42,19 +46,40 @@ def survivors(folder: Path, module: str) -> str:
 
     if not session.exists():
         run("cosmic-ray", "init", str(config), str(session))
+        if sample is not None:
+            _thin_out(session, sample)
     run("cosmic-ray", "exec", str(config), str(session))
     return run("cr-report", "--surviving-only", "--show-diff", str(session))
 
 
+def _thin_out(session: Path, sample: int) -> None:
+    """Keep this many of the changes that are to be tried."""
+    with sqlite3.connect(session) as database:
+        order = database.execute(
+            "SELECT job_id FROM mutation_specs ORDER BY module_path, operator_name, occurrence, rowid"
+        )
+        jobs = [job for (job,) in order]
+        kept = set(random.Random(0).sample(jobs, min(sample, len(jobs))))
+        for job in jobs:
+            if job not in kept:
+                database.execute("DELETE FROM mutation_specs WHERE job_id = ?", (job,))
+                database.execute("DELETE FROM work_items WHERE job_id = ?", (job,))
+
+
 def main() -> None:
-    folder, modules = Path(sys.argv[1]).resolve(), sys.argv[2:]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("modules", nargs="+", metavar="MODULE")
+    parser.add_argument("--sample", type=int, metavar="N")
+    options = parser.parse_args()
+    folder, modules = options.folder.resolve(), options.modules
     shutil.rmtree(folder / "copy", ignore_errors=True)
     (folder / "copy").mkdir(parents=True)
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / "copy" / name)
     for module in modules:
-        report = survivors(folder, module)
+        report = survivors(folder, module, options.sample)
         (folder / f"{module}.txt").write_text(report, encoding="utf-8")
         print(f"{module}: {' '.join(report.splitlines()[-3:])}", flush=True)
     print(f"the changes that survived are in {folder}")
