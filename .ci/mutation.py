@@ -1,4 +1,4 @@
-"""Change modules of the core in small ways, one at a time, and list what no test notices: FOLDER [--sample N] MODULE...
+"""Change modules of the core in small ways, one at a time, and list what no test notices: FOLDER [--sample N] [MODULE...]
 
 A sample is N changes of each module, taken at random with a fixed seed; without one it is all of them, some ten seconds
 each. Run by `nox -s mutation`. The work happens in a copy of the checkout below FOLDER, so an interrupted run leaves no
@@ -69,10 +69,12 @@ def _thin_out(session: Path, sample: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("modules", nargs="+", metavar="MODULE")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="of the core (default: all)")
     parser.add_argument("--sample", type=int, metavar="N")
     options = parser.parse_args()
-    folder, modules = options.folder.resolve(), options.modules
+    folder = options.folder.resolve()
+    core = (ROOT / "trealtime" / "_core").glob("[a-z]*.py")
+    modules = options.modules or sorted(path.stem for path in core)
     shutil.rmtree(folder / "copy", ignore_errors=True)
     (folder / "copy").mkdir(parents=True)
     for name in COPIED:
