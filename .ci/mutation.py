@@ -1,4 +1,6 @@
-"""Change modules of the core in small ways, one at a time, and list what no test notices: FOLDER [--sample N] [MODULE...]
+"""Change modules of the core in small ways, one at a time, and list what no test notices.
+
+`FOLDER [--sample N] [MODULE...]`:
 
 A sample is N changes of each module, taken at random with a fixed seed; without one it is all of them, some ten seconds
 each. Run by `nox -s mutation`. The work happens in a copy of the checkout below FOLDER, so an interrupted run leaves no
