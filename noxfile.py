@@ -177,7 +177,7 @@ def sdk(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation, with warnings as errors, and search it in a browser."""
     session.install("-e", ".[docs,test]")
-    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", ".nox/html")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "-E", "-b", "html", "docs", ".nox/html")
     session.env["TREALTIME_SITE"] = str(ROOT / ".nox" / "html")
     session.run("python", "-m", "pytest", "-q", "-n0", "tests/browser/test_docs_search.py")
 
