@@ -1,5 +1,6 @@
 """The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell,
-``trealtime eval`` runs scenarios, ``trealtime timeline`` draws a recorded call, ``trealtime replay`` serves it again.
+``trealtime eval`` runs scenarios, ``trealtime timeline`` draws a recorded call, ``trealtime replay`` serves it again,
+``trealtime doctor`` checks the machine and the way to the service.
 
 Heavy imports wait until a command has been chosen, so ``--help`` and ``--version`` answer at once.
 """
@@ -10,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from trealtime._version import __version__
-from trealtime.cli import emulate, replay, talk, timeline
+from trealtime.cli import doctor, emulate, replay, talk, timeline
 from trealtime.cli import eval as eval_command
 
 __all__ = ["main"]
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     eval_command.add_parser(commands)
     timeline.add_parser(commands)
     replay.add_parser(commands)
+    doctor.add_parser(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
