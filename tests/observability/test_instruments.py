@@ -176,3 +176,20 @@ async def test_the_context_is_that_of_the_connect_span(autojump_clock: Any, coll
     span = collected.one("connect")
     header = f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-{span.context.trace_flags:02x}"
     assert target.trace_headers == ({"traceparent": header} if propagate else {})
+
+
+async def test_a_connection_that_replaces_a_lost_one_is_a_span_and_counts(autojump_clock: Any, collected: Any) -> None:
+    async with open_manual_server() as service:
+        config: Any = {"telemetry": collected.settings, "reconnect": {}}
+        runner = RealtimeRunner(RealtimeAgent(name="Desk"), model=service, config=config)
+        async with runner.session() as session, session.subscribe("reconnected") as events:
+            await service.last.wire.aclose(1011)
+            await events.receive()
+    first, second = collected.one("connect"), collected.one("reconnect")
+    assert collected.parent_of(second) is collected.one("realtime_session")
+    assert second.attributes["trealtime.connection.number"] == 2
+    assert second.start_time > first.end_time
+    (reconnects,) = collected.points("trealtime.reconnects")
+    assert (reconnects.value, dict(reconnects.attributes)) == (1, {"trealtime.reconnect.kind": "reconnected"})
+    marks = [event.name for event in collected.one("realtime_session").events]
+    assert marks == ["session_ready", "connection_lost", "reconnecting", "reconnected"]
