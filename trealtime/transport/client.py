@@ -177,13 +177,16 @@ class ClientWire:
         if not isinstance(message, str):
             raise TypeError(f"a wire sends str, got {type(message).__name__}")
         await self._write(self._protocol.send_text, (message.encode(),))
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_binary(self, message: bytes) -> None:
         """Send one binary message, which Realtime peers do not take and pages do. Everything else as in `send`."""
         await self._write(self._protocol.send_binary, (message,))
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
-        """Send text messages in one write; bytes are UTF-8 text. Everything else as in `send`."""
+        """Send text messages in one write; bytes are UTF-8 text. Everything else as in `send`, but that other tasks
+        run only where the peer does not take it at once."""
         payloads = [each.encode() if isinstance(each, str) else each for each in messages]
         await self._write(self._protocol.send_text, payloads)
 

@@ -18,6 +18,7 @@ from trealtime.transport.client import ClientWire, wrap_websocket_stream
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import explained_failures, read_refusal, refusal
 from trealtime.transport.request import Address, check_headers
+from trealtime.transport.socket_stream import open_stream
 
 __all__ = ["open_tunnel", "open_websocket_wire"]
 
@@ -50,9 +51,9 @@ async def _open_stream(address: Address, config: TransportConfig) -> trio.abc.St
             proxy = urlsplit(config.proxy)
             assert proxy.hostname is not None  # TransportConfig has checked both
             assert proxy.port is not None
-            stream: trio.abc.Stream = await trio.open_tcp_stream(proxy.hostname, proxy.port)
+            stream: trio.abc.Stream = await open_stream(proxy.hostname, proxy.port)
     else:
-        stream = await trio.open_tcp_stream(address.host, address.port)
+        stream = await open_stream(address.host, address.port)
     try:
         if config.proxy is not None:
             await open_tunnel(stream, config.proxy, address.host, address.port)

@@ -110,6 +110,7 @@ class BatchWire(Wire, Protocol):
         """Send text messages, in order, in as few writes as the wire can; bytes are UTF-8 text.
 
         Everything else as in `Wire.send`: cancelled midway, some of them may have arrived, and the wire is broken.
+        Other tasks need not run before it returns: a caller with much to send gives way by itself.
         """
         ...
 

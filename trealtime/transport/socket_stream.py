@@ -1,0 +1,96 @@
+"""The TCP stream under a client's wire: sending takes no turn of the scheduler unless the socket is full.
+
+`trio.SocketStream` lets other tasks run after each send, and looks for tasks that collide. A wire has one task that
+sends and one that receives, and a paced call of 50 chunks a second spends as much on that turn as on the frame
+(benchmark ``duplex``). Whoever sends in a loop must give way by itself; the writer of a session sends no more in one go
+than its bounded queue holds.
+"""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+__all__ = ["SocketStream", "open_stream"]
+
+_READ_BYTES = 65536
+
+
+async def open_stream(host: str, port: int) -> SocketStream:
+    """Connect as `trio.open_tcp_stream` does, with its races, options and errors."""
+    opened = (await trio.open_tcp_stream(host, port)).socket
+    family, kind, protocol = opened.family, opened.type, opened.proto
+    return SocketStream(socket.socket(family, kind, protocol, fileno=opened.detach()))
+
+
+class SocketStream(trio.abc.Stream):
+    """A connected TCP socket as a stream, for one task that sends and one that receives."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.settimeout(0)
+        self._socket = connected
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it. Everything as in `trio.abc.SendStream.send_all`, but that other tasks run only where the
+        socket is full."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        sent = self._send(data)
+        if sent == len(data):
+            return
+        with memoryview(data) as view:
+            while sent < len(view):
+                await trio.lowlevel.wait_writable(self._open())
+                with view[sent:] as rest:
+                    sent += self._send(rest)
+
+    def _send(self, data: bytes | bytearray | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await trio.lowlevel.wait_writable(self._open())
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait for bytes; empty at the end of the stream. See `trio.abc.ReceiveStream`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if max_bytes is None:
+            max_bytes = _READ_BYTES
+        data = self._receive(max_bytes)
+        if data is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+        while data is None:
+            await trio.lowlevel.wait_readable(self._open())
+            data = self._receive(max_bytes)
+        return data
+
+    def _receive(self, max_bytes: int) -> bytes | None:
+        try:
+            return self._socket.recv(max_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def aclose(self) -> None:
+        """Close the socket, at once; tasks that wait for it raise `trio.ClosedResourceError`."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+        await trio.lowlevel.checkpoint()
+
+    def _open(self) -> socket.socket:
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError("this stream is closed")
+        return self._socket
+
+    def _failure(self, error: OSError) -> Exception:
+        if self._socket.fileno() < 0:
+            return trio.ClosedResourceError("this stream is closed")
+        return trio.BrokenResourceError(f"the connection is broken: {error}")
