@@ -35,6 +35,7 @@ WANTED = {
     "replay": {"tasks/record-and-replay", "reference/recording"},
     "silence": {"tasks/silence"},
     "interrupt": {"understand/interrupts"},
+    "reconnect": {"tasks/reconnect", "reference/reconnecting"},
     "timeline": {"tasks/draw-a-call", "reference/timeline"},
     "tracing": {"tasks/trace", "reference/tracing"},
 }
