@@ -1,6 +1,7 @@
 """The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell,
 ``trealtime eval`` runs scenarios, ``trealtime timeline`` draws a recorded call, ``trealtime replay`` serves it again,
-``trealtime doctor`` checks the machine and the way to the service.
+``trealtime tail`` follows the recordings of running sessions, ``trealtime doctor`` checks the machine and the way to
+the service.
 
 Heavy imports wait until a command has been chosen, so ``--help`` and ``--version`` answer at once.
 """
@@ -11,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 
 from trealtime._version import __version__
-from trealtime.cli import doctor, emulate, replay, talk, timeline
+from trealtime.cli import doctor, emulate, replay, tail, talk, timeline
 from trealtime.cli import eval as eval_command
 
 __all__ = ["main"]
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     timeline.add_parser(commands)
     replay.add_parser(commands)
     doctor.add_parser(commands)
+    tail.add_parser(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
