@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trealtime._core import in_flight, reconnection
+from trealtime._core import in_flight, reconnection, rollover
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
+from trealtime._core.successor import Expiry
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
+    from trealtime.protocol.server_events import AnyServerEvent
 
 __all__ = ["ConnectionInputs"]
 
@@ -53,9 +55,32 @@ class ConnectionInputs:
         )
         return self._effects(now)
 
-    def connected(self, now: float, *, summary: str | None = None) -> list[Effect]:
+    def opened(self, now: float, *, server_time_s: float | None) -> list[Effect]:
+        """There is a connection; `server_time_s` is the server's clock now, in Unix time, as far as it shows that."""
+        self._state.link.expect_end(Expiry(now, server_time_s))
+        return self._effects(now)
+
+    def connected(self, now: float, *, summary: str | None = None, server_time_s: float | None = None) -> list[Effect]:
         """There is another connection: tell it everything. `summary` stands for the items of `folding`."""
+        self._state.link.expect_end(Expiry(now, server_time_s))
         in_flight.connected(self._state, now, summary=summary)
+        return self._effects(now)
+
+    def successor_connected(
+        self, now: float, *, summary: str | None = None, server_time_s: float | None = None
+    ) -> list[Effect]:
+        """The second connection that `OpenSuccessor` asks for is there; see `rollover`."""
+        rollover.successor_connected(self._state, now, server_time_s=server_time_s, summary=summary)
+        return self._effects(now)
+
+    def successor_failed(self, now: float, *, again: bool = True) -> list[Effect]:
+        """It could not be opened, or has ended; `again`: another attempt may succeed."""
+        rollover.successor_failed(self._state, now, again=again)
+        return self._effects(now)
+
+    def receive_ahead(self, now: float, event: AnyServerEvent) -> list[Effect]:
+        """The second connection has sent `event`."""
+        rollover.receive_ahead(self._state, event, now)
         return self._effects(now)
 
     def folding(self) -> list[RealtimeItem]:

@@ -55,6 +55,7 @@ from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.reconnection import Link, expire_link
 from trealtime._core.resend_buffer import ResendBuffer
 from trealtime._core.response_queue import submit
+from trealtime._core.rollover import roll_over
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
@@ -265,6 +266,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         state = self._state
         drop_purged(state, now)
         check_limits(state, now)
+        look_again = roll_over(state, now)
         responses.pump(state, now)
         for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
             state.turns.forget_commit(event_id, "no_answer")
@@ -286,6 +288,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
             state.requests.deadline,
             state.updates.deadline,
             state.link.deadline,
+            look_again,
             None if sent_at is None else sent_at + state.response_timeout_s,
             *responses.next_overdue(state),
         ]

@@ -33,6 +33,7 @@ __all__ = [
     "ChangePlayback",
     "Dial",
     "DropConnection",
+    "DropSuccessor",
     "Effect",
     "Emit",
     "EndAtLimit",
@@ -40,16 +41,19 @@ __all__ = [
     "FunctionCall",
     "GiveUp",
     "GuardrailCheck",
+    "OpenSuccessor",
     "PurgeAudio",
     "Refusal",
     "ResetPlayback",
     "ResponseResult",
     "Send",
+    "SendAhead",
     "SendAudio",
     "Settle",
     "StartCheck",
     "StartTool",
     "SwitchAgent",
+    "SwitchConnection",
     "WithdrawApproval",
     "parsed_arguments",
 ]
@@ -288,6 +292,33 @@ class DropConnection:
 
 
 @attrs.frozen
+class OpenSuccessor:
+    """Wait for `delay_s`, then open a second connection beside the first; give up at the time `until`. Report with
+    `Conversation.successor_connected` or `Conversation.successor_failed`, and what it sends with
+    `Conversation.receive_ahead`."""
+
+    delay_s: float
+    until: float
+
+
+@attrs.frozen
+class SendAhead:
+    """Send this client event on the second connection."""
+
+    event: Mapping[str, Any]
+
+
+@attrs.frozen
+class SwitchConnection:
+    """The second connection takes over: drop what waits to be sent on the first, and close that."""
+
+
+@attrs.frozen
+class DropSuccessor:
+    """Drop the second connection."""
+
+
+@attrs.frozen
 class GiveUp:
     """End the session: its connection is lost, and these attempts to replace it have failed."""
 
@@ -314,6 +345,10 @@ Effect = (
     | EndAtLimit
     | Dial
     | DropConnection
+    | OpenSuccessor
+    | SendAhead
+    | SwitchConnection
+    | DropSuccessor
     | GiveUp
 )
 """All effects there are. `trealtime._session.driver` carries them out."""

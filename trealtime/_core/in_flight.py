@@ -21,18 +21,18 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from trealtime._core.effects import GiveUp, SendAudio
+from trealtime._core.effects import DropSuccessor, GiveUp, SendAudio, SwitchConnection
 from trealtime._core.guardrails import hold
 from trealtime._core.interruption import speech_thrown_away
-from trealtime._core.reconnection import dial_again, reopened, set_aside
+from trealtime._core.reconnection import dial_again, set_aside
 from trealtime._core.replay import Replay, folded, make_replay, spoken
 from trealtime._core.response_queue import submit
 from trealtime._core.responses import end_response
-from trealtime._core.settings import SettingsUpdate, setting_in
-from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost
+from trealtime._core.settings import SettingsUpdate, acknowledge, setting_in
+from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost, RealtimeRolledOver
 from trealtime.items import AssistantMessageItem, RealtimeItem
 from trealtime.protocol.settings import deep_merge
 
@@ -42,7 +42,18 @@ if TYPE_CHECKING:
     from trealtime._core.state import State
     from trealtime.events import ServerErrorInfo
 
-__all__ = ["connected", "connection_lost", "folding", "item_refused", "opening_refused"]
+__all__ = [
+    "catch_up",
+    "connected",
+    "connection_lost",
+    "folding",
+    "item_refused",
+    "opening_refused",
+    "opening_settings",
+    "replay_of",
+    "set_everything_aside",
+    "take_over",
+]
 
 LOST = "connection_lost"
 """The reason of a response that ended with its connection."""
@@ -59,7 +70,34 @@ def connection_lost(state: State, now: float, *, code: int, reason: str) -> None
     else:
         link.note_failure(f"the connection ended with code {code}{f' ({reason})' if reason else ''}")
     set_everything_aside(state, now)
-    dial_again(state, now)
+    if not take_ready_successor(state, now):
+        dial_again(state, now)
+
+
+def take_ready_successor(state: State, now: float) -> bool:
+    """The connection is lost while another one stands beside it: let that take over, if it is ready."""
+    successor = state.link.successor
+    if successor is None:
+        return False
+    if successor.status == "ready":
+        take_over(state, now, gap_ms=0.0)
+        return True
+    state.link.succeed_with(None)
+    state.do(DropSuccessor())
+    return False
+
+
+def take_over(state: State, now: float, *, gap_ms: float) -> None:
+    """Let the successor be the connection from now on."""
+    link = state.link
+    successor = link.successor
+    assert successor is not None
+    link.leave_for_successor()
+    set_everything_aside(state, now)
+    state.do(SwitchConnection())
+    link.take_successor(successor)
+    catch_up(state, now, successor.session, successor.settings, successor.replay, refused=successor.refused)
+    state.emit(RealtimeRolledOver(gap_ms=gap_ms, info=state.info))
 
 
 def set_everything_aside(state: State, now: float) -> None:
@@ -178,6 +216,52 @@ def connected(state: State, now: float, *, summary: str | None) -> None:
     open_with_settings(state)
     if not link.attached:
         retell(state, summary)
+    _go_on(state)
+
+
+def catch_up(
+    state: State,
+    now: float,
+    session: Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None,
+    told: Replay,
+    *,
+    refused: Collection[str],
+) -> None:
+    """Tell a connection that was told the conversation before what has changed since, and go on with it."""
+    if session is not None:
+        acknowledge(state, session, now)
+    wanted = opening_settings(state)
+    if wanted is not None and wanted != settings:
+        event_id = state.send({"type": "session.update", "session": wanted})
+        state.updates.open_again(SettingsUpdate(event_id=event_id, session=wanted))
+    known = {item["id"]: item for item in told.items if item["id"] not in refused}
+    replay = replay_of(state, None)
+    previous_item_id = None
+    for item in replay.items:
+        item_id = item["id"]
+        before = known.get(item_id)
+        spoken_before = before is not None and any(
+            part.get("type") == "input_audio" for part in before.get("content", ())
+        )
+        if before is not None and before != item and not spoken_before:
+            state.link.replace(item_id)
+            state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
+        if item_id in refused:
+            continue
+        if before is None or (before != item and not spoken_before):
+            _tell(state, item, previous_item_id)
+        previous_item_id = item_id
+    gone = [item_id for item_id in known if item_id in state.deleted_items and item_id not in state.history]
+    for item_id in gone:
+        state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
+    state.link.retold(replay)
+    _go_on(state)
+
+
+def _go_on(state: State) -> None:
+    """Send what was set aside, and the user's audio."""
+    link = state.link
     audio = state.audio.resume()
     for event_id, sent in link.take_pending():
         if sent.type == "input_audio_buffer.commit":
@@ -191,15 +275,23 @@ def connected(state: State, now: float, *, summary: str | None) -> None:
 
 def open_with_settings(state: State) -> None:
     """Send the settings that the server before had acknowledged, all in one update."""
-    settings = state.link.settings
+    settings = opening_settings(state)
     event_id = None
-    if settings is not None and not state.link.attached:
-        voice = setting_in(state.acknowledged, "audio", "output", "voice")
-        if state.spoken and voice is not None:  # it keeps the voice that the user knows
-            settings = deep_merge(settings, {"audio": {"output": {"voice": voice}}})
+    if settings is not None:
         event_id = state.send({"type": "session.update", "session": settings})
         state.updates.open_again(SettingsUpdate(event_id=event_id, session=settings, opening=True))
     state.link.open_with(event_id)
+
+
+def opening_settings(state: State) -> Mapping[str, Any] | None:
+    """The settings for another connection; None: it is told none."""
+    settings = state.link.settings
+    if settings is None or state.link.attached:
+        return None
+    voice = setting_in(state.acknowledged, "audio", "output", "voice")
+    if state.spoken and voice is not None:  # it keeps the voice that the user knows
+        settings = deep_merge(settings, {"audio": {"output": {"voice": voice}}})
+    return settings
 
 
 def replay_of(state: State, summary: str | None) -> Replay:
@@ -279,6 +371,3 @@ def opening_refused(state: State, info: ServerErrorInfo) -> None:
     """A new connection does not take the settings that the one before had acknowledged: no other will."""
     state.link.note_failure(f"the settings were refused: {info.message}")
     state.do(GiveUp(tuple(state.link.attempts)))
-
-
-__all__ += ["open_with_settings", "reopened", "replay_of", "retell", "set_everything_aside"]

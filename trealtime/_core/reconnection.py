@@ -22,6 +22,7 @@ import attrs
 
 from trealtime._core.effects import Dial, DropConnection, GiveUp
 from trealtime._core.replay import Replay, ReplayBounds, make_replay
+from trealtime._core.successor import Expiry, Successor
 from trealtime.events import RealtimeReconnected, RealtimeReconnecting
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
@@ -173,6 +174,12 @@ class Link:
     _dropped_before: int = attrs.field(default=0, init=False)
     dropped_ms: float = attrs.field(default=0.0, init=False)
 
+    expiry: Expiry = attrs.field(factory=Expiry, init=False)
+    """When the server ends the connection."""
+
+    successor: Successor | None = attrs.field(default=None, init=False)
+    """The connection that is to follow it."""
+
     losses: int = attrs.field(default=0, init=False)
     dials: int = attrs.field(default=0, init=False)
     reconnects: int = attrs.field(default=0, init=False)
@@ -233,12 +240,38 @@ class Link:
         """The connection has gone. Return whether it had been open."""
         was_open, self.status = self.status == "open", "away"
         self.ready_by = self.opening_id = self.created = None
-        self.told, self.refused, self.replay, self._replaced = {}, {}, Replay(), {}
+        self._forget_told()
         if was_open:
             self.losses += 1
             self.lost_at, self.attempt = now, 0
             self.attempts, self.response = [], None
         return was_open
+
+    def expect_end(self, expiry: Expiry) -> None:
+        """There is a connection: so it will end."""
+        self.expiry = expiry
+
+    def succeed_with(self, successor: Successor | None) -> None:
+        """Another connection is to follow this one; None: none is any more."""
+        self.successor = successor
+
+    def leave_for_successor(self) -> None:
+        """The connection is left: what is sent now waits for its successor."""
+        self.status = "away"
+        self.response = None
+        self._forget_told()
+
+    def take_successor(self, successor: Successor) -> None:
+        """The successor is the connection."""
+        self.status, self.successor, self.expiry = "open", None, successor.expiry
+        self.lost_at = None
+        self.audio_ms = self.dropped_ms = 0.0
+        self.tell(successor.replay)
+        self.told = dict(successor.told)
+        self.rollovers += 1
+
+    def _forget_told(self) -> None:
+        self.told, self.refused, self.replay, self._replaced = {}, {}, Replay(), {}
 
     def cut(self, became: Literal["continued", "dropped"]) -> None:
         """An answer was being made."""
@@ -272,6 +305,10 @@ class Link:
         self.replay = replay
         self.items_replayed += len(replay.items)
         self.replayed_tokens += replay.tokens
+
+    def retold(self, replay: Replay) -> None:
+        """It knows these items now."""
+        self.replay = replay
 
     def tell_item(self, item_id: str, previous_item_id: str | None) -> None:
         """One of them leaves."""

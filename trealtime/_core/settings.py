@@ -355,6 +355,7 @@ def _with_detection(detection: Mapping[str, Any]) -> dict[str, Any]:
 
 def session_created(state: State, event: wire.SessionCreated, now: float) -> None:
     state.defaults = event.session
+    state.link.expiry.read(event.session)
     if state.link.recovering:
         state.link.show(event.session)
         if state.link.opening_id is None:
@@ -366,6 +367,7 @@ def session_created(state: State, event: wire.SessionCreated, now: float) -> Non
 
 
 def session_updated(state: State, event: wire.SessionUpdated, now: float) -> None:
+    state.link.expiry.read(event.session)
     shown = state.link.created if state.link.created is not None else state.acknowledged
     acknowledge(state, event.session, now)
     updates = state.updates.acknowledged(event.session, shown if shown is not None else {})

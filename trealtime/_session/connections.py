@@ -11,20 +11,20 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import trio
 
-from trealtime._core.effects import Dial
+from trealtime._core.effects import Dial, OpenSuccessor
 from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
-from trealtime._session.send_queue import encode_outgoing
+from trealtime._session.send_queue import SendQueue, encode_outgoing
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
 from trealtime.items import RealtimeItem
 from trealtime.tools.callables import answer_of
@@ -65,6 +65,8 @@ class Connection:
     """Set when its writer has ended."""
 
     let_go: trio.Event = attrs.field(factory=trio.Event, init=False)
+    ahead: SendQueue | None = attrs.field(default=None, init=False)
+    """What a successor is told before it takes over."""
 
     @property
     def server_time_s(self) -> float | None:
@@ -100,7 +102,12 @@ class Connections:
     _wanted: Callable[[], bool]
     """Whether the session still wants another connection."""
 
+    _close_timeout_s: float
+
     current: Connection | None = attrs.field(default=None, init=False)
+    successor: Connection | None = attrs.field(default=None, init=False)
+    """The connection that stands beside the current one, and will take over."""
+
     ends: list[ConnectionEnd] = attrs.field(factory=list, init=False)
     lost_as: WireClosed | None = attrs.field(default=None, init=False)
     """How the connection that is being replaced ended."""
@@ -149,12 +156,13 @@ class Connections:
                 dialled.error = ConnectFailed("the attempt was given up")
             dialled.settled.set()
 
-    def adopt(self, connection: Connection, tell: Callable[[], None]) -> None:
-        """Make this the current connection: `tell` it what it has to know, then read and write."""
+    def adopt(self, connection: Connection, tell: Callable[[float | None], None]) -> None:
+        """Make this the current connection: `tell` it what it has to know, given the server's clock; then read and
+        write."""
         self.current = connection
         self._driver.expired = False
         connection.turn = self._driver.send_queue.begin_turn()
-        tell()
+        tell(connection.server_time_s)
         connection.pumps.start_soon(self._guard, self._write, connection)
         connection.pumps.start_soon(self._guard, self._read, connection)
 
@@ -165,12 +173,15 @@ class Connections:
             try:
                 # All frames of one read in one go: a turn of the scheduler costs as much as a frame.
                 receive = receiver(connection.wire)
-                while connection is self.current:
-                    self._driver.receive(self._frames_of(connection, await receive()))
+                while connection is self.current or connection is self.successor:
+                    frames = iter(await receive())
+                    while connection is self.successor and (frame := next(frames, None)) is not None:
+                        self._driver.receive_ahead(frame)
+                    self._driver.receive(self._frames_of(connection, frames))
             except WireClosed as closed:
                 self._ended(connection, closed)
 
-    def _frames_of(self, connection: Connection, frames: Sequence[str | bytes]) -> Iterator[str | bytes]:
+    def _frames_of(self, connection: Connection, frames: Iterable[str | bytes]) -> Iterator[str | bytes]:
         """Yield the frames for as long as the connection is the current one: one of them may end that."""
         for frame in frames:
             if connection is not self.current:
@@ -181,6 +192,8 @@ class Connections:
         send_queue = self._driver.send_queue
         send = sender(connection.wire)
         try:
+            if connection.ahead is not None:
+                await self._write_ahead(connection.ahead, send)
             while True:
                 messages = [encode_outgoing(await send_queue.receive(connection.turn))]
                 # What waits goes out in one write, as long as an urgent message need not wait long for its end.
@@ -198,9 +211,18 @@ class Connections:
         finally:
             connection.written.set()
 
+    async def _write_ahead(self, ahead: SendQueue, send: Callable[[Sequence[str | bytes]], Awaitable[None]]) -> None:
+        """Write what a successor is told, until it takes over."""
+        with suppress(trio.EndOfChannel):
+            while True:
+                await send([encode_outgoing(await ahead.receive())])
+
     # ---- the end of one --------------------------------------------------------------------------------------------
 
     def _ended(self, connection: Connection, closed: WireClosed) -> None:
+        if connection is self.successor:
+            self.drop_successor()
+            self._driver.do(self._driver.core.successor_failed)
         if connection is not self.current:
             return
         self.note_end(closed)
@@ -258,9 +280,9 @@ class Connections:
             connection.let_go.set()
             return
 
-        def tell() -> None:
+        def tell(server_time_s: float | None) -> None:
             driver.send_queue.release()
-            driver.do(core.connected, summary=summary)
+            driver.do(core.connected, summary=summary, server_time_s=server_time_s)
 
         self.adopt(connection, tell)
 
@@ -282,6 +304,70 @@ class Connections:
         # A callable of the app's, such as one for credentials, may fail for the same reason as the connection did.
         self._failures.report("connection", error, summary="a connection could not be opened")
         driver.do(core.dial_failed, why, final=isinstance(error, SettingsError))
+
+    # ---- a successor -----------------------------------------------------------------------------------------------
+
+    def open_successor(self, effect: OpenSuccessor) -> None:
+        """Carry out an `OpenSuccessor`."""
+        self._nursery.start_soon(self._guard, self._open_successor, effect)
+
+    async def _open_successor(self, effect: OpenSuccessor) -> None:
+        driver, core = self._driver, self._driver.core
+        await trio.sleep(effect.delay_s)
+        connection: Connection | None = None
+        try:
+            with trio.move_on_at(effect.until):
+                connection = await self.open(self._dial)
+        except Exception as error:  # noqa: BLE001  (a callable of the app's may raise anything)
+            if not isinstance(error, ConnectFailed):
+                self._failures.report("connection", error, summary="a connection could not be opened")
+            driver.do(core.successor_failed, again=not isinstance(error, SettingsError | MissingApiKey))
+            return
+        if connection is None:
+            driver.do(core.successor_failed, again=False)
+            return
+        summary = await self.summary(core.folding())
+        if not self._wanted() or self.successor is not None:
+            connection.let_go.set()
+            return
+        self.successor = connection
+        connection.ahead = SendQueue()
+        driver.do(core.successor_connected, summary=summary, server_time_s=connection.server_time_s)
+        connection.pumps.start_soon(self._guard, self._write, connection)
+        connection.pumps.start_soon(self._guard, self._read, connection)
+
+    def send_ahead(self, event: Mapping[str, Any]) -> None:
+        """Send an event on the successor."""
+        if self.successor is not None and self.successor.ahead is not None:
+            self.successor.ahead.put(event)
+
+    def drop_successor(self) -> None:
+        """Let go of the successor."""
+        successor, self.successor = self.successor, None
+        if successor is not None:
+            successor.let_go.set()
+
+    def switch(self) -> None:
+        """Make the successor the current connection, and close the one before it."""
+        successor, before = self.successor, self.current
+        assert successor is not None
+        assert successor.ahead is not None
+        if before is not None:
+            self.note_end(WireClosed(1000, "", closed_by="client"))
+            self._nursery.start_soon(self._guard, self._retire, before)
+        self.current, self.successor = successor, None
+        self._driver.expired = False
+        self._driver.send_queue.release()
+        successor.turn = self._driver.send_queue.begin_turn()
+        successor.ahead.close()
+
+    async def _retire(self, connection: Connection) -> None:
+        """Close a connection that another one has followed, in order."""
+        connection.reading.cancel()
+        with trio.move_on_after(self._close_timeout_s):
+            await connection.written.wait()
+            await connection.wire.aclose(1000)
+        connection.let_go.set()
 
     async def summary(self, items: Sequence[RealtimeItem]) -> str | None:
         """Return the app's summary of `items`; None if there is none, or it fails or takes too long."""

@@ -29,19 +29,23 @@ from trealtime._core.effects import (
     ChangePlayback,
     Dial,
     DropConnection,
+    DropSuccessor,
     Effect,
     Emit,
     EndAtLimit,
     FollowResponse,
     GiveUp,
+    OpenSuccessor,
     PurgeAudio,
     ResetPlayback,
     Send,
+    SendAhead,
     SendAudio,
     Settle,
     StartCheck,
     StartTool,
     SwitchAgent,
+    SwitchConnection,
     WithdrawApproval,
 )
 from trealtime._session.pending_reply import PendingReplies
@@ -140,6 +144,11 @@ class Driver:
         if self._changed:
             self._changed.unpark_all()
 
+    def receive_ahead(self, frame: str | bytes) -> None:
+        """Give the core a message of the second connection."""
+        event, _ = decode_server_event(frame)
+        self.do(self.core.receive_ahead, event)
+
     def do(self, method: Callable[Concatenate[float, P], list[Effect]], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Call an input of the core with the time and these arguments, and carry out what follows from it.
 
@@ -234,6 +243,14 @@ class Driver:
                     self.lifetime.connections.dial_again(effect)
                 case DropConnection(reason):
                     self.lifetime.connections.drop(reason)
+                case OpenSuccessor():
+                    self.lifetime.connections.open_successor(effect)
+                case SendAhead(event):
+                    self.lifetime.connections.send_ahead(event)
+                case SwitchConnection():
+                    self.lifetime.connections.switch()
+                case DropSuccessor():
+                    self.lifetime.connections.drop_successor()
                 case GiveUp(attempts):
                     self.lifetime.give_up(attempts)
         self._follow_formats()

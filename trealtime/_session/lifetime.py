@@ -156,13 +156,14 @@ class Lifetime:
     async def run(
         self,
         dial: Dialler,
-        opening: Callable[[], None],
+        opening: Callable[[float | None], None],
         become_ready: Callable[[], Awaitable[None]],
     ) -> AsyncIterator[None]:
         """Open, hold and close the session around a body.
 
         `dial` is called for each connection. `opening` gives the core its first input, before the first message is
-        read. `become_ready` runs when the connection is open; the body begins when it has returned.
+        read, with the server's clock. `become_ready` runs when the connection is open; the body begins when it has
+        returned.
         """
         self.state = "opening"
         error: BaseException | None = None
@@ -280,7 +281,7 @@ class Lifetime:
     async def _serve(
         self,
         dial: Dialler,
-        opening: Callable[[], None],
+        opening: Callable[[float | None], None],
         *,
         task_status: trio.TaskStatus[None],
     ) -> None:
@@ -338,6 +339,7 @@ class Lifetime:
             self._keep,
             self._ended,
             lambda: self.state == "open",
+            self._close_timeout_s,
         )
 
     async def _guard(self, work: Callable[..., Awaitable[None]], *args: object) -> None:

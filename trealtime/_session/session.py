@@ -247,7 +247,8 @@ class RealtimeSession(Generic[ContextT]):
             driver.do(core.use_tools, first.own.offer.callable, first.own.offer.handoff_names)
             reply = driver.replies.open()
 
-            def open_session() -> None:
+            def open_session(server_time_s: float | None) -> None:
+                driver.do(core.opened, server_time_s=server_time_s)
                 driver.do(core.open_session, first.payload, reply_id=reply.id)
 
             async def become_ready() -> None:

@@ -47,6 +47,9 @@ class RecordingModel:
         if audio not in ("keep", "strip"):
             raise ValueError(f'audio is "keep" or "strip", got {audio!r}')
         self._model = model
+        self.reconnects: bool | None = getattr(model, "reconnects", None)
+        """As that of the model."""
+
         self._path = Path(path)
         self._encoder = LineEncoder(audio == "keep", redact)
         self._sessions = 0

@@ -69,9 +69,9 @@ async def wrap_websocket_stream(
             explained_failures(url, headers=headers, timeout_s=config.handshake_timeout),
             trio.fail_at(min(deadline, trio.current_time() + config.handshake_timeout)),
         ):
-            await _shake_hands(stream, protocol, Address.of(url), headers or {})
+            answered = await _shake_hands(stream, protocol, Address.of(url), headers or {})
         async with background_nursery() as nursery:
-            wire = ClientWire(stream, protocol, nursery, config.close_timeout)
+            wire = ClientWire(stream, protocol, nursery, config.close_timeout, answered)
             await wire.digest()  # frames that came with the answer to the handshake
             nursery.start_soon(wire.read_in_background)
             if config.ping_interval is not None:
@@ -95,8 +95,8 @@ def _protocol(address: Address, headers: Mapping[str, str], config: TransportCon
 
 async def _shake_hands(
     stream: trio.abc.Stream, protocol: ClientProtocol, address: Address, headers: Mapping[str, str]
-) -> None:
-    """Send the request and read the answer; on return the protocol is open."""
+) -> dict[str, str]:
+    """Send the request and read the answer; return its headers, names in lower case. Then the protocol is open."""
     request = protocol.connect()
     request.path = address.resource  # byte for byte, as the user wrote it
     del request.headers["Host"]
@@ -127,6 +127,7 @@ async def _shake_hands(
     protocol.receive_data(bytes(answer))
     if protocol.handshake_exc is not None:
         raise protocol.handshake_exc
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
 
 
 class _Binary(bytes):
@@ -143,6 +144,9 @@ class ClientWire:
     _protocol: ClientProtocol = attrs.field(repr=False)
     _nursery: trio.Nursery = attrs.field(repr=False)
     _close_timeout_s: float = attrs.field(repr=False)
+    response_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    """The headers of the server's answer to the handshake, names in lower case."""
+
     side: Side = attrs.field(init=False, default="client")
     _end: WireEnd | None = attrs.field(init=False, default=None)
     _over: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
