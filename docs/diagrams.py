@@ -383,11 +383,47 @@ def scopes(palette: Mapping[str, str]) -> Drawing:
     return draw
 
 
+def reconnect(palette: Mapping[str, str]) -> Drawing:
+    """A loss in the middle of the user's sentence."""
+    draw = Drawing(800, 330, palette, title="A lost connection in the middle of the user's sentence")
+    lanes = (("The user", 70), ("The ring", 130), ("Connection 1", 190), ("Connection 2", 240))
+    for name, y in lanes:
+        draw.text(118, y + 5, name, anchor="end", bold=True, size=13)
+        draw.line(130, y, 780, y)
+    lost, back, commit, caught_up = 330, 520, 210, 560
+    draw.box(commit, 50, 450, 40, fill="user-fill", stroke="user")
+    draw.wave(commit + 6, 70, 438, 28, color="user", seed=3)
+    draw.text(commit + 225, 42, "one sentence", anchor="middle", size=12, color="user")
+    draw.box(commit, 116, back - commit, 28, fill="pale", stroke="user", dashed=True)
+    draw.text((commit + back) / 2, 135, "kept: the audio since the last commit", anchor="middle", size=12, color="soft")
+    draw.box(130, 178, lost - 130, 24, fill="core-fill", stroke="core")
+    draw.text(lost - 8, 195, "audio goes out", anchor="end", size=12, color="core")
+    draw.line(lost, 30, lost, 268, color="cut", width=2)
+    draw.text(lost, 24, "the connection is lost", anchor="middle", color="cut", bold=True, size=13)
+    draw.box(back, 228, 780 - back, 24, fill="core-fill", stroke="core")
+    draw.line(back, 30, back, 268, color="agent", width=2)
+    draw.text(back, 24, "dialled again", anchor="middle", color="agent", bold=True, size=13)
+    draw.arrow((commit + back) / 2 + 60, 144, caught_up - 20, 228, color="user")
+    draw.text(caught_up + 6, 245, "history, the ring, then live audio", size=12, color="core")
+    draw.text(425, 245, "attempts: 0.25 s, 0.5 s, 1 s, ...", size=12, color="soft", anchor="middle", halo=True)
+    draw.text(430, 290, "The server hears the sentence whole, and once.", anchor="middle", size=13)
+    draw.text(
+        430,
+        312,
+        "What was received of an answer plays on meanwhile; then the model is asked for the rest.",
+        anchor="middle",
+        size=12,
+        color="soft",
+    )
+    return draw
+
+
 PICTURES: Mapping[str, Callable[[Mapping[str, str]], Drawing]] = {
     "architecture": house,
     "interrupt": interrupt,
     "ledger": ledger,
     "nursery": scopes,
+    "reconnect": reconnect,
     "session": session,
 }
 
