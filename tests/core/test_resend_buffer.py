@@ -120,6 +120,34 @@ def test_the_oldest_audio_goes_and_counts_only_where_a_turn_needs_it() -> None:
     assert again(buffer) == [audio(3_200, 4_200)]
 
 
+def test_silence_that_the_server_has_had_goes() -> None:
+    buffer = ResendBuffer(60)
+    buffer.listen(detecting=True, padding_ms=300)
+    for at in range(0, 10_000, 100):
+        buffer.add(audio(at, at + 100))
+    assert buffer.kept_bytes == 10_000 * MS, "nothing says that any of it has arrived"
+    buffer.alive(0)
+    buffer.add(audio(10_000, 10_100))
+    assert again(buffer) == [audio(8_700, 10_100)], "what may be speech that the server has not told of stays"
+    buffer.speech_started("item_a", 9_000)
+    for at in range(10_100, 15_000, 100):
+        buffer.add(audio(at, at + 100))
+        buffer.alive(0)
+    assert buffer.kept_bytes == 6_300 * MS, "the user speaks"
+    buffer.lose()
+    buffer.add(audio(15_000, 16_000))
+    assert buffer.kept_bytes == 7_300 * MS
+
+
+def test_without_voice_detection_everything_since_the_commit_stays() -> None:
+    buffer = ResendBuffer(60)
+    buffer.listen(detecting=False, padding_ms=300)
+    for at in range(0, 10_000, 100):
+        buffer.add(audio(at, at + 100))
+        buffer.alive(0)
+    assert buffer.kept_bytes == 10_000 * MS
+
+
 def test_turns_without_words_share_the_bound() -> None:
     buffer = ResendBuffer(1)
     for number in range(3):

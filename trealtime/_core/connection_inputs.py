@@ -55,6 +55,11 @@ class ConnectionInputs:
         )
         return self._effects(now)
 
+    def note_life(self, audio_waiting: int) -> None:
+        """Something has come over the connection, while so many bytes of the user's audio wait to be sent. It has no
+        effects."""
+        self._state.audio.alive(audio_waiting)
+
     def opened(self, now: float, *, server_time_s: float | None) -> list[Effect]:
         """There is a connection; `server_time_s` is the server's clock now, in Unix time, as far as it shows that."""
         self._state.link.expect_end(Expiry(now, server_time_s))

@@ -7,8 +7,11 @@ Theory of operation
    or up to the place of the commit that the app has sent. Audio that the app has cleared leaves at once.
 3. The audio of a turn that has been committed is kept until its words are known, because another connection can be told
    of it only by words or by audio.
-4. Both are bounded by the same number of seconds: the oldest audio goes, and is counted.
-5. A server's ids and positions are what it says: those that make no sense move nothing.
+4. Where the server's voice detection listens and hears nobody, audio that it has had is silence. It has had what was
+   sent before the last sign of life of the connection, and tells of speech within `NOTICE_MS` and the padding before
+   it: what is older than that goes.
+5. All of it is bounded by the same number of seconds: the oldest audio goes, and is counted.
+6. A server's ids and positions are what it says: those that make no sense move nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -24,7 +28,10 @@ from trealtime.audio.formats import PCM16_24K, AudioFormat
 
 __all__ = ["ResendBuffer"]
 
-_PIECE = 48_000
+NOTICE_MS: Final = 1_000
+"""How late a server tells that the user speaks, and how much audio is on its way to it: at most, with room to spare."""
+
+_PIECE: Final = 48_000
 """Bytes that are sent again in one event: one second of PCM16."""
 
 
@@ -54,6 +61,15 @@ class ResendBuffer:
     _origin: int = attrs.field(default=0, init=False)
     """The position at which the input of the connection begins."""
 
+    _detecting: bool = attrs.field(default=False, init=False)
+    """The server's voice detection listens."""
+
+    _notice: int = attrs.field(default=0, init=False)
+    """The amount of audio, before the last sign of life, that may hold speech that the server has not told of."""
+
+    _had: int = attrs.field(default=0, init=False)
+    """The position up to which audio was sent before the last sign of life."""
+
     _unsure_from: int | None = attrs.field(default=None, init=False)
     """Set while the connection is away: audio from here on belongs to a turn that no server has."""
 
@@ -81,6 +97,10 @@ class ResendBuffer:
         self._end += len(audio)
         if self._end - self._begin > self._limit:
             self._shorten()
+        elif self._detecting and not self._found and not self._commits and self._unsure_from is None:
+            silent_to = self._had - self._notice
+            while self._begin + len(self._pieces[0]) <= silent_to:
+                self._begin += len(self._pieces.popleft())
 
     def _shorten(self) -> None:
         before = self._begin
@@ -132,7 +152,16 @@ class ResendBuffer:
             entries.clear()
         self._turn_bytes = 0
 
+    def listen(self, *, detecting: bool, padding_ms: float) -> None:
+        """Whether the server's voice detection listens, and how much audio before the speech belongs to a turn."""
+        self._detecting = detecting
+        self._notice = self.audio_format.bytes_for_ms(max(padding_ms, 0.0) + NOTICE_MS)
+
     # ---- what the server has heard ---------------------------------------------------------------------------------
+
+    def alive(self, waiting: int) -> None:
+        """The connection has shown that it lives, while this many bytes wait to be sent."""
+        self._had = self._end - waiting
 
     def speech_started(self, item_id: str, start_ms: float) -> None:
         """Voice detection has found the beginning of a turn."""
@@ -191,6 +220,7 @@ class ResendBuffer:
                 self._end if begin is None else begin, self._end if manual is None else manual, self._end
             )
         self._found.clear()
+        self._had = 0
 
     def resume(self) -> Iterator[tuple[str | None, bytes]]:
         """Another connection takes over: yield the kept audio in order, in pieces, as (None, audio), and each commit

@@ -413,6 +413,10 @@ def acknowledge(state: State, session: Mapping[str, Any], now: float) -> None:
         speech_thrown_away(state, now)
     state.input_format = _format(sides.get("input"), state.input_format)
     state.audio.use_format(state.input_format)
+    padding_ms = state.turn_detection.get("prefix_padding_ms")
+    state.audio.listen(
+        detecting=bool(state.turn_detection), padding_ms=padding_ms if isinstance(padding_ms, int) else 300
+    )
     state.output_format = _format(sides.get("output"), state.output_format)
 
 

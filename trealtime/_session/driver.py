@@ -130,6 +130,7 @@ class Driver:
         """Give the core messages of the server, in order."""
         now = trio.current_time()
         core = self.core
+        core.note_life(self.send_queue.audio_bytes)
         for frame in frames:
             event, data = decode_server_event(frame, with_data=self._raw_wanted)
             self._message_bytes = len(frame)

@@ -242,6 +242,11 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     # ---- figures -------------------------------------------------------------------------------------------------
 
     @property
+    def audio_bytes(self) -> int:
+        """The microphone audio that waits."""
+        return self._audio_bytes
+
+    @property
     def _audio_queued_s(self) -> float:
         return self.audio_format.duration_ms(self._audio_bytes) / 1000
 
