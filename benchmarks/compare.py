@@ -280,6 +280,22 @@ def idle(of: Comparison) -> list[Result]:
     ]
 
 
+def telemetry(of: Comparison) -> list[Result]:
+    """What spans and metrics cost in calls in which a turn is interrupted every two seconds, with and without."""
+    ours = of.sides[0]
+    pair = (("with telemetry", Side("with telemetry", "trealtime_telemetry.py")), ("without", ours[0]))
+    rounds: dict[str, list[float]] = {name: [] for name, _ in pair}
+    effort = of.effort
+    with server() as running:
+        for _ in range(2 * effort.call_rounds):
+            for name, side in pair:
+                order = {"calls": effort.calls, "seconds": effort.seconds}
+                figures = of.alone(side, ours[1], "calls", url=f"{running.url}/barge-in", **order)
+                rounds[name].append(figures["cpu_ms"])
+    what = f"{effort.calls} paced calls with telemetry: one second of one"
+    return [Result.of_medians(what, "CPU ms", rounds)]
+
+
 WORKS: Mapping[str, Callable[[Comparison], list[Result]]] = {
     "downstream": downstream,
     "upstream": upstream,
@@ -289,6 +305,7 @@ WORKS: Mapping[str, Callable[[Comparison], list[Result]]] = {
     "idle": idle,
     "downstream-tls": downstream_tls,
     "duplex-tls": duplex_tls,
+    "telemetry": telemetry,
 }
 
 
