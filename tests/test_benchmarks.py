@@ -18,6 +18,17 @@ def test_every_scenario_runs_and_fills_the_table(tmp_path):
     report = json.loads(figures.read_text(encoding="utf-8"))
     table = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     assert len(table) == 2 + len(report["results"]), "a head for each table"
-    for word in ("audio deltas", "chunks", "paced calls", "barge-in", "one core", "idle", "TLS", "telemetry", "import", "interrupt"):
+    for word in (
+        "audio deltas",
+        "chunks",
+        "paced calls",
+        "barge-in",
+        "one core",
+        "idle",
+        "TLS",
+        "telemetry",
+        "import",
+        "interrupt",
+    ):
         assert any(word in line for line in table)
     assert len(report["slowest_imports_ms"]) == 10

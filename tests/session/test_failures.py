@@ -33,6 +33,7 @@ from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import FunctionTool
 from trealtime.tools.guardrails import tool_input_guardrail, tool_output_guardrail
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 WORDS = "Grandma's pin is 4711"
 KEY = "sk-proj-0123456789abcdef"
 
@@ -372,6 +373,35 @@ async def test_a_failing_tracker_is_told_once_and_counted_each_time(autojump_clo
     assert (len(seen), len(caplog.records)) == (1, 1)
     assert session.statistics().failures.playback_trackers > 1
     assert session.outcome.clean
+
+
+@pytest.mark.parametrize(
+    "scene, details",
+    [
+        (call_of_search, {"Desk begins a response", "tool search begins", "tool search has ended"}),
+        (barge_in, {"the user begins to speak at 0 ms", "interrupted by speech, 0 ms were heard"}),
+    ],
+)
+async def test_the_course_of_a_session_is_logged_at_info_and_its_details_at_debug(
+    autojump_clock, service, caplog, scene, details
+) -> None:
+    case = Case("", "", Exception, lambda: {"tools": [search()]}, scene)
+    with caplog.at_level(logging.DEBUG, "trealtime"):
+        session = await play(service, case, [], fails=False)
+    lines = {level: [each.getMessage() for each in caplog.records if each.levelname == level] for level in LEVELS}
+    assert lines["INFO"][0].startswith("a session with Desk is open, model ")
+    assert lines["INFO"][-1] == "the session is over: closed by the client with code 1000"
+    assert details <= set(lines["DEBUG"])
+    assert lines["WARNING"] == lines["ERROR"] == []
+    assert {record.session_id for record in caplog.records} == {session.id}
+    assert all(hasattr(record, "call_id") and hasattr(record, "agent") for record in caplog.records)
+
+
+async def test_a_session_that_nobody_logs_has_no_log(autojump_clock, service, caplog) -> None:
+    with caplog.at_level(logging.WARNING, "trealtime"):
+        async with runner_of(service).session() as session:
+            assert session._log is None
+    assert caplog.records == []
 
 
 # ---- a turn ---------------------------------------------------------------------------------------------------------

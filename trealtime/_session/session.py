@@ -59,6 +59,7 @@ from trealtime._session.response import (
     shows_options,
 )
 from trealtime._session.send_queue import SendQueue
+from trealtime._session.session_log import SessionLog
 from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import Overflow, SessionLoops, Subscription, Subscriptions, check_event_types
 from trealtime._session.telemetry import Telemetry
@@ -144,6 +145,7 @@ class RealtimeSession(Generic[ContextT]):
         self._driver = driver = Driver(core, send_queue, PendingReplies(lambda: self._ids.next("reply")))
         self._lifetime = lifetime = Lifetime(driver, failures, run.close_timeout_s, run.limits.grace_s, link.policy)
         self._submit = Submitter(driver, lifetime)
+        self._log: SessionLog | None = None
         self._telemetry = Telemetry(driver, lifetime, model, run.telemetry)
         self._subscriptions = Subscriptions(driver, lifetime, run)
         driver.failures = failures
@@ -223,10 +225,15 @@ class RealtimeSession(Generic[ContextT]):
 
     @asynccontextmanager
     async def _observed(self) -> AsyncIterator[None]:
-        """Hold the session in its telemetry."""
-        with self._telemetry.hold(self.id):
-            async with self._connected():
-                yield
+        """Hold the session in its log and its telemetry."""
+        self._log = SessionLog.begin(self._driver, self.id)
+        try:
+            with self._telemetry.hold(self.id):
+                async with self._connected():
+                    yield
+        finally:
+            if self._log is not None:
+                self._log.ended(self.outcome)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
@@ -259,6 +266,8 @@ class RealtimeSession(Generic[ContextT]):
                     self._lifetime.start_tool(driver.hooks.run)
                     self._servers.opened()
                     self._telemetry.opened()
+                    if self._log is not None:
+                        self._log.opened()
                 if waiting.cancelled_caught:
                     within = f"within {run.ready_timeout_s:g} s"
                     raise ConnectFailed(f"the server took the connection and did not make the session ready {within}")
