@@ -17,6 +17,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -57,7 +58,8 @@ try:
 except ImportError:
     sys.exit('browser/server.py needs Quart-Trio and Hypercorn: pip install "trealtime[web]"')
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(str(resources.files("trealtime.cli"))) / "page"
+"""The page of ``trealtime demo``: copy the folder, and make it yours."""
 MAX_MESSAGE_BYTES = 4 * 2**20
 """Of one message of a page: an image, and room to spare."""
 

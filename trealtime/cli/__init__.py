@@ -1,4 +1,5 @@
-"""The ``trealtime`` command: ``trealtime talk`` talks to an agent, ``trealtime emulate`` runs the emulator in a shell,
+"""The ``trealtime`` command: ``trealtime demo`` talks to an agent on a page, ``trealtime talk`` in a terminal,
+``trealtime init`` writes a project to begin with, ``trealtime emulate`` runs the emulator in a shell,
 ``trealtime eval`` runs scenarios, ``trealtime timeline`` draws a recorded call, ``trealtime replay`` serves it again,
 ``trealtime tail`` follows the recordings of running sessions, ``trealtime doctor`` checks the machine and the way to
 the service.
@@ -12,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from trealtime._version import __version__
-from trealtime.cli import doctor, emulate, replay, tail, talk, timeline
+from trealtime.cli import demo, doctor, emulate, init, replay, tail, talk, timeline
 from trealtime.cli import eval as eval_command
 
 __all__ = ["main"]
@@ -26,8 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="trealtime", description="Realtime voice agents for Trio.")
     parser.add_argument("--version", action="version", version=f"trealtime {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    emulate.add_parser(commands)
+    demo.add_parser(commands)
     talk.add_parser(commands)
+    init.add_parser(commands)
+    emulate.add_parser(commands)
     eval_command.add_parser(commands)
     timeline.add_parser(commands)
     replay.add_parser(commands)

@@ -1,4 +1,5 @@
-// The page: one WebSocket, one conversation. The messages on the socket: docs/reference/browser.md.
+// The page: one WebSocket, one conversation. The messages on the socket: docs/reference/browser.md. Those of a call that
+// is recorded (`call`, `turn`) come from `trealtime demo` alone.
 
 import { Audio, MicrophoneError, NoAudio, SoundError } from "./audio.js";
 
@@ -15,6 +16,9 @@ let epoch = 0; // of the audio to play
 let heard = { epoch: 0, played: 0, heard: 0, queued: 0 }; // the loudspeaker's last report
 let yourLevel = 0; // the loudest since it was shown
 let lastWord = "listening"; // the state of the conversation by the server's events
+let agentName = document.title.replace(/^Talk to /, ""); // who speaks
+let call = null; // {id, latencies, interrupts} of a call that is recorded
+const asking = new Set(); // calls of tools that wait for the user
 
 const flushes = []; // where the loudspeaker stood at each interrupt
 window.page = { get audio() { return audio; }, get heard() { return heard; }, flushes }; // to look at in the console
@@ -61,9 +65,10 @@ async function listenAgain() {
   showMicrophone();
 }
 
-// A microphone that was pulled out and is there again, or another one.
-navigator.mediaDevices?.addEventListener("devicechange", () => {
-  if (audio?.track?.readyState === "ended") listenAgain();
+// A microphone that was pulled out and is there again, or another one that the system has chosen.
+navigator.mediaDevices?.addEventListener("devicechange", async () => {
+  if (!audio?.track) return;
+  if (audio.track.readyState === "ended" || (await audio.anotherIsDefault())) listenAgain();
 });
 
 async function start({ microphone = true, sound = true } = {}) {
@@ -97,6 +102,7 @@ function connect() {
   socket = new WebSocket(url);
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
+    socket.opened = true;
     send({ type: "hello", protocol: 1, rate: audio.rate });
     beginConversation();
     setState("listening");
@@ -123,9 +129,19 @@ function closed({ target, code, reason, wasClean }) {
   showConnected(false);
   for (const buttons of document.querySelectorAll("#tools .buttons")) buttons.remove();
   $("reconnect").focus();
-  if (!target.hungUp) {
-    complain(reason || (wasClean ? "The conversation has ended." : "The connection is lost. Is the server running?"));
-  }
+  asking.clear();
+  if (!target.hungUp) complain(reason || whyClosed(target, wasClean));
+  if (call) showTimeline(call.id);
+}
+
+function whyClosed({ opened }, wasClean) {
+  if (wasClean) return "The conversation has ended.";
+  if (opened) return "The connection is lost. Is the server running?";
+  // A browser tells a page nothing about a handshake that was refused.
+  return (
+    "The server did not take the connection. Is it running? It takes pages of its own address only: open the one that " +
+    `it has printed, or start it with --allow-origin ${location.origin}`
+  );
 }
 
 function receive(message) {
@@ -142,6 +158,12 @@ function receive(message) {
       break;
     case "event":
       happened(message);
+      break;
+    case "call":
+      beginCall(message);
+      break;
+    case "turn":
+      turnEnded(message);
       break;
     case "problem":
       complain(message.text);
@@ -164,15 +186,33 @@ function happened(event) {
       addWords(event);
       return; // they are read where they are said
     case "tool_approval_required":
+      asking.add(event.call_id);
       showTool(event, "waits for you", { ask: true });
       break;
     case "tool_start":
+      asking.delete(event.call_id);
       showTool(event, "is running");
       break;
+    case "tool_progress":
+      showTool(event, event.note);
+      break;
+    case "agent_start":
+      if (event.agent) showAgent(event.agent);
+      break;
+    case "handoff":
+      showAgent(event.to_agent);
+      $("transcript").append(make("li", "divider", event.from_agent ? `${event.from_agent} hands over to ${event.to_agent}` : event.to_agent));
+      break;
+    case "audio_interrupted":
+      if (call) call.interrupts += 1;
+      showFigures();
+      break;
     case "tool_end":
+      asking.delete(event.call_id);
       showTool(event, event.failure ? event.failure.replaceAll("_", " ") : "done");
       break;
     case "tool_approval_dropped":
+      asking.delete(event.call_id);
       showTool(event, `not decided: ${event.reason}`);
       break;
     case "error":
@@ -193,8 +233,62 @@ const STATES = {
   listening: "Listening",
   user: "You are speaking",
   thinking: "Thinking",
-  speaking: "Otto is speaking",
+  approval: "Waiting for your approval",
 };
+
+/** The agent in charge, in all places that name it. */
+function showAgent(name) {
+  agentName = name;
+  for (const place of document.querySelectorAll(".agent-name")) place.textContent = name;
+}
+showAgent(agentName);
+
+// ---- a call that is recorded ---------------------------------------------------------------------------------------
+
+function beginCall({ id, agent }) {
+  call = { id, latencies: [], turns: 0, interrupts: 0 };
+  showAgent(agent);
+  $("call-card").hidden = false;
+  $("downloads").hidden = $("timeline").hidden = true;
+  showFigures();
+}
+
+function turnEnded({ latency_ms, heard_ms, item_ids }) {
+  if (!call) return;
+  call.turns += 1;
+  if (latency_ms !== null) call.latencies.push(latency_ms);
+  const last = item_ids.map((id) => document.querySelector(`.assistant[data-item="${CSS.escape(id)}"]`)).filter(Boolean).at(-1);
+  const figures = [];
+  if (latency_ms !== null) figures.push(`heard after ${(latency_ms / 1000).toFixed(2)} s`);
+  if (heard_ms !== null) figures.push(`${(heard_ms / 1000).toFixed(1)} s heard`);
+  if (last) last.querySelector(".figures").textContent = figures.join(" · ");
+  showFigures();
+}
+
+function showFigures() {
+  if (!call) return;
+  const sorted = [...call.latencies].sort((a, b) => a - b);
+  $("figure-turns").textContent = call.turns;
+  $("figure-latency").textContent = sorted.length ? `${(sorted[sorted.length >> 1] / 1000).toFixed(2)} s` : "–";
+  $("figure-interrupts").textContent = call.interrupts;
+}
+
+/** The timeline is drawn when the call has ended: ask for it until it is there. */
+async function showTimeline(id) {
+  const of = (name) => `calls/${encodeURIComponent(id)}/${name}`;
+  for (let attempt = 0; attempt < 40; attempt += 1) {
+    const answer = await fetch(of("timeline.html"), { method: "HEAD" }).catch(() => null);
+    if (answer?.status === 200) {
+      if (call?.id !== id) return; // another call has begun
+      $("timeline-frame").src = $("open-timeline").href = $("save-timeline").href = of("timeline.html");
+      $("save-recording").href = of("recording.jsonl.gz");
+      $("timeline").hidden = $("downloads").hidden = false;
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  note("timeline", "none was drawn");
+}
 
 function setState(state) {
   lastWord = state;
@@ -214,10 +308,12 @@ function showConnected(connected) {
 
 function showState() {
   const silent = heard.epoch !== epoch || heard.heard === 0 || (heard.queued === 0 && heard.heard === heard.played);
-  const state = silent || !["listening", "thinking"].includes(lastWord) ? lastWord : "speaking";
-  if ($("state").dataset.state === state) return;
+  let state = silent || !["listening", "thinking"].includes(lastWord) ? lastWord : "speaking";
+  if (asking.size && ["listening", "thinking"].includes(state)) state = "approval";
+  const words = STATES[state] ?? `${agentName} is speaking`;
+  if ($("state").dataset.state === state && $("state-text").textContent === words) return;
   $("state").dataset.state = state;
-  $("state-text").textContent = STATES[state];
+  $("state-text").textContent = words;
   $("interrupt").classList.toggle("primary", state === "speaking");
 }
 
@@ -249,21 +345,41 @@ function item(id) {
   if (found) return found;
   const element = make("li", "turn");
   element.dataset.item = id;
-  element.append(make("b", "who"), make("p", "words"), make("small", "cut"));
+  element.append(make("b", "who"), make("p", "words"), make("small", "figures"), make("small", "cut"));
   $("transcript").append(element);
   return element;
 }
 
 function setRole(element, role) {
   element.classList.add(role);
-  element.querySelector(".who").textContent = role === "user" ? "You" : "Otto";
+  const who = element.querySelector(".who"); // an agent's words stay its own when another takes over
+  if (!who.textContent) who.textContent = role === "user" ? "You" : agentName;
+}
+
+/** Show at once what the user has typed; the server's item takes its place. */
+function echo(text) {
+  const element = item(`typed ${Date.now()}`);
+  setRole(element, "user");
+  element.classList.add("typed");
+  element.querySelector(".words").textContent = text;
+}
+
+function takeEcho(item_id, text) {
+  for (const element of document.querySelectorAll(".turn.typed")) {
+    if (element.querySelector(".words").textContent === text) {
+      element.classList.remove("typed");
+      element.dataset.item = item_id;
+      return;
+    }
+  }
 }
 
 function showItem({ item_id, role, text, heard_ms, after, images = [] }) {
+  if (role === "user" && !document.querySelector(`[data-item="${CSS.escape(item_id)}"]`)) takeEcho(item_id, text);
   const element = item(item_id);
   setRole(element, role);
   const before = after && document.querySelector(`[data-item="${CSS.escape(after)}"]`);
-  if (before && before.nextSibling !== element) before.after(element);
+  if (before) placeAfter(before, element);
   if (text || heard_ms !== null) element.querySelector(".words").textContent = text;
   for (const url of images.filter((each) => each.startsWith("data:image/"))) {
     const image = make("img");
@@ -274,6 +390,13 @@ function showItem({ item_id, role, text, heard_ms, after, images = [] }) {
   if (heard_ms !== null) {
     element.querySelector(".cut").textContent = `interrupted after ${(heard_ms / 1000).toFixed(1)} s`;
   }
+}
+
+/** Put an item after another, and after the lines that tell what came between them. */
+function placeAfter(before, element) {
+  let last = before;
+  while (last.nextSibling && last.nextSibling !== element && last.nextSibling.classList.contains("divider")) last = last.nextSibling;
+  if (last.nextSibling !== element) last.after(element);
 }
 
 function addWords({ item_id, role = "assistant", delta }) {
@@ -303,6 +426,8 @@ function showTool({ call_id, tool, arguments: given, output, failure }, state, {
       button.onclick = () => {
         send({ type: "decide", call_id, approve });
         buttons.remove();
+        asking.delete(call_id);
+        showState();
       };
       buttons.append(button);
     }
@@ -366,7 +491,10 @@ $("mute").onclick = () => {
 $("composer").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
-  if (text) send({ type: "say", text });
+  if (text) {
+    echo(text);
+    send({ type: "say", text });
+  }
   $("text").value = "";
 };
 $("image").onchange = async ({ target }) => {

@@ -12,6 +12,12 @@ const REASONS = {
   NotReadableError: "The microphone cannot be used. Perhaps another program has it.",
 };
 
+/** The device that the system uses as its microphone; browsers that do not say have none. */
+async function defaultGroup() {
+  const devices = await navigator.mediaDevices.enumerateDevices();
+  return devices.find(({ kind, deviceId }) => kind === "audioinput" && deviceId === "default")?.groupId;
+}
+
 export class Audio {
   /**
    * `onPiece(Int16Array, level)` gets the user's audio, `onReport` and `onFlushed` the loudspeaker's reports. `onLost` is
@@ -73,6 +79,13 @@ export class Audio {
     this.microphone.port.onmessage = ({ data }) => this.onPiece(data.pcm, data.level);
     this.source = this.context.createMediaStreamSource(stream);
     this.source.connect(this.microphone);
+    this.group = await defaultGroup();
+  }
+
+  /** Whether the system's microphone is another device than the one that is heard. */
+  async anotherIsDefault() {
+    const group = await defaultGroup();
+    return group !== undefined && this.group !== undefined && group !== this.group;
   }
 
   /** Silence in place of the microphone, made by the browser: nothing that is said leaves it. */
