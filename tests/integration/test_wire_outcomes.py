@@ -564,7 +564,7 @@ ENDS: dict[str, Callable[..., Any]] = {
 }
 
 FAILURES: dict[str, Callable[..., Any]] = {
-    "401, 403, 404, 429 or another status in place of a WebSocket": test_a_key_that_is_not_accepted,
+    "401, 403, 404, 429 or another status instead of a WebSocket": test_a_key_that_is_not_accepted,
     "a redirect": test_a_redirect_is_not_followed,
     "TCP refused, no such host, a TLS certificate that does not fit": test_a_port_that_nobody_listens_on,
     "a proxy that makes no tunnel": test_a_proxy_that_makes_no_tunnel,
