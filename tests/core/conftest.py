@@ -14,6 +14,7 @@ from trealtime._core.conversation import Conversation
 from trealtime._core.ids import IdSource
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.events import EventInfo
+from trealtime.metrics import TurnMetrics
 from trealtime.protocol.codec import read_server_event
 from trealtime.tools.context import RunContext
 
@@ -115,12 +116,17 @@ class Talk:
         self.state = self.core._state
         self.now = 100.0
         self.effects: list[Effects] = []
+        self.turns: list[TurnMetrics] = []
+        """The figures of turns that are over. Their events are not among the effects."""
+
         self.app = App(self)
 
     # ---- in --------------------------------------------------------------------------------------------------------
 
     def _keep(self, effects: list[fx.Effect]) -> Effects:
-        kept = Effects(effects)
+        ended = [each for each in effects if isinstance(each, fx.Emit) and each.event.type == "turn_ended"]
+        self.turns += [each.event.metrics for each in ended]
+        kept = Effects(each for each in effects if each not in ended)
         self.effects.append(kept)
         return kept
 

@@ -38,8 +38,9 @@ from trealtime.agents.guardrails import (
     OutputGuardrailResult,
 )
 from trealtime.errors import ConnectionLost
-from trealtime.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted
+from trealtime.events import EventInfo, RealtimeAudio, RealtimeAudioInterrupted, RealtimeTurnEnded
 from trealtime.items import AssistantAudio, AssistantText, InputImage
+from trealtime.metrics import TurnMetrics
 from trealtime.protocol.codec import read_server_event
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import FunctionTool
@@ -469,6 +470,15 @@ class Machine(RuleBasedStateMachine):
         self.outputs: Counter[str] = Counter()
         """By call id, how many outputs have been sent."""
 
+        self.turns: dict[int, TurnMetrics] = {}
+        """Those that have ended, by number."""
+
+        self.turn_of: Counter[str] = Counter()
+        """By item, in how many turns it was."""
+
+        self.said: set[str] = set()
+        """The user's turns that the core knows of, by item."""
+
         self.leaving: str | None = None
         self.lost: Counter[str] = Counter()
         self.lost_ends: set[str] = set()
@@ -587,7 +597,9 @@ class Machine(RuleBasedStateMachine):
         if event.type.startswith("interruption_"):
             self.doubts += 1 if event.type == "interruption_pending" else -1
             assert self.doubts in (0, 1), "each pending interruption ends once"
-        if isinstance(event, RealtimeAudio):
+        if isinstance(event, RealtimeTurnEnded):
+            self.end_turn(event.metrics)
+        elif isinstance(event, RealtimeAudio):
             self.take_audio(event)
         elif isinstance(event, RealtimeAudioInterrupted):
             key = (event.item_id, event.content_index)
@@ -619,6 +631,25 @@ class Machine(RuleBasedStateMachine):
             self.calls.append(call.call_id)
         else:
             self.looked_into.append(call.call_id)
+
+    def end_turn(self, turn: TurnMetrics) -> None:
+        """Every turn ends once, and is either answered or says why not; its times are in order."""
+        assert turn.number not in self.turns
+        self.turns[turn.number] = turn
+        self.turn_of.update(turn.item_ids)
+        assert max((self.turn_of[item_id] for item_id in turn.item_ids), default=1) == 1, "an item in two turns"
+        if not turn.response_ids:
+            assert turn.status in ("unanswered", "cancelled", "failed")
+            assert turn.reason is not None
+        assert (turn.reason is None) == (turn.status == "completed")
+        asked = (turn.requested_at, turn.created_at, turn.first_audio_at, turn.first_heard_at, turn.heard_until_at)
+        for times in (asked, (turn.created_at, turn.first_text_at, turn.done_at)):
+            known = [at for at in times if at is not None]
+            assert known == sorted(known), times
+        told = turn.interruption
+        if told is not None and told.silent_at is not None:
+            assert told.onset_at is not None
+            assert told.onset_at <= told.silent_at <= self.now + 1e-6
 
     def take_audio(self, event: RealtimeAudio) -> None:
         key = (event.item_id, event.content_index)
@@ -652,6 +683,8 @@ class Machine(RuleBasedStateMachine):
         self.asked.pop(refused, None)
         if frame["type"] == "error" and frame["error"].get("event_id") is None:
             self.asked.clear()  # it names nothing, and may have been taken for the refusal of any
+        if frame["type"] == "input_audio_buffer.committed":
+            self.said.add(frame["item_id"])
         if frame["type"] == "response.created":
             response_id = frame["response"]["id"]
             self.asked.pop(self.server.answered.get(response_id), None)
@@ -738,6 +771,7 @@ class Machine(RuleBasedStateMachine):
         item = {"id": item_id, "type": "message", "role": "user", "content": content}
         self.app.create_item(item, previous_item_id=after, reply_id=self.reply_id("item"), said=respond)
         if respond:
+            self.said.add(item_id)
             self.owed |= {item_id} if after != "gone" else set()
             self.app.create_response(automatic=True)
 
@@ -1000,6 +1034,8 @@ class Machine(RuleBasedStateMachine):
                 or state.responses
                 or state.calls
                 or state.pending_interruption
+                or state.turns.records.playing
+                or state.turns.records.due
                 or self.checks
             ):
                 break
@@ -1084,6 +1120,8 @@ class Machine(RuleBasedStateMachine):
         assert not self.pending
         assert not state.response_queue.busy
         assert self.core.next_deadline is None
+        assert not len(state.turns.records)
+        assert self.said <= {item_id for item_id, turns in self.turn_of.items() if turns == 1}
 
     def teardown(self) -> None:
         if hasattr(self, "core"):

@@ -30,6 +30,10 @@ def talk_with(make_talk, *, requested_answers=True, guardrails=None, **policy):
     return talk
 
 
+HEARD_AT = 110.0
+"""When what the agent says in `speaking` has been heard, if nothing stops it."""
+
+
 def speaking(make_talk, ms=10_000, **options):
     """The agent speaks, and has been heard for a second."""
     talk = talk_with(make_talk, **options)
@@ -175,7 +179,7 @@ def test_speech_that_lasts_interrupts_and_shorter_speech_does_not(make_talk, aft
     assert talk.core.next_deadline == pytest.approx(talk.now + 0.7)
     stops(talk, after_s=after_s)
     assert outcome(talk) == expected
-    assert talk.core.next_deadline is None or expected == INTERRUPTED
+    assert talk.core.next_deadline == pytest.approx(HEARD_AT) or expected == INTERRUPTED
 
 
 def test_speech_that_came_faster_than_in_real_time_is_measured_in_its_audio(make_talk) -> None:
@@ -374,7 +378,7 @@ def test_speech_that_is_thrown_away_is_dismissed(make_talk, how) -> None:
         talk.server("session.updated", session={"type": "realtime", "audio": {"input": {"turn_detection": None}}})
     assert talk.events_of("interruption_dismissed")[0].reason == "cleared"
     assert changes(talk)[-1] == PlaybackChange("play")
-    assert talk.core.next_deadline is None
+    assert talk.core.next_deadline == pytest.approx(HEARD_AT)
 
 
 def test_speech_whose_end_is_never_told_interrupts(make_talk) -> None:

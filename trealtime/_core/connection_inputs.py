@@ -118,6 +118,8 @@ class ConnectionInputs:
         not, it is kept here."""
         state = self._state
         state.audio.add(audio)
+        if not state.link.away:
+            state.turns.input_clock.add(state.input_format.duration_ms(len(audio)), now)
         manual = state.acknowledged is not None and not state.turn_detection
         state.turns.audio_sent(
             state.response_queue,

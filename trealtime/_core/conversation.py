@@ -59,13 +59,13 @@ from trealtime._core.rollover import roll_over
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
-from trealtime._core.turn_answers import end_all_turns, settle_turns
+from trealtime._core.turn_answers import end_all_turns, playback_deadline, settle_turns
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
 from trealtime.events import EventInfo, RealtimeAudio, RealtimeRawModelEvent
 from trealtime.items import RealtimeItem
-from trealtime.metrics import TurnMetrics, TurnStatistics
+from trealtime.metrics import ToolSpanStatus, TurnMetrics, TurnStatistics
 from trealtime.protocol import server_events as wire
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 
@@ -245,6 +245,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         responses.expire_responses(state, now)
         requests.expire_requests(state, now)
         expire_turns(state, now)
+        turns.ask_for_lost_answers(state, now)
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
@@ -281,6 +282,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
             state.response_queue.due_at,
             pending_until(state),
             state.turns.records.deadline(state.response_timeout_s),
+            playback_deadline(state, now) if state.turns.records.playing else None,
             state.limits.deadline,
             input_deadline(state),
             state.approvals.deadline,
@@ -472,16 +474,24 @@ class Conversation(ConnectionInputs, PlaybackInputs):
     # ---- function calls --------------------------------------------------------------------------------------------
 
     def send_tool_output(
-        self, now: float, call_id: str, output: str, *, respond: bool | None = None, nothing_to_tell: bool = False
+        self,
+        now: float,
+        call_id: str,
+        output: str,
+        *,
+        respond: bool | None = None,
+        nothing_to_tell: bool = False,
+        outcome: ToolSpanStatus = "completed",
     ) -> list[Effect]:
         """Give the server the output of a function call. Nothing happens if it has its output already, or if there is
         no such call.
 
         `respond` says whether an answer is asked for once all calls of that response have their outputs. None leaves it
-        to the rules in `tool_calls`, which want to know whether the output has `nothing_to_tell`.
+        to the rules in `tool_calls`, which want to know whether the output has `nothing_to_tell`. `outcome` is for the
+        figures of the turn.
         """
         if call_id in self._state.calls:
-            answer_call(self._state, call_id, output, respond=respond, nothing_to_tell=nothing_to_tell)
+            answer_call(self._state, call_id, output, respond=respond, nothing_to_tell=nothing_to_tell, outcome=outcome)
         return self._effects(now)
 
     def request_approval(self, now: float, call_id: str) -> list[Effect]:

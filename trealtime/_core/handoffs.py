@@ -88,7 +88,8 @@ def _too_late(state: State, switch: AgentSwitch) -> bool:
     if switch.source is None or switch.source is state.agent:
         return False
     if switch.call_id in state.calls:
-        answer_call(state, switch.call_id, f"Not made: {state.agent.name} has taken over meanwhile.")
+        why = f"Not made: {state.agent.name} has taken over meanwhile."
+        answer_call(state, switch.call_id, why, outcome="refused")
     return True
 
 

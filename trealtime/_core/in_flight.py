@@ -119,6 +119,7 @@ def set_everything_aside(state: State, now: float) -> None:
     speech_thrown_away(state, now)
     promised = state.turns.lose(state.response_queue)
     state.audio.lose()
+    state.turns.input_clock.begin_anew()
     state.server_plays = None
     state.finished.clear()  # nothing late comes from it, and the next may number its responses in the same way
     if promised and not cut and not state.link.attached:
@@ -342,7 +343,9 @@ def _after_known(state: State, event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _send_audio(state: State, audio: Iterator[tuple[str | None, bytes]], *, until: str | None = None) -> None:
     for event_id, piece in audio:
         if event_id is None:
-            state.link.resend(state.audio.audio_format.duration_ms(len(piece)))
+            duration_ms = state.audio.audio_format.duration_ms(len(piece))
+            state.link.resend(duration_ms)
+            state.turns.input_clock.add_again(duration_ms)
             state.do(SendAudio(piece))
         elif event_id == until:
             return

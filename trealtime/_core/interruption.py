@@ -35,7 +35,7 @@ Theory of operation: when speech interrupts
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
@@ -53,6 +53,7 @@ from trealtime.events import (
     RealtimeInterruptionDismissed,
     RealtimeInterruptionPending,
 )
+from trealtime.metrics import TurnInterruption
 from trealtime.protocol.validation import setting
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ __all__ = [
     "interrupt",
     "interrupt_for_app",
     "kill",
+    "margins",
     "only_fillers",
     "pending_playback",
     "pending_turn",
@@ -159,9 +161,16 @@ def interrupt(
     response: Response | None = None,
     response_id: str | None = None,
     server_cancels: bool = False,
+    speech: TurnRecord | None = None,
+    reason: str | None = None,
+    leaves: bool = False,
 ) -> bool:
     """Interrupt everything, or only one response (`response` while it lives, `response_id` also when it is done and
-    still plays). Return whether there was anything to interrupt."""
+    still plays). Return whether there was anything to interrupt.
+
+    For the record of what is interrupted: `speech` is the turn of the user that does it, and `reason` why it was no
+    longer in doubt. `leaves`: the caller who waited has left.
+    """
     state.ledger.sweep(now)
     only = response.id if response is not None else response_id
     victims = [
@@ -211,7 +220,23 @@ def interrupt(
         state.last_heard_ms = unheard[0].heard_ms
         if state.ledger.cut(unheard, now):
             state.do(ResetPlayback())
+    onset_at = speech.spoke_from if speech is not None else now if cause == "app" else None
+    told = TurnInterruption(cause="leave" if leaves else cause, reason=reason, onset_at=onset_at, told_at=now)
+    _note_interruption(state, told, {*(each.id for each in victims), *(part.response_id for part in unheard)}, now)
     return True
+
+
+def _note_interruption(state: State, told: TurnInterruption, response_ids: Container[str | None], now: float) -> None:
+    """Write it into the records of the turns that these responses answer."""
+    for turn in state.turns.records:
+        parts = [each.id for each in turn.responses if each.id in response_ids]
+        if not parts:
+            continue
+        heard = [times.last_at for each in turn.responses if (times := state.ledger.heard_times(each.id, now))]
+        silent_at = max(heard, default=None)
+        if silent_at is None or told.onset_at is None or silent_at < told.onset_at:
+            silent_at = None  # it was silent already
+        turn.interrupt(attrs.evolve(told, silent_at=silent_at))
 
 
 def interruptible(state: State, now: float) -> bool:
@@ -274,14 +299,14 @@ def speech_began(state: State, speech: TurnRecord, now: float) -> None:
     if speech.put_off or policy == "off":
         return
     if policy == "immediate" or state.turns.ended_at is not None:  # a turn that the app has ended is one
-        interrupt(state, "speech", now, server_cancels=state.server_interrupts)
+        interrupt(state, "speech", now, server_cancels=state.server_interrupts, speech=speech)
         return
     if state.pending_interruption is None:
         if not interruptible(state, now):
-            interrupt(state, "speech", now)  # tools may have asked for it
+            interrupt(state, "speech", now, speech=speech)  # tools may have asked for it
             return
         _begin(state, policy, speech, now)
-    silence_ms, _ = _margins(state)
+    silence_ms, _ = margins(state)
     speech.doubt(speech.began_at + ((policy.min_speech_ms + silence_ms) / 1000 if policy.min_speech_ms else 0.0))
     expire_pending_interruption(state, now)
 
@@ -313,9 +338,9 @@ def speech_ended(state: State, speech: TurnRecord, end_ms: int, now: float) -> N
     if pending is None or speech.doubt_until is None:
         return
     # Audio may have come faster than in real time: the event's own positions count as well.
-    lasted_ms = end_ms - speech.start_ms - sum(_margins(state))
+    lasted_ms = end_ms - speech.start_ms - sum(margins(state))
     if lasted_ms >= pending.policy.min_speech_ms:
-        confirm(state, speech, now)
+        confirm(state, speech, now, reason="long")
     elif pending.policy.dismiss == "short":
         _dismiss(state, speech, "short", now)
     else:
@@ -328,7 +353,7 @@ def words_known(state: State, speech: TurnRecord, words: str | None, now: float)
     if pending is None or speech.doubt_until is None or speech.ended_at is None:
         return
     if words is None or not only_fillers(words, pending.policy.fillers):
-        confirm(state, speech, now)
+        confirm(state, speech, now, reason="no transcript" if words is None else "words")
     else:
         _dismiss(state, speech, "filler" if words_of(words) else "silence", now, transcript=words)
 
@@ -361,14 +386,16 @@ def expire_pending_interruption(state: State, now: float) -> None:
         return
     for speech in state.turns.records.in_doubt:
         if speech.doubt_until is not None and speech.doubt_until <= now:
-            confirm(state, speech, now)
+            confirm(state, speech, now, reason="long" if speech.ended_at is None else "no transcript")
             return
 
 
 # ---- the outcome ----------------------------------------------------------------------------------------------------
 
 
-def confirm(state: State, speech: TurnRecord, now: float, *, cause: Cause = "speech") -> None:
+def confirm(
+    state: State, speech: TurnRecord, now: float, *, cause: Cause = "speech", reason: str | None = None
+) -> None:
     """It is an interruption: all pending speech is the user's turn."""
     turns = state.turns.records.in_doubt
     if state.pending_interruption is None:
@@ -377,7 +404,7 @@ def confirm(state: State, speech: TurnRecord, now: float, *, cause: Cause = "spe
         each.believe()
     _end(state, now, committed=all(each.committed_at is not None for each in turns))
     state.emit(RealtimeInterruptionConfirmed(item_id=speech.key, info=state.info))
-    interrupt(state, cause, now)
+    interrupt(state, cause, now, speech=turns[0] if cause == "speech" else None, reason=reason)
     change_playback(state, PlaybackChange("play"))  # after the purge: none of what it purges may be played again
     owed = [each for each in turns if each.owed_by == "us"]
     if owed and all(each.unchecked_since is None for each in owed):  # else we answer when the check has passed
@@ -388,7 +415,7 @@ def _dismiss(
     state: State, speech: TurnRecord, reason: DismissReason, now: float, *, transcript: str | None = None
 ) -> None:
     if reason in ("short", "filler") and not interruptible(state, now):
-        confirm(state, speech, now)
+        confirm(state, speech, now, reason="answer over")
         return
     speech.believe()
     speech.end("dismissed")
@@ -410,7 +437,7 @@ def _end(state: State, now: float, *, committed: bool) -> None:
         state.turns.speak(state.response_queue)
 
 
-def _margins(state: State) -> tuple[int, int]:
+def margins(state: State) -> tuple[int, int]:
     """(silence after speech before the server tells its end, audio before it that it counts in) in milliseconds."""
     given = (state.turn_detection.get("silence_duration_ms"), state.turn_detection.get("prefix_padding_ms"))
     silence_ms, padding_ms = (value if isinstance(value, int) else None for value in given)
@@ -450,7 +477,7 @@ def _leave(state: State, now: float, *, cause: Cause, response_id: str | None, r
             cancel_calls(state, response_id=response.id)
             parts.append(response.id)
     for part in dict.fromkeys(parts):
-        interrupt(state, cause, now, response_id=part)
+        interrupt(state, cause, now, response_id=part, leaves=True)
     if free:
         state.settle(reply_id, left)
 

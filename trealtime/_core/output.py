@@ -56,11 +56,11 @@ def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
     live = state.live()
     if not response_id_of(done) and len(live) == 1:
         done = {**done, "id": live[0].id}
-    _begin_untold_calls(state, done)
+    _begin_untold_calls(state, done, now)
     end_response(state, done, now)
 
 
-def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
+def _begin_untold_calls(state: State, done: Mapping[str, Any], now: float) -> None:
     """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
     that the answer to them is part of the same turn."""
     response = state.responses.get(as_text(done.get("id")) or "")
@@ -69,7 +69,7 @@ def _begin_untold_calls(state: State, done: Mapping[str, Any]) -> None:
         return
     for item in output:
         if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
-            begin_call(state, response, item)
+            begin_call(state, response, item, now)
 
 
 def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
@@ -105,7 +105,7 @@ def _output_item(
             for content_index in state.history.audio_parts(item_id):
                 silence(state, response, item_id, content_index)
     if final and event.item.get("type") == "function_call":
-        begin_call(state, response, event.item)
+        begin_call(state, response, event.item, now)
     elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
         ask_hosted(state, event.item, now)
 
@@ -119,6 +119,8 @@ def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) ->
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
+    if response.text_at is None:
+        response.speak(now)
     state.history.add_text(event.item_id, event.content_index, event.delta)
     state.emit(
         RealtimeTextDelta(
@@ -144,6 +146,8 @@ def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelt
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
+    if response.text_at is None:
+        response.speak(now)
     state.history.add_transcript(event.item_id, event.content_index, event.delta)
     state.emit(
         RealtimeTranscriptDelta(
@@ -221,6 +225,9 @@ def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) ->
 
 def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float) -> None:
     state.server_plays = event.response_id
+    turn = state.turns.records.of_response(event.response_id)
+    if turn is not None:
+        turn.plays(now)
 
 
 def playing_ended(
@@ -229,6 +236,9 @@ def playing_ended(
     state.requests.answered("output_audio_buffer.clear", "")
     if state.server_plays == event.response_id:
         state.server_plays = None
+        turn = state.turns.records.of_response(event.response_id)
+        if turn is not None:
+            turn.played(now)
 
 
 def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:

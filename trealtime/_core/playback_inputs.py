@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trealtime._core.effects import Effect
 from trealtime._core.interruption import change_playback, pending_playback
+from trealtime._core.turn_answers import playback_deadline
 from trealtime.events import RealtimeDtmf
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class PlaybackInputs:
     """A part of `Conversation`."""
 
     _state: State
+    _next_deadline: float | None
 
     def _effects(self, now: float) -> list[Effect]:
         raise NotImplementedError
@@ -30,10 +32,19 @@ class PlaybackInputs:
         effects."""
         self._state.ledger.begin(item_id, content_index)
 
-    def hand_out(self, now: float, item_id: str, content_index: int, start_ms: float, end_ms: float) -> None:
+    def hand_out(self, now: float, item_id: str, content_index: int, start_ms: float, end_ms: float) -> bool:
         """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
-        out before is over. Taken twice (by two subscriptions) it counts once. It has no effects."""
-        self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
+        out before is over. Taken twice (by two subscriptions) it counts once. It has no effects; return whether
+        `next_deadline` has come nearer."""
+        state = self._state
+        state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
+        if not state.turns.records.playing:
+            return False
+        heard_at = playback_deadline(state, now)
+        if heard_at is None or (self._next_deadline is not None and self._next_deadline <= heard_at):
+            return False
+        self._next_deadline = heard_at
+        return True
 
     def shed(self, now: float, item_id: str, content_index: int, end_ms: float) -> list[Effect]:
         """A subscription has dropped audio up to `end_ms` of a content part that no consumer had taken: it will not be

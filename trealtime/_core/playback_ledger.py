@@ -10,6 +10,9 @@ Theory of operation
    assumed until the next one, and never more.
 4. While playback is held (`hold`) its time stands still, and goes on with `resume`.
 5. A part leaves the ledger when all of it has arrived and has been heard or will never be heard (cut, shed).
+6. From the same sources it follows when the first and the last of a part was heard: where playback is assumed, when its
+   stretches began and ended; by a report, as long before it as it says that was heard, and at the report itself or at
+   the end of what it says is being played. These times are kept for a while after the part has gone.
 
 Positions are milliseconds from the start of the part. The wire gets them rounded down (`Unheard.heard_ms`): never more
 than was heard, never more than was received.
@@ -25,7 +28,7 @@ import attrs
 
 from trealtime._core.ids import Recent
 
-__all__ = ["PlaybackChange", "PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
+__all__ = ["HeardTimes", "PlaybackChange", "PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
 
 
 @attrs.frozen
@@ -43,6 +46,9 @@ class PlaybackChange:
 
 MAX_PARTS = 256
 """A tracker that never reports must not make the ledger grow: older parts are then taken as heard."""
+
+_POLL_S = 0.25
+"""How soon a tracker is asked again that has not come to the end: it tells nothing by itself."""
 
 _TOLERANCE_MS = 0.5
 """Positions travel as floats and reports as whole milliseconds: closer than this to the end is the end."""
@@ -74,6 +80,18 @@ class Unheard:
     heard_ms: int
     received_ms: float | None
     response_id: str | None
+
+
+@attrs.frozen
+class HeardTimes:
+    """When the first of some audio was heard, and the last so far."""
+
+    first_at: float
+    last_at: float
+
+    def with_part(self, first_at: float, last_at: float) -> HeardTimes:
+        """The times of this and of some more."""
+        return HeardTimes(min(self.first_at, first_at), max(self.last_at, last_at))
 
 
 @attrs.define
@@ -109,6 +127,15 @@ class _Part:
 
     complete: bool = False
     spans: list[_Span] = attrs.Factory(list)
+    begins_at: float = 0.0
+    """The time of playback at which the first span begins."""
+
+    first_at: float | None = None
+    """The time at which the first of it was heard, once that is known."""
+
+    last_at: float = -math.inf
+    tracked_ms: float = 0.0
+    """The position of the tracker at which `last_at` was noted."""
 
     def reported_ms(self, now: float) -> float | None:
         return self.reported.position_ms(now) if self.reported is not None else None
@@ -117,6 +144,18 @@ class _Part:
         while len(self.spans) > 1 and self.spans[1].begins_at <= now:
             del self.spans[0]
         return self.spans[0].position_ms(now) if self.spans else 0.0
+
+    def heard(self, first_at: float, last_at: float) -> None:
+        """The first of it was heard then, unless that is known, and more of it until then."""
+        if self.first_at is None:
+            self.first_at = first_at
+        self.last_at = max(self.last_at, last_at, self.first_at)
+
+    def note_heard(self, span: _Span, first_at: float, time: float, held_s: float) -> None:
+        """Note what has been heard of a span by the time of playback `time`."""
+        if span.begins_at <= time:
+            played_to = min(time, span.ends_at) if span.end_ms > span.start_ms else span.begins_at
+            self.heard(first_at + held_s, played_to + held_s)
 
 
 @attrs.define
@@ -129,6 +168,9 @@ class PlaybackLedger:
     _parts: dict[tuple[str, int], _Part] = attrs.field(factory=dict, init=False)
     _over: Recent[tuple[str, int], None] = attrs.field(factory=lambda: Recent(MAX_PARTS), init=False)
     """Parts that were here lately: a tracker may still stand at the end of one."""
+
+    _times: Recent[str, HeardTimes] = attrs.field(factory=lambda: Recent(MAX_PARTS), init=False)
+    """By response, of the parts that have gone."""
 
     _plays_until: float = attrs.field(default=-math.inf, init=False)
     _reporting: bool = attrs.field(default=False, init=False)
@@ -170,6 +212,8 @@ class PlaybackLedger:
         part.handed_ms = end_ms
         begins_at = max(self._time(now), self._plays_until)
         last = part.spans[-1] if part.spans else None
+        if last is None:
+            part.begins_at = begins_at
         if last is not None and last.end_ms == start_ms and last.ends_at >= begins_at:
             last.end_ms = end_ms
             self._plays_until = last.ends_at
@@ -190,6 +234,7 @@ class PlaybackLedger:
         audio that it has reported stays heard, and the rest of those parts, as far as it has come, will not be
         heard.
         """
+        self._note(now)
         if reporting and not self._reporting:
             for part in self._parts.values():
                 if part.assumed_ms(self._time(now)) > 0:
@@ -219,6 +264,7 @@ class PlaybackLedger:
     def hold(self, now: float) -> None:
         """Stop the time of playback. Idempotent."""
         if self._held_at is None:
+            self._note(now)
             self._held_at = now
 
     def resume(self, now: float) -> None:
@@ -246,6 +292,7 @@ class PlaybackLedger:
         """Forget these parts, whose playback has been stopped, and return whether the playing part is among them. Other
         parts play on."""
         position = self._ask()
+        self._note(now)
         for entry in unheard:
             self._forget((entry.item_id, entry.content_index))
         self._plays_until = self._move_up(self._time(now))
@@ -271,13 +318,33 @@ class PlaybackLedger:
 
     def sweep(self, now: float) -> None:
         """Forget the parts that are over."""
+        if self._parts:
+            self._note(now)
         for part, heard_ms in list(self._heard(now)):
             if part.complete and max(heard_ms, part.shed_ms) >= part.received_ms - _TOLERANCE_MS:
                 self._forget((part.item_id, part.content_index))
 
     def _forget(self, key: tuple[str, int]) -> None:
-        self._parts.pop(key, None)
+        part = self._parts.pop(key, None)
         self._over[key] = None
+        if part is not None and part.first_at is not None:
+            known = self._times.get(part.response_id, HeardTimes(part.first_at, part.last_at))
+            self._times[part.response_id] = known.with_part(part.first_at, part.last_at)
+
+    def _note(self, now: float) -> None:
+        """Note when the parts were heard, before more happens to them."""
+        time = self._time(now)
+        position = self._ask()
+        playing = self._find(position) if position is not None else None
+        if playing is not None and position is not None and position.elapsed_ms > playing.tracked_ms:
+            playing.tracked_ms = position.elapsed_ms
+            playing.heard(now - position.elapsed_ms / 1000, now)
+        for part in self._parts.values():
+            if self._assumes and part.assumed_ms(time) > 0 and part.spans:
+                part.note_heard(part.spans[0], part.begins_at, time, self._held_s)
+            elif part.reported is not None and part.reported_ms(time):
+                reported = part.reported
+                part.note_heard(reported, reported.begins_at - reported.start_ms / 1000, time, self._held_s)
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -315,6 +382,50 @@ class PlaybackLedger:
             for part in self._parts.values()
             if part.response_id == response_id and not part.complete
         ]
+
+    def heard_times(self, response_id: str, now: float) -> HeardTimes | None:
+        """When audio of this response was heard; None: none was."""
+        self._note(now)
+        times = self._times.get(response_id)
+        for part in self._parts.values():
+            if part.response_id == response_id and part.first_at is not None:
+                known = times if times is not None else HeardTimes(part.first_at, part.last_at)
+                times = known.with_part(part.first_at, part.last_at)
+        return times
+
+    def waiting_ms(self, response_ids: Container[str], now: float) -> float | None:
+        """The audio of these responses that has come and is not heard; None: they have left the ledger."""
+        parts = [entry for entry in self._heard(now) if entry[0].response_id in response_ids]
+        if not parts:
+            return None
+        return sum(max(0.0, part.received_ms - max(heard_ms, part.shed_ms)) for part, heard_ms in parts)
+
+    def over_at(self, response_ids: Container[str], now: float) -> float | None:
+        """The time at which the last of these responses will have been heard, as far as time alone tells; None where a
+        report, a consumer or more audio has to come first."""
+        if self._held_at is not None:
+            return None
+        ends_at = -math.inf
+        time = self._time(now)
+        for part, heard_ms in self._heard(now):
+            if part.response_id not in response_ids:
+                continue
+            left_s = max(0.0, part.received_ms - max(heard_ms, part.shed_ms)) / 1000
+            if left_s * 1000 <= _TOLERANCE_MS:
+                ends_at = max(ends_at, time)
+            elif self._assumes:
+                if max(part.handed_ms, part.shed_ms) < part.received_ms - _TOLERANCE_MS:
+                    return None
+                ends_at = max(ends_at, part.spans[-1].ends_at if part.spans else time)
+            elif part.reported is None and self._position is None:
+                return None
+            elif self._position is None:
+                if part.reported is not None and part.reported.end_ms < part.received_ms - _TOLERANCE_MS:
+                    return None
+                ends_at = max(ends_at, time + left_s)
+            else:
+                ends_at = max(ends_at, time + max(left_s, _POLL_S))
+        return None if ends_at == -math.inf else max(ends_at, time) + self._held_s
 
     def received_ms(self, item_id: str, content_index: int) -> float | None:
         """The amount received of a part; None once it is over."""

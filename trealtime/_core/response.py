@@ -15,6 +15,7 @@ from trealtime.events import RealtimeError
 if TYPE_CHECKING:
     from trealtime._core.interruption import Cause
     from trealtime._core.state import State
+    from trealtime._core.tool_calls import Call
     from trealtime._core.turn_records import TurnRecord
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import FunctionTool
@@ -65,8 +66,15 @@ class Response:
     """Items of calls that the server makes itself and has not ended: it may be silent for as long as they take."""
 
     items: list[str] = attrs.Factory(list)
-    has_audio: bool = False
-    """Whether audio of it has come."""
+    audio_at: float | None = None
+    """The time at which its first audio came."""
+
+    text_at: float | None = None
+    """The time at which the first word of it came."""
+
+    done_at: float | None = None
+    calls: list[Call] = attrs.Factory(list)
+    """The function calls that the model has made in it."""
 
     has_output: bool = False
     """Whether anything of it has come."""
@@ -107,10 +115,10 @@ class Response:
         request.answer()
         self.request = request
 
-    def belong(self, record: TurnRecord) -> None:
+    def belong(self, record: TurnRecord, now: float) -> None:
         """It is of the answer to this turn."""
         self.record = record
-        record.answer(self)
+        record.answer(self, now)
 
     def place(self, *, in_conversation: bool) -> None:
         """It belongs to the default conversation, or stays outside."""
@@ -119,8 +127,17 @@ class Response:
     def progress(self, now: float, *, audio: bool = False) -> None:
         """The server is at work on it; `audio`: some of that has come."""
         self.progress_at = now
-        if audio:
-            self.has_audio = True
+        if audio and self.audio_at is None:
+            self.audio_at = now
+
+    def speak(self, now: float) -> None:
+        """The first word of it has come."""
+        self.text_at = now
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether audio of it has come."""
+        return self.audio_at is not None
 
     def note_item(self, item_id: str, *, done: bool) -> None:
         """An item of it begins, or is done."""
@@ -134,9 +151,9 @@ class Response:
         """The connection that brings it is lost."""
         self.lost = True
 
-    def end(self, result: ResponseResult) -> None:
+    def end(self, result: ResponseResult, now: float) -> None:
         """It is done."""
-        self.result = result
+        self.result, self.done_at = result, now
 
     def add_callers(self, reply_ids: Sequence[str]) -> None:
         """The callers under these reply ids wait for it too."""
@@ -249,9 +266,10 @@ class Response:
         self.reply_ids = [each for each in self.reply_ids if each not in mistaken]
         return mistaken
 
-    def call_began(self, call_id: str) -> None:
+    def call_began(self, call: Call) -> None:
         """The model has made a function call in it."""
-        self._open_calls.add(call_id)
+        self._open_calls.add(call.call_id)
+        self.calls.append(call)
 
     def call_ended(self, call_id: str, *, respond: bool | None, params: Mapping[str, Any] | None) -> None:
         """A function call in it has its output. `respond`: whether that wants an answer; None: if nothing is said."""

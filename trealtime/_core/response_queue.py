@@ -518,6 +518,10 @@ class ResponseQueue:
 
     # ---- questions -------------------------------------------------------------------------------------------------
 
+    def without_turn(self) -> list[Request]:
+        """The requests of which no turn is known."""
+        return [each for each in (*self._queue, *self._on_its_way()) if each.record is None]
+
     def holds(self, record: TurnRecord) -> bool:
         """Whether something of the answer to this turn is asked for and has not come."""
         requests = (*self._queue, *self._on_its_way())

@@ -98,6 +98,8 @@ def retry_request(state: State, request: Request) -> None:
                     response.record.current.take_in(request.record.current)
             return
     state.counters.collisions_retried += 1
+    if request.record is not None:
+        request.record.current.retry()
     request.reopen(_callers_left(state, request))
 
 
@@ -256,7 +258,9 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         output=tuple(item for item in output if isinstance(item, Mapping)) if isinstance(output, list) else (),
         reconnected=response.reconnected,
     )
-    response.end(result)
+    response.end(result, now)
+    if response.record is not None:
+        response.record.current.peak("audio_s", (state.ledger.waiting_ms((response_id,), now) or 0.0) / 1000)
     changed = [
         state.history.finish(item_id, "completed" if status == "completed" else "incomplete")
         for item_id in response.items

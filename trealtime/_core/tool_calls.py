@@ -34,6 +34,7 @@ from trealtime.events import RealtimeError
 if TYPE_CHECKING:
     from trealtime._core.response import Response
     from trealtime._core.state import State
+    from trealtime.metrics import ToolSpanStatus
     from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["Call", "ToolOffer", "answer_call", "begin_call", "end_call", "tools_by_name"]
@@ -57,16 +58,34 @@ class Call:
     """A function call that has no output yet; its response may be done already."""
 
     call_id: str
+    name: str
     response: Response
     fingerprint: str
     tool: FunctionTool | None
     """None: there is none of that name, or the app runs it."""
+
+    started_at: float
 
     work: FunctionCall | None = None
     """The call for the tool runner; None: the app runs it."""
 
     cancelled: bool = False
     """An interrupt has cancelled it."""
+
+    outcome: ToolSpanStatus | None = None
+    """Set when it has its output."""
+
+    ended_at: float | None = None
+    """Set when the input that gave it its output has ended."""
+
+    def end(self, outcome: ToolSpanStatus) -> None:
+        """It has its output."""
+        self.outcome = "cancelled" if self.cancelled else outcome
+
+    def stamp(self, now: float) -> None:
+        """Note when it got its output."""
+        if self.outcome is not None and self.ended_at is None:
+            self.ended_at = now
 
     @property
     def cancels(self) -> bool:
@@ -76,6 +95,10 @@ class Call:
     def cancel(self) -> None:
         """An interrupt cancels it."""
         self.cancelled = True
+
+    def is_ours(self, work: FunctionCall) -> None:
+        """The session makes it, not the app."""
+        self.work = work
 
 
 def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str, FunctionTool | None]:
@@ -89,7 +112,7 @@ def tools_by_name(tools: Sequence[FunctionTool | Mapping[str, Any]]) -> dict[str
     return found
 
 
-def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> None:
+def begin_call(state: State, response: Response, item: Mapping[str, Any], now: float) -> None:
     """The model has finished writing a function call. A call of an out-of-band response is left to the caller who asked
     for that response, in its result: an output would have no place in the conversation."""
     name = item.get("name")
@@ -111,9 +134,9 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
     tools = tools_by_name(response.request.tools) if response.request is not None else {}
     tools = {**response.tools, **tools}
     tool = tools.get(name)
-    response.call_began(call_id)
+    call = state.calls[call_id] = Call(call_id, name, response, fingerprint, tool, now)
+    response.call_began(call)
     if name in tools and tool is None:
-        state.calls[call_id] = Call(call_id, response, fingerprint, tool)
         return
     item_id = item.get("id")
     work = FunctionCall(
@@ -126,20 +149,20 @@ def begin_call(state: State, response: Response, item: Mapping[str, Any]) -> Non
         tool=tool,
         known=(*tools, *sorted(response.handoffs)),
     )
-    call = state.calls[call_id] = Call(call_id, response, fingerprint, tool, work)
+    call.is_ours(work)
     if response.rounds >= state.max_tool_rounds:
         response.refuse_calls(ToolRoundsExceeded(state.max_tool_rounds))
         text = f"The call of {name} was not made, because this turn has had {state.max_tool_rounds} rounds of calls."
-        answer_call(state, call_id, text, respond=False)
+        answer_call(state, call_id, text, respond=False, outcome="refused")
         return
     if sum(each.work is not None for each in state.calls.values()) > state.max_open_calls:
-        answer_call(state, call_id, too_many_open(state, call_id, name))
+        answer_call(state, call_id, too_many_open(state, call_id, name), outcome="refused")
         return
     if name in response.handoffs and tool is None:
         winner = state.handing_over
         if winner is not None and winner.work is not None:
             text = f"Not made: another handoff ({winner.work.name}) is being made, only one can be."
-            answer_call(state, call_id, text)
+            answer_call(state, call_id, text, outcome="refused")
             return
         state.handing_over = call
     state.do(StartTool(work))
@@ -156,11 +179,12 @@ def answer_call(
     respond: bool | None = None,
     nothing_to_tell: bool = False,
     params: Mapping[str, Any] | None = None,
+    outcome: ToolSpanStatus = "completed",
 ) -> None:
     """Give the server the output of a function call that has none yet; see `end_call`."""
     item = {"id": state.ids.new("item"), "type": "function_call_output", "call_id": call_id, "output": output}
     state.send({"type": "conversation.item.create", "item": item})
-    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell, params=params)
+    end_call(state, call_id, respond=respond, nothing_to_tell=nothing_to_tell, params=params, outcome=outcome)
 
 
 def end_call(
@@ -170,11 +194,13 @@ def end_call(
     respond: bool | None = None,
     nothing_to_tell: bool = False,
     params: Mapping[str, Any] | None = None,
+    outcome: ToolSpanStatus = "completed",
 ) -> None:
     """A function call has its output. `respond` None leaves it to the rules whether that wants an answer, which is
     asked for with `params`."""
     drop_approval(state, call_id, "answered")
     call = state.calls.pop(call_id)
+    call.end(outcome)
     state.finished_calls[call_id] = call.fingerprint
     if state.handing_over is call:
         state.handing_over = None

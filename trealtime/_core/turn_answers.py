@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from trealtime._core.turn_metrics import metrics_of
+from trealtime.events import RealtimeTurnEnded
+
 if TYPE_CHECKING:
     from trealtime._core.response import Response
     from trealtime._core.response_queue import Request
     from trealtime._core.state import State
     from trealtime._core.turn_records import TurnRecord
+    from trealtime.metrics import TurnSource
 
-__all__ = ["answer_turns", "end_all_turns", "settle_turns", "turn_to_answer"]
+__all__ = ["answer_turns", "end_all_turns", "playback_deadline", "settle_turns", "turn_to_answer"]
 
 
 def turn_to_answer(state: State) -> TurnRecord | None:
@@ -40,28 +44,48 @@ def answer_turns(state: State, response: Response, now: float, answered: Sequenc
         turns[0].take_in(other.current)
     for request in answered:
         request.belong(turns[0])
-    response.belong(turns[0])
+    response.belong(turns[0], now)
 
 
 def settle_turns(state: State, now: float) -> None:
-    """End the turns that are over, and give up what the server owes them for too long."""
-    for record in state.turns.records:
+    """An input has ended. End the turns that are over, and give up what the server owes them for too long."""
+    records = state.turns.records
+    for request in state.response_queue.without_turn():
+        source: TurnSource = "automatic" if request.automatic else "request"
+        request.belong(records.open(source, state.agent.name, now))
+    records.playing.clear()
+    for record in records:
+        record.note(now)
+        if record.asked:
+            record.peak("requests", state.response_queue.waiting)
         overdue_at = record.deadline(state.response_timeout_s)
         if overdue_at is not None and overdue_at <= now and record is not state.turns.speech:
             record.end("no_answer" if record.committed_at is not None else "thrown_away")
-        if _over(state, record, now):
+        if not _made(state, record, now):
+            continue
+        if _plays(state, record, now):
+            records.playing.append(record)
+        else:
             _end(state, record, now)
+
+
+def playback_deadline(state: State, now: float) -> float | None:
+    """The time at which the next turn that only plays has been heard, as far as time alone tells."""
+    times = (state.ledger.over_at(_response_ids(each), now) for each in state.turns.records.playing)
+    return min((at for at in times if at is not None), default=None)
 
 
 def end_all_turns(state: State, now: float) -> None:
     """The connection has ended."""
     for record in state.turns.records:
-        record.end("session_over")
+        record.note(now)
+        if any(not each.over for each in record.responses) or not record.responses:
+            record.end("session_over")
         _end(state, record, now)
 
 
-def _over(state: State, record: TurnRecord, now: float) -> bool:
-    """Whether nothing of a turn is to come."""
+def _made(state: State, record: TurnRecord, now: float) -> bool:
+    """Whether nothing of a turn is to come any more."""
     if record.responses:
         if any(not each.over for each in record.responses):
             return False
@@ -70,7 +94,27 @@ def _over(state: State, record: TurnRecord, now: float) -> bool:
     return not state.response_queue.holds(record)
 
 
+def _plays(state: State, record: TurnRecord, now: float) -> bool:
+    """Whether audio of a turn that is made is still to be heard."""
+    if not record.responses:
+        return False
+    response_ids = _response_ids(record)
+    if state.server_plays in response_ids:
+        return True
+    if state.ledger.waiting_ms(response_ids, now) is None:
+        return False
+    state.ledger.sweep(now)
+    return state.ledger.waiting_ms(response_ids, now) is not None
+
+
+def _response_ids(record: TurnRecord) -> list[str]:
+    return [each.id for each in record.responses]
+
+
 def _end(state: State, record: TurnRecord, now: float) -> None:
     if not record.responses:
         record.end("cancelled")
     state.turns.records.drop(record)
+    metrics = metrics_of(state, record, now)
+    state.turn_log.add(metrics)
+    state.emit(RealtimeTurnEnded(metrics=metrics, info=state.info))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from trealtime.metrics import TurnSource
+from trealtime.metrics import TurnInterruption, TurnSource
 
 if TYPE_CHECKING:
     from trealtime._core.response import Response
@@ -95,29 +95,55 @@ class TurnRecord:
 
     # ---- owed and answered
     owed_by: Debtor | None = None
+    ask_at: float | None = None
+    """The time to ask for the answer that the server owes; None: never."""
+
     asked: bool = False
     """A request for its answer has been made."""
 
     responses: list[Response] = attrs.Factory(list)
     why_not: WhyNot | None = None
+    broken: WhyNot | None = None
+    """Why its answer ends where it does: what was asked for beyond that has not come."""
+
+    interruption: TurnInterruption | None = None
+    retries: int = 0
+
+    # ---- when (seconds); times of responses and calls are theirs
+    spoke_from: float | None = None
+    spoke_until: float | None = None
+    transcribed_at: float | None = None
+    requested_at: float | None = None
+    created_at: float | None = None
+    played_from: float | None = None
+    """The server plays its audio itself, on a phone call that it carries, from then on."""
+
+    played_until: float | None = None
+    peaks: dict[str, float] = attrs.Factory(dict)
+    """The most that waited, by name."""
+
     part_of: TurnRecord | None = None
     """The turn that has taken it in."""
 
-    def begin_speech(self, start_ms: int, *, announced: bool) -> None:
-        """The user speaks; unless the app has `announced` the end of this turn itself, the server will commit it."""
+    def begin_speech(self, start_ms: int, spoke_from: float, *, announced: bool) -> None:
+        """The user speaks, at `start_ms` of the input audio, which was said at `spoke_from`. `announced`: the server
+        will commit it by itself."""
         self.start_ms, self.announced = start_ms, self.announced or announced
+        self.spoke_from = spoke_from if self.spoke_from is None else min(self.spoke_from, spoke_from)
 
-    def end_speech(self, now: float) -> None:
-        """The user has fallen silent: the server's voice detection commits what was said."""
-        self.announced, self.ended_at = True, now
+    def end_speech(self, now: float, spoke_until: float) -> None:
+        """The user has fallen silent, at `spoke_until`: the server's voice detection commits what was said."""
+        self.announced, self.ended_at, self.spoke_until = True, now, spoke_until
 
     def put(self, *, off: bool) -> None:
         """Whether it interrupts only at the end of an uninterruptible scope."""
         self.put_off = off
 
-    def commit_sent(self, event_id: str, place: int) -> None:
+    def commit_sent(self, event_id: str, place: int, now: float) -> None:
         """The app has ended it."""
         self.commit_id, self.place = event_id, place
+        if not self.announced:  # the app knows when the user is silent; else voice detection tells
+            self.spoke_until = now
 
     def commit(self, now: float) -> None:
         """The server has made an item of it."""
@@ -147,18 +173,57 @@ class TurnRecord:
         """It has its verdict, or needs none."""
         self.unchecked_since = None
 
-    def owe(self, debtor: Debtor | None) -> None:
-        """This is who brings the answer; None: nobody."""
-        self.owed_by = debtor
+    def owe(self, debtor: Debtor, *, ask_at: float | None = None) -> None:
+        """This is who brings the answer; we ask for it at `ask_at`, if it has not come."""
+        self.owed_by, self.ask_at = debtor, ask_at
 
     def ask(self) -> None:
         """A request for its answer has been made."""
         self.asked = True
 
-    def answer(self, response: Response) -> None:
+    def answer(self, response: Response, now: float) -> None:
         """This response is of its answer."""
         if response not in self.responses:
             self.responses.append(response)
+        if self.created_at is None:
+            self.created_at = now
+
+    def transcribed(self, now: float) -> None:
+        """Its words are known."""
+        self.transcribed_at = now
+
+    def interrupt(self, interruption: TurnInterruption) -> None:
+        """Its answer is interrupted. It can be only once: what comes after it was stopped by that."""
+        if self.interruption is None:
+            self.interruption = interruption
+
+    def retry(self) -> None:
+        """A request for its answer goes once more."""
+        self.retries += 1
+
+    def plays(self, now: float) -> None:
+        """The server plays its audio, from now on."""
+        self.played_from = now if self.played_from is None else self.played_from
+
+    def played(self, now: float) -> None:
+        """The server has played its audio."""
+        self.played_until = now
+        told = self.interruption
+        if told is not None and told.silent_at is None and told.onset_at is not None:
+            self.interruption = attrs.evolve(told, silent_at=now)
+
+    def peak(self, name: str, waiting: float) -> None:
+        """So much waits now."""
+        if waiting > self.peaks.get(name, 0.0):
+            self.peaks[name] = waiting
+
+    def note(self, now: float) -> None:
+        """An input has ended: stamp what it brought."""
+        if self.asked and self.requested_at is None and self.created_at is None:
+            self.requested_at = now
+        for response in self.responses:
+            for call in response.calls:
+                call.stamp(now)
 
     def disown(self, response: Response) -> None:
         """It was not."""
@@ -167,7 +232,9 @@ class TurnRecord:
 
     def end(self, why_not: WhyNot) -> None:
         """Nothing answers it."""
-        if self.why_not is None and not self.responses:
+        if self.responses:
+            self.broken = self.broken or why_not
+        elif self.why_not is None:
             self.why_not = why_not
 
     def take_in(self, other: TurnRecord) -> None:
@@ -181,6 +248,16 @@ class TurnRecord:
         self.began_at = min(self.began_at, other.began_at)
         self.committed_at = _later(self.committed_at, other.committed_at)
         self.ended_at = _later(self.ended_at, other.ended_at)
+        self.spoke_until = _later(self.spoke_until, other.spoke_until)
+        self.transcribed_at = _later(self.transcribed_at, other.transcribed_at)
+        self.spoke_from = _earlier(self.spoke_from, other.spoke_from)
+        self.created_at = _earlier(self.created_at, other.created_at)
+        self.requested_at = _earlier(self.requested_at, other.requested_at)
+        if self.requested_at is not None and self.created_at is not None and self.requested_at > self.created_at:
+            self.requested_at = None  # the server's own answer to another part came before
+        self.retries += other.retries
+        for name, waiting in other.peaks.items():
+            self.peak(name, waiting)
         if other.unchecked_since is not None:
             self.unchecked_since, self.words = other.unchecked_since, other.words
         if other.of_user and self.source != "speech":
@@ -245,12 +322,17 @@ class TurnRecord:
             return None
         if self.committed_at is None:
             return (self.began_at if self.ended_at is None else self.ended_at) + timeout_s
-        return self.committed_at + timeout_s if self.owed_by == "server" else None
+        if self.owed_by != "server":
+            return None
+        return self.committed_at + timeout_s
 
 
 @attrs.define
 class TurnRecords:
     """The turns that are not over, oldest first."""
+
+    playing: list[TurnRecord] = attrs.field(factory=list, init=False)
+    """Those of which only the playback is not over."""
 
     _open: dict[int, TurnRecord] = attrs.field(factory=dict, init=False)
     _last: int = attrs.field(default=0, init=False)
@@ -283,6 +365,10 @@ class TurnRecords:
     def of_item(self, item_id: str) -> TurnRecord | None:
         """The newest open turn that has this item of the user."""
         return next((each for each in reversed(list(self)) if item_id in each.item_ids), None)
+
+    def of_response(self, response_id: str) -> TurnRecord | None:
+        """The open turn that this response answers."""
+        return next((each for each in self if any(part.id == response_id for part in each.responses)), None)
 
     @property
     def ended_by_app(self) -> list[TurnRecord]:
@@ -318,8 +404,15 @@ class TurnRecords:
     def deadline(self, timeout_s: float) -> float | None:
         """The time at which an answer that the server owes is overdue. Speech that is never committed waits for
         nothing: it may end with whatever happens next."""
-        times = (each.deadline(timeout_s) for each in self if each.committed_at is not None)
+        known = [each for each in self if each.committed_at is not None]
+        times = [each.deadline(timeout_s) for each in known] + [each.ask_at for each in known if each.waits_for_answer]
         return min((at for at in times if at is not None), default=None)
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _later(one: float | None, other: float | None) -> float | None:

@@ -11,7 +11,8 @@ Theory of operation
 4. The server makes no response while another runs. A turn that is committed meanwhile, because speech does not
    interrupt, is asked for by us when that response is over, unless the server answers it by itself after all. Silence
    that the server commits (``idle_timeout_ms``) it answers by itself, also where the settings say that it answers no
-   turn.
+   turn. Where a response that we have cancelled was not over at the commit, the server may have read the commit before
+   the cancel: if it begins no answer within `PATIENCE_S`, we ask for one.
 5. Each turn has one record (`turn_records`), which says what is known of it; whose turn it is now is known here.
 6. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
    audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
@@ -29,8 +30,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from trealtime._core.ids import Recent
+from trealtime._core.input_clock import InputClock
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
-from trealtime._core.interruption import speech_began, speech_ended, speech_thrown_away, words_known
+from trealtime._core.interruption import margins, speech_began, speech_ended, speech_thrown_away, words_known
 from trealtime._core.listening import turn_waits
 from trealtime._core.response_queue import submit
 from trealtime._core.server_errors import read_error
@@ -56,6 +58,7 @@ __all__ = [
     "PATIENCE_S",
     "SentItems",
     "Turns",
+    "ask_for_lost_answers",
     "audio_cleared",
     "audio_committed",
     "key_pressed",
@@ -104,6 +107,7 @@ class Turns:
     speech: TurnRecord | None = attrs.field(default=None, init=False)
     """The turn that the user speaks now, as far as the server's voice detection knows."""
 
+    input_clock: InputClock = attrs.field(factory=InputClock, init=False)
     audio_at: float | None = attrs.field(default=None, init=False)
     """The time at which the app last sent audio; None: it sends none, as on a phone call that the service carries."""
 
@@ -153,13 +157,14 @@ class Turns:
         if manual and self._cleared and not self._scopes:
             if self._sending is None:
                 self._sending = self.records.open("speech", agent, now)
+                self._sending.begin_speech(0, now, announced=False)
             queue.wait_for_user(min(self._sending.began_at + timeout_s, now + PATIENCE_S))
 
     # ---- what the server hears -------------------------------------------------------------------------------------
 
-    def stop(self, speech: TurnRecord, queue: ResponseQueue, *, now: float) -> None:
+    def stop(self, speech: TurnRecord, queue: ResponseQueue, *, now: float, spoke_until: float) -> None:
         """The user has fallen silent: the commit is next."""
-        speech.end_speech(now)
+        speech.end_speech(now, spoke_until)
         self.speech = None
         queue.keep_quiet(now + PATIENCE_S)
 
@@ -170,7 +175,7 @@ class Turns:
         )
         if record is None:
             record = self.records.open("speech", agent, now)
-        record.commit_sent(event_id, queue.take_place())
+        record.commit_sent(event_id, queue.take_place(), now)
         return record
 
     def forget_commit(self, event_id: str, why_not: WhyNot) -> None:
@@ -243,7 +248,8 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
     speech = _record(state, event.item_id, "speech", now)
     # Where a commit of the app is on its way, the app has ended this turn by itself.
-    speech.begin_speech(event.audio_start_ms, announced=not state.turns.records.ended_by_app)
+    announced = not state.turns.records.ended_by_app
+    speech.begin_speech(event.audio_start_ms, _onset(state, event.audio_start_ms, now), announced=announced)
     state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
     longest_s = state.response_timeout_s if state.turns.audio_at is None else PATIENCE_S
     state.turns.begin(speech, state.response_queue, until=now + longest_s)
@@ -253,10 +259,24 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
     speech = _record(state, event.item_id, "speech", now)
-    state.turns.stop(speech, state.response_queue, now=now)
+    state.turns.stop(speech, state.response_queue, now=now, spoke_until=_offset(state, event.audio_end_ms, now))
     state.audio.speech_stopped(event.item_id, event.audio_end_ms)
     state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
     speech_ended(state, speech, event.audio_end_ms, now)
+
+
+def _onset(state: State, start_ms: int, now: float) -> float:
+    """The time at which the user began to speak: the server's position is that of the padding before it."""
+    _, padding_ms = margins(state)
+    at = state.turns.input_clock.time_of(start_ms + padding_ms if start_ms else 0)
+    return now if at is None else min(at, now)
+
+
+def _offset(state: State, end_ms: int, now: float) -> float:
+    """The time at which the user fell silent: the server's position is that of the end of the pause after it."""
+    silence_ms, _ = margins(state)
+    at = state.turns.input_clock.time_of(max(0, end_ms - silence_ms))
+    return now if at is None else min(at, now)
 
 
 def _record(state: State, item_id: str, source: TurnSource, now: float) -> TurnRecord:
@@ -279,10 +299,11 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
         state.requests.answered("input_audio_buffer.commit", "")
     if silent or (spoken and state.server_answers):
         state.response_queue.keep_quiet(now + PATIENCE_S)
-        if any(each.interrupted is None for each in state.live(in_conversation=True)):
+        live = state.live(in_conversation=True)
+        if any(each.interrupted is None for each in live):
             submit(state, automatic=True, turn=True, record=turn)
         else:
-            turn.owe("server")
+            turn.owe("server", ask_at=now + PATIENCE_S if live else None)
     else:
         state.response_queue.speak()
     if not silent:
@@ -290,6 +311,13 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
         if turn.why_not is None:
             turn_waits(state, event.item_id, now, due=spoken and (state.server_answers or ours))
         turn_committed(state, turn, now, spoken=spoken)
+
+
+def ask_for_lost_answers(state: State, now: float) -> None:
+    """Ask for the answers that the server should have begun by itself."""
+    for turn in state.turns.records.waiting:
+        if turn.ask_at is not None and turn.ask_at <= now:
+            submit(state, automatic=True, turn=True, record=turn)
 
 
 def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
@@ -355,5 +383,6 @@ def _words_known(state: State, item_id: str, words: str | None, now: float) -> N
     """The words of a turn have come; None: they never will."""
     turn = state.turns.records.of_item(item_id)
     if turn is not None:
+        turn.transcribed(now)
         words_known(state, turn, words, now)
         turn_transcribed(state, turn, words)

@@ -185,7 +185,8 @@ class Agents:
             failure.__cause__ = trouble
             summary = f"handoff {call.name} failed: {type(trouble).__name__}"
             self._failures.report("handoff", failure, summary=summary, **place_of(call))
-        self._driver.do(self._driver.core.send_tool_output, call.call_id, serialise_output(text))
+        output = serialise_output(text)
+        self._driver.do(self._driver.core.send_tool_output, call.call_id, output, outcome="failed")
 
     def _context(self, call: FunctionCall) -> ToolContext[Any]:
         return ToolContext(

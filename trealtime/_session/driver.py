@@ -295,7 +295,8 @@ class Driver:
         """A consumer has taken this audio: from now on the user is assumed to hear it."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
-        self.core.hand_out(trio.current_time(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)
+        if self.core.hand_out(trio.current_time(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms):
+            self._set_alarm()
         if self.recorder is not None and self.output is None:
             self.recorder.note_taken(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)
         if self._changed:

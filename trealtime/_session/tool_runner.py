@@ -15,7 +15,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Final
@@ -35,6 +35,7 @@ from trealtime.events import (
     RealtimeToolProgress,
     RealtimeToolStart,
 )
+from trealtime.metrics import ToolSpanStatus
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.enabling import enabled
@@ -53,6 +54,17 @@ __all__ = ["ToolRunner"]
 
 _REFUSALS: Final = ("approval_rejected", "guardrail_rejected")
 """Failures with a ``tool_end`` event although the tool has not started."""
+
+_OUTCOMES: Final[Mapping[ToolErrorKind | None, ToolSpanStatus]] = {
+    None: "completed",
+    "unknown_tool": "failed",
+    "invalid_arguments": "failed",
+    "failed": "failed",
+    "timed_out": "timed_out",
+    "cancelled": "cancelled",
+    "approval_rejected": "rejected",
+    "guardrail_rejected": "rejected",
+}
 
 
 @attrs.define(eq=False)
@@ -227,7 +239,13 @@ class ToolRunner:
             self._report(call, f"{what}: {error}", error, summary=what)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         output = serialise_output(outcome.output)  # a refusal is the user's own text
-        self._driver.do(self._driver.core.send_tool_output, call.call_id, output, nothing_to_tell=nothing_to_tell)
+        self._driver.do(
+            self._driver.core.send_tool_output,
+            call.call_id,
+            output,
+            nothing_to_tell=nothing_to_tell,
+            outcome=_OUTCOMES[outcome.failure],
+        )
         if call.tool is not None and (work.started or outcome.failure in _REFUSALS):
             self._driver.emit(
                 RealtimeToolEnd(

@@ -1,0 +1,64 @@
+"""The clock of the input audio: when the audio at a position that the server names was said.
+
+Theory of operation
+1. The server counts milliseconds of all audio that it has taken, from the beginning of its session. The same sum is
+   kept here, of all audio that is sent, with the times at which stretches of it began.
+2. A piece ends when it is sent: a live microphone sends what it has just heard. Where a piece comes before the one
+   ahead of it can have ended, audio is sent faster than it is said, and goes on where that one ends. A gap of more than
+   `GAP_S` begins another stretch.
+3. At most `STRETCHES` are remembered. The server tells of speech at once, so only the last few matter.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Final
+
+import attrs
+
+__all__ = ["InputClock"]
+
+GAP_S: Final = 0.04
+STRETCHES: Final = 64
+
+
+@attrs.define
+class InputClock:
+    """See the module's theory of operation. `now` is any monotonic time in seconds."""
+
+    _sent_ms: float = attrs.field(default=0.0, init=False)
+    _until: float | None = attrs.field(default=None, init=False)
+    """The time up to which audio has been said."""
+
+    _stretches: deque[tuple[float, float]] = attrs.field(factory=partial(deque, maxlen=STRETCHES), init=False)
+    """(position in ms, time), oldest first."""
+
+    def add(self, duration_ms: float, now: float) -> None:
+        """Count audio that is sent now."""
+        duration_s = duration_ms / 1000
+        begins_at = now - duration_s
+        if self._until is None or begins_at - self._until > GAP_S:
+            begun_ms = self._sent_ms if self._stretches else 0.0  # audio that was sent again came just before
+            self._stretches.append((begun_ms, begins_at - (self._sent_ms - begun_ms) / 1000))
+        else:
+            begins_at = self._until
+        self._sent_ms += duration_ms
+        self._until = begins_at + duration_s
+
+    def add_again(self, duration_ms: float) -> None:
+        """Count audio that was sent before, to another session of the server."""
+        self._sent_ms += duration_ms
+
+    def begin_anew(self) -> None:
+        """The server counts from 0 again: this is another session of its."""
+        self._sent_ms, self._until = 0.0, None
+        self._stretches.clear()
+
+    def time_of(self, position_ms: float) -> float | None:
+        """The time at which the audio at this position was said; None where no audio is sent, as on a phone call that
+        the service carries."""
+        for begins_ms, begins_at in reversed(self._stretches):
+            if begins_ms <= position_ms:
+                return begins_at + (position_ms - begins_ms) / 1000
+        return self._stretches[0][1] if self._stretches else None
