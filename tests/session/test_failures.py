@@ -400,7 +400,7 @@ async def test_the_course_of_a_session_is_logged_at_info_and_its_details_at_debu
 async def test_a_session_that_nobody_logs_has_no_log(autojump_clock, service, caplog) -> None:
     with caplog.at_level(logging.WARNING, "trealtime"):
         async with runner_of(service).session() as session:
-            assert session._log is None
+            assert session._opening.log is None
     assert caplog.records == []
 
 

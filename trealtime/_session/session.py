@@ -5,51 +5,38 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 import trio
 
-from trealtime._core.conversation import Conversation
 from trealtime._core.effects import ApprovalRequest
-from trealtime._core.ids import IdSource
 from trealtime._core.interruption import BargeInPolicy
-from trealtime._recordings.recorder import Recorder
 from trealtime._session import config
 from trealtime._session.agent_settings import SettingsInput
-from trealtime._session.agent_switch import Agents
-from trealtime._session.approval_handler import ApprovalRunner, Reject
-from trealtime._session.attachment import Attachment, Attachments
+from trealtime._session.approval_handler import Reject
+from trealtime._session.attachment import Attachment
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
-from trealtime._session.connect import connection_target, default_model_name, first_update, session_link
-from trealtime._session.driver import Driver
-from trealtime._session.failures import Failures
 from trealtime._session.guardrail_runner import (
-    GuardrailRunner,
     check_transcribed,
     check_transcription,
-    guardrail_policy,
 )
-from trealtime._session.hooks import HookCalls
-from trealtime._session.lifetime import CloseOutcome, Lifetime
+from trealtime._session.lifetime import CloseOutcome
 from trealtime._session.listening import Listening
-from trealtime._session.mcp import SessionMCPServers
 from trealtime._session.model_shim import SessionModel
+from trealtime._session.opening import Opening
 from trealtime._session.outgoing import (
     AudioData,
     audio_bytes,
     check_id,
-    check_sendable,
     microphone_pieces,
     sendable_event,
     sendable_item,
     whole_number,
 )
-from trealtime._session.pending_reply import PendingReplies, Submitter
-from trealtime._session.playback_tracker import GuardedTracker
-from trealtime._session.recording import RecordingSettings, session_recorder
+from trealtime._session.parts import assemble
 from trealtime._session.response import (
     ResponseOptions,
     SessionResponse,
@@ -58,22 +45,16 @@ from trealtime._session.response import (
     response_params,
     shows_options,
 )
-from trealtime._session.send_queue import SendQueue
-from trealtime._session.session_log import SessionLog
 from trealtime._session.statistics import SessionStatistics
-from trealtime._session.subscription import Overflow, SessionLoops, Subscription, Subscriptions, check_event_types
-from trealtime._session.telemetry import Telemetry
-from trealtime._session.tool_runner import ToolRunner
+from trealtime._session.subscription import Overflow, Subscription, check_event_types
 from trealtime.agents.agent import RealtimeAgent
-from trealtime.audio.formats import AudioFormat, audio_shown
+from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import ConnectFailed, SessionClosed, SessionNotOpen
-from trealtime.events import EventInfo, RealtimeSessionEvent
+from trealtime.errors import SessionClosed, SessionNotOpen
+from trealtime.events import RealtimeSessionEvent
 from trealtime.items import RealtimeItem
-from trealtime.mcp.connections import Connections
 from trealtime.metrics import TurnMetrics
 from trealtime.protocol.user_input import UserInput, message_item
-from trealtime.protocol.validation import given_or
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.transport.models import RealtimeModel
 from trealtime.usage import Cost, TranscriptionUsage, Usage
@@ -105,77 +86,14 @@ class RealtimeSession(Generic[ContextT]):
         run_config: RealtimeRunConfig | RunConfigDict | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._model = model
-        self._run = run = config.run_config(run_config)
-        self._config = config.model_config(model_config)
-        self._context: RunContext[Any] = RunContext(context)
-        self._ids = IdSource(rng) if rng is not None else IdSource()
-        self._guardrails = guardrail_policy(run, agent)
+        self._parts = parts = assemble(model, agent, context, model_config=model_config, run_config=run_config, rng=rng)
+        self._opening = Opening(parts)
+        self._run, self._config, self._context, self._ids = parts.run, parts.config, parts.context, parts.ids
+        self._core, self._driver, self._lifetime, self._submit = parts.core, parts.driver, parts.lifetime, parts.submit
+        self._agents, self._attachments, self._subscriptions = parts.agents, parts.attachments, parts.subscriptions
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._task: trio.lowlevel.Task | None = None
         self._entered_at = self._left_at = math.nan
-        self._recorder: Recorder | None = None
-        info = EventInfo(self._context, shown_audio=lambda n_bytes: audio_shown(n_bytes, core.output_format))
-        link = session_link(model, self._config, run)
-        failures = Failures(info, log_content=run.log_content)
-        given_tracker = given_or(self._config.playback_tracker, None)
-        tracker = None if given_tracker is None else GuardedTracker(given_tracker, failures)
-        core = Conversation(
-            agent=agent,
-            info=info,
-            ids=self._ids,
-            position=tracker.position if tracker is not None else None,
-            barge_in=run.barge_in,
-            raw_events=run.raw_events,
-            cancel_grace_s=run.cancel_grace_s,
-            response_timeout_s=run.response_timeout_s,
-            request_timeout_s=run.request_timeout_s,
-            after_tool=run.after_tool,
-            approval_timeout_s=run.approval_timeout_s,
-            max_open_calls=run.max_open_calls,
-            max_tool_rounds=run.max_tool_rounds,
-            guardrails=self._guardrails,
-            prices=run.prices,
-            limits=run.limits,
-            link=link,
-        )
-        send_queue = SendQueue(audio_bound_s=run.input_buffer_s, event_bound=run.send_queue_events)
-        self._core = core
-        self._failures = failures
-        self._driver = driver = Driver(core, send_queue, PendingReplies(lambda: self._ids.next("reply")))
-        self._lifetime = lifetime = Lifetime(driver, failures, run.close_timeout_s, run.limits.grace_s, link.policy)
-        self._submit = Submitter(driver, lifetime)
-        self._log: SessionLog | None = None
-        self._telemetry = Telemetry(driver, lifetime, model, run.telemetry)
-        self._subscriptions = Subscriptions(driver, lifetime, run)
-        driver.failures = failures
-        failures.attend(driver)
-        self._servers = SessionMCPServers(lifetime, failures, info, Connections(run.close_timeout_s / 2))
-        self._agents = Agents(driver, lifetime, failures, info, run, self._config, self._servers)
-        self._attachments = Attachments(
-            driver,
-            lifetime,
-            failures,
-            self._subscriptions,
-            close_timeout_s=run.close_timeout_s / 2,
-            tracked=tracker is not None,
-        )
-        self._loops = SessionLoops(
-            self._subscriptions.new("the session's subscription", unread_s=run.unread_buffer_s),
-            lambda: self._subscriptions.new("another loop over the session"),
-        )
-        driver.agents = self._agents
-        driver.tools = ToolRunner(driver, lifetime, failures, info, run)
-        driver.checks = GuardrailRunner(driver, lifetime, failures, info, run.guardrails_settings)
-        driver.approvals = ApprovalRunner(
-            driver, lifetime, failures, run.approval_handler, threads=run.tool_concurrency
-        )
-        driver.hooks = HookCalls(run.hooks, agent, failures, info, run.close_timeout_s / 2)
-        driver.lifetime = lifetime
-        driver.tracker = tracker
-        lifetime.on_wind_down = driver.tools.wind_down
-        lifetime.on_tools_ended = self._servers.close
-        self._servers.on_change = self._agents.renew_served
 
     # ---- lifetime ------------------------------------------------------------------------------------------------
 
@@ -201,9 +119,9 @@ class RealtimeSession(Generic[ContextT]):
         if self._scope is not None:
             raise RuntimeError("this session has been entered before: a session is entered once, build another")
         self._task = trio.lowlevel.current_task()
-        self._failures.session_id = self._ids.new("session")
+        self._parts.failures.session_id = self._ids.new("session")
         self._entered_at = trio.current_time()
-        self._scope = self._observed()
+        self._scope = self._opening.hold(self.id)
         await self._scope.__aenter__()
         return self
 
@@ -222,79 +140,6 @@ class RealtimeSession(Generic[ContextT]):
             return await self._scope.__aexit__(kind, error, traceback)
         finally:
             self._left_at = trio.current_time()
-
-    @asynccontextmanager
-    async def _observed(self) -> AsyncIterator[None]:
-        """Hold the session in its log and its telemetry."""
-        self._log = SessionLog.begin(self._driver, self.id)
-        try:
-            with self._telemetry.hold(self.id):
-                async with self._connected():
-                    yield
-        finally:
-            if self._log is not None:
-                self._log.ended(self.outcome)
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[None]:
-        """Connect MCP servers, then the session; hold both around the body."""
-        run, driver, core, agent = self._run, self._driver, self._core, self._core.agent
-        async with self._recorded(), self._servers.open():
-            first = await first_update(
-                agent,
-                self._context,
-                run,
-                self._config,
-                model_name=default_model_name(self._model, self._config),
-                served=await self._servers.tools_of(agent),
-            )
-            check_sendable(first.payload, "settings")
-            check_transcription(self._guardrails, run.barge_in, first.own.settings)
-            self._agents.begin(first.own, first.payload)
-            driver.do(core.use_tools, first.own.offer.callable, first.own.offer.handoff_names)
-            reply = driver.replies.open()
-
-            def open_session(server_time_s: float | None) -> None:
-                driver.do(core.opened, server_time_s=server_time_s)
-                driver.do(core.open_session, first.payload, reply_id=reply.id)
-
-            async def become_ready() -> None:
-                with trio.move_on_after(run.ready_timeout_s) as waiting:
-                    await self._submit.answer(reply)
-                    config.check_priced(run, core.model)
-                    driver.hooks.opened(core.agent)
-                    self._lifetime.start_tool(driver.hooks.run)
-                    self._servers.opened()
-                    self._telemetry.opened()
-                    if self._log is not None:
-                        self._log.opened()
-                if waiting.cancelled_caught:
-                    within = f"within {run.ready_timeout_s:g} s"
-                    raise ConnectFailed(f"the server took the connection and did not make the session ready {within}")
-
-            recorder = self._recorder
-            connect = self._model.connect if recorder is None else recorder.connecting(self._model.connect)
-            connect = self._telemetry.connecting(connect)
-            target = connection_target(self._config, first.own.settings)
-            async with self._lifetime.run(lambda: connect(target), open_session, become_ready):
-                yield
-
-    def _recorded(self) -> AbstractAsyncContextManager[None]:
-        """Record what happens in a block, if the run config asks for it. Raises `OSError`."""
-        settings = self._run.record
-        if not isinstance(settings, RecordingSettings):
-            return nullcontext()
-        self._recorder = session_recorder(
-            settings,
-            self._driver,
-            EventInfo(self._context),
-            session_id=self.id,
-            agent=self._core.agent.name,
-            tracker=self._driver.tracker,
-            run_config=self._run,
-            model_config=self._config,
-        )
-        return self._recorder.hold(self._run.close_timeout_s)
 
     async def enter(self) -> RealtimeSession[ContextT]:
         """Raise RuntimeError: the tasks of a session live in a nursery, which needs a block to end with.
@@ -341,7 +186,7 @@ class RealtimeSession(Generic[ContextT]):
         task share theirs. Audio counts as being played when it is taken. Raises `SlowConsumer` past the bounds of the
         subscription.
         """
-        return self._loops.begin()
+        return self._parts.loops.begin()
 
     def subscribe(
         self,
@@ -400,9 +245,9 @@ class RealtimeSession(Generic[ContextT]):
     def id(self) -> str:
         """The id of this session, ours: random, from the `rng` of its runner. It is in every log record of the session.
         Raises `SessionNotOpen` before entry, which makes it."""
-        if self._failures.session_id is None:
+        if self._parts.failures.session_id is None:
             raise SessionNotOpen("this session has no id yet: entering it makes one")
-        return self._failures.session_id
+        return self._parts.failures.session_id
 
     @property
     def history(self) -> list[RealtimeItem]:
@@ -474,8 +319,8 @@ class RealtimeSession(Generic[ContextT]):
             tools_active=driver.tools.active + core.handing_over,
             approvals_pending=len(core.pending_approvals),
             questions_open=len(driver.replies),
-            recording=self._recorder.statistics() if self._recorder is not None else None,
-            failures=self._failures.counters(),
+            recording=self._opening.recorder.statistics() if self._opening.recorder is not None else None,
+            failures=self._parts.failures.counters(),
         )
 
     def timeline(self) -> Timeline:
@@ -487,9 +332,9 @@ class RealtimeSession(Generic[ContextT]):
         from trealtime.timeline.reading import read_call
         from trealtime.timeline.timeline import Timeline
 
-        if self._recorder is None:
+        if self._opening.recorder is None:
             raise RuntimeError("this session is not recorded: set `record` in the run config")
-        header, lines = self._recorder.so_far()
+        header, lines = self._opening.recorder.so_far()
         return Timeline(read_call(header, lines))
 
     async def wait_for_playback(self) -> None:
@@ -756,7 +601,7 @@ class RealtimeSession(Generic[ContextT]):
         """
         for policy in (self._run.barge_in, self._attachments.barge_in):
             if policy is not None:
-                check_transcription(self._guardrails, policy, settings)
+                check_transcription(self._parts.guardrails, policy, settings)
         await self._submit.room()
         return await self._agents.update_settings(settings)
 

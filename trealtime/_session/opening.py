@@ -1,0 +1,107 @@
+"""From entry to exit, around the body of a session: log, telemetry, recording, MCP servers, the connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+
+import attrs
+import trio
+
+from trealtime._recordings.recorder import Recorder
+from trealtime._session import config
+from trealtime._session.connect import connection_target, default_model_name, first_update
+from trealtime._session.guardrail_runner import check_transcription
+from trealtime._session.outgoing import check_sendable
+from trealtime._session.parts import Parts
+from trealtime._session.recording import RecordingSettings, session_recorder
+from trealtime._session.session_log import SessionLog
+from trealtime.errors import ConnectFailed
+from trealtime.events import EventInfo
+
+__all__ = ["Opening"]
+
+
+@attrs.define(eq=False)
+class Opening:
+    """Opens one session around a body, and closes it."""
+
+    _parts: Parts
+    recorder: Recorder | None = attrs.field(default=None, init=False)
+    """The recording, if the session has one."""
+
+    log: SessionLog | None = attrs.field(default=None, init=False)
+
+    @asynccontextmanager
+    async def hold(self, session_id: str) -> AsyncIterator[None]:
+        """Hold the session open in a block, in its log and its telemetry."""
+        parts = self._parts
+        self.log = SessionLog.begin(parts.driver, session_id)
+        try:
+            with parts.telemetry.hold(session_id):
+                async with self._recorded(session_id), parts.servers.open(), self._connected():
+                    yield
+        finally:
+            if self.log is not None:
+                self.log.ended(parts.lifetime.outcome)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[None]:
+        """Ask the agent for its settings, connect, and hold the connection around the body."""
+        parts = self._parts
+        run, driver, core, agent = parts.run, parts.driver, parts.core, parts.core.agent
+        first = await first_update(
+            agent,
+            parts.context,
+            run,
+            parts.config,
+            model_name=default_model_name(parts.model, parts.config),
+            served=await parts.servers.tools_of(agent),
+        )
+        check_sendable(first.payload, "settings")
+        check_transcription(parts.guardrails, run.barge_in, first.own.settings)
+        parts.agents.begin(first.own, first.payload)
+        driver.do(core.use_tools, first.own.offer.callable, first.own.offer.handoff_names)
+        reply = driver.replies.open()
+
+        def open_session(server_time_s: float | None) -> None:
+            driver.do(core.opened, server_time_s=server_time_s)
+            driver.do(core.open_session, first.payload, reply_id=reply.id)
+
+        async def become_ready() -> None:
+            with trio.move_on_after(run.ready_timeout_s) as waiting:
+                await parts.submit.answer(reply)
+                config.check_priced(run, core.model)
+                driver.hooks.opened(core.agent)
+                parts.lifetime.start_tool(driver.hooks.run)
+                parts.servers.opened()
+                parts.telemetry.opened()
+                if self.log is not None:
+                    self.log.opened()
+            if waiting.cancelled_caught:
+                within = f"within {run.ready_timeout_s:g} s"
+                raise ConnectFailed(f"the server took the connection and did not make the session ready {within}")
+
+        recorder = self.recorder
+        connect = parts.model.connect if recorder is None else recorder.connecting(parts.model.connect)
+        connect = parts.telemetry.connecting(connect)
+        target = connection_target(parts.config, first.own.settings)
+        async with parts.lifetime.run(lambda: connect(target), open_session, become_ready):
+            yield
+
+    def _recorded(self, session_id: str) -> AbstractAsyncContextManager[None]:
+        """Record what happens in a block, if the run config asks for it. Raises `OSError`."""
+        parts, settings = self._parts, self._parts.run.record
+        if not isinstance(settings, RecordingSettings):
+            return nullcontext()
+        self.recorder = session_recorder(
+            settings,
+            parts.driver,
+            EventInfo(parts.context),
+            session_id=session_id,
+            agent=parts.core.agent.name,
+            tracker=parts.driver.tracker,
+            run_config=parts.run,
+            model_config=parts.config,
+        )
+        return self.recorder.hold(parts.run.close_timeout_s)
