@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -183,6 +184,21 @@ async def test_the_background_keeps_no_more_than_its_queue_and_one_read(autojump
         while len(received) < QUEUE_SIZE * 3:
             received += [each for each in await wire.receive_many() if isinstance(each, bytes)]
         assert received == [str(number).encode() for number in range(QUEUE_SIZE * 3)]
+
+
+async def test_a_wire_on_which_a_task_waits_has_no_timer(autojump_clock: MockClock) -> None:
+    """A thousand sessions that wait for events must not wake up once a second each."""
+
+    async def wait_for_messages(wire: ClientWire) -> None:
+        while True:
+            await wire.receive_many()
+
+    async with connected() as (wire, peer, _), trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for_messages, wire)
+        await peer.send(text("one"))
+        await trio.sleep(2)
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+        nursery.cancel_scope.cancel()
 
 
 # ---- sending --------------------------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -210,7 +209,7 @@ class Guardrails:
 
     policy: GuardrailPolicy = attrs.Factory(GuardrailPolicy)
     watches: dict[str, Watch] = attrs.field(factory=dict, init=False)
-    held: deque[Held] = attrs.field(factory=deque, init=False)
+    held: list[Held] = attrs.field(factory=list, init=False)
     delays: dict[str, Delay] = attrs.field(factory=dict, init=False)
     """By response: those whose audio is held now, or that are still being made."""
 
@@ -530,7 +529,7 @@ def hold_end(
 def release(state: State, now: float) -> None:
     held = state.guardrails.held
     while held and held[0].free:
-        _tell(state, held.popleft(), now)
+        _tell(state, held.pop(0), now)
 
 
 def drop_purged(state: State, now: float) -> None:
@@ -539,7 +538,7 @@ def drop_purged(state: State, now: float) -> None:
     purged, state.purged = state.purged, []
     if not mine.held or not purged:
         return
-    kept: deque[Held] = deque()
+    kept: list[Held] = []
     ended: list[Held] = []
     for entry in mine.held:
         if entry.response_id not in purged:

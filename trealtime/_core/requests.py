@@ -97,7 +97,7 @@ class OpenRequests:
     _new: list[str] = attrs.field(factory=list, init=False)
     """Without a deadline yet."""
 
-    _due: deque[tuple[float, str]] = attrs.field(factory=deque, init=False)
+    _due: list[tuple[float, str]] = attrs.field(factory=list, init=False)
     """(deadline, event id) of those that no caller waits for, in order."""
 
     _answered: Recent[str, Sent] = attrs.field(factory=partial(Recent, 64), init=False)
@@ -129,7 +129,7 @@ class OpenRequests:
                     self._due.append((entry.deadline, event_id))
         self._new.clear()
         while self._due and self._due[0][0] <= now:
-            _, event_id = self._due.popleft()
+            _, event_id = self._due.pop(0)
             if (overdue := self._sent.get(event_id)) is not None:
                 self._close(event_id, overdue)
                 closed.append(event_id)

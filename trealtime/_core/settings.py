@@ -13,10 +13,8 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -134,12 +132,15 @@ class SettingsUpdate:
     """An acknowledgement has come since that shows the session as it was: a doubled one, or the server ignores this."""
 
 
+_KEPT_LOST: Final = 8
+
+
 @attrs.define
 class OpenUpdates:
     """The updates on their way, in the order of sending."""
 
-    _updates: deque[SettingsUpdate] = attrs.field(factory=deque, init=False)
-    _lost: deque[SettingsUpdate] = attrs.field(factory=partial(deque, maxlen=8), init=False)
+    _updates: list[SettingsUpdate] = attrs.field(factory=list, init=False)
+    _lost: list[SettingsUpdate] = attrs.field(factory=list, init=False)
     """Those whose deadline has passed: an acknowledgement of one may still come."""
 
     def __len__(self) -> int:
@@ -168,6 +169,7 @@ class OpenUpdates:
             self._updates.remove(update)
             if not update.ignored:
                 self._lost.append(update)
+        del self._lost[:-_KEPT_LOST]
         return late
 
     def acknowledged(self, session: Mapping[str, Any], before: Mapping[str, Any]) -> list[SettingsUpdate]:
@@ -194,7 +196,7 @@ class OpenUpdates:
             if session == before and not oldest.opening:
                 oldest.ignored = True
                 return []
-        return [self._updates.popleft() for _ in range(count)]
+        return [self._updates.pop(0) for _ in range(count)]
 
     def refused(self, event_id: str) -> SettingsUpdate | None:
         """An error names this event: return the update, None if it is none that is open."""
@@ -212,7 +214,7 @@ class OpenUpdates:
 
     def next(self) -> list[SettingsUpdate]:
         """Take out the oldest."""
-        return [self._updates.popleft()] if self._updates else []
+        return [self._updates.pop(0)] if self._updates else []
 
     def open_ids(self) -> list[str]:
         """The event ids of all."""
@@ -224,14 +226,14 @@ class OpenUpdates:
 
     def lose(self) -> None:
         """The connection is lost: what the server has not acknowledged goes to the next one."""
-        self._updates = deque(each for each in self._updates if not each.opening)
+        self._updates = [each for each in self._updates if not each.opening]
         for update in self._updates:
             update.deadline, update.ignored = None, False
         self._lost.clear()
 
     def open_again(self, update: SettingsUpdate) -> None:
         """The first update of another connection leaves, before those that wait."""
-        self._updates.appendleft(update)
+        self._updates.insert(0, update)
 
     def drain(self) -> list[str]:
         """The connection has ended: return the open replies."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from functools import partial
+from collections import Counter
 from typing import Final
 
 import attrs
@@ -20,7 +19,7 @@ KEPT_TURNS: Final = 1000
 class TurnLog:
     """See the module."""
 
-    _ended: deque[TurnMetrics] = attrs.field(factory=partial(deque, maxlen=KEPT_TURNS), init=False)
+    _ended: list[TurnMetrics] = attrs.field(factory=list, init=False)
     _by_status: Counter[TurnStatus] = attrs.field(factory=Counter, init=False)
     _by_source: Counter[TurnSource] = attrs.field(factory=Counter, init=False)
     _response_latency_s: Histogram = attrs.field(factory=Histogram, init=False)
@@ -39,6 +38,8 @@ class TurnLog:
     def add(self, turn: TurnMetrics) -> None:
         """Take in a turn that is over."""
         self._ended.append(turn)
+        if len(self._ended) > KEPT_TURNS:
+            del self._ended[0]
         self._by_status[turn.status] += 1
         self._by_source[turn.source] += 1
         if turn.response_latency_s is not None:

@@ -9,7 +9,7 @@ failed.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cached_property, partial
 
 import attrs
 import trio
@@ -63,8 +63,12 @@ class ApprovalRunner:
         self._lifetime = lifetime
         self._failures = failures
         self._handler = handler
-        self._threads = trio.CapacityLimiter(threads)
+        self._concurrency = threads
         self._scopes: dict[str, trio.CancelScope] = {}
+
+    @cached_property
+    def _threads(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self._concurrency)
 
     def start(self, request: ApprovalRequest) -> None:
         """Ask the handler about a call, if there is a handler."""

@@ -12,7 +12,6 @@ Theory of operation
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
@@ -117,7 +116,7 @@ class Driver:
     """The size of the message that the core is working on: the events that it causes hold parts of it."""
 
     _carrying_out: bool = attrs.field(default=False, init=False)
-    _waiting: deque[_Input] = attrs.field(factory=deque, init=False)
+    _waiting: list[_Input] = attrs.field(factory=list, init=False)
     """Inputs that came while effects were carried out."""
 
     _output_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
@@ -163,7 +162,7 @@ class Driver:
         try:
             self._carry_out(method(trio.current_time(), *args, **kwargs))
             while self._waiting:
-                self._carry_out(self._waiting.popleft()(trio.current_time()))
+                self._carry_out(self._waiting.pop(0)(trio.current_time()))
         finally:
             self._carrying_out = False
 
@@ -175,7 +174,7 @@ class Driver:
             for watch in self.watchers:
                 watch(audio)
             while self._waiting:  # a subscription was full
-                self._carry_out(self._waiting.popleft()(trio.current_time()))
+                self._carry_out(self._waiting.pop(0)(trio.current_time()))
         finally:
             self._carrying_out = False
 

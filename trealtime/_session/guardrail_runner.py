@@ -9,7 +9,7 @@ returned.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import trio
@@ -59,8 +59,12 @@ class GuardrailRunner:
         self._failures = failures
         self._info = info
         self._timeout_s = settings.timeout_s
-        self._threads = trio.CapacityLimiter(settings.concurrency)
+        self._concurrency = settings.concurrency
         self._scopes: dict[str, list[trio.CancelScope]] = {}
+
+    @cached_property
+    def _threads(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self._concurrency)
 
     def start(self, check: GuardrailCheck) -> None:
         """Run a check. While the session ends, do nothing."""

@@ -14,7 +14,7 @@ Theory of operation
 from __future__ import annotations
 
 import inspect
-from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -53,10 +53,11 @@ class HookCalls:
     listening: bool = attrs.field(init=False)
     """Whether there are hooks to call: those of the run, or of any agent that has been in charge."""
 
+    _start: Callable[[Callable[[], Awaitable[None]]], object] | None = attrs.field(default=None, init=False)
     _agent: RealtimeAgent[Any] | None = attrs.field(default=None, init=False)
     """The agent whose end hook has not been queued yet."""
 
-    _calls: deque[_Call] = attrs.field(factory=deque, init=False)
+    _calls: list[_Call] = attrs.field(factory=list, init=False)
     _news: trio.Event = attrs.field(factory=trio.Event, init=False)
     _overrun: bool = attrs.field(default=False, init=False)
     _calling: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -69,16 +70,20 @@ class HookCalls:
 
     # ---- what happens --------------------------------------------------------------------------------------------
 
-    def opened(self, agent: RealtimeAgent[Any]) -> None:
-        """Note that the session has opened with `agent`."""
+    def opened(self, agent: RealtimeAgent[Any], start: Callable[[Callable[[], Awaitable[None]]], object]) -> None:
+        """Note that the session has opened with `agent`; `start` begins the task, once there are hooks to call."""
         self._agent = agent
+        self._start = start
+        self._begin()
         self._tell(agent, "on_agent_start", "on_start")
 
     def switched(self, switch: AgentSwitch) -> None:
         """Note that another agent is in charge."""
         before, agent = self._agent, switch.agent
-        self.listening = self.listening or agent.hooks is not None
         self._end()
+        if not self.listening and agent.hooks is not None:
+            self.listening = True
+            self._begin()
         self._agent = agent
         if switch.call_id is not None and before is not None:
             if self._run_hooks is not None:
@@ -86,6 +91,10 @@ class HookCalls:
             if agent.hooks is not None:
                 self._put(partial(agent.hooks.on_handoff, self._info.context, agent, before))
         self._tell(agent, "on_agent_start", "on_start")
+
+    def _begin(self) -> None:
+        if self.listening and self._start is not None:
+            self._start(self.run)
 
     def note(self, event: RealtimeSessionEvent) -> None:
         """Note an event that has been emitted."""
@@ -160,7 +169,7 @@ class HookCalls:
 
     async def _call_waiting(self) -> None:
         while self._calls:
-            call = self._calls.popleft()
+            call = self._calls.pop(0)
             try:
                 answer = call()
                 if inspect.isawaitable(answer):

@@ -145,8 +145,13 @@ class Lifetime:
     _bug: BaseException | None = attrs.field(default=None, init=False)
     _body: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _services: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _tools: trio.Nursery | None = attrs.field(default=None, init=False)
-    _tools_done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
+    _tools: set[trio.CancelScope] = attrs.field(factory=set, init=False)
+    """A scope for each tool that runs."""
+
+    _tools_done: trio.Event | None = attrs.field(default=None, init=False)
+    """Set when the session ends and no tool runs any more."""
+
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _finished: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -259,11 +264,13 @@ class Lifetime:
         return self._loss() if self._lost and isinstance(error, ConnectionLost) else error
 
     def start_tool(self, work: Callable[[], Awaitable[None]]) -> bool:
-        """Run `work` in the session's nursery for tools. False: the session is ending, and `work` does not run."""
+        """Run `work` as a tool of the session. False: the session is ending, and `work` does not run."""
         if self._stopping.is_set():
             return False
-        assert self._tools is not None
-        self._tools.start_soon(self._guard, work)
+        assert self._nursery is not None
+        scope = trio.CancelScope()
+        self._tools.add(scope)
+        self._nursery.start_soon(self._run_tool, work, scope)
         return True
 
     def wire_statistics(self) -> WireStatistics:
@@ -291,7 +298,7 @@ class Lifetime:
             with self._services:
                 async with trio.open_nursery() as nursery:
                     self._connections = connections = self._open_connections(dial, nursery)
-                    await nursery.start(self._host_tools)
+                    self._nursery = nursery
                     try:
                         first = await connections.open(dial)
                     except trio.Cancelled:
@@ -320,13 +327,23 @@ class Lifetime:
             self._disconnect()
             self._finished.set()
 
-    async def _host_tools(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_tool(self, work: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         try:
-            async with trio.open_nursery() as self._tools:
-                task_status.started()
-                await trio.sleep_forever()
+            with scope:
+                await self._guard(work)
         finally:
+            self._tools.discard(scope)
+            if self._tools_done is not None and not self._tools:
+                self._tools_done.set()
+
+    async def _end_tools(self) -> None:
+        """Cancel all tools and wait until none runs. Nothing has begun one since the session began to end."""
+        for scope in self._tools:
+            scope.cancel()
+        self._tools_done = trio.Event()
+        if not self._tools:
             self._tools_done.set()
+        await self._tools_done.wait()  # a checkpoint in any case: the writer takes what the body has left
 
     def _open_connections(self, dial: Dialler, nursery: trio.Nursery) -> Connections:
         return Connections(
@@ -398,13 +415,11 @@ class Lifetime:
 
     async def _wind_down(self) -> None:
         """Close in order within the close timeout, then drop the connection."""
-        assert self._tools is not None
         with trio.move_on_after(self._close_timeout_s) as closing:
             # Tools get half of the time. Past it closing goes on; the nursery still waits for those that take longer.
             with trio.move_on_after(self._close_timeout_s / 2) as grace:
                 self.on_wind_down(grace.deadline)
-                self._tools.cancel_scope.cancel()
-                await self._tools_done.wait()
+                await self._end_tools()
             self.on_tools_ended()
             connection = self.connections.current
             if connection is None:  # the session ends while its connection is away

@@ -72,8 +72,7 @@ class Opening:
             with trio.move_on_after(run.ready_timeout_s) as waiting:
                 await parts.submit.answer(reply)
                 config.check_priced(run, core.model)
-                driver.hooks.opened(core.agent)
-                parts.lifetime.start_tool(driver.hooks.run)
+                driver.hooks.opened(core.agent, parts.lifetime.start_tool)
                 parts.servers.opened()
                 parts.telemetry.opened()
                 if self.log is not None:

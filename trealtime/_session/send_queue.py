@@ -71,7 +71,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self.audio_format: AudioFormat = PCM16_24K
         self._audio_bound_s = audio_bound_s
         self._event_bound = event_bound
-        self._urgent: deque[OutgoingMessage] = deque()
+        self._urgent: list[OutgoingMessage] = []
         self._fifo: deque[OutgoingMessage] = deque()
         self._audio_bytes = 0
         self._audio_peak_s = 0.0
@@ -169,7 +169,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         """Return the next message without waiting. Raises `trio.WouldBlock` where none is queued."""
         if not (self._urgent or self._fifo):
             raise trio.WouldBlock
-        message = (self._urgent or self._fifo).popleft()
+        message = self._urgent.pop(0) if self._urgent else self._fifo.popleft()
         if isinstance(message, MicrophoneAudio):
             self._audio_bytes -= len(message.data)
         else:

@@ -151,7 +151,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._on_close = on_close
         self._queue: deque[_Slot] = deque()
         self._audio: deque[_Slot] = deque()
-        self._snapshots: deque[_Slot] = deque()
+        self._snapshots: list[_Slot] = []
         self._marker: _Slot | None = None
         self._events = 0
         self._event_bytes = 0
@@ -437,9 +437,9 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         snapshots = self._snapshots
         snapshots.append(newest)
         while snapshots[0][0] is None:
-            snapshots.popleft()
+            snapshots.pop(0)
         if len(snapshots) > HISTORY_SNAPSHOTS:
-            superseded = snapshots.popleft()
+            superseded = snapshots.pop(0)
             superseded[0] = None
             self._events -= 1
             self._event_bytes -= superseded[1]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import attrs
@@ -103,12 +103,19 @@ class ToolRunner:
         self._checks = _ToolChecks(failures, run.guardrails_settings)
         self._checks_before_approval = run.tool_execution.pre_approval_tool_input_guardrails
         self._last: trio.Event | None = None
-        self._running = trio.CapacityLimiter(concurrency)
-        # A second one of the same size: a worker that holds a token of the first may not ask it for another.
-        self._threads = trio.CapacityLimiter(concurrency)
+        self._concurrency = concurrency
         self._limits: dict[FunctionTool, trio.CapacityLimiter] = {}
         self._works: dict[str, _Work] = {}
         self._closing = False
+
+    @cached_property
+    def _running(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self._concurrency)
+
+    @cached_property
+    def _threads(self) -> trio.CapacityLimiter:
+        """A second one of the same size: a worker that holds a token of the first may not ask it for another."""
+        return trio.CapacityLimiter(self._concurrency)
 
     @property
     def active(self) -> int:
@@ -300,7 +307,11 @@ class _ToolChecks:
     def __init__(self, failures: Failures, settings: GuardrailsSettings) -> None:
         self._failures = failures
         self._timeout_s = settings.timeout_s
-        self._threads = trio.CapacityLimiter(settings.concurrency)
+        self._concurrency = settings.concurrency
+
+    @cached_property
+    def _threads(self) -> trio.CapacityLimiter:
+        return trio.CapacityLimiter(self._concurrency)
 
     async def before(self, call: FunctionCall, context: ToolContext[Any]) -> ToolOutcome | None:
         """Return the outcome of a call that a guardrail stops; None: it may be made.

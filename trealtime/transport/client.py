@@ -3,9 +3,10 @@
 Theory of operation
 
 1. The task that calls `ClientWire.receive` or ``receive_many`` reads the stream itself, so that a message reaches the
-   app without a task in between. While no task receives, a reader in the background does: it answers pings and
-   sees the end. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed down.
-   The lock `_reading` is held by the one that reads; the background reader gives it up when a task comes to receive.
+   app without a task in between. When none has received for `_ABSENT_S`, a reader in the background stands in: it
+   answers pings and sees the end. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed
+   down. The lock `_reading` is held by the one that reads; the background reader gives it up, and ends, when a task
+   comes to receive. It is begun anew when that has received: a wire on which a task waits for an event has no timer.
 2. `_writing` is true while a task writes to the stream; others park in `_writers`. A message is put into the protocol
    and written in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds,
    wait in `_replies`: the task that writes takes them along, and where none does, one is started for them.
@@ -16,7 +17,6 @@ Theory of operation
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -73,7 +73,7 @@ async def wrap_websocket_stream(
         async with background_nursery() as nursery:
             wire = ClientWire(stream, protocol, nursery, config.close_timeout, answered)
             await wire.digest()  # frames that came with the answer to the handshake
-            nursery.start_soon(wire.read_in_background)
+            wire.call_stand_in(after_s=0.0)
             if config.ping_interval is not None:
                 timeout_s = math.inf if config.ping_timeout is None else config.ping_timeout
                 nursery.start_soon(wire.keep_alive, config.ping_interval, timeout_s)
@@ -153,7 +153,7 @@ class ClientWire:
     _closing: bool = attrs.field(init=False, default=False, repr=False)
     _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
 
-    _messages: deque[bytes] = attrs.field(init=False, factory=deque, repr=False)
+    _messages: list[bytes] = attrs.field(init=False, factory=list, repr=False)
     _fragments: list[bytes] | None = attrs.field(init=False, default=None, repr=False)
     _fragments_are_text: bool = attrs.field(init=False, default=False, repr=False)
     _refused: bool = attrs.field(init=False, default=False, repr=False)
@@ -162,6 +162,7 @@ class ClientWire:
     _reading: trio.Lock = attrs.field(init=False, factory=trio.Lock, repr=False)
     _receiving: bool = attrs.field(init=False, default=False, repr=False)
     _background: trio.CancelScope | None = attrs.field(init=False, default=None, repr=False)
+    _standing_in: bool = attrs.field(init=False, default=False, repr=False)
     _unattended: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
 
     _replies: list[bytes] = attrs.field(init=False, factory=list, repr=False)
@@ -266,7 +267,7 @@ class ClientWire:
         (`aclose`, a torn send) gets `WireClosed` at once: unread messages are dropped.
         """
         await self._have_messages()
-        message = self._messages.popleft()
+        message = self._messages.pop(0)
         self._traffic.count_received(message)
         return bytes(message) if type(message) is _Binary else message.decode()
 
@@ -285,6 +286,7 @@ class ClientWire:
     async def _have_messages(self) -> None:
         if self._messages:
             await trio.lowlevel.checkpoint_if_cancelled()
+            self.call_stand_in()
             return
         end = self._end
         if end is not None and (self._over.is_set() or end.closed_by == self.side):
@@ -305,18 +307,23 @@ class ClientWire:
             self._receiving = False
             if self._closing:
                 self._unattended.set()
+            self.call_stand_in()
         if not self._messages:
             assert self._end is not None
             raise self._end.error()
 
-    async def read_in_background(self) -> None:
-        """Read while no task receives, to the end of the connection. Run as a task of the connection's own."""
-        while not self._over.is_set():
-            if self._receiving or (len(self._messages) >= QUEUE_SIZE and not self._closing):
-                self._unattended = trio.Event()
-                with trio.move_on_after(_ABSENT_S):
-                    await self._unattended.wait()
-                continue
+    def call_stand_in(self, *, after_s: float = _ABSENT_S) -> None:
+        """See to it that somebody reads, where no task receives within this time."""
+        if not self._standing_in and not self._over.is_set():
+            self._standing_in = True
+            self._nursery.start_soon(self._stand_in, after_s)
+
+    async def _stand_in(self, after_s: float) -> None:
+        # A task that only handles what it has received comes back soon: then this one ends, until it is called again.
+        if after_s and not self._closing:
+            with trio.move_on_after(after_s):
+                await self._unattended.wait()
+        if not self._receiving:
             with trio.CancelScope() as self._background:
                 await self._acquire_reading()
                 try:
@@ -325,6 +332,7 @@ class ClientWire:
                 finally:
                     self._reading.release()
             self._background = None
+        self._standing_in = False
 
     async def _read(self) -> None:
         """Read once from the stream; the caller holds `_reading`."""
@@ -414,6 +422,7 @@ class ClientWire:
                 with trio.move_on_after(self._close_timeout_s):
                     await self._say_close(code, reason)
                     self._unattended.set()
+                    self.call_stand_in()
                     await self._over.wait()
             else:
                 await trio.lowlevel.checkpoint()
