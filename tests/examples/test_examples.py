@@ -381,3 +381,13 @@ def test_console_refuses_a_file_that_is_not_there_in_one_line(tmp_path: Path) ->
     done = run("console.py", "--wav", tmp_path / "question.wav", tmp_path / "both.wav")
     assert done.returncode == 1
     assert re.fullmatch(r"console: .*question\.wav.*", done.stderr.splitlines()[-1])
+
+
+def test_observed_prints_what_a_dashboard_would_show():
+    done = run("observed.py")
+    assert done.returncode == 0
+    assert done.stderr.startswith("No OPENAI_API_KEY: ")
+    shown = {line[:28].strip(): line[28:].strip() for line in done.stdout.splitlines()}
+    assert (shown["Sessions open"], shown["Turns"], shown["Tool calls"], shown["Errors"]) == ("0", "16", "4", "0")
+    assert seconds(r"first audio, p50 +up to ([0-9.]+) s", done.stdout) > 0
+    assert int(shown["Tokens out"]) > 100

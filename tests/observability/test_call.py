@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 from opentelemetry import trace
@@ -119,6 +120,126 @@ async def test_a_call_is_a_tree_of_spans(autojump_clock, app_tracer, collected) 
     inner = collected.one("select from orders")
     assert collected.parent_of(inner) is tool
     assert len({each.context.trace_id for each in collected.spans}) == 1
+
+
+async def test_the_figures_of_a_turn_are_those_of_the_session(autojump_clock, collected) -> None:
+    async with talking(collected) as session, session.attach(MemoryEndpoint()):
+        await session.ask("Please call look for order 17.")
+        await session.wait_for_playback()
+        await trio.sleep(1)
+        (metrics,) = session.turns
+        cause_of_end = session.statistics().turns
+    span = collected.one("invoke_agent")
+    assert span.attributes["trealtime.turn.number"] == metrics.number == 1
+    assert span.attributes["trealtime.turn.status"] == metrics.status == "completed"
+    assert span.attributes["trealtime.turn.response_latency"] == metrics.response_latency_s
+    assert span.attributes["trealtime.turn.tool_calls"] == len(metrics.tools) == 1
+    assert span.attributes["gen_ai.usage.input_tokens"] == metrics.usage.input_tokens
+    moments = {event.name: event.timestamp for event in span.events}
+    heard_s = (moments["heard_until"] - moments["first_heard"]) / 1e9
+    assert heard_s == pytest.approx(metrics.heard_s, abs=1e-6)
+    assert span.end_time == moments["heard_until"]
+    assert span.start_time <= min(moments.values())
+
+    (latency,) = collected.points("trealtime.turn.response_latency")
+    assert (latency.count, latency.sum) == (1, pytest.approx(metrics.response_latency_s))
+    (turns,) = collected.points("trealtime.turns")
+    assert (turns.value, dict(turns.attributes)["trealtime.turn.status"]) == (cause_of_end.ended, "completed")
+    (tools,) = collected.points("gen_ai.execute_tool.duration")
+    assert tools.sum == pytest.approx(metrics.tools[0].duration_s)
+
+
+async def test_an_interrupted_turn_says_how_long_the_agent_talked_on(autojump_clock, collected) -> None:
+    async with talking(collected) as session, session.attach(MemoryEndpoint()):
+        async with session.respond("Tell me a story.") as response:
+            async for _ in response.text:
+                break
+            await trio.sleep(2)
+            await session.interrupt()
+        await trio.sleep(1)
+        (metrics,) = session.turns
+    span = collected.one("invoke_agent")
+    assert metrics.interruption is not None
+    assert span.attributes["trealtime.turn.status"] == metrics.status
+    assert span.attributes["trealtime.turn.interruption.cause"] == metrics.interruption.cause == "app"
+    assert "audio_interrupted" in {event.name for event in span.events}
+    (points,) = collected.points("trealtime.turn.silence_latency") or (None,)
+    assert (points is not None) is (metrics.silence_latency_s is not None)
+
+
+def tone(ms: int, *, loud: bool) -> bytes:
+    """PCM16 at 24 kHz that any detector takes for somebody speaking, or silence."""
+    time_s = np.arange(24 * ms) / 24_000
+    return (np.sin(2 * np.pi * 220 * time_s) * (8000 if loud else 0)).astype("<i2").tobytes()
+
+
+async def speak(phone: MemoryEndpoint, speech_ms: int = 1500, quiet_ms: int = 1500) -> None:
+    for position_ms in range(0, speech_ms + quiet_ms, 100):
+        await phone.say(tone(100, loud=position_ms < speech_ms))
+        await trio.sleep(0.1)
+
+
+async def test_a_spoken_call_with_a_barge_in_has_the_same_figures_in_turns_spans_and_metrics(
+    autojump_clock, collected
+) -> None:
+    phone = MemoryEndpoint()
+    settings = {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}}}
+    async with talking(collected, model_settings=settings) as session, session.attach(phone):
+        zero_s = trio.current_time()
+        await speak(phone)
+        await session.wait_for_playback()
+        await session.send_message("Tell me a story.")
+        await trio.sleep(5)
+        await speak(phone)  # into the story
+        await trio.sleep(60)
+        turns = {turn.number: turn for turn in session.turns}
+    spans = {span.attributes["trealtime.turn.number"]: span for span in collected.named("invoke_agent")}
+    assert spans.keys() == turns.keys()
+    assert len(turns) >= 3
+    assert [turn.status for turn in turns.values()].count("interrupted") == 1
+    offset_ns = collected.one("realtime_session").start_time - round(zero_s * 1e9)
+    for number, turn in turns.items():
+        span = spans[number]
+        moments = {event.name: (event.timestamp - offset_ns) / 1e9 for event in span.events}
+        for name in ("speech_started", "speech_ended", "first_audio", "first_heard", "heard_until", "done"):
+            at = getattr(turn, f"{name}_at")
+            assert moments.get(name) == (None if at is None else pytest.approx(at, abs=0.5))
+            if at is not None and turn.first_heard_at is not None:  # exact, from moment to moment
+                assert moments[name] - moments["first_heard"] == pytest.approx(at - turn.first_heard_at, abs=1e-6)
+        assert span.attributes.get("trealtime.turn.response_latency") == turn.response_latency_s
+        assert span.attributes.get("trealtime.turn.silence_latency") == turn.silence_latency_s
+    latencies = [turn.response_latency_s for turn in turns.values() if turn.response_latency_s is not None]
+    points = collected.points("trealtime.turn.response_latency")
+    assert sum(point.sum for point in points) == pytest.approx(sum(latencies))
+    silences = [turn.silence_latency_s for turn in turns.values() if turn.silence_latency_s is not None]
+    (silence,) = collected.points("trealtime.turn.silence_latency")
+    assert (silence.count, silence.sum) == (len(silences), pytest.approx(sum(silences)))
+    assert dict(silence.attributes) == {"trealtime.turn.interruption.cause": "speech"}
+
+
+async def test_a_tool_that_fails_an_approval_a_handoff_and_a_guardrail(autojump_clock, collected) -> None:
+    async with talking(collected, approval_handler=approve, output_guardrails=[no_stories]) as session:
+        await session.ask("Please call lose for order 17.")
+        await session.ask("Please call refund for order 17.")
+        await session.ask("Tell me a story.")
+        await session.ask("transfer to billing")
+        assert session.current_agent is BILLING
+    lost, refunded, handed = collected.named("execute_tool")
+    assert (lost.status.status_code, lost.attributes["error.type"]) == (StatusCode.ERROR, "failed")
+    assert [event.name for event in lost.events] in (["error"], [])
+    assert refunded.status.status_code is StatusCode.UNSET
+    assert handed.attributes["gen_ai.tool.name"] == "transfer_to_billing"
+    approval = collected.one("approval")
+    assert approval.name == "approval refund"
+    assert approval.attributes["trealtime.approval.decision"] == "approved"
+    assert (approval.end_time - approval.start_time) / 1e9 == pytest.approx(2, abs=1e-3)
+    guardrail = collected.named("guardrail")[0]
+    assert guardrail.attributes["trealtime.guardrail.names"] == ("no stories",)
+    handoff = collected.one("handoff")
+    assert (handoff.name, handoff.attributes["trealtime.handoff.from"]) == ("handoff Billing", "Desk")
+    (errors,) = collected.points("trealtime.errors")
+    assert errors.value == 1
+    assert dict(errors.attributes) == {"error.type": "LookupError", "trealtime.error": "ToolFailed"}
 
 
 @pytest.mark.parametrize("content", [False, True])
