@@ -23,6 +23,10 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sp
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+# The copy button takes the commands of a console block, without the prompt and what they print.
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
 html_theme = "furo"
 html_title = f"trealtime {release}"
 pygments_dark_style = "github-dark"

@@ -418,12 +418,50 @@ def reconnect(palette: Mapping[str, str]) -> Drawing:
     return draw
 
 
+def rollover(palette: Mapping[str, str]) -> Drawing:
+    """The second connection beside the first, and the switch at a quiet moment."""
+    draw = Drawing(800, 330, palette, title="Rollover: the second connection takes over at a quiet moment")
+    lanes = (("The user", 74), ("The agent", 124), ("Connection 1", 184), ("Connection 2", 234))
+    for name, y in lanes:
+        draw.text(118, y + 5, name, anchor="end", bold=True, size=13)
+        draw.line(130, y, 780, y)
+    started, switch, limit = 250, 520, 740
+    for x, width in ((160, 70), (340, 60), (600, 80)):
+        draw.box(x, 58, width, 32, fill="user-fill", stroke="user")
+        draw.wave(x + 4, 74, width - 8, 22, color="user", seed=x)
+    for x, width in ((236, 80), (410, 90), (690, 80)):
+        draw.box(x, 108, width, 32, fill="agent-fill", stroke="agent")
+        draw.wave(x + 4, 124, width - 8, 22, color="agent", seed=x)
+    draw.box(130, 172, switch - 130, 24, fill="core-fill", stroke="core")
+    draw.text(140, 189, "audio, answers", size=12, color="core")
+    draw.text(switch + 8, 189, "closed with 1000", size=12, color="soft", halo=True)
+    draw.box(started, 222, switch - started, 24, fill="pale", stroke="core", dashed=True)
+    draw.text((started + switch) / 2, 239, "settings, history; no audio", anchor="middle", size=12, color="soft")
+    draw.box(switch, 222, 780 - switch, 24, fill="core-fill", stroke="core")
+    draw.text(switch + 10, 239, "audio, answers", size=12, color="core")
+    draw.line(started, 36, started, 262, color="core", dashed=True)
+    draw.text(started, 28, "rollover_started", anchor="middle", size=12, color="core", mono=True)
+    draw.line(switch, 36, switch, 262, color="agent", width=2)
+    draw.text(switch, 28, "rolled_over", anchor="middle", size=12, color="agent", mono=True)
+    draw.line(limit, 156, limit, 262, color="cut", width=2)
+    draw.text(limit, 278, "60 minutes", anchor="middle", size=12, color="cut")
+    draw.text(
+        430,
+        304,
+        "Nobody speaks and no call is under way: the switch is one step, and the user hears nothing of it.",
+        anchor="middle",
+        size=13,
+    )
+    return draw
+
+
 PICTURES: Mapping[str, Callable[[Mapping[str, str]], Drawing]] = {
     "architecture": house,
     "interrupt": interrupt,
     "ledger": ledger,
     "nursery": scopes,
     "reconnect": reconnect,
+    "rollover": rollover,
     "session": session,
 }
 

@@ -36,6 +36,7 @@ WANTED = {
     "silence": {"tasks/silence"},
     "interrupt": {"understand/interrupts"},
     "reconnect": {"tasks/reconnect", "reference/reconnecting"},
+    "latency": {"tasks/measure-latency", "reference/metrics"},
     "timeline": {"tasks/draw-a-call", "reference/timeline"},
     "tracing": {"tasks/trace", "reference/tracing"},
 }
