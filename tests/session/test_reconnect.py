@@ -627,6 +627,24 @@ async def test_a_turn_that_was_committed_is_told_by_its_audio_until_its_words_ar
         assert said(service.connections[2]) == [("user", "Hello there.")]
 
 
+async def test_a_turn_that_was_committed_and_not_shown_is_told_too(autojump_clock, service, make_runner) -> None:
+    async with make_runner(reconnect={}).session() as session:
+        await session.send_audio(SPEECH)
+        first = service.connections[0]
+        await first.emit("input_audio_buffer.speech_started", item_id="item_u", audio_start_ms=0)
+        await first.emit("input_audio_buffer.speech_stopped", item_id="item_u", audio_end_ms=1_000)
+        await first.emit("input_audio_buffer.committed", item_id="item_u", previous_item_id=None)
+        await trio.testing.wait_all_tasks_blocked()
+        first.wire.drop()
+        await wait_for(session, "reconnected")
+        second = service.connections[1]
+        await second.wait_received("response.create")
+        (item,) = told(second)
+        assert item["id"] == "item_u"
+        assert base64.b64decode(item["content"][0]["audio"]) == SPEECH
+        assert [each.item_id for each in session.history] == ["item_u"]
+
+
 async def test_commits_of_the_app_come_after_their_audio(autojump_clock, service, make_runner, dial) -> None:
     settings = {"audio": {"input": {"turn_detection": None}}}
     runner = make_runner(reconnect={}, model_settings=settings)

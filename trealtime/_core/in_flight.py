@@ -119,11 +119,23 @@ def set_everything_aside(state: State, now: float) -> None:
     speech_thrown_away(state, now)
     promised = state.turns.lose(state.response_queue)
     state.audio.lose()
+    if not state.link.attached:
+        _show_turns(state)
     state.turns.input_clock.begin_anew()
     state.server_plays = None
     state.finished.clear()  # nothing late comes from it, and the next may number its responses in the same way
     if promised and not cut and not state.link.attached:
         submit(state, automatic=True, turn=True, record=promised[-1])
+
+
+def _show_turns(state: State) -> None:
+    """Put turns of the user into the history that the server has committed and not shown yet: the next connection is
+    told what is there."""
+    for item_id in state.audio.waiting:
+        if item_id not in state.history and item_id not in state.deleted_items:
+            content = [{"type": "input_audio", "transcript": None}]
+            item = {"id": item_id, "type": "message", "role": "user", "content": content}
+            state.emit_history(state.history.put(item, status="completed"), item_id)
 
 
 def _cut(state: State, response: Response, now: float) -> None:

@@ -193,6 +193,11 @@ class ResendBuffer:
         """The words of this turn are known: its audio is not needed any more."""
         self._turn_bytes -= len(self._turns.pop(item_id, b""))
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The items whose words are not known, oldest first."""
+        return tuple(self._turns)
+
     def audio_of(self, item_id: str) -> bytes | None:
         """The audio of a committed turn, in `audio_format`; None where it is not kept any more."""
         return self._turns.get(item_id) or None
