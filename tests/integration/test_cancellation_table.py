@@ -77,6 +77,12 @@ async def in_a_feed(session: Session) -> None:
     assert subscription not in session._driver.subscriptions
 
 
+async def spoken_turn(session: Session) -> None:
+    await session.send_audio(bytes(9600), commit=True)
+    await session.create_response()
+    await session.listen()
+
+
 async def attach(session: Session) -> None:
     endpoint = MemoryEndpoint()
     async with session.attach(endpoint):
@@ -111,6 +117,7 @@ CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "RealtimeSession.truncate_item": lambda session: session.truncate_item(session.history[-1].item_id, audio_end_ms=9),
     "RealtimeSession.retrieve_item": lambda session: session.retrieve_item(session.history[0].item_id),
     "RealtimeSession.ask": lambda session: session.ask("Count to 3."),
+    "RealtimeSession.listen": spoken_turn,
     "RealtimeSession.respond": respond,
     "RealtimeSession.attach": attach,
     "Attachment.wait_closed": wait_closed,
