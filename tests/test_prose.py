@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,15 @@ def broken_links(page: Path, text: str) -> list[str]:
     return broken
 
 
+def stilted(paragraphs: Iterable[str]) -> list[str]:
+    return [
+        f"{reason}: {match[0]}"
+        for paragraph in paragraphs
+        for reason, words in STILTED.items()
+        for match in re.finditer(words, " ".join(paragraph.split()), re.IGNORECASE)
+    ]
+
+
 def page_id(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
@@ -90,14 +101,16 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_a_page_is_written_in_plain_english(page: Path) -> None:
-    paragraphs = re.split(r"\n\s*\n|\n(?=[|*-])", "\n".join(prose_of(page.read_text(encoding="utf-8"))))
-    found = [
-        f"{reason}: {match[0]}"
-        for paragraph in paragraphs
-        for reason, words in STILTED.items()
-        for match in re.finditer(words, " ".join(paragraph.split()), re.IGNORECASE)
-    ]
-    assert found == []
+    text = "\n".join(prose_of(page.read_text(encoding="utf-8")))
+    assert stilted(re.split(r"\n\s*\n|\n(?=[|*-])", text)) == []
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "trealtime").rglob("*.py")), ids=page_id)
+def test_docstrings_are_written_in_plain_english(module: Path) -> None:
+    kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    nodes = [node for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))) if isinstance(node, kinds)]
+    paragraphs = [words for node in nodes for words in (ast.get_docstring(node) or "").split("\n\n")]
+    assert stilted(paragraphs) == []
 
 
 def test_pages_are_short_enough_to_read() -> None:

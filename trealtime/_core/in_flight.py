@@ -1,4 +1,4 @@
-"""What was in flight when a connection was lost, and what the next one is told.
+"""What was in flight when a connection was lost, and what the next one gets.
 
 Theory of operation
 1. At a loss everything that belonged to the connection comes to an end in the core, in one step: live responses are

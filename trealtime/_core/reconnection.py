@@ -9,7 +9,7 @@ Theory of operation
 3. A connection counts as open when the server has acknowledged the settings. One that ends before that, or that does
    not acknowledge them in time, is a failed attempt of the same loss.
 4. While the connection is away nothing is sent: `Link.pending` keeps what would have been, in order.
-5. What a new connection is told stands in `in_flight` and `replay`.
+5. `in_flight` and `replay` have what a new connection gets.
 """
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does

@@ -3,8 +3,8 @@
 Theory of operation
 1. Items keep their ids and their order: each names the one before it. They leave one after another, and nothing waits
    for an answer (`reconnection`).
-2. What the user typed is told as text; what the user said as its words, or as its audio where there are none and it is
-   still kept. What the agent said is told as text, up to where it was heard: servers take no audio of the agent.
+2. Text that the user typed goes as text; speech of the user as its words, or as its audio where there are none and it
+   is still kept. Speech of the agent goes as text, up to where it was heard: servers take no audio of the agent.
 3. A call is told with its output right after it. A call that still runs, or waits for a decision, is told alone: its
    output follows when there is one. A call that never got an output is left out.
 4. Calls that the server has made itself (MCP) are told as text, because another server has not made them. A request

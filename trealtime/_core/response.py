@@ -252,7 +252,7 @@ class Response:
             self.result = attrs.evolve(self.result, status="cancelled", reason="guardrail")
 
     def release_callers(self) -> list[str]:
-        """Another request takes over those who wait for it; return their replies."""
+        """Hand the waiting callers to another request; return their replies."""
         reply_ids, self.reply_ids = self.reply_ids, []
         return reply_ids
 

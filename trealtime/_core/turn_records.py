@@ -295,7 +295,7 @@ class TurnRecord:
 
     @property
     def waits_for_answer(self) -> bool:
-        """Whether the next response of the conversation answers it, whoever asks for that."""
+        """Whether the next response of the conversation answers it, no matter which request makes it."""
         return (
             self.of_user
             and self.committed_at is not None

@@ -212,7 +212,7 @@ class Connections:
             connection.written.set()
 
     async def _write_ahead(self, ahead: SendQueue, send: Callable[[Sequence[str | bytes]], Awaitable[None]]) -> None:
-        """Write what a successor is told, until it takes over."""
+        """Write the messages for a successor, until it takes over."""
         with suppress(trio.EndOfChannel):
             while True:
                 await send([encode_outgoing(await ahead.receive())])

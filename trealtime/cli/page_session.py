@@ -1,4 +1,4 @@
-"""One conversation of ``trealtime demo``: a session on a page, and what the page is told of it."""
+"""One conversation of ``trealtime demo``: a session on a page, and the messages to the page."""
 
 from __future__ import annotations
 

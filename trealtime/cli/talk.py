@@ -147,7 +147,7 @@ def _list_devices() -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> Talk:
-    """Make the conversation, and find what is wrong with the arguments before there is a connection."""
+    """Make the conversation, and find wrong arguments before there is a connection."""
     from trealtime.cli.options import load_agent
     from trealtime.cli.talk_session import Screen, Talk, built_in_agent
     from trealtime.endpoints.audio_device import check_devices

@@ -7,7 +7,7 @@ Theory of operation
    clock gives virtual spans, and the figures of a turn are the same in `session.turns` and in its span.
 3. A turn's span begins when its first response does, at the time when the turn began, and ends with ``turn_ended``,
    whose figures become its attributes, and whose moments its span events. A turn without a response gets its span then.
-4. Whatever is open when the session ends is ended there.
+4. Spans that are open when the session ends are ended there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A timeline in words: for a terminal, and for those who read the page by ear."""
+"""A timeline in words: for a terminal, and for readers who hear the page."""
 
 from __future__ import annotations
 

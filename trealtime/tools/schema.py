@@ -1,7 +1,7 @@
 """A function's signature, as the JSON Schema that a model sees and as the check that its arguments pass.
 
-Both come from one msgspec Struct generated from the signature, so what is promised is what is enforced. A parameter
-whose annotation is pydantic's is pydantic's to describe and to check: the Struct keeps its JSON as it is.
+Both come from one msgspec Struct generated from the signature, so the check enforces what the schema promises. A
+parameter whose annotation is pydantic's is pydantic's to describe and to check: the Struct keeps its JSON as it is.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ How trio-websocket works inside, as far as this module depends on it:
 2. Everything that is sent (messages, pings, pongs, closes) is one ``send_all`` under one fair lock, so frames never
    interleave. A cancelled ``send_all`` leaves half a frame behind, and nothing there notices: we do, and drop the
    stream.
-3. The reader can end without waking those who wait for a handshake or for the peer's close, and it can fail where a
+3. The reader can end without waking tasks that wait for a handshake or for the peer's close, and it can fail where a
    peer does something odd. `SafeConnection` runs it so that neither can hang or reach a user.
 """
 

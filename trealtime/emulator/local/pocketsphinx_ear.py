@@ -1,7 +1,7 @@
 """Recognition where Moonshine's weights have no wheel: PocketSphinx (BSD-2, English), with the model in its wheel.
 
 It hears one word in four wrong, of people at least; numbers are spelt out. It is the second choice, and a plug-in for
-those who prefer it: ``open_emulator(transcriber=PocketSphinx())``.
+programs that prefer it: ``open_emulator(transcriber=PocketSphinx())``.
 """
 
 from __future__ import annotations
