@@ -2,8 +2,8 @@
 
 `trio.SocketStream` lets other tasks run after each send, and looks for tasks that collide. A wire has one task that
 sends and one that receives, and a paced call of 50 chunks a second spends as much on that turn as on the frame
-(benchmark ``duplex``). A task that sends in a loop must give way by itself; the writer of a session sends no more in one
-go than its bounded queue holds.
+(benchmark ``duplex``). A task that sends in a loop must give way by itself; the writer of a session sends no more in
+one go than its bounded queue holds.
 """
 
 from __future__ import annotations
