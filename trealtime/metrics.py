@@ -97,8 +97,8 @@ class TurnMetrics:
     `source`: ``"speech"``, ``"text"`` (a message), ``"idle"`` (the user's silence), ``"request"`` (the app asked for a
     response), or ``"automatic"`` (the session did, for the output of a tool or after a guardrail).
 
-    `status`: ``"completed"``; ``"interrupted"`` before its end was heard; ``"cancelled"`` before any of it was heard,
-    or on the app's wish; ``"failed"``; ``"unanswered"``: nothing answered it, and `reason` says why.
+    `status`: ``"completed"``; ``"interrupted"`` while it was heard; ``"cancelled"`` before any of it was heard;
+    ``"failed"``; ``"unanswered"``. `reason` says why; it is None for ``"completed"``.
     """
 
     turn_id: str

@@ -394,3 +394,136 @@ def test_what_plays_goes_on_where_a_later_part_is_cut():
         ledger.hand_out(item_id, 0, 0, 10_000, 100.0)
     ledger.cut(ledger.unheard(102.0, response_id="r2"), 102.0)
     assert [(each.item_id, each.heard_ms) for each in ledger.unheard(112.0)] == [("a", 10_000), ("c", 2000)]
+
+
+# ---- when it was heard ----------------------------------------------------------------------------------------------
+
+
+def times(ledger: PlaybackLedger, now: float, response_id: str = "r") -> tuple[float, float] | None:
+    heard_times = ledger.heard_times(response_id, now)
+    return None if heard_times is None else (heard_times.first_at, heard_times.last_at)
+
+
+def test_audio_is_heard_from_when_it_is_taken_to_its_end(ledger):
+    assert times(ledger, 9.0) is None
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    assert times(ledger, 10.4) == (10.0, 10.4)
+    assert times(ledger, 99.0) == (10.0, 11.0)
+
+
+def test_what_waits_for_other_audio_is_heard_after_it(ledger):
+    ledger.receive("s", "b", 0, 500)
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.hand_out("b", 0, 0, 500, 10.0)
+    assert times(ledger, 10.9, "s") is None
+    assert times(ledger, 12.0, "s") == (11.0, 11.5)
+
+
+def test_the_times_stay_when_the_part_has_gone(ledger):
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.complete("r")
+    ledger.sweep(11.0)
+    assert len(ledger) == 0
+    assert times(ledger, 50.0) == (10.0, 11.0)
+
+
+def test_a_cut_is_the_last_that_was_heard(ledger):
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.cut(ledger.unheard(10.25), 10.25)
+    assert times(ledger, 50.0) == (10.0, 10.25)
+
+
+def test_parts_of_a_response_have_its_times_together(ledger):
+    ledger.receive("r", "b", 0, 500)
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.complete_part("a", 0)
+    ledger.sweep(11.0)
+    ledger.hand_out("b", 0, 0, 500, 20.0)
+    assert times(ledger, 30.0) == (10.0, 20.5)
+
+
+def test_a_pause_of_playback_is_no_pause_of_time(ledger):
+    ledger.receive("s", "b", 0, 500)
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.hand_out("b", 0, 0, 500, 10.0)
+    ledger.hold(10.5)
+    assert times(ledger, 12.0) == (10.0, 10.5)
+    ledger.resume(13.5)
+    assert times(ledger, 30.0) == (10.0, 14.0)
+    assert times(ledger, 30.0, "s") == (14.0, 14.5)
+
+
+def test_a_report_counts_back_to_the_first_sound(ledger):
+    ledger.report("a", 0, 250, 10.0, playing_to_ms=600)
+    assert times(ledger, 10.1) == (9.75, 10.1)
+    assert times(ledger, 12.0) == (9.75, 10.35)
+    ledger.report("a", 0, 1000, 13.0)
+    assert times(ledger, 14.0) == (9.75, 13.0)
+
+
+def test_a_report_of_nothing_is_no_sound(ledger):
+    ledger.report("a", 0, 0, 10.0)
+    assert times(ledger, 11.0) is None
+    ledger.report("a", 0, 0, 12.0, playing_to_ms=1000)
+    assert times(ledger, 12.5) == (12.0, 12.5)
+
+
+def test_what_an_endpoint_has_reported_was_heard_when_it_leaves(ledger):
+    ledger.report("a", 0, 250, 10.0)
+    ledger.use_reports(False, 15.0)
+    assert times(ledger, 20.0) == (9.75, 10.0)
+
+
+def test_a_tracker_tells_when_it_is_asked():
+    position = None
+    ledger = PlaybackLedger(lambda: position)
+    ledger.receive("r", "a", 0, 1000)
+    assert times(ledger, 10.0) is None
+    position = PlaybackPosition("a", 0, 400)
+    assert times(ledger, 11.0) == (10.6, 11.0)
+    assert times(ledger, 12.0) == (10.6, 11.0)  # it stands
+    position = PlaybackPosition("a", 0, 1000)
+    assert times(ledger, 13.0) == (10.6, 13.0)
+
+
+# ---- when it will have been heard -----------------------------------------------------------------------------------
+
+
+def test_only_what_time_alone_decides_has_a_time(ledger):
+    assert ledger.over_at(["r"], 9.0) is None
+    ledger.hand_out("a", 0, 0, 900, 10.0)
+    assert ledger.over_at(["r"], 10.0) is None
+    ledger.hand_out("a", 0, 900, 1000, 10.0)
+    assert ledger.over_at(["r"], 10.5) == 11.0
+    assert ledger.over_at(["other"], 10.5) is None
+    ledger.hold(10.5)
+    assert ledger.over_at(["r"], 10.6) is None
+    ledger.resume(12.5)
+    assert ledger.over_at(["r"], 12.5) == 13.0
+
+
+def test_an_endpoint_has_to_report_that_it_plays_to_the_end():
+    ledger = PlaybackLedger()
+    ledger.use_reports(True, 9.0)
+    ledger.receive("r", "a", 0, 1000)
+    assert ledger.over_at(["r"], 9.0) is None
+    ledger.report("a", 0, 250, 10.0, playing_to_ms=600)
+    assert ledger.over_at(["r"], 10.0) is None
+    ledger.report("a", 0, 250, 10.0, playing_to_ms=1000)
+    assert ledger.over_at(["r"], 10.0) == 10.75
+
+
+def test_a_tracker_is_asked_again():
+    ledger = PlaybackLedger(lambda: PlaybackPosition("a", 0, 400))
+    ledger.receive("r", "a", 0, 1000)
+    assert ledger.over_at(["r"], 10.0) == 10.6
+    ledger.receive("r", "a", 0, -590)
+    assert ledger.over_at(["r"], 10.0) == 10.25
+
+
+def test_waiting_counts_what_has_come_and_is_not_heard(ledger):
+    ledger.hand_out("a", 0, 0, 400, 10.0)
+    assert ledger.waiting_ms(["r"], 10.1) == pytest.approx(900)
+    ledger.shed("a", 0, 700)
+    assert ledger.waiting_ms(["r"], 10.1) == pytest.approx(300)
+    assert ledger.waiting_ms(["other"], 10.1) is None

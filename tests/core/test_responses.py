@@ -559,3 +559,26 @@ def test_the_time_of_a_tool_that_the_server_runs_is_the_servers(talk):
     talk.output_item("r1", "m", done=True, **call)
     talk.wait(30)
     assert talk.settled["t"].value.reason == "timed_out"
+
+
+def test_a_late_refusal_gives_nobody_a_second_answer(make_talk) -> None:
+    """The server shows no keys. One response took the place of a request, and another is there when the refusal comes:
+    the caller has got the first, and the second is not for that caller."""
+    talk = make_talk()
+    talk.open(create_response=True, interrupt_response=False)
+    talk.turn("u1")
+    talk.app.create_item({"id": "m", "type": "message", "role": "system", "content": []})
+    talk.app.create_response(automatic=True, reply_id="t")
+    talk.wait(2.0)
+    talk.item("m")
+    (request,) = talk.creates
+    talk.created("r1")
+    talk.done("r1")
+    assert talk.settled["t"].value.response_id == "r1"
+    talk.turn("u2")
+    talk.created("r2")
+    talk.forget()
+    talk.error("conversation_already_has_active_response", request["event_id"])
+    assert talk.started == []
+    talk.done("r2")
+    assert talk.settled == {}

@@ -377,3 +377,24 @@ def test_a_key_that_the_service_hears_on_a_call_is_told(talk):
     (event,) = talk.events
     assert (event.type, event.digit, event.source) == ("dtmf_received", "9", "call")
     assert event.received_at_unix_s == 1_763_605_109
+
+
+# ---- an answer that the server may not give -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_turn_that_is_committed_while_a_cancelled_response_ends_is_asked_for_if_no_answer_comes(make_talk, answers):
+    """The server may have read the commit while it still made the response: then it gives no answer."""
+    talk = make_talk()
+    talk.open(create_response=True, interrupt_response=False)
+    talk.created("r1")
+    talk.app.interrupt()
+    talk.turn("u")
+    talk.done("r1", "cancelled")
+    if answers:
+        talk.created("r2")
+        talk.done("r2")
+    talk.wait(PATIENCE_S - 0.1)
+    assert talk.creates == []
+    talk.wait(0.1)
+    assert len(talk.creates) == (0 if answers else 1)

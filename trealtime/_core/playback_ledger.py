@@ -340,7 +340,7 @@ class PlaybackLedger:
             playing.tracked_ms = position.elapsed_ms
             playing.heard(now - position.elapsed_ms / 1000, now)
         for part in self._parts.values():
-            if self._assumes and part.assumed_ms(time) > 0 and part.spans:
+            if self._assumes and part.assumed_ms(time) > 0 and part.spans[0].end_ms > part.spans[0].start_ms:
                 part.note_heard(part.spans[0], part.begins_at, time, self._held_s)
             elif part.reported is not None and part.reported_ms(time):
                 reported = part.reported
