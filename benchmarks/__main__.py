@@ -12,13 +12,14 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import compare, imports, interrupts
+from . import compare, imports, interrupts, silence
 from .load import QUICK, Load
 from .report import Result, machine, table
 
 ALONE: Mapping[str, Callable[[Load], list[Result]]] = {
     "imports": imports.run,
     "interrupts": interrupts.run,
+    "silence": silence.run,
 }
 
 

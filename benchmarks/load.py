@@ -19,9 +19,10 @@ class Load:
 
     interrupts: int = 300
     imports: int = 9
+    silences: int = 100
 
 
-QUICK = Load(interrupts=10, imports=1)
+QUICK = Load(interrupts=10, imports=1, silences=1)
 """Only shows that everything runs."""
 
 
