@@ -29,10 +29,10 @@ from trealtime import ConsoleEndpoint, Endpoint, RealtimeAgent, RealtimeRunner, 
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.audio.resample import resample
 from trealtime.audio.wav import WavWriter, read_wav
-from trealtime.endpoints.browser import accept_browser_stream
-from trealtime.endpoints.twilio import accept_twilio_stream
 from trealtime.emulator import Faults, ScriptedBrain, SpokenChunk, open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
+from trealtime.endpoints.browser import accept_browser_stream
+from trealtime.endpoints.twilio import accept_twilio_stream
 from trealtime.testing import FakeAudioDevice, memory_wire_pair, open_fake_page, open_fake_twilio
 
 from .load import Load
@@ -195,7 +195,11 @@ async def _trial(name: str, delay_s: float, record: Path | None) -> Trial:
     first = int(np.flatnonzero(np.abs(speech.astype(int)) > _LOUD)[0])
     speech = speech[first:]
     async with open_emulator(
-        listen=False, seed=1, voice=_OneTone(), brain=ScriptedBrain(["A long answer."]), faults=Faults(latency_s=LATENCY_S)
+        listen=False,
+        seed=1,
+        voice=_OneTone(),
+        brain=ScriptedBrain(["A long answer."]),
+        faults=Faults(latency_s=LATENCY_S),
     ) as emulator:
         config: Any = {"model_settings": {"turn_detection": {"type": "server_vad"}}, "record": record}
         runner = RealtimeRunner(RealtimeAgent(name="Otto"), model=emulator.memory_model(), config=config)

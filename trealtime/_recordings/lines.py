@@ -21,6 +21,8 @@ A `playback` is the report of an endpoint: it has played up to `heard_ms` of the
 `from_ms` in place of `heard_ms`, the app has taken the audio from there to `until_ms`, and nothing reports when it is
 heard.
 
+Messages and ends of other connections than the first have its number as `wire`: two may be open at a time.
+
 Version 1 has the header ``{"trealtime_recording": 1, "audio": "keep"}`` and only `event`, `text` and `closed`; `at`
 counts from the opening of the connection. Lines with other keys belong to a newer version and are skipped.
 
@@ -84,6 +86,8 @@ class Line:
     kind: Kind
     value: Any
     sent_by: Literal["client", "server"] | None = None
+    wire: int = 1
+    """The connection that a message or an end belongs to."""
 
 
 class LineReader:
@@ -221,14 +225,15 @@ def read_line(raw: bytes) -> Line | None:
             return None
         at_s = _seconds(entry)
         if kind in ("event", "text"):
-            return Line(at_s, kind, _message(entry, kind), _one_of(entry, "from", ("client", "server")))
+            sent_by = _one_of(entry, "from", ("client", "server"))
+            return Line(at_s, kind, _message(entry, kind), sent_by, _wire(entry))
         if kind == "closed":
             _check_closed(entry["closed"])
         elif kind == "lost":
             _whole_number(entry, "lost")
         elif not isinstance(entry[kind], dict):
             raise WrongLine(f"{kind!r} is no JSON object")
-        return Line(at_s, kind, entry[kind])
+        return Line(at_s, kind, entry[kind], wire=_wire(entry))
     except RecursionError as error:
         raise WrongLine(str(error)) from None
 
@@ -284,6 +289,13 @@ def _seconds(entry: Mapping[str, Any]) -> float:
     if not isinstance(at_s, (int, float)) or isinstance(at_s, bool) or not 0 <= at_s <= 1e9 or math.isnan(at_s):
         raise WrongLine("'at' is missing, or no number of seconds")
     return at_s
+
+
+def _wire(entry: Mapping[str, Any]) -> int:
+    number = entry.get("wire", 1)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 1_000_000:
+        raise WrongLine("'wire' is no number of a connection")
+    return number
 
 
 def _whole_number(entry: Mapping[str, Any], name: str) -> None:

@@ -59,7 +59,7 @@ _TURN_ENDS: Final = frozenset({"agent_end", "turn_ended", "audio_interrupted"})
 Connect: TypeAlias = "Callable[[ConnectionTarget], AbstractAsyncContextManager[Wire]]"
 """`RealtimeModel.connect`."""
 
-_Message = tuple[float, Side, str | bytes]
+_Message = tuple[float, Side, str | bytes, int]
 _Noted = _Message | dict[str, Any]
 
 
@@ -158,10 +158,10 @@ class Recorder:
     def _now(self) -> float:
         return round(trio.current_time() - self._began_at, 6)
 
-    def _note_messages(self, sent_by: Side, messages: Sequence[str | bytes]) -> None:
+    def _note_messages(self, sent_by: Side, messages: Sequence[str | bytes], wire: int = 1) -> None:
         now = self._now()
         for message in messages:
-            self._note((now, sent_by, message), len(message))
+            self._note((now, sent_by, message, wire), len(message))
 
     def _note(self, noted: _Noted, size: int, *, ends_turn: bool = False) -> None:
         if self._failure is not None or self._ending:
@@ -197,7 +197,7 @@ class Recorder:
                 async with connect(target) as wire:
                     opened = True
                     self._note_connection(about)
-                    yield _RecordedWire(wire, self)
+                    yield _RecordedWire(wire, self, number=about["number"])
             except Exception as error:
                 if not opened:
                     self._note_connection({**about, "failed": f"{type(error).__name__}: {error}"})
@@ -209,14 +209,15 @@ class Recorder:
         """Return the server's end of a connection, recorded."""
         self._connections += 1
         self._note_connection({"number": self._connections})
-        return _RecordedWire(wire, self, "server")
+        return _RecordedWire(wire, self, "server", number=self._connections)
 
     def _note_connection(self, about: Mapping[str, Any]) -> None:
         self._note({"at": self._now(), "connection": about}, 0, ends_turn=True)
 
-    def _note_end(self, end: WireClosed) -> None:
+    def _note_end(self, end: WireClosed, wire: int) -> None:
         closed = {"code": end.code, "reason": end.reason, "by": end.closed_by}
-        self._note({"at": self._now(), "closed": closed}, 0, ends_turn=True)
+        which = {"wire": wire} if wire > 1 else {}
+        self._note({"at": self._now(), **which, "closed": closed}, 0, ends_turn=True)
 
     # ---- the task ------------------------------------------------------------------------------------------------
 
@@ -352,6 +353,7 @@ class _RecordedWire:
     _wire: Wire
     _recorder: Recorder
     _side: Side = "client"
+    number: int = attrs.field(default=1, kw_only=True)
     _ended: list[bool] = attrs.field(factory=list, init=False)
 
     @property
@@ -362,11 +364,11 @@ class _RecordedWire:
 
     async def send(self, message: str) -> None:
         # Before it is sent: the answer may come back before `send` returns.
-        self._recorder._note_messages(self._side, (message,))
+        self._recorder._note_messages(self._side, (message,), self.number)
         await self._wire.send(message)
 
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
-        self._recorder._note_messages(self._side, messages)
+        self._recorder._note_messages(self._side, messages, self.number)
         await sender(self._wire)(messages)
 
     async def receive(self) -> str | bytes:
@@ -384,7 +386,7 @@ class _RecordedWire:
         except WireClosed as end:
             self._end(end)
             raise
-        self._recorder._note_messages(other_side(self._side), messages)
+        self._recorder._note_messages(other_side(self._side), messages, self.number)
         return messages
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
@@ -397,4 +399,4 @@ class _RecordedWire:
     def _end(self, end: WireClosed) -> None:
         if not self._ended:
             self._ended.append(True)
-            self._recorder._note_end(end)
+            self._recorder._note_end(end, self.number)

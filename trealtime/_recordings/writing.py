@@ -63,9 +63,11 @@ class LineEncoder:
             # Half an emoji has no UTF-8 form, and a number of 400 digits no machine's; both are JSON all the same.
             return json.dumps(shown, default=str).encode("ascii") + b"\n"
 
-    def encode_message(self, at_s: float, sent_by: str, message: str | bytes) -> bytes:
-        """Return the line of a message on the wire."""
+    def encode_message(self, at_s: float, sent_by: str, message: str | bytes, wire: int = 1) -> bytes:
+        """Return the line of a message on connection number `wire`."""
         head: dict[str, Any] = {"at": at_s, "from": sent_by}
+        if wire > 1:
+            head["wire"] = wire
         try:
             event = _read(message)
         except RecursionError:

@@ -27,11 +27,13 @@ Side = Literal["client", "server"]
 
 @attrs.frozen(kw_only=True)
 class RecordedEvent:
-    """A wire event: `sent_by` sent `event` (text, if it was no object) `at_s` seconds after the recording began."""
+    """A wire event: `sent_by` sent `event` (text, if it was no object) `at_s` seconds after the recording began, on
+    connection number `connection`."""
 
     at_s: float
     sent_by: Side
     event: Mapping[str, Any] | str
+    connection: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +54,7 @@ class RecordedClose:
     code: int
     reason: str
     closed_by: Literal["client", "server", "network"]
+    connection: int = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -132,13 +135,19 @@ def read_recording(path: str | Path) -> Iterator[AnyRecorded]:
 
 def _value(line: Line) -> AnyRecorded:
     if line.sent_by is not None:
-        return RecordedEvent(at_s=line.at_s, sent_by=line.sent_by, event=line.value)
+        return RecordedEvent(at_s=line.at_s, sent_by=line.sent_by, event=line.value, connection=line.wire)
     match line.kind:
         case "session":
             return RecordedSessionEvent(at_s=line.at_s, type=str(line.value.get("type")), fields=line.value)
         case "closed":
             end = line.value
-            return RecordedClose(at_s=line.at_s, code=end["code"], reason=end["reason"], closed_by=end["by"])
+            return RecordedClose(
+                at_s=line.at_s,
+                code=end["code"],
+                reason=end["reason"],
+                closed_by=end["by"],
+                connection=line.wire,
+            )
         case "playback" | "connection" | "lost":
             return RecordedLine(at_s=line.at_s, kind=line.kind, value=line.value)
         case "event" | "text":

@@ -75,18 +75,16 @@ def script_of(path: str | Path) -> Script:
 
 
 def _scripts(path: str | Path) -> list[Script]:
-    """Return the steps of each connection."""
-    connections: list[list[RecordedEvent | RecordedClose]] = [[]]
-    began_at: list[float] = [0.0]
+    """Return the steps of each connection, in the order in which they were opened."""
+    began_at: dict[int, float] = {}
+    connections: dict[int, list[RecordedEvent | RecordedClose]] = {}
     for line in read_recording(path):
-        if isinstance(line, RecordedLine) and line.kind == "connection" and "failed" not in line.value:
-            if connections[-1]:
-                connections.append([])
-                began_at.append(0.0)
-            began_at[-1] = line.at_s
+        if isinstance(line, RecordedLine):
+            if line.kind == "connection" and "failed" not in line.value:
+                began_at[line.value.get("number", 1)] = line.at_s
         elif isinstance(line, (RecordedEvent, RecordedClose)):
-            connections[-1].append(line)
-    return [_script(entries, at_s) for entries, at_s in zip(connections, began_at, strict=True)]
+            connections.setdefault(line.connection, []).append(line)
+    return [_script(entries, began_at.get(number, 0.0)) for number, entries in sorted(connections.items())] or [[]]
 
 
 def _script(entries: Sequence[RecordedEvent | RecordedClose], began_at: float) -> Script:

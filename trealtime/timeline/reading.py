@@ -11,13 +11,11 @@ Theory of operation
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 import attrs
-import pybase64
 
 from trealtime._recordings.lines import Header, Line, left_out_bytes
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
@@ -25,7 +23,6 @@ from trealtime.errors import AudioFormatError
 from trealtime.protocol.lenient import as_text, within
 from trealtime.timeline.figures import Figures
 from trealtime.timeline.model import (
-    SLOT_S,
     Approval,
     Call,
     Connection,
@@ -36,26 +33,31 @@ from trealtime.timeline.model import (
     Sound,
     Speech,
     ToolCall,
-    Utterance,
     WireNote,
 )
 from trealtime.timeline.playback import Playback
-from trealtime.timeline.sound import RATE, Shrinker
+from trealtime.timeline.sound import RATE, Shrinker, SoundBudget
+from trealtime.timeline.user import PADDING_MS, SILENCE_MS, UserSide
+from trealtime.timeline.values import (
+    LONGEST_S,
+    LONGEST_TEXT,
+    MOST,
+    SHORT_TEXT,
+    audio_of,
+    detail_of,
+    number_of,
+    shown,
+    text_of,
+)
 
 __all__ = ["SOUND_BYTES", "read_call"]
 
-LONGEST_S: Final = 24 * 3600.0
 SOUND_BYTES: Final = 16 * 2**20
-MOST: Final = 20_000
-"""How many of each kind are kept."""
-
-_SILENCE_MS: Final = 500.0
-_PADDING_MS: Final = 300.0
-"""The server's defaults for the silence by which it knows the end of speech, and for the audio that it takes in before
-the beginning. Its positions include both (https://platform.openai.com/docs/api-reference/realtime-server-events)."""
-
-_LONGEST_TEXT: Final = 4_000
-_DETAIL: Final = 160
+_NOTES: Final = frozenset(
+    {"limit_approached", "limit_reached", "settings_mismatch", "audio_dropped", "connection_lost", "reconnected"}
+    | {"expires_soon", "rollover_started", "rolled_over", "input_audio_timeout_triggered", "tool_progress"}
+)
+"""Events of the session that get a mark of their own."""
 
 
 def read_call(header: Header, lines: Iterable[Line], *, sound_bytes: int = SOUND_BYTES) -> Call:
@@ -87,23 +89,11 @@ class _Reading:
     def __init__(self, header: Header, sound_bytes: int) -> None:
         self._header = header
         self._of_session = "session_id" in header.values
-        self._sound_left = sound_bytes
-        self._sound_missing = not header.audio
+        self._budget = SoundBudget(sound_bytes, missing=not header.audio)
+        self._user = UserSide(self._budget, self._has_room)
         self._input_format: AudioFormat = PCM16_24K
         self._output_format: AudioFormat = PCM16_24K
-        self._silence_ms = _SILENCE_MS
-        self._padding_ms = _PADDING_MS
         self._last_s = 0.0
-        self._levels = bytearray()
-        self._shrinker = Shrinker()
-        self._sounds: list[tuple[float, bytearray]] = []
-        self._said_until = 0.0
-        self._places: list[tuple[float, float]] = [(0.0, 0.0)]
-        """(position in the input audio in ms, its time): where the user's audio is no stream without gaps."""
-
-        self._input_ms = 0.0
-        self._speaking: dict[str, float] = {}
-        self._utterances: dict[str, Utterance] = {}
         self._parts: dict[tuple[str, int], _Part] = {}
         self._playback = Playback()
         self._responses: dict[str, Response] = {}
@@ -132,11 +122,11 @@ class _Reading:
         self._last_s = max(self._last_s, line.at_s)
         match line.kind:
             case "event":
-                self._note_wire(line, _text(line.value.get("type")) or "?", line.value)
+                self._note_wire(line, text_of(line.value.get("type")) or "?", line.value)
                 if line.sent_by == "server":
-                    self._from_server(line.at_s, line.value)
+                    self._from_server(line.at_s, line.value, line.wire)
                 else:
-                    self._from_client(line.at_s, line.value)
+                    self._from_client(line.at_s, line.value, line.wire)
             case "text":
                 self._note_wire(line, "no event", {"text": line.value})
             case "session":
@@ -146,7 +136,7 @@ class _Reading:
             case "connection":
                 self._connected(line.at_s, line.value)
             case "closed":
-                self._closed(line.at_s, line.value)
+                self._closed(line.at_s, line.value, line.wire)
             case "lost":
                 self._problem(f"{line.value} lines are missing: the disk was too slow")
 
@@ -159,10 +149,10 @@ class _Reading:
         if many and last is not None and last.type == kind and line.at_s - last.at_s < 1.0:
             self._wire[-1] = attrs.evolve(last, count=last.count + 1)
         elif len(self._wire) < MOST:
-            detail = "" if many else _detail(value)
+            detail = "" if many else detail_of(value)
             self._wire.append(WireNote(line.at_s, line.sent_by, kind[:100], detail))
 
-    def _from_server(self, at_s: float, event: Mapping[str, Any]) -> None:
+    def _from_server(self, at_s: float, event: Mapping[str, Any], wire: int) -> None:
         kind = event.get("type")
         match kind:
             case "response.output_audio.delta" | "response.audio.delta":
@@ -174,10 +164,10 @@ class _Reading:
                 self._input_format = _format(event, "input") or self._input_format
                 self._output_format = _format(event, "output") or self._output_format
                 detection = within(event, "session", "audio", "input", "turn_detection")
-                silence_ms = _number(within(detection, "silence_duration_ms"))
-                padding_ms = _number(within(detection, "prefix_padding_ms"))
-                self._silence_ms = _SILENCE_MS if silence_ms is None else silence_ms
-                self._padding_ms = _PADDING_MS if padding_ms is None else padding_ms
+                silence_ms = number_of(within(detection, "silence_duration_ms"))
+                padding_ms = number_of(within(detection, "prefix_padding_ms"))
+                self._user.silence_ms = SILENCE_MS if silence_ms is None else silence_ms
+                self._user.padding_ms = PADDING_MS if padding_ms is None else padding_ms
             case "response.created":
                 response_id = as_text(within(event, "response", "id"))
                 if response_id is not None:
@@ -188,24 +178,24 @@ class _Reading:
             case "response.output_item.done":
                 self._called(at_s, event)
             case "input_audio_buffer.speech_started":
-                self._speech_began(at_s, event)
+                self._user.speech_began(at_s, event, wire)
             case "input_audio_buffer.speech_stopped":
-                self._speech_ended(at_s, event)
+                self._user.speech_ended(at_s, event, wire)
             case "input_audio_buffer.committed":
-                self._committed(at_s, event)
+                self._user.committed(at_s, event)
             case "conversation.item.input_audio_transcription.completed":
-                self._user_words(event, _text(event.get("transcript")))
+                self._user.transcribed(event, text_of(event.get("transcript")))
             case "conversation.item.added" | "conversation.item.created":
-                self._item_added(at_s, event)
+                self._user.item_added(at_s, event)
             case "error" if not self._of_session:
                 self._mark(at_s, "error", as_text(within(event, "error", "message")) or "error")
             case _:
                 pass
 
-    def _from_client(self, at_s: float, event: Mapping[str, Any]) -> None:
+    def _from_client(self, at_s: float, event: Mapping[str, Any], wire: int) -> None:
         match event.get("type"):
             case "input_audio_buffer.append":
-                self._said(at_s, event.get("audio"))
+                self._user.said(at_s, event.get("audio"), wire, self._input_format)
             case "response.create":
                 self._requests.append((at_s, within(event, "response", "metadata")))
                 del self._requests[:-100]
@@ -213,7 +203,7 @@ class _Reading:
                 self._item_sent(at_s, event)
             case "conversation.item.truncate" if not self._of_session:
                 key = _key(event)
-                heard_ms = _number(event.get("audio_end_ms"))
+                heard_ms = number_of(event.get("audio_end_ms"))
                 if key in self._parts and heard_ms is not None:
                     self._interrupted(key, at_s, heard_ms, "app")
             case _:
@@ -225,7 +215,7 @@ class _Reading:
         if part is None or not isinstance(delta, str):
             return
         left_out = left_out_bytes(delta)
-        audio = _audio(delta) if left_out is None else b""
+        audio = audio_of(delta) if left_out is None else b""
         ms = self._output_format.duration_ms(left_out if left_out is not None else len(audio))
         if not self._has_playback and not self._of_session:
             key = (part.item_id, part.content_index)
@@ -233,13 +223,13 @@ class _Reading:
         if not self._of_session:
             part.received_ms += ms
         part.levels += part.shrinker.levels(audio, self._output_format)
-        self._keep_sound(part.sound, part.shrinker.small(audio, self._output_format))
+        self._budget.keep(part.sound, part.shrinker.small(audio, self._output_format))
 
     def _part(self, event: Mapping[str, Any], at_s: float) -> _Part | None:
         key = _key(event)
         part = self._parts.get(key)
         if part is None:
-            response_id = _text(event.get("response_id"))
+            response_id = text_of(event.get("response_id"))
             if not key[0] or not self._has_room(self._parts):
                 return None
             part = self._parts[key] = _Part(response_id, *key, at_s, at_s)
@@ -249,114 +239,8 @@ class _Reading:
     def _agent_words(self, event: Mapping[str, Any], at_s: float) -> None:
         delta = event.get("delta")
         part = self._parts.get(_key(event)) or self._part(event, at_s)
-        if part is not None and isinstance(delta, str) and sum(map(len, part.words)) < _LONGEST_TEXT:
-            part.words.append(delta[:_LONGEST_TEXT])
-
-    def _keep_sound(self, kept: bytearray, sound: bytes) -> None:
-        if len(sound) > self._sound_left:
-            self._sound_missing = True
-            return
-        self._sound_left -= len(sound)
-        kept += sound
-
-    # ---- the user ------------------------------------------------------------------------------------------------
-
-    def _said(self, at_s: float, data: object) -> None:
-        if not isinstance(data, str):
-            return
-        left_out = left_out_bytes(data)
-        audio = _audio(data) if left_out is None else b""
-        size = left_out if left_out is not None else len(audio)
-        length_s = self._input_format.duration_ms(size) / 1000
-        # A live microphone sends what it has just heard; a file that is sent at once is heard from then on.
-        start_s = max(self._said_until, at_s - length_s)
-        if start_s - self._said_until > 2 * SLOT_S or not self._sounds:
-            self._places.append((self._input_ms, start_s))
-            self._sounds.append((start_s, bytearray()))
-            self._shrinker = Shrinker()
-        else:
-            start_s = self._said_until
-        self._input_ms += length_s * 1000
-        self._said_until = start_s + length_s
-        if self._said_until > LONGEST_S:
-            return
-        levels = self._shrinker.levels(audio, self._input_format)
-        if levels:
-            end = round(self._said_until / SLOT_S)
-            begin = max(0, end - len(levels))
-            self._levels += bytes(max(0, end - len(self._levels)))
-            self._levels[begin:end] = levels[-(end - begin) :] if end > begin else b""
-        self._keep_sound(self._sounds[-1][1], self._shrinker.small(audio, self._input_format))
-
-    def _input_time(self, position_ms: float) -> float:
-        """Return when the user's audio at this position was said."""
-        place = next((each for each in reversed(self._places) if each[0] <= position_ms), self._places[0])
-        return place[1] + (position_ms - place[0]) / 1000
-
-    def _speech_began(self, at_s: float, event: Mapping[str, Any]) -> None:
-        item_id = _text(event.get("item_id"))
-        start_ms = _number(event.get("audio_start_ms"))
-        if start_ms is not None:
-            start_ms += self._padding_ms if start_ms > 0 else 0
-        start_s = self._input_time(start_ms) if start_ms is not None and self._input_ms else at_s
-        if self._has_room(self._speaking):
-            self._speaking[item_id] = min(start_s, at_s)
-
-    def _speech_ended(self, at_s: float, event: Mapping[str, Any]) -> None:
-        item_id = _text(event.get("item_id"))
-        start_s = self._speaking.pop(item_id, None)
-        end_ms = _number(event.get("audio_end_ms"))
-        if end_ms is not None:
-            end_ms = max(0.0, end_ms - self._silence_ms)
-        end_s = min(at_s, self._input_time(end_ms)) if end_ms is not None and self._input_ms else at_s
-        if start_s is not None:
-            self._utter(item_id, start_s, max(end_s, start_s))
-
-    def _committed(self, at_s: float, event: Mapping[str, Any]) -> None:
-        item_id = _text(event.get("item_id"))
-        start_s = self._speaking.pop(item_id, None)
-        if start_s is not None:
-            self._utter(item_id, start_s, max(at_s, start_s))
-
-    def _utter(self, item_id: str, start_s: float, end_s: float, words: str = "", *, written: bool = False) -> None:
-        before = self._utterances.get(item_id)
-        if before is not None:
-            self._utterances[item_id] = attrs.evolve(before, start_s=start_s, end_s=end_s, words=before.words or words)
-        elif self._has_room(self._utterances):
-            self._utterances[item_id] = Utterance(
-                item_id=item_id, start_s=start_s, end_s=end_s, words=words, written=written
-            )
-
-    def _user_words(self, event: Mapping[str, Any], words: str) -> None:
-        before = self._utterances.get(_text(event.get("item_id")))
-        if before is not None:
-            self._utterances[before.item_id] = attrs.evolve(before, words=words.strip())
-
-    def _item_sent(self, at_s: float, event: Mapping[str, Any]) -> None:
-        item = event.get("item")
-        if not isinstance(item, Mapping):
-            return
-        if item.get("type") == "function_call_output":
-            call = self._tools.get(_text(item.get("call_id")))
-            if call is not None and call.ended_s is None:
-                self._tools[call.call_id] = attrs.evolve(
-                    call, ended_s=at_s, status=call.status or "completed", output=_text(item.get("output"))
-                )
-        elif item.get("role") == "user":
-            self._written(at_s, item)
-
-    def _item_added(self, at_s: float, event: Mapping[str, Any]) -> None:
-        item = event.get("item")
-        if isinstance(item, Mapping) and item.get("role") == "user" and item.get("type") == "message":
-            self._written(at_s, item)
-
-    def _written(self, at_s: float, item: Mapping[str, Any]) -> None:
-        item_id = _text(item.get("id"))
-        content = item.get("content")
-        parts = [each for each in content if isinstance(each, Mapping)] if isinstance(content, list) else []
-        texts = [_text(part.get("text")) for part in parts if part.get("type") == "input_text"]
-        if texts and item_id not in self._utterances and item_id not in self._speaking:
-            self._utter(item_id, at_s, at_s, " ".join(texts).strip(), written=True)
+        if part is not None and isinstance(delta, str) and sum(map(len, part.words)) < LONGEST_TEXT:
+            part.words.append(delta[:LONGEST_TEXT])
 
     # ---- responses and tools -------------------------------------------------------------------------------------
 
@@ -387,26 +271,39 @@ class _Reading:
             return
         details = response.get("status_details")
         reason = details.get("reason") or within(details, "error", "code") if isinstance(details, Mapping) else None
-        self._response_over(_text(response.get("id")), at_s, _text(response.get("status")), _text(reason))
+        self._response_over(text_of(response.get("id")), at_s, text_of(response.get("status")), text_of(reason))
         if not self._of_session:
             usage = response.get("usage")
-            tokens = _number(usage.get("total_tokens")) if isinstance(usage, Mapping) else None
-            self._figures.count_tokens(_text(response.get("id")), tokens)
+            tokens = number_of(usage.get("total_tokens")) if isinstance(usage, Mapping) else None
+            self._figures.count_tokens(text_of(response.get("id")), tokens)
 
     def _response_over(self, response_id: str, at_s: float, status: str, reason: str) -> None:
         before = self._responses.get(response_id)
         if before is not None and before.done_s is None:
             self._responses[response_id] = attrs.evolve(before, done_s=at_s, status=status, reason=reason)
 
+    def _item_sent(self, at_s: float, event: Mapping[str, Any]) -> None:
+        item = event.get("item")
+        if not isinstance(item, Mapping):
+            return
+        if item.get("type") == "function_call_output":
+            call = self._tools.get(text_of(item.get("call_id")))
+            if call is not None and call.ended_s is None:
+                self._tools[call.call_id] = attrs.evolve(
+                    call, ended_s=at_s, status=call.status or "completed", output=text_of(item.get("output"))
+                )
+        elif item.get("role") == "user":
+            self._user.written(at_s, item)
+
     def _called(self, at_s: float, event: Mapping[str, Any]) -> None:
         item = event.get("item")
         if isinstance(item, Mapping) and item.get("type") in ("function_call", "mcp_call"):
             self._tool(
-                _text(item.get("call_id")) or _text(item.get("id")),
+                text_of(item.get("call_id")) or text_of(item.get("id")),
                 at_s,
-                name=_text(item.get("name")),
-                arguments=_text(item.get("arguments")),
-                agent=self._agent(_text(event.get("response_id"))),
+                name=text_of(item.get("name")),
+                arguments=text_of(item.get("arguments")),
+                agent=self._agent(text_of(event.get("response_id"))),
             )
 
     def _agent(self, response_id: str) -> str:
@@ -432,49 +329,51 @@ class _Reading:
                 if event.get("role") != "user":
                     self._agent_words(event, at_s)
             case "agent_start":
-                self._begin_response(_text(event.get("response_id")), at_s, _text(event.get("agent")))
+                self._begin_response(text_of(event.get("response_id")), at_s, text_of(event.get("agent")))
             case "agent_end":
-                response_id = _text(event.get("response_id"))
-                self._response_over(response_id, at_s, _text(event.get("status")), _text(event.get("reason")))
+                response_id = text_of(event.get("response_id"))
+                self._response_over(response_id, at_s, text_of(event.get("status")), text_of(event.get("reason")))
             case "audio_interrupted":
-                heard_ms = _number(event.get("heard_ms")) or 0.0
-                self._interrupted(_key(event), at_s, heard_ms, _text(event.get("cause")))
+                heard_ms = number_of(event.get("heard_ms")) or 0.0
+                self._interrupted(_key(event), at_s, heard_ms, text_of(event.get("cause")))
             case "tool_start" | "tool_end" | "tool_approval_required" | "tool_approval_dropped":
                 self._tool_event(at_s, event)
             case "handoff":
-                agent = _text(event.get("to_agent"))
+                agent = text_of(event.get("to_agent"))
                 self._reigns.append((agent, at_s))
-                self._mark(at_s, "handoff", f"{_text(event.get('from_agent'))} hands over to {agent}")
+                self._mark(at_s, "handoff", f"{text_of(event.get('from_agent'))} hands over to {agent}")
             case "guardrail_tripped":
                 results = event.get("guardrail_results")
                 names = (
-                    [_text(each.get("guardrail")) for each in results if isinstance(each, Mapping)]
+                    [text_of(each.get("guardrail")) for each in results if isinstance(each, Mapping)]
                     if isinstance(results, list)
                     else []
                 )
-                title = f"guardrail {', '.join(names)} ({_text(event.get('which'))})"
-                self._mark(at_s, "guardrail", title, _text(event.get("message")))
+                title = f"guardrail {', '.join(names)} ({text_of(event.get('which'))})"
+                self._mark(at_s, "guardrail", title, text_of(event.get("message")))
             case "error":
                 error = event.get("error")
-                text = _text(error.get("message")) if isinstance(error, Mapping) else _text(error)
+                text = text_of(error.get("message")) if isinstance(error, Mapping) else text_of(error)
                 self._mark(at_s, "error", text or "error")
             case "turn_ended":
                 metrics = event.get("metrics")
                 if isinstance(metrics, Mapping) and self._figures.has_room:
                     self._figures.take(metrics)
             case "interruption_pending" | "interruption_confirmed" | "interruption_dismissed":
-                reason = _text(event.get("reason"))
+                reason = text_of(event.get("reason"))
                 self._mark(at_s, "note", str(event["type"]).replace("_", " ") + (f": {reason}" if reason else ""))
             case "dtmf_received":
-                self._mark(at_s, "note", f"key {_text(event.get('digit'))}")
-            case "limit_approached" | "limit_reached" | "settings_mismatch" | "audio_dropped" as kind:
-                self._mark(at_s, "note", kind.replace("_", " "), _detail(event))
+                self._mark(at_s, "note", f"key {text_of(event.get('digit'))}")
+            case str(kind) if kind in _NOTES:
+                words = kind.replace("_", " ")
+                ms = number_of(event.get("outage_ms", event.get("gap_ms")))
+                self._mark(at_s, "note", words if ms is None else f"{words}, gap {ms:.0f} ms", detail_of(event))
             case _:
                 pass
 
     def _session_audio(self, at_s: float, event: Mapping[str, Any]) -> None:
         part = self._part(event, at_s)
-        start_ms, size = _number(event.get("start_ms")), _number(event.get("bytes"))
+        start_ms, size = number_of(event.get("start_ms")), number_of(event.get("bytes"))
         if part is not None and start_ms is not None and size is not None:
             end_ms = start_ms + self._output_format.duration_ms(round(size))
             part.received_ms = max(part.received_ms, min(end_ms, LONGEST_S * 1000))
@@ -486,8 +385,8 @@ class _Reading:
             part.interrupt = Interrupt(at_s=at_s, heard_ms=heard_ms, cause=cause)
 
     def _tool_event(self, at_s: float, event: Mapping[str, Any]) -> None:
-        call_id, name = _text(event.get("call_id")), _text(event.get("tool"))
-        arguments, agent = _text(event.get("arguments")), _text(event.get("agent"))
+        call_id, name = text_of(event.get("call_id")), text_of(event.get("tool"))
+        arguments, agent = text_of(event.get("arguments")), text_of(event.get("agent"))
         call = self._tool(call_id, at_s, name=name, arguments=arguments, agent=agent)
         if call is None:
             return
@@ -497,12 +396,12 @@ class _Reading:
                 self._tools[call_id] = attrs.evolve(call, started_s=at_s, name=name or call.name)
                 self._decide(approval, at_s, "approved")
             case "tool_end":
-                failure = _text(event.get("failure"))
+                failure = text_of(event.get("failure"))
                 self._tools[call_id] = attrs.evolve(
                     call,
                     ended_s=at_s,
                     status=failure or "completed",
-                    output=_shown(event.get("output")),
+                    output=shown(event.get("output")),
                     name=name or call.name,
                 )
                 self._decide(approval, at_s, "rejected" if failure == "approval_rejected" else failure or "approved")
@@ -510,7 +409,7 @@ class _Reading:
                 if self._has_room(self._approvals):
                     self._approvals[call_id] = Approval(call_id=call_id, name=name, asked_s=at_s)
             case _:
-                self._decide(approval, at_s, _text(event.get("reason")))
+                self._decide(approval, at_s, text_of(event.get("reason")))
 
     def _decide(self, approval: Approval | None, at_s: float, outcome: str) -> None:
         if approval is not None and approval.decided_s is None:
@@ -521,7 +420,7 @@ class _Reading:
     def _played(self, at_s: float, value: Mapping[str, Any]) -> None:
         self._has_playback = True
         key = _key(value)
-        heard_ms, from_ms, until_ms = (_number(value.get(name)) for name in ("heard_ms", "from_ms", "until_ms"))
+        heard_ms, from_ms, until_ms = (number_of(value.get(name)) for name in ("heard_ms", "from_ms", "until_ms"))
         if key not in self._parts:
             return
         if heard_ms is not None:
@@ -530,24 +429,27 @@ class _Reading:
             self._playback.take(key, at_s, from_ms, until_ms)
 
     def _connected(self, at_s: float, value: Mapping[str, Any]) -> None:
-        number = round(_number(value.get("number")) or 0)
+        number = round(number_of(value.get("number")) or 0)
         failed = value.get("failed")
         if len(self._connections) >= MOST:
             return
         if isinstance(failed, str):
             self._connections.append(
-                Connection(number=number, start_s=at_s, end_s=at_s, end=f"failed: {failed[:_DETAIL]}", clean=False)
+                Connection(number=number, start_s=at_s, end_s=at_s, end=f"failed: {failed[:SHORT_TEXT]}", clean=False)
             )
         else:
             self._connections.append(Connection(number=number, start_s=at_s, end_s=math.inf))
 
-    def _closed(self, at_s: float, value: Mapping[str, Any]) -> None:
-        reason = f" {value['reason'][:_DETAIL]}" if value["reason"] else ""
+    def _closed(self, at_s: float, value: Mapping[str, Any], wire: int) -> None:
+        reason = f" {value['reason'][:SHORT_TEXT]}" if value["reason"] else ""
         end = f"closed by the {value['by']}: {value['code']}{reason}"
         clean = value["code"] in (1000, 1001) and value["by"] != "network"
-        if not self._connections or self._connections[-1].end_s < math.inf:
-            self._connections.append(Connection(number=len(self._connections) + 1, start_s=0.0, end_s=math.inf))
-        self._connections[-1] = attrs.evolve(self._connections[-1], end_s=at_s, end=end, clean=clean)
+        still_open = [each for each in self._connections if each.end_s == math.inf and each.number == wire]
+        if still_open:
+            self._connections.remove(still_open[-1])
+        last = still_open[-1] if still_open else Connection(number=wire, start_s=0.0, end_s=at_s)
+        if len(self._connections) < MOST:
+            self._connections.append(attrs.evolve(last, end_s=at_s, end=end, clean=clean))
 
     # ---- the whole -----------------------------------------------------------------------------------------------
 
@@ -555,7 +457,7 @@ class _Reading:
         self, at_s: float, kind: Literal["guardrail", "handoff", "error", "note"], title: str, detail: str = ""
     ) -> None:
         if len(self._marks) < MOST:
-            self._marks.append(Mark(at_s, kind, title[:_LONGEST_TEXT], detail[:_LONGEST_TEXT]))
+            self._marks.append(Mark(at_s, kind, title[:LONGEST_TEXT], detail[:LONGEST_TEXT]))
 
     def _problem(self, text: str) -> None:
         self._problems[text] = None
@@ -571,20 +473,18 @@ class _Reading:
         speeches = tuple(self._speech(part) for part in self._parts.values())
         heard_until = max((span.end_s for speech in speeches for span in speech.heard), default=0.0)
         end_s = max(self._last_s, min(heard_until, LONGEST_S))
-        for item_id, start_s in self._speaking.items():  # nobody has said when they ended
-            self._utter(item_id, start_s, end_s)
-        utterances = tuple(sorted(self._utterances.values(), key=lambda each: each.start_s))
+        utterances = self._user.end(end_s)
         responses, tools = tuple(self._responses.values()), tuple(self._tools.values())
         connections = self._connections
         if self._of_session is False and not connections:
             connections = [Connection(number=1, start_s=0.0, end_s=math.inf)]
         clock = self._header.values.get("clock")
         return Call(
-            session_id=_text(self._header.values.get("session_id")),
-            began_unix_s=_number(clock.get("unix_s"), most=1e11) if isinstance(clock, Mapping) else None,
+            session_id=text_of(self._header.values.get("session_id")),
+            began_unix_s=number_of(clock.get("unix_s"), most=1e11) if isinstance(clock, Mapping) else None,
             duration_s=end_s,
             header=self._header.values,
-            levels=bytes(self._levels),
+            levels=bytes(self._user.levels),
             utterances=utterances,
             speeches=speeches,
             responses=responses,
@@ -596,7 +496,7 @@ class _Reading:
             turns=self._figures.turns(utterances, speeches, responses, tools, end_s),
             wire=tuple(self._wire),
             sounds=tuple(self._audible()),
-            sound_left_out=self._sound_missing,
+            sound_left_out=self._budget.missing,
             problems=tuple(self._problems),
         )
 
@@ -624,7 +524,7 @@ class _Reading:
         )
 
     def _audible(self) -> Iterable[Sound]:
-        for start_s, sound in self._sounds:
+        for start_s, sound in self._user.sounds:
             if sound:
                 yield Sound(start_s, "user", bytes(sound))
         for part in self._parts.values():
@@ -636,31 +536,8 @@ class _Reading:
 
 
 def _key(value: Mapping[str, Any]) -> tuple[str, int]:
-    index = _number(value.get("content_index"))
-    return _text(value.get("item_id")), round(index or 0)
-
-
-def _text(value: object) -> str:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
-
-
-def _shown(value: object) -> str:
-    return (
-        _text(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)[:_LONGEST_TEXT]
-    )
-
-
-def _number(value: object, most: float = LONGEST_S * 1000) -> float | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most:
-        return float(value)
-    return None
-
-
-def _audio(data: str) -> bytes:
-    try:
-        return pybase64.b64decode(data, validate=True)
-    except ValueError:
-        return b""
+    index = number_of(value.get("content_index"))
+    return text_of(value.get("item_id")), round(index or 0)
 
 
 def _format(event: Mapping[str, Any], side: str) -> AudioFormat | None:
@@ -669,12 +546,3 @@ def _format(event: Mapping[str, Any], side: str) -> AudioFormat | None:
         return parse_audio_format(name) if name is not None else None
     except AudioFormatError:
         return None
-
-
-def _detail(value: Mapping[str, Any]) -> str:
-    shown = {key: each for key, each in value.items() if key not in ("type", "event_id", "audio", "delta")}
-    try:
-        text = json.dumps(shown, ensure_ascii=False, default=str)
-    except (ValueError, RecursionError):
-        return ""
-    return text if len(text) <= _DETAIL else f"{text[:_DETAIL]}..."

@@ -12,7 +12,7 @@ from trealtime.audio.formats import G711_ULAW, PCM16_24K, AudioFormat
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.timeline.model import SLOT_S
 
-__all__ = ["RATE", "Shrinker"]
+__all__ = ["RATE", "Shrinker", "SoundBudget"]
 
 RATE: Final = 8_000
 _FLOOR_DB: Final = -54.0
@@ -64,3 +64,19 @@ def _levels(slots: NDArray[np.int16]) -> bytes:
     power = np.sqrt(np.mean(slots.astype(np.float64) ** 2, axis=1)) / 32768
     decibel = 20 * np.log10(np.maximum(power, 1e-9))
     return bytes(np.clip((decibel - _FLOOR_DB) / -_FLOOR_DB * 255, 0, 255).astype(np.uint8))
+
+
+@attrs.define
+class SoundBudget:
+    """Bounds the sound that is kept to listen to: `left` bytes. `missing` says that some was not."""
+
+    left: int
+    missing: bool = False
+
+    def keep(self, kept: bytearray, sound: bytes) -> None:
+        """Add `sound` to what is kept, if there is room."""
+        if len(sound) > self.left:
+            self.missing = True
+            return
+        self.left -= len(sound)
+        kept += sound
