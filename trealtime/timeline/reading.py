@@ -444,6 +444,8 @@ class _Reading:
         reason = f" {value['reason'][:SHORT_TEXT]}" if value["reason"] else ""
         end = f"closed by the {value['by']}: {value['code']}{reason}"
         clean = value["code"] in (1000, 1001) and value["by"] != "network"
+        if not clean:
+            self._user.lose(at_s)
         still_open = [each for each in self._connections if each.end_s == math.inf and each.number == wire]
         if still_open:
             self._connections.remove(still_open[-1])

@@ -51,8 +51,8 @@ class _Input:
 
     def time_s(self, position_ms: float) -> float:
         """Return when the audio at this position was said."""
-        if not self.places:
-            return self.first_s
+        if not self.places:  # all of it was sent again, just now
+            return self.first_s - (self.position_ms - position_ms) / 1000
         place = next((each for each in reversed(self.places) if each[0] <= position_ms), self.places[0])
         return place[1] + (position_ms - place[0]) / 1000
 
@@ -76,6 +76,8 @@ class UserSide:
     """The user's audio as each connection has got it."""
 
     _speaking: dict[str, float] = attrs.field(factory=dict, init=False)
+    _broken_off: dict[str, tuple[float, float]] = attrs.field(factory=dict, init=False)
+    """Speech whose connection was lost before its end: the next connection may get it again."""
 
     def said(self, at_s: float, data: object, wire: int, audio_format: AudioFormat) -> None:
         """The client has sent audio of the user, base64, on this connection."""
@@ -121,6 +123,7 @@ class UserSide:
         start_ms = number_of(event.get("audio_start_ms"))
         if start_ms is not None:
             start_ms += self.padding_ms if start_ms > 0 else 0
+        self._broken_off.clear()
         if self._has_room(self._speaking):
             self._speaking[item_id] = self._time(start_ms, wire, at_s)
 
@@ -172,8 +175,15 @@ class UserSide:
         if texts and item_id not in self.utterances and item_id not in self._speaking:
             self._utter(item_id, at_s, at_s, " ".join(texts).strip(), written=True)
 
+    def lose(self, at_s: float) -> None:
+        """The connection is lost."""
+        self._broken_off = {item_id: (start_s, max(start_s, at_s)) for item_id, start_s in self._speaking.items()}
+        self._speaking.clear()
+
     def end(self, end_s: float) -> tuple[Utterance, ...]:
         """Return the utterances in order, at the end of the recording; the server has not told the end of some."""
+        for item_id, (start_s, lost_s) in self._broken_off.items():
+            self._utter(item_id, start_s, lost_s)
         for item_id, start_s in self._speaking.items():
             self._utter(item_id, start_s, max(end_s, start_s))
         return tuple(sorted(self.utterances.values(), key=lambda each: each.start_s))
