@@ -31,5 +31,5 @@ def test_the_figure_of_an_interrupt_is_what_the_sound_says(name: str, tmp_path) 
         assert turn.silent_s + began_s == pytest.approx(trial.silent_s - tail_s, abs=0.02)
         for own in trial.session.turns:
             shown = next(each for each in call.turns if each.number == own.number)
-            assert shown.silence_latency_s == pytest.approx(own.silence_latency_s)
-            assert shown.response_latency_s == pytest.approx(own.response_latency_s)
+            assert shown.silence_latency_s == pytest.approx(own.silence_latency_s, abs=1e-5)
+            assert shown.response_latency_s == pytest.approx(own.response_latency_s, abs=1e-5)

@@ -83,6 +83,30 @@ def test_what_was_heard_is_what_the_wav_file_of_the_endpoint_has(desk) -> None:
     assert heard_s == pytest.approx(sum(each.received_ms for each in spoken) / 1000 - cut.purged_ms / 1000, abs=0.02)
 
 
+def test_figures_are_those_of_the_session_and_of_the_sound(desk) -> None:
+    call = read_timeline(desk.recording).call
+    own = sorted(desk.session.turns, key=lambda metrics: metrics.number)  # they are in the order of their ends
+    assert [turn.number for turn in call.turns] == [metrics.number for metrics in own]
+    assert len(own) == 7, "six questions, and the answer after the guardrail"
+    samples, rate = read_wav(desk.wav, channel=1)
+    loud_s = np.flatnonzero(np.abs(samples.astype(int)) > 200) / rate + desk.wav_began_s
+    began_s = call.header["clock"]["trio_s"]
+    for turn, metrics in zip(call.turns, own, strict=True):
+        assert turn.measured
+        assert (turn.status, turn.source, turn.agent) == (metrics.status, metrics.source, metrics.agent)
+        for name in ("requested", "created", "first_audio", "first_heard", "done", "heard_until"):
+            at, shown = getattr(metrics, f"{name}_at"), getattr(turn, f"{name}_s")
+            assert shown is None if at is None else shown == pytest.approx(at - began_s, abs=1e-5)
+        latency_s = metrics.response_latency_s
+        assert turn.response_latency_s == (None if latency_s is None else pytest.approx(latency_s, abs=1e-5))
+        assert turn.tools == tuple(span.call_id for span in metrics.tools)
+        if turn.first_heard_s is not None:
+            sounded_s = loud_s[np.searchsorted(loud_s, metrics.requested_at)] - metrics.requested_at
+            between = [each for each in call.speeches if each.heard and each.response_id not in turn.response_ids]
+            if not any(turn.requested_s <= each.heard[-1].end_s <= turn.first_heard_s for each in between):
+                assert latency_s == pytest.approx(sounded_s, abs=0.02), "measured in the sound"
+
+
 def test_an_interrupt_by_speech_is_measured_from_the_onset_to_the_last_sample_heard(spoken) -> None:
     call = read_timeline(spoken).call
     speech = next(each for each in call.speeches if each.interrupt is not None and each.interrupt.cause == "speech")

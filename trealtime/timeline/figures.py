@@ -52,7 +52,7 @@ class Figures:
         after_s = max((turn.start_s for turn in measured), default=0.0)
         rest = [each for each in responses if each.response_id not in known and each.created_s >= after_s]
         open_turns = self._derived(rest, utterances, speeches, tools, after_s, len(measured), known)
-        return (*sorted(measured, key=lambda turn: turn.start_s), *open_turns)
+        return (*sorted(measured, key=lambda turn: turn.number), *open_turns)
 
     # ---- as measured ---------------------------------------------------------------------------------------------
 
