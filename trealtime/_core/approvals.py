@@ -15,7 +15,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 import attrs
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Approvals",
     "DropReason",
+    "SavedDecision",
     "Standing",
     "ask_hosted",
     "decide",
@@ -67,6 +68,17 @@ class Standing:
         return Refusal(kind="approval_rejected", message=text, final=self.message is not None)
 
 
+@attrs.frozen(kw_only=True)
+class SavedDecision:
+    """A decision for always, for another process: it holds for the tools of this kind and these names."""
+
+    kind: Literal["function", "hosted"]
+    namespace: str | None
+    name: str
+    approve: bool
+    message: str | None = None
+
+
 @attrs.define
 class Approvals:
     """The calls that wait for approval, and the decisions for always."""
@@ -76,6 +88,8 @@ class Approvals:
     """By call id, oldest first."""
 
     _standing: dict[_Key, Standing] = attrs.field(factory=dict, init=False)
+    _resumed: dict[tuple[str, str | None, str], Standing] = attrs.field(factory=dict, init=False)
+    """Decisions that another process has made, by kind, namespace and name."""
 
     @property
     def deadline(self) -> float | None:
@@ -87,7 +101,8 @@ class Approvals:
         """The decision for always that holds for such a tool; None also where the tool needs no approval."""
         if not isinstance(tool, HostedTool) and tool.needs_approval is False:
             return None
-        return self._standing.get(_key(tool))
+        key = _key(tool)
+        return self._standing.get(key) or self._resumed.get(key[:3])
 
     def park(self, request: ApprovalRequest) -> None:
         """Park this call until it is decided."""
@@ -96,6 +111,26 @@ class Approvals:
     def take(self, call_id: str) -> ApprovalRequest | None:
         """Take this call out; return its request, None if it did not wait."""
         return self.pending.pop(call_id, None)
+
+    def decisions(self) -> list[SavedDecision]:
+        """The decisions for always, for another process."""
+        standing = {**self._resumed, **{key[:3]: each for key, each in self._standing.items()}}
+        return [
+            SavedDecision(
+                kind="hosted" if kind == "hosted" else "function",
+                namespace=namespace,
+                name=name,
+                approve=each.approve,
+                message=each.message,
+            )
+            for (kind, namespace, name), each in standing.items()
+        ]
+
+    def resume(self, decisions: Iterable[SavedDecision]) -> None:
+        """Another process has made these decisions."""
+        for each in decisions:
+            standing = Standing(approve=each.approve, message=each.message)
+            self._resumed[each.kind, each.namespace, each.name] = standing
 
     def stand(self, tool: FunctionTool | HostedTool, standing: Standing) -> None:
         self._standing[_key(tool)] = standing

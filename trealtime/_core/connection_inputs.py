@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trealtime._core import in_flight, reconnection, rollover
+from trealtime._core.approvals import SavedDecision
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
 from trealtime._core.successor import Expiry
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
+from trealtime.usage import TranscriptionUsage, Usage
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
@@ -110,6 +113,38 @@ class ConnectionInputs:
     def connection_counters(self) -> ConnectionCounters:
         """Numbers for `session.statistics()`."""
         return self._state.link.counters()
+
+    # ---- a conversation from elsewhere ------------------------------------------------------------------------------
+
+    def begin_with(
+        self,
+        now: float,
+        items: Sequence[RealtimeItem],
+        *,
+        usage: Usage | None = None,
+        transcription_usage: TranscriptionUsage | None = None,
+        decisions: Sequence[SavedDecision] = (),
+        keeps_voice: bool = False,
+    ) -> list[Effect]:
+        """Begin with this history, which the server is told right after the settings, and with what another process has
+        counted and decided. `keeps_voice`: the agent has spoken there."""
+        state = self._state
+        state.history.seed(items, lambda: state.ids.new("item"))
+        if usage is not None and transcription_usage is not None:
+            state.meter.resume(usage, transcription_usage)
+            state.info.context.usage = state.meter.usage
+        state.approvals.resume(decisions)
+        state.spoken = keeps_voice
+        return self._effects(now)
+
+    def replace_history(self, now: float, items: Sequence[RealtimeItem], *, reply_id: str) -> list[Effect]:
+        """Let the conversation consist of these items; settled when the server has taken the last change."""
+        in_flight.replace_history(self._state, items, reply_id=reply_id)
+        return self._effects(now)
+
+    def decisions(self) -> list[SavedDecision]:
+        """The decisions about approvals that hold for always, for another process."""
+        return self._state.approvals.decisions()
 
     # ---- input audio -----------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from trealtime._core.guardrails import (
 )
 from trealtime._core.handoffs import AgentSwitch, VoiceLock, switch_agent, voice_lock
 from trealtime._core.ids import IdSource
+from trealtime._core.in_flight import retell
 from trealtime._core.input_guardrails import (
     expire_inputs,
     input_deadline,
@@ -305,6 +306,8 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         has been acknowledged, or with the error if it was refused.
         """
         settings.open_session(self._state, session, reply_id=reply_id)
+        if len(self._state.history) and not self._state.link.attached:
+            retell(self._state, None)
         return self._effects(now)
 
     def update_session(

@@ -24,7 +24,8 @@ from trealtime._core.effects import CancelTool
 from trealtime._core.ids import Recent
 from trealtime._core.input_guardrails import message_said
 from trealtime._core.playback_ledger import whole_ms
-from trealtime._core.replay import Entry
+from trealtime._core.replay import Entry, heard_text
+from trealtime._core.saved_history import stored_items
 from trealtime._core.tool_calls import end_call
 from trealtime.items import (
     AssistantAudio,
@@ -78,19 +79,6 @@ def read_items(items: Iterable[Mapping[str, Any]]) -> tuple[RealtimeItem, ...]:
         if isinstance(item.get("id"), str):
             history.put(item, status="completed")
     return tuple(history.snapshot())
-
-
-def heard_text(transcript: str, heard_ms: float, received_ms: float) -> str:
-    """The part of `transcript` that fits the share of the audio that was heard, cut back to the end of a word.
-
-    An estimate: the protocol does not say which word belongs to which millisecond.
-    """
-    if heard_ms >= received_ms:
-        return transcript
-    end = int(len(transcript) * max(heard_ms, 0.0) / received_ms) if received_ms > 0 else 0
-    if end < len(transcript) and not transcript[end].isspace():
-        end = max(transcript.rfind(" ", 0, end), 0)
-    return transcript[:end].rstrip()
 
 
 @attrs.define
@@ -175,6 +163,16 @@ class History:
         """Content indexes of the agent's audio in an item."""
         node = self._nodes.get(item_id)
         return [index for index, part in enumerate(node.parts) if part.type == "audio"] if node is not None else []
+
+    def seed(self, items: Iterable[RealtimeItem], new_id: Callable[[], str]) -> None:
+        """Begin with these items, in their order. `new_id` makes ids for the outputs of calls."""
+        for item in items:
+            for wire_item in stored_items(item, new_id):
+                self.put(wire_item)
+            if isinstance(item, AssistantMessageItem):
+                for index, part in enumerate(item.content):
+                    if isinstance(part, AssistantAudio) and part.heard_ms is not None:
+                        self._nodes[item.item_id].parts[index].heard_ms = part.heard_ms
 
     # ---- the server's items ----------------------------------------------------------------------------------------
 
@@ -572,7 +570,7 @@ def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: flo
 
 def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float) -> None:
     if state.link.was_replaced(event.item_id):
-        state.requests.answered("conversation.item.delete", event.item_id)
+        state.settle(state.requests.answered("conversation.item.delete", event.item_id))
         return
     state.deleted_items[event.item_id] = None
     if state.history.remove(event.item_id):
@@ -597,7 +595,8 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
     item_id = as_text(item.get("id")) or ""
     state.items.confirm(item_id)
     if item_id in state.link.told:  # we know it better than the server, which has it as text
-        state.requests.answered("conversation.item.create", item_id)
+        known = state.history.item(item_id) if item_id in state.history else None
+        state.settle(state.requests.answered("conversation.item.create", item_id), known)
         return
     previous_item_id = state.link.local(previous_item_id)
     first = state.first_items.discard(item_id) and previous_item_id is None

@@ -21,7 +21,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trealtime._core.effects import DropSuccessor, GiveUp, SendAudio, SwitchConnection
@@ -31,8 +31,9 @@ from trealtime._core.reconnection import dial_again, set_aside
 from trealtime._core.replay import Replay, folded, make_replay, spoken
 from trealtime._core.response_queue import submit
 from trealtime._core.responses import end_response
+from trealtime._core.saved_history import stored_items
 from trealtime._core.settings import SettingsUpdate, acknowledge, setting_in
-from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost, RealtimeRolledOver
+from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost, RealtimeHistoryUpdated, RealtimeRolledOver
 from trealtime.items import AssistantMessageItem, RealtimeItem
 from trealtime.protocol.settings import deep_merge
 
@@ -50,7 +51,9 @@ __all__ = [
     "item_refused",
     "opening_refused",
     "opening_settings",
+    "replace_history",
     "replay_of",
+    "retell",
     "set_everything_aside",
     "take_over",
 ]
@@ -335,11 +338,59 @@ def retell(state: State, summary: str | None) -> None:
         previous_item_id = item["id"]
 
 
-def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, urgent: bool = False) -> None:
+def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: str) -> None:
+    """See `Conversation.replace_history`. Items that are there already, in the same order, stay as they are."""
+    history = state.history
+    order = [entry.item for entry in history.entries()]
+    places = {item.item_id: place for place, item in enumerate(order)}
+    last, kept = -1, set[str]()
+    for item in items:
+        place = places.get(item.item_id, -1)
+        if place > last and order[place] == item:
+            kept.add(item.item_id)
+            last = place
+    events: list[dict[str, Any]] = []
+    for entry in history.entries():
+        if entry.item.item_id in kept:
+            continue
+        for item_id in (entry.item.item_id, entry.output_id):
+            if item_id is not None:
+                history.remove(item_id)
+                events.append({"type": "conversation.item.delete", "item_id": item_id})
+                state.link.replace(item_id)
+    before = "root"
+    for item in items:
+        if item.item_id not in kept:
+            for stored in stored_items(item, lambda: state.ids.new("item")):
+                history.put(stored, previous_item_id=before)
+                before = stored["id"]
+        else:
+            before = next(each.output_id or item.item_id for each in history.entries() if each.item == item)
+    replay = make_replay(history.entries(), open_calls=state.calls, audio_of=state.audio.audio_of)
+    previous_item_id: str | None = None
+    for told in replay.items:
+        of_kept = told["id"] in kept or told["id"] in {
+            entry.output_id for entry in history.entries() if entry.item.item_id in kept
+        }
+        if not of_kept:
+            state.link.tell_item(told["id"], previous_item_id)
+            name = "root" if previous_item_id is None else previous_item_id
+            events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})
+        previous_item_id = told["id"]
+    for event in events[:-1]:
+        state.send(event, own=True)
+    if events:
+        state.send(events[-1], reply_id=reply_id, own=True)
+    else:
+        state.settle(reply_id)
+    state.emit(RealtimeHistoryUpdated(history=history.snapshot(), info=state.info))
+
+
+def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, reply_id: str | None = None) -> None:
     event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
     event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
     state.link.tell_item(item["id"], previous_item_id)
-    state.send(event, own=True, urgent=urgent)
+    state.send(event, own=True, reply_id=reply_id)
 
 
 def _after_known(state: State, event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -378,7 +429,7 @@ def item_refused(state: State, sent: Sent) -> bool:
     link.refuse(item_id, again=True)
     while before is not None and link.refused.get(before) is False:
         before = link.told[before]
-    _tell(state, sent.event["item"], before)
+    _tell(state, sent.event["item"], before, reply_id=sent.reply_id)
     return True
 
 

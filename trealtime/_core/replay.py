@@ -35,7 +35,7 @@ from trealtime.items import (
     UserMessageItem,
 )
 
-__all__ = ["Entry", "Replay", "ReplayBounds", "estimated_tokens", "folded", "make_replay", "spoken"]
+__all__ = ["Entry", "Replay", "ReplayBounds", "estimated_tokens", "folded", "heard_text", "make_replay", "spoken"]
 
 Json = dict[str, Any]
 
@@ -253,4 +253,17 @@ def spoken(transcript: str, audio_ms: float) -> str:
     if len(transcript) <= fits * _AHEAD:
         return transcript
     end = fits if fits < len(transcript) and transcript[fits].isspace() else max(transcript.rfind(" ", 0, fits), 0)
+    return transcript[:end].rstrip()
+
+
+def heard_text(transcript: str, heard_ms: float, received_ms: float) -> str:
+    """The part of `transcript` that fits the share of the audio that was heard, cut back to the end of a word.
+
+    An estimate: the protocol does not say which word belongs to which millisecond.
+    """
+    if heard_ms >= received_ms:
+        return transcript
+    end = int(len(transcript) * max(heard_ms, 0.0) / received_ms) if received_ms > 0 else 0
+    if end < len(transcript) and not transcript[end].isspace():
+        end = max(transcript.rfind(" ", 0, end), 0)
     return transcript[:end].rstrip()

@@ -212,7 +212,7 @@ class OpenRequests:
         found = [
             (event_id, attrs.evolve(entry, deadline=None))
             for event_id, entry in self._sent.items()
-            if event_id in unanswered and not entry.own
+            if event_id in unanswered and (not entry.own or entry.reply_id is not None)
         ]
         self.drain()
         return found
@@ -306,7 +306,8 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
 
 
 def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> None:
-    if state.opening is not None:
+    about_history = bool(state.link.told) and (info.param or "").startswith("item")
+    if state.opening is not None and not about_history:
         update = state.updates.take_opening()
         if update is not None and (info.param or "").startswith("session"):
             _update_refused(state, event, info, update)

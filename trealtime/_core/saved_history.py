@@ -5,9 +5,11 @@ cattrs does the structuring (imported on first use: nothing else needs it while 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+
+import attrs
 
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.items import (
@@ -27,7 +29,7 @@ from trealtime.items import (
 if TYPE_CHECKING:
     from cattrs.preconf.msgspec import MsgspecJsonConverter
 
-__all__ = ["dump_history", "load_history", "wire_items"]
+__all__ = ["dump_history", "load_history", "stored_items", "wire_items"]
 
 _MESSAGES: Final[Mapping[str, type]] = {
     "system": SystemMessageItem,
@@ -86,6 +88,22 @@ def wire_items(items: Iterable[RealtimeItem]) -> list[dict[str, Any]]:
             if content:
                 wired.append({"type": "message", "role": item.role, "content": content})
     return wired
+
+
+def stored_items(item: RealtimeItem, new_id: Callable[[], str]) -> list[dict[str, Any]]:
+    """An item as the history of a session stores it, with its id; a call with an output gives two, and `new_id` makes
+    the id of the second."""
+    if isinstance(item, OtherItem):
+        return [{**item.data, "id": item.item_id, "type": item.type, "status": item.status}]
+    if not isinstance(item, RealtimeToolCallItem):
+        content = [attrs.asdict(part, filter=lambda _, value: value is not None) for part in item.content]
+        return [{"id": item.item_id, "type": "message", "role": item.role, "status": item.status, "content": content}]
+    call = {"id": item.item_id, "type": "function_call", "call_id": item.call_id, "status": item.status}
+    call |= {"name": item.name, "arguments": item.arguments}
+    if item.output is None:
+        return [call]
+    output = {"id": new_id(), "type": "function_call_output", "call_id": item.call_id, "output": item.output}
+    return [call, output]
 
 
 def _wire_part(part: InputText | InputAudio | InputImage | AssistantText | AssistantAudio) -> dict[str, Any] | None:

@@ -120,6 +120,12 @@ class Meter:
         self.usage = Usage(cost=self.cost)
         self.transcription = TranscriptionUsage(cost=self.cost)
 
+    def resume(self, usage: Usage, transcription: TranscriptionUsage) -> None:
+        """Another process has counted this much."""
+        self.usage, self.transcription = usage, transcription
+        if self.prices is not None:
+            self.cost = _sum_cost(usage.cost, transcription.cost)
+
     def count_response(self, usage: Usage, model: str | None) -> Usage:
         """A response is done; its usage with its cost."""
         if self.prices is not None:
