@@ -9,6 +9,7 @@ from trealtime._core import in_flight, reconnection, rollover
 from trealtime._core.approvals import SavedDecision
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
+from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._core.successor import Expiry
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
@@ -94,6 +95,11 @@ class ConnectionInputs:
     def folding(self) -> list[RealtimeItem]:
         """The items to summarise for a new connection, oldest first; none where no summary is wanted."""
         return in_flight.folding(self._state)
+
+    @property
+    def reconnect_policy(self) -> ReconnectPolicy | None:
+        """The policy by which a lost connection is replaced; None: it is not."""
+        return self._state.link.policy
 
     @property
     def away(self) -> bool:

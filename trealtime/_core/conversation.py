@@ -306,7 +306,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         has been acknowledged, or with the error if it was refused.
         """
         settings.open_session(self._state, session, reply_id=reply_id)
-        if len(self._state.history) and not self._state.link.attached:
+        if len(self._state.history):
             retell(self._state, None)
         return self._effects(now)
 

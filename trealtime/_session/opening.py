@@ -15,6 +15,7 @@ from trealtime._session.guardrail_runner import check_transcription
 from trealtime._session.outgoing import check_sendable
 from trealtime._session.parts import Parts
 from trealtime._session.recording import RecordingSettings, session_recorder
+from trealtime._session.saved_session import SavedSession
 from trealtime._session.session_log import SessionLog
 from trealtime.errors import ConnectFailed
 from trealtime.events import EventInfo
@@ -27,6 +28,7 @@ class Opening:
     """Opens one session around a body, and closes it."""
 
     _parts: Parts
+    _saved: SavedSession
     recorder: Recorder | None = attrs.field(default=None, init=False)
     """The recording, if the session has one."""
 
@@ -58,6 +60,7 @@ class Opening:
             model_name=default_model_name(parts.model, parts.config),
             served=await parts.servers.tools_of(agent),
         )
+        first = self._saved.with_voice(first)
         check_sendable(first.payload, "settings")
         check_transcription(parts.guardrails, run.barge_in, first.own.settings)
         parts.agents.begin(first.own, first.payload)
@@ -66,6 +69,7 @@ class Opening:
 
         def open_session(server_time_s: float | None) -> None:
             driver.do(core.opened, server_time_s=server_time_s)
+            driver.do(core.begin_with, **self._saved.for_core)
             driver.do(core.open_session, first.payload, reply_id=reply.id)
 
         async def become_ready() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Generic
 
@@ -14,6 +14,7 @@ from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.items import RealtimeItem
 from trealtime.tools.context import ContextT
 from trealtime.transport.models import OpenAIRealtimeWebSocketModel, RealtimeModel
 
@@ -48,12 +49,18 @@ class RealtimeRunner(Generic[ContextT]):
         *,
         context: ContextT | None = None,
         model_config: RealtimeModelConfig | ModelConfigDict | None = None,
+        history: str | bytes | Iterable[RealtimeItem] | None = None,
+        resume: str | bytes | None = None,
     ) -> RealtimeSession[ContextT]:
         """Return a session that is built and not opened: ``async with session:`` connects. A checkpoint.
 
-        Every tool and event gets `context`; `model_config` says how this session connects. Raises `SettingsError`.
+        Every tool and event gets `context`; `model_config` says how this session connects. `history`, the text that
+        `trealtime.items.dump_history` returned or items, is what was said before: the model is told it before the first
+        turn. `resume` is the text that `RealtimeSession.export` returned in another process: the session goes on with
+        its agent, which this runner's agent must be able to hand over to, and with its history, voice, usage and
+        decisions. Raises `SettingsError`.
         """
-        session = self._build(context, model_config)
+        session = self._build(context, model_config, history, resume)
         await trio.lowlevel.checkpoint()
         return session
 
@@ -63,16 +70,22 @@ class RealtimeRunner(Generic[ContextT]):
         *,
         context: ContextT | None = None,
         model_config: RealtimeModelConfig | ModelConfigDict | None = None,
+        history: str | bytes | Iterable[RealtimeItem] | None = None,
+        resume: str | bytes | None = None,
     ) -> AsyncIterator[RealtimeSession[ContextT]]:
         """Hold a session open in a block: ``async with runner.session() as session``. Arguments as in `run`.
 
         Waits, raises and is cancelled as entering and leaving a `RealtimeSession`.
         """
-        async with self._build(context, model_config) as session:
+        async with self._build(context, model_config, history, resume) as session:
             yield session
 
     def _build(
-        self, context: ContextT | None, model_config: RealtimeModelConfig | ModelConfigDict | None
+        self,
+        context: ContextT | None,
+        model_config: RealtimeModelConfig | ModelConfigDict | None,
+        history: str | bytes | Iterable[RealtimeItem] | None,
+        resume: str | bytes | None,
     ) -> RealtimeSession[ContextT]:
         return RealtimeSession(
             self._model,
@@ -81,6 +94,8 @@ class RealtimeRunner(Generic[ContextT]):
             model_config=model_config,
             run_config=self._config,
             rng=self._rng,
+            history=history,
+            resume=resume,
         )
 
 
@@ -89,6 +104,8 @@ async def serve_realtime_session(
     *,
     context: ContextT | None = None,
     model_config: RealtimeModelConfig | ModelConfigDict | None = None,
+    history: str | bytes | Iterable[RealtimeItem] | None = None,
+    resume: str | bytes | None = None,
     task_status: trio.TaskStatus[RealtimeSession[ContextT]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Hold a session open in a nursery of yours: ``session = await nursery.start(serve_realtime_session, runner)``.
@@ -97,6 +114,6 @@ async def serve_realtime_session(
     Cancelling it closes the session. Raises what opening raises, and `ConnectionLost` if the connection was lost and no
     other call has raised that.
     """
-    async with runner.session(context=context, model_config=model_config) as session:
+    async with runner.session(context=context, model_config=model_config, history=history, resume=resume) as session:
         task_status.started(session)
         await session.wait_closed()

@@ -23,12 +23,14 @@ from trealtime.items import AssistantMessageItem, OtherItem, RealtimeItem, Realt
 from trealtime.items import SystemMessageItem as _SystemMessage
 from trealtime.items import UserMessageItem as _UserMessage
 from trealtime.protocol.lenient import within
+from trealtime.protocol.settings import deep_merge
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 
 if TYPE_CHECKING:
     from trealtime._core.conversation import Conversation
+    from trealtime._session.connect import FirstUpdate
 
-__all__ = ["SavedSession", "dump_session", "find_agent", "load_session", "seed_items"]
+__all__ = ["SavedSession", "beginning", "dump_session", "find_agent", "load_session", "seed_items"]
 
 _FORMAT: Final = 1
 _KEY: Final = "trealtime_session"
@@ -45,6 +47,39 @@ class SavedSession:
     usage: Usage = attrs.field(factory=Usage)
     transcription_usage: TranscriptionUsage = attrs.field(factory=TranscriptionUsage)
     decisions: tuple[SavedDecision, ...] = ()
+
+    @property
+    def for_core(self) -> dict[str, Any]:
+        """The arguments of `Conversation.begin_with`."""
+        return {
+            "items": self.history,
+            "usage": self.usage,
+            "transcription_usage": self.transcription_usage,
+            "decisions": self.decisions,
+            "keeps_voice": self.voice is not None,
+        }
+
+    def with_voice(self, first: FirstUpdate) -> FirstUpdate:
+        """Return the first update, with the voice in which the agent has spoken."""
+        if self.voice is None:
+            return first
+        voice = {"audio": {"output": {"voice": self.voice}}}
+        return attrs.evolve(first, payload=deep_merge(first.payload, voice))
+
+
+def beginning(
+    agent: RealtimeAgent[Any], history: str | bytes | Iterable[RealtimeItem] | None, resume: str | bytes | None
+) -> tuple[RealtimeAgent[Any], SavedSession]:
+    """Return the agent and all else that a session begins with. Raises `SettingsError`."""
+    if resume is None:
+        items = () if history is None else tuple(seed_items(history))
+        return agent, SavedSession(agent=agent.name, history=items)
+    if history is not None:
+        raise SettingsError(
+            [SettingsProblem("history", history, "nothing beside `resume`, which has one")], what="session"
+        )
+    saved = load_session(resume)
+    return find_agent(agent, saved.agent), saved
 
 
 # ---- out ------------------------------------------------------------------------------------------------------------
@@ -118,12 +153,13 @@ def _usage(kind: type[Any], value: object, path: str) -> Any:
 
 def _decisions(value: object) -> Iterator[SavedDecision]:
     for number, each in enumerate(value if isinstance(value, list) else ()):
+        if not isinstance(each, Mapping):
+            raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it")
         try:
             decision = SavedDecision(**each)
         except TypeError as error:
             raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it") from error
-        kinds: tuple[object, ...] = (decision.kind, type(decision.approve))
-        if kinds not in (("function", bool), ("hosted", bool)):
+        if each.get("kind") not in ("function", "hosted") or not isinstance(each.get("approve"), bool):
             raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it")
         yield decision
 
@@ -137,7 +173,8 @@ def seed_items(history: str | bytes | Iterable[RealtimeItem], *, what: str = "hi
     items of one id."""
     if isinstance(history, str | bytes):
         return seed_items(load_history(history), what=what)
-    if not isinstance(history, Iterable) or isinstance(history, Mapping):
+    given: object = history
+    if not isinstance(given, Iterable) or isinstance(given, Mapping):
         allowed = "the text that dump_history returned, or items"
         raise SettingsError([SettingsProblem("", history, allowed)], what=what)
     items = list(history)
@@ -146,7 +183,7 @@ def seed_items(history: str | bytes | Iterable[RealtimeItem], *, what: str = "hi
     for number, item in enumerate(items):
         if not isinstance(item, _ITEMS):
             problems.append(SettingsProblem(f"[{number}]", item, "an item, as RealtimeSession.history has them"))
-        elif not (isinstance(given := getattr(item, "item_id", None), str) and given):
+        elif not _is_id(item.item_id):
             problems.append(SettingsProblem(f"[{number}].item_id", item.item_id, "an id, text that is not empty"))
         elif places.setdefault(item.item_id, number) != number:
             allowed = f"an id of its own, item {places[item.item_id]} has this one"
@@ -154,6 +191,10 @@ def seed_items(history: str | bytes | Iterable[RealtimeItem], *, what: str = "hi
     if problems:
         raise SettingsError(problems, what=what)
     return items
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def find_agent(start: RealtimeAgent[Any], name: str) -> RealtimeAgent[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Unpack
@@ -45,6 +45,9 @@ from trealtime._session.response import (
     response_params,
     shows_options,
 )
+from trealtime._session.saved_session import beginning
+from trealtime._session.session_input import SessionInput
+from trealtime._session.session_items import SessionItems
 from trealtime._session.statistics import SessionStatistics
 from trealtime._session.subscription import Overflow, Subscription, check_event_types
 from trealtime.agents.agent import RealtimeAgent
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
 __all__ = ["RealtimeSession"]
 
 
-class RealtimeSession(Generic[ContextT]):
+class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
     """One conversation of one agent with one user; made by `RealtimeRunner.run` or `RealtimeRunner.session`.
 
     Enter it once (``async with session:``) and iterate it. Inside the block every method may be called from any task
@@ -85,9 +88,12 @@ class RealtimeSession(Generic[ContextT]):
         model_config: RealtimeModelConfig | ModelConfigDict | None = None,
         run_config: RealtimeRunConfig | RunConfigDict | None = None,
         rng: random.Random | None = None,
+        history: str | bytes | Iterable[RealtimeItem] | None = None,
+        resume: str | bytes | None = None,
     ) -> None:
+        agent, saved = beginning(agent, history, resume)
         self._parts = parts = assemble(model, agent, context, model_config=model_config, run_config=run_config, rng=rng)
-        self._opening = Opening(parts)
+        self._opening = Opening(parts, saved)
         self._run, self._config, self._context, self._ids = parts.run, parts.config, parts.context, parts.ids
         self._core, self._driver, self._lifetime, self._submit = parts.core, parts.driver, parts.lifetime, parts.submit
         self._agents, self._attachments, self._subscriptions = parts.agents, parts.attachments, parts.subscriptions
@@ -248,11 +254,6 @@ class RealtimeSession(Generic[ContextT]):
         if self._parts.failures.session_id is None:
             raise SessionNotOpen("this session has no id yet: entering it makes one")
         return self._parts.failures.session_id
-
-    @property
-    def history(self) -> list[RealtimeItem]:
-        """The items of the conversation so far, in a new list."""
-        return self._core.history()
 
     @property
     def current_agent(self) -> RealtimeAgent[Any]:
@@ -419,70 +420,6 @@ class RealtimeSession(Generic[ContextT]):
         self._lifetime.check_open()
         return Listening(self._driver, self._lifetime, self._subscriptions, self.history_of)
 
-    def history_of(self, item_ids: Collection[str]) -> tuple[RealtimeItem, ...]:
-        """Return the items of history with these ids, in the order of history."""
-        return tuple(item for item in self.history if item.item_id in item_ids)
-
-    # ---- input ---------------------------------------------------------------------------------------------------
-
-    async def send_message(self, message: UserInput) -> None:
-        """Send a message of the user (text, images, recorded speech) and ask for an answer.
-
-        `message` is a str, a `UserMessage`, or a mapping such as ``{"type": "message", "role": "user", "content":
-        [...]}``. The answer follows the response that is running; messages sent until then get one answer. Raises
-        `SettingsError` naming every part that cannot be sent.
-        """
-        item = message_item(message, item_id=self._ids.new("item"))
-        await self._submit.room()
-        self._driver.do(self._core.create_item, item, said=True)
-        self._driver.do(self._core.create_response, automatic=True)
-
-    async def send_audio(self, audio: AudioData, *, commit: bool = False) -> None:
-        """Send a piece of microphone audio: bytes in the input format, or an int16 array of PCM16 samples.
-
-        `commit` ends the user's turn after it (for manual turns; then call `create_response`). Waits while more than
-        `input_buffer_s` of audio are queued. If cancelled, the piece is queued whole or not at all. Raises
-        `AudioFormatError` for PCM16 of odd length and for arrays of another type or shape.
-        """
-        data = self._audio(audio)
-        await self._submit.room(audio=True)
-        self._queue_audio(data, commit=commit)
-
-    def send_audio_nowait(self, audio: AudioData, *, commit: bool = False) -> bool:
-        """Send a piece as `send_audio` does, without waiting. False: it was dropped because too much is queued."""
-        data = self._audio(audio)
-        self._lifetime.check_open()
-        if not self._driver.send_queue.has_room(audio=True):
-            self._driver.send_queue.refuse_audio()
-            return False
-        self._queue_audio(data, commit=commit)
-        return True
-
-    async def commit_audio(self) -> None:
-        """End the user's turn (manual turns): the audio sent so far becomes an item. This asks for no answer."""
-        await self._submit.send(self._core.commit_audio)
-
-    async def clear_audio(self) -> None:
-        """Drop the microphone audio that is not committed yet."""
-        await self._submit.send(self._core.clear_audio)
-
-    @contextmanager
-    def user_speaking(self) -> Iterator[None]:
-        """A scope in which the user speaks, for apps that know it: ``with session.user_speaking():``.
-
-        With push to talk the server hears no speech begin and end, and an answer to the output of a tool would talk
-        over the user. In this scope answers that the session asks for by itself wait; requests of the app's own go, and
-        one without options answers what waits too. The scope interrupts nothing: call `interrupt` when it begins.
-        Commit the audio inside. Scopes nest, in several tasks too.
-        """
-        self._lifetime.check_open()
-        self._driver.do(self._core.begin_user_speaking)
-        try:
-            yield
-        finally:
-            if self._lifetime.state == "open":
-                self._driver.do(self._core.end_user_speaking)
-
     # ---- responses -----------------------------------------------------------------------------------------------
 
     @shows_options
@@ -493,103 +430,6 @@ class RealtimeSession(Generic[ContextT]):
         """
         params, tools = await response_params(options, self._context, self.current_agent)
         await self._submit.send(self._core.create_response, params or None, tools=tools)
-
-    async def interrupt(self) -> None:
-        """Stop the agent now: drop its queued audio, and send the server a cancel and the position that was heard.
-
-        This happens before the call waits for anything, so cancelling it undoes nothing. With nothing to interrupt it
-        does nothing.
-        """
-        await self._submit.now(self._core.interrupt)
-
-    @contextmanager
-    def uninterruptible(self) -> Iterator[None]:
-        """A scope in which the user's speech does not interrupt the agent: ``with session.uninterruptible():``.
-
-        The server gets this as a setting, and the old one again at the end; `update_settings` and handoffs inside keep
-        it. Scopes nest, in several tasks too. Speech inside is a turn like any other, answered when the agent has
-        ended; speech that goes on past the end of the last scope is judged then. `interrupt` and cancellation interrupt
-        as always.
-        """
-        self._lifetime.check_open()
-        self._driver.do(self._core.begin_uninterruptible)
-        try:
-            yield
-        finally:
-            if self._lifetime.state == "open":
-                self._driver.do(self._core.end_uninterruptible)
-
-    async def cancel_response(self, response_id: str | None = None) -> None:
-        """Cancel one response and its audio as `interrupt` does: the one named, else the running one of the
-        conversation."""
-        if response_id is not None:
-            check_id(response_id, "response_id")
-        await self._submit.now(self._core.cancel_response, response_id)
-
-    # ---- approvals -----------------------------------------------------------------------------------------------
-
-    @property
-    def pending_approvals(self) -> list[ApprovalRequest]:
-        """The calls that wait for `approve_tool_call` or `reject_tool_call`, oldest first, in a new list."""
-        return self._core.pending_approvals
-
-    async def approve_tool_call(self, call_id: str, *, always: bool = False) -> bool:
-        """Approve a call that waits for it. It runs the tool that the agent had when the call came.
-
-        `always`: later calls of this tool in this session are approved without asking. This happens before the call
-        waits for anything, so cancelling it undoes nothing. False: no such call waits, and nothing happens.
-        """
-        return await self._decide(call_id, approve=True, always=always)
-
-    async def reject_tool_call(
-        self, call_id: str, *, always: bool = False, rejection_message: str | None = None
-    ) -> bool:
-        """Reject a call that waits for approval. Its output is `rejection_message`, or with None the text of the run
-        config's ``tool_error_formatter``. Otherwise as `approve_tool_call`."""
-        message = Reject(rejection_message).message
-        return await self._decide(call_id, approve=False, always=always, message=message)
-
-    # ---- items ---------------------------------------------------------------------------------------------------
-
-    async def create_item(self, item: UserInput, *, previous_item_id: str | None = None) -> str:
-        """Add an item to the conversation without asking for an answer, wait for the server, and return its id.
-
-        A str or `UserMessage` is a message of the user; a mapping may be an item of any type. It comes after the item
-        `previous_item_id` (None: at the end, ``"root"``: first). If cancelled while it waits, the item may have been
-        added. Raises `ServerRefused`.
-        """
-        wire = sendable_item(item, item_id=self._ids.new("item"))
-        if previous_item_id is not None:
-            check_id(previous_item_id, "previous_item_id")
-        do, create_item = self._driver.do, self._core.create_item
-        await self._submit.request(
-            lambda reply_id: do(create_item, wire, previous_item_id=previous_item_id, reply_id=reply_id)
-        )
-        return str(wire["id"])
-
-    async def delete_item(self, item_id: str) -> None:
-        """Delete an item of the conversation and wait for the server. Raises `ServerRefused`."""
-        check_id(item_id, "item_id")
-        do, delete_item = self._driver.do, self._core.delete_item
-        await self._submit.request(lambda reply_id: do(delete_item, item_id, reply_id=reply_id))
-
-    async def truncate_item(self, item_id: str, *, content_index: int = 0, audio_end_ms: int) -> None:
-        """Cut the audio of an item of the agent at `audio_end_ms` in the model's context, and wait for the server.
-        Raises `ServerRefused`."""
-        check_id(item_id, "item_id")
-        content_index = whole_number(content_index, "content_index")
-        audio_end_ms = whole_number(audio_end_ms, "audio_end_ms")
-        do, truncate_item = self._driver.do, self._core.truncate_item
-        await self._submit.request(
-            lambda reply_id: do(truncate_item, item_id, content_index, audio_end_ms, reply_id=reply_id)
-        )
-
-    async def retrieve_item(self, item_id: str) -> RealtimeItem:
-        """Wait for an item as the server has it, with its audio, and return it. Raises `ServerRefused`."""
-        check_id(item_id, "item_id")
-        do, retrieve_item = self._driver.do, self._core.retrieve_item
-        item: RealtimeItem = await self._submit.request(lambda reply_id: do(retrieve_item, item_id, reply_id=reply_id))
-        return item
 
     # ---- the session itself --------------------------------------------------------------------------------------
 
@@ -628,20 +468,8 @@ class RealtimeSession(Generic[ContextT]):
         """
         await self._submit.send(self._core.send_raw, sendable_event(event))
 
-    # ---- inside --------------------------------------------------------------------------------------------------
-
-    async def _decide(self, call_id: str, *, approve: bool, always: bool, message: str | None = None) -> bool:
-        check_id(call_id, "call_id")
-        pending = any(request.call_id == call_id for request in self.pending_approvals)
-        decide = self._core.decide_approval
-        await self._submit.now(decide, call_id, approve=approve, always=always, message=message)
-        return pending
-
-    def _audio(self, audio: AudioData) -> bytes:
-        return audio_bytes(audio, self._core.input_format)
-
-    def _queue_audio(self, data: bytes, *, commit: bool) -> None:
-        for piece in microphone_pieces(data):
-            self._driver.send_audio(piece)
-        if commit:
-            self._driver.do(self._core.commit_audio)
+    async def _answer_aside(self, question: str, items: Sequence[Mapping[str, Any]]) -> str:
+        async with self.respond(
+            question, out_of_band=True, input_items=items, output_modalities=["text"], tool_choice="none"
+        ) as response:
+            return await response.transcript()
