@@ -10,6 +10,7 @@ from trealtime._core.approvals import SavedDecision
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
 from trealtime._core.reconnection import ReconnectPolicy
+from trealtime._core.responses import resume_usage
 from trealtime._core.successor import Expiry
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
@@ -137,8 +138,7 @@ class ConnectionInputs:
         state = self._state
         state.history.seed(items, lambda: state.ids.new("item"))
         if usage is not None and transcription_usage is not None:
-            state.meter.resume(usage, transcription_usage)
-            state.info.context.usage = state.meter.usage
+            resume_usage(state, usage, transcription_usage)
         state.approvals.resume(decisions)
         state.spoken = keeps_voice
         return self._effects(now)

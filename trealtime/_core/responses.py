@@ -38,7 +38,7 @@ from trealtime.events import (
     RealtimeError,
     ResponseStatus,
 )
-from trealtime.usage import Usage
+from trealtime.usage import TranscriptionUsage, Usage
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
@@ -53,6 +53,7 @@ __all__ = [
     "pump",
     "response_created",
     "response_id_of",
+    "resume_usage",
     "retry_request",
 ]
 
@@ -328,6 +329,12 @@ def _count_usage(state: State, done: Mapping[str, Any]) -> Usage | None:
         usage = state.meter.count_response(usage, state.model)
         state.info.context.usage = state.meter.usage
     return usage
+
+
+def resume_usage(state: State, usage: Usage, transcription: TranscriptionUsage) -> None:
+    """Another process has counted this much."""
+    state.meter.resume(usage, transcription)
+    state.info.context.usage = state.meter.usage
 
 
 def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 import trio
 
-from trealtime._core.effects import ApprovalRequest
 from trealtime._core.interruption import BargeInPolicy
 from trealtime._session import config
 from trealtime._session.agent_settings import SettingsInput
-from trealtime._session.approval_handler import Reject
 from trealtime._session.attachment import Attachment
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
@@ -28,13 +26,7 @@ from trealtime._session.listening import Listening
 from trealtime._session.model_shim import SessionModel
 from trealtime._session.opening import Opening
 from trealtime._session.outgoing import (
-    AudioData,
-    audio_bytes,
-    check_id,
-    microphone_pieces,
     sendable_event,
-    sendable_item,
-    whole_number,
 )
 from trealtime._session.parts import assemble
 from trealtime._session.response import (
