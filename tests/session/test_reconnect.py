@@ -627,7 +627,6 @@ async def test_a_turn_that_was_committed_is_told_by_its_audio_until_its_words_ar
         assert said(service.connections[2]) == [("user", "Hello there.")]
 
 
-<<<<<<< HEAD
 async def test_a_turn_that_was_committed_and_not_shown_is_told_too(autojump_clock, service, make_runner) -> None:
     async with make_runner(reconnect={}).session() as session:
         await session.send_audio(SPEECH)
@@ -635,33 +634,15 @@ async def test_a_turn_that_was_committed_and_not_shown_is_told_too(autojump_cloc
         await first.emit("input_audio_buffer.speech_started", item_id="item_u", audio_start_ms=0)
         await first.emit("input_audio_buffer.speech_stopped", item_id="item_u", audio_end_ms=1_000)
         await first.emit("input_audio_buffer.committed", item_id="item_u", previous_item_id=None)
-=======
-async def test_a_turn_whose_item_had_not_come_is_told_too(autojump_clock, service, make_runner) -> None:
-    async with make_runner(reconnect={}).session() as session:
-        before = await session.create_item("Hello")
-        first = service.connections[0]
-        await session.send_audio(SPEECH)
-        await first.expect("input_audio_buffer.append")
-        await first.emit("input_audio_buffer.speech_started", item_id="item_u", audio_start_ms=0)
-        await first.emit("input_audio_buffer.speech_stopped", item_id="item_u", audio_end_ms=800)
-        await first.emit("input_audio_buffer.committed", item_id="item_u", previous_item_id=before)
->>>>>>> 73e5b92 (Long calls: docs; a turn whose item had not come is told too)
         await trio.testing.wait_all_tasks_blocked()
         first.wire.drop()
         await wait_for(session, "reconnected")
         second = service.connections[1]
-<<<<<<< HEAD
         await second.wait_received("response.create")
         (item,) = told(second)
         assert item["id"] == "item_u"
         assert base64.b64decode(item["content"][0]["audio"]) == SPEECH
         assert [each.item_id for each in session.history] == ["item_u"]
-=======
-        assert [item["id"] for item in told(second)] == [before, "item_u"]
-        assert base64.b64decode(told(second)[1]["content"][0]["audio"]) == SPEECH[: 800 * 48]
-        assert len(second.of("response.create")) == 1
-        assert [item.item_id for item in session.history] == [before, "item_u"]
->>>>>>> 73e5b92 (Long calls: docs; a turn whose item had not come is told too)
 
 
 async def test_commits_of_the_app_come_after_their_audio(autojump_clock, service, make_runner, dial) -> None:

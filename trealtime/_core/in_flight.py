@@ -103,19 +103,8 @@ def take_over(state: State, now: float, *, gap_ms: float) -> None:
     state.emit(RealtimeRolledOver(gap_ms=gap_ms, info=state.info))
 
 
-def _see_turns(state: State) -> None:
-    """A turn was committed, and its item had not come: it is the user's all the same."""
-    for item_id, previous_item_id in state.audio.unseen(state.history):
-        if item_id not in state.deleted_items:
-            item = {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
-            previous_item_id = state.link.local(previous_item_id)
-            change = state.history.put(item, previous_item_id=previous_item_id, status="completed")
-            state.emit_history(change, item_id)
-
-
 def set_everything_aside(state: State, now: float) -> None:
     """End what belonged to the connection, and keep what the next one has to get."""
-    _see_turns(state)
     cut = False
     for response in state.unfinished():
         response.outlive()

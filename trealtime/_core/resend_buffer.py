@@ -17,7 +17,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -81,9 +81,6 @@ class ResendBuffer:
 
     _turns: Recent[str, bytes] = attrs.field(factory=partial(Recent, 256), init=False)
     """The audio of committed turns whose words are not known, oldest first."""
-
-    _after: Recent[str, str | None] = attrs.field(factory=partial(Recent, 256), init=False)
-    """The item before each of them."""
 
     _turn_bytes: int = attrs.field(default=0, init=False)
 
@@ -177,9 +174,8 @@ class ResendBuffer:
         if turn is not None:
             turn.end = max(self._position(end_ms), turn.begin)
 
-    def committed(self, item_id: str, previous_item_id: str | None = None) -> None:
-        """A turn is an item now, after that one: the turn of voice detection, else what came before the oldest commit
-        of the app."""
+    def committed(self, item_id: str) -> None:
+        """A turn is an item now: that of voice detection, else what came before the oldest commit of the app."""
         if not self._limit:
             return
         turn = self._found.pop(item_id, None)
@@ -191,23 +187,16 @@ class ResendBuffer:
         else:
             return
         self._keep_turn(item_id, self._copy(begin, end))
-        self._after[item_id] = previous_item_id
         self._drop_to(end)
 
     def transcribed(self, item_id: str) -> None:
         """The words of this turn are known: its audio is not needed any more."""
         self._turn_bytes -= len(self._turns.pop(item_id, b""))
 
-<<<<<<< HEAD
     @property
     def waiting(self) -> tuple[str, ...]:
         """The items whose words are not known, oldest first."""
         return tuple(self._turns)
-=======
-    def unseen(self, known: Container[object]) -> list[tuple[str, str | None]]:
-        """The committed turns whose items are not `known`, each with the item before it."""
-        return [(item_id, self._after.get(item_id)) for item_id in self._turns if item_id not in known]
->>>>>>> 73e5b92 (Long calls: docs; a turn whose item had not come is told too)
 
     def audio_of(self, item_id: str) -> bytes | None:
         """The audio of a committed turn, in `audio_format`; None where it is not kept any more."""

@@ -293,7 +293,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
     if known is not None and known.committed_at is not None:  # said twice
         return
     turn, spoken = state.turns.commit(event.item_id, state.response_queue, now=now, agent=state.agent.name)
-    state.audio.committed(event.item_id, event.previous_item_id)
+    state.audio.committed(event.item_id)
     silent = turn.source == "idle"
     if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
