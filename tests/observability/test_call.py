@@ -260,6 +260,16 @@ async def test_words_are_exported_only_if_asked_for(autojump_clock, collected, c
         assert answer is None
 
 
+async def test_written_answers_are_content_too(autojump_clock, collected) -> None:
+    settings = {"output_modalities": ["text"]}
+    telemetry = {"capture_content": True}
+    async with talking(collected, telemetry=telemetry, model_settings=settings) as session:
+        turn = await session.ask("Say hello.")
+    span = collected.one("chat")
+    assert json.loads(span.attributes["gen_ai.output.messages"])[0]["parts"][0]["content"] == turn.text != ""
+    assert span.attributes["gen_ai.output.type"] == "text"
+
+
 async def test_sessions_tokens_samples_and_durations_are_metrics(autojump_clock, collected) -> None:
     async with talking(collected) as session:
         (opened,) = collected.points("trealtime.sessions.open")

@@ -32,6 +32,7 @@ from trealtime.events import (
     RealtimeGuardrailTripped,
     RealtimeHandoffEvent,
     RealtimeSessionEvent,
+    RealtimeTextDelta,
     RealtimeToolApprovalDropped,
     RealtimeToolApprovalRequired,
     RealtimeToolEnd,
@@ -202,7 +203,9 @@ class SessionSpans:
                 self._tripped(event)
             case RealtimeError():
                 self._failed(event)
-            case RealtimeTranscriptDelta() if self._capture_content and event.response_id is not None:
+            case RealtimeTranscriptDelta() | RealtimeTextDelta() if (
+                self._capture_content and event.response_id is not None
+            ):
                 self._said.setdefault(event.response_id, []).append(event.delta)
             case _ if event.type == "audio_end" and event.response_id in self._responses:
                 self._spoken.add(event.response_id)

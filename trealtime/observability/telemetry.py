@@ -30,6 +30,9 @@ logger = logging.getLogger("trealtime.observability")
 SAMPLE_EVERY_S: Final = 1.0
 """How often queues and the event loop are looked at."""
 
+_PASSED_BY: Final = frozenset({"audio", "raw_model_event", "history_updated", "history_added"})
+"""By far the most events; they are in no span and no metric."""
+
 T = TypeVar("T")
 
 Connect = Callable[[ConnectionTarget], AbstractAsyncContextManager[Wire]]
@@ -57,6 +60,7 @@ class SessionTelemetry:
         provider: Any = settings.tracer_provider or trace.get_tracer_provider()
         self._subject = subject
         self._propagates = settings.propagate
+        self._passed_by = _PASSED_BY if settings.capture_content else _PASSED_BY | {"transcript_delta", "text_delta"}
         self._instruments = Instruments.of(settings.meter_provider)
         self._spans = SessionSpans(
             provider.get_tracer("trealtime", __version__),
@@ -122,7 +126,7 @@ class SessionTelemetry:
 
     def note(self, event: RealtimeSessionEvent) -> None:
         """Take in an event of the session."""
-        if event.type != "audio":  # by far the most of them
+        if event.type not in self._passed_by:
             self._safely(partial(self._take, event))
 
     def _take(self, event: RealtimeSessionEvent) -> None:
