@@ -23,7 +23,7 @@ from trealtime.errors import MissingApiKey
 from trealtime.settings import ReconnectPolicy
 from trealtime.testing import MemoryEndpoint
 
-from .conftest import SECOND
+from .conftest import SECOND, Connection
 
 SPEECH = bytes(range(0, 240, 2)) * 400
 """One second of PCM16 with something in it."""
@@ -206,6 +206,23 @@ async def test_callers_wait_for_room_meanwhile(autojump_clock, service, make_run
 def message(number: int) -> dict:
     content = [{"type": "input_text", "text": str(number)}]
     return {"id": f"item_{number}", "type": "message", "role": "user", "content": content}
+
+
+async def test_a_tear_as_the_session_gets_ready_is_a_loss_of_an_open_session(
+    autojump_clock, service, make_runner
+) -> None:
+    answer = Connection.answer
+
+    async def answer_and_tear(self, event):
+        await answer(self, event)
+        if event["type"] == "session.update" and len(service.connections) == 1:
+            self.wire.drop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "answer", answer_and_tear)
+        async with make_runner(reconnect={}).session() as session:
+            await wait_for(session, "reconnected")
+            assert len(service.connections) == 2
 
 
 # ---- attempts -------------------------------------------------------------------------------------------------------

@@ -103,6 +103,11 @@ class ConnectionInputs:
         return self._state.link.policy
 
     @property
+    def ready(self) -> bool:
+        """Whether the server has acknowledged the first settings."""
+        return self._state.opening is None and self._state.acknowledged is not None
+
+    @property
     def away(self) -> bool:
         """Whether there is no connection to send on, and another one is dialled."""
         return self._state.link.away

@@ -355,7 +355,7 @@ class Lifetime:
             self._guard,
             self._keep,
             self._ended,
-            lambda: self.state == "open",
+            lambda: self.state in ("opening", "open"),
             self._close_timeout_s,
         )
 
@@ -383,7 +383,9 @@ class Lifetime:
 
     def _ended(self, closed: WireClosed) -> bool:
         """Note that the connection has ended and this side did not end it. True: another one takes its place."""
-        if self.state == "open" and self._driver.core.recovers(closed.code, closed.closed_by):
+        # Once the server has acknowledged the settings the session is open, if its body has begun or not.
+        ready = self.state == "open" or (self.state == "opening" and self._driver.core.ready)
+        if ready and self._driver.core.recovers(closed.code, closed.closed_by):
             return True
         self._set_outcome(closed, attempts=())
         assert self.outcome is not None
