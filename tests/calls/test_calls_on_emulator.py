@@ -260,3 +260,35 @@ async def test_a_call_ends_with_the_longest_duration_of_a_session(autojump_clock
         await trio.sleep(0.1)
         assert office.sessions[0].outcome.expired
         assert trio.current_time() == pytest.approx(60, abs=1)
+
+
+async def test_a_lost_connection_attaches_to_the_same_call_again(autojump_clock, kit) -> None:
+    """The call goes on without us: its history, its caller and the answer that is being spoken are the service's."""
+    async with (
+        kit.office(greeting=COUNTING, config={"reconnect": {"base_delay_s": 0.5}}) as office,
+        office.ring() as call,
+    ):
+        await call.wait_answered()
+        session = await office.session()
+        await trio.sleep(1)
+        session._lifetime.connections.current.wire.drop()
+        lost = await office.expect("connection_lost")
+        back = await office.expect("reconnected")
+        assert lost.code == 1006
+        assert (back.items, back.response) == (0, None)
+        spoken = len(await call.listen()) / 24_000
+        assert spoken > 3, "the caller hears the rest of the answer"
+        await call.say(kit.noise(1.0))
+        await office.expect("speech_stopped")
+        answer = await call.listen()
+        assert len(answer) > 24_000
+        assert office.wire("conversation.item.create") == []
+        assert len(office.wire("session.update")) == 1
+        assert office.of("error") == []
+
+
+async def test_a_phone_call_does_not_reconnect_unless_asked_to(autojump_clock, kit) -> None:
+    async with kit.office() as office, office.ring() as call:
+        await call.wait_answered()
+        session = await office.session()
+        assert session._core.reconnect_policy is None

@@ -216,3 +216,23 @@ async def test_sockets_reconnect_by_default_and_show_the_clock_of_the_server() -
                     event = await events.receive()
                 assert event.items == 2
                 assert (await session.ask("Count to five.")).status == "completed"
+
+
+async def test_credentials_are_asked_for_anew_at_each_dial() -> None:
+    """Keys of a quarter of an hour: the one that opened the session is old when the next connection is dialled."""
+    given: list[str] = []
+
+    async def key() -> str:
+        given.append(f"key-{len(given)}")
+        return "secret"
+
+    with trio.fail_after(30):
+        async with open_emulator(api_key="secret") as emulator:
+            runner = RealtimeRunner(RealtimeAgent(name="Assistant"))
+            async with (
+                runner.session(model_config={"url": emulator.url, "api_key": key}) as session,
+                session.subscribe("reconnected") as events,
+            ):
+                emulator.sessions[0].drop()
+                await events.receive()
+    assert given == ["key-0", "key-1"]
