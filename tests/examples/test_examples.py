@@ -391,3 +391,23 @@ def test_observed_prints_what_a_dashboard_would_show():
     assert (shown["Sessions open"], shown["Turns"], shown["Tool calls"], shown["Errors"]) == ("0", "16", "4", "0")
     assert seconds(r"first audio, p50 +up to ([0-9.]+) s", done.stdout) > 0
     assert int(shown["Tokens out"]) > 100
+
+
+# ---- a long call ----------------------------------------------------------------------------------------------------
+
+
+def test_a_long_call_tells_of_its_losses_and_the_two_who_talk_notice_none() -> None:
+    result = run("long_call.py")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    said = [line[9:] for line in lines if line[9:].startswith("Otto:")]
+    assert said[0] == "Otto:   Nice to meet you, Martha."
+    spoke = seconds(r"Martha speaks for ([\d.]+) s", result.stdout)
+    heard = seconds(r"I heard you speak for ([\d.]+) seconds", result.stdout)
+    assert spoke <= heard < spoke + 1
+    assert said[2].endswith(" 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20.")
+    assert said[3:] == ["Otto:   There are 12 bicycles in stock.", "Otto:   Your name is Martha."]
+    assert sum("connection lost" in line for line in lines) == 4
+    assert sum("has taken over, 0 ms without one" in line for line in lines) == 2
+    assert lines[-1].startswith("4 losses, 2 rollovers, ")
+    assert run("long_call.py").stdout == result.stdout
