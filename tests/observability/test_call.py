@@ -122,6 +122,14 @@ async def test_a_call_is_a_tree_of_spans(autojump_clock, app_tracer, collected) 
     assert len({each.context.trace_id for each in collected.spans}) == 1
 
 
+async def test_a_session_is_a_child_of_the_span_in_which_it_is_entered(autojump_clock, collected, caplog) -> None:
+    with collected.tracers.get_tracer("of the app").start_as_current_span("request"):
+        async with talking(collected) as session:
+            await session.ask("Please call look for order 17.")
+    assert collected.parent_of(collected.one("realtime_session")) is collected.one("request")
+    assert [each for each in caplog.records if each.name.startswith("opentelemetry")] == []
+
+
 async def test_the_figures_of_a_turn_are_those_of_the_session(autojump_clock, collected) -> None:
     async with talking(collected) as session, session.attach(MemoryEndpoint()):
         await session.ask("Please call look for order 17.")
