@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import trealtime
+import trealtime.compat.realtime as compat
 from trealtime._session.config import run_config, with_telemetry
 from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
@@ -113,7 +114,7 @@ def no_default() -> Any:
 
 def test_instrument_sets_the_default_of_runners_made_later(no_default: None, collected: Any) -> None:
     assert default_telemetry() is None
-    assert with_telemetry(run_config(None)).telemetry is None
+    assert with_telemetry(run_config(None)).telemetry == TelemetrySettings(enabled=False)
     trealtime.instrument(**collected.settings, capture_content=True)
     made = with_telemetry(run_config(None)).telemetry
     assert made == TelemetrySettings(**collected.settings, capture_content=True)
@@ -136,6 +137,30 @@ def test_a_wrong_setting_is_named(settings: Any, path: str) -> None:
     assert [problem.path for problem in caught.value.problems] == [path]
     with pytest.raises(SettingsError, match="get_meter"):
         trealtime.instrument(meter_provider=5)
+
+
+async def test_a_runner_keeps_what_was_the_default_when_it_was_made(
+    autojump_clock: Any, no_default: None, collected: Any
+) -> None:
+    async with open_manual_server() as service:
+        agent = RealtimeAgent(name="Desk")
+        before = RealtimeRunner(agent, model=service)
+        trealtime.instrument(**collected.settings)
+        after = RealtimeRunner(agent, model=service)
+        trealtime.instrument(enabled=False)
+        for runner, spans in ((before, 0), (after, 1)):
+            async with runner.session():
+                pass
+            assert len(collected.named("realtime_session")) == spans
+
+
+async def test_programs_for_the_sdk_are_observed_too(autojump_clock: Any, no_default: None, collected: Any) -> None:
+    trealtime.instrument(**collected.settings)
+    async with open_manual_server() as service:
+        session = await compat.RealtimeRunner(compat.RealtimeAgent(name="Desk"), model=service).run()
+        async with session:
+            pass
+    assert collected.one("realtime_session").attributes["gen_ai.agent.name"] == "Desk"
 
 
 def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

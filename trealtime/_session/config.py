@@ -294,8 +294,8 @@ def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeR
 def with_telemetry(config: RealtimeRunConfig) -> RealtimeRunConfig:
     """Return `config` with the default telemetry, if it says nothing of it. Raises `MissingDependency` where telemetry
     is wanted and OpenTelemetry is not installed."""
-    if config.telemetry is None and (default := default_telemetry()) is not None:
-        config = attrs.evolve(config, telemetry=default)
+    if config.telemetry is None:
+        config = attrs.evolve(config, telemetry=default_telemetry() or TelemetrySettings(enabled=False))
     require_opentelemetry(config.telemetry)
     return config
 

@@ -73,7 +73,7 @@ def assemble(
     rng: random.Random | None,
 ) -> Parts:
     """Make the parts of a session and join them. Raises `SettingsError` for wrong settings."""
-    run, config = configs.run_config(run_config), configs.model_config(model_config)
+    run, config = configs.with_telemetry(configs.run_config(run_config)), configs.model_config(model_config)
     run_context: RunContext[Any] = RunContext(context)
     ids = IdSource(rng) if rng is not None else IdSource()
     guardrails = guardrail_policy(run, agent)

@@ -107,7 +107,7 @@ def _changed(config: Any) -> Mapping[str, Any]:
     found = {
         field.name: plain(getattr(config, field.name))
         for field in attrs.fields(type(config))
-        if getattr(config, field.name) != field.default
+        if getattr(config, field.name) != field.default and field.name != "telemetry"
     }
     shown: Mapping[str, Any] = redacted(found)
     return shown
