@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -44,7 +45,11 @@ def _import(statement: str) -> tuple[float, float]:
         "print((time.process_time() - began) * 1000, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", source]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    # Where byte code may not be written, each import would compile the library anew.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         cpu_ms = float(process.stdout.readline())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.items import RealtimeItem
 from trealtime.terminal import one_line, print_short
 
@@ -78,8 +79,8 @@ ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
 DismissReason = Literal["short", "filler", "silence", "cleared"]
 
 
-@attrs.frozen
-class EventInfo:
+@attrs.frozen(eq=False, repr=False)
+class EventInfo(Value):
     """The part that all events of one session share; `context` is the run context of ``runner.run(context=...)``."""
 
     context: RunContext[Any]
@@ -87,8 +88,8 @@ class EventInfo:
     """How a `repr` shows so many bytes of the agent's audio."""
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeRawModelEvent:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeRawModelEvent(Value):
     """One server event as it came, before the events derived from it; audio deltas are left out (see `RealtimeAudio`).
 
     `data` is a model event: its `type` is ``"raw_server_event"`` with the decoded frame in `data.data`, or one of the
@@ -100,8 +101,8 @@ class RealtimeRawModelEvent:
     type: Literal["raw_model_event"] = "raw_model_event"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeAgentStartEvent:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeAgentStartEvent(Value):
     """A response began (``response.created``). `response_id` is ours."""
 
     agent: RealtimeAgent[Any]
@@ -110,8 +111,8 @@ class RealtimeAgentStartEvent:
     type: Literal["agent_start"] = "agent_start"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeAgentEndEvent:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeAgentEndEvent(Value):
     """A response ended (``response.done``), with any outcome.
 
     Ours: `response_id`, `item_ids` (the items that it added to the conversation, in order), `status`, `reason`
@@ -129,8 +130,8 @@ class RealtimeAgentEndEvent:
     type: Literal["agent_end"] = "agent_end"
 
 
-@attrs.frozen
-class AudioChunk:
+@attrs.frozen(eq=False, repr=False)
+class AudioChunk(Value):
     """A piece of the agent's audio: `data` in the output format that the server acknowledged (PCM16 mono
     little-endian at 24 kHz, or G.711 at 8 kHz). `start_ms` (ours) is its offset in the content part."""
 
@@ -142,8 +143,8 @@ class AudioChunk:
     type: Literal["audio"] = attrs.field(default="audio", kw_only=True)
 
 
-@attrs.frozen
-class RealtimeAudio:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeAudio(Value):
     """A chunk of the agent's speech. Never comes after the `RealtimeAudioInterrupted` of its response."""
 
     audio: AudioChunk
@@ -194,8 +195,8 @@ def audio_event(
     return event
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeAudioEnd:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeAudioEnd(Value):
     """All audio of one content part has arrived. `response_id` is ours."""
 
     item_id: str
@@ -205,8 +206,8 @@ class RealtimeAudioEnd:
     type: Literal["audio_end"] = "audio_end"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeAudioInterrupted:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeAudioInterrupted(Value):
     """An interrupt: stop playing this item now. No audio of it follows.
 
     Ours: `heard_ms`, the position that is sent to the server; `response_id`; `cause`: ``"speech"`` (barge-in),
@@ -222,8 +223,8 @@ class RealtimeAudioInterrupted:
     type: Literal["audio_interrupted"] = "audio_interrupted"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeAudioDropped:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeAudioDropped(Value):
     """Ours: a subscription with the policy ``"drop_oldest_audio"`` was full and dropped `dropped_ms` of this item."""
 
     item_id: str
@@ -233,8 +234,8 @@ class RealtimeAudioDropped:
     type: Literal["audio_dropped"] = "audio_dropped"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeTranscriptDelta:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeTranscriptDelta(Value):
     """Ours: a piece of the transcript of the agent's (`role` assistant) or the user's speech (`role` user)."""
 
     item_id: str
@@ -246,8 +247,8 @@ class RealtimeTranscriptDelta:
     type: Literal["transcript_delta"] = "transcript_delta"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeTextDelta:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeTextDelta(Value):
     """Ours: a piece of text that the agent writes (output modality ``text``)."""
 
     item_id: str
@@ -258,8 +259,8 @@ class RealtimeTextDelta:
     type: Literal["text_delta"] = "text_delta"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeSpeechStarted:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeSpeechStarted(Value):
     """Ours: the server's voice detection heard the user begin, `audio_start_ms` into the session's input audio."""
 
     item_id: str
@@ -268,8 +269,8 @@ class RealtimeSpeechStarted:
     type: Literal["speech_started"] = "speech_started"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeSpeechStopped:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeSpeechStopped(Value):
     """Ours: the server's voice detection heard the user end, `audio_end_ms` into the session's input audio."""
 
     item_id: str
@@ -278,8 +279,8 @@ class RealtimeSpeechStopped:
     type: Literal["speech_stopped"] = "speech_stopped"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeDtmf:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeDtmf(Value):
     """Ours: the user pressed a key of their phone: `digit` is one of ``0123456789*#ABCD``.
 
     `source` is ``"call"`` where the service heard it, on a phone call that it carries itself (SIP), and ``"endpoint"``
@@ -293,8 +294,8 @@ class RealtimeDtmf:
     type: Literal["dtmf_received"] = "dtmf_received"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeInterruptionPending:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeInterruptionPending(Value):
     """Ours: the user began to speak, and the `BargeIn` policy has not decided yet whether that interrupts the agent.
 
     `while_unsure` says how playback goes on meanwhile. An app that plays by itself follows it until
@@ -307,8 +308,8 @@ class RealtimeInterruptionPending:
     type: Literal["interruption_pending"] = "interruption_pending"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeInterruptionConfirmed:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeInterruptionConfirmed(Value):
     """Ours: the pending interruption is a turn of the user's. `RealtimeAudioInterrupted` follows where audio has not
     been heard yet. Play the next answer as usual."""
 
@@ -317,8 +318,8 @@ class RealtimeInterruptionConfirmed:
     type: Literal["interruption_confirmed"] = "interruption_confirmed"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeInterruptionDismissed:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeInterruptionDismissed(Value):
     """Ours: the pending interruption was none. Playback goes on where it stands, and the speech gets no answer.
 
     `reason`: the speech was too ``"short"``, only a ``"filler"``, or ``"silence"`` (`transcript` has its words), or its
@@ -332,8 +333,8 @@ class RealtimeInterruptionDismissed:
     type: Literal["interruption_dismissed"] = "interruption_dismissed"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeHistoryUpdated:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeHistoryUpdated(Value):
     """History changed; `history` is the whole of it now, in a list that later changes do not alter."""
 
     history: list[RealtimeItem]
@@ -341,8 +342,8 @@ class RealtimeHistoryUpdated:
     type: Literal["history_updated"] = "history_updated"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeHistoryAdded:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeHistoryAdded(Value):
     """A new item entered history."""
 
     item: RealtimeItem
@@ -350,8 +351,8 @@ class RealtimeHistoryAdded:
     type: Literal["history_added"] = "history_added"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeToolStart:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeToolStart(Value):
     """A tool is about to run. `arguments` is the raw JSON text; `call_id` is ours."""
 
     agent: RealtimeAgent[Any]
@@ -362,8 +363,8 @@ class RealtimeToolStart:
     type: Literal["tool_start"] = "tool_start"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeToolApprovalRequired:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeToolApprovalRequired(Value):
     """A call waits for `session.approve_tool_call` or `session.reject_tool_call`; `arguments` is the raw JSON text.
 
     `tool` is a `HostedTool` where the server runs it. Ours: `expires_at`, the deadline in the time of
@@ -379,8 +380,8 @@ class RealtimeToolApprovalRequired:
     type: Literal["tool_approval_required"] = "tool_approval_required"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeToolApprovalDropped:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeToolApprovalDropped(Value):
     """Ours: this call needs no decision any more. `reason`: ``"timeout"`` (its deadline passed, it counts as rejected),
     ``"interrupted"`` (an interrupt cancelled it: its tool has ``on_interrupt="cancel"``), ``"answered"`` (the app sent
     an output by itself) or ``"closed"`` (the session ends)."""
@@ -394,8 +395,8 @@ class RealtimeToolApprovalDropped:
     type: Literal["tool_approval_dropped"] = "tool_approval_dropped"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeToolProgress:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeToolProgress(Value):
     """Ours: a tool that is an async generator yielded `note`; the last note is the result too."""
 
     agent: RealtimeAgent[Any]
@@ -406,8 +407,8 @@ class RealtimeToolProgress:
     type: Literal["tool_progress"] = "tool_progress"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeToolEnd:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeToolEnd(Value):
     """The output of a tool was queued for the server. `output` is the value that the tool returned; where `failure`
     gives the reason why there is none, it is the text that the model reads instead. `call_id` and `failure` are
     ours."""
@@ -422,8 +423,8 @@ class RealtimeToolEnd:
     type: Literal["tool_end"] = "tool_end"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeHandoffEvent:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeHandoffEvent(Value):
     """The model handed the conversation over and the server acknowledged it: `to_agent` is in charge."""
 
     from_agent: RealtimeAgent[Any]
@@ -432,8 +433,8 @@ class RealtimeHandoffEvent:
     type: Literal["handoff"] = "handoff"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeGuardrailTripped:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeGuardrailTripped(Value):
     """Guardrails stopped `message`. `guardrail_results` are those that tripped, in the order of declaration.
 
     Ours: `which` is ``"output"`` for the agent's words and ``"input"`` for the user's; `response_id`, `item_id`, and
@@ -450,8 +451,8 @@ class RealtimeGuardrailTripped:
     type: Literal["guardrail_tripped"] = "guardrail_tripped"
 
 
-@attrs.frozen(kw_only=True)
-class ServerErrorInfo:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ServerErrorInfo(Value):
     """The ``error`` object of an ``error`` event of the server. `request` (ours) is the type of the client event that
     caused it, where that is known; `fatal` (ours) is True where the session cannot go on."""
 
@@ -464,8 +465,8 @@ class ServerErrorInfo:
     fatal: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeError:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeError(Value):
     """Something went wrong and the session goes on. `error` is a `ServerErrorInfo` for an ``error`` event of the
     server, and an exception for a failure on this side. Ours: `response_id`, the response that it belongs to; None
     where it belongs to none, or that is not known."""
@@ -476,8 +477,8 @@ class RealtimeError:
     type: Literal["error"] = "error"
 
 
-@attrs.frozen
-class SettingsDifference:
+@attrs.frozen(eq=False, repr=False)
+class SettingsDifference(Value):
     """A setting that the server acknowledged with another value than requested; `path` is dotted."""
 
     path: str
@@ -488,8 +489,8 @@ class SettingsDifference:
         return f"{self.path}: asked for {self.requested!r}, the server uses {self.acknowledged!r}"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeSettingsMismatch:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeSettingsMismatch(Value):
     """Ours: the server acknowledged a ``session.update`` with other values than requested. Or an agent took over whose
     voice it no longer accepts (``audio.output.voice``, once it has spoken)."""
 
@@ -501,8 +502,8 @@ class RealtimeSettingsMismatch:
 LimitName = Literal["max_tokens", "max_cost", "max_duration_s"]
 
 
-@attrs.frozen
-class LimitUse:
+@attrs.frozen(eq=False, repr=False)
+class LimitUse(Value):
     """How much of one limit of the run config is `used`: tokens, an amount of money, or seconds."""
 
     name: LimitName
@@ -513,8 +514,8 @@ class LimitUse:
         return f"{self.name}: {self.used} of {self.allowed}"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeLimitApproached:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeLimitApproached(Value):
     """Ours: the share ``warn_at`` of a limit is used up. It comes once for each limit."""
 
     limit: LimitUse
@@ -522,8 +523,8 @@ class RealtimeLimitApproached:
     type: Literal["limit_approached"] = "limit_approached"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeLimitReached:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeLimitReached(Value):
     """Ours: a limit is reached. The session ends once the running answer has been heard."""
 
     limit: LimitUse
@@ -531,8 +532,8 @@ class RealtimeLimitReached:
     type: Literal["limit_reached"] = "limit_reached"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeInputAudioTimeoutTriggered:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeInputAudioTimeoutTriggered(Value):
     """The user was silent for ``idle_timeout_ms``. Ours: `item_id`, and its span of the input audio."""
 
     info: EventInfo
@@ -542,8 +543,8 @@ class RealtimeInputAudioTimeoutTriggered:
     type: Literal["input_audio_timeout_triggered"] = "input_audio_timeout_triggered"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeTurnEnded:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeTurnEnded(Value):
     """Ours: a turn is over, and the last of its audio has been heard, cut or dropped. `metrics` are its figures; the
     last 1,000 are in `session.turns`."""
 
@@ -552,8 +553,8 @@ class RealtimeTurnEnded:
     type: Literal["turn_ended"] = "turn_ended"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeConnectionLost:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeConnectionLost(Value):
     """Ours: the connection has ended and neither side meant it to, and another one is dialled. `code` and `reason` are
     those of the close frame; 1006 where none came."""
 
@@ -563,8 +564,8 @@ class RealtimeConnectionLost:
     type: Literal["connection_lost"] = "connection_lost"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeReconnecting:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeReconnecting(Value):
     """Ours: attempt number `attempt` to replace the lost connection begins in `delay_s` seconds."""
 
     attempt: int
@@ -573,8 +574,8 @@ class RealtimeReconnecting:
     type: Literal["reconnecting"] = "reconnecting"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeReconnected:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeReconnected(Value):
     """Ours: another connection has taken over, and has acknowledged the settings.
 
     `outage_ms` is the time since the loss. The server was told `items` items; `items_left_out` of the history it does
@@ -592,8 +593,8 @@ class RealtimeReconnected:
     type: Literal["reconnected"] = "reconnected"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeExpiresSoon:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeExpiresSoon(Value):
     """Ours: the server ends this connection in `in_s` seconds, because it has reached its longest duration."""
 
     in_s: float
@@ -601,16 +602,16 @@ class RealtimeExpiresSoon:
     type: Literal["expires_soon"] = "expires_soon"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeRolloverStarted:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeRolloverStarted(Value):
     """Ours: a second connection is opened beside the first, which will expire."""
 
     info: EventInfo
     type: Literal["rollover_started"] = "rollover_started"
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeRolledOver:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeRolledOver(Value):
     """Ours: the second connection has taken over. `gap_ms` is the time for which there was none to speak or hear."""
 
     gap_ms: float

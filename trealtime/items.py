@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from trealtime import _lazy
+from trealtime._value import Value
 from trealtime.terminal import print_short
 
 if TYPE_CHECKING:
@@ -60,16 +61,16 @@ OtherItemType = Literal[
 that ``item.type == "message"`` leaves the messages."""
 
 
-@attrs.frozen
-class InputText:
+@attrs.frozen(eq=False, repr=False)
+class InputText(Value):
     """Text from the user or the system."""
 
     text: str | None = None
     type: Literal["input_text"] = attrs.field(default="input_text", kw_only=True)
 
 
-@attrs.frozen
-class InputAudio:
+@attrs.frozen(eq=False, repr=False)
+class InputAudio(Value):
     """Speech from the user. `audio` is base64 and present only after `retrieve_item`; `transcript` may come late."""
 
     audio: str | None = None
@@ -77,8 +78,8 @@ class InputAudio:
     type: Literal["input_audio"] = attrs.field(default="input_audio", kw_only=True)
 
 
-@attrs.frozen
-class InputImage:
+@attrs.frozen(eq=False, repr=False)
+class InputImage(Value):
     """An image from the user: a data URI with PNG or JPEG."""
 
     image_url: str | None = None
@@ -86,16 +87,16 @@ class InputImage:
     type: Literal["input_image"] = attrs.field(default="input_image", kw_only=True)
 
 
-@attrs.frozen
-class AssistantText:
+@attrs.frozen(eq=False, repr=False)
+class AssistantText(Value):
     """Text that the agent wrote."""
 
     text: str | None = None
     type: Literal["text"] = attrs.field(default="text", kw_only=True)
 
 
-@attrs.frozen
-class AssistantAudio:
+@attrs.frozen(eq=False, repr=False)
+class AssistantAudio(Value):
     """Speech of the agent. After an interrupt `transcript` holds only what the user can have heard (an estimate, cut
     at a word), and `heard_ms` (ours) the position of the cut; None means that it was not cut."""
 
@@ -105,8 +106,8 @@ class AssistantAudio:
     type: Literal["audio"] = attrs.field(default="audio", kw_only=True)
 
 
-@attrs.frozen(kw_only=True)
-class SystemMessageItem:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SystemMessageItem(Value):
     """A message of the developer to the model."""
 
     item_id: str
@@ -125,8 +126,8 @@ class SystemMessageItem:
         return _line(self.role, self.content)
 
 
-@attrs.frozen(kw_only=True)
-class UserMessageItem:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class UserMessageItem(Value):
     """A turn of the user."""
 
     item_id: str
@@ -145,8 +146,8 @@ class UserMessageItem:
         return _line(self.role, self.content)
 
 
-@attrs.frozen(kw_only=True)
-class AssistantMessageItem:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AssistantMessageItem(Value):
     """A message of the agent."""
 
     item_id: str
@@ -165,8 +166,8 @@ class AssistantMessageItem:
         return _line(self.role, self.content)
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeToolCallItem:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeToolCallItem(Value):
     """A call of a tool, with its output once there is one. `arguments` is JSON text as the model wrote it."""
 
     item_id: str
@@ -182,8 +183,8 @@ class RealtimeToolCallItem:
         return f"{self.name}({self.arguments}) -> {'...' if self.output is None else self.output}"
 
 
-@attrs.frozen(kw_only=True)
-class OtherItem:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class OtherItem(Value):
     """Ours: any other item of the conversation (tool outputs, MCP items, types that are newer than this library), as
     the server sent it."""
 

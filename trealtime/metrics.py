@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.usage import Cost, Usage
 
 __all__ = [
@@ -37,8 +38,8 @@ InterruptionCause = Literal["speech", "app", "guardrail", "leave"]
 ToolSpanStatus = Literal["completed", "failed", "cancelled", "rejected", "timed_out", "refused", "dropped"]
 
 
-@attrs.frozen(kw_only=True)
-class ToolSpan:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolSpan(Value):
     """One call of a tool in a turn, from the moment when the model had written it to its output.
 
     `agent` is the name of the agent that made it. `status`: ``"completed"``; ``"failed"`` (the tool raised, or there is
@@ -62,8 +63,8 @@ class ToolSpan:
         return f"ToolSpan({self.name!r} {self.status}{_for(self.duration_s)})"
 
 
-@attrs.frozen(kw_only=True)
-class TurnInterruption:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TurnInterruption(Value):
     """The interrupt that ended a turn's answer.
 
     `cause`: ``"speech"`` of the user, ``"app"`` (`session.interrupt`, `cancel_response`), ``"guardrail"``, or
@@ -90,8 +91,8 @@ class TurnInterruption:
         return self.silent_at - self.onset_at
 
 
-@attrs.frozen(kw_only=True)
-class TurnMetrics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TurnMetrics(Value):
     """The figures of one turn, when it is over.
 
     `source`: ``"speech"``, ``"text"`` (a message), ``"idle"`` (the user's silence), ``"request"`` (the app asked for a
@@ -304,8 +305,8 @@ class Histogram:
         return f"Histogram({self.count} values, {shown})"
 
 
-@attrs.frozen(kw_only=True)
-class TurnStatistics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TurnStatistics(Value):
     """All turns of a session that are over, summed up: `SessionStatistics.turns`. The histograms are copies."""
 
     ended: int
@@ -333,8 +334,8 @@ class TurnStatistics:
     retries: int
 
 
-@attrs.frozen(kw_only=True)
-class FailureCounters:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class FailureCounters(Value):
     """How often something of a session has failed so far; each has been logged, and told in an ``error`` event."""
 
     tools: int = 0
@@ -371,8 +372,8 @@ class FailureCounters:
         return sum(attrs.astuple(self))
 
 
-@attrs.frozen(kw_only=True)
-class ConnectionCounters:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ConnectionCounters(Value):
     """Counts of a session's connections, for `session.statistics()`."""
 
     losses: int = 0

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import attrs
 
+from trealtime._value import Value
+
 __all__ = ["Cost", "InputTokensDetails", "OutputTokensDetails", "TranscriptionUsage", "Usage"]
 
 _NOTHING: Final = Decimal(0)
 
 
-@attrs.frozen
-class Cost:
+@attrs.frozen(eq=False, repr=False)
+class Cost(Value):
     """A cost in the unit of the prices, between `at_least` and `at_most`. They differ where the server did not say how
     many tokens there were of each kind. `unpriced`: some of the usage has no price and is in neither."""
 
@@ -37,22 +39,22 @@ class Cost:
         return f"{amount} and what has no price" if self.unpriced else amount
 
 
-@attrs.frozen
-class InputTokensDetails:
+@attrs.frozen(eq=False, repr=False)
+class InputTokensDetails(Value):
     """How many input tokens came from the cache; 0 where the server does not say."""
 
     cached_tokens: int = 0
 
 
-@attrs.frozen
-class OutputTokensDetails:
+@attrs.frozen(eq=False, repr=False)
+class OutputTokensDetails(Value):
     """How many output tokens went into reasoning; 0 where the server does not say."""
 
     reasoning_tokens: int = 0
 
 
-@attrs.frozen
-class Usage:
+@attrs.frozen(eq=False, repr=False)
+class Usage(Value):
     """Tokens of one response, or of all responses of a session.
 
     The details say how many were text, audio, images and cached, under the names of the wire; they are absent where
@@ -86,8 +88,8 @@ def _count(details: Mapping[str, Any] | None, name: str) -> int:
     return count if isinstance(count, int) else 0
 
 
-@attrs.frozen(kw_only=True)
-class TranscriptionUsage:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TranscriptionUsage(Value):
     """The usage of transcribing the user: tokens, or `seconds` of audio where the model counts those."""
 
     requests: int = 0

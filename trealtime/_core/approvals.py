@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import attrs
 
 from trealtime._core.effects import ApprovalRequest, AskApproval, Refusal, StartTool, WithdrawApproval
+from trealtime._value import Value
 from trealtime.errors import ToolFailed
 from trealtime.events import (
     RealtimeError,
@@ -52,8 +53,8 @@ DropReason = Literal["timeout", "interrupted", "answered", "closed"]
 NOT_APPROVED = "Tool execution was not approved."
 
 
-@attrs.frozen(kw_only=True)
-class Standing:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Standing(Value):
     """A decision for always; the model reads `message` of a no."""
 
     approve: bool

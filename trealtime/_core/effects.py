@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from trealtime._core.playback_ledger import PlaybackChange
+from trealtime._value import Value
 from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
 from trealtime.usage import Usage
 
@@ -59,8 +60,8 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
-class Refusal:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Refusal(Value):
     """The reason not to make a call, for the model; a `final` message is sent as it is."""
 
     kind: Literal["approval_rejected", "cancelled"]
@@ -68,8 +69,8 @@ class Refusal:
     final: bool = False
 
 
-@attrs.frozen
-class FunctionCall:
+@attrs.frozen(eq=False, repr=False)
+class FunctionCall(Value):
     """A call of a function by the model; it is answered with `Conversation.send_tool_output`.
 
     `agent` and `tool` are those at the moment of the call; `tool` is None where the `known` ones have no such name.
@@ -115,8 +116,8 @@ class ApprovalRequest:
         return parsed_arguments(self.arguments)
 
 
-@attrs.frozen(kw_only=True)
-class GuardrailCheck:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GuardrailCheck(Value):
     """A text to run guardrails on; `agent` is passed to them.
 
     `subject` is the id of the response, or of the user's input, that is checked; `CancelChecks` names it.
@@ -130,8 +131,8 @@ class GuardrailCheck:
     guardrails: tuple[OutputGuardrail[Any] | InputGuardrail[Any], ...]
 
 
-@attrs.frozen(kw_only=True)
-class ResponseResult:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ResponseResult(Value):
     """How a response ended. `error` says why a request got no response at all (then `response_id` is None)."""
 
     response_id: str | None
@@ -150,49 +151,49 @@ class ResponseResult:
 # ---- the effects ----------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Emit:
+@attrs.frozen(eq=False, repr=False)
+class Emit(Value):
     """Queue this event for every subscription."""
 
     event: RealtimeSessionEvent
 
 
-@attrs.frozen
-class Send:
+@attrs.frozen(eq=False, repr=False)
+class Send(Value):
     """Send this client event (JSON-ready). An `urgent` one overtakes all that waits in the send queue."""
 
     event: Mapping[str, Any]
     urgent: bool = False
 
 
-@attrs.frozen
-class SendAudio:
+@attrs.frozen(eq=False, repr=False)
+class SendAudio(Value):
     """Send this audio of the user, in the input format."""
 
     data: bytes
 
 
-@attrs.frozen
-class PurgeAudio:
+@attrs.frozen(eq=False, repr=False)
+class PurgeAudio(Value):
     """Throw away all audio of this response that is still queued: the app must not get it any more."""
 
     response_id: str
 
 
-@attrs.frozen
-class ChangePlayback:
+@attrs.frozen(eq=False, repr=False)
+class ChangePlayback(Value):
     """Have the endpoint that plays go on like this."""
 
     change: PlaybackChange
 
 
-@attrs.frozen
-class ResetPlayback:
+@attrs.frozen(eq=False, repr=False)
+class ResetPlayback(Value):
     """Tell the playback tracker that an interrupt has stopped what was playing."""
 
 
-@attrs.frozen
-class FollowResponse:
+@attrs.frozen(eq=False, repr=False)
+class FollowResponse(Value):
     """Let the subscription that belongs to `reply_id` have the events of this response too.
 
     It comes before the first event of the response. A reply gets a second response when the first called functions.
@@ -202,22 +203,22 @@ class FollowResponse:
     response_id: str
 
 
-@attrs.frozen
-class BeginAnew:
+@attrs.frozen(eq=False, repr=False)
+class BeginAnew(Value):
     """Forget all responses that belong to `reply_id`: they count for nothing, and others will come."""
 
     reply_id: str
 
 
-@attrs.frozen
-class SwitchAgent:
+@attrs.frozen(eq=False, repr=False)
+class SwitchAgent(Value):
     """Offer the model what the new agent offers: it is in charge now."""
 
     switch: AgentSwitch
 
 
-@attrs.frozen
-class Settle:
+@attrs.frozen(eq=False, repr=False)
+class Settle(Value):
     """Answer the caller who waits under `reply_id`, with a value or an error. Each reply is settled once."""
 
     reply_id: str
@@ -225,57 +226,57 @@ class Settle:
     error: Exception | None = None
 
 
-@attrs.frozen
-class StartTool:
+@attrs.frozen(eq=False, repr=False)
+class StartTool(Value):
     """Run this function call."""
 
     call: FunctionCall
 
 
-@attrs.frozen
-class CancelTool:
+@attrs.frozen(eq=False, repr=False)
+class CancelTool(Value):
     """Stop this function call, if it runs."""
 
     call_id: str
 
 
-@attrs.frozen
-class StartCheck:
+@attrs.frozen(eq=False, repr=False)
+class StartCheck(Value):
     """Run these guardrails, and report with `Conversation.report_check`."""
 
     check: GuardrailCheck
 
 
-@attrs.frozen
-class CancelChecks:
+@attrs.frozen(eq=False, repr=False)
+class CancelChecks(Value):
     """Stop the checks of this response or input; they need not report."""
 
     subject: str
 
 
-@attrs.frozen
-class AskApproval:
+@attrs.frozen(eq=False, repr=False)
+class AskApproval(Value):
     """Ask whether this call may be made, and answer with `Conversation.decide_approval`."""
 
     request: ApprovalRequest
 
 
-@attrs.frozen
-class WithdrawApproval:
+@attrs.frozen(eq=False, repr=False)
+class WithdrawApproval(Value):
     """Stop asking about this call."""
 
     call_id: str
 
 
-@attrs.frozen
-class EndAtLimit:
+@attrs.frozen(eq=False, repr=False)
+class EndAtLimit(Value):
     """End the session once the current answer has been heard: this limit is reached."""
 
     limit: LimitUse
 
 
-@attrs.frozen
-class Dial:
+@attrs.frozen(eq=False, repr=False)
+class Dial(Value):
     """Wait for `delay_s`, then open another connection in place of the one that is lost; give up at the time `until`.
     Report with `Conversation.connected` or `Conversation.dial_failed`."""
 
@@ -284,15 +285,15 @@ class Dial:
     until: float
 
 
-@attrs.frozen
-class DropConnection:
+@attrs.frozen(eq=False, repr=False)
+class DropConnection(Value):
     """Drop the connection, for this reason, and report its end."""
 
     reason: str
 
 
-@attrs.frozen
-class OpenSuccessor:
+@attrs.frozen(eq=False, repr=False)
+class OpenSuccessor(Value):
     """Wait for `delay_s`, then open a second connection beside the first; give up at the time `until`. Report with
     `Conversation.successor_connected` or `Conversation.successor_failed`, and what it sends with
     `Conversation.receive_ahead`."""
@@ -301,25 +302,25 @@ class OpenSuccessor:
     until: float
 
 
-@attrs.frozen
-class SendAhead:
+@attrs.frozen(eq=False, repr=False)
+class SendAhead(Value):
     """Send this client event on the second connection."""
 
     event: Mapping[str, Any]
 
 
-@attrs.frozen
-class SwitchConnection:
+@attrs.frozen(eq=False, repr=False)
+class SwitchConnection(Value):
     """The second connection takes over: drop what waits to be sent on the first, and close that."""
 
 
-@attrs.frozen
-class DropSuccessor:
+@attrs.frozen(eq=False, repr=False)
+class DropSuccessor(Value):
     """Drop the second connection."""
 
 
-@attrs.frozen
-class GiveUp:
+@attrs.frozen(eq=False, repr=False)
+class GiveUp(Value):
     """End the session: its connection is lost, and these attempts to replace it have failed."""
 
     attempts: tuple[str, ...]

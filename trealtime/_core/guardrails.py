@@ -34,6 +34,7 @@ import attrs
 from trealtime._core.effects import CancelChecks, GuardrailCheck, StartCheck
 from trealtime._core.interruption import interrupt
 from trealtime._core.response_queue import Request
+from trealtime._value import Value
 from trealtime.errors import GuardrailFailed
 from trealtime.events import (
     RealtimeAgentEndEvent,
@@ -85,8 +86,8 @@ MAX_RECOVERIES: Final = 3
 """Answers to recovery messages that trip again are recovered from this often, then the agent stays silent."""
 
 
-@attrs.frozen(kw_only=True)
-class GuardrailPolicy:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GuardrailPolicy(Value):
     """The guardrails of the run and how they work; an agent brings its own."""
 
     output: tuple[OutputGuardrail[Any], ...] = ()
@@ -108,8 +109,8 @@ class GuardrailPolicy:
         return self.on_failure == "stop" or (self.on_failure != "skip" and self.hold_back)
 
 
-@attrs.frozen(kw_only=True)
-class HoldDelay:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class HoldDelay(Value):
     """How long the audio of one response was held back."""
 
     response_id: str
@@ -120,8 +121,8 @@ class HoldDelay:
     """The total time in which some of it waited."""
 
 
-@attrs.frozen(kw_only=True)
-class GuardrailCounters:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GuardrailCounters(Value):
     """Counts of the guardrails of a session, so far and now."""
 
     checks: int

@@ -23,6 +23,7 @@ import attrs
 from trealtime._core.effects import SwitchAgent
 from trealtime._core.settings import gate_switch, send_update
 from trealtime._core.tool_calls import ToolOffer, answer_call
+from trealtime._value import Value
 from trealtime.events import RealtimeHandoffEvent, RealtimeSettingsMismatch, SettingsDifference
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ VoiceLock = Literal["open", "unsure", "locked"]
 """Whether the server takes another voice. ``"unsure"``: a response that may speak is being made or asked for."""
 
 
-@attrs.frozen(kw_only=True)
-class AgentSwitch:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AgentSwitch(Value):
     """The agent that takes over, with its tools. Where a handoff asked for it, the function call `call_id` gets its
     `output` then, and an answer is asked for with `params` (the ``response`` object of the wire)."""
 

@@ -46,6 +46,7 @@ from trealtime._core.listening import answer_cut, turn_dismissed
 from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._core.reconnection import retell_item
 from trealtime._core.response_queue import Request
+from trealtime._value import Value
 from trealtime.events import (
     DismissReason,
     RealtimeAudioInterrupted,
@@ -94,8 +95,8 @@ FILLERS: Final = ("ah", "aha", "er", "hm", "hmm", "huh", "mhm", "mm", "mm-hmm", 
 """Words that people say to show that they listen."""
 
 
-@attrs.frozen(kw_only=True)
-class BargeIn:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class BargeIn(Value):
     """Speech has to show that it is an interruption: `barge_in` of the run config.
 
     Without an endpoint attached, an app that plays by itself does what `while_unsure` says at ``interruption_pending``,
@@ -128,8 +129,8 @@ BargeInPolicy = Literal["immediate", "off"] | BargeIn
 that it is an interruption."""
 
 
-@attrs.frozen
-class PendingInterruption:
+@attrs.frozen(eq=False, repr=False)
+class PendingInterruption(Value):
     """Some turns may yet turn out to be interruptions (`TurnRecord.doubt_until`): the policy that decides."""
 
     policy: BargeIn

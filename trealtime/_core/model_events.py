@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from trealtime._core.usage import parse_usage
+from trealtime._value import Value
 from trealtime.protocol import server_events as wire
 from trealtime.usage import Usage
 
@@ -32,22 +33,22 @@ __all__ = [
 ]
 
 
-@attrs.frozen
-class RealtimeModelRawServerEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelRawServerEvent(Value):
     """One frame as the server sent it, decoded."""
 
     data: Mapping[str, Any]
     type: Literal["raw_server_event"] = "raw_server_event"
 
 
-@attrs.frozen
-class RealtimeModelTurnStartedEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelTurnStartedEvent(Value):
     response_id: str | None
     type: Literal["turn_started"] = "turn_started"
 
 
-@attrs.frozen
-class RealtimeModelUsageEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelUsageEvent(Value):
     """The tokens of one response, before its `RealtimeModelTurnEndedEvent`; details are None where the server sends
     none."""
 
@@ -57,58 +58,58 @@ class RealtimeModelUsageEvent:
     type: Literal["usage"] = "usage"
 
 
-@attrs.frozen
-class RealtimeModelTurnEndedEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelTurnEndedEvent(Value):
     response_id: str | None
     type: Literal["turn_ended"] = "turn_ended"
 
 
-@attrs.frozen
-class RealtimeModelTranscriptDeltaEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelTranscriptDeltaEvent(Value):
     item_id: str
     delta: str
     response_id: str
     type: Literal["transcript_delta"] = "transcript_delta"
 
 
-@attrs.frozen
-class RealtimeModelOutputTextDeltaEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelOutputTextDeltaEvent(Value):
     item_id: str
     delta: str
     response_id: str
     type: Literal["output_text_delta"] = "output_text_delta"
 
 
-@attrs.frozen
-class RealtimeModelInputAudioTranscriptionCompletedEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelInputAudioTranscriptionCompletedEvent(Value):
     item_id: str
     transcript: str
     type: Literal["input_audio_transcription_completed"] = "input_audio_transcription_completed"
 
 
-@attrs.frozen
-class RealtimeModelInputAudioTimeoutTriggeredEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelInputAudioTimeoutTriggeredEvent(Value):
     item_id: str | None
     audio_start_ms: int | None
     audio_end_ms: int | None
     type: Literal["input_audio_timeout_triggered"] = "input_audio_timeout_triggered"
 
 
-@attrs.frozen
-class RealtimeModelAudioDoneEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelAudioDoneEvent(Value):
     item_id: str
     content_index: int
     type: Literal["audio_done"] = "audio_done"
 
 
-@attrs.frozen
-class RealtimeModelItemDeletedEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelItemDeletedEvent(Value):
     item_id: str
     type: Literal["item_deleted"] = "item_deleted"
 
 
-@attrs.frozen
-class RealtimeModelErrorEvent:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelErrorEvent(Value):
     error: Mapping[str, Any]
     type: Literal["error"] = "error"
 

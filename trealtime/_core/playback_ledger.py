@@ -27,12 +27,13 @@ from typing import Literal
 import attrs
 
 from trealtime._core.ids import Recent
+from trealtime._value import Value
 
 __all__ = ["HeardTimes", "PlaybackChange", "PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
 
 
-@attrs.frozen
-class PlaybackChange:
+@attrs.frozen(eq=False, repr=False)
+class PlaybackChange(Value):
     """The way in which an endpoint plays from now on, audio that it has already included.
 
     ``"play"``: play as usual, from where it stands. ``"duck"``: play on, every sample times `gain`. ``"hold"``: stop
@@ -59,8 +60,8 @@ def whole_ms(position_ms: float) -> int:
     return math.floor(max(position_ms, 0.0) + 1e-6)
 
 
-@attrs.frozen
-class PlaybackPosition:
+@attrs.frozen(eq=False, repr=False)
+class PlaybackPosition(Value):
     """Where a player is: `elapsed_ms` into one content part; everything before it has been heard."""
 
     item_id: str
@@ -68,8 +69,8 @@ class PlaybackPosition:
     elapsed_ms: float
 
 
-@attrs.frozen
-class Unheard:
+@attrs.frozen(eq=False, repr=False)
+class Unheard(Value):
     """A part that has not been heard to its end: `heard_ms` is whole milliseconds within [0, `received_ms`].
 
     `received_ms` is None for a part that only the tracker knows.
@@ -82,8 +83,8 @@ class Unheard:
     response_id: str | None
 
 
-@attrs.frozen
-class HeardTimes:
+@attrs.frozen(eq=False, repr=False)
+class HeardTimes(Value):
     """When the first of some audio was heard, and the last so far."""
 
     first_at: float

@@ -23,6 +23,7 @@ import attrs
 from trealtime._core.effects import Dial, DropConnection, GiveUp
 from trealtime._core.replay import Replay, ReplayBounds, make_replay
 from trealtime._core.successor import Expiry, Successor
+from trealtime._value import Value
 from trealtime.events import RealtimeReconnected, RealtimeReconnecting
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
@@ -61,8 +62,8 @@ def _read_retry(value: object) -> tuple[int | str, ...]:
     return tuple(value)
 
 
-@attrs.frozen(kw_only=True)
-class ReconnectPolicy:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ReconnectPolicy(Value):
     """When a session dials again, and what becomes of what was under way. Times are seconds."""
 
     max_attempts: int | None = setting(default=None, at_least=1)

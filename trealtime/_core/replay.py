@@ -21,6 +21,7 @@ from typing import Any, Final
 import attrs
 import pybase64
 
+from trealtime._value import Value
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -53,24 +54,24 @@ _AHEAD: Final = 1.25
 """A transcript that is longer than this much of what the audio can hold has run ahead of it."""
 
 
-@attrs.frozen
-class Entry:
+@attrs.frozen(eq=False, repr=False)
+class Entry(Value):
     """An item of the history, with the id of its output's own item if it is a call that has one."""
 
     item: RealtimeItem
     output_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
-class ReplayBounds:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ReplayBounds(Value):
     """The most that another server is told. None: no bound."""
 
     max_items: int | None = None
     max_tokens: int | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Replay:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Replay(Value):
     """The items to create, in order, and what they leave out."""
 
     items: tuple[Json, ...] = ()

@@ -20,6 +20,7 @@ import attrs
 
 from trealtime._core.interruption import BargeIn, BargeInPolicy, speech_thrown_away
 from trealtime._core.reconnection import reopened
+from trealtime._value import Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError
 from trealtime.events import RealtimeHistoryUpdated, RealtimeSettingsMismatch, SettingsDifference
@@ -62,8 +63,8 @@ class Opening:
     acknowledged: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class RequestedTurns:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RequestedTurns(Value):
     """The server's own moves, as the app's settings want them."""
 
     answers: bool = True

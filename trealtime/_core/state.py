@@ -23,6 +23,7 @@ from trealtime._core.settings import Opening, OpenUpdates, TurnSettings, setting
 from trealtime._core.turn_log import TurnLog
 from trealtime._core.turns import SentItems, Turns
 from trealtime._core.usage import Limits, Meter
+from trealtime._value import Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
 
@@ -51,8 +52,8 @@ class Counters:
     calls_refused: int = 0
 
 
-@attrs.frozen(kw_only=True)
-class ConversationCounters:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ConversationCounters(Value):
     """Counts of a conversation so far, and the numbers of items, responses, requests and playing parts now."""
 
     responses: int

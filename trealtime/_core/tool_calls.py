@@ -28,6 +28,7 @@ import msgspec
 
 from trealtime._core.approvals import drop_approval, too_many_open
 from trealtime._core.effects import CancelTool, FunctionCall, StartTool
+from trealtime._value import Value
 from trealtime.errors import ToolFailed, ToolRoundsExceeded
 from trealtime.events import RealtimeError
 
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Call", "ToolOffer", "answer_call", "begin_call", "end_call", "tools_by_name"]
 
 
-@attrs.frozen
-class ToolOffer:
+@attrs.frozen(eq=False, repr=False)
+class ToolOffer(Value):
     """The tools of the model; a tool that is a mapping is declared to the model, and the app runs it by itself.
     `handoffs` are the names of functions that hand over."""
 

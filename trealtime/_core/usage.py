@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trealtime._core.effects import EndAtLimit
+from trealtime._value import Value
 from trealtime.errors import SessionClosed
 from trealtime.events import LimitName, LimitUse, RealtimeLimitApproached, RealtimeLimitReached
 from trealtime.protocol.validation import WrongValue, setting
@@ -201,8 +202,8 @@ def _price() -> Any:
     return setting(default=None, read=read_amount)
 
 
-@attrs.frozen(kw_only=True)
-class ModelPrices:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ModelPrices(Value):
     """Prices of a million tokens of one model, in a unit of yours.
 
     If the price of cached input is left out, cached input costs as much as other input; any other price that is left
@@ -335,8 +336,8 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and value >= 0 else None
 
 
-@attrs.frozen(kw_only=True)
-class SessionLimits:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SessionLimits(Value):
     """Limits at which a session ends. None: no such limit."""
 
     max_tokens: int | None = setting(default=None, at_least=1)

@@ -42,6 +42,7 @@ from typing import IO, Any, Final, Literal, Self
 import attrs
 import msgspec
 
+from trealtime._value import Value
 from trealtime.errors import RecordingError
 
 __all__ = ["KINDS", "VERSION", "Header", "Line", "LineReader", "left_out_bytes", "read_line"]
@@ -62,8 +63,8 @@ _READ_BYTES: Final = 256 * 2**10
 _GZIP: Final = b"\x1f\x8b"
 
 
-@attrs.frozen(kw_only=True)
-class Header:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Header(Value):
     """The first line: the `version`, and the other values as they stand there."""
 
     version: int
@@ -78,8 +79,8 @@ class Header:
         return value if isinstance(value, (int, float)) and math.isfinite(value) else 0.0
 
 
-@attrs.frozen
-class Line:
+@attrs.frozen(eq=False, repr=False)
+class Line(Value):
     """A line after the header: `value` is what stands under the key `kind`; `sent_by` belongs to a wire message."""
 
     at_s: float

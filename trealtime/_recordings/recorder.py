@@ -31,6 +31,7 @@ from trealtime._recordings.lines import VERSION, Header, Line, read_line
 from trealtime._recordings.session_events import event_data
 from trealtime._recordings.writing import LineEncoder, Sink
 from trealtime._secrets import redacted_url
+from trealtime._value import Value
 from trealtime._version import __version__
 from trealtime.transport.background import background_nursery
 from trealtime.transport.wire import Side, Wire, WireClosed, WireStatistics, other_side, receiver, sender
@@ -63,8 +64,8 @@ _Message = tuple[float, Side, str | bytes, int]
 _Noted = _Message | dict[str, Any]
 
 
-@attrs.frozen(kw_only=True)
-class RecordingStatistics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RecordingStatistics(Value):
     """Numbers about the recording of a session."""
 
     name: str

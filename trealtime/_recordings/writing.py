@@ -17,6 +17,7 @@ import attrs
 import msgspec
 
 from trealtime._secrets import redacted
+from trealtime._value import Value
 
 __all__ = ["FileSink", "LineEncoder", "MemorySink", "Redact", "Sink", "open_file", "without_audio"]
 
@@ -42,8 +43,8 @@ class Sink(Protocol):
         """Return what has been written so far."""
 
 
-@attrs.frozen
-class LineEncoder:
+@attrs.frozen(eq=False, repr=False)
+class LineEncoder(Value):
     """Makes the bytes of lines."""
 
     keeps_audio: bool = True

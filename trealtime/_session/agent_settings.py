@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._value import Value
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff, as_handoff, handoff_to_wire
 from trealtime.errors import SettingsError, SettingsProblem
@@ -56,8 +57,8 @@ Json = dict[str, Any]
 SettingsInput = SessionSettings | SessionSettingsDict
 
 
-@attrs.frozen(kw_only=True)
-class Offer:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Offer(Value):
     """The functions that the model may call: those of the agent's MCP servers, then its own tools, then handoffs."""
 
     served: tuple[FunctionTool, ...] = ()
@@ -85,8 +86,8 @@ class Offer:
         return next((each for each in self.handoffs if isinstance(each, Handoff) and each.tool_name == name), None)
 
 
-@attrs.frozen(kw_only=True)
-class AgentSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AgentSettings(Value):
     """The session as one agent wants it. `settings` merges all layers; tools and handoffs are in `offer` alone."""
 
     agent: RealtimeAgent[Any]
@@ -228,8 +229,8 @@ async def served_change(
 # ---- from one agent to another --------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
-class SwitchPlan:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SwitchPlan(Value):
     """The payload of a switch (None: there is nothing to send), and the voice that comes too late to be sent."""
 
     session: Mapping[str, Any] | None

@@ -18,21 +18,22 @@ from trealtime._core.effects import ApprovalRequest
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
+from trealtime._value import Value
 from trealtime.errors import ToolFailed
 from trealtime.tools.callables import call_anywhere
 
 __all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalRunner", "Approve", "Reject"]
 
 
-@attrs.frozen
-class Approve:
+@attrs.frozen(eq=False, repr=False)
+class Approve(Value):
     """Make the call. `always`: make later calls of this tool in this session too, without asking."""
 
     always: bool = attrs.field(default=False, kw_only=True)
 
 
-@attrs.frozen
-class Reject:
+@attrs.frozen(eq=False, repr=False)
+class Reject(Value):
     """Do not make the call. Its output is `message`, or with None the text of the ``tool_error_formatter``.
 
     `always`: reject later calls of this tool in this session too, without asking.

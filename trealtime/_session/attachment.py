@@ -27,6 +27,7 @@ from trealtime._session.endpoint_output import EVENTS, EndpointOutput
 from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.subscription import Subscriptions
+from trealtime._value import Value
 from trealtime.audio.formats import AudioFormat, audio_shown
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import EndpointFailed, SlowConsumer
@@ -36,8 +37,8 @@ __all__ = ["Attachment", "AttachmentStatistics", "Attachments"]
 DTMF_KEYS: Final = "0123456789*#ABCD"
 
 
-@attrs.frozen(kw_only=True)
-class AttachmentStatistics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AttachmentStatistics(Value):
     """Numbers about one attachment."""
 
     endpoint: str
@@ -148,8 +149,8 @@ class Attachment:
             self._output.change_playback(PlaybackChange(how, gain), by="app")
 
 
-@attrs.frozen
-class _Link:
+@attrs.frozen(eq=False, repr=False)
+class _Link(Value):
     """The session's side of an endpoint."""
 
     _owner: _Path

@@ -22,6 +22,7 @@ from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime._session.recording import RecordingSettings, recording_settings
 from trealtime._session.subscription import Overflow
+from trealtime._value import Value
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks
 from trealtime.errors import SettingsError, SettingsProblem
@@ -97,8 +98,8 @@ def _read_old_key(config: object, *, old: str, new: str) -> Any:
     return getattr(config, new)
 
 
-@attrs.frozen(kw_only=True)
-class GuardrailsSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class GuardrailsSettings(Value):
     """Settings of guardrails: when they run, and the consequences of a trip."""
 
     debounce_text_length: int = setting(default=100, at_least=1)
@@ -131,8 +132,8 @@ class GuardrailsSettings:
     """The number of synchronous guardrails of one session that run at a time, in threads."""
 
 
-@attrs.frozen(kw_only=True)
-class ToolExecution:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolExecution(Value):
     """How tools are called."""
 
     pre_approval_tool_input_guardrails: bool = setting(default=False)
@@ -140,8 +141,8 @@ class ToolExecution:
 
 
 @_takes_old_keys
-@attrs.frozen(kw_only=True)
-class RealtimeRunConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeRunConfig(Value):
     """How sessions of a runner behave. Times are seconds."""
 
     model_settings: SessionSettings | NotSet = setting()
@@ -258,8 +259,8 @@ class RealtimeRunConfig:
     """How long the server may take to answer any other request. Past it, the caller gets `RequestTimedOut`."""
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeModelConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeModelConfig(Value):
     """How one session connects. If `headers` are given, they are the only ones sent: no Authorization is added."""
 
     api_key: ApiKey | NotSet = setting(repr=hidden)
@@ -310,8 +311,8 @@ def check_priced(config: RealtimeRunConfig, model: str | None) -> None:
         raise SettingsError([SettingsProblem("prices", list(prices), allowed)], what="config")
 
 
-@attrs.frozen(kw_only=True)
-class _BargeInAlone:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _BargeInAlone(Value):
     barge_in: BargeInPolicy = setting()
 
 

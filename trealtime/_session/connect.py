@@ -10,6 +10,7 @@ import attrs
 from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime._session.agent_settings import AgentSettings, settings_of
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
+from trealtime._value import Value
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.session_payload import initial_session_payload
@@ -27,8 +28,8 @@ from trealtime.transport.models import (
 __all__ = ["FirstUpdate", "connection_target", "default_model_name", "first_update", "session_link"]
 
 
-@attrs.frozen(kw_only=True)
-class FirstUpdate:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class FirstUpdate(Value):
     """The first ``session.update``, and the session as the agent wants it."""
 
     own: AgentSettings

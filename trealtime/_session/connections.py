@@ -25,6 +25,7 @@ from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
 from trealtime._session.send_queue import SendQueue, encode_outgoing
+from trealtime._value import Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
 from trealtime.items import RealtimeItem
 from trealtime.tools.callables import answer_of
@@ -40,8 +41,8 @@ Dialler = Callable[[], AbstractAsyncContextManager[Wire]]
 Guard = Callable[..., Awaitable[None]]
 
 
-@attrs.frozen(kw_only=True)
-class ConnectionEnd:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ConnectionEnd(Value):
     """How one connection of a session ended: the close frame (1006 where none came), and how long it had been open."""
 
     closed_by: Literal["server", "client", "network"]

@@ -29,6 +29,7 @@ from trealtime._core.usage import session_over
 from trealtime._session.connections import ConnectionEnd, Connections, Dialler
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
+from trealtime._value import Value
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
 from trealtime.transport.wire import WireClosed, WireStatistics
@@ -41,8 +42,8 @@ _MARGIN_S = 1.0
 """How long past the close timeout the service task may run before it is cancelled."""
 
 
-@attrs.frozen(kw_only=True)
-class CloseOutcome:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class CloseOutcome(Value):
     """How a session's connection ended."""
 
     closed_by: Literal["server", "client", "network"]

@@ -12,6 +12,7 @@ import attrs
 
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.outgoing import AudioData
+from trealtime._value import Value
 from trealtime.protocol.user_input import UserInput
 
 if TYPE_CHECKING:
@@ -28,30 +29,30 @@ __all__ = [
 ]
 
 
-@attrs.frozen
-class RealtimeModelSendRawMessage:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelSendRawMessage(Value):
     """`RealtimeSession.send_raw`: ``{"type": ..., "other_data": {...}}``."""
 
     message: Mapping[str, Any]
 
 
-@attrs.frozen
-class RealtimeModelSendUserInput:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelSendUserInput(Value):
     """`RealtimeSession.send_message`."""
 
     user_input: UserInput
 
 
-@attrs.frozen
-class RealtimeModelSendAudio:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelSendAudio(Value):
     """`RealtimeSession.send_audio`."""
 
     audio: AudioData
     commit: bool = attrs.field(default=False, kw_only=True)
 
 
-@attrs.frozen(kw_only=True)
-class RealtimeModelSendInterrupt:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RealtimeModelSendInterrupt(Value):
     """`RealtimeSession.interrupt`, or `RealtimeSession.cancel_response` when a response is named."""
 
     response_id: str | None = None
@@ -59,8 +60,8 @@ class RealtimeModelSendInterrupt:
     """Ignored: an interrupt always cancels a response that the server does not cancel by itself."""
 
 
-@attrs.frozen
-class RealtimeModelSendSessionUpdate:
+@attrs.frozen(eq=False, repr=False)
+class RealtimeModelSendSessionUpdate(Value):
     """`RealtimeSession.update_settings`."""
 
     session_settings: SettingsInput

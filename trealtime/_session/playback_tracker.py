@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trealtime._core.playback_ledger import PlaybackPosition
+from trealtime._value import Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import PlaybackTrackerFailed
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["GuardedTracker", "RealtimePlaybackState", "RealtimePlaybackTracker"]
 
 
-@attrs.frozen
-class RealtimePlaybackState:
+@attrs.frozen(eq=False, repr=False)
+class RealtimePlaybackState(Value):
     """The position of playback: `elapsed_ms` into one content part of one item. All None when nothing plays."""
 
     current_item_id: str | None = None

@@ -15,6 +15,7 @@ from trealtime._recordings.recorder import Recorder, header_of
 from trealtime._recordings.session_events import plain
 from trealtime._recordings.writing import LineEncoder, MemorySink, Redact, Sink, open_file
 from trealtime._secrets import redacted
+from trealtime._value import Value
 from trealtime.events import EventInfo, RealtimeError, RealtimeSessionEvent, ServerErrorInfo
 from trealtime.protocol.validation import WrongValue, setting
 
@@ -38,8 +39,8 @@ def _path(value: object) -> str | None:
     return path
 
 
-@attrs.frozen(kw_only=True)
-class RecordingSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RecordingSettings(Value):
     """How every session of a runner is recorded."""
 
     path: str | os.PathLike[str] | None = setting(default=None, read=_path)

@@ -17,6 +17,7 @@ from trealtime._session.lifetime import Lifetime
 from trealtime._session.outgoing import check_sendable
 from trealtime._session.pending_reply import PendingReply
 from trealtime._session.subscription import Subscription
+from trealtime._value import Value
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import PCM16_24K, AudioFormat, audio_shown
 from trealtime.events import AudioChunk, RealtimeAudio, RealtimeSessionEvent, ResponseStatus, ServerErrorInfo
@@ -389,8 +390,8 @@ class ResponseText:
         raise StopAsyncIteration
 
 
-@attrs.frozen(kw_only=True)
-class Turn:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class Turn(Value):
     """One whole answer, calls of tools included."""
 
     text: str

@@ -19,6 +19,7 @@ import attrs
 import trio
 
 from trealtime._session.wakeup import Sleeper
+from trealtime._value import Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.protocol.codec import encode, encode_append
 
@@ -28,8 +29,8 @@ AHEAD: Final = 8
 """The number of messages that wait when a caller with audio begins to give way at each of its own."""
 
 
-@attrs.frozen
-class MicrophoneAudio:
+@attrs.frozen(eq=False, repr=False)
+class MicrophoneAudio(Value):
     """A piece of audio in the input format; it leaves as an ``input_audio_buffer.append``."""
 
     data: bytes
@@ -44,8 +45,8 @@ def encode_outgoing(message: OutgoingMessage) -> str | bytes:
     return encode_append(message.data) if isinstance(message, MicrophoneAudio) else encode(message)
 
 
-@attrs.frozen(kw_only=True)
-class SendQueueStatistics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SendQueueStatistics(Value):
     """Counts of the send queue, now and so far. Times are seconds of audio."""
 
     audio_queued_s: float

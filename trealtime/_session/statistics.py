@@ -13,6 +13,7 @@ from trealtime._recordings.recorder import RecordingStatistics
 from trealtime._session.attachment import AttachmentStatistics
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
+from trealtime._value import Value
 from trealtime.metrics import ConnectionCounters, FailureCounters, TurnStatistics
 from trealtime.transport.wire import WireStatistics
 
@@ -21,8 +22,8 @@ __all__ = ["SessionStatistics"]
 _T = TypeVar("_T")
 
 
-@attrs.frozen(kw_only=True)
-class SessionStatistics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SessionStatistics(Value):
     """Counts of a session, so far and now.
 
     `subscriptions` are those open now, the session's own first; `attachments` those of the endpoints attached now.

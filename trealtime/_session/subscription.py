@@ -27,6 +27,7 @@ import attrs
 import trio
 
 from trealtime._session.wakeup import Sleeper, Turns
+from trealtime._value import Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.errors import SlowConsumer
 from trealtime.events import RealtimeAudio, RealtimeAudioDropped, RealtimeSessionEvent
@@ -72,8 +73,8 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
     return frozenset(types) or None
 
 
-@attrs.frozen(kw_only=True)
-class SubscriptionStatistics:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SubscriptionStatistics(Value):
     """Counts of one subscription, now and so far. Times are seconds of audio."""
 
     name: str

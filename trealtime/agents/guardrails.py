@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 import attrs
 import trio
 
+from trealtime._value import Value
 from trealtime.errors import TrealtimeError
 from trealtime.tools.callables import call_anywhere, name_of
 from trealtime.tools.context import ContextT, RunContext
@@ -28,8 +29,8 @@ __all__ = [
 ]
 
 
-@attrs.frozen
-class GuardrailFunctionOutput:
+@attrs.frozen(eq=False, repr=False)
+class GuardrailFunctionOutput(Value):
     """A verdict. `tripwire_triggered` True stops the checked words; `output_info` is any object that explains why."""
 
     output_info: object

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.validation import NotSet, setting, structure
 
@@ -17,20 +18,20 @@ __all__ = ["HostedMCPTool", "HostedTool", "digest"]
 _WHERE = ("server_url", "connector_id", "tunnel_id")
 
 
-@attrs.frozen(kw_only=True)
-class _ToolNames:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _ToolNames(Value):
     tool_names: Sequence[str] | NotSet = setting()
     read_only: bool | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class _Approvals:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Approvals(Value):
     always: _ToolNames | NotSet = setting()
     never: _ToolNames | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class _Config:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Config(Value):
     """The tool on the wire: "MCP tool" in OpenAI's reference of the Realtime API."""
 
     type: Literal["mcp"] = setting(default="mcp")
@@ -77,8 +78,8 @@ class HostedMCPTool(dict[str, Any]):
         return f"HostedMCPTool({self['server_label']!r})"
 
 
-@attrs.frozen(kw_only=True)
-class HostedTool:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class HostedTool(Value):
     """A tool that the server runs: `name`, of the MCP server `server_label`.
 
     `identity` says which server has that label, for approvals that were given for always: two agents may use one label

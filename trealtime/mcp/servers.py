@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from trealtime._secrets import names_only, shown
+from trealtime._value import Value
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem
 from trealtime.mcp.connections import Connections
 from trealtime.mcp.hosted import digest
@@ -63,8 +64,8 @@ GRACE_S: Final = 2.0
 """Time to close the connection of a server that the app opened."""
 
 
-@attrs.frozen(kw_only=True)
-class ToolFilterContext:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolFilterContext(Value):
     """The run context, the agent that may be offered the tool, and the name of the tool's server, for a filter."""
 
     run_context: RunContext[Any]
@@ -105,8 +106,8 @@ def create_static_tool_filter(
     return found or None
 
 
-@attrs.frozen(kw_only=True)
-class MCPConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class MCPConfig(Value):
     """How an agent offers the tools of its servers."""
 
     include_server_in_tool_names: bool = setting(default=False)
@@ -262,8 +263,8 @@ def _counted(args: Sequence[str]) -> str:
     return f"<{len(args)}; values not shown>"
 
 
-@attrs.frozen(kw_only=True)
-class MCPServerStdioParams:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class MCPServerStdioParams(Value):
     """A program: `command` with `args`, in the folder `cwd`. It gets the variables of `env`, and of those of this
     process only harmless ones such as PATH and HOME."""
 
@@ -279,8 +280,8 @@ def _http_url(value: object) -> object:
     raise WrongValue("an http:// or https:// URL")
 
 
-@attrs.frozen(kw_only=True)
-class MCPServerStreamableHttpParams:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class MCPServerStreamableHttpParams(Value):
     """An address: `url`, with `headers` in every request. `timeout` is the limit of a request, in seconds,
     `sse_read_timeout` the longest silence of a stream that the server keeps open."""
 

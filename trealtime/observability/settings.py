@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.errors import MissingDependency
 from trealtime.protocol.validation import WrongValue, setting
 
@@ -23,8 +24,8 @@ def _provider(method: str) -> Callable[[object], object]:
     return read
 
 
-@attrs.frozen(kw_only=True)
-class TelemetrySettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TelemetrySettings(Value):
     """Spans and metrics of the sessions of a runner. They need ``trealtime[otel]``."""
 
     enabled: bool = setting(default=True)

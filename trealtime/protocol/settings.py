@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.audio.formats import AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError
 from trealtime.protocol.validation import NOT_SET, NotSet, WrongValue, setting, structure
@@ -97,16 +98,16 @@ def _read_metadata(value: object) -> dict[str, str]:
     raise WrongValue("up to 15 pairs of strings, keys up to 64 characters, values up to 512")
 
 
-@attrs.frozen(kw_only=True)
-class CustomVoice:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class CustomVoice(Value):
     """A voice of one's own."""
 
     id: str = setting(attrs.NOTHING, at_least=1)
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class PromptSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class PromptSettings(Value):
     """A prompt stored on the server, with the values of its variables."""
 
     id: str = setting(attrs.NOTHING, at_least=1)
@@ -115,8 +116,8 @@ class PromptSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class TracingSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TracingSettings(Value):
     """Names under which the server files its trace. Cannot be changed once tracing is on."""
 
     workflow_name: str | NotSet = setting()
@@ -125,24 +126,24 @@ class TracingSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class ReasoningSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ReasoningSettings(Value):
     """The effort of a reasoning model before it speaks."""
 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | NotSet = setting()
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class TokenLimits:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TokenLimits(Value):
     """`post_instructions`: tokens of conversation to keep, not counting the instructions."""
 
     post_instructions: int | NotSet = setting(at_least=0)
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class TruncationSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TruncationSettings(Value):
     """Truncation of a full context: keep `retention_ratio` (0 to 1) of it."""
 
     retention_ratio: float = setting(attrs.NOTHING, at_least=0, at_most=1)
@@ -151,8 +152,8 @@ class TruncationSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class TranscriptionSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TranscriptionSettings(Value):
     """Transcription of the user's speech.
 
     Some models take `languages` and `keywords` (gpt-transcribe), `delay` (gpt-realtime-whisper) and `prompt` (all but
@@ -169,8 +170,8 @@ class TranscriptionSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class NoiseReductionSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class NoiseReductionSettings(Value):
     """Cleaning of the user's audio: ``near_field`` for a headset, ``far_field`` for a laptop or a room.
 
     `strength` says how much; the service begins with 1, and an update without it leaves it as it is.
@@ -181,8 +182,8 @@ class NoiseReductionSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class TurnDetectionSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TurnDetectionSettings(Value):
     """Detection of the beginning and end of the user's turns by the server.
 
     ``server_vad`` goes by loudness: `threshold` 0 to 1, `prefix_padding_ms`, `silence_duration_ms`, `idle_timeout_ms`
@@ -203,8 +204,8 @@ class TurnDetectionSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class AudioInputSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AudioInputSettings(Value):
     """The user's audio. `format`: ``pcm16``, ``g711_ulaw``, ``g711_alaw`` in any spelling that
     `trealtime.audio.formats.parse_audio_format` reads."""
 
@@ -215,8 +216,8 @@ class AudioInputSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class AudioOutputSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AudioOutputSettings(Value):
     """The agent's audio. `voice` cannot change once the agent has spoken; `speed` 0.25 to 1.5."""
 
     format: AnyFormat | NotSet = setting(read=_read_format)
@@ -225,8 +226,8 @@ class AudioOutputSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class AudioSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AudioSettings(Value):
     """Audio of both directions."""
 
     input: AudioInputSettings | NotSet = setting()
@@ -234,8 +235,8 @@ class AudioSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class SessionSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SessionSettings(Value):
     """All settings of a session.
 
     Flat spellings, older and weaker than those under `audio`: `voice`, `speed`, `input_audio_format`,
@@ -269,8 +270,8 @@ class SessionSettings:
     extra: Mapping[str, Any] | NotSet = setting()
 
 
-@attrs.frozen(kw_only=True)
-class ResponseSettings:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ResponseSettings(Value):
     """Settings of one response. Where one is not set, the session's holds.
 
     `voice` and `output_audio_format` are those of its audio.

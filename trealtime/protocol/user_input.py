@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import attrs
 import pybase64
 
+from trealtime._value import Value
 from trealtime.errors import SettingsError, SettingsProblem
 
 __all__ = [
@@ -33,15 +34,15 @@ Role = Literal["user", "system", "assistant"]
 ImageDetail = Literal["auto", "low", "high"]
 
 
-@attrs.frozen
-class TextPart:
+@attrs.frozen(eq=False, repr=False)
+class TextPart(Value):
     """Text; the assistant's words if the message is the assistant's."""
 
     text: str
 
 
-@attrs.frozen
-class ImagePart:
+@attrs.frozen(eq=False, repr=False)
+class ImagePart(Value):
     """An image of the user: `image_url` is a data URI with a PNG or JPEG (`image_part` makes one), or an ``https:``
     address that the service fetches."""
 
@@ -49,8 +50,8 @@ class ImagePart:
     detail: ImageDetail | None = None
 
 
-@attrs.frozen
-class AudioPart:
+@attrs.frozen(eq=False, repr=False)
+class AudioPart(Value):
     """Speech of the user: raw bytes in the session's input format."""
 
     audio: bytes
@@ -60,8 +61,8 @@ class AudioPart:
 MessagePart = TextPart | ImagePart | AudioPart
 
 
-@attrs.frozen
-class UserMessage:
+@attrs.frozen(eq=False, repr=False)
+class UserMessage(Value):
     """One message of one or more parts. `role` is the user's, unless you repeat an earlier conversation."""
 
     content: Sequence[MessagePart]

@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import attrs
 
+from trealtime._value import Value
+
 __all__ = ["DocstringStyle", "DocumentedFunction", "parse_docstring"]
 
 DocstringStyle = Literal["google", "numpy", "sphinx"]
@@ -35,8 +37,8 @@ _SPHINX_PARAMETER = frozenset({"param", "parameter", "arg", "argument", "key", "
 _SPHINX_OTHER = frozenset({"type", "return", "returns", "rtype", "raise", "raises", "except", "exception", "yields"})
 
 
-@attrs.frozen
-class DocumentedFunction:
+@attrs.frozen(eq=False, repr=False)
+class DocumentedFunction(Value):
     """The prose before the first section, and the text of each documented parameter in one line."""
 
     description: str = ""

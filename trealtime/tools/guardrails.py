@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import attrs
 import trio
 
+from trealtime._value import Value
 from trealtime.errors import TrealtimeError
 from trealtime.tools.callables import call_anywhere, name_of
 from trealtime.tools.context import ToolContext
@@ -30,8 +31,8 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
-class ToolGuardrailFunctionOutput:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolGuardrailFunctionOutput(Value):
     """A verdict; make one with `allow`, `reject_content` or `raise_exception`. `output_info` is any object that
     explains it. The model reads `message` in place of a rejected output."""
 
@@ -58,8 +59,8 @@ class ToolGuardrailFunctionOutput:
         return cls(behavior="raise_exception", output_info=output_info)
 
 
-@attrs.frozen(kw_only=True)
-class ToolInputGuardrailData:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolInputGuardrailData(Value):
     """A call to check: `context` has the tool's name, the call id and the raw arguments."""
 
     context: ToolContext[Any]

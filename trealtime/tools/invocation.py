@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 import trio
 
+from trealtime._value import Value
 from trealtime.errors import ToolArgumentsError, ToolTimedOut
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
@@ -42,8 +43,8 @@ ToolErrorKind = Literal[
 raised; it took too long; an interrupt cancelled it; the app rejected it; a guardrail of the tool stopped it."""
 
 
-@attrs.frozen(kw_only=True)
-class ToolErrorFormatterArgs:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolErrorFormatterArgs(Value):
     """A failed call, for a ``tool_error_formatter``. `default_message` is the text that the model reads otherwise."""
 
     kind: ToolErrorKind
@@ -58,8 +59,8 @@ ToolErrorFormatter = Callable[[ToolErrorFormatterArgs], str | Awaitable[str | No
 """Makes the text that the model reads of a failed call; None keeps the default message."""
 
 
-@attrs.frozen(kw_only=True)
-class ToolOutcome:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ToolOutcome(Value):
     """The outcome of a call: `output` is the text for the model, `value` the result of the tool (the text, where it
     failed). `errors` are exceptions for the app: of the tool, and of the functions that made the text."""
 

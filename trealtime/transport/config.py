@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 import attrs
 
 from trealtime._secrets import shown
+from trealtime._value import Value
 from trealtime.errors import SettingsError, SettingsProblem
 
 __all__ = ["TransportConfig", "transport_config"]
 
 
-@attrs.frozen(kw_only=True)
-class TransportConfig:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class TransportConfig(Value):
     """Settings of one connection. Times are in seconds.
 
     Every bad value of one construction is reported in one `SettingsError`.

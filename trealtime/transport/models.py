@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from trealtime._secrets import names_only, redacted_url
+from trealtime._value import Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError, SettingsProblem
 from trealtime.transport.config import TransportConfig, transport_config
 from trealtime.transport.request import (
@@ -46,8 +47,8 @@ _OPENAI_BASE_URL = "https://api.openai.com/v1"
 _LONGEST_ATTACH_DELAY_S = 2.0
 
 
-@attrs.frozen(kw_only=True)
-class ConnectionTarget:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ConnectionTarget(Value):
     """The target of one session: the keys of ``model_config`` about connecting, and the model's name."""
 
     model_name: str | None = None
@@ -61,8 +62,8 @@ class ConnectionTarget:
     """The trace context of the caller, sent where `headers` are not given."""
 
 
-@attrs.frozen
-class Handshake:
+@attrs.frozen(eq=False, repr=False)
+class Handshake(Value):
     """The address and headers of a connection."""
 
     url: str = attrs.field(repr=redacted_url)
@@ -87,8 +88,8 @@ class RealtimeModel(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class OpenAIRealtimeWebSocketModel:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class OpenAIRealtimeWebSocketModel(Value):
     """The OpenAI Realtime service over its WebSocket, or anything that speaks like it.
 
     The address is the target's ``url``, byte for byte; else `base_url`, or OPENAI_BASE_URL, or the service's own, with
@@ -214,8 +215,8 @@ _NO_KEY = (
 _GA_FORM = "wss://RESOURCE.openai.azure.com/openai/v1/realtime?model=DEPLOYMENT"
 
 
-@attrs.frozen(kw_only=True)
-class AzureRealtimeModel:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class AzureRealtimeModel(Value):
     """A realtime deployment on Azure.
 
     `deployment` is the name that you gave it there; it stands where others put a model's name. `endpoint` is the

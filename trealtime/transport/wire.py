@@ -14,6 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.errors import TrealtimeError
 
 __all__ = [
@@ -48,8 +49,8 @@ class WireClosed(TrealtimeError):
         super().__init__(f"connection closed by {closed_by}: {code}{f' {reason}' if reason else ''}")
 
 
-@attrs.frozen
-class WireStatistics:
+@attrs.frozen(eq=False, repr=False)
+class WireStatistics(Value):
     """Counters of one wire: messages and payload bytes each way."""
 
     messages_sent: int = 0
@@ -144,8 +145,8 @@ TORN_SEND = "a send was cancelled midway"
 """The reason that a wire gives once half a frame may be on the stream."""
 
 
-@attrs.frozen
-class WireEnd:
+@attrs.frozen(eq=False, repr=False)
+class WireEnd(Value):
     """How a wire ended. Each call that fails because of it raises an error of its own (`error`)."""
 
     code: int
