@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import re
@@ -22,9 +23,12 @@ import trio.testing
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
 from trealtime.audio.wav import WavWriter, write_wav
-from trealtime.cli import main, talk_session
+from trealtime.cli import main, talk_screen
 from trealtime.cli.options import load_agent
-from trealtime.cli.talk_session import Narrator, Screen, Talk, built_in_agent, meter
+from trealtime.cli.saving_device import SavingDevice
+from trealtime.cli.talk_narrator import Answer, Line, Narrator, Words
+from trealtime.cli.talk_screen import Screen, meter, shows_colours
+from trealtime.cli.talk_session import Talk, built_in_agent
 from trealtime.emulator import open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints import audio_device
@@ -110,11 +114,14 @@ async def test_typed_lines_are_turns_one_after_another_until_the_input_ends() ->
     status, lines, errors = await run("--text", stdin='Say "One".\n\n  Say "Two".')
     assert (status, errors) == (0, "")
     assert lines[0].startswith(EMULATED)
-    assert without_times(lines[2:]) == [
+    assert re.fullmatch(
+        r"2 turns, N s to the first word \(median\), 0 interrupts, \d+ tokens\.", without_times(lines)[-2]
+    )
+    assert lines[-1] == "Goodbye."
+    assert without_times(lines[2:-2]) == [
         "[listening]",
         *("[thinking]", 'you: Say "One".', "[speaking]", "agent: One  (first word after N s)", "[listening]"),
         *("[thinking]", 'you: Say "Two".', "[speaking]", "agent: Two  (first word after N s)", "[listening]"),
-        "Goodbye.",
     ]
 
 
@@ -298,12 +305,163 @@ async def test_a_session_that_the_server_ends_is_told_and_exits_1() -> None:
             while b"[listening]" not in output:
                 output += await process.stdout.receive_some()
             for session in emulator.sessions:
-                session.close(1001, "Maintenance.\x1b[2J")
+                session.close(1000, "Maintenance.\x1b[2J")
             async for data in process.stdout:
                 output += data
             await process.wait()
     assert process.returncode == 1
     assert output.decode().splitlines()[-1] == r"The server has ended the session: Maintenance.\x1b[2J."
+
+
+async def test_the_words_of_an_answer_are_printed_as_they_come() -> None:
+    out = io.StringIO()
+    async with open_emulator(realtime_factor=1) as emulator, trio.open_nursery() as nursery:
+        talk = typed_talk(out, emulator.url, Lines("Count to fifty."))
+        nursery.start_soon(talk.run)
+        with trio.fail_after(30):
+            while not re.search(r"agent: 1, 2, 3, 4, \d", out.getvalue()):  # noqa: ASYNC110  (only the text tells)
+                await trio.sleep(0.02)
+        assert "50" not in out.getvalue()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_line_that_is_typed_while_the_agent_answers_interrupts_it() -> None:
+    out, lines = io.StringIO(), Lines("Count to fifty.")
+    async with open_emulator(realtime_factor=1) as emulator, trio.open_nursery() as nursery:
+        talk = typed_talk(out, emulator.url, lines, interactive=True)
+        nursery.start_soon(talk.run)
+        with trio.fail_after(30):
+            while "agent: 1, 2" not in out.getvalue():  # noqa: ASYNC110
+                await trio.sleep(0.02)
+            lines.type('Say "Enough".')
+            while "agent: Enough" not in out.getvalue():  # noqa: ASYNC110
+                await trio.sleep(0.02)
+            lines.type(None)
+            while "Goodbye." not in out.getvalue():  # noqa: ASYNC110
+                await trio.sleep(0.02)
+    assert "50" not in out.getvalue()
+    assert "(cancelled" in out.getvalue()
+
+
+async def test_a_question_of_an_approval_takes_the_next_typed_line(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(app)
+    out, lines = io.StringIO(), Lines("Delete order 12.")
+    async with open_emulator() as emulator, trio.open_nursery() as nursery:
+        talk = typed_talk(out, emulator.url, lines, interactive=True, agent=load_agent("shop_app:agent"))
+        nursery.start_soon(talk.run)
+        with trio.fail_after(30):
+            while "allow it?" not in out.getvalue():  # noqa: ASYNC110
+                await trio.sleep(0.02)
+            lines.type("yes")
+            while "tool: delete_order -> deleted 12" not in out.getvalue():  # noqa: ASYNC110
+                await trio.sleep(0.02)
+            lines.type(None)
+            while "Goodbye." not in out.getvalue():  # noqa: ASYNC110
+                await trio.sleep(0.02)
+
+
+class Lines:
+    """In place of a terminal: lines that somebody types."""
+
+    def __init__(self, *lines: str | None) -> None:
+        self._send, self._receive = trio.open_memory_channel[str | None](10)
+        for line in lines:
+            self.type(line)
+
+    def type(self, line: str | None) -> None:
+        self._send.send_nowait(line)
+
+    async def line(self) -> str | None:
+        return await self._receive.receive()
+
+
+def typed_talk(out: io.StringIO, url: str, lines: Lines, *, interactive: bool = False, agent: Any = None) -> Talk:
+    talk = Talk(
+        agent=agent or built_in_agent(),
+        endpoint=None,
+        screen=Screen(out, live=False),
+        typed=True,
+        says=None,
+        speech="tones",
+        url=url,
+        model_name=None,
+        has_key=False,
+        may_ask=True,
+        interactive=interactive,
+    )
+    talk._typist = lines  # type: ignore[assignment]
+    return talk
+
+
+async def test_a_session_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl.gz"
+    status, lines, errors = await run("--text", "--record", path, stdin="Who are you?\n")
+    assert (status, errors) == (0, "")
+    assert lines[-2].startswith(f"The recording is {path};")
+    assert path.stat().st_size > 500
+
+
+async def test_a_change_of_the_agents_file_begins_anew(app: Path) -> None:
+    out = io.StringIO()
+    path = app / "shop_app.py"
+    async with open_emulator() as emulator:
+        talk = typed_talk(out, emulator.url, Lines())
+        talk.watched = (path,)
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(talk.run)
+                while "[listening]" not in out.getvalue():  # noqa: ASYNC110
+                    await trio.sleep(0.02)
+                await trio.sleep(0.1)
+                os.utime(path, (1, 1))
+    assert talk.reloads
+    assert "Goodbye." not in out.getvalue()
+
+
+async def test_saving_both_sides_of_a_sound_device(tmp_path: Path) -> None:
+    device = FakeAudioDevice(echo_db=-90, echo_delay_ms=0)
+    saved = tmp_path / "both.wav"
+    endpoint = ConsoleEndpoint(device=SavingDevice(device, saved), echo_gate=False)
+    async with open_emulator() as emulator, trio.open_nursery() as nursery:
+        talk = typed_talk(io.StringIO(), emulator.url, Lines())
+        talk = Talk(**{**fields_of(talk), "endpoint": endpoint, "typed": False})
+        nursery.start_soon(talk.run)
+        device.say(resample(spoken("Hello?"), VOICE_RATE, device.rate))
+        with trio.fail_after(30):
+            while np.abs(device.played).max(initial=0) < 1000:  # noqa: ASYNC110
+                await trio.sleep(0.1)
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    with wave.open(str(saved)) as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, device.rate)
+        frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    assert np.abs(frames[:, 0]).max() > 1000
+    assert np.abs(frames[:, 1]).max() > 1000
+
+
+def fields_of(talk: Talk) -> dict[str, Any]:
+    names = ("agent", "screen", "says", "speech", "url", "model_name", "has_key", "may_ask")
+    return {name: getattr(talk, name) for name in names}
+
+
+@pytest.mark.parametrize(
+    "command, handler",
+    [("talk", signal.SIG_DFL), ("demo", signal.SIG_DFL), ("emulate", signal.default_int_handler)],
+)
+def test_ctrl_c_leaves_no_traceback_while_a_command_loads(command, handler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`talk` and `demo` handle it from their first moment in Trio on; before that it just ends the process."""
+    seen = []
+    monkeypatch.setattr(
+        argparse.ArgumentParser,
+        "parse_args",
+        lambda self, argv: argparse.Namespace(
+            quiet_ctrl_c=command != "emulate", run=lambda _: seen.append(signal.getsignal(signal.SIGINT)) or 0
+        ),
+    )
+    before = signal.getsignal(signal.SIGINT)
+    assert main([command]) == 0
+    assert seen == [handler]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 async def test_a_failing_tool_is_told_with_its_file_and_line(app: Path) -> None:
@@ -326,7 +484,7 @@ async def test_a_server_that_is_not_there_is_told_in_a_line_and_exits_1() -> Non
     "arguments, words",
     [
         (["--text", "--wav", "x.wav"], "choose one"),
-        (["--save", "x.wav"], "choose one of them"),
+        (["--reload", "--text"], "--reload watches the files of an agent of yours"),
         (["--wav", "no-such-file.wav"], "no-such-file.wav: No such file"),
         (["--text", "--save", "no-such-folder/x.wav"], "no-such-folder/x.wav: No such file"),
         (["--text", "--channel", "0"], "--channel is one of the file that --wav says"),
@@ -444,7 +602,7 @@ def test_devices_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_on_a_terminal_the_status_stays_below_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk_session.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((12, 24)))
+    monkeypatch.setattr(talk_screen.shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((12, 24)))
     out = io.StringIO()
     screen = Screen(out, live=True)
     screen.status("listening to you")
@@ -469,6 +627,36 @@ def test_elsewhere_there_are_only_lines() -> None:
     assert out.getvalue() == "you: hello\n"
 
 
+def test_colours_go_around_the_text_and_never_into_a_file() -> None:
+    out = io.StringIO()
+    screen = Screen(out, live=False, colours=True)
+    screen.show(Line("you: hello", "user"))
+    screen.show(Words("One, "))
+    screen.show(Words("two."))
+    screen.show(Answer("One, two.", "  (first word after 0.10 s)"))
+    shown = out.getvalue()
+    assert re.sub(r"\x1b\[\d*m", "", shown) == "you: hello\nagent: One, two.  (first word after 0.10 s)\n"
+    assert shown.count("\x1b[0m") == 4
+
+
+@pytest.mark.parametrize(
+    "variables, tty, shown",
+    [({}, True, True), ({}, False, False), ({"NO_COLOR": "1"}, True, False), ({"TERM": "dumb"}, True, False)],
+)
+def test_colours_are_for_terminals_that_want_them(variables, tty, shown, monkeypatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: tty, raising=False)
+    assert shows_colours(out, variables) is shown
+
+
+def test_a_line_between_the_words_of_an_answer_begins_a_line_of_its_own() -> None:
+    out = io.StringIO()
+    screen = Screen(out, live=False)
+    for shown in (Words("Let me see. "), Line("tool: look({})", "tool"), Words("It is 42."), Answer("It is 42.")):
+        screen.show(shown)
+    assert out.getvalue() == "agent: Let me see. \ntool: look({})\nagent: It is 42.\n"
+
+
 @pytest.mark.parametrize(
     "dbfs, bar", [(-np.inf, "-----"), (-60, "-----"), (-30, "##---"), (-12, "####-"), (0, "#####"), (3, "#####")]
 )
@@ -490,9 +678,9 @@ def test_the_narrator_tells_interruptions_failures_and_errors() -> None:
     narrator.asked(1.0)
     assert narrator.state == "thinking"
     ended = RealtimeAgentEndEvent(agent=agent, info=INFO, status="failed")
-    assert narrator.tell(ended, 2.0) == ["agent: ...  (failed)"]
+    assert narrator.tell(ended, 2.0) == [Answer("...", "  (failed)")]
     assert narrator.state == "listening"
     cut = RealtimeAudioInterrupted(item_id="x", content_index=0, info=INFO, heard_ms=1234)
-    assert narrator.tell(cut, 3.0) == ["  [interrupted: 1.23 s were heard]"]
-    assert narrator.tell(RealtimeError(error=ValueError("no"), info=INFO), 4.0) == ["error: no"]
+    assert narrator.tell(cut, 3.0) == [Line("  [interrupted: 1.23 s were heard]", "quiet")]
+    assert narrator.tell(RealtimeError(error=ValueError("no"), info=INFO), 4.0) == [Line("error: no", "bad")]
     assert narrator.busy_since == 4.0

@@ -383,7 +383,14 @@ class Headset(types.ModuleType):
     class PortAudioError(Exception):
         pass
 
-    def __init__(self, rates: tuple[int, ...], error: str = "Invalid sample rate [PaErrorCode -9997]") -> None:
+    def __init__(
+        self,
+        rates: tuple[int, ...],
+        error: str = "Invalid sample rate [PaErrorCode -9997]",
+        *,
+        input_rates: tuple[int, ...] = (),
+        output_rates: tuple[int, ...] = (),
+    ) -> None:
         super().__init__("sounddevice")
         self.opened: list[int] = []
         self.default = types.SimpleNamespace(device=(0, 0))
@@ -412,7 +419,41 @@ class Headset(types.ModuleType):
 
         self.Stream = Stream
 
-    def query_devices(self) -> list[dict[str, object]]:
+        class OneSided:
+            def __init__(self, *, samplerate: int, **options: Any) -> None:
+                if samplerate not in sides[type(self)]:
+                    raise Headset.PortAudioError(f"Error opening Stream: {error}")
+                self.samplerate = samplerate
+                self._times = types.SimpleNamespace(outputBufferDacTime=0.02, currentTime=0.0)
+                self._callback = options["callback"]
+                module.streams.append(self)
+
+            def start(self) -> None:
+                self.running = True
+
+            def run(self, block: np.ndarray) -> None:
+                self._callback(block, len(block), self._times, None)
+
+            def abort(self) -> None:
+                pass
+
+            def close(self) -> None:
+                self.running = False
+
+        class InputStream(OneSided):
+            pass
+
+        class OutputStream(OneSided):
+            pass
+
+        sides = {InputStream: input_rates, OutputStream: output_rates}
+        self.streams: list[Any] = []
+        self.InputStream, self.OutputStream = InputStream, OutputStream
+        self._sides = {"input": input_rates, "output": output_rates}
+
+    def query_devices(self, device: object = None, kind: str | None = None) -> Any:
+        if kind is not None:
+            return {"default_samplerate": float((self._sides[kind] or (16_000,))[0])}
         return [{"name": "Headset", "max_input_channels": 1, "max_output_channels": 1, "default_samplerate": 16_000.0}]
 
 
@@ -445,6 +486,46 @@ async def test_a_headset_that_opens_at_no_rate_is_told_with_the_first_one(monkey
     with pytest.raises(AudioDeviceError, match=rf"at 48000 Hz: .*{error[:14]}"):
         async with ConsoleEndpoint().open(Link()):
             pytest.fail("the body must not run")
+
+
+@pytest.mark.parametrize("asked", [{}, {"input_rate": 16_000, "output_rate": 44_100}])
+async def test_a_microphone_and_a_loudspeaker_without_a_common_rate_run_at_their_own(monkeypatch, asked) -> None:
+    devices = Headset((), input_rates=(16_000,), output_rates=(44_100,))
+    monkeypatch.setitem(sys.modules, "sounddevice", devices)
+    endpoint = ConsoleEndpoint(device=SoundCard(**asked), echo_gate=False)
+    async with endpoint.open(Link()):
+        microphone, speaker = devices.streams
+        assert (microphone.samplerate, speaker.samplerate) == (16_000, 44_100)
+        assert endpoint.input_format == pcm16(48_000)
+        await endpoint.play(tone(100).astype("<i2").tobytes(), 100)
+        heard, played = [], []
+        for number in range(20):
+            at = np.arange(number * 160, (number + 1) * 160) / 16_000
+            microphone.run(np.rint(np.sin(2 * np.pi * 440 * at) * 8_000).astype(np.int16)[:, None])
+            block = np.zeros((441, 1), np.int16)
+            speaker.run(block)
+            played.append(block[:, 0])
+            await trio.testing.wait_all_tasks_blocked()
+            if number > 3:
+                heard.append(np.frombuffer(await endpoint.receive(), "<i2"))
+        assert dominant_hz(np.concatenate(played)[1_000:4_000], 44_100) == pytest.approx(440, abs=20)
+        assert dominant_hz(np.concatenate(heard)[-4_800:], 48_000) == pytest.approx(440, abs=20)
+        assert sum(map(len, heard)) / 480 == pytest.approx(20, abs=2)
+    assert not microphone.running
+    assert not speaker.running
+
+
+def dominant_hz(samples: np.ndarray, rate: int) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples))
+
+
+async def test_a_loudspeaker_that_does_not_open_closes_the_microphone(monkeypatch) -> None:
+    devices = Headset((), input_rates=(16_000,), output_rates=())
+    monkeypatch.setitem(sys.modules, "sounddevice", devices)
+    with pytest.raises(AudioDeviceError):
+        async with ConsoleEndpoint(device=SoundCard(input_rate=16_000, output_rate=48_000)).open(Link()):
+            pytest.fail("the body must not run")
+    assert not devices.streams[0].running
 
 
 async def test_the_real_library_lists_devices_and_says_why_one_does_not_open() -> None:

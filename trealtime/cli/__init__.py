@@ -10,7 +10,10 @@ Heavy imports wait until a command has been chosen, so ``--help`` and ``--versio
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from trealtime._version import __version__
 from trealtime.cli import demo, doctor, emulate, init, replay, tail, talk, timeline
@@ -36,6 +39,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     replay.add_parser(commands)
     doctor.add_parser(commands)
     tail.add_parser(commands)
-    arguments = parser.parse_args(argv)
-    status: int = arguments.run(arguments)
+    with _quiet_ctrl_c() as commands_own:
+        arguments = parser.parse_args(argv)
+        if not getattr(arguments, "quiet_ctrl_c", False):
+            commands_own()
+        status: int = arguments.run(arguments)
     return status
+
+
+@contextmanager
+def _quiet_ctrl_c() -> Iterator[Callable[[], object]]:
+    """Let Ctrl-C end the process without a traceback, until a command handles it by itself, or calls what this yields
+    to have Python's KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -67,7 +67,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--allow-host", action="append", default=[], metavar="NAME", help="answer to this name too (repeatable)"
     )
     add_speech_option(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, quiet_ctrl_c=True)
 
 
 def _run(arguments: argparse.Namespace) -> int:

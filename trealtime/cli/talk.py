@@ -17,7 +17,10 @@ from trealtime.cli.options import add_speech_option, number
 from trealtime.terminal import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trealtime.cli.talk_session import Talk
+    from trealtime.endpoints.audio_device import AudioDevice
 
 __all__ = ["add_parser"]
 
@@ -51,7 +54,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--save",
         type=Path,
         metavar="OUT.wav",
-        help="with --wav or --text: record both sides (left you, right the agent as it would have been heard)",
+        help="write both sides into a stereo file: left you, right the agent as it was heard",
+    )
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="OUT.jsonl.gz",
+        help="record the session: `trealtime timeline` draws it, `trealtime replay` serves it again",
+    )
+    parser.add_argument(
+        "--reload", action="store_true", help="begin anew when the files of the agent change, for work on it"
     )
     parser.add_argument("--list-devices", action="store_true", help="list microphones and loudspeakers, and end")
     parser.add_argument("--input-device", type=_device, metavar="DEVICE", help="a microphone, by number or name")
@@ -61,9 +73,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=number(int, least=8_000, most=192_000, what="a rate from 8000 to 192000 samples per second"),
         help="samples per second of both devices (default: the first usual one that they accept, 48000 before others)",
     )
+    rate = number(int, least=8_000, most=192_000, what="a rate from 8000 to 192000 samples per second")
+    parser.add_argument(
+        "--input-rate",
+        type=rate,
+        metavar="RATE",
+        help="of the microphone alone, where it has another rate than the loudspeaker",
+    )
+    parser.add_argument("--output-rate", type=rate, metavar="RATE", help="of the loudspeaker alone")
     parser.add_argument("--no-echo-gate", action="store_true", help="with headphones, or where the system removes echo")
     add_speech_option(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, quiet_ctrl_c=True)
 
 
 def _device(text: str) -> int | str:
@@ -73,9 +93,8 @@ def _device(text: str) -> int | str:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.text and arguments.wav:
         return _refuse("--text and --wav are two ways to say something: choose one")
-    if arguments.save and not (arguments.text or arguments.wav):
-        return _refuse("--save records what --wav or --text say: choose one of them")
-
+    if arguments.reload and arguments.agent is None:
+        return _refuse("--reload watches the files of an agent of yours: name it")
     if arguments.channel is not None and not arguments.wav:
         return _refuse("--channel is one of the file that --wav says")
     if arguments.text and sys.stdin is None:
@@ -107,7 +126,11 @@ def _run(arguments: argparse.Namespace) -> int:
     import trio
 
     try:
-        return 0 if trio.run(talk.run) else 1
+        ended_well = trio.run(talk.run)
+        if talk.reloads:
+            sys.stdout.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (the command that runs now)
+        return 0 if ended_well else 1
     except AudioDeviceError as error:
         return _refuse(f"{error}\n{_WITHOUT_SOUND}")
     except MissingDependency as error:
@@ -149,36 +172,51 @@ def _list_devices() -> int:
 def _prepare(arguments: argparse.Namespace) -> Talk:
     """Make the conversation, and find wrong arguments before there is a connection."""
     from trealtime.cli.options import load_agent
-    from trealtime.cli.talk_session import Screen, Talk, built_in_agent
-    from trealtime.endpoints.audio_device import check_devices
+    from trealtime.cli.saving_device import SavingDevice
+    from trealtime.cli.talk_screen import Screen, shows_colours
+    from trealtime.cli.talk_session import Talk, built_in_agent
+    from trealtime.endpoints.audio_device import SoundCard, check_devices
     from trealtime.endpoints.console import ConsoleEndpoint
     from trealtime.endpoints.wav import WavEndpoint
 
+    there_already = set(sys.modules)
     agent = built_in_agent() if arguments.agent is None else load_agent(arguments.agent)
+    watched = _files_of(set(sys.modules) - there_already) if arguments.reload else ()
     if arguments.instructions is not None:
         agent = agent.clone(instructions=arguments.instructions)
     if arguments.voice is not None:
         agent = agent.clone(voice=arguments.voice)
 
     endpoint: ConsoleEndpoint | WavEndpoint | None = None
-    if arguments.wav or arguments.save:
+    for written in filter(None, (arguments.save, arguments.record)):
+        written.open("ab").close()
+    if arguments.record and not arguments.record.stat().st_size:
+        arguments.record.unlink()  # the recorder makes it
+    if arguments.wav or (arguments.text and arguments.save):
         if arguments.wav and arguments.save and arguments.save.exists() and arguments.save.samefile(arguments.wav):
             raise _WouldOverwrite(f"--save {arguments.save} would overwrite the question, --wav {arguments.wav}")
         endpoint = WavEndpoint(arguments.wav, arguments.save, channel=arguments.channel)
-        if arguments.save:
-            arguments.save.open("ab").close()
     elif not arguments.text:
+        _silence_libraries()
         check_devices()
-        endpoint = ConsoleEndpoint(
+        device: AudioDevice = SoundCard(
             arguments.input_device,
             arguments.output_device,
             rate=arguments.rate,
-            echo_gate=not arguments.no_echo_gate,
+            input_rate=arguments.input_rate,
+            output_rate=arguments.output_rate,
         )
+        if arguments.save:
+            device = SavingDevice(device, arguments.save)
+        endpoint = ConsoleEndpoint(device=device, echo_gate=not arguments.no_echo_gate)
     return Talk(
         agent=agent,
         endpoint=endpoint,
-        screen=Screen(sys.stdout, live=sys.stdout.isatty() and not arguments.text),
+        screen=Screen(
+            sys.stdout,
+            live=sys.stdout.isatty() and not arguments.text,
+            colours=shows_colours(sys.stdout, os.environ),
+        ),
         typed=arguments.text,
         says=arguments.wav,
         speech=arguments.speech,
@@ -186,4 +224,24 @@ def _prepare(arguments: argparse.Namespace) -> Talk:
         model_name=arguments.model,
         has_key=bool(os.environ.get("OPENAI_API_KEY")),
         may_ask=sys.stdin is not None and (arguments.text or sys.stdin.isatty()),
+        interactive=sys.stdin is not None and sys.stdin.isatty(),
+        record=arguments.record,
+        watched=watched,
     )
+
+
+def _silence_libraries() -> None:
+    """Keep what ALSA and JACK write to stderr off the terminal; what Python writes there is shown."""
+    if sys.stderr is None or sys.stderr is not sys.__stderr__ or not sys.stderr.isatty():
+        return
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+
+
+def _files_of(modules: Iterable[str]) -> tuple[Path, ...]:
+    """The files of these modules, but for those of installed packages."""
+    named = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
+    files = [Path(file) for file in named if file is not None]
+    return tuple(file for file in files if not {"site-packages", "dist-packages"} & set(file.parts))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import ModuleType
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
+from trealtime.endpoints.split_streams import Joint
 from trealtime.errors import AudioDeviceError, MissingDependency
 
 __all__ = [
@@ -148,15 +149,27 @@ class SoundCard(AudioDevice):
 
     Name each by its number or a part of its name; None is the system's default. With `rate` None it runs at 48,000
     samples per second, or at the next usual rate that both devices accept: many headsets have 16,000 or 8,000 alone.
+
+    Where no rate suits both, each runs at its own in a stream of its own, and its audio is converted. `input_rate` and
+    `output_rate` choose those rates.
     """
 
     def __init__(
-        self, input_device: DeviceChoice = None, output_device: DeviceChoice = None, *, rate: int | None = None
+        self,
+        input_device: DeviceChoice = None,
+        output_device: DeviceChoice = None,
+        *,
+        rate: int | None = None,
+        input_rate: int | None = None,
+        output_rate: int | None = None,
     ) -> None:
         self.rate = _RATES[0] if rate is None else rate
-        if rate is None:
-            self.other_rates = _RATES[1:]
         self._input, self._output = input_device, output_device
+        self._rates = input_rate, output_rate
+        self._split = not (input_rate is None and output_rate is None)
+        if rate is None and not self._split:
+            self.other_rates = (*_RATES[1:], _RATES[0])
+        self._refused: set[int] = set()
 
     @asynccontextmanager
     async def open(self, handler: BlockHandler) -> AsyncIterator[None]:
@@ -168,7 +181,13 @@ class SoundCard(AudioDevice):
             if not closing:
                 handler.lost("the sound device has stopped")
 
-        stream = await trio.to_thread.run_sync(self._start, handler, finished)
+        split = self._split or self.rate in self._refused
+        start = self._start_two if split else self._start
+        try:
+            stream = await trio.to_thread.run_sync(start, handler, finished)
+        except RateRefused:
+            self._refused.add(self.rate)
+            raise
         try:
             yield
         finally:
@@ -188,26 +207,75 @@ class SoundCard(AudioDevice):
                 delay_s = stream.latency[1]
             handler.block(captured[:, 0], playing[:, 0], output_delay_s=delay_s)
 
-        try:
-            stream = sounddevice.Stream(
+        with self._explained(sounddevice):
+            stream = _started(
+                sounddevice,
+                sounddevice.Stream,
                 samplerate=self.rate,
                 blocksize=self.rate * _BLOCK_MS // 1000,
                 device=(self._input, self._output),
-                channels=1,
-                dtype="int16",
-                latency=_LATENCY_S,
                 callback=callback,
                 finished_callback=finished,
             )
+        return stream
+
+    def _start_two(self, handler: BlockHandler, finished: Callable[[], None]) -> Any:
+        """Start a stream for each device, at its own rate."""
+        sounddevice = _import_sounddevice()
+        with self._explained(sounddevice):
+            input_rate, output_rate = (
+                given if given is not None else round(sounddevice.query_devices(device, kind)["default_samplerate"])
+                for given, device, kind in zip(
+                    self._rates, (self._input, self._output), ("input", "output"), strict=True
+                )
+            )
+            joint = Joint(
+                handler,
+                rate=self.rate,
+                input_rate=input_rate,
+                output_rate=output_rate,
+                block_frames=self.rate * _BLOCK_MS // 1000,
+            )
+
+            def hear(captured: NDArray[np.int16], frames: int, time: Any, status: object) -> None:
+                joint.hear(captured[:, 0])
+
+            def play(playing: NDArray[np.int16], frames: int, time: Any, status: object) -> None:
+                delay_s = float(time.outputBufferDacTime - time.currentTime)
+                joint.fill(playing[:, 0], output_delay_s=delay_s if 0 < delay_s < _LONGEST_DELAY_S else _LATENCY_S)
+
+            microphone = _started(
+                sounddevice,
+                sounddevice.InputStream,
+                samplerate=input_rate,
+                blocksize=input_rate * _BLOCK_MS // 1000,
+                device=self._input,
+                callback=hear,
+                finished_callback=finished,
+            )
             try:
-                stream.start()
-            except sounddevice.PortAudioError:
-                stream.close()
+                speaker = _started(
+                    sounddevice,
+                    sounddevice.OutputStream,
+                    samplerate=output_rate,
+                    blocksize=output_rate * _BLOCK_MS // 1000,
+                    device=self._output,
+                    callback=play,
+                    finished_callback=finished,
+                )
+            except BaseException:
+                _stop(microphone)
                 raise
+        return _Two(microphone, speaker)
+
+    @contextmanager
+    def _explained(self, sounddevice: ModuleType) -> Iterator[None]:
+        """Raise `AudioDeviceError` for what PortAudio refuses."""
+        try:
+            yield
         except (sounddevice.PortAudioError, ValueError) as error:  # ValueError: no such device, or several
             refused = RateRefused if _INVALID_RATE in str(error) else AudioDeviceError
             raise refused(self._why(error)) from error
-        return stream
 
     def _why(self, error: Exception) -> str:
         microphone, speaker = (
@@ -219,6 +287,32 @@ class SoundCard(AudioDevice):
             f"cannot open microphone ({microphone}) and speaker ({speaker}) at {self.rate} Hz: {error}. "
             f"Sound devices of this machine:\n{there}"
         )
+
+
+@attrs.frozen
+class _Two:
+    """Two streams that end together."""
+
+    microphone: Any
+    speaker: Any
+
+    def abort(self) -> None:
+        self.microphone.abort()
+        self.speaker.abort()
+
+    def close(self) -> None:
+        self.microphone.close()
+        self.speaker.close()
+
+
+def _started(sounddevice: ModuleType, kind: Callable[..., Any], **options: Any) -> Any:
+    stream = kind(channels=1, dtype="int16", latency=_LATENCY_S, **options)
+    try:
+        stream.start()
+    except sounddevice.PortAudioError:
+        stream.close()
+        raise
+    return stream
 
 
 def _stop(stream: Any) -> None:

@@ -1,0 +1,80 @@
+"""A sound device whose two sides go into a WAV file too: ``trealtime talk --save`` with the microphone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from trealtime.audio.wav import WavWriter
+from trealtime.endpoints.audio_device import AudioDevice, BlockHandler
+from trealtime.transport.background import background_nursery
+
+__all__ = ["SavingDevice"]
+
+_WRITE_EVERY_S = 0.5
+
+
+@attrs.define(eq=False)
+class _Tap:
+    """Passes the blocks on, and keeps a copy of each. The device's thread calls it."""
+
+    handler: BlockHandler
+    blocks: deque[NDArray[np.int16]] = attrs.field(factory=deque)
+
+    def block(self, captured: NDArray[np.int16], playing: NDArray[np.int16], *, output_delay_s: float) -> None:
+        self.handler.block(captured, playing, output_delay_s=output_delay_s)
+        self.blocks.append(np.stack((captured, playing), axis=1))
+
+    def lost(self, reason: str) -> None:
+        self.handler.lost(reason)
+
+    def take(self) -> NDArray[np.int16]:
+        """All frames since the last time, in two columns."""
+        taken = [self.blocks.popleft() for _ in range(len(self.blocks))]
+        return np.concatenate(taken) if taken else np.zeros((0, 2), np.int16)
+
+
+class SavingDevice(AudioDevice):
+    """`device`, with what its microphone hears on the left of the WAV file `path` and what it plays on the right.
+
+    The file has the device's rate, and is written twice a second, in a thread. Raises OSError where it cannot be.
+    """
+
+    def __init__(self, device: AudioDevice, path: Path) -> None:
+        self._device = device
+        self._path = path
+        self.other_rates = device.other_rates
+
+    @property
+    def rate(self) -> int:
+        """That of the device."""
+        return self._device.rate
+
+    @rate.setter
+    def rate(self, rate: int) -> None:
+        self._device.rate = rate
+
+    @asynccontextmanager
+    async def open(self, handler: BlockHandler) -> AsyncIterator[None]:
+        """See `AudioDevice.open`."""
+        tap = _Tap(handler)
+        with WavWriter(self._path, self.rate, channels=2) as writer:
+
+            async def write() -> None:
+                while True:
+                    await trio.sleep(_WRITE_EVERY_S)
+                    await trio.to_thread.run_sync(writer.write, tap.take())
+
+            try:
+                async with self._device.open(tap), background_nursery() as nursery:
+                    nursery.start_soon(write)
+                    yield
+            finally:
+                writer.write(tap.take())
