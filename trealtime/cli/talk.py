@@ -232,7 +232,8 @@ def _prepare(arguments: argparse.Namespace) -> Talk:
 
 def _silence_libraries() -> None:
     """Keep what ALSA and JACK write to stderr off the terminal; what Python writes there is shown."""
-    if sys.stderr is None or sys.stderr is not sys.__stderr__ or not sys.stderr.isatty():
+    stderr = sys.__stderr__
+    if stderr is None or sys.stderr is not stderr or not stderr.isatty():
         return
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     nothing = os.open(os.devnull, os.O_WRONLY)
