@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 import trio
 
-from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, function_tool, open_emulator
+from trealtime import (
+    RealtimeAgent,
+    RealtimePlaybackTracker,
+    RealtimeRunner,
+    RealtimeSession,
+    function_tool,
+    open_emulator,
+)
 from trealtime._recordings.recorder import Recorder, header_of
 from trealtime._recordings.writing import LineEncoder, MemorySink
 from trealtime.emulator import CallFunction, ScriptedBrain
@@ -303,3 +310,32 @@ async def test_speech_is_recorded_from_the_appends(tmp_path, autojump_clock) -> 
             await trio.sleep(1)
     sent = [each.event for each in load_recording(tmp_path / "a.jsonl").events if each.sent_by == "client"]
     assert "input_audio_buffer.append" in {event["type"] for event in sent if not isinstance(event, str)}
+
+
+async def test_on_a_real_clock_the_file_is_written_by_a_thread(tmp_path) -> None:
+    with trio.fail_after(20):
+        session = await record(tmp_path / "call.jsonl.gz", "Where is order 7?")
+    recording = load_recording(tmp_path / "call.jsonl.gz")
+    assert recording.complete
+    assert recording.session_events[-1].type in ("turn_ended", "history_updated", "agent_end")
+    assert session.statistics().recording.waiting_bytes == 0
+    assert session.timeline().call.turns[0].answered == "Order 7 is on its way."
+
+
+async def test_the_positions_of_a_playback_tracker_are_there(tmp_path, autojump_clock) -> None:
+    tracker = RealtimePlaybackTracker()
+    async with open_emulator(listen=False, seed=1) as emulator:
+        runner = RealtimeRunner(agent(), model=emulator.memory_model(), config={"record": tmp_path / "a.jsonl"})
+        async with runner.session(model_config={"playback_tracker": tracker}) as session:
+            async with session.subscribe("audio", "agent_end") as events:
+                await session.send_message("Who are you?")
+                async for event in events:
+                    if event.type == "agent_end":
+                        break
+                    await trio.sleep(0.05)
+                    tracker.on_play_bytes(event.item_id, event.content_index, event.audio.data)
+            await session.wait_for_playback()
+            await session.create_item("So that another event comes.")
+    heard = [each.value["heard_ms"] for each in load_recording(tmp_path / "a.jsonl").others if each.kind == "playback"]
+    assert heard == sorted(set(heard))
+    assert heard[-1] > 500

@@ -296,7 +296,7 @@ class Driver:
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
         if self.core.hand_out(trio.current_time(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms):
             self._set_alarm()
-        if self.recorder is not None and self.output is None:
+        if self.recorder is not None and self.output is None and self.tracker is None:
             self.recorder.note_taken(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)
         if self._changed:
             self._changed.unpark_all()
