@@ -47,7 +47,11 @@ class Figures:
         end_s: float,
     ) -> tuple[Turn, ...]:
         """Return the turns in order; those that the session has not ended are made of what is there."""
-        measured = [self._measured(each, utterances, speeches, end_s) for each in self._metrics]
+        said = {each.item_id: each.words for each in utterances if each.words}
+        answered: dict[str, list[str]] = {}
+        for speech in speeches:
+            answered.setdefault(speech.response_id, []).append(speech.words)
+        measured = [self._measured(each, said, answered) for each in self._metrics]
         known = {response_id for turn in measured for response_id in turn.response_ids}
         after_s = max((turn.start_s for turn in measured), default=0.0)
         rest = [each for each in responses if each.response_id not in known and each.created_s >= after_s]
@@ -57,7 +61,7 @@ class Figures:
     # ---- as measured ---------------------------------------------------------------------------------------------
 
     def _measured(
-        self, metrics: Mapping[str, Any], utterances: Sequence[Utterance], speeches: Sequence[Speech], end_s: float
+        self, metrics: Mapping[str, Any], said: Mapping[str, str], answered: Mapping[str, Sequence[str]]
     ) -> Turn:
         def at(name: str, within: Mapping[str, Any] = metrics) -> float | None:
             value = _number(within.get(name))
@@ -84,8 +88,8 @@ class Figures:
             reason=_text(metrics.get("reason")),
             start_s=start_s,
             end_s=max([*ends, silent_s or 0.0, start_s]),
-            said=" ".join(each.words for each in utterances if each.item_id in item_ids and each.words),
-            answered=" ".join(each.words for each in speeches if each.response_id in response_ids and each.words),
+            said=" ".join(said[item_id] for item_id in item_ids if item_id in said),
+            answered=" ".join(words for each in response_ids for words in answered.get(each, ()) if words),
             speech_started_s=at("speech_started_at"),
             speech_ended_s=at("speech_ended_at"),
             requested_s=at("requested_at"),

@@ -8,15 +8,18 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import attrs
 
-from trealtime.timeline.model import SLOT_S, Call, Speech, ToolCall, Turn
+from trealtime.timeline.model import SLOT_S, Call, Response, Speech, ToolCall, Turn
+from trealtime.timeline.nearby import Nearby
 from trealtime.timeline.svg import clean, element, pill, rect, text, text_width, waveform, wrapped
 
 __all__ = ["Lanes", "Layout", "milliseconds", "seconds"]
+
+T = TypeVar("T")
 
 SLOW_ANSWER_S: Final = 1.5
 SLOW_SILENCE_S: Final = 0.3
@@ -25,6 +28,7 @@ _WAVE: Final = 20.0
 _LINE: Final = 15.0
 _ROW: Final = 20.0
 _WORDS: Final = 3
+_LABEL: Final = 400.0
 _TIME_STEPS: Final = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600)
 
 
@@ -111,19 +115,45 @@ class Lanes:
         self.scale = scale
         self.slow_s = slow_s
         self.slow_silence_s = slow_silence_s
-        self._tool_row = _rows(call.tools, self._tool_span, scale)
-        self._heard_levels = list(_heard_levels(call))
+        tool_rows = _rows(call.tools, self._tool_span, scale)
         marks = [mark for mark in call.marks if mark.kind in ("error", "note")]
         self.layout = Layout(
             has_voice=any(call.levels) or any(not each.written for each in call.utterances),
-            tool_rows=max(self._tool_row.values(), default=-1) + 1,
+            tool_rows=max(tool_rows.values(), default=-1) + 1,
             has_checks=bool(call.approvals) or any(mark.kind == "guardrail" for mark in call.marks),
             has_marks=bool(marks),
         )
-        self._next_utterance = _nexts([each.start_s for each in call.utterances])
+        # A label may go beyond its bar.
+        beyond_s = _LABEL / scale
+        call_ends_s = call.duration_s
+        self.turns = Nearby.of((each, each.start_s, each.end_s + beyond_s) for each in call.turns)
+        self.gaps = Nearby.of((each, *_gap_span(each, beyond_s)) for each in call.turns)
+        self.connections = Nearby.of((each, each.start_s, each.end_s + beyond_s) for each in call.connections)
+        self.reigns = Nearby.of(
+            ((number, each), each.start_s, each.end_s + beyond_s) for number, each in enumerate(call.reigns)
+        )
+        said = zip(call.utterances, _nexts([each.start_s for each in call.utterances]), strict=True)
+        self.utterances = Nearby.of((each, each[0].start_s, each[0].end_s + 4 + beyond_s) for each in said)
         heard = sorted((each for each in call.speeches if _begin(each) is not None), key=lambda each: _begin(each) or 0)
-        self._speeches = heard
-        self._next_speech = _nexts([_begin(each) or 0.0 for each in heard])
+        spoken = zip(heard, _nexts([_begin(each) or 0.0 for each in heard]), strict=True)
+        self.speeches = Nearby.of((each, _begin(each[0]) or 0.0, _end(each[0]) + 4 + beyond_s) for each in spoken)
+        self.received = Nearby.of((each, *each.received_s) for each in call.speeches)
+        self.heard = Nearby.of((each, each[0], each[0] + len(each[1]) * SLOT_S) for each in _heard_levels(call))
+        self.responses: Nearby[tuple[Response, float | None]] = Nearby()
+        for number, each in enumerate(call.responses):
+            following = call.responses[number + 1].created_s if number + 1 < len(call.responses) else None
+            begin_s = min(each.created_s, each.created_s if each.requested_s is None else each.requested_s)
+            self.responses.add((each, following), begin_s, (each.done_s or call_ends_s) + beyond_s)
+        self.tools = Nearby.of(
+            ((tool, row), tool.called_s, self._tool_span(tool)[1] + beyond_s) for tool, row in tool_rows.items()
+        )
+        self.approvals = Nearby.of(
+            (each, each.asked_s, (each.decided_s or call_ends_s) + beyond_s) for each in call.approvals
+        )
+        guardrails = (mark for mark in call.marks if mark.kind == "guardrail")
+        self.guardrails = Nearby.of((each, each.at_s, each.at_s + beyond_s) for each in guardrails)
+        events = zip(marks, _nexts([mark.at_s for mark in marks]), strict=True)
+        self.marks = Nearby.of((each, each[0].at_s, each[0].at_s + beyond_s) for each in events)
 
     def is_slow(self, turn: Turn) -> bool:
         """Whether the user waited too long for the answer, or the agent talked on for too long."""
@@ -140,11 +170,11 @@ class Lanes:
             *draw.turns(),
             *draw.connections(),
             *draw.agents(),
-            *draw.user(self._next_utterance),
-            *draw.speeches(self._speeches, self._next_speech, self._heard_levels),
+            *draw.user(),
+            *draw.speeches(),
             *draw.gaps(),
             *draw.responses(),
-            *draw.tools(self._tool_row),
+            *draw.tools(),
             *draw.checks(),
             *draw.marks(),
         ]
@@ -176,6 +206,10 @@ class _Window:
     def x(self, at_s: float) -> float:
         return self.left + (at_s - self.start_s) * self.scale
 
+    def near(self, things: Nearby[T]) -> list[T]:
+        """Return the things that may be seen here."""
+        return things.between(self.start_s, self.end_s)
+
     def touches(self, begin_s: float, end_s: float, extra: float = 0.0) -> bool:
         """Whether something from `begin_s` to `end_s`, and `extra` pixels beyond, is seen here."""
         return begin_s <= self.end_s and end_s + extra / self.scale >= self.start_s
@@ -195,7 +229,7 @@ class _Window:
 
     def turns(self) -> Iterator[str]:
         y = self.layout.turns
-        for turn in self.call.turns:
+        for turn in self.near(self.lanes.turns):
             if not self.touches(turn.start_s, turn.end_s, 60):
                 continue
             slow = self.lanes.is_slow(turn)
@@ -214,7 +248,7 @@ class _Window:
 
     def connections(self) -> Iterator[str]:
         y = self.layout.connections
-        for each in self.call.connections:
+        for each in self.near(self.lanes.connections):
             if not self.touches(each.start_s, each.end_s, 200):
                 continue
             kind = "wire" if each.clean else "wire lost"
@@ -226,7 +260,7 @@ class _Window:
 
     def agents(self) -> Iterator[str]:
         y = self.layout.agents
-        for number, reign in enumerate(self.call.reigns):
+        for number, reign in self.near(self.lanes.reigns):
             if not self.touches(reign.start_s, reign.end_s, 100):
                 continue
             width = (reign.end_s - reign.start_s) * self.scale
@@ -242,15 +276,16 @@ class _Window:
 
     # ---- what is said --------------------------------------------------------------------------------------------
 
-    def user(self, nexts: Sequence[float]) -> Iterator[str]:
+    def user(self) -> Iterator[str]:
         y, middle = self.layout.user, self.layout.user + _WAVE
-        for each in self.call.utterances:
+        said = self.near(self.lanes.utterances)
+        for each, _ in said:
             if not each.written and self.touches(each.start_s, each.end_s):
                 title = f"User, {seconds(each.start_s)}: {each.words or '(not transcribed)'}"
                 width = (each.end_s - each.start_s) * self.scale
                 yield rect(self.x(each.start_s), y, width, 2 * _WAVE, "utterance", title)
         yield from self._levels(self.call.levels, 0.0, middle, "user")
-        for each, next_s in zip(self.call.utterances, nexts, strict=True):
+        for each, next_s in said:
             # Words may go on beyond their sound, up to the next ones.
             room = (min(next_s, max(each.end_s, each.start_s + 4)) - each.start_s) * self.scale - 8
             if not self.touches(each.start_s, each.end_s, max(room, 20)):
@@ -281,21 +316,20 @@ class _Window:
         if wave:
             yield wave
 
-    def speeches(
-        self, speeches: Sequence[Speech], nexts: Sequence[float], heard: Iterable[tuple[float, bytes]]
-    ) -> Iterator[str]:
+    def speeches(self) -> Iterator[str]:
         y = self.layout.agent
-        for speech in self.call.speeches:
+        for speech in self.near(self.lanes.received):
             first_s, last_s = speech.received_s
             if self.touches(first_s, last_s):
                 title = f"{speech.received_ms / 1000:.2f} s of speech received, {seconds(first_s)} to {seconds(last_s)}"
                 yield rect(self.x(first_s), y, (last_s - first_s) * self.scale, 5, "received", title, 2)
-        for speech, next_s in zip(speeches, nexts, strict=True):
+        speeches = self.near(self.lanes.speeches)
+        for speech, next_s in speeches:
             yield from self._behind(speech, next_s)
-        for begin_s, levels in heard:
+        for begin_s, levels in self.near(self.lanes.heard):
             if self.touches(begin_s, begin_s + len(levels) * SLOT_S):
                 yield from self._levels(levels, begin_s, y + 8 + _WAVE, "agent")
-        for speech, next_s in zip(speeches, nexts, strict=True):
+        for speech, next_s in speeches:
             yield from self._speech(speech, next_s)
 
     def _behind(self, speech: Speech, next_s: float) -> Iterator[str]:
@@ -354,7 +388,7 @@ class _Window:
 
     def gaps(self) -> Iterator[str]:
         y = self.layout.gaps
-        for turn in self.call.turns:
+        for turn in self.near(self.lanes.gaps):
             if turn.answer_from_s is not None and turn.first_heard_s is not None:
                 words = "end of speech to first sound" if turn.speech_ended_s is not None else "request to first sound"
                 slow = turn.first_heard_s - turn.answer_from_s > self.lanes.slow_s
@@ -382,10 +416,9 @@ class _Window:
 
     def responses(self) -> Iterator[str]:
         y = self.layout.responses
-        for number, each in enumerate(self.call.responses):
+        for each, following in self.near(self.lanes.responses):
             end_s = each.done_s if each.done_s is not None else self.call.duration_s
             begin_s = each.requested_s if each.requested_s is not None else each.created_s
-            following = self.call.responses[number + 1].created_s if number + 1 < len(self.call.responses) else None
             if not self.touches(begin_s, end_s, 130):
                 continue
             if each.requested_s is not None:
@@ -403,8 +436,8 @@ class _Window:
             title += f" to {seconds(end_s)}"
             yield pill(self.x(each.created_s), y, width, kind, label, title)
 
-    def tools(self, rows: dict[ToolCall, int]) -> Iterator[str]:
-        for call, row in rows.items():
+    def tools(self) -> Iterator[str]:
+        for call, row in self.near(self.lanes.tools):
             end_s = call.ended_s if call.ended_s is not None else self.call.duration_s
             label = f"{call.name} {milliseconds(end_s - call.called_s)}"
             if call.status not in ("completed", ""):
@@ -423,15 +456,15 @@ class _Window:
 
     def checks(self) -> Iterator[str]:
         y = self.layout.checks
-        for each in self.call.approvals:
+        for each in self.near(self.lanes.approvals):
             end_s = each.decided_s if each.decided_s is not None else self.call.duration_s
             label = f"{each.outcome or 'waits'} · {each.name}"
             if self.touches(each.asked_s, end_s, text_width(label, 11) + 10):
                 kind = "approval" if each.outcome in ("approved", "") else "approval failed"
                 title = f"approval of {each.name}: {each.outcome} after {milliseconds(end_s - each.asked_s)}"
                 yield pill(self.x(each.asked_s), y, (end_s - each.asked_s) * self.scale, kind, label, title)
-        for mark in self.call.marks:
-            if mark.kind == "guardrail" and self.touches(mark.at_s, mark.at_s, 260):
+        for mark in self.near(self.lanes.guardrails):
+            if self.touches(mark.at_s, mark.at_s, 260):
                 x = self.x(mark.at_s)
                 yield element(
                     "path",
@@ -443,9 +476,7 @@ class _Window:
 
     def marks(self) -> Iterator[str]:
         y = self.layout.marks
-        shown = [mark for mark in self.call.marks if mark.kind in ("error", "note")]
-        nexts = _nexts([mark.at_s for mark in shown])
-        for mark, next_s in zip(shown, nexts, strict=True):
+        for mark, next_s in self.near(self.lanes.marks):
             if self.touches(mark.at_s, mark.at_s, 300):
                 x = self.x(mark.at_s)
                 kind = "bad" if mark.kind == "error" else ""
@@ -461,6 +492,18 @@ def _begin(speech: Speech) -> float | None:
     if speech.heard:
         return speech.heard[0].start_s
     return speech.interrupt.at_s if speech.interrupt is not None and speech.received_ms else None
+
+
+def _end(speech: Speech) -> float:
+    """Return where its last sound stands, also that which was never heard."""
+    return max((span.end_s for span in speech.heard), default=_begin(speech) or 0.0) + speech.purged_ms / 1000
+
+
+def _gap_span(turn: Turn, beyond_s: float) -> tuple[float, float]:
+    """Return the time in which the gaps of a turn lie, with their labels."""
+    times = [turn.answer_from_s, turn.first_heard_s, turn.onset_s, turn.silent_s]
+    known = [each for each in times if each is not None] or [turn.start_s]
+    return min(known), max(known) + beyond_s
 
 
 def _heard_levels(call: Call) -> Iterator[tuple[float, bytes]]:
