@@ -20,7 +20,9 @@ class Value:
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return _compared(self) == _compared(other) if type(other) is type(self) else NotImplemented
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(mine == theirs for mine, theirs in zip(_compared(self), _compared(other), strict=True))
 
     def __hash__(self) -> int:
         return hash((type(self), _compared(self)))
