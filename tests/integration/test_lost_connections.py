@@ -183,6 +183,9 @@ class Call:
     """What came of one call."""
 
     events: list[RealtimeSessionEvent] = attrs.Factory(list)
+    times: list[float] = attrs.Factory(list)
+    """When each of them came."""
+
     ran: Counter[str] = attrs.Factory(Counter)
     history: list[Any] = attrs.Factory(list)
     received: list[list[NDArray[np.int16]]] = attrs.Factory(list)
@@ -207,6 +210,7 @@ class Call:
     async def listen(self, session: RealtimeSession[Any]) -> None:
         async for event in session:
             self.events.append(event)
+            self.times.append(trio.current_time())
             self._news.set()
             self._news = trio.Event()
 
@@ -228,6 +232,22 @@ class Call:
             elif item.type == "message" and item.role == "assistant" and asked:
                 asked[-1][1].append(item.text or "")
         return asked
+
+    def latencies(self) -> list[float]:
+        """From the end of each question to the first audio after it."""
+        found = []
+        for number, event in enumerate(self.events):
+            if event.type == "speech_stopped":
+                later = zip(self.events[number:], self.times[number:], strict=True)
+                found.append(next(at for each, at in later if each.type == "audio") - self.times[number])
+        return found
+
+    def audio(self) -> list[bytes]:
+        """The audio of each item of the agent, in order."""
+        items: dict[str, bytes] = {}
+        for event in self.of("audio"):
+            items[event.item_id] = items.get(event.item_id, b"") + event.audio.data
+        return list(items.values())
 
     def answered(self, history: Sequence[Any], question: str) -> bool:
         """Whether the end of the answer is there."""
@@ -499,3 +519,19 @@ def test_calls_with_several_losses_lose_nothing(part: int) -> None:
             raise
         lost += len(call.of("connection_lost"))
     assert lost > 0
+
+
+@pytest.mark.parametrize("longest_s", [24.0, 33.0, 41.0])
+def test_a_rollover_leaves_no_gap_and_costs_no_time(undisturbed: Call, longest_s: float) -> None:
+    """Connections that end after so long, each replaced in a quiet moment of the ten seconds before."""
+    policy = {"rollover_margin_s": 10.0}
+    call = run_deterministically(partial(hold, None, max_session_s=longest_s, policy=policy), seed=1)
+    check(call)
+    assert call.of("connection_lost") == []
+    assert len(call.of("rolled_over")) >= 1
+    assert max(event.gap_ms for event in call.of("rolled_over")) == 0
+    late = [after - before for before, after in zip(undisturbed.latencies(), call.latencies(), strict=True)]
+    assert max(late) <= 0.05
+    # But the one that is spoken over, which ends when it does.
+    whole = [audio for audio in undisturbed.audio() if len(audio) > 48_000]
+    assert sum(audio in call.audio() for audio in whole) >= len(whole) - 2

@@ -80,6 +80,7 @@ def quiet(state: State) -> bool:
         or turns.records.unchecked
         or turns.records.ended_by_app
         or turns.records.due
+        or turns.records.uncommitted
         or len(state.updates)
         or state.server_plays is not None
     )

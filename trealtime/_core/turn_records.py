@@ -397,6 +397,11 @@ class TurnRecords:
         return [each for each in self._open.values() if each.waits_for_answer]
 
     @property
+    def uncommitted(self) -> bool:
+        """Whether voice detection has found speech that is no item yet."""
+        return any(each.announced and each.committed_at is None and each.why_not is None for each in self)
+
+    @property
     def due(self) -> bool:
         """Whether the server has promised to answer a turn by itself and has not."""
         return any(each.owed_by == "server" and each.waits_for_answer for each in self._open.values())
