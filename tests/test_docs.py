@@ -325,7 +325,8 @@ def public_awaits() -> set[str]:
         trealtime.calls.RealtimeRestClient,
         trealtime.mcp.MCPServer,
     ):
-        for name, function in vars(kind).items():
+        ours = (base for base in kind.__mro__ if base.__module__.startswith("trealtime"))
+        for name, function in (entry for base in ours for entry in vars(base).items()):
             waits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(inspect.unwrap(function))
             if waits and (not name.startswith("_") or name.startswith("__")):
                 found.add(f"{kind.__name__}.{name}")

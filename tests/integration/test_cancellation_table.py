@@ -116,6 +116,8 @@ CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "RealtimeSession.delete_item": lambda session: session.delete_item(session.history[0].item_id),
     "RealtimeSession.truncate_item": lambda session: session.truncate_item(session.history[-1].item_id, audio_end_ms=9),
     "RealtimeSession.retrieve_item": lambda session: session.retrieve_item(session.history[0].item_id),
+    "RealtimeSession.replace_history": lambda session: session.replace_history(session.history[-1:]),
+    "RealtimeSession.summarise": lambda session: session.summarise(lambda items: "sums", keep_items=0),
     "RealtimeSession.ask": lambda session: session.ask("Count to 3."),
     "RealtimeSession.listen": spoken_turn,
     "RealtimeSession.respond": respond,
