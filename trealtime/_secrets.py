@@ -1,4 +1,4 @@
-"""Recognize secrets, and show values without them.
+"""Recognize secrets, and show values without them; exceptions without what they may quote.
 
 Keys end up in logs in three ways: by the `repr` of a configuration, by the text of an error, and by files. All of them
 ask this module. A name decides (``api_key``, ``x-auth-token``, ``headers``), in any spelling. In addresses, user and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -20,8 +20,12 @@ __all__ = [
     "names_only",
     "redacted",
     "redacted_url",
+    "said",
     "shown",
+    "stand_in",
+    "withheld",
     "without_keys",
+    "without_quotes",
     "without_secrets_in_addresses",
     "without_values",
 ]
@@ -41,6 +45,10 @@ _KEYS: Final = frozenset({"access", "api", "ephemeral", "private", "secret", "se
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _USER_AND_PASSWORD: Final = re.compile(r"[^\s:@]*:[^\s@]*@")
+_WITHHELD: Final = "(text withheld: log_content)"
+_LONGEST_CHAIN: Final = 50
+"""Causes and contexts of an exception that its stand-in has."""
+
 _KEY: Final = re.compile(r"\b(?:sk|ek|rk|pk|whsec)[-_][A-Za-z0-9_-]{8,}|(?i:\b(bearer|basic)\s+)[^\s'\",]+")
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
@@ -142,3 +150,52 @@ def without_values(text: str, headers: Mapping[str, str] | None) -> str:
             if len(secret) >= 8:
                 text = text.replace(secret, "...")
     return text
+
+
+# ---- exceptions to be logged ----------------------------------------------------------------------------------------
+
+
+def stand_in(error: BaseException, *, text_of: Callable[[BaseException], str]) -> BaseException:
+    """Return an exception to log in place of `error`: its types, tracebacks, causes and contexts, with other texts."""
+    known: dict[int, BaseException] = {}
+
+    def of(error: BaseException, depth: int) -> BaseException:
+        if id(error) in known:
+            return known[id(error)]
+        text = text_of(error)
+        if isinstance(error, BaseExceptionGroup):
+            other: BaseException = BaseExceptionGroup(text, [of(each, depth + 1) for each in error.exceptions])
+        else:
+            shape = {"__module__": type(error).__module__, "__qualname__": type(error).__qualname__}
+            other = type(type(error).__name__, (Exception,), shape)(*([text] if text else []))
+        known[id(error)] = other
+        other.__traceback__ = error.__traceback__
+        if depth < _LONGEST_CHAIN:
+            other.__cause__ = None if error.__cause__ is None else of(error.__cause__, depth + 1)
+            other.__context__ = None if error.__context__ is None else of(error.__context__, depth + 1)
+        other.__suppress_context__ = error.__suppress_context__
+        return other
+
+    return of(error, 0)
+
+
+def said(error: BaseException) -> str:
+    """Return the text of an exception, without keys."""
+    return without_keys(_text(error))
+
+
+def withheld(error: BaseException) -> str:
+    """Return a note that the text of an exception is withheld, if it has one."""
+    return _WITHHELD if _text(error) else ""
+
+
+def without_quotes(error: BaseException) -> str:
+    """Return the text of an error of ours about a message up to the place where it quotes that message."""
+    return str(error).partition(", got ")[0]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return error.message if isinstance(error, BaseExceptionGroup) else str(error)
+    except Exception:  # noqa: BLE001  (a text that cannot be made is none that could be shown)
+        return ""

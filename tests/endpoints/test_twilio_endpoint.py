@@ -241,7 +241,8 @@ async def test_a_bad_message_amid_a_call_is_skipped_and_counted(autojump_clock, 
         await wait_all_tasks_blocked()
         assert link.digits == ["5"]
         assert endpoint.statistics().messages_refused == 4
-    assert "call CA1: a message was skipped: expected JSON, got 'junk'" in caplog.text
+    assert "call CA1: a message was skipped: expected JSON" in caplog.text
+    assert "junk" not in caplog.text
 
 
 @pytest.mark.parametrize("ending", ["stop", "close", "drop"])

@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime._session.failures import said, stand_in, withheld
+from trealtime._secrets import said, stand_in, withheld
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
@@ -501,6 +501,20 @@ def test_a_stand_in_has_the_types_and_tracebacks_of_a_whole_chain_and_no_text() 
     assert [type(each).__name__ for each in group.exceptions] == ["ValueError", "Trouble"]
     assert type(group.__cause__).__qualname__ == "KeyError"
     assert WORDS not in repr((shown, group, group.exceptions, group.__cause__))
+
+
+def test_a_chain_of_any_length_has_a_stand_in() -> None:
+    error: BaseException = Trouble(WORDS)
+    for _ in range(5_000):
+        later = Trouble(WORDS)
+        later.__context__, error = error, later
+    shown: BaseException | None = stand_in(error, text_of=withheld)
+    length = 0
+    while shown is not None:
+        length, shown = length + 1, shown.__context__
+    assert length == 51
+    while error.__context__ is not None:  # a chain of that length is freed by recursion
+        error.__context__, error = None, error.__context__
 
 
 def test_an_exception_whose_text_cannot_be_made_is_logged_all_the_same() -> None:

@@ -30,7 +30,7 @@ import trio
 from trealtime._recordings.lines import VERSION, Header, Line, read_line
 from trealtime._recordings.session_events import event_data
 from trealtime._recordings.writing import LineEncoder, Sink
-from trealtime._secrets import redacted_url
+from trealtime._secrets import redacted_url, stand_in, withheld
 from trealtime._value import Value
 from trealtime._version import __version__
 from trealtime.transport.background import background_nursery
@@ -306,7 +306,10 @@ class Recorder:
             return
         self._failure = f"the recording {self.name} ends here: {error}"
         self._queue.clear()
-        logger.error("%s", self._failure, exc_info=error)
+        if isinstance(error, OSError):
+            logger.error("%s", self._failure, exc_info=error)
+        else:  # a `redact` of the app's, which may quote the line
+            logger.error("the recording %s ends here", self.name, exc_info=stand_in(error, text_of=withheld))
         self._on_failure(self._failure)
 
     # ---- questions -----------------------------------------------------------------------------------------------

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 import attrs
 
 from trealtime._core.ids import Recent
-from trealtime._secrets import without_keys
+from trealtime._secrets import said, stand_in, withheld, without_keys
 from trealtime.errors import (
     GuardrailFailed,
     MCPServerFailed,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trealtime._core.effects import FunctionCall
     from trealtime._session.driver import Driver
 
-__all__ = ["FailureSource", "Failures", "place_of", "said", "stand_in", "withheld"]
+__all__ = ["FailureSource", "Failures", "place_of"]
 
 FailureSource = Literal[
     "tool",
@@ -73,8 +73,6 @@ _LOGGERS: Final[dict[FailureSource, logging.Logger]] = {
 
 _FIELDS: Final[dict[FailureSource, str]] = {"server": "server"}
 """Fields of the counters that are not the plural of their source."""
-
-_WITHHELD: Final = "(text withheld: log_content)"
 
 
 class Place(TypedDict):
@@ -266,46 +264,3 @@ def _summary_of(event: RealtimeError) -> str:
             return "a message of the server cannot be used"
         case error:
             return f"a response did not come to be: {type(error).__name__}"
-
-
-# ---- exceptions to be logged -----------------------------------------------------------------------------------------
-
-
-def stand_in(error: BaseException, *, text_of: Callable[[BaseException], str]) -> BaseException:
-    """Return an exception to log in place of `error`: its types, tracebacks, causes and contexts, with other texts."""
-    known: dict[int, BaseException] = {}
-
-    def of(error: BaseException) -> BaseException:
-        if id(error) in known:
-            return known[id(error)]
-        text = text_of(error)
-        if isinstance(error, BaseExceptionGroup):
-            other: BaseException = BaseExceptionGroup(text, [of(each) for each in error.exceptions])
-        else:
-            shape = {"__module__": type(error).__module__, "__qualname__": type(error).__qualname__}
-            other = type(type(error).__name__, (Exception,), shape)(*([text] if text else []))
-        known[id(error)] = other
-        other.__traceback__ = error.__traceback__
-        other.__cause__ = None if error.__cause__ is None else of(error.__cause__)
-        other.__context__ = None if error.__context__ is None else of(error.__context__)
-        other.__suppress_context__ = error.__suppress_context__
-        return other
-
-    return of(error)
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return error.message if isinstance(error, BaseExceptionGroup) else str(error)
-    except Exception:  # noqa: BLE001  (a text that cannot be made is none that could be shown)
-        return ""
-
-
-def said(error: BaseException) -> str:
-    """Return the text of an exception, without keys."""
-    return without_keys(_text(error))
-
-
-def withheld(error: BaseException) -> str:
-    """Return a note that the text of an exception is withheld, if it has one."""
-    return _WITHHELD if _text(error) else ""

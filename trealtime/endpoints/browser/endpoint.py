@@ -20,6 +20,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from trealtime._secrets import without_quotes
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.browser.stream import (
     MOST_MESSAGE_BYTES,
@@ -327,7 +328,7 @@ class BrowserEndpoint(Endpoint):
     def _refuse_message(self, error: BrowserStreamError) -> None:
         self._messages_refused += 1
         level = logging.WARNING if self._messages_refused == 1 else logging.DEBUG
-        logger.log(level, "a message of a page was skipped: %s", error)
+        logger.log(level, "a message of a page was skipped: %s", without_quotes(error))
         if not self._outgoing.texts_full:
             self._outgoing.say(refused_message(str(error)))
             self._writer.unpark_all()

@@ -22,6 +22,7 @@ from typing import Final
 import attrs
 import trio
 
+from trealtime._secrets import without_quotes
 from trealtime.audio.formats import G711_ULAW, AudioFormat
 from trealtime.endpoints.endpoint import Endpoint, EndpointLink
 from trealtime.endpoints.sockets import InputBuffer, ServerSocket, close_behind, close_with_reason, server_wire
@@ -244,7 +245,8 @@ class TwilioEndpoint(Endpoint):
                 except TwilioStreamError as error:
                     self._messages_refused += 1
                     level = logging.WARNING if self._messages_refused == 1 else logging.DEBUG
-                    logger.log(level, "call %s: a message was skipped: %s", self.call.call_sid, error)
+                    what = without_quotes(error)
+                    logger.log(level, "call %s: a message was skipped: %s", self.call.call_sid, what)
                 else:
                     self._handle(event, link)
         except WireClosed as error:
