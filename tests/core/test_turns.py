@@ -9,6 +9,7 @@ from trealtime._core.interruption import BargeIn
 from trealtime._core.turns import PATIENCE_S, SentItems
 
 TIMEOUT_S = 30.0
+REQUEST_S = 10.0
 
 
 def begins(talk, item_id="u"):
@@ -106,6 +107,7 @@ ENDS = {
     "committed, the server answers": (lambda talk: commits(talk), PATIENCE_S, True),
     "stopped, and no commit": (lambda talk: stops(talk), PATIENCE_S, True),
     "cleared": (lambda talk: talk.server("input_audio_buffer.cleared"), 0.0, True),
+    "cleared by the app, and the server does not say so": (lambda talk: talk.app.clear_audio(), REQUEST_S, True),
     "voice detection is switched off": (detection_off, 0.0, True),
     "a microphone that went away": (lambda talk: None, TIMEOUT_S, True),
 }
@@ -398,3 +400,16 @@ def test_a_turn_that_is_committed_while_a_cancelled_response_ends_is_asked_for_i
     assert talk.creates == []
     talk.wait(0.1)
     assert len(talk.creates) == (0 if answers else 1)
+
+
+def test_speech_after_a_clear_that_is_not_answered_keeps_the_floor(make_talk):
+    talk = open_talk(make_talk)
+    begins(talk, "u1")
+    talk.app.clear_audio()
+    talk.now += 5
+    begins(talk, "u2")
+    says(talk)
+    talk.wait(REQUEST_S)
+    assert not talk.creates
+    talk.wait(TIMEOUT_S)
+    assert len(talk.creates) == 1

@@ -193,3 +193,36 @@ def test_on_a_call_whose_audio_the_service_carries_speech_holds_answers_without_
     assert asked(vad_talk) == 0
     vad_talk.wait(0.1)
     assert asked(vad_talk) == 1
+
+
+# ---- raw events -----------------------------------------------------------------------------------------------------
+
+APPEND = {"type": "input_audio_buffer.append", "audio": "AAAA"}
+
+
+def test_raw_audio_is_a_turn_like_any_other(manual) -> None:
+    manual.app.send_raw({"type": "input_audio_buffer.clear", "event_id": "mine"})
+    manual.server("input_audio_buffer.cleared")
+    manual.app.send_raw(APPEND)
+    manual.app.create_response(automatic=True)
+    assert asked(manual) == 0
+    manual.app.send_raw({"type": "input_audio_buffer.commit"})
+    manual.server("input_audio_buffer.committed", item_id="u")
+    assert asked(manual) == 1
+    kinds = [event["type"] for event in manual.sent]
+    assert kinds == [
+        "input_audio_buffer.clear",
+        "input_audio_buffer.append",
+        "input_audio_buffer.commit",
+        "response.create",
+    ]
+    assert manual.sent[0]["event_id"] == "mine"
+    manual.created("r1", manual.creates[0])
+    manual.done("r1")
+    assert [turn.item_ids for turn in manual.turns] == [("u",)]
+
+
+@pytest.mark.parametrize("audio", ["not base64!", 7, None])
+def test_raw_audio_that_is_none_is_the_servers_to_refuse(manual, audio) -> None:
+    manual.app.send_raw({"type": "input_audio_buffer.append", "audio": audio})
+    assert manual.sent_of("input_audio_buffer.append")[0]["audio"] == audio

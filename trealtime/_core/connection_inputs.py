@@ -1,16 +1,20 @@
-"""The inputs of the conversation about its connection, and about the user's audio, which goes over it."""
+"""The inputs of the conversation about its connection, and about what goes over it: the user's audio and raw events."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from trealtime._core import in_flight, reconnection, rollover
+import pybase64
+
+from trealtime._core import history, in_flight, reconnection, rollover
 from trealtime._core.approvals import SavedDecision
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
 from trealtime._core.reconnection import ReconnectPolicy
+from trealtime._core.response_queue import submit
 from trealtime._core.responses import resume_usage
+from trealtime._core.settings import send_update
 from trealtime._core.successor import Expiry
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
@@ -176,20 +180,47 @@ class ConnectionInputs:
         )
         return not state.link.away
 
-    def commit_audio(self, now: float) -> list[Effect]:
-        """Make an item of the input audio buffer, and ask for no response."""
+    def commit_audio(self, now: float, event: Mapping[str, Any] | None = None) -> list[Effect]:
+        """Make an item of the input audio buffer, and ask for no response; `event` is sent for it, if it is given."""
         state = self._state
-        event_id = state.send({"type": "input_audio_buffer.commit"})
+        event_id = state.send(event or {"type": "input_audio_buffer.commit"})
         state.audio.commit(event_id)
         turn = state.turns.commit_sent(event_id, state.response_queue, now=now, agent=state.agent.name)
         turn_ending(state, turn, now)
         return self._effects(now)
 
-    def clear_audio(self, now: float) -> list[Effect]:
-        """Throw the input audio buffer away."""
+    def clear_audio(self, now: float, event: Mapping[str, Any] | None = None) -> list[Effect]:
+        """Throw the input audio buffer away; `event` is sent for it, if it is given."""
         self._state.audio.clear()
-        self._state.turns.clear_by_app(self._state.response_queue)
-        self._state.send({"type": "input_audio_buffer.clear"})
+        due_at = now + self._state.request_timeout_s
+        self._state.turns.clear_by_app(self._state.response_queue, due_at=due_at)
+        self._state.send(event or {"type": "input_audio_buffer.clear"})
+        return self._effects(now)
+
+    def send_raw(self, now: float, event: Mapping[str, Any]) -> list[Effect]:
+        """Send a client event as it is; an ``event_id`` is added where it has none. The conversation has to know of a
+        ``response.create``, which takes its turn in the response queue, of a ``session.update``, of an item that
+        answers a call, and of the user's audio, its commits and clears."""
+        state, kind = self._state, event.get("type")
+        given = event.get("event_id")
+        event_id = given if isinstance(given, str) and given else None
+        match kind:
+            case "response.create":
+                params = event.get("response")
+                submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
+            case "session.update" if isinstance(event.get("session"), Mapping):
+                send_update(state, event["session"], event_id=event_id)
+            case "input_audio_buffer.commit":
+                return self.commit_audio(now, event)
+            case "input_audio_buffer.clear":
+                return self.clear_audio(now, event)
+            case "input_audio_buffer.append":
+                if self.audio_sent(now, _audio(event.get("audio"))):
+                    state.send(event)
+            case _:
+                state.send(event)
+                if kind == "conversation.item.create" and isinstance(event.get("item"), Mapping):
+                    history.answered_by_app(state, event["item"])
         return self._effects(now)
 
     def begin_user_speaking(self, now: float) -> list[Effect]:
@@ -202,3 +233,11 @@ class ConnectionInputs:
         """The app says that the user has spoken."""
         self._state.turns.end_by_app(self._state.response_queue, now=now)
         return self._effects(now)
+
+
+def _audio(text: object) -> bytes:
+    """The audio of an append; none where the server will refuse it."""
+    try:
+        return pybase64.b64decode(text, validate=True) if isinstance(text, str) else b""
+    except ValueError:
+        return b""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from trealtime._core import history, output, requests, responses, settings, turns
+from trealtime._core import history, output, requests, responses, server_playback, settings, turns
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
 from trealtime._core.connection_inputs import ConnectionInputs
 from trealtime._core.effects import ApprovalRequest, Effect
@@ -111,9 +111,9 @@ RECEPTION: Final[Mapping[type, _Handler]] = {
     wire.ResponseOutputAudioTranscriptDone: output.transcript_done,
     wire.ResponseOutputAudioDelta: output.receive_audio,
     wire.ResponseOutputAudioDone: output.audio_done,
-    wire.OutputAudioBufferStarted: output.playing_started,
-    wire.OutputAudioBufferStopped: output.playing_ended,
-    wire.OutputAudioBufferCleared: output.playing_ended,
+    wire.OutputAudioBufferStarted: server_playback.playing_started,
+    wire.OutputAudioBufferStopped: server_playback.playing_ended,
+    wire.OutputAudioBufferCleared: server_playback.playing_ended,
     wire.RawServerEvent: requests.unknown_event,
 }
 """The function for each event of the server. Events that are not here are shown raw and change nothing: rate limits,
@@ -228,6 +228,8 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         state.calls.clear()
         state.handing_over = state.pending_interruption = None
         forget_everything(state)
+        state.server_plays = state.server_plays_until = None
+        state.turns.free(state.response_queue)
         end_all_turns(state, now)
         for reply_id in dict.fromkeys(reply_ids):
             state.settle(reply_id, error=error)
@@ -247,6 +249,8 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         requests.expire_requests(state, now)
         expire_turns(state, now)
         turns.ask_for_lost_answers(state, now)
+        turns.expire_clear(state, now)
+        server_playback.expire_server_playback(state, now)
         expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
@@ -284,6 +288,8 @@ class Conversation(ConnectionInputs, PlaybackInputs):
             pending_until(state),
             state.turns.records.deadline(state.response_timeout_s),
             playback_deadline(state, now) if state.turns.records.playing else None,
+            state.server_plays_until,
+            state.turns.cleared_at,
             state.limits.deadline,
             input_deadline(state),
             state.approvals.deadline,
@@ -431,24 +437,6 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         asked for stops, unless others wait for that one too.
         """
         interrupt_for_app(self._state, now, cause=cause, response_id=response_id, reply_id=reply_id)
-        return self._effects(now)
-
-    def send_raw(self, now: float, event: Mapping[str, Any]) -> list[Effect]:
-        """Send a client event as it is; an ``event_id`` is added where it has none. The conversation has to know of a
-        ``response.create``, which takes its turn in the response queue, of a ``session.update``, and of an item that
-        answers a call."""
-        state, kind = self._state, event.get("type")
-        given = event.get("event_id")
-        event_id = given if isinstance(given, str) and given else None
-        if kind == "response.create":
-            params = event.get("response")
-            submit(state, params=params if isinstance(params, Mapping) else None, event_id=event_id)
-        elif kind == "session.update" and isinstance(event.get("session"), Mapping):
-            send_update(state, event["session"], event_id=event_id)
-        else:
-            state.send(event)
-            if kind == "conversation.item.create" and isinstance(event.get("item"), Mapping):
-                history.answered_by_app(state, event["item"])
         return self._effects(now)
 
     # ---- barge-in --------------------------------------------------------------------------------------------------

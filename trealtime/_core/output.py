@@ -1,4 +1,4 @@
-"""The output of the agent: the items of responses, their text and audio, and the playback reports of a phone call."""
+"""The output of the agent: the items of responses, their text and audio."""
 
 from __future__ import annotations
 
@@ -40,8 +40,6 @@ __all__ = [
     "listing_failed",
     "output_item_added",
     "output_item_done",
-    "playing_ended",
-    "playing_started",
     "receive_audio",
     "response_done",
     "text_delta",
@@ -221,24 +219,6 @@ def audio_done(state: State, event: wire.ResponseOutputAudioDone, now: float) ->
         info=state.info,
     )
     hold(state, response.id, end, now)
-
-
-def playing_started(state: State, event: wire.OutputAudioBufferStarted, now: float) -> None:
-    state.server_plays = event.response_id
-    turn = state.turns.records.of_response(event.response_id)
-    if turn is not None:
-        turn.plays(now)
-
-
-def playing_ended(
-    state: State, event: wire.OutputAudioBufferStopped | wire.OutputAudioBufferCleared, now: float
-) -> None:
-    state.requests.answered("output_audio_buffer.clear", "")
-    if state.server_plays == event.response_id:
-        state.server_plays = None
-        turn = state.turns.records.of_response(event.response_id)
-        if turn is not None:
-            turn.played(now)
 
 
 def listing_failed(state: State, event: wire.McpListToolsFailed, now: float) -> None:

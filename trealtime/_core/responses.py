@@ -29,6 +29,7 @@ from trealtime._core.listening import answer_began
 from trealtime._core.response import Response
 from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
+from trealtime._core.server_playback import response_made
 from trealtime._core.turn_answers import answer_turns
 from trealtime._core.usage import parse_usage, session_over
 from trealtime.errors import RequestTimedOut
@@ -260,6 +261,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         reconnected=response.reconnected,
     )
     response.end(result, now)
+    response_made(state, response, now)
     if response.record is not None:
         response.record.current.peak("audio_s", (state.ledger.waiting_ms((response_id,), now) or 0.0) / 1000)
     changed = [

@@ -176,7 +176,11 @@ class State:
     """Whether any audio of the agent has come: the server keeps its voice from then on."""
 
     server_plays: str | None = attrs.field(default=None, init=False)
-    """The response whose audio the server is playing itself, on a phone call that it carries."""
+    """The response whose audio the server is playing itself, on a phone call that it carries (`server_playback`)."""
+
+    server_plays_since: float = attrs.field(default=0.0, init=False)
+    server_plays_until: float | None = attrs.field(default=None, init=False)
+    """The time at which that must be over, once it is known."""
 
     defaults: Mapping[str, Any] = attrs.field(factory=dict, init=False)
     """The session object as it was before our first update."""

@@ -61,6 +61,7 @@ __all__ = [
     "ask_for_lost_answers",
     "audio_cleared",
     "audio_committed",
+    "expire_clear",
     "key_pressed",
     "silence_timed_out",
     "speech_started",
@@ -117,6 +118,10 @@ class Turns:
     _cleared: bool = attrs.field(default=False, init=False)
     """The app has cleared the buffer: the audio that it sends next begins a turn."""
 
+    _clear: tuple[TurnRecord | None, float] = attrs.field(default=(None, 0.0), init=False)
+    """The turn that the user spoke when the app last cleared the buffer, and the time at which the server should have
+    answered."""
+
     _sending: TurnRecord | None = attrs.field(default=None, init=False)
     """The turn of which the app sends the audio since then."""
 
@@ -138,9 +143,10 @@ class Turns:
         if not self._scopes:
             queue.wait_for_user(now + PATIENCE_S if self.records.ended_by_app else None)
 
-    def clear_by_app(self, queue: ResponseQueue) -> None:
-        """The app throws away what it has sent."""
+    def clear_by_app(self, queue: ResponseQueue, *, due_at: float) -> None:
+        """The app throws away what it has sent; the server should say so by then."""
         self._cleared = True
+        self._clear = (self.speech, due_at)
         if self._sending is not None:
             if self._sending.commit_id is None:
                 self._sending.end("thrown_away")
@@ -186,6 +192,12 @@ class Turns:
                 record.forget_commit()
                 if not record.item_ids and record.unchecked_since is None:
                     record.end(why_not)
+
+    @property
+    def cleared_at(self) -> float | None:
+        """The time at which the speech under way counts as thrown away, because the app has cleared the buffer, if the
+        server does not say so before."""
+        return self._clear[1] if self.speech is not None and self._clear[0] is self.speech else None
 
     @property
     def ended_at(self) -> int | None:
@@ -324,6 +336,14 @@ def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float)
     state.requests.answered("input_audio_buffer.clear", "")
     state.turns.free(state.response_queue)
     speech_thrown_away(state, now)
+
+
+def expire_clear(state: State, now: float) -> None:
+    """The server has not answered a clear in time. Most likely it has cleared the buffer all the same; else it tells of
+    the speech once more, when that ends."""
+    if state.turns.cleared_at is not None and state.turns.cleared_at <= now:
+        state.turns.free(state.response_queue)
+        speech_thrown_away(state, now)
 
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
