@@ -132,6 +132,17 @@ def test_without_the_session_the_wire_has_to_do(spoken, tmp_path) -> None:
     assert Timeline(call).html()
 
 
+async def test_the_recording_of_a_server_is_drawn_from_the_wire(tmp_path, autojump_clock) -> None:
+    async with open_emulator(listen=False, seed=1, record=tmp_path) as emulator:
+        runner = RealtimeRunner(RealtimeAgent(name="A"), model=emulator.memory_model())
+        async with runner.session() as session:
+            await session.ask("Who are you?")
+    (path,) = tmp_path.iterdir()
+    call = read_timeline(path).call
+    assert call.speeches[0].words.startswith("I am a small brain")
+    assert call.speeches[0].heard_ms == call.speeches[0].received_ms > 1000
+
+
 # ---- the drawings ---------------------------------------------------------------------------------------------------
 
 

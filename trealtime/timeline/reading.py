@@ -88,7 +88,7 @@ class _Part:
 class _Reading:
     def __init__(self, header: Header, sound_bytes: int) -> None:
         self._header = header
-        self._of_session = "session_id" in header.values
+        self._of_session = "session_id" in header.values and header.values.get("recorded_by") != "server"
         self._budget = SoundBudget(sound_bytes, missing=not header.audio)
         self._user = UserSide(self._budget, self._has_room)
         self._input_format: AudioFormat = PCM16_24K
