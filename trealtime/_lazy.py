@@ -12,6 +12,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 
@@ -47,7 +48,7 @@ def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
         home = homes.get(name)
         if home is None:
             return _elsewhere(module, name)
-        value: object = getattr(importlib.import_module(home), name)
+        value: object = getattr(_import(home), name)
         setattr(sys.modules[module], name, value)
         _publish()
         return value
@@ -56,6 +57,18 @@ def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
         return sorted({*vars(sys.modules[module]), *homes})
 
     return list(homes), load, listed
+
+
+def _import(home: str) -> object:
+    """Import a module without garbage collection: of the thousands of objects that this makes hardly one is garbage,
+    and looking for it takes a sixth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(home)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _elsewhere(module: str, name: str) -> object:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 import attrs
@@ -400,6 +399,8 @@ class Connections:
 
 def http_date(value: object) -> float | None:
     """Return an HTTP date (RFC 9110 section 5.6.7) in Unix time; None for anything else."""
+    from email.utils import parsedate_to_datetime  # the package takes its time to import
+
     try:
         found = parsedate_to_datetime(value) if isinstance(value, str) else None
     except ValueError:

@@ -17,7 +17,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import difflib
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
@@ -67,6 +66,8 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
     type."""
     for name in types:
         if name not in EVENT_TYPES:
+            import difflib
+
             close = difflib.get_close_matches(str(name), EVENT_TYPES, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"unknown event type {name!r}{hint} Allowed: {', '.join(EVENT_TYPES)}")

@@ -14,7 +14,6 @@ switches the thing off). Everywhere else None counts as "not given".
 from __future__ import annotations
 
 import collections.abc
-import difflib
 import enum
 import functools
 import math
@@ -150,6 +149,8 @@ _hints: Final = functools.cache(typing.get_type_hints)
 def _unknown_key(
     key: object, value: object, known: set[str], fields: Sequence[attrs.Attribute[Any]], path: str
 ) -> SettingsProblem:
+    import difflib
+
     near = difflib.get_close_matches(key, sorted(known), n=1) if isinstance(key, str) else []
     where = f"{path}.{key}" if path else str(key)
     names = ", ".join(field.name for field in fields)
@@ -299,6 +300,8 @@ def _nearest(hint: Any, value: object) -> str | None:
         for word in typing.get_args(member)
         if isinstance(word, str)
     ]
+    import difflib
+
     near = difflib.get_close_matches(value.strip().lower(), words, n=1)
     return near[0] if near else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import ssl
 from collections.abc import Callable, Mapping
@@ -90,6 +89,8 @@ def transport_config(value: TransportConfig | Mapping[str, object] | None) -> Tr
 
 
 def _unknown_key(key: object, value: object) -> SettingsProblem:
+    import difflib
+
     near = difflib.get_close_matches(str(key), _CHECKS, n=1)
     allowed = f"one of the keys {', '.join(_CHECKS)}"
     return SettingsProblem(str(key), value, allowed, suggestion=near[0] if near else None)
