@@ -98,5 +98,6 @@ def print_short(*kinds: object) -> None:
     """Give attrs classes a `repr` of one line: their fields as `one_line` shows them, without those that have their
     defaults. A union stands for its members."""
     for kind in kinds:
-        for cls in get_args(kind) or (kind,):
+        for member in get_args(kind) or (kind,):
+            cls: Any = member
             cls.__repr__ = _short_repr

@@ -93,7 +93,9 @@ class Failures:
     """The failures of one session."""
 
     _info: EventInfo
-    _log_content: bool = attrs.field(kw_only=True)
+    log_content: bool = attrs.field(kw_only=True)
+    """Whether the log has the texts of exceptions."""
+
     _driver: Driver = attrs.field(init=False)
     session_id: str | None = attrs.field(default=None, init=False)
     _counts: Counter[FailureSource] = attrs.field(factory=Counter, init=False)
@@ -195,11 +197,11 @@ class Failures:
         if not logger.isEnabledFor(level):
             return
         text = summary
-        if self._log_content:
+        if self.log_content:
             words = error.message if isinstance(error, ServerErrorInfo) else str(error)
             text = f"{summary} ({without_keys(words)})" if words and words != summary else summary
         if cause is not None:
-            cause = stand_in(cause, text_of=said if self._log_content else withheld)
+            cause = stand_in(cause, text_of=said if self.log_content else withheld)
         fields = {
             "session_id": self.session_id,
             "response_id": response_id,
