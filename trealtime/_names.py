@@ -98,7 +98,7 @@ TABLES: Final = {
         "_session.subscription": "Overflow",
         "agents.guardrails": "GuardrailFunction",
         "errors": "WebhookProblem",
-        "events": "DismissReason LimitName ResponseStatus",
+        "events": "ConfirmReason DismissReason LimitName ResponseStatus",
         "items": "ItemStatus",
         "mcp.servers": "RequireApproval ToolFilter",
         "tools.function_tool": "AfterTool NeedsApproval OnInterrupt ToolEnabled ToolErrorFunction",

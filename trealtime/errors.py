@@ -75,15 +75,21 @@ class SettingsProblem:
 
     `path` is dotted and begins at the root of the mapping (``audio.input.turn_detection.threshold``). `value` is the
     value there, `allowed` describes the allowed values in words, and `suggestion` is the nearest known key or value.
+    With `unknown_key` the path ends in a key that there is not.
     """
 
     path: str
     value: object
     allowed: str
     suggestion: str | None = None
+    unknown_key: bool = False
 
     def __str__(self) -> str:
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
+        if self.unknown_key:
+            where, _, key = self.path.rpartition(".")
+            place = f"{where}: " if where else ""
+            return f"{place}unknown key {key!r}{hint or f'; {self.allowed}'}"
         return f"{self.path}: got {_short(shown(self.value, self.path))}, allowed: {self.allowed}{hint}"
 
     def __repr__(self) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AudioChunk",
+    "ConfirmReason",
     "DismissReason",
     "EventInfo",
     "LimitName",
@@ -77,6 +78,7 @@ __all__ = [
 
 ResponseStatus = Literal["completed", "cancelled", "failed", "incomplete"]
 DismissReason = Literal["short", "filler", "silence", "cleared"]
+ConfirmReason = Literal["long", "words", "no transcript", "answer over", "app", "guardrail"]
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -311,9 +313,15 @@ class RealtimeInterruptionPending(Value):
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class RealtimeInterruptionConfirmed(Value):
     """Ours: the pending interruption is a turn of the user's. `RealtimeAudioInterrupted` follows where audio has not
-    been heard yet. Play the next answer as usual."""
+    been heard yet. Play the next answer as usual.
+
+    `reason`: the speech lasted `BargeIn.min_speech_ms` (``"long"``), its words are no fillers (``"words"``), they did
+    not come (``"no transcript"``), the agent had ended meanwhile (``"answer over"``), or the app or a guardrail
+    interrupted (``"app"``, ``"guardrail"``).
+    """
 
     item_id: str
+    reason: ConfirmReason = "long"
     info: EventInfo
     type: Literal["interruption_confirmed"] = "interruption_confirmed"
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trealtime._session.subscription import Overflow as Overflow
     from trealtime.agents.guardrails import GuardrailFunction as GuardrailFunction
     from trealtime.errors import WebhookProblem as WebhookProblem
+    from trealtime.events import ConfirmReason as ConfirmReason
     from trealtime.events import DismissReason as DismissReason
     from trealtime.events import LimitName as LimitName
     from trealtime.events import ResponseStatus as ResponseStatus

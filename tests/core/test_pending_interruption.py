@@ -71,6 +71,36 @@ def outcome(talk):
     return [event.removeprefix("interruption_") for event in events]
 
 
+def why_confirmed(talk):
+    return [event.reason for event in talk.events_of("interruption_confirmed")]
+
+
+@pytest.mark.parametrize(
+    "end, reason",
+    [
+        (lambda talk: talk.wait(5), "long"),
+        (lambda talk: (stops(talk), transcribed(talk, "No, the other one.")), "words"),
+        (lambda talk: (stops(talk), transcribed(talk, None)), "no transcript"),
+        (lambda talk: (stops(talk), talk.wait(3)), "no transcript"),
+        (lambda talk: talk.app.interrupt(), "app"),
+        (lambda talk: talk.app.interrupt(cause="guardrail"), "guardrail"),
+    ],
+)
+def test_a_confirmed_interruption_says_why(make_talk, end, reason):
+    talk = speaking(make_talk, min_speech_ms=600, dismiss="filler")
+    begins(talk)
+    end(talk)
+    assert why_confirmed(talk) == [reason]
+
+
+def test_so_does_one_that_outlasts_the_answer(make_talk):
+    talk = speaking(make_talk, ms=1_200, min_speech_ms=2_000, while_unsure="play")
+    begins(talk)
+    stops(talk, after_s=0.5)
+    transcribed(talk, "Mm-hmm.")
+    assert why_confirmed(talk) == ["answer over"]
+
+
 def changes(talk):
     return [fx.playback for fx in talk.effects if fx.playback is not None]
 

@@ -616,11 +616,11 @@ def test_all_problems_come_in_one_error_with_path_value_allowed_and_nearest():
             "at least 0",
         ),
         ({"tracing": "on"}, "tracing", "'auto' or a mapping or a TracingSettings or None"),
-        ({"tracing": {"group": "g"}}, "tracing.group", "no such key; keys here: workflow_name, group_id, metadata"),
+        ({"tracing": {"group": "g"}}, "tracing.group", "keys here: workflow_name, group_id, metadata"),
         ({"include": ["logprobs"]}, "include[0]", "'item.input_audio_transcription.logprobs'"),
         ({"tools": "f"}, "tools", "a list"),
         ({"extra": {1: 2}}, "extra", "a mapping with string keys"),
-        ({7: 1}, "7", "no such key"),
+        ({7: 1}, "7", "keys here"),
         ([], "", "a mapping or a SessionSettings"),
     ],
 )

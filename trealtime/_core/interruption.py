@@ -48,6 +48,7 @@ from trealtime._core.reconnection import retell_item
 from trealtime._core.response_queue import Request
 from trealtime._value import Value
 from trealtime.events import (
+    ConfirmReason,
     DismissReason,
     RealtimeAudioInterrupted,
     RealtimeInterruptionConfirmed,
@@ -395,7 +396,7 @@ def expire_pending_interruption(state: State, now: float) -> None:
 
 
 def confirm(
-    state: State, speech: TurnRecord, now: float, *, cause: Cause = "speech", reason: str | None = None
+    state: State, speech: TurnRecord, now: float, *, cause: Cause = "speech", reason: ConfirmReason | None = None
 ) -> None:
     """It is an interruption: all pending speech is the user's turn."""
     turns = state.turns.records.in_doubt
@@ -404,7 +405,8 @@ def confirm(
     for each in turns:
         each.believe()
     _end(state, now, committed=all(each.committed_at is not None for each in turns))
-    state.emit(RealtimeInterruptionConfirmed(item_id=speech.key, info=state.info))
+    why: ConfirmReason = reason if reason is not None else "guardrail" if cause == "guardrail" else "app"
+    state.emit(RealtimeInterruptionConfirmed(item_id=speech.key, reason=why, info=state.info))
     interrupt(state, cause, now, speech=turns[0] if cause == "speech" else None, reason=reason)
     change_playback(state, PlaybackChange("play"))  # after the purge: none of what it purges may be played again
     owed = [each for each in turns if each.owed_by == "us"]

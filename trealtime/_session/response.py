@@ -104,11 +104,21 @@ def shows_options(function: _F) -> _F:
     signature = inspect.signature(function)
     named = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=getattr(annotation, "__forward_arg__", annotation),
+        )
         for name, annotation in ResponseOptions.__annotations__.items()
     ]
     function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
     return function
+
+
+def _written(annotation: object) -> object:
+    """An annotation as it is written, in place of the object that stands for it in a TypedDict."""
+    return getattr(annotation, "__forward_arg__", annotation)
 
 
 async def response_params(

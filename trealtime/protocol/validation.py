@@ -154,7 +154,7 @@ def _unknown_key(
     near = difflib.get_close_matches(key, sorted(known), n=1) if isinstance(key, str) else []
     where = f"{path}.{key}" if path else str(key)
     names = ", ".join(field.name for field in fields)
-    return SettingsProblem(where, value, f"no such key; keys here: {names}", near[0] if near else None)
+    return SettingsProblem(where, value, f"keys here: {names}", near[0] if near else None, unknown_key=True)
 
 
 def _read_field(hint: Any, rule: _Rule, value: object, path: str, problems: list[SettingsProblem]) -> object:
