@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 import attrs
@@ -111,28 +111,30 @@ class TurnFigures:
             self._asked_at = at
 
     def note_server(self, event: Mapping[str, Any], at: float) -> None:
-        """Follow an event of the server."""
-        match event.get("type"):
-            case "input_audio_buffer.committed":
+        """Follow an event of the server, which may be one of a script's and have anything in it."""
+        match event:
+            case {"type": "input_audio_buffer.committed"}:
                 self._source, self._asked_at, self._transcribed_at = "speech", at, None
-            case "conversation.item.input_audio_transcription.completed":
+            case {"type": "conversation.item.input_audio_transcription.completed"}:
                 self._heard(at)
-            case "response.created" if event["response"].get("conversation_id") is not None:
+            case {"type": "response.created", "response": {"id": str(response_id), "conversation_id": str()}}:
                 asked_at = at if self._asked_at is None else self._asked_at
-                under = _Under(self._source, asked_at, self._transcribed_at, at)
-                self._open[event["response"]["id"]] = under
+                self._open[response_id] = _Under(self._source, asked_at, self._transcribed_at, at)
                 self._source, self._asked_at, self._transcribed_at = "request", None, None
-            case "response.output_text.delta" | "response.output_audio_transcript.delta":
-                under_way = self._open.get(event["response_id"])
+            case {
+                "type": "response.output_text.delta" | "response.output_audio_transcript.delta",
+                "response_id": str(response_id),
+            }:
+                under_way = self._open.get(response_id)
                 if under_way is not None and under_way.first_text_at is None:
                     under_way.first_text_at = at
-            case "response.output_audio.delta":
-                speaking = self._open.get(event["response_id"])
+            case {"type": "response.output_audio.delta", "response_id": str(response_id), "delta": str(delta)}:
+                speaking = self._open.get(response_id)
                 if speaking is not None:
                     speaking.first_audio_at = at if speaking.first_audio_at is None else speaking.first_audio_at
-                    speaking.audio_characters += len(event["delta"])
-            case "response.done":
-                self._done(event["response"], at)
+                    speaking.audio_characters += len(delta)
+            case {"type": "response.done", "response": {"id": str(response_id), **response}}:
+                self._done(response_id, response, at)
 
     def _heard(self, at: float) -> None:
         waiting = [under for under in self._open.values() if under.source == "speech" and under.transcribed_at is None]
@@ -141,19 +143,21 @@ class TurnFigures:
         elif self._source == "speech":
             self._transcribed_at = at
 
-    def _done(self, response: Mapping[str, Any], at: float) -> None:
-        under = self._open.pop(response["id"], None)
+    def _done(self, response_id: str, response: Mapping[str, Any], at: float) -> None:
+        under = self._open.pop(response_id, None)
         if under is None:
             return
         self._number += 1
-        usage = response.get("usage") or {}
-        calls = tuple(item["name"] for item in response["output"] if item["type"] == "function_call")
+        output = response.get("output")
+        items = output if isinstance(output, list) else []
+        usage = response.get("usage")
+        tokens = usage if isinstance(usage, Mapping) else {}
         self.turns.append(
             ServedTurn(
                 number=self._number,
-                response_id=response["id"],
+                response_id=response_id,
                 source=under.source,
-                status=response["status"],
+                status=str(response.get("status")),
                 asked_at=under.asked_at,
                 transcribed_at=under.transcribed_at,
                 created_at=under.created_at,
@@ -161,8 +165,15 @@ class TurnFigures:
                 first_audio_at=under.first_audio_at,
                 done_at=at,
                 audio_s=under.audio_characters * 3 / 4 / self.bytes_per_s,
-                calls=calls,
-                input_tokens=usage.get("input_tokens") or 0,
-                output_tokens=usage.get("output_tokens") or 0,
+                calls=tuple(_called(items)),
+                input_tokens=tokens.get("input_tokens") or 0,
+                output_tokens=tokens.get("output_tokens") or 0,
             )
         )
+
+
+def _called(items: list[Any]) -> Iterator[str]:
+    for item in items:
+        match item:
+            case {"type": "function_call", "name": str(name)}:
+                yield name
