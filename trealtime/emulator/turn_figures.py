@@ -143,7 +143,7 @@ class TurnFigures:
         elif self._source == "speech":
             self._transcribed_at = at
 
-    def _done(self, response_id: str, response: Mapping[str, Any], at: float) -> None:
+    def _done(self, response_id: str, response: Mapping[Any, Any], at: float) -> None:
         under = self._open.pop(response_id, None)
         if under is None:
             return
