@@ -21,6 +21,7 @@ from trealtime.events import (
     RealtimeToolStart,
     RealtimeTurnEnded,
 )
+from trealtime.mcp.hosted import HostedTool
 from trealtime.metrics import ToolSpan, TurnInterruption, TurnMetrics
 from trealtime.observability.spans import _MOST_OPEN, SessionSpans, TurnPlace
 from trealtime.tools.function_tool import function_tool
@@ -46,6 +47,7 @@ async def spans(collected: Any) -> SessionSpans:
         False,
         lambda: "gpt-realtime",
         lambda response_id, call_id: TurnPlace(1, 0.5) if "_1" in (response_id or call_id or "") else None,
+        lambda call_id: trio.current_time() < 2.5,
     )
     await trio.sleep(1)
     made.begin()
@@ -160,6 +162,20 @@ async def test_an_approval_lasts_until_its_decision(autojump_clock, spans, colle
     if end == "rejected":
         tool = collected.one("execute_tool")
         assert tool.attributes["error.type"] == "approval_rejected"
+
+
+async def test_the_approval_of_a_call_that_the_server_makes_ends_when_it_waits_no_more(
+    autojump_clock, spans, collected
+) -> None:
+    tool = HostedTool(name="search", server_label="web")
+    spans.note(RealtimeToolApprovalRequired(agent=AGENT, tool=tool, call_id="call_1", arguments="{}", info=INFO))
+    for _ in range(4):
+        await trio.sleep(1)
+        spans.note(began())
+    spans.end(None, None)
+    span = collected.one("approval")
+    assert seconds(collected, span) == (1.0, 3.0)
+    assert span.attributes["trealtime.approval.decision"] == "decided"
 
 
 async def test_what_belongs_to_no_turn_is_a_child_of_the_session(autojump_clock, spans, collected) -> None:

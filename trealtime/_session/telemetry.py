@@ -45,6 +45,7 @@ class Telemetry:
             provider="azure.ai.openai" if isinstance(self._model, AzureRealtimeModel) else "openai",
             model=lambda: self._driver.core.model,
             turn_of=self._turn_of,
+            waits_for_approval=self._waits_for_approval,
             depths=self._depths,
             outcome=lambda: self._lifetime.outcome,
         )
@@ -68,6 +69,9 @@ class Telemetry:
 
         found = self._driver.core.turn_of(response_id=response_id, call_id=call_id)
         return None if found is None else TurnPlace(*found)
+
+    def _waits_for_approval(self, call_id: str) -> bool:
+        return any(request.call_id == call_id for request in self._driver.core.pending_approvals)
 
     def _depths(self) -> Mapping[str, float]:
         queue = self._driver.send_queue.statistics()

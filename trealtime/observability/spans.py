@@ -50,6 +50,7 @@ from trealtime.observability.attributes import (
     server_attributes,
     turn_attributes,
 )
+from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["SessionSpans", "TurnPlace"]
 
@@ -85,6 +86,8 @@ class _Open:
     span: Span
     token: Any = None
     began_at: float = 0.0
+    hosted: bool = False
+    """The server runs this tool: no event tells of the decision about the call."""
 
 
 @attrs.define(eq=False)
@@ -98,6 +101,9 @@ class SessionSpans:
     _capture_content: bool
     _model: Callable[[], str | None]
     _turn_of: Callable[[str | None, str | None], TurnPlace | None]
+    _waits: Callable[[str], bool]
+    """Whether a call still waits for its decision."""
+
     _offset_ns: int = attrs.field(init=False)
     """What Trio's clock, in nanoseconds, lacks to the wall clock."""
 
@@ -180,6 +186,8 @@ class SessionSpans:
 
     def note(self, event: RealtimeSessionEvent) -> None:
         """Take in an event."""
+        for call_id in [each for each, entry in self._approvals.items() if entry.hosted and not self._waits(each)]:
+            self._approval_ended(call_id, "decided")
         match event:
             case RealtimeAgentStartEvent():
                 self._response_began(event)
@@ -301,7 +309,7 @@ class SessionSpans:
             SpanKind.INTERNAL,
             {**attributes, CONVERSATION: self._session_id},
         )
-        self._keep(self._approvals, event.call_id, _Open(span))
+        self._keep(self._approvals, event.call_id, _Open(span, hosted=not isinstance(event.tool, FunctionTool)))
 
     def _approval_ended(self, call_id: str, decision: str) -> None:
         entry = self._approvals.pop(call_id, None)

@@ -49,6 +49,7 @@ class Subject:
 
     model: Callable[[], str | None]
     turn_of: Callable[[str | None, str | None], TurnPlace | None]
+    waits_for_approval: Callable[[str], bool]
     depths: Callable[[], Mapping[str, float]]
     outcome: Callable[[], Any]
 
@@ -70,6 +71,7 @@ class SessionTelemetry:
             settings.capture_content,
             subject.model,
             subject.turn_of,
+            subject.waits_for_approval,
         )
         self._responses: dict[str, float] = {}
         self._works = True
