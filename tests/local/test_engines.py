@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trealtime.audio.levels import rms_dbfs
+from trealtime.audio.wav import read_wav
+from trealtime.emulator import StagedTranscriber
 from trealtime.emulator.local import load_speech
 from trealtime.emulator.options import SpeechEngines
 from trealtime.emulator.turn_detection import SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
@@ -114,6 +118,30 @@ async def test_a_long_turn_is_recognised_to_its_end(engines: SpeechEngines, kit:
         heard = kit.words_of(await engines.transcriber.transcribe(audio, VOICE_RATE))
     assert heard.count("martha") >= 3
     assert heard[-2:] == ["four", "people"]
+
+
+@pytest.mark.parametrize("sentence", [SENTENCES[2], SENTENCES[3]])
+async def test_a_stretch_that_grows_has_the_words_of_the_whole(engines: SpeechEngines, kit: Any, sentence: str) -> None:
+    """Drafts are checked, so they change no word; cancelled ones are gone on with."""
+    transcriber = engines.transcriber
+    if not isinstance(transcriber, StagedTranscriber):
+        pytest.skip(f"{type(transcriber).__name__} hears turns as a whole")
+    audio = await kit.say(engines, sentence)
+    stretch = transcriber.begin()
+    for end in range(VOICE_RATE // 2, len(audio), VOICE_RATE // 2):
+        with trio.move_on_after(0.15):
+            await stretch.recognise(audio[:end], VOICE_RATE)
+    assert await stretch.recognise(audio, VOICE_RATE) == await transcriber.transcribe(audio, VOICE_RATE)
+
+
+async def test_a_person_is_understood_who_makes_long_pauses(engines: SpeechEngines, kit: Any) -> None:
+    clip = find_spec("moonshine_cpp")
+    path = None if clip is None or clip.origin is None else Path(clip.origin).parent / "test-data" / "beckett.wav"
+    if path is None or not path.is_file():
+        pytest.skip("moonshine-cpp, which has the recording, is not installed")
+    samples, rate = read_wav(path)
+    heard = kit.words_of(await engines.transcriber.transcribe(samples, rate))
+    assert " ".join(heard) == "ever tried ever failed no matter try again fail again fail better"
 
 
 async def test_a_cancelled_recognition_stops_soon(engines: SpeechEngines, kit: Any) -> None:
