@@ -455,8 +455,52 @@ def rollover(palette: Mapping[str, str]) -> Drawing:
     return draw
 
 
+def deadline(palette: Mapping[str, str]) -> Drawing:
+    """A scope around a turn, and what leaving it does on the server."""
+    draw = Drawing(800, 320, palette, title="A deadline around a turn: what is cancelled, here and on the server")
+    for name, y in (("Your program", 84), ("Heard", 150), ("Server", 216)):
+        draw.text(118, y + 5, name, anchor="end", bold=True, size=13)
+        draw.line(130, y, 780, y)
+    begin, created, cut, done, following = 150, 210, 430, 500, 540
+    draw.box(begin, 40, cut - begin, 76, fill="paper", stroke="core", radius=10, dashed=True)
+    draw.text(begin + 10, 58, "with trio.move_on_after(2):", mono=True, size=12, color="core")
+    draw.box(begin + 10, 72, cut - begin - 10, 26, fill="core-fill", stroke="core")
+    draw.text(begin + 20, 89, "await session.ask(...)", mono=True, size=12, color="core")
+    draw.box(created + 20, 136, cut - created - 20, 28, fill="agent-fill", stroke="agent")
+    draw.wave(created + 26, 150, cut - created - 32, 20, color="agent", seed=5)
+    draw.box(created, 204, done - created, 24, fill="pale")
+    draw.text(created + 10, 221, "the answer is made", size=12, color="soft")
+    draw.line(cut, 28, cut, 250, color="cut", width=2)
+    draw.text(cut, 22, "the deadline", anchor="middle", color="cut", bold=True, size=13)
+    draw.arrow(cut, 100, cut + 26, 204, color="cut")
+    draw.text(cut + 24, 128, "cancel, truncate", size=12, color="cut", halo=True)
+    draw.text(done + 6, 221, "done", size=12, color="soft", halo=True)
+    draw.box(following, 72, 240, 26, fill="core-fill", stroke="core")
+    draw.text(following + 10, 89, "await session.ask(...)", mono=True, size=12, color="core")
+    draw.arrow(following + 30, 98, following + 40, 204)
+    draw.box(following + 40, 204, 200, 24, fill="pale")
+    draw.text(following + 50, 221, "the next answer", size=12, color="soft")
+    draw.text(
+        430,
+        282,
+        "The block ends at once. The model remembers the words up to the deadline, and nothing after it.",
+        anchor="middle",
+        size=13,
+    )
+    draw.text(
+        430,
+        304,
+        "The next question waits for the end of the first answer by itself.",
+        anchor="middle",
+        size=12,
+        color="soft",
+    )
+    return draw
+
+
 PICTURES: Mapping[str, Callable[[Mapping[str, str]], Drawing]] = {
     "architecture": house,
+    "deadline": deadline,
     "interrupt": interrupt,
     "ledger": ledger,
     "nursery": scopes,
