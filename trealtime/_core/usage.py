@@ -123,9 +123,12 @@ class Meter:
 
     def resume(self, usage: Usage, transcription: TranscriptionUsage) -> None:
         """Another process has counted this much."""
-        self.usage, self.transcription = usage, transcription
-        if self.prices is not None:
+        if self.prices is not None:  # what was counted without prices costs nothing that we know
+            usage = attrs.evolve(usage, cost=Cost() if usage.cost is None else usage.cost)
+            mine = transcription.cost
+            transcription = attrs.evolve(transcription, cost=Cost() if mine is None else mine)
             self.cost = _sum_cost(usage.cost, transcription.cost)
+        self.usage, self.transcription = usage, transcription
 
     def count_response(self, usage: Usage, model: str | None) -> Usage:
         """A response is done; its usage with its cost."""
