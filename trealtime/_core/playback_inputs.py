@@ -36,11 +36,14 @@ class PlaybackInputs:
         """The app has taken this stretch of a content part: playback is assumed to begin now, or when what was handed
         out before is over. Taken twice (by two subscriptions) it counts once. It has no effects; return whether
         `next_deadline` has come nearer."""
-        state = self._state
-        state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
-        if not state.turns.records.playing:
+        self._state.ledger.hand_out(item_id, content_index, start_ms, end_ms, now)
+        return self._look_ahead(now)
+
+    def _look_ahead(self, now: float) -> bool:
+        """More of what plays is known: return whether `next_deadline` has come nearer."""
+        if not self._state.turns.records.playing:
             return False
-        heard_at = playback_deadline(state, now)
+        heard_at = playback_deadline(self._state, now)
         if heard_at is None or (self._next_deadline is not None and self._next_deadline <= heard_at):
             return False
         self._next_deadline = heard_at
@@ -58,9 +61,13 @@ class PlaybackInputs:
         """An endpoint knows that a content part has been heard up to `heard_ms`, and that it plays on from there in
         real time to `playing_to_ms` (None: that it stands there)."""
         ledger = self._state.ledger
+        parts = len(ledger)
         ledger.report(item_id, content_index, heard_ms, now, playing_to_ms=playing_to_ms)
         ledger.sweep(now)
-        return self._effects(now)
+        if len(ledger) < parts:
+            return self._effects(now)
+        self._look_ahead(now)  # fifty times a second: nothing waits for a part that goes on
+        return []
 
     def use_reports(self, now: float, *, reporting: bool) -> list[Effect]:
         """An endpoint that plays has been attached (True), and reports what is heard; or it has left (False)."""

@@ -48,6 +48,9 @@ class PlaybackChange(Value):
 MAX_PARTS = 256
 """A tracker that never reports must not make the ledger grow: older parts are then taken as heard."""
 
+_REPORT_S = 0.05
+"""How much later than expected an endpoint may report the end, before it counts without that."""
+
 _POLL_S = 0.25
 """How soon a tracker is asked again that has not come to the end: it tells nothing by itself."""
 
@@ -423,7 +426,7 @@ class PlaybackLedger:
             elif self._position is None:
                 if part.reported is not None and part.reported.end_ms < part.received_ms - _TOLERANCE_MS:
                     return None
-                ends_at = max(ends_at, time + left_s)
+                ends_at = max(ends_at, time + left_s + _REPORT_S)
             else:
                 ends_at = max(ends_at, time + max(left_s, _POLL_S))
         return None if ends_at == -math.inf else max(ends_at, time) + self._held_s
