@@ -285,6 +285,32 @@ async def test_an_error_that_waiting_does_not_mend_ends_the_session(
     assert session.outcome.attempts == tuple(notes)
 
 
+async def test_callers_who_wait_meanwhile_learn_that_there_is_no_other_connection(
+    autojump_clock, service, make_runner, dial
+) -> None:
+    async with make_runner(reconnect={"give_up_after_s": 5}).session() as session, trio.open_nursery() as nursery:
+        dial.refuse(*[ConnectFailed("no route")] * 99)
+        service.last.wire.drop()
+        await wait_for(session, "connection_lost")
+        raised = []
+
+        async def call(method, *args) -> None:
+            with pytest.raises(ConnectionLost):
+                await method(*args)
+            raised.append(method)
+
+        for method, *args in [
+            (session.create_item, "one"),
+            (session.ask, "two"),
+            (session.update_settings, {"instructions": "Be long."}),
+            (session.retrieve_item, "item_x"),
+        ]:
+            nursery.start_soon(call, method, *args)
+        await session.wait_closed()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(raised) == 4
+
+
 async def test_attempts_end_with_the_time_that_is_given(autojump_clock, service, make_runner, dial) -> None:
     with pytest.raises(ConnectionLost):  # noqa: PT012  (the exit raises)
         async with make_runner(reconnect={"give_up_after_s": 20}).session() as session:
@@ -340,6 +366,29 @@ async def test_refused_settings_end_the_session(autojump_clock, service, make_ru
             service.connections[0].wire.drop()
             await session.wait_closed()
     assert "settings were refused" in caught.value.__notes__[-1]
+
+
+async def test_a_setting_that_another_connection_refuses_is_left_out(
+    autojump_clock, service, make_runner, nursery
+) -> None:
+    runner = make_runner(reconnect={}, model_settings={"max_output_tokens": 99})
+    async with runner.session() as session, session.subscribe("error") as errors:
+        service.answers = False
+        service.last.wire.drop()
+        await trio.sleep(1)
+        second = service.connections[1]
+        update = await second.expect("session.update")
+        param = "session.max_output_tokens"
+        await second.error(code="invalid_value", about=update, param=param)
+        again = await second.expect("session.update", count=2)
+        assert "max_output_tokens" in update["session"]
+        assert "max_output_tokens" not in again["session"]
+        assert again["session"]["instructions"] == "Be brief."
+        second.answers = True
+        await second.answer(again)
+        assert (await errors.receive()).error.param == param
+        await trio.testing.wait_all_tasks_blocked()
+        assert not session._core.recovering
 
 
 async def test_at_most_so_many_losses_are_made_good(autojump_clock, service, make_runner) -> None:

@@ -214,7 +214,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
     def disconnect(self, now: float, error: Exception) -> list[Effect]:
         """The connection has ended: raise `error` in every caller who waits, and drop every call."""
         state = self._state
-        reply_ids = [*state.requests.drain(), *state.updates.drain()]
+        reply_ids = [*state.requests.drain(), *state.updates.drain(), *state.link.drain()]
         if (opening := state.take_opening()) is not None:
             reply_ids.append(opening.reply_id)
         for request in state.response_queue.drain():

@@ -434,6 +434,25 @@ def item_refused(state: State, sent: Sent) -> bool:
 
 
 def opening_refused(state: State, info: ServerErrorInfo) -> None:
-    """A new connection does not take the settings that the one before had acknowledged: no other will."""
-    state.link.note_failure(f"the settings were refused: {info.message}")
-    state.do(GiveUp(tuple(state.link.attempts)))
+    """A new connection does not take the settings that the one before had acknowledged. The one that it names is left
+    out, and the rest goes again; where it names none that we have sent, no other connection will take them."""
+    link = state.link
+    rest = _without(link.settings or {}, (info.param or "").removeprefix("session.").split("."))
+    if rest is not None:
+        link.use(rest)
+        open_with_settings(state)
+        return
+    link.note_failure(f"the settings were refused: {info.message}")
+    state.do(GiveUp(tuple(link.attempts)))
+
+
+def _without(settings: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] | None:
+    """The settings without the one at this path; None where there is none."""
+    key, *below = path
+    if key not in settings:
+        return None
+    if not below:
+        return {name: value for name, value in settings.items() if name != key}
+    inner = settings[key]
+    rest = _without(inner, below) if isinstance(inner, Mapping) else None
+    return None if rest is None else {**settings, key: rest}

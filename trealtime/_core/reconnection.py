@@ -237,6 +237,11 @@ class Link:
         pending, self.pending = self.pending, []
         return pending
 
+    def drain(self) -> list[str]:
+        """The session ends: return the replies that wait for another connection."""
+        self.ready_by = self.successor = None
+        return [sent.reply_id for _, sent in self.take_pending() if sent.reply_id is not None]
+
     def lose(self, now: float) -> bool:
         """The connection has gone. Return whether it had been open."""
         was_open, self.status = self.status == "open", "away"
