@@ -19,6 +19,8 @@ import pybase64
 import pytest
 
 from trealtime import RealtimeAgent, RealtimeRunner, open_emulator
+from trealtime.audio.formats import G711_ULAW
+from trealtime.audio.pcm import to_int16
 from trealtime.audio.wav import read_wav
 from trealtime.cli import main
 from trealtime.errors import RecordingError
@@ -460,3 +462,25 @@ def test_a_picture_as_png_needs_a_browser(desk, tmp_path, monkeypatch, capsys) -
 def test_a_picture_as_png(desk, tmp_path) -> None:
     assert main(["timeline", str(desk.recording), "--png", "-o", str(tmp_path / "x.png")]) == 0
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_more_sound_than_goes_into_the_page_is_beside_it(spoken, tmp_path, capsys) -> None:
+    page, sound = tmp_path / "a call.html", tmp_path / "a call.wav"
+    assert main(["timeline", str(spoken), "-o", str(page), "--sound-mb", "0.1"]) == 0
+    assert capsys.readouterr().out.split("\n")[:2] == [str(sound), str(page)]
+    html = page.read_text(encoding="utf-8")
+    assert 'src="a%20call.wav"' in html
+    assert json.loads(parsed(html).scripts[0])["sounds"] == []
+    whole = read_timeline(spoken).call
+    assert not whole.sound_left_out
+    for channel, who in ((0, "user"), (1, "agent")):
+        samples, rate = read_wav(sound, channel=channel)
+        assert len(samples) / rate == pytest.approx(whole.duration_s, abs=0.01)
+        expected = np.zeros(len(samples), np.int16)
+        for clip in whole.sounds:
+            if clip.who == who:
+                begin = round(clip.start_s * rate)
+                decoded = to_int16(clip.data, G711_ULAW)[: len(samples) - begin]
+                expected[begin : begin + len(decoded)] = decoded
+        assert np.count_nonzero(np.abs(expected) > 500) > 10_000
+        assert np.mean(expected != samples) < 0.002, "but for a sample at the ends"

@@ -44,6 +44,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="MS",
         help="mark answers heard later than this (default: 1500)",
     )
+    megabytes = number(float, least=0, most=1000, what="megabytes, from 0 to 1000")
+    parser.add_argument(
+        "--sound-mb",
+        type=megabytes,
+        default=16,
+        metavar="MB",
+        help="the most sound that goes into the page (default: 16, some 35 minutes); more of it goes into a WAV file "
+        "beside the page",
+    )
     parser.add_argument("--no-sound", action="store_true", help="leave the sound out of the page")
     parser.set_defaults(run=_run)
 
@@ -52,9 +61,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from trealtime.errors import MissingDependency, RecordingError
     from trealtime.timeline import read_timeline
 
-    sound = {"sound_bytes": 0} if arguments.no_sound or arguments.text else {}
+    sound_bytes = 0 if arguments.no_sound or arguments.text else int(arguments.sound_mb * 2**20)
     try:
-        timeline = read_timeline(arguments.file, slow_s=arguments.slow / 1000, **sound)
+        timeline = read_timeline(arguments.file, slow_s=arguments.slow / 1000, sound_bytes=sound_bytes)
     except RecordingError as error:
         return _refuse(str(error))
     except OSError as error:
@@ -65,9 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(timeline.text(width=shutil.get_terminal_size((100, 24)).columns), end="")
         return 0
     try:
-        data = _drawing(timeline, arguments)
         output = arguments.output if arguments.output is not None else _beside(arguments)
-        output.write_bytes(data)
+        output.write_bytes(_drawing(timeline, arguments, output))
     except (MissingDependency, RuntimeError) as error:
         return _refuse(str(error))
     except OSError as error:
@@ -76,13 +84,20 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _drawing(timeline: Timeline, arguments: argparse.Namespace) -> bytes:
+def _drawing(timeline: Timeline, arguments: argparse.Namespace, output: Path) -> bytes:
     if arguments.png:
         return timeline.png(width=arguments.width, theme=arguments.theme or "light")
     if arguments.text:
         return timeline.text().encode("utf-8")
     if arguments.svg:
         return timeline.svg(width=arguments.width, theme=arguments.theme or "auto").encode("utf-8")
+    sound = output.with_suffix(".wav")
+    if timeline.call.sound_left_out and timeline.call.header.get("audio") == "keep" and not arguments.no_sound:
+        from trealtime.timeline import write_sound
+
+        write_sound(timeline, arguments.file, sound)
+        print(sound)
+        return timeline.html(title=arguments.file.name, sound_file=sound.name).encode("utf-8")
     return timeline.html(title=arguments.file.name).encode("utf-8")
 
 

@@ -33,7 +33,10 @@
     return samples;
   };
 
+  const player = document.getElementById("player");
+
   const halt = () => {
+    if (player) player.pause();
     playing.forEach((source) => source.stop());
     playing = [];
     cancelAnimationFrame(frame);
@@ -43,7 +46,7 @@
   };
 
   const follow = () => {
-    const now = from + Math.max(0, audio.currentTime - began);
+    const now = player ? player.currentTime : from + Math.max(0, audio.currentTime - began);
     if (now >= until) {
       halt();
       return;
@@ -57,6 +60,18 @@
 
   const play = (start, end) => {
     halt();
+    if (player) {
+      from = start;
+      until = end;
+      player.currentTime = start;
+      player.play().catch(() => {
+        status.textContent = `${decodeURIComponent(player.getAttribute("src"))} is not beside this page.`;
+        halt();
+      });
+      stopButton.hidden = false;
+      follow();
+      return;
+    }
     if (!data.sounds.length) {
       status.textContent = "There is no sound in this page.";
       return;

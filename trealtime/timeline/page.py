@@ -13,6 +13,7 @@ import json
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import quote
 
 import pybase64
 
@@ -35,8 +36,11 @@ _SCALES: Final = ((120.0, 100.0), (600.0, 80.0), (3600.0, 50.0))
 """(a call of at most so many seconds, has so many pixels a second)"""
 
 
-def draw_page(call: Call, *, slow_s: float, slow_silence_s: float, title: str = "") -> str:
-    """Return the page. Of a call of more than four hours it draws the first four."""
+def draw_page(call: Call, *, slow_s: float, slow_silence_s: float, title: str = "", sound_file: str = "") -> str:
+    """Return the page. Of a call of more than four hours it draws the first four.
+
+    The sound of the call is in it, or in `sound_file`, a WAV file beside it.
+    """
     scale = next((pixels for longest, pixels in _SCALES if call.duration_s <= longest), 25.0)
     lanes = Lanes(call, scale, slow_s=slow_s, slow_silence_s=slow_silence_s)
     script = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
@@ -44,6 +48,8 @@ def draw_page(call: Call, *, slow_s: float, slow_silence_s: float, title: str = 
     words = title or f"Call {call.session_id}".strip()
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'"
+    if sound_file:
+        policy += "; media-src 'self' file:"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -59,20 +65,20 @@ def draw_page(call: Call, *, slow_s: float, slow_silence_s: float, title: str = 
 <main>
 <div class="bar"><button type="button" id="all">▶ Play the call</button>
 <button type="button" id="stop" hidden>■ Stop</button>
-<span id="status" role="status" class="said">{_hint(call)}</span></div>
-<div class="scroll" id="scroll" tabindex="0" role="group" aria-label="Timeline. Arrow keys move in time and \
-show the wire events there, Enter plays the turn, Escape stops. The table and the list below say the same in words.">
+<span id="status" role="status" class="said">{_hint(call, sound_file)}</span></div>
+{_player(sound_file)}<div class="scroll" id="scroll" tabindex="0" role="group" aria-label="Timeline. Arrow keys move \
+in time and show the wire events there, Enter plays the turn, Escape stops. The table and the list below say the same in words.">
 <div class="strip" id="strip">{_strip(lanes)}<div class="hair" id="hair"></div><div class="head" id="head"></div></div>
 </div>
 <p class="legend" aria-hidden="true">{_legend()}</p>
 <div class="wire-now" id="wire" role="log" aria-live="polite"><p>Move over the timeline to see the wire events of that \
 moment.</p></div>
 <h2>Turns</h2>
-<div class="table">{_table(call, lanes)}</div>
+<div class="table">{_table(call, lanes, playable=bool(sound_file or call.sounds))}</div>
 <details><summary>The call in words</summary><ol class="log">{_log(call)}</ol></details>
 </main>
 <footer>Drawn by trealtime from a recording. It holds what people said: treat it as you treat the call.</footer>
-<script type="application/json" id="call">{_json(_data(call, scale))}</script>
+<script type="application/json" id="call">{_json(_data(call, scale, with_sound=not sound_file))}</script>
 <script>{script}</script>
 </body>
 </html>
@@ -108,7 +114,13 @@ def _problems(call: Call) -> str:
     return "".join(f'<p class="problem">{clean(each)}</p>' for each in problems)
 
 
-def _hint(call: Call) -> str:
+def _player(sound_file: str) -> str:
+    return f'<audio id="player" preload="none" src="{clean(quote(sound_file))}"></audio>\n' if sound_file else ""
+
+
+def _hint(call: Call, sound_file: str) -> str:
+    if sound_file:
+        return f"Click a turn to hear it. Its sound is in {clean(sound_file)}."
     if not call.sounds:
         return "The recording has no sound."
     return "Click a turn to hear it." + (" Some of the sound is left out." if call.sound_left_out else "")
@@ -139,7 +151,7 @@ def _strip(lanes: Lanes) -> str:
 PATTERN_SHEET: Final = f'<svg aria-hidden="true" width="0" height="0" style="position:absolute">{PATTERN}</svg>'
 
 
-def _table(call: Call, lanes: Lanes) -> str:
+def _table(call: Call, lanes: Lanes, *, playable: bool) -> str:
     if not call.turns:
         return "<p>The recording has no turn.</p>"
     names = ("Turn", "At", "From", "Agent", "Status", "Answer heard", "Silent", "Tools", "Tokens", "Cost", "Words")
@@ -148,7 +160,7 @@ def _table(call: Call, lanes: Lanes) -> str:
     rows = []
     for turn in call.turns:
         slow = lanes.is_slow(turn)
-        cells = _cells(turn, lanes, playable=bool(call.sounds), slow=slow)
+        cells = _cells(turn, lanes, playable=playable, slow=slow)
         row = "".join(
             f'<td data-name="{name}"{_cell_class(name, numbers)}>{cell}</td>'
             for name, cell in zip(names, cells, strict=True)
@@ -201,7 +213,7 @@ def _log(call: Call) -> str:
     )
 
 
-def _data(call: Call, scale: float) -> dict[str, Any]:
+def _data(call: Call, scale: float, *, with_sound: bool) -> dict[str, Any]:
     return {
         "left": _LABELS,
         "scale": scale,
@@ -210,7 +222,8 @@ def _data(call: Call, scale: float) -> dict[str, Any]:
             {"number": turn.number, "start": round(turn.start_s, 3), "end": round(turn.end_s, 3)} for turn in call.turns
         ],
         "sounds": [
-            {"at": round(sound.start_s, 4), "data": pybase64.b64encode_as_string(sound.data)} for sound in call.sounds
+            {"at": round(sound.start_s, 4), "data": pybase64.b64encode_as_string(sound.data)}
+            for sound in (call.sounds if with_sound else ())
         ],
         "wire": [[round(note.at_s, 3), note.sent_by, note.type, note.count, note.detail] for note in call.wire],
     }

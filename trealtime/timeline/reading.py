@@ -36,7 +36,7 @@ from trealtime.timeline.model import (
     WireNote,
 )
 from trealtime.timeline.playback import Playback
-from trealtime.timeline.sound import RATE, Shrinker, SoundBudget
+from trealtime.timeline.sound import RATE, Clip, Shrinker, SoundBudget
 from trealtime.timeline.user import PADDING_MS, SILENCE_MS, UserSide
 from trealtime.timeline.values import (
     LONGEST_S,
@@ -60,9 +60,9 @@ _NOTES: Final = frozenset(
 """Events of the session that get a mark of their own."""
 
 
-def read_call(header: Header, lines: Iterable[Line], *, sound_bytes: int = SOUND_BYTES) -> Call:
-    """Return the call. At most `sound_bytes` of its sound are kept to listen to, as mu-law at 8 kHz."""
-    reading = _Reading(header, sound_bytes)
+def read_call(header: Header, lines: Iterable[Line], *, sound: SoundBudget | None = None) -> Call:
+    """Return the call. `sound` says how much of its sound is kept to listen to, as mu-law at 8 kHz."""
+    reading = _Reading(header, sound if sound is not None else SoundBudget(SOUND_BYTES))
     for line in lines:
         reading.take(line)
     return reading.call()
@@ -79,17 +79,17 @@ class _Part:
     last_s: float
     received_ms: float = 0.0
     levels: bytearray = attrs.field(factory=bytearray)
-    sound: bytearray = attrs.field(factory=bytearray)
+    sound: Clip = attrs.field(factory=Clip)
     shrinker: Shrinker = attrs.field(factory=Shrinker)
     words: list[str] = attrs.field(factory=list)
     interrupt: Interrupt | None = None
 
 
 class _Reading:
-    def __init__(self, header: Header, sound_bytes: int) -> None:
+    def __init__(self, header: Header, budget: SoundBudget) -> None:
         self._header = header
         self._of_session = "session_id" in header.values and header.values.get("recorded_by") != "server"
-        self._budget = SoundBudget(sound_bytes, missing=not header.audio)
+        self._budget = budget
         self._user = UserSide(self._budget, self._has_room)
         self._input_format: AudioFormat = PCM16_24K
         self._output_format: AudioFormat = PCM16_24K
@@ -232,7 +232,7 @@ class _Reading:
             response_id = text_of(event.get("response_id"))
             if not key[0] or not self._has_room(self._parts):
                 return None
-            part = self._parts[key] = _Part(response_id, *key, at_s, at_s)
+            part = self._parts[key] = _Part(response_id, *key, at_s, at_s, sound=Clip(key=key))
         part.last_s = at_s
         return part
 
@@ -498,7 +498,7 @@ class _Reading:
             turns=self._figures.turns(utterances, speeches, responses, tools, end_s),
             wire=tuple(self._wire),
             sounds=tuple(self._audible()),
-            sound_left_out=self._budget.missing,
+            sound_left_out=self._budget.missing or not self._header.audio,
             problems=tuple(self._problems),
         )
 
@@ -526,15 +526,15 @@ class _Reading:
         )
 
     def _audible(self) -> Iterable[Sound]:
-        for start_s, sound in self._user.sounds:
-            if sound:
-                yield Sound(start_s, "user", bytes(sound))
+        for clip in self._user.sounds:
+            if clip.data:
+                yield Sound(clip.start_s, "user", bytes(clip.data))
         for part in self._parts.values():
             playback = self._playback.parts.get((part.item_id, part.content_index))
             for span in playback.spans if playback is not None else ():
                 begin, end = (round(ms / 1000 * RATE) for ms in (span.from_ms, span.to_ms))
-                if part.sound[begin:end]:
-                    yield Sound(span.start_s, "agent", bytes(part.sound[begin:end]))
+                if part.sound.data[begin:end]:
+                    yield Sound(span.start_s, "agent", bytes(part.sound.data[begin:end]))
 
 
 def _key(value: Mapping[str, Any]) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from trealtime.audio.formats import G711_ULAW, PCM16_24K, AudioFormat
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.timeline.model import SLOT_S
 
-__all__ = ["RATE", "Shrinker", "SoundBudget"]
+__all__ = ["RATE", "Clip", "Shrinker", "SoundBudget"]
 
 RATE: Final = 8_000
 _FLOOR_DB: Final = -54.0
@@ -67,16 +67,28 @@ def _levels(slots: NDArray[np.int16]) -> bytes:
 
 
 @attrs.define
+class Clip:
+    """A stretch of sound as it comes: of the user from `start_s` on, or of the agent's content part `key`. `size` bytes
+    have come, of which `data` has been kept."""
+
+    start_s: float = 0.0
+    key: tuple[str, int] | None = None
+    data: bytearray = attrs.field(factory=bytearray)
+    size: int = 0
+
+
+@attrs.define
 class SoundBudget:
     """Bounds the sound that is kept to listen to: `left` bytes. `missing` says that some was not."""
 
     left: int
     missing: bool = False
 
-    def keep(self, kept: bytearray, sound: bytes) -> None:
+    def keep(self, clip: Clip, sound: bytes) -> None:
         """Add `sound` to what is kept, if there is room."""
+        clip.size += len(sound)
         if len(sound) > self.left:
             self.missing = True
             return
         self.left -= len(sound)
-        kept += sound
+        clip.data += sound

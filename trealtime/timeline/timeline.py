@@ -13,10 +13,12 @@ from trealtime.timeline.model import Call
 from trealtime.timeline.page import draw_page
 from trealtime.timeline.picture import draw_picture
 from trealtime.timeline.reading import SOUND_BYTES, read_call
+from trealtime.timeline.sound import SoundBudget
+from trealtime.timeline.sound_file import SoundFile
 from trealtime.timeline.style import Theme
 from trealtime.timeline.words import text_timeline
 
-__all__ = ["Timeline", "read_timeline"]
+__all__ = ["Timeline", "read_timeline", "write_sound"]
 
 
 @attrs.frozen
@@ -31,9 +33,14 @@ class Timeline:
     slow_s: float = attrs.field(default=SLOW_ANSWER_S, kw_only=True)
     slow_silence_s: float = attrs.field(default=SLOW_SILENCE_S, kw_only=True)
 
-    def html(self, *, title: str = "") -> str:
-        """Return a page that needs no other file and no network, with the sound of the call in it."""
-        return draw_page(self.call, slow_s=self.slow_s, slow_silence_s=self.slow_silence_s, title=title)
+    def html(self, *, title: str = "", sound_file: str = "") -> str:
+        """Return a page that needs no other file and no network, with the sound of the call in it.
+
+        With `sound_file`, the name of a WAV file that `write_sound` has made beside the page, it plays that instead.
+        """
+        return draw_page(
+            self.call, slow_s=self.slow_s, slow_silence_s=self.slow_silence_s, title=title, sound_file=sound_file
+        )
 
     def svg(self, *, width: int = 1200, theme: Theme = "auto", title: str = "") -> str:
         """Return a picture, `width` pixels wide; ``"auto"`` follows the reader's theme."""
@@ -60,6 +67,16 @@ class Timeline:
         return text_timeline(self.call, slow_s=self.slow_s, slow_silence_s=self.slow_silence_s, width=width)
 
 
+def write_sound(timeline: Timeline, recording: str | Path, path: str | Path) -> None:
+    """Write the whole sound of a call as a stereo WAV file, left the user, right the agent as it was heard.
+
+    For calls that are too long for the sound to go into the page: it takes 32,000 bytes a second, and no memory.
+    `timeline` is that of the file `recording`. Raises `RecordingError` and `OSError`.
+    """
+    with LineReader(recording, lenient=True) as reader, SoundFile(path, timeline.call) as sound:
+        read_call(reader.header, reader, sound=sound)
+
+
 def read_timeline(
     path: str | Path,
     *,
@@ -73,7 +90,7 @@ def read_timeline(
     that is no recording, and `OSError`.
     """
     with LineReader(path, lenient=True) as reader:
-        call = read_call(reader.header, reader, sound_bytes=sound_bytes)
+        call = read_call(reader.header, reader, sound=SoundBudget(sound_bytes))
         problems = list(call.problems)
         if reader.problem is not None:
             problems.append(f"it cannot be read to its end: {reader.problem}")

@@ -10,7 +10,7 @@ import attrs
 from trealtime._recordings.lines import left_out_bytes
 from trealtime.audio.formats import AudioFormat
 from trealtime.timeline.model import SLOT_S, Utterance
-from trealtime.timeline.sound import Shrinker, SoundBudget
+from trealtime.timeline.sound import Clip, Shrinker, SoundBudget
 from trealtime.timeline.values import LONGEST_S, MOST, audio_of, number_of, text_of
 
 __all__ = ["PADDING_MS", "SILENCE_MS", "UserSide"]
@@ -68,7 +68,7 @@ class UserSide:
     levels: bytearray = attrs.field(factory=bytearray, init=False)
     """A level for every slot from the beginning of the recording."""
 
-    sounds: list[tuple[float, bytearray]] = attrs.field(factory=list, init=False)
+    sounds: list[Clip] = attrs.field(factory=list, init=False)
     utterances: dict[str, Utterance] = attrs.field(factory=dict, init=False)
     _shrinker: Shrinker = attrs.field(factory=Shrinker, init=False)
     _said_until: float = attrs.field(default=0.0, init=False)
@@ -94,7 +94,7 @@ class UserSide:
         # A live microphone sends what it has just heard; a file that is sent at once is heard from then on.
         start_s = max(self._said_until, at_s - length_s)
         if start_s - self._said_until > 2 * SLOT_S or not self.sounds:
-            self.sounds.append((start_s, bytearray()))
+            self.sounds.append(Clip(start_s))
             self._shrinker = Shrinker()
         else:
             start_s = self._said_until
@@ -108,7 +108,7 @@ class UserSide:
             begin = max(0, end - len(levels))
             self.levels += bytes(max(0, end - len(self.levels)))
             self.levels[begin:end] = levels[-(end - begin) :] if end > begin else b""
-        self._budget.keep(self.sounds[-1][1], self._shrinker.small(audio, audio_format))
+        self._budget.keep(self.sounds[-1], self._shrinker.small(audio, audio_format))
 
     def _time(self, position_ms: float | None, wire: int, at_s: float) -> float:
         """Return when the user's audio at this position of a connection was said, at the latest now."""
