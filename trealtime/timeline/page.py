@@ -67,7 +67,8 @@ def draw_page(call: Call, *, slow_s: float, slow_silence_s: float, title: str = 
 <button type="button" id="stop" hidden>■ Stop</button>
 <span id="status" role="status" class="said">{_hint(call, sound_file)}</span></div>
 {_player(sound_file)}<div class="scroll" id="scroll" tabindex="0" role="group" aria-label="Timeline. Arrow keys move \
-in time and show the wire events there, Enter plays the turn, Escape stops. The table and the list below say the same in words.">
+in time and show the wire events there, Enter plays the turn, Escape stops. The table and the list below say the same \
+in words.">
 <div class="strip" id="strip">{_strip(lanes)}<div class="hair" id="hair"></div><div class="head" id="head"></div></div>
 </div>
 <p class="legend" aria-hidden="true">{_legend()}</p>
