@@ -20,9 +20,11 @@ from trealtime.events import (
     RealtimeToolEnd,
     RealtimeToolStart,
     RealtimeTurnEnded,
+    ServerErrorInfo,
 )
 from trealtime.mcp.hosted import HostedTool
 from trealtime.metrics import ToolSpan, TurnInterruption, TurnMetrics
+from trealtime.observability.attributes import error_type, server_attributes
 from trealtime.observability.spans import _MOST_OPEN, SessionSpans, TurnPlace
 from trealtime.tools.function_tool import function_tool
 from trealtime.usage import Cost, Usage
@@ -191,3 +193,30 @@ async def test_spans_that_nothing_ends_are_bounded(autojump_clock, spans, collec
     assert len(collected.named("chat")) == 5
     spans.end(None, None)
     assert len(collected.named("chat")) == _MOST_OPEN + 5
+
+
+@pytest.mark.parametrize(
+    "url, found",
+    [
+        (None, {}),
+        ("wss://api.openai.com/v1/realtime?model=m", {"server.address": "api.openai.com", "server.port": 443}),
+        ("ws://127.0.0.1:8765/", {"server.address": "127.0.0.1", "server.port": 8765}),
+        ("ws://[::1", {}),
+        ("nonsense", {}),
+    ],
+)
+def test_of_an_address_spans_have_host_and_port_alone(url, found) -> None:
+    assert server_attributes(url) == found
+
+
+@pytest.mark.parametrize(
+    "error, name",
+    [
+        (ServerErrorInfo(message="x", code="overloaded"), "overloaded"),
+        (ServerErrorInfo(message="x", type="server_error"), "server_error"),
+        (ServerErrorInfo(message="x"), "_OTHER"),
+        (LookupError("x"), "LookupError"),
+    ],
+)
+def test_a_failure_has_a_short_name(error, name) -> None:
+    assert error_type(error) == name

@@ -23,11 +23,16 @@ from trealtime.errors import (
     EndpointFailed,
     GuardrailFailed,
     HookFailed,
+    MCPServerFailed,
     PlaybackTrackerFailed,
+    ProtocolError,
+    RequestTimedOut,
+    ServerRefused,
     SessionNotOpen,
     ToolFailed,
+    ToolRoundsExceeded,
 )
-from trealtime.events import ServerErrorInfo
+from trealtime.events import EventInfo, RealtimeError, ServerErrorInfo
 from trealtime.metrics import FailureCounters
 from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import FunctionTool
@@ -402,6 +407,82 @@ async def test_a_session_that_nobody_logs_has_no_log(autojump_clock, service, ca
         async with runner_of(service).session() as session:
             assert session._opening.log is None
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "error, response_id, counter, level, line",
+    [
+        (ServerErrorInfo(message=WORDS, code="x"), "r", "responses", "ERROR", "a response failed: x"),
+        (
+            ServerErrorInfo(message=WORDS, code="x\nERROR forged \x1b[2J"),
+            None,
+            "server",
+            "WARNING",
+            "the server sent an error: x\\nERROR forged \\x1b[2J",
+        ),
+        (ServerErrorInfo(message=WORDS), None, "server", "WARNING", "the server sent an error: no code"),
+        (
+            ServerErrorInfo(message=WORDS, code="x", request="session.update", fatal=True),
+            None,
+            "server",
+            "ERROR",
+            "the server sent an error about session.update: x, the session cannot go on",
+        ),
+        (
+            ServerErrorInfo(message=WORDS, type="recording_error", code="recording_failed"),
+            None,
+            "recordings",
+            None,
+            "",
+        ),
+        (
+            RequestTimedOut(request="response.create", timeout_s=30),
+            None,
+            "responses",
+            "ERROR",
+            "response.create: the server has not answered within 30 s",
+        ),
+        (
+            RequestTimedOut(request="session.update", timeout_s=10),
+            None,
+            "server",
+            "WARNING",
+            "session.update: the server has not answered within 10 s",
+        ),
+        (
+            ServerRefused(WORDS, code="x", param="a.b", request="response.create"),
+            None,
+            "responses",
+            "ERROR",
+            "the server refused response.create: x at a.b",
+        ),
+        (ServerRefused(WORDS, type="y"), None, "server", "WARNING", "the server refused a request: y"),
+        (
+            ToolRoundsExceeded(10),
+            "r",
+            "responses",
+            "ERROR",
+            "the model called functions in more than 10 responses of one turn",
+        ),
+        (ToolFailed(WORDS, tool_name="x", call_id="c"), "r", "tools", "WARNING", "a call of a tool was not made"),
+        (GuardrailFailed("no verdict", guardrail_name="x"), "r", "guardrails", "ERROR", "no verdict"),
+        (MCPServerFailed(WORDS, server_name="files"), None, "mcp_servers", "ERROR", "the MCP server files failed"),
+        (ProtocolError(WORDS), None, "server", "WARNING", "a message of the server cannot be used"),
+        (LookupError(WORDS), None, "responses", "ERROR", "a response did not come to be: LookupError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception | ServerErrorInfo) else "",
+)
+async def test_errors_that_the_core_tells_are_logged_and_counted_by_their_kind(
+    autojump_clock, service, caplog, error, response_id, counter, level, line
+) -> None:
+    async with runner_of(service).session() as session:
+        info = EventInfo(session.context)
+        session._driver.emit(RealtimeError(error=error, info=info, response_id=response_id))
+        counted = session.statistics().failures
+        assert (getattr(counted, counter), counted.total) == (1, 1)
+    found = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert found == ([] if level is None else [(level, line)])
+    assert WORDS not in caplog.text
 
 
 # ---- a turn ---------------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from trealtime.errors import (
 )
 from trealtime.events import EventInfo, RealtimeError, ServerErrorInfo
 from trealtime.metrics import FailureCounters
+from trealtime.terminal import printable
 
 if TYPE_CHECKING:
     from trealtime._core.effects import FunctionCall
@@ -212,7 +213,7 @@ class Failures:
             if isinstance(error, Exception)
             else error.code or error.type,
         }
-        logger.log(level, "%s", text, exc_info=cause, extra=fields, stacklevel=3)
+        logger.log(level, "%s", printable(text), exc_info=cause, extra=fields, stacklevel=3)
 
 
 def _source_of(event: RealtimeError) -> tuple[FailureSource, int]:

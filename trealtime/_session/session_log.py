@@ -16,6 +16,7 @@ import attrs
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import CloseOutcome
 from trealtime.events import RealtimeSessionEvent
+from trealtime.terminal import printable
 
 __all__ = ["SessionLog"]
 
@@ -101,7 +102,7 @@ class SessionLog:
         logger, level, text = found
         if logger.isEnabledFor(level):
             response_id, call_id = getattr(event, "response_id", None), getattr(event, "call_id", None)
-            logger.log(level, "%s", text(event), extra=self._fields(response_id, call_id or None))
+            logger.log(level, "%s", printable(text(event)), extra=self._fields(response_id, call_id or None))
 
     def opened(self) -> None:
         """Note that the session is ready."""
