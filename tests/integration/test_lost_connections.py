@@ -451,7 +451,7 @@ def _cuts(undisturbed: Call) -> list[Cut]:
     it is not entered."""
     server, client = undisturbed.counts["server"], undisturbed.counts["client"]
     return [
-        *(Cut(nth=nth) for nth in range(3, server + 1)),
+        *(Cut(nth=nth) for nth in range(2, server + 1)),
         *(Cut(sender="client", nth=nth, when="before") for nth in range(2, client + 1)),
         *(Cut(sender="client", nth=nth) for nth in range(2, client + 1)),
     ]
