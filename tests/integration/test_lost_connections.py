@@ -391,6 +391,7 @@ def _check_words(call: Call) -> None:
     ids = [item.item_id for item in call.history]
     assert len(ids) == len(set(ids)), ids
     assert [words for words, _ in call.asked(call.history)] == list(QUESTIONS)
+    assert [str(event.error) for event in call.of("error")] == []
 
 
 def _check_answers(call: Call) -> None:
