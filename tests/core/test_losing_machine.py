@@ -75,6 +75,7 @@ class LosingMachine(Machine):
             error_ids=old.error_ids,
             late_errors=old.late_errors,
             seen=old.seen,
+            answered=old.answered,
             outside=old.outside,
         )
         self.server._last = old._last
