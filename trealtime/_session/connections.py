@@ -65,6 +65,9 @@ class Connection:
     """Set when its writer has ended."""
 
     let_go: trio.Event = attrs.field(factory=trio.Event, init=False)
+    left: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set when nothing of it is left."""
+
     ahead: SendQueue | None = attrs.field(default=None, init=False)
     """What a successor is told before it takes over."""
 
@@ -152,6 +155,7 @@ class Connections:
         finally:
             if dialled.connection is not None:
                 self._ended_traffic = _sum(self._ended_traffic, dialled.connection.wire.statistics())
+                dialled.connection.left.set()
             elif dialled.error is None:
                 dialled.error = ConnectFailed("the attempt was given up")
             dialled.settled.set()
@@ -392,7 +396,7 @@ class Connections:
     def statistics(self) -> WireStatistics:
         """Return the counters of all connections together, also after their end."""
         current = self.current
-        if current is None or current.let_go.is_set():
+        if current is None or current.left.is_set():
             return self._ended_traffic
         return _sum(self._ended_traffic, current.wire.statistics())
 

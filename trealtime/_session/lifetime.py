@@ -437,6 +437,8 @@ class Lifetime:
             self._driver.send_queue.close()
             await connection.written.wait()
             await connection.wire.aclose(1000)
+            connection.let_go.set()
+            await connection.left.wait()
         if closing.cancelled_caught and self.outcome is not None and self.outcome.closed_by == "client":
             reason = f"the server took nothing within {self._close_timeout_s:g} s, the connection was dropped"
             self._close_by_client(1006, reason, response_cut=self.outcome.response_cut)
