@@ -116,7 +116,8 @@ class Talk:
             settings["model_name"] = self.model_name
         if self.endpoint is None:
             settings["output_modalities"] = ["text"]
-        config: RunConfigDict = {"model_settings": settings}
+        # Who talks here is the one who wrote the agent: the log may quote.
+        config: RunConfigDict = {"model_settings": settings, "log_content": True}
         if self.record is not None:
             config["record"] = self.record
         runner = RealtimeRunner(self.agent, config=config)
