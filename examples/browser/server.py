@@ -165,6 +165,8 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "tool_end": ("call_id", "tool", "output", "failure"),
     "handoff": ("to_agent",),
     "guardrail_tripped": ("message",),
+    "connection_lost": ("code", "reason"),
+    "reconnected": ("outage_ms",),
     "settings_mismatch": ("differences",),
     "error": ("error",),
 }
@@ -186,7 +188,7 @@ def fields_of(event: RealtimeSessionEvent) -> dict[str, object]:
     """Return the `FIELDS` of an event, with tools and agents by their names and other objects as text."""
 
     def plain(value: Any) -> object:
-        return value if value is None or isinstance(value, str | int) else str(getattr(value, "name", value))
+        return value if value is None or isinstance(value, str | int | float) else str(getattr(value, "name", value))
 
     return {name: plain(getattr(event, name)) for name in FIELDS[event.type]}
 

@@ -239,13 +239,25 @@ async def test_without_a_microphone_the_page_says_why_and_goes_on_without_it(bro
             await tab.until("document.querySelector('.turn.assistant:last-child')?.innerText.includes('1, 2, 3')")
 
 
+async def test_while_the_server_dials_again_the_page_says_so(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("document.querySelector('.turn.assistant')")
+            with server.emulator.outage():
+                await tab.until("document.querySelector('#state-text').textContent === 'Connecting again…'")
+            await tab.until("document.querySelector('#log').innerText.includes('reconnected')")
+            await tab.until("document.querySelector('#state-text').textContent !== 'Connecting again…'")
+            assert tab.errors == []
+
+
 async def test_when_the_conversation_ends_the_page_says_so(browse, quiet_microphone) -> None:
     with trio.fail_after(60):
         async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
             await tab.click("#start")
             await tab.until("document.querySelector('.turn.assistant')")
             for session in server.emulator.sessions:
-                session.close(1001, "Bye.")
+                session.close(1000, "Bye.")
             await tab.until("document.querySelector('#problem').checkVisibility()")
             assert "ended" in await tab.run("document.querySelector('#problem').innerText")
             await tab.until("document.activeElement.id === 'reconnect'")

@@ -36,6 +36,8 @@ _FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "tool_end": ("call_id", "tool", "output", "failure"),
     "handoff": ("from_agent", "to_agent"),
     "guardrail_tripped": ("message",),
+    "connection_lost": ("code", "reason"),
+    "reconnected": ("outage_ms",),
     "error": ("error",),
 }
 """The events that the page gets, and which fields of them."""
@@ -99,7 +101,7 @@ def _fields_of(event: RealtimeSessionEvent) -> dict[str, object]:
     """Return the `_FIELDS` of an event, with tools and agents by their names and other objects as text."""
 
     def plain(value: Any) -> object:
-        return value if value is None or isinstance(value, str | int) else str(getattr(value, "name", value))
+        return value if value is None or isinstance(value, str | int | float) else str(getattr(value, "name", value))
 
     return {name: plain(getattr(event, name)) for name in _FIELDS[event.type]}
 

@@ -176,7 +176,14 @@ function receive(message) {
 
 // ---- what happens ---------------------------------------------------------------------------------------------------
 
-const WORDS = { speech_started: "user", speech_stopped: "thinking", agent_start: "thinking", agent_end: "listening" };
+const WORDS = {
+  speech_started: "user",
+  speech_stopped: "thinking",
+  agent_start: "thinking",
+  agent_end: "listening",
+  connection_lost: "reconnecting",
+  reconnected: "listening",
+};
 
 function happened(event) {
   const { name, type, ...fields } = event;
@@ -198,6 +205,9 @@ function happened(event) {
       break;
     case "agent_start":
       if (event.agent) showAgent(event.agent);
+      break;
+    case "agent_end":
+      if (lastWord === "reconnecting") return; // the loss has ended it
       break;
     case "handoff":
       showAgent(event.to_agent);
@@ -234,6 +244,7 @@ const STATES = {
   user: "You are speaking",
   thinking: "Thinking",
   approval: "Waiting for your approval",
+  reconnecting: "Connecting again…",
 };
 
 /** The agent in charge, in all places that name it. */
