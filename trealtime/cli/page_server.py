@@ -89,7 +89,7 @@ class Calls:
     def _read(self, session_id: str) -> dict[str, bytes]:
         path = self.folder / f"{session_id}.jsonl.gz"
         timeline = read_timeline(path)
-        return {"recording.jsonl.gz": path.read_bytes(), "timeline.html": timeline.html().encode()}
+        return {"recording.jsonl.gz": path.read_bytes(), "timeline.html": timeline.html(title="This call").encode()}
 
 
 @attrs.frozen(eq=False)

@@ -294,6 +294,7 @@ async function showTimeline(id) {
       $("timeline-frame").src = $("open-timeline").href = $("save-timeline").href = of("timeline.html");
       $("save-recording").href = of("recording.jsonl.gz");
       $("timeline").hidden = $("downloads").hidden = false;
+      $("transcript").scrollTop = $("transcript").scrollHeight;
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
