@@ -75,7 +75,7 @@ TABLES: Final = {
         "_core.usage": "ModelPrices SessionLimits",
         "_session.config": "GuardrailsSettings RealtimeModelConfig RealtimeRunConfig ToolExecution",
         "_session.config_dicts": "ModelConfigDict ReconnectDict RunConfigDict",
-        "_session.recording": "RecordingSettings",
+        "_session.recording_settings": "RecordingSettings",
         "protocol.settings_dicts": "SessionSettingsDict",
         "_session.response": "ResponseOptions",
         "emulator.options": "EmulatorLimits",

@@ -23,6 +23,7 @@ __all__ = [
     "FailureCounters",
     "Histogram",
     "InterruptionCause",
+    "RecordingStatistics",
     "ToolSpan",
     "ToolSpanStatus",
     "TurnInterruption",
@@ -395,3 +396,26 @@ class ConnectionCounters(Value):
 
     replayed_tokens: int = 0
     """An estimate of the input that replayed items make, all connections together."""
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class RecordingStatistics(Value):
+    """Numbers about the recording of a session."""
+
+    name: str
+    """The file, or ``"in memory"``."""
+
+    lines: int
+    """Lines written so far."""
+
+    bytes: int
+    """Their length, before compression."""
+
+    waiting_bytes: int
+    """What waits to be written."""
+
+    lost: int
+    """Lines for which there was no room, because the disk was too slow."""
+
+    failure: str | None
+    """The reason why the recording has ended before its time."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trealtime._session.config_dicts import ModelConfigDict as ModelConfigDict
     from trealtime._session.config_dicts import ReconnectDict as ReconnectDict
     from trealtime._session.config_dicts import RunConfigDict as RunConfigDict
-    from trealtime._session.recording import RecordingSettings as RecordingSettings
+    from trealtime._session.recording_settings import RecordingSettings as RecordingSettings
     from trealtime._session.response import ResponseOptions as ResponseOptions
     from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
     from trealtime.mcp.servers import MCPConfig as MCPConfig

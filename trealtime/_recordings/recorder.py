@@ -31,8 +31,8 @@ from trealtime._recordings.lines import VERSION, Header, Line, read_line
 from trealtime._recordings.session_events import event_data
 from trealtime._recordings.writing import LineEncoder, Sink
 from trealtime._secrets import redacted_url, stand_in, withheld
-from trealtime._value import Value
 from trealtime._version import __version__
+from trealtime.metrics import RecordingStatistics
 from trealtime.transport.background import background_nursery
 from trealtime.transport.wire import Side, Wire, WireClosed, WireStatistics, other_side, receiver, sender
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from trealtime.events import RealtimeSessionEvent
     from trealtime.transport.models import ConnectionTarget
 
-__all__ = ["Connect", "Recorder", "RecordingStatistics", "header_of"]
+__all__ = ["Connect", "Recorder", "header_of"]
 
 logger = logging.getLogger("trealtime.recording")
 
@@ -62,29 +62,6 @@ Connect: TypeAlias = "Callable[[ConnectionTarget], AbstractAsyncContextManager[W
 
 _Message = tuple[float, Side, str | bytes, int]
 _Noted = _Message | dict[str, Any]
-
-
-@attrs.frozen(kw_only=True, eq=False, repr=False)
-class RecordingStatistics(Value):
-    """Numbers about the recording of a session."""
-
-    name: str
-    """The file, or ``"in memory"``."""
-
-    lines: int
-    """Lines written so far."""
-
-    bytes: int
-    """Their length, before compression."""
-
-    waiting_bytes: int
-    """What waits to be written."""
-
-    lost: int
-    """Lines for which there was no room, because the disk was too slow."""
-
-    failure: str | None
-    """The reason why the recording has ended before its time."""
 
 
 def header_of(*, audio: bool, **values: Any) -> dict[str, Any]:

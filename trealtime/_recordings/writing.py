@@ -9,20 +9,18 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 import attrs
 import msgspec
 
+from trealtime._recordings.redact import Redact
 from trealtime._secrets import redacted
 from trealtime._value import Value
 
-__all__ = ["FileSink", "LineEncoder", "MemorySink", "Redact", "Sink", "open_file", "without_audio"]
-
-Redact = Callable[[dict[str, Any]], Mapping[str, Any] | None]
-"""Gets a line, and returns it, changed or another, or None to leave it out."""
+__all__ = ["FileSink", "LineEncoder", "MemorySink", "Sink", "open_file", "without_audio"]
 
 _encode: Final = msgspec.json.Encoder().encode
 _LEVEL: Final = 5

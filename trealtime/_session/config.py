@@ -20,7 +20,7 @@ from trealtime._core.usage import ModelPrices, SessionLimits, find_prices
 from trealtime._secrets import hidden, names_only, shown
 from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
-from trealtime._session.recording import RecordingSettings, recording_settings
+from trealtime._session.recording_settings import RecordingSettings, recording_settings
 from trealtime._session.subscription import Overflow
 from trealtime._value import Value
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail

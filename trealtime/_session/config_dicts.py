@@ -13,11 +13,11 @@ from typing import Any, Literal, TypedDict
 from trealtime._core.interruption import BargeInPolicy
 from trealtime._core.reconnection import ReconnectPolicy, Summarise
 from trealtime._core.usage import ModelPrices, SessionLimits
-from trealtime._recordings.writing import Redact
+from trealtime._recordings.redact import Redact
 from trealtime._session.approval_handler import ApprovalHandler
 from trealtime._session.config import GuardrailsSettings, ToolExecution
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
-from trealtime._session.recording import RecordingSettings
+from trealtime._session.recording_settings import RecordingSettings
 from trealtime._session.subscription import Overflow
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.hooks import RealtimeRunHooks

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from trealtime._recordings.recorder import Recorder
 from trealtime._session import config
 from trealtime._session.connect import connection_target, default_model_name, first_update
 from trealtime._session.guardrail_runner import check_transcription
 from trealtime._session.outgoing import check_sendable
 from trealtime._session.parts import Parts
-from trealtime._session.recording import RecordingSettings, session_recorder
+from trealtime._session.recording_settings import RecordingSettings
 from trealtime._session.saved_session import SavedSession
 from trealtime._session.session_log import SessionLog
 from trealtime.errors import ConnectFailed
 from trealtime.events import EventInfo
+
+if TYPE_CHECKING:
+    from trealtime._recordings.recorder import Recorder
 
 __all__ = ["Opening"]
 
@@ -97,6 +100,8 @@ class Opening:
         parts, settings = self._parts, self._parts.run.record
         if not isinstance(settings, RecordingSettings):
             return nullcontext()
+        from trealtime._session.recording import session_recorder  # most sessions are not recorded
+
         self.recorder = session_recorder(
             settings,
             parts.driver,

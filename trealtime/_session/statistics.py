@@ -9,12 +9,11 @@ import attrs
 
 from trealtime._core.guardrails import GuardrailCounters
 from trealtime._core.state import ConversationCounters
-from trealtime._recordings.recorder import RecordingStatistics
 from trealtime._session.attachment import AttachmentStatistics
 from trealtime._session.send_queue import SendQueueStatistics
 from trealtime._session.subscription import SubscriptionStatistics
 from trealtime._value import Value
-from trealtime.metrics import ConnectionCounters, FailureCounters, TurnStatistics
+from trealtime.metrics import ConnectionCounters, FailureCounters, RecordingStatistics, TurnStatistics
 from trealtime.transport.wire import WireStatistics
 
 __all__ = ["SessionStatistics"]

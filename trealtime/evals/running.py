@@ -24,7 +24,7 @@ import trio
 from numpy.typing import NDArray
 
 from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
-from trealtime._session.recording import RecordingSettings
+from trealtime._session.recording_settings import RecordingSettings
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent

@@ -12,7 +12,8 @@ import attrs
 import trio
 
 from trealtime._recordings.recorder import Recorder, header_of
-from trealtime._recordings.writing import LineEncoder, Redact, open_file
+from trealtime._recordings.redact import Redact
+from trealtime._recordings.writing import LineEncoder, open_file
 from trealtime.transport.models import ConnectionTarget, RealtimeModel
 from trealtime.transport.wire import Wire, WireStatistics, receiver, sender
 

@@ -25,7 +25,7 @@ from typing import Any, Final, cast
 import pytest
 
 from trealtime._session.config_dicts import RunConfigDict
-from trealtime._session.recording import RecordingSettings
+from trealtime._session.recording_settings import RecordingSettings
 from trealtime._session.runner import RealtimeRunner
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
