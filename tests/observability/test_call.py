@@ -283,7 +283,7 @@ async def test_sessions_tokens_samples_and_durations_are_metrics(autojump_clock,
         (opened,) = collected.points("trealtime.sessions.open")
         assert opened.value == 1
         turn = await session.ask("Say hello.")
-        await trio.sleep(3)
+        await trio.sleep(6)
     (closed,) = collected.points("trealtime.sessions.open")
     assert closed.value == 0
     tokens = {

@@ -535,6 +535,35 @@ class _Begun:
         pass
 
 
+@pytest.mark.parametrize("place", ["tracker", "endpoint"])
+async def test_a_turn_has_the_failures_of_tracker_and_endpoint_that_happened_meanwhile(
+    autojump_clock, nursery, service, place
+) -> None:
+    model_config = {"playback_tracker": BadTracker()} if place == "tracker" else {}
+    async with runner_of(service).session(model_config=model_config) as session:
+        if place == "endpoint":
+            nursery.start_soon(attached_until_it_fails, session)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(service.last.reply)
+        turn = await session.ask("Hello.")
+        await trio.testing.wait_all_tasks_blocked()
+        (error,) = turn.errors
+        assert type(error) is {"tracker": PlaybackTrackerFailed, "endpoint": EndpointFailed}[place]
+        nursery.start_soon(answer_again, service.last)
+        assert (await session.ask("Hello again.")).errors == ()
+
+
+async def answer_again(connection: Any) -> None:
+    await connection.begin(await connection.expect("response.create", count=2), id="resp_2")
+    await connection.done(id="resp_2")
+
+
+async def attached_until_it_fails(session: Any) -> None:
+    with suppress(EndpointFailed):
+        async with session.attach(_endpoint(play=_raise_async)) as attachment:
+            await attachment.wait_closed()
+
+
 async def test_a_turn_without_trouble_has_no_errors(autojump_clock, nursery, service) -> None:
     async with runner_of(service).session() as session:
         nursery.start_soon(service.last.reply)

@@ -14,8 +14,9 @@ Theory of operation
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 import attrs
@@ -103,6 +104,10 @@ class Failures:
     _about: Recent[str, list[Exception]] = attrs.field(factory=Recent, init=False)
     """By the id of an item, the failures that concern it and no response."""
 
+    _unplaced: deque[tuple[int, Exception]] = attrs.field(factory=partial(deque, maxlen=64), init=False)
+    """The newest failures of an endpoint, a tracker or a hook, which belong to no response, with their numbers."""
+
+    _last: int = attrs.field(default=0, init=False)
     _told: set[tuple[FailureSource, str, str]] = attrs.field(factory=set, init=False)
     _reported: RealtimeError | None = attrs.field(default=None, init=False)
     """The event that is being emitted for a failure which is logged and counted."""
@@ -140,6 +145,9 @@ class Failures:
             call_id=call_id,
             response_id=response_id,
         )
+        self._last += 1
+        if source in ("endpoint", "playback_tracker", "hook"):
+            self._unplaced.append((self._last, failure))
         if item_id is not None and response_id is None:
             self._about[item_id] = [*self._about.get(item_id, ()), failure]
         self._reported = RealtimeError(error=failure, info=self._info, response_id=response_id)
@@ -177,6 +185,14 @@ class Failures:
     def about(self, item_ids: Collection[str]) -> tuple[Exception, ...]:
         """Return the failures that concern these items and no response."""
         return tuple(failure for item_id in item_ids for failure in self._about.get(item_id, ()))
+
+    def mark(self) -> int:
+        """Return a mark, for `since`."""
+        return self._last
+
+    def since(self, mark: int) -> tuple[Exception, ...]:
+        """Return the failures of endpoints, the tracker and hooks after `mark`."""
+        return tuple(failure for number, failure in self._unplaced if number > mark)
 
     def counters(self) -> FailureCounters:
         """Return the counts so far."""

@@ -172,6 +172,7 @@ class SessionResponse:
     ) -> None:
         self._driver = driver
         self._question = question
+        self._mark = driver.failures.mark()
         self._lifetime = lifetime
         self._reply = reply
         self._subscription = subscription
@@ -204,9 +205,11 @@ class SessionResponse:
 
     @property
     def errors(self) -> tuple[ServerErrorInfo | Exception, ...]:
-        """What has failed so far on the way to it: tools, approvals, guardrails, also those that checked its input."""
-        about = () if self._question is None else self._driver.failures.about([self._question])
-        return (*about, *self._errors)
+        """What has failed so far on the way to it: tools, approvals, guardrails, also those that checked its input; and
+        endpoints, the playback tracker and hooks meanwhile."""
+        failures = self._driver.failures
+        about = () if self._question is None else failures.about([self._question])
+        return (*about, *self._errors, *failures.since(self._mark))
 
     @property
     def audio_format(self) -> AudioFormat:
@@ -424,7 +427,8 @@ class Turn(Value):
     """The id of its last response."""
 
     errors: tuple[ServerErrorInfo | Exception, ...] = ()
-    """What failed on the way: tools, guardrails, approvals, and responses; as ``error`` events tell it."""
+    """What failed on the way: tools, guardrails, approvals and responses; and endpoints, the playback tracker and hooks
+    meanwhile. As ``error`` events tell it."""
 
     reconnected: bool = False
     """Whether the connection was lost while it was asked for or made: another one has brought the end of it."""
