@@ -116,9 +116,12 @@ class LosingMachine(Machine):
             return True
         return item_id in self.server.order and self.server.items[item_id]["type"] != "function_call_output"
 
-    def teardown(self) -> None:
-        self.said.clear()  # how each turn ends is for the other machine, where none is lost
-        super().teardown()
+    def end_turn(self, turn: Any) -> None:
+        """The figures of turns are for the other machine, where none is lost."""
+
+    def the_connection_is_lost(self) -> None:
+        self.said.clear()
+        super().the_connection_is_lost()
 
     def compare(self) -> None:
         self.outputs.update({call_id: 1 for call_id in self.answered_calls if call_id not in self.outputs})

@@ -165,6 +165,10 @@ class Link:
     told: dict[str, str | None] = attrs.field(factory=dict, init=False)
     """Items that this connection was told by us, with the one before each."""
 
+    _followers: dict[str | None, str] = attrs.field(factory=dict, init=False)
+    """By item, the one that it was told after it."""
+
+    _unconfirmed: set[str] = attrs.field(factory=set, init=False)
     _replaced: dict[str, int] = attrs.field(factory=dict, init=False)
     """Items that are deleted to be told anew, and how often."""
 
@@ -219,8 +223,14 @@ class Link:
         return self.ready_by if self.status == "opening" else None
 
     def local(self, item_id: str | None) -> str | None:
-        """The item of our history after which the server's item `item_id` ends."""
-        return None if item_id is None else self.replay.stands_for.get(item_id, item_id)
+        """The item of our history after which the server's item `item_id` ends. Items that it was told and has not
+        confirmed come between that one and another that it tells of."""
+        if item_id is None:
+            return None
+        while (follower := self._followers.get(item_id)) in self._unconfirmed:
+            assert follower is not None
+            item_id = follower
+        return self.replay.stands_for.get(item_id, item_id)
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
@@ -278,6 +288,7 @@ class Link:
 
     def _forget_told(self) -> None:
         self.told, self.refused, self.replay, self._replaced = {}, {}, Replay(), {}
+        self._followers, self._unconfirmed = {}, set()
 
     def cut(self, became: Literal["continued", "dropped"]) -> None:
         """An answer was being made."""
@@ -319,6 +330,12 @@ class Link:
     def tell_item(self, item_id: str, previous_item_id: str | None) -> None:
         """One of them leaves."""
         self.told[item_id] = previous_item_id
+        self._followers[previous_item_id] = item_id
+        self._unconfirmed.add(item_id)
+
+    def confirm_item(self, item_id: str) -> None:
+        """The server has one of them, or has refused it."""
+        self._unconfirmed.discard(item_id)
 
     def replace(self, item_id: str) -> None:
         """It is deleted, and told anew."""
@@ -338,6 +355,7 @@ class Link:
     def refuse(self, item_id: str, *, again: bool) -> None:
         """The server has not taken an item."""
         self.refused[item_id] = again
+        self.confirm_item(item_id)
         self.items_refused += not again
 
     def resend(self, audio_ms: float) -> None:
