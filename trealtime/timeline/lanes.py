@@ -8,6 +8,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
@@ -127,7 +128,9 @@ class Lanes:
         beyond_s = _LABEL / scale
         call_ends_s = call.duration_s
         self.turns = Nearby.of((each, each.start_s, each.end_s + beyond_s) for each in call.turns)
-        self.gaps = Nearby.of((each, *_gap_span(each, beyond_s)) for each in call.turns)
+        waits = sorted(call.turns, key=lambda each: _gap_span(each, 0.0)[0])
+        next_waits = _nexts([_gap_span(each, 0.0)[0] for each in waits])
+        self.gaps = Nearby.of((each, *_gap_span(each[0], beyond_s)) for each in zip(waits, next_waits, strict=True))
         self.connections = Nearby.of((each, each.start_s, each.end_s + beyond_s) for each in call.connections)
         self.reigns = Nearby.of(
             ((number, each), each.start_s, each.end_s + beyond_s) for number, each in enumerate(call.reigns)
@@ -388,18 +391,19 @@ class _Window:
 
     def gaps(self) -> Iterator[str]:
         y = self.layout.gaps
-        for turn in self.near(self.lanes.gaps):
+        for turn, next_s in self.near(self.lanes.gaps):
             if turn.answer_from_s is not None and turn.first_heard_s is not None:
                 words = "end of speech to first sound" if turn.speech_ended_s is not None else "request to first sound"
                 slow = turn.first_heard_s - turn.answer_from_s > self.lanes.slow_s
-                yield from self._gap(
-                    turn.answer_from_s, turn.first_heard_s, y + 4, words, "gap slow" if slow else "gap"
-                )
+                kind = "gap slow" if slow else "gap"
+                yield from self._gap(turn.answer_from_s, turn.first_heard_s, y + 4, words, kind, next_s)
             if turn.onset_s is not None and turn.silent_s is not None:
                 words = "onset of speech to silence" if turn.interrupted_by == "speech" else "interrupt to silence"
                 yield from self._gap(turn.onset_s, turn.silent_s, y + 20, words, "gap stop")
 
-    def _gap(self, begin_s: float, end_s: float, y: float, words: str, kind: str) -> Iterator[str]:
+    def _gap(
+        self, begin_s: float, end_s: float, y: float, words: str, kind: str, next_s: float = math.inf
+    ) -> Iterator[str]:
         label = milliseconds(end_s - begin_s)
         if not self.touches(min(begin_s, end_s), max(begin_s, end_s), 90):
             return
@@ -408,6 +412,9 @@ class _Window:
         yield element("path", element("title", clean(f"{words}: {label}")), class_=kind, d=path)
         inside = until - x > text_width(label, 11) + 10
         at = (x + until) / 2 if inside else max(x, until) + 5
+        if not inside and self.x(next_s) < at + text_width(label, 11) + 8:  # there is more room before it
+            yield text(min(x, until) - 5, y + 9, label, f"{kind} label", "end")
+            return
         if inside:
             yield rect(at - text_width(label, 11) / 2 - 3, y - 2, text_width(label, 11) + 6, 14, "paper")
         yield text(at, y + 9, label, f"{kind} label", "middle" if inside else None)

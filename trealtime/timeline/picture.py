@@ -31,6 +31,7 @@ LEGEND: Final = (
 )
 """Classes of shapes, and what they mean."""
 
+_FEW_ROWS: Final = 12
 _SCALES: Final = (110.0, 90.0, 75.0, 60.0, 45.0, 30.0, 20.0)
 
 
@@ -44,7 +45,8 @@ def draw_picture(
     scale = next((each for each in _SCALES if shown_s * each <= 3 * room), _SCALES[-1])
     if shown_s * scale < room:
         scale = min(room / shown_s, 160.0)
-    row_s = room / scale
+    row_s = _row_s(call, room / scale, shown_s)
+    scale = room / row_s
     rows = max(1, math.ceil(shown_s / row_s - 1e-9))
     lanes = Lanes(call, scale, slow_s=slow_s, slow_silence_s=slow_silence_s)
     height = lanes.layout.height
@@ -78,6 +80,24 @@ def draw_picture(
         width=width,
         height=round(total),
     )
+
+
+def _row_s(call: Call, shortest_s: float, shown_s: float) -> float:
+    """Return the length of a row, at least `shortest_s`, that cuts the least through words and leaves no row nearly
+    empty."""
+    rows = math.ceil(shown_s / shortest_s - 1e-9)
+    if not 1 < rows <= _FEW_ROWS:
+        return shortest_s
+    spans = [(each.start_s, each.end_s) for each in call.utterances]
+    spans += [(speech.heard[0].start_s, speech.heard[-1].end_s) for speech in call.speeches if speech.heard]
+    lengths = [shortest_s * (1 + step / 100) for step in range(31)]
+
+    def flaws(row_s: float) -> tuple[int, int]:
+        ends = [row_s * row for row in range(1, math.ceil(shown_s / row_s - 1e-9))]
+        cuts = sum(begin_s - 0.1 < end_s < until_s + 0.1 for end_s in ends for begin_s, until_s in spans)
+        return cuts + 2 * (shown_s - (ends[-1] if ends else 0.0) < row_s / 4), len(ends)
+
+    return min(lengths, key=flaws)
 
 
 def _legend(x: float, y: float) -> str:
