@@ -130,6 +130,17 @@ async def test_a_turn_without_a_response_is_a_span_too(autojump_clock, spans, co
     assert span.attributes["trealtime.turn.reason"] == "dismissed"
 
 
+async def test_a_response_that_is_never_told_over_ends_with_its_turn(autojump_clock, spans, collected) -> None:
+    spans.note(began())
+    await trio.sleep(3)
+    spans.note(turn(response_ids=("resp_1", "resp_2"), created_at=1.0, done_at=4.0))
+    spans.note(ended())  # too late
+    spans.end(None, None)
+    span = collected.one("chat")
+    assert span.attributes["trealtime.response.status"] == "dropped"
+    assert seconds(collected, span) == (1.0, 4.0)
+
+
 async def test_a_failed_turn_and_response_are_errors(autojump_clock, spans, collected) -> None:
     spans.note(began())
     spans.note(RealtimeAudioEnd(item_id="i", content_index=0, info=INFO, response_id="resp_1"))

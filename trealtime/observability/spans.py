@@ -356,6 +356,7 @@ class SessionSpans:
         entry = self._turns.pop(turn.number, None)
         for response_id in turn.response_ids:
             self._numbers.pop(response_id, None)
+            self._forget(response_id)
         moments = {name: at for name in _MOMENTS if (at := getattr(turn, name)) is not None}
         if entry is None:
             entry = self._begin_turn(turn.agent, min(moments.values(), default=trio.current_time()))
@@ -374,6 +375,15 @@ class SessionSpans:
             span.set_status(Status(StatusCode.ERROR))
             span.set_attribute("error.type", turn.reason or "failed")
         span.end(self._ns(max(moments.values(), default=trio.current_time())))
+
+    def _forget(self, response_id: str) -> None:
+        """End a response that nothing has told the end of: its connection was lost, and another one has answered."""
+        entry = self._responses.pop(response_id, None)
+        self._said.pop(response_id, None)
+        self._spoken.discard(response_id)
+        if entry is not None:
+            entry.span.set_attribute("trealtime.response.status", "dropped")
+            entry.span.end(self._now_ns)
 
     def _late_tool(self, tool: ToolSpan, turn: Span) -> None:
         """Make the span of a call that told of itself by no event, such as a handoff."""

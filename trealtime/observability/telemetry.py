@@ -164,6 +164,8 @@ class SessionTelemetry:
             )
         elif event.type == "turn_ended":
             instruments.turn_ended(event.metrics)
+            for response_id in event.metrics.response_ids:
+                self._responses.pop(response_id, None)
         elif event.type == "error":
             kind = {"error.type": error_type(event.error), "trealtime.error": type(event.error).__name__}
             instruments.errors.add(1, kind)
