@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from trealtime._core.interruption import BargeIn
+from trealtime._core.turn_answers import MOST_PLAYING
 from trealtime._core.turn_records import MOST_OPEN
 from trealtime.errors import ConnectionLost
 from trealtime.metrics import TurnMetrics
@@ -498,3 +501,29 @@ def test_the_time_of_a_collision_is_counted(talk) -> None:
     talk.done("r1")
     (turn,) = [each for each in talk.turns if "r1" in each.response_ids]
     assert (turn.retries, turn.source) == (1, "text")
+
+
+def test_turns_whose_audio_nobody_takes_are_bounded(talk) -> None:
+    for number in range(MOST_PLAYING + 3):
+        message(talk, f"m{number}")
+        talk.created(f"r{number}", talk.creates[number])
+        talk.speak(f"r{number}", f"a{number}", 1000, hand_out=False)
+        talk.done(f"r{number}")
+    assert [turn.item_ids for turn in talk.turns] == [(f"m{number}", f"a{number}") for number in range(3)]
+    assert {(turn.status, turn.first_heard_at) for turn in talk.turns} == {("completed", None)}
+
+
+def test_a_turn_that_is_over_is_let_go(talk) -> None:
+    message(talk)
+    talk.created("r1", talk.creates[0])
+    response = weakref.ref(talk.state.responses["r1"])
+    talk.call("r1", "c1")
+    talk.done("r1")
+    gc.disable()  # it has to go without its help
+    try:
+        talk.app.send_tool_output("c1", "42", respond=False)
+        talk.forget()
+        assert len(talk.turns) == 1
+        assert response() is None
+    finally:
+        gc.enable()

@@ -120,6 +120,11 @@ class Response:
         self.record = record
         record.answer(self, now)
 
+    def forget_turn(self) -> None:
+        """That turn is over."""
+        self.record = None
+        self.calls.clear()
+
     def place(self, *, in_conversation: bool) -> None:
         """It belongs to the default conversation, or stays outside."""
         self.in_conversation = in_conversation

@@ -6,7 +6,7 @@ The rules are in `turn_records`, points 4 and 5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from trealtime._core.turn_metrics import metrics_of
 from trealtime.events import RealtimeTurnEnded
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from trealtime._core.turn_records import TurnRecord
     from trealtime.metrics import TurnSource
 
-__all__ = ["answer_turns", "end_all_turns", "playback_deadline", "settle_turns", "turn_to_answer"]
+__all__ = ["MOST_PLAYING", "answer_turns", "end_all_turns", "playback_deadline", "settle_turns", "turn_to_answer"]
+
+MOST_PLAYING: Final = 8
+"""The number of turns that may wait to be heard. More do where nobody takes their audio: then the oldest is over."""
 
 
 def turn_to_answer(state: State) -> TurnRecord | None:
@@ -67,6 +70,8 @@ def settle_turns(state: State, now: float) -> None:
             records.playing.append(record)
         else:
             _end(state, record, now)
+    while len(records.playing) > MOST_PLAYING:
+        _end(state, records.playing.pop(0), now)
 
 
 def playback_deadline(state: State, now: float) -> float | None:
@@ -116,5 +121,6 @@ def _end(state: State, record: TurnRecord, now: float) -> None:
         record.end("cancelled")
     state.turns.records.drop(record)
     metrics = metrics_of(state, record, now)
+    record.close()
     state.turn_log.add(metrics)
     state.emit(RealtimeTurnEnded(metrics=metrics, info=state.info))

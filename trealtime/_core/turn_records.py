@@ -263,6 +263,12 @@ class TurnRecord:
         if other.of_user and self.source != "speech":
             self.source = other.source
 
+    def close(self) -> None:
+        """It is over: let go of what it was made of."""
+        for response in self.responses:
+            response.forget_turn()
+        self.responses = []
+
     # ---- questions -------------------------------------------------------------------------------------------------
 
     @property
