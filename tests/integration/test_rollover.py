@@ -236,3 +236,31 @@ async def test_credentials_are_asked_for_anew_at_each_dial() -> None:
                 emulator.sessions[0].drop()
                 await events.receive()
     assert given == ["key-0", "key-1"]
+
+
+@pytest.mark.parametrize("begins_s", [239.2, 239.97, 240.02, 241.0])
+async def test_a_turn_about_the_switch_is_answered_as_soon_as_without_one(autojump_clock, begins_s) -> None:
+    """From the end of the user's speech to the first audio of the answer, in virtual time."""
+
+    async def waited_s(max_session_s: float) -> tuple[float, int]:
+        async with (
+            open_emulator(listen=False, seed=1, max_session_s=max_session_s, unix_time_s=1_800_000_000) as emulator,
+            runner_of(emulator).session() as session,
+            session.subscribe("audio") as audio,
+        ):
+            began = trio.current_time()
+            await trio.sleep(begins_s)
+            spoken = syllables(1.5) + bytes(3 * 48_000)
+            for at in range(0, len(spoken), 960):
+                await session.send_audio(spoken[at : at + 960])
+                await trio.sleep(0.02)
+            with trio.fail_after(30):
+                await audio.receive()
+            at = trio.current_time() - began - begins_s
+            await trio.sleep(20)
+            return at, session.statistics().connections.rollovers
+
+    without, none = await waited_s(100_000)
+    with_one, one = await waited_s(300)
+    assert (none, one) == (0, 1)
+    assert with_one == pytest.approx(without, abs=0.05)
