@@ -24,6 +24,7 @@ from trealtime.audio.pcm import to_int16
 from trealtime.audio.wav import read_wav
 from trealtime.cli import main
 from trealtime.errors import RecordingError
+from trealtime.recording import load_recording
 from trealtime.settings import RecordingSettings
 from trealtime.testing import MemoryEndpoint
 from trealtime.timeline import Timeline, read_timeline
@@ -484,3 +485,19 @@ def test_more_sound_than_goes_into_the_page_is_beside_it(spoken, tmp_path, capsy
                 expected[begin : begin + len(decoded)] = decoded
         assert np.count_nonzero(np.abs(expected) > 500) > 10_000
         assert np.mean(expected != samples) < 0.002, "but for a sample at the ends"
+
+
+def test_the_support_desk_is_replayed_to_the_same_events_and_figures(desk, desk_again) -> None:
+    one, other = (
+        sorted(
+            f"{each.at_s + 0.00013:.3f} {each.type} {each.fields.get('item_id')} {each.fields.get('output')}"
+            for each in load_recording(path).session_events
+            if each.at_s < 34  # at the end the endpoint of the recorded call was left
+        )
+        for path in (desk.recording, desk_again.recording)
+    )
+    assert len(one) > 300
+    assert other == one
+    own, again = ([repr(turn) for turn in each.session.turns] for each in (desk, desk_again))
+    assert again == own
+    assert read_timeline(desk_again.recording).call.speeches == read_timeline(desk.recording).call.speeches
