@@ -480,7 +480,7 @@ def test_a_connection_lost_at_any_event_loses_nothing(undisturbed: Call, part: i
 
 
 async def _bad_day(seed: int) -> Call:
-    """A call with one to five losses, and sessions that end early."""
+    """A call with one to five losses, sessions that end early, and the smaller faults of a bad day."""
     rng = random.Random(seed)
     cuts = [
         Cut(
@@ -499,6 +499,10 @@ async def _bad_day(seed: int) -> Call:
         refused_dials=range(2, 1_000, 2) if rng.random() < 0.3 else (),
         refused_with=rng.choice([429, 503]),
         retry_after_s=rng.choice([None, 1.0]),
+        unknown=rng.choice([0.0, 0.05]),
+        late_acknowledgements=rng.choice([0.0, 0.0, 0.05]),
+        late_s=0.4,
+        doubled_acknowledgements=rng.choice([0.0, 0.05]),
         slow_accepts=rng.choice([0.0, 0.3]),
         accept_after_s=2.0,
     )
