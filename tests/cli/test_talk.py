@@ -11,6 +11,7 @@ import subprocess
 import sys
 import wave
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,16 @@ from trealtime.events import (
     EventInfo,
     RealtimeAgentEndEvent,
     RealtimeAudioInterrupted,
+    RealtimeConnectionLost,
     RealtimeError,
+    RealtimeReconnected,
     RealtimeSpeechStarted,
     RealtimeSpeechStopped,
+    RealtimeTurnEnded,
 )
+from trealtime.metrics import ToolSpan, TurnMetrics
 from trealtime.testing import FakeAudioDevice
+from trealtime.usage import Cost, Usage
 
 ROOT = Path(__file__).resolve().parents[2]
 TALK = [sys.executable, "-m", "trealtime", "talk", "--speech", "tones"]
@@ -118,7 +124,9 @@ async def test_typed_lines_are_turns_one_after_another_until_the_input_ends() ->
         r"2 turns, N s to the first word \(median\), 0 interrupts, \d+ tokens\.", without_times(lines)[-2]
     )
     assert lines[-1] == "Goodbye."
-    assert without_times(lines[2:-2]) == [
+    figures = [line for line in lines if line.startswith("  turn")]
+    assert [re.sub(r"\d+ tokens", "N tokens", line) for line in figures] == ["  turn 1: N tokens", "  turn 2: N tokens"]
+    assert without_times([line for line in lines[2:-2] if line not in figures]) == [
         "[listening]",
         *("[thinking]", 'you: Say "One".', "[speaking]", "agent: One  (first word after N s)", "[listening]"),
         *("[thinking]", 'you: Say "Two".', "[speaking]", "agent: Two  (first word after N s)", "[listening]"),
@@ -670,6 +678,33 @@ def test_the_narrator_knows_that_the_user_may_not_have_ended() -> None:
     assert (narrator.hears_user, narrator.state) == (True, "listening")
     narrator.tell(RealtimeSpeechStopped(item_id="x", audio_end_ms=900, info=INFO), 2.0)
     assert (narrator.hears_user, narrator.state) == (False, "thinking")
+
+
+def test_the_figures_of_a_turn_are_a_line() -> None:
+    tool = ToolSpan(call_id="c", name="look", agent="A", started_at=1.0, ended_at=1.5)
+    metrics = TurnMetrics(
+        turn_id="t",
+        number=3,
+        source="speech",
+        agent="A",
+        status="completed",
+        speech_ended_at=1.0,
+        first_heard_at=1.61,
+        heard_until_at=4.8,
+        tools=(tool,),
+        usage=Usage(total_tokens=214),
+        cost=Cost(Decimal("0.0012"), Decimal("0.0012")),
+    )
+    line = "  turn 3: 0.61 s to the first sound, 3.2 s heard, look 0.50 s, 214 tokens, cost 0.0012"
+    assert Narrator(plays=True).tell(RealtimeTurnEnded(metrics=metrics, info=INFO), 5.0) == [Line(line, "quiet")]
+
+
+def test_a_lost_connection_is_told() -> None:
+    narrator = Narrator(plays=True)
+    lost = RealtimeConnectionLost(code=1006, reason="", info=INFO)
+    assert narrator.tell(lost, 1.0) == [Line("The connection is lost (1006): dialling again.", "bad")]
+    again = RealtimeReconnected(outage_ms=1234.0, items=2, info=INFO)
+    assert narrator.tell(again, 2.0) == [Line("Connected again after 1.2 s.", "quiet")]
 
 
 def test_the_narrator_tells_interruptions_failures_and_errors() -> None:
