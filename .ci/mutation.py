@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="of the core (default: all)")
     parser.add_argument("--sample", type=int, metavar="N")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     folder = options.folder.resolve()
     core = (ROOT / "trealtime" / "_core").glob("[a-z]*.py")
     modules = options.modules or sorted(path.stem for path in core)
