@@ -48,21 +48,21 @@ def survivors(folder: Path, module: str, sample: int | None) -> str:
 
     if not session.exists():
         run("cosmic-ray", "init", str(config), str(session))
-        if sample is not None:
-            _thin_out(session, sample)
+        _thin_out(session, sample)
     run("cosmic-ray", "exec", str(config), str(session))
     return run("cr-report", "--surviving-only", "--show-diff", str(session))
 
 
-def _thin_out(session: Path, sample: int) -> None:
-    """Keep this many of the changes that are to be tried."""
+def _thin_out(session: Path, sample: int | None) -> None:
+    """Keep this many of the changes that are to be tried; of those to `|` none, which here stands in annotations."""
     with sqlite3.connect(session) as database:
-        order = database.execute(
-            "SELECT job_id FROM mutation_specs ORDER BY module_path, operator_name, occurrence, rowid"
+        order = (
+            "SELECT job_id, operator_name FROM mutation_specs ORDER BY module_path, operator_name, occurrence, rowid"
         )
-        jobs = [job for (job,) in order]
-        kept = set(random.Random(0).sample(jobs, min(sample, len(jobs))))
-        for job in jobs:
+        found = [(job, "BinaryOperator_BitOr" in operator) for job, operator in database.execute(order)]
+        jobs = [job for job, annotation in found if not annotation]
+        kept = set(jobs if sample is None else random.Random(0).sample(jobs, min(sample, len(jobs))))
+        for job, _ in found:
             if job not in kept:
                 database.execute("DELETE FROM mutation_specs WHERE job_id = ?", (job,))
                 database.execute("DELETE FROM work_items WHERE job_id = ?", (job,))
