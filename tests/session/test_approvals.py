@@ -516,7 +516,14 @@ async def test_b214_ws50_a_lost_connection_drops_what_is_pending(autojump_clock,
 
 @pytest.mark.parametrize("sync", [False, True])
 @pytest.mark.parametrize(
-    "decision, text", [(Approve(), "refunded"), (Reject("No."), "No."), (Reject(), "Tool execution was not approved.")]
+    "decision, text",
+    [
+        (Approve(), "refunded"),
+        (True, "refunded"),
+        (Reject("No."), "No."),
+        (Reject(), "Tool execution was not approved."),
+        (False, "Tool execution was not approved."),
+    ],
 )
 async def test_a_handler_decides(service, make_runner, sync, decision, text) -> None:
     requests = []
