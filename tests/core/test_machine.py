@@ -1134,7 +1134,8 @@ class Machine(RuleBasedStateMachine):
         assert not state.response_queue.busy
         assert self.core.next_deadline is None
         assert not len(state.turns.records)
-        assert self.said <= {item_id for item_id, turns in self.turn_of.items() if turns == 1}
+        lost = self.said - {item_id for item_id, turns in self.turn_of.items() if turns == 1}
+        assert not lost, "turns of the user that did not end once"
 
     def teardown(self) -> None:
         if hasattr(self, "core"):

@@ -10,7 +10,7 @@ import pytest
 
 from trealtime._core.interruption import BargeIn
 from trealtime._core.turn_answers import MOST_PLAYING
-from trealtime._core.turn_records import MOST_OPEN
+from trealtime._core.turn_records import MOST_OPEN, PATIENCE_S
 from trealtime.errors import ConnectionLost
 from trealtime.metrics import TurnMetrics
 
@@ -527,3 +527,34 @@ def test_a_turn_that_is_over_is_let_go(talk) -> None:
         assert response() is None
     finally:
         gc.enable()
+
+
+def test_a_response_that_nobody_wants_any_more_answers_no_turn(talk) -> None:
+    """An error that named nothing was taken for the refusal of a request, whose response comes after all."""
+    message(talk)
+    (request,) = talk.creates
+    talk.item("m")
+    talk.error("server_error")
+    assert only(talk).reason == "refused"
+    talk.app.commit_audio()
+    talk.server("input_audio_buffer.committed", item_id="u")
+    talk.created("r1", request)
+    assert talk.sent_of("response.cancel")
+    talk.done("r1", "cancelled")
+    talk.app.create_response()
+    talk.created("r2", talk.creates[1])
+    talk.done("r2")
+    assert [turn.response_ids for turn in talk.turns if "u" in turn.item_ids] == [("r2",)]
+
+
+def test_a_turn_whose_answer_gave_way_to_one_that_nobody_wants_is_asked_for(vad_talk) -> None:
+    vad_talk.app.create_response()
+    (request,) = vad_talk.creates
+    vad_talk.app.interrupt()
+    vad_talk.turn("u")
+    vad_talk.created("r1", request)  # the server read the request before the end of the turn
+    vad_talk.done("r1", "cancelled")
+    vad_talk.wait(PATIENCE_S)
+    vad_talk.created("r2", vad_talk.creates[1])
+    vad_talk.done("r2")
+    assert [turn.response_ids for turn in vad_talk.turns if "u" in turn.item_ids] == [("r2",)]

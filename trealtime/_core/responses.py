@@ -161,7 +161,7 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
         _serve(state, response, request)
     elif response.in_conversation:
         answered = _answer_waiting(state, response)
-    answer_turns(state, response, now, answered)
+    answer_turns(state, response, now, answered, wanted=not unwanted)
     if response.in_conversation and not unwanted and response.interrupted is None:
         answer_began(state, response, own=not any(each.wanted_by_app for each in answered))
     if new:  # after the subscriptions of those who wait for it follow it
@@ -238,7 +238,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     if served is not None:
         _serve(state, response, served)
     if response.record is None or served is not None:
-        answer_turns(state, response, now, [served] if served is not None else [])
+        wanted = served is None or not served.interrupted
+        answer_turns(state, response, now, [served] if served is not None else [], wanted=wanted)
     if new:
         _tell_start(state, response)
     state.ledger.complete(response_id)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from trealtime._core.turn_metrics import metrics_of
+from trealtime._core.turn_records import PATIENCE_S
 from trealtime.events import RealtimeTurnEnded
 
 if TYPE_CHECKING:
@@ -31,15 +32,21 @@ def turn_to_answer(state: State) -> TurnRecord | None:
     return waiting[-1] if waiting else None
 
 
-def answer_turns(state: State, response: Response, now: float, answered: Sequence[Request]) -> None:
+def answer_turns(
+    state: State, response: Response, now: float, answered: Sequence[Request], *, wanted: bool = True
+) -> None:
     """A response has begun: find the turn of whose answer it is. That is the one of the requests that it has
-    `answered`, with all that wait for an answer; else one that begins with it."""
+    `answered`, with all that wait for an answer; else one that begins with it. A response that is not `wanted` is
+    stopped at once, and answers nobody: the server may have had it in place of the answer that it owes."""
     records = state.turns.records
-    turns = [request.record.current for request in answered if request.record is not None]
-    if response.record is not None:
-        turns.insert(0, response.record.current)
-    if response.in_conversation:
+    known = [response.record, *(request.record for request in answered)]
+    turns = [each.current for each in known if each is not None and not each.current.over]
+    if response.in_conversation and wanted:
         turns += records.waiting
+    elif response.in_conversation:
+        for owed in records.waiting:
+            if owed.owed_by == "server":
+                owed.owe("server", ask_at=now + PATIENCE_S)
     if not turns:
         by_app = any(not request.automatic for request in answered)
         turns = [records.open("request" if by_app else "automatic", response.agent.name, now)]

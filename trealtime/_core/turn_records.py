@@ -33,9 +33,12 @@ from trealtime.metrics import TurnInterruption, TurnSource
 if TYPE_CHECKING:
     from trealtime._core.response import Response
 
-__all__ = ["MOST_OPEN", "Debtor", "TurnRecord", "TurnRecords", "WhyNot"]
+__all__ = ["MOST_OPEN", "PATIENCE_S", "Debtor", "TurnRecord", "TurnRecords", "WhyNot"]
 
 MOST_OPEN: Final = 256
+
+PATIENCE_S: Final = 2.0
+"""How long what follows at once may take: a commit, and the server's own answer to it."""
 
 Debtor = Literal["server", "us", "app"]
 """Who brings the answer: the server by itself, the session by its rules, or the app when it wants to."""
@@ -122,6 +125,7 @@ class TurnRecord:
     peaks: dict[str, float] = attrs.Factory(dict)
     """The most that waited, by name."""
 
+    over: bool = False
     part_of: TurnRecord | None = None
     """The turn that has taken it in."""
 
@@ -265,6 +269,7 @@ class TurnRecord:
 
     def close(self) -> None:
         """It is over: let go of what it was made of."""
+        self.over = True
         for response in self.responses:
             response.forget_turn()
         self.responses = []

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -37,7 +37,7 @@ from trealtime._core.listening import turn_waits
 from trealtime._core.response_queue import submit
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import turns_are_ours
-from trealtime._core.turn_records import TurnRecord, TurnRecords, WhyNot
+from trealtime._core.turn_records import PATIENCE_S, TurnRecord, TurnRecords, WhyNot
 from trealtime._core.usage import parse_transcription_usage
 from trealtime.events import (
     RealtimeDtmf,
@@ -70,9 +70,6 @@ __all__ = [
     "transcription_delta",
     "transcription_failed",
 ]
-
-PATIENCE_S: Final = 2.0
-"""How long what follows at once may take: a commit, and the server's own answer to it."""
 
 
 @attrs.define
