@@ -14,6 +14,7 @@ import trio.testing
 
 from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, function_tool, open_emulator
 from trealtime.emulator import Emulator, Faults, ToneVoice
+from trealtime.settings import RunConfigDict
 
 MINUTE = 60.0
 RATE = 24_000
@@ -115,7 +116,10 @@ async def main() -> None:
         open_emulator(listen=False, seed=3, unix_time_s=1_800_000_000, realtime_factor=1, faults=faults) as emulator,
         trio.open_nursery() as nursery,
     ):
-        config = {"model_settings": {"turn_detection": {"type": "server_vad"}}, "reconnect": {"max_delay_s": 3}}
+        config: RunConfigDict = {
+            "model_settings": {"turn_detection": {"type": "server_vad"}},
+            "reconnect": {"max_delay_s": 3},
+        }
         runner = RealtimeRunner(agent, model=emulator.memory_model(), config=config, rng=random.Random(3))
         async with runner.session() as session:
             nursery.start_soon(watch, session)
