@@ -71,6 +71,10 @@ class Usage(Value):
     output_token_details: Mapping[str, Any] | None = None
     cost: Cost | None = attrs.field(default=None, kw_only=True)
     request_usage_entries: tuple[Usage, ...] = attrs.field(default=(), kw_only=True, repr=False)
+    replayed_tokens: int = attrs.field(default=0, kw_only=True)
+    """The part of `input_tokens` that a new connection had been told of the conversation before it (a reconnect, a
+    rollover, a history to begin with), counted once for each connection: an estimate, and no more than the service has
+    read anew, without its cache."""
 
     @property
     def input_tokens_details(self) -> InputTokensDetails:

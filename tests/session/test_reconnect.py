@@ -112,6 +112,8 @@ async def test_a_session_goes_on_after_a_loss_between_turns(autojump_clock, serv
         nursery.start_soon(partial(second.reply, "Fine.", id="resp_2"))
         turn = await session.ask("How are you?")
         assert (turn.text, turn.reconnected) == ("Fine.", False)
+        assert 0 < turn.usage.replayed_tokens <= turn.usage.input_tokens
+        assert session.usage.replayed_tokens == turn.usage.replayed_tokens
         assert [item.text for item in session.history] == ["Hello", "Hello there.", "How are you?", "Fine."]
         counted = session.statistics().connections
         assert (counted.losses, counted.attempts, counted.reconnects, counted.items_replayed) == (1, 1, 1, 2)

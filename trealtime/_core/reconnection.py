@@ -161,6 +161,9 @@ class Link:
     response: Literal["continued", "dropped"] | None = attrs.field(default=None, init=False)
     """What became of the answer that was cut."""
 
+    unread: int = attrs.field(default=0, init=False)
+    """The tokens of what it was told, until a response has read that."""
+
     replay: Replay = attrs.field(factory=Replay, init=False)
     told: dict[str, str | None] = attrs.field(factory=dict, init=False)
     """Items that this connection was told by us, with the one before each."""
@@ -320,8 +323,14 @@ class Link:
     def tell(self, replay: Replay) -> None:
         """It is told these items."""
         self.replay = replay
+        self.unread = replay.tokens
         self.items_replayed += len(replay.items)
         self.replayed_tokens += replay.tokens
+
+    def take_unread(self) -> int:
+        """A response has read the conversation; return the tokens of what was told before it, once."""
+        unread, self.unread = self.unread, 0
+        return unread
 
     def retold(self, replay: Replay) -> None:
         """It knows these items now."""

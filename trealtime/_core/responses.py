@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import attrs
+
 from trealtime._core.effects import ResponseResult
 from trealtime._core.guardrails import (
     hold_end,
@@ -329,6 +331,8 @@ def _give_up(state: State, response: Response, now: float) -> None:
 def _count_usage(state: State, done: Mapping[str, Any]) -> Usage | None:
     usage = parse_usage(done.get("usage"))
     if usage is not None:
+        read_anew = usage.input_tokens - usage.input_tokens_details.cached_tokens
+        usage = attrs.evolve(usage, replayed_tokens=max(0, min(state.link.take_unread(), read_anew)))
         usage = state.meter.count_response(usage, state.model)
         state.info.context.usage = state.meter.usage
     return usage

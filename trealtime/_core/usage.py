@@ -103,6 +103,7 @@ def add_usage(total: Usage, response: Usage) -> Usage:
         output_token_details=_sum(total.output_token_details, response.output_token_details),
         cost=_sum_cost(total.cost, response.cost),
         request_usage_entries=(*total.request_usage_entries, response)[-MAX_ENTRIES:],
+        replayed_tokens=total.replayed_tokens + response.replayed_tokens,
     )
 
 
