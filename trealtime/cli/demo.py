@@ -145,7 +145,8 @@ async def _serve(arguments: argparse.Namespace, agent: RealtimeAgent[Any] | None
             address = f"http://{name}:{port}"
             print(f"Open {address} in a browser. Ctrl-C ends it.", flush=True)
             if not arguments.no_open:
-                nursery.start_soon(partial(trio.to_thread.run_sync, webbrowser.open, address, abandon_on_cancel=True))
+                show = partial(webbrowser.open, address)
+                nursery.start_soon(partial(trio.to_thread.run_sync, abandon_on_cancel=True), show)
             async for _ in signals:
                 break
             print("Goodbye.", flush=True)

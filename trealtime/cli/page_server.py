@@ -112,6 +112,7 @@ class PageServer:
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve one connection. No error of a browser leaves this function."""
         try:
+            head = b""
             with trio.move_on_after(_HEAD_TIMEOUT_S) as reading:
                 head = await read_head(stream)
                 if not is_upgrade(head):

@@ -50,20 +50,13 @@ class SavingDevice(AudioDevice):
     def __init__(self, device: AudioDevice, path: Path) -> None:
         self._device = device
         self._path = path
+        self.rate = device.rate
         self.other_rates = device.other_rates
-
-    @property
-    def rate(self) -> int:
-        """That of the device."""
-        return self._device.rate
-
-    @rate.setter
-    def rate(self, rate: int) -> None:
-        self._device.rate = rate
 
     @asynccontextmanager
     async def open(self, handler: BlockHandler) -> AsyncIterator[None]:
         """See `AudioDevice.open`."""
+        self._device.rate = self.rate
         tap = _Tap(handler)
         with WavWriter(self._path, self.rate, channels=2) as writer:
 
