@@ -558,3 +558,17 @@ def test_a_turn_whose_answer_gave_way_to_one_that_nobody_wants_is_asked_for(vad_
     vad_talk.created("r2", vad_talk.creates[1])
     vad_talk.done("r2")
     assert [turn.response_ids for turn in vad_talk.turns if "u" in turn.item_ids] == [("r2",)]
+
+
+def test_a_commit_in_mid_speech_that_makes_another_item_leaves_the_speech_to_its_own(vad_talk) -> None:
+    vad_talk.server("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    vad_talk.app.commit_audio()
+    vad_talk.server("input_audio_buffer.committed", item_id="u2")
+    vad_talk.app.create_response()
+    vad_talk.created("r1", vad_talk.creates[0])
+    vad_talk.done("r1")
+    vad_talk.server("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    vad_talk.server("input_audio_buffer.committed", item_id="u1")
+    vad_talk.created("r2")
+    vad_talk.done("r2")
+    assert [(turn.item_ids, turn.response_ids) for turn in vad_talk.turns] == [(("u2",), ("r1",)), (("u1",), ("r2",))]

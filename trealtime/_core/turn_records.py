@@ -153,6 +153,14 @@ class TurnRecord:
         """The server has made an item of it."""
         self.committed_at, self.commit_id, self.announced = now, None, False
 
+    def leave_speech_to(self, other: TurnRecord) -> None:
+        """The app has ended this turn in mid-speech, and the speech is of another turn."""
+        other.item_ids, self.item_ids = self.item_ids, []
+        other.announced, self.announced = self.announced, False
+        other.doubt_until, self.doubt_until = self.doubt_until, None
+        other.start_ms, other.put_off, other.spoke_from = self.start_ms, self.put_off, self.spoke_from
+        other.began_at, other.ended_at = self.began_at, self.ended_at
+
     def forget_commit(self) -> None:
         """The server will not answer the app's commit any more."""
         self.commit_id = None

@@ -218,6 +218,8 @@ class Turns:
         if ended and not silent:
             if record is None:
                 record = ended[0]
+                if record.item_ids:  # the server has made another item of it, so the speech that it hears goes on
+                    record.leave_speech_to(self.records.open("speech", agent, now))
             record.take_in(ended[0])
         if record is None:
             record = self.records.unnamed or self.records.open("speech", agent, now)
