@@ -349,6 +349,8 @@ async def test_a_line_that_is_typed_while_the_agent_answers_interrupts_it() -> N
                 await trio.sleep(0.02)
     assert "50" not in out.getvalue()
     assert "(cancelled" in out.getvalue()
+    assert "1 interrupt," in out.getvalue()
+    assert "[thinking]" not in out.getvalue()
 
 
 async def test_a_question_of_an_approval_takes_the_next_typed_line(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,8 +199,9 @@ class Talk:
         self._show_state(before)
 
     def _show_state(self, before: str) -> None:
-        """Print a change of state, unless a status line shows it."""
-        if not self.screen.live and self._narrator.state != before:
+        """Print a change of state, unless a status line shows it, or the user who types sees it by the words."""
+        seen = self.screen.live or (self.typed and self.interactive)
+        if not seen and self._narrator.state != before:
             self.screen.line(f"[{self._narrator.state}]", "quiet")
 
     # ---- beside the events ---------------------------------------------------------------------------------------
