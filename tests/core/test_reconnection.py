@@ -1,0 +1,203 @@
+"""When another connection is dialled, what ends with the one before, and what is asked for again."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from trealtime._core import effects as fx
+from trealtime._core.ids import IdSource
+from trealtime._core.reconnection import Link, ReconnectPolicy
+from trealtime.errors import SettingsError
+from trealtime.protocol.validation import structure
+
+DETECTION = {"type": "server_vad", "create_response": True, "interrupt_response": True}
+
+
+class Half(random.Random):
+    """No chance at all: the jitter is the middle of its range."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+@pytest.fixture
+def losing(make_talk):
+    """A conversation whose connections are replaced by this policy, with settings that the server has acknowledged."""
+
+    def make(**policy):
+        options = {"link": Link(ReconnectPolicy(**policy)), "ids": IdSource(Half(7))}
+        talk = make_talk(**options)
+        talk.open(**DETECTION)
+        return talk
+
+    return make
+
+
+def lose(talk, code=1006, reason="gone"):
+    return talk.app.connection_lost(code=code, reason=reason)
+
+
+def dials(effects):
+    return [each for each in effects if isinstance(each, fx.Dial)]
+
+
+def given_up(effects):
+    return [each.attempts for each in effects if isinstance(each, fx.GiveUp)]
+
+
+def reconnect(talk):
+    effects = talk.app.connected()
+    talk.server("session.created", session={"type": "realtime", "audio": {"input": {"turn_detection": DETECTION}}})
+    return effects
+
+
+# ---- whether and when -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code, closed_by, replaced",
+    [
+        (1000, "server", False),
+        (1001, "server", True),
+        (1006, "network", True),
+        (1008, "server", False),
+        (1011, "server", True),
+        (1012, "server", True),
+        (1013, "server", True),
+        (1014, "server", False),
+        (4000, "server", False),
+        (4000, "network", True),
+    ],
+)
+def test_the_ends_after_which_another_connection_is_dialled(code, closed_by, replaced) -> None:
+    assert Link(ReconnectPolicy()).recovers(code, closed_by) is replaced
+    assert not Link(None).recovers(code, closed_by)
+
+
+@pytest.mark.parametrize(
+    "status, body, again",
+    [
+        (None, "", True),
+        (400, "", False),
+        (401, "", False),
+        (403, "", False),
+        (404, "", False),
+        (429, "", True),
+        (429, '{"code": "insufficient_quota"}', False),
+        (499, "", False),
+        (500, "", True),
+        (503, "insufficient_quota", False),
+        (599, "", True),
+    ],
+)
+def test_the_refusals_after_which_another_attempt_is_made(status, body, again) -> None:
+    assert ReconnectPolicy().retries_refusal(status, body) is again
+
+
+@pytest.mark.parametrize("allowed", ["network", "5xx", 400, 599, 1000, 4999])
+def test_what_may_be_retried(allowed) -> None:
+    assert structure(ReconnectPolicy, {"retry_on": [allowed]}).retry_on == (allowed,)
+
+
+@pytest.mark.parametrize("wrong", [399, 600, 999, 5000, "4xx", True, 0, -1006, 1006.5])
+def test_what_may_not_be_retried_is_named(wrong) -> None:
+    with pytest.raises(SettingsError, match="retry_on"):
+        structure(ReconnectPolicy, {"retry_on": [wrong]}, path="reconnect")
+
+
+def test_waits_double_up_to_the_longest_and_half_of_each_is_left_to_chance(losing) -> None:
+    talk = losing(base_delay_s=1.0, max_delay_s=5.0)
+    waits = [dial.delay_s for dial in dials(lose(talk))]
+    for _ in range(4):
+        waits += [dial.delay_s for dial in dials(talk.app.dial_failed("no route"))]
+    assert waits == [0.75, 1.5, 3.0, 3.75, 3.75], "three quarters: chance takes a quarter here"
+
+
+@pytest.mark.parametrize("status, waited", [(503, 20.0), (429, 20.0), (500, 1.5)])
+def test_a_busy_server_says_how_long_to_wait(losing, status, waited) -> None:
+    talk = losing(base_delay_s=1.0)
+    lose(talk)
+    (dial,) = dials(talk.app.dial_failed("busy", status=status, retry_after_s=20.0))
+    assert dial.delay_s == waited
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_the_attempts_of_one_loss_are_counted_and_told(losing, most) -> None:
+    talk = losing(max_attempts=most)
+    effects = lose(talk)
+    made = 0
+    while not given_up(effects):
+        assert [dial.attempt for dial in dials(effects)] == [made + 1]
+        made += 1
+        effects = talk.app.dial_failed("no route")
+    assert made == most
+    assert given_up(effects) == [tuple(f"attempt {number + 1}: no route" for number in range(most))]
+
+
+@pytest.mark.parametrize("after_s, dialled", [(9.24, True), (9.26, False)])
+def test_the_last_attempt_begins_before_the_policy_gives_up(losing, after_s, dialled) -> None:
+    talk = losing(base_delay_s=0.5, give_up_after_s=10.0)
+    lose(talk)
+    talk.now += after_s
+    effects = talk.app.dial_failed("no route")
+    assert bool(dials(effects)) is dialled
+    assert bool(given_up(effects)) is not dialled
+
+
+def test_losses_of_one_session_are_counted(losing) -> None:
+    talk = losing(max_reconnects=1)
+    assert talk.core.recovers(1006, "network")
+    lose(talk)
+    assert talk.core.recovers(1006, "network"), "a failed attempt is of the same loss"
+    reconnect(talk)
+    assert not talk.core.recovers(1006, "network")
+
+
+# ---- what ends, and what is asked for again -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_cut", ["continue", "drop"])
+def test_an_answer_that_is_cut_ends_with_its_reason(losing, on_cut) -> None:
+    talk = losing(on_cut=on_cut)
+    talk.created("r")
+    talk.output_item("r", "a")
+    talk.transcript("r", "a", "One, two, ")
+    talk.audio("r", "a", ms=1000)
+    lose(talk)
+    (end,) = talk.events_of("agent_end")
+    assert (end.status, end.reason) == ("incomplete", "connection_lost")
+    talk.forget()
+    reconnect(talk)
+    asked = [event["response"].get("instructions") or "" for event in talk.creates]
+    assert [("One, two," in words) for words in asked] == ([True] if on_cut == "continue" else [])
+
+
+def test_an_answer_that_was_interrupted_before_is_not_continued(losing) -> None:
+    talk = losing()
+    talk.created("r")
+    talk.audio("r", "a", ms=1000)
+    talk.app.interrupt()
+    lose(talk)
+    (end,) = talk.events_of("agent_end")
+    assert (end.status, end.reason) == ("cancelled", "client_cancelled")
+    talk.forget()
+    reconnect(talk)
+    assert talk.creates == []
+
+
+def test_the_answers_that_the_server_owed_are_asked_for_once(losing) -> None:
+    talk = losing()
+    for item_id in ("first", "second"):
+        talk.turn(item_id)
+    lose(talk)
+    talk.forget()
+    reconnect(talk)
+    assert len(talk.creates) == 1
+    talk.created("r", answers=talk.creates[0])
+    talk.speak("r", "a")
+    talk.done("r")
+    talk.wait(60)
+    assert {item_id for turn in talk.turns for item_id in turn.item_ids} >= {"first", "second"}
+    assert [turn.status for turn in talk.turns] == ["completed"]
