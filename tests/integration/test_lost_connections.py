@@ -400,8 +400,8 @@ def _check_answers(call: Call) -> None:
         if answer is None:
             assert STORY.startswith(joined(pieces).rstrip(".")), pieces
         elif "secret" in question:
-            begun = [piece for piece in pieces if SECRET.startswith(piece.rstrip("."))]
-            assert joined(pieces[len(begun) :]) == answer, pieces
+            begun = max(n for n in range(len(pieces) + 1) if SECRET.startswith(joined(pieces[:n]).rstrip(".")))
+            assert joined(pieces[begun:]) == answer, pieces
         else:
             assert joined(pieces) == answer, (question, pieces)
     assert call.ran == {"get_weather": 1, "pay_back": 1}
