@@ -177,6 +177,36 @@ def test_a_refusal_after_the_wrong_response_is_over_still_gets_the_answer(talk):
     assert list(talk.settled) == ["t"]
 
 
+@pytest.mark.parametrize("over", [False, True], ids=["while it lives", "after its end"])
+def test_the_key_of_an_out_of_band_request_takes_a_wrong_guess_back(talk, over):
+    """The server begins a response of its own before it has read a setting that forbids that."""
+    talk.app.create_response({"conversation": "none"}, reply_id="t")
+    talk.created("server's own")
+    talk.audio("server's own", "x")
+    if over:
+        talk.done("server's own")
+    talk.created("ro", talk.creates[0])
+    talk.output_item("ro", "y")
+    talk.app.create_response()
+    assert len(talk.creates) == 1 + over, "the conversation has one response at a time"
+    talk.done("ro", metadata=talk.creates[0]["response"]["metadata"])
+    assert talk.order() == [], "of the response outside"
+    assert talk.settled["t"].value.response_id == ("server's own" if over else "ro")
+    if not over:
+        talk.output_item("server's own", "x", done=True)
+        assert talk.order() == ["x"]
+        talk.app.interrupt()
+        assert talk.truncations == [("x", 0, 0)], "the server's conversation has it"
+
+
+def test_a_key_that_comes_only_with_the_end_shows_that_the_guess_was_right(talk):
+    talk.app.create_response({"conversation": "none"}, reply_id="t")
+    talk.created("ro")
+    talk.done("ro", metadata=talk.creates[0]["response"]["metadata"])
+    assert talk.settled["t"].value.response_id == "ro"
+    assert talk.started == [("t", "ro")]
+
+
 def test_out_of_band_output_stays_out_of_history(talk):
     talk.app.create_response({"conversation": "none"}, reply_id="t")
     talk.created("ro", talk.creates[0])

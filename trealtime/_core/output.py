@@ -174,7 +174,7 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
             silence(state, response, event.item_id, event.content_index)
         return
     if not response.in_conversation:
-        state.outside_items[event.item_id] = None
+        state.outside_items[event.item_id] = response.id
     chunk = _count_audio(state, response, event, now)
     if state.guardrails.policy.hold_back:
         hold(state, response.id, chunk, now)

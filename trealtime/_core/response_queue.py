@@ -10,7 +10,7 @@ Theory of operation
 5. A response answers the request whose key its metadata carries. A server that has echoed our key once always
    does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
    is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own;
-   once it shows a key, that guess was wrong and is taken back.
+   once it shows a key, that guess was wrong and is taken back: for an out-of-band request, when its own key comes.
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
@@ -219,6 +219,9 @@ class ResponseQueue:
     _guessed: Request | None = attrs.field(default=None, init=False)
     """The last request that was taken as answered without its key."""
 
+    _guessed_outside: Recent[str, Request] = attrs.field(factory=partial(Recent, 16), init=False)
+    """By key: out-of-band requests that were taken as answered without it."""
+
     _blocked_until: float | None = attrs.field(default=None, init=False)
 
     _held: bool = attrs.field(default=False, init=False)
@@ -332,7 +335,7 @@ class ResponseQueue:
         if not self._echoes:
             self._echoes = True
             self._take_guess_back()
-        for request in [*self._on_its_way(), *self._given_up.values()]:
+        for request in [*self._on_its_way(), *self._given_up.values(), *self._guessed_outside.values()]:
             if request.key == key:
                 self._drop_sent(request)
                 return request
@@ -349,6 +352,8 @@ class ResponseQueue:
     def _take_guess(self, request: Request) -> Request:
         self._drop_sent(request)
         self._guessed = request
+        if request.out_of_band:
+            self._guessed_outside[request.key] = request
         return request
 
     def _take_guess_back(self) -> None:
@@ -360,7 +365,8 @@ class ResponseQueue:
             self._sent = request
 
     def adopt(self, response_id: str) -> None:
-        """Output of a response came before its ``response.created``: it lives."""
+        """A response of the default conversation lives: output of it came before its ``response.created``, or it was
+        taken for an out-of-band one."""
         self._live.add(response_id)
 
     def done(self, response_id: str, metadata: Mapping[str, Any] | None = None) -> Request | None:
@@ -483,6 +489,7 @@ class ResponseQueue:
         self._sent = None
         self._sent_out_of_band.clear()
         self._given_up.clear()
+        self._guessed_outside.clear()
         self._live.clear()
         self._guessed = None
         self._blocked_until = self._quiet_until = self._user_until = None
@@ -498,6 +505,7 @@ class ResponseQueue:
         self._sent = self._guessed = self._blocked_until = self._quiet_until = None
         self._sent_out_of_band.clear()
         self._given_up.clear()
+        self._guessed_outside.clear()
         self._live.clear()
         return [each for each in on_its_way if each.interrupted]
 
@@ -515,6 +523,7 @@ class ResponseQueue:
             self._sent = None
         self._sent_out_of_band.pop(request.key, None)
         self._given_up.pop(request.key, None)
+        self._guessed_outside.pop(request.key, None)
 
     # ---- questions -------------------------------------------------------------------------------------------------
 

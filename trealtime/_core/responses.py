@@ -151,6 +151,8 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     )
     if request is not None:
         outside = request.out_of_band
+        if request.answered and request.out_of_band:
+            _take_back(state, request, now)
     new = response is None
     if response is None:
         response = _new(state, response_id, in_conversation=not outside)
@@ -170,6 +172,20 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
         _tell_start(state, response)
     if unwanted and response.interrupted is None:
         kill(state, response, "app", now, server_cancels=False)
+
+
+def _take_back(state: State, request: Request, now: float) -> None:
+    """The key of an out-of-band request has come with another response than the one that was taken for its answer.
+    That one is the server's own, in the conversation; the callers who still wait go on to the right one."""
+    mistaken = [each for each in state.live() if each.request is request]
+    request.reopen(_callers_left(state, request))
+    for response in mistaken:
+        response.place(in_conversation=True)
+        state.response_queue.adopt(response.id)
+        for item_id in [each for each, outside in state.outside_items.items() if outside == response.id]:
+            state.outside_items.discard(item_id)
+        answered = _answer_waiting(state, response)
+        answer_turns(state, response, now, answered, wanted=response.interrupted is None)
 
 
 def _end_older(state: State, response: Response, now: float) -> None:
@@ -237,6 +253,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     state.requests.answered("response.cancel", response_id)
     metadata = done.get("metadata")
     served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
+    if served is not None and served is response.request:
+        served = None  # its key comes only now, and shows that the guess was right
     if served is not None:
         _serve(state, response, served)
     if response.record is None or served is not None:

@@ -144,8 +144,8 @@ class State:
     finished_calls: Recent[str, str] = attrs.field(factory=partial(Recent, 1024), init=False)
     """By call id, the fingerprint of a call that has its output."""
 
-    outside_items: Recent[str, None] = attrs.field(factory=Recent, init=False)
-    """Audio items of out-of-band responses: the server's conversation does not have them."""
+    outside_items: Recent[str, str] = attrs.field(factory=Recent, init=False)
+    """Audio items of out-of-band responses, with the response: the server's conversation does not have them."""
 
     given: Recent[str, dict[str, bool]] = attrs.field(factory=partial(Recent, 256), init=False)
     """By reply id, the responses that its caller has got, and whether nothing else wants them."""
