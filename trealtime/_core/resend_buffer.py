@@ -70,6 +70,9 @@ class ResendBuffer:
     _had: int = attrs.field(default=0, init=False)
     """The position up to which audio was sent before the last sign of life."""
 
+    _sure_from: int = attrs.field(default=0, init=False)
+    """Once the server has had as much as this, it has had time to hear speech in what it was sent at its beginning."""
+
     _unsure_from: int | None = attrs.field(default=None, init=False)
     """Set while the connection is away: audio from here on belongs to a turn that no server has."""
 
@@ -97,7 +100,13 @@ class ResendBuffer:
         self._end += len(audio)
         if self._end - self._begin > self._limit:
             self._shorten()
-        elif self._detecting and not self._found and not self._commits and self._unsure_from is None:
+        elif (
+            self._detecting
+            and self._had >= self._sure_from
+            and not self._found
+            and not self._commits
+            and self._unsure_from is None
+        ):
             silent_to = self._had - self._notice
             while self._begin + len(self._pieces[0]) <= silent_to:
                 self._begin += len(self._pieces.popleft())
@@ -232,6 +241,8 @@ class ResendBuffer:
         that no server has confirmed as (its event id, nothing)."""
         self._origin = at = self._begin
         self._unsure_from = None
+        # It gets all of this at once, and may take as long as ever to say that it hears somebody.
+        self._sure_from = self._end + self._notice
         for event_id, place in list(self._commits.items()):
             yield from self._in_pieces(at, place)
             yield event_id, b""
