@@ -26,8 +26,10 @@ QUICK = ["tests/core", "tests/session", "tests/protocol", "tests/audio"]
 RANDOM = [
     "tests/core/test_fuzz.py",
     "tests/core/test_machine.py",
+    "tests/core/test_losing_machine.py",
     "tests/emulator/test_fuzz.py",
     "tests/integration/test_faulty_sessions.py",
+    "tests/integration/test_lost_connections.py",
 ]
 
 # What starts whole programs or a browser, and so takes real time, runs on one Python only.
@@ -57,10 +59,20 @@ def quick(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """Run the suite on each Python that is installed, without what starts whole programs."""
+    """Run the suite on each Python that is installed, without what starts whole programs. Those between the oldest and
+    the newest run the quick part: what differs on one of them differs on the newest too, or is in the quick part."""
     session.install("-e", ".[test]")
-    ignored = [f"--ignore={path}" for path in WHOLE_PROGRAMS]
-    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ignored, *session.posargs)
+    installed = [version for version in PYTHONS if _runs(f"python{version}")]
+    between = session.python in installed[1:-1]
+    chosen = QUICK if between else [f"--ignore={path}" for path in WHOLE_PROGRAMS]
+    session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, *session.posargs)
+
+
+def _runs(python: str) -> bool:
+    """Whether it is installed: pyenv has a command for versions that are not chosen, too."""
+    if shutil.which(python) is None:
+        return False
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 @nox.session
