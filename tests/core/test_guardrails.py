@@ -864,3 +864,25 @@ def test_the_word_about_a_withheld_turn_comes_also_where_another_answer_begins_f
     ((role, text),) = messages(fx)
     assert (role, "withheld" in text) == ("system", True)
     assert len(talk.creates) == 3
+
+
+def test_what_the_server_owes_for_a_turn_under_check_is_the_answer_of_no_caller(make_talk):
+    """The server has ended the turn before it has read that it must not answer by itself, and has shown no key yet."""
+    talk = make_talk(guardrails=GuardrailPolicy(input=(INPUT,), gates_turns=True))
+    talk.open(create_response=True, interrupt_response=True)
+    talk.app.create_response({"conversation": "none"}, reply_id="t")
+    talk.turn("u")
+    talk.created("server's own")
+    assert talk.started == []
+    talk.app.interrupt(reply_id="t")
+    assert talk.purged == []
+    assert talk.sent_of("response.cancel") == []
+    talk.done("server's own")
+    talk.server(
+        "conversation.item.input_audio_transcription.completed", item_id="u", content_index=0, transcript="words"
+    )
+    let_pass(talk, checks(talk)[0])
+    assert [(turn.item_ids, turn.response_ids, turn.status) for turn in talk.turns] == [
+        (("u",), ("server's own",), "completed")
+    ]
+    assert len(talk.creates) == 1, "it is answered"

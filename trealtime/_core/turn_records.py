@@ -326,6 +326,20 @@ class TurnRecord:
             and self.part_of is None
         )
 
+    @property
+    def promised(self) -> bool:
+        """Whether the server has promised to answer it by itself and has not. It waits for no check of ours."""
+        return (
+            self.owed_by == "server"
+            and self.of_user
+            and self.committed_at is not None
+            and self.doubt_until is None
+            and not self.asked
+            and not self.responses
+            and self.why_not is None
+            and self.part_of is None
+        )
+
     def in_the_air(self, now: float, timeout_s: float) -> bool:
         """Whether the server has still to tell something of it: its commit, or the words that have to be checked."""
         if self.doubt_until is not None or self.unchecked_since is not None or self.commit_id is not None:
@@ -423,7 +437,7 @@ class TurnRecords:
     @property
     def due(self) -> bool:
         """Whether the server has promised to answer a turn by itself and has not."""
-        return any(each.owed_by == "server" and each.waits_for_answer for each in self._open.values())
+        return any(each.promised for each in self._open.values())
 
     def deadline(self, timeout_s: float) -> float | None:
         """The time at which an answer that the server owes is overdue. Speech that is never committed waits for
