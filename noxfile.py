@@ -59,8 +59,7 @@ def quick(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def pythons(session: nox.Session) -> None:
-    """Run the suite on each Python that is installed, without what starts whole programs. Those between the oldest and
-    the newest run the quick part: what differs on one of them differs on the newest too, or is in the quick part."""
+    """Run the suite, without whole programs, on the oldest and the newest Python here, and the quick part between."""
     session.install("-e", ".[test]")
     installed = [version for version in PYTHONS if _runs(f"python{version}")]
     between = session.python in installed[1:-1]
