@@ -91,7 +91,9 @@ def test_a_handoff_is_checked_when_it_is_built() -> None:
 def test_an_agent_says_which_of_its_fields_are_wrong() -> None:
     with pytest.raises(TypeError, match=r"handoffs\[0\]: got 'B'"):
         RealtimeAgent("A", handoffs=["B"])
-    with pytest.raises(SettingsError, match=r"RealtimeAgent 'A'.*\n.*model_settings.spead.*did you mean 'speed'"):
+    with pytest.raises(
+        SettingsError, match=r"RealtimeAgent 'A'.*\n.*model_settings: unknown key 'spead'; did you mean 'speed'"
+    ):
         RealtimeAgent("A", model_settings={"spead": 1})
     with pytest.raises(SettingsError, match="voice: got ''"):
         RealtimeAgent("A", voice="")

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 import pybase64
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -1182,8 +1182,12 @@ class LossyMachine(Machine):
 
 
 def times(examples: int) -> settings:
+    """A tenth of a long run. Its examples depend on the modules that other tests have loaded (Hypothesis draws from
+    their constants), so a failure must show its example at once: making it smaller may take longer than a test has."""
+    longer = int(os.environ.get("TREALTIME_TIMES", "1"))
     return settings(
-        max_examples=examples * int(os.environ.get("TREALTIME_TIMES", "1")),
+        max_examples=examples * longer,
+        phases=list(Phase) if longer > 1 else [Phase.generate],
         stateful_step_count=40,
         deadline=None,
         print_blob=True,

@@ -97,6 +97,7 @@ ARGUMENTS: dict[str, Any] = {
     "call_id": "call_x",
     "endpoint": MemoryEndpoint(),
     "event": {"type": "input_audio_buffer.clear"},
+    "history": [],
     "item": "note",
     "item_id": "item_x",
     "message": "Hello",
@@ -104,7 +105,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 """What the parameters without a default are given, by name."""
 
-AT_ANY_TIME = {"enter", "history_of", "statistics", "timeline"}
+AT_ANY_TIME = {"enter", "export", "history_of", "statistics", "timeline"}
 """`enter` always raises; the others only look."""
 
 
@@ -247,7 +248,7 @@ async def test_unknown_keys_of_a_run_and_of_an_update(autojump_clock, kit) -> No
         with pytest.raises(SettingsError, match=r"api_keey.*did you mean 'api_key'"):
             await talk.runner.run(model_config={"api_keey": "sk-1"})
         async with talk.runner.session() as session:
-            with pytest.raises(SettingsError, match=r"instruction: .*did you mean 'instructions'"):
+            with pytest.raises(SettingsError, match=r"unknown key 'instruction'; did you mean 'instructions'"):
                 await session.update_settings({"instruction": "x"})
             with pytest.raises(SettingsError, match=r"output_modalities: got .*speech with its transcript"):
                 await session.ask("Hi", output_modalities=["smell"])

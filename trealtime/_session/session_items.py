@@ -115,6 +115,7 @@ class SessionItems:
         that the model, outside the conversation. The summary becomes a message of the system in front. Raises what
         `summarise` raises, `ServerRefused` where the model makes none, and ValueError for a negative `keep_items`.
         """
+        self._lifetime.check_open()
         if whole_number(keep_items, "keep_items") < 0:
             raise ValueError(f"keep_items must be 0 or more, got {keep_items!r}")
         history = self._core.history()
