@@ -557,3 +557,19 @@ def test_any_row_of_fillers_says_nothing(row, between, shout) -> None:
 )
 def test_fillers_are_phrases_in_any_language(text, fillers, expected) -> None:
     assert only_fillers(text, fillers) == expected
+
+
+def test_what_the_server_owes_for_speech_in_doubt_is_the_answer_of_no_caller(make_talk):
+    """The server has ended the turn before it has read that it must not answer by itself, and has shown no key yet."""
+    talk = make_talk(barge_in=BargeIn(min_speech_ms=300, dismiss="fillers"))
+    talk.open(create_response=True, interrupt_response=True)
+    talk.app.create_response(reply_id="t")
+    talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+    talk.server("input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=10)
+    talk.server("input_audio_buffer.committed", item_id="u", previous_item_id=None)
+    assert "interruption_pending" in talk.types
+    talk.created("server's own")
+    assert talk.started == []
+    talk.app.interrupt(reply_id="t")
+    assert talk.purged == []
+    assert talk.sent_of("response.cancel") == []

@@ -43,7 +43,7 @@ def answer_turns(
     turns = [each.current for each in known if each is not None and not each.current.over]
     if response.in_conversation and wanted:
         turns += records.waiting
-        if not answered:  # the server's own, which knows of no check
+        if not answered:  # the server's own, which knows of no check and no doubt
             turns += [each for each in records if each.promised and each not in turns]
     elif response.in_conversation:
         for owed in records.waiting:
@@ -101,7 +101,9 @@ def end_all_turns(state: State, now: float) -> None:
 def _made(state: State, record: TurnRecord, now: float) -> bool:
     """Whether nothing of a turn is to come any more."""
     if record.responses:
-        if any(not each.over for each in record.responses) or record.unchecked_since is not None:
+        if any(not each.over for each in record.responses):
+            return False
+        if record.doubt_until is not None or record.unchecked_since is not None:
             return False
     elif record.in_the_air(now, state.response_timeout_s) or (not record.asked and record.why_not is None):
         return False

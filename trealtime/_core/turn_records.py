@@ -328,12 +328,12 @@ class TurnRecord:
 
     @property
     def promised(self) -> bool:
-        """Whether the server has promised to answer it by itself and has not. It waits for no check of ours."""
+        """Whether the server has promised to answer it by itself and has not. It waits for no check of
+        ours, and knows of no doubt."""
         return (
             self.owed_by == "server"
             and self.of_user
             and self.committed_at is not None
-            and self.doubt_until is None
             and not self.asked
             and not self.responses
             and self.why_not is None
