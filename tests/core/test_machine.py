@@ -850,8 +850,10 @@ class Machine(RuleBasedStateMachine):
 
     def leave(self, reply_id: str) -> None:
         self.leaving = reply_id
-        self.app.interrupt(reply_id=reply_id)
-        self.leaving = None
+        try:
+            self.app.interrupt(reply_id=reply_id)
+        finally:
+            self.leaving = None  # else the teardown fails too, and that is what is shown
 
     def received_ids(self) -> dict[str, None]:
         return dict.fromkeys([*self.part_of.values(), *self.core._state.responses])
