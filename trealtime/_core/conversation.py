@@ -199,7 +199,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         quiet = isinstance(event, _DELTAS) and event.response_id in state.responses
         handler = RECEPTION.get(type(event))
         if handler is not None:
-            handler(state, event, now)
+            handler(state, event, now)  # pyright: ignore[reportArgumentType]  # its key is the class of the event
         responses.note_progress(state, event, now)
         # Most events of a call are deltas: what waits is looked through for the others alone.
         return state.drain() if quiet and not state.purged else self._effects(now)

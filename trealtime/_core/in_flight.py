@@ -267,7 +267,7 @@ def catch_up(
             continue
         if before is None or (before != item and not spoken_before):
             _tell(state, item, previous_item_id)
-        previous_item_id = item_id
+        previous_item_id = told_id
     gone = [item_id for item_id in known if item_id in state.deleted_items and item_id not in state.history]
     for item_id in gone:
         state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
@@ -368,15 +368,14 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
             before = next(each.output_id or item.item_id for each in history.entries() if each.item == item)
     replay = make_replay(history.entries(), open_calls=state.calls, audio_of=state.audio.audio_of)
     previous_item_id: str | None = None
+    kept_outputs = {entry.output_id for entry in history.entries() if entry.item.item_id in kept}
     for told in replay.items:
-        of_kept = told["id"] in kept or told["id"] in {
-            entry.output_id for entry in history.entries() if entry.item.item_id in kept
-        }
-        if not of_kept:
-            state.link.tell_item(told["id"], previous_item_id)
+        told_id: str = told["id"]
+        if told_id not in kept and told_id not in kept_outputs:
+            state.link.tell_item(told_id, previous_item_id)
             name = "root" if previous_item_id is None else previous_item_id
             events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})
-        previous_item_id = told["id"]
+        previous_item_id = item_id
     for event in events[:-1]:
         state.send(event, own=True)
     if events:

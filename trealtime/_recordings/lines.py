@@ -219,7 +219,7 @@ def read_line(raw: bytes) -> Line | None:
     """Return the line; None for one of a kind that this version does not know. Raises `WrongLine`."""
     entry = _object(raw)
     try:
-        kind = next((each for each in KINDS if each in entry), None)
+        kind: Kind | None = next((each for each in KINDS if each in entry), None)
         if kind is None:
             if "from" in entry or len(entry) < 2:
                 raise WrongLine("'text' is missing, or no text")

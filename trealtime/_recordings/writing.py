@@ -39,6 +39,7 @@ class Sink(Protocol):
 
     def blocks(self) -> Iterator[bytes]:
         """Return what has been written so far."""
+        ...
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -57,7 +57,7 @@ class EarlyTranscription:
 
     _make_recognizer: Callable[[], StretchRecognizer]
     _understood: Callable[[str, str], None]
-    _in_stages: bool = False
+    _in_stages: bool = attrs.field(default=False, alias="in_stages")
     _turns: dict[str, list[_Stretch]] = attrs.field(factory=dict, init=False)
 
     def note(self, note: StretchNote, nursery: trio.Nursery) -> None:

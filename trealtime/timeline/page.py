@@ -43,8 +43,10 @@ def draw_page(call: Call, *, slow_s: float, slow_silence_s: float, title: str = 
     """
     scale = next((pixels for longest, pixels in _SCALES if call.duration_s <= longest), 25.0)
     lanes = Lanes(call, scale, slow_s=slow_s, slow_silence_s=slow_silence_s)
-    script = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
-    style = drawing_style("auto", ":root") + files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    script = files("trealtime.timeline").joinpath("page.js").read_text(encoding="utf-8")
+    style = drawing_style("auto", ":root") + files("trealtime.timeline").joinpath("page.css").read_text(
+        encoding="utf-8"
+    )
     words = title or f"Call {call.session_id}".strip()
     script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'"

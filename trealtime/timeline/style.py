@@ -67,5 +67,5 @@ def _properties(colours: dict[str, str], selector: str) -> str:
 
 def drawing_style(theme: Theme, selector: str) -> str:
     """Return the style sheet of a drawing whose outermost element is `selector`, with class ``tl``."""
-    elements = files(__package__).joinpath("drawing.css").read_text(encoding="utf-8")
+    elements = files("trealtime.timeline").joinpath("drawing.css").read_text(encoding="utf-8")
     return variables(theme, selector) + elements
