@@ -267,7 +267,7 @@ def catch_up(
             continue
         if before is None or (before != item and not spoken_before):
             _tell(state, item, previous_item_id)
-        previous_item_id = told_id
+        previous_item_id = item_id
     gone = [item_id for item_id in known if item_id in state.deleted_items and item_id not in state.history]
     for item_id in gone:
         state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
@@ -375,7 +375,7 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
             state.link.tell_item(told_id, previous_item_id)
             name = "root" if previous_item_id is None else previous_item_id
             events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})
-        previous_item_id = item_id
+        previous_told_id = item_id
     for event in events[:-1]:
         state.send(event, own=True)
     if events:
