@@ -375,7 +375,7 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
             state.link.tell_item(told_id, previous_item_id)
             name = "root" if previous_item_id is None else previous_item_id
             events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})
-        previous_told_id = item_id
+        previous_item_id = told_id
     for event in events[:-1]:
         state.send(event, own=True)
     if events:
