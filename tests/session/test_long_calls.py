@@ -179,6 +179,18 @@ async def test_a_history_can_be_replaced(autojump_clock, service, make_runner) -
         assert [text for _, text in said(service.last)] == ["Be kind.", "number 2", "number 3", "next"]
 
 
+async def test_items_that_replace_a_history_follow_each_other_on_the_server_too(
+    autojump_clock, service, make_runner
+) -> None:
+    async with make_runner().session() as session:
+        (kept,) = [await session.create_item("kept")]
+        await session.replace_history([*HISTORY[:2], session.history[0], HISTORY[4]])
+        told = service.last.of("conversation.item.create")[1:]
+        order = [(event["item"]["id"], event["previous_item_id"]) for event in told]
+        assert order == [("item_s", "root"), ("item_u", "item_s"), ("item_a", kept)]
+        assert [item.item_id for item in session.history] == ["item_s", "item_u", kept, "item_a"]
+
+
 async def test_a_history_that_is_replaced_while_the_connection_is_away(autojump_clock, service, make_runner) -> None:
     async with make_runner(reconnect={}).session() as session:
         for number in range(3):
