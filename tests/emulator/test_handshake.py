@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import MockClock
 
 from trealtime.emulator import open_emulator
@@ -122,6 +123,26 @@ def test_pages_and_names_are_refused_unless_they_are_allowed(
         with pytest.raises(HandshakeRefused, match=code) as caught:
             callers.check(headers, needs_key=False)
         assert caught.value.status == 403
+
+
+@pytest.mark.parametrize("host, status", [("evil.example", 403), ("localhost:8765", 101)])
+async def test_the_name_by_which_a_socket_is_asked_for_is_checked(host: str, status: int) -> None:
+    lines = (
+        "GET /v1/realtime?model=gpt-realtime HTTP/1.1",
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        "Authorization: Bearer any",
+    )
+    with trio.fail_after(10):
+        async with open_emulator() as emulator:
+            port = int(emulator.url.split(":")[2].split("/")[0])
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all("\r\n".join((*lines, "", "")).encode())
+                answer = await stream.receive_some(4096)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def test_a_page_may_use_an_emulator_whose_key_it_knows() -> None:

@@ -1,7 +1,7 @@
 """The parts of trio-websocket beyond its public API that we need, in one place, checked when it is imported.
 
-The library has no public way to learn who closed, to see that its queue is full, or to run its reader so that it can
-neither hang nor raise into other tasks.
+The library has no public way to learn who closed, to see that its queue is full, to read the ``Host`` of a handshake,
+or to run its reader so that it can neither hang nor raise into other tasks.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import trio
 from trio_websocket import CloseReason, ConnectionRejected, HandshakeError, WebSocketConnection, WebSocketRequest
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Ping
+from wsproto.events import CloseConnection, Ping, Request
 
-__all__ = ["SafeConnection", "closed_by_peer", "queue_is_full", "stream_of"]
+__all__ = ["SafeConnection", "closed_by_peer", "host_of", "queue_is_full", "stream_of"]
 
 T = TypeVar("T")
 
@@ -39,7 +39,9 @@ _NEEDED: Final = (
 
 def check_internals(connection: object) -> None:
     """Raise ImportError with the version of trio-websocket if `connection` lacks a name that this module uses."""
+    request = WebSocketRequest(cast("Any", connection), Request(host="", target="/"))
     missing = [name for name in _NEEDED if not hasattr(connection, name)]
+    missing += [] if hasattr(request, "_event") else ["WebSocketRequest._event"]
     if missing:
         version = importlib.metadata.version("trio-websocket")
         raise ImportError(
@@ -49,6 +51,12 @@ def check_internals(connection: object) -> None:
 
 
 check_internals(WebSocketConnection(cast("Any", object()), WSConnection(ConnectionType.SERVER)))
+
+
+def host_of(request: WebSocketRequest) -> str:
+    """Return the ``Host`` of a handshake, which is not among its headers."""
+    event: Request = request._event
+    return event.host
 
 
 def stream_of(connection: WebSocketConnection) -> trio.abc.Stream:

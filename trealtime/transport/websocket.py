@@ -32,7 +32,13 @@ from trealtime.transport.background import background_nursery, drop
 from trealtime.transport.client import wrap_websocket_stream
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import NoHandshake, explained_failures
-from trealtime.transport.trio_websocket_internals import SafeConnection, closed_by_peer, queue_is_full, stream_of
+from trealtime.transport.trio_websocket_internals import (
+    SafeConnection,
+    closed_by_peer,
+    host_of,
+    queue_is_full,
+    stream_of,
+)
 from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, other_side
 
 __all__ = [
@@ -111,7 +117,7 @@ class WebSocketUpgrade:
     @property
     def headers(self) -> Mapping[str, str]:
         """Header values by lower-case name; repeated ones are joined with a comma."""
-        joined: dict[str, str] = {}
+        joined: dict[str, str] = {"host": host_of(self._request)}
         for raw_name, raw_value in self._request.headers:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
