@@ -216,7 +216,7 @@ class Link:
         policy = self.policy
         if policy is None:
             return False
-        if self.recovering:  # a failed attempt of the loss under way, whatever it ends with
+        if self.recovering:  # a failed attempt of the loss under way
             return True
         return self.reconnects < policy.max_reconnects and policy.retries_end(code, closed_by)
 

@@ -265,7 +265,7 @@ class Narrator:
             self._first_after_s = None
         said = [item for item_id in item_ids if isinstance(item := self._items.get(item_id), AssistantMessageItem)]
         words = " ".join(item.text for item in said if item.text)
-        if status == "cancelled" and not self.plays:  # what is heard is counted where its sound is cut
+        if status == "cancelled" and not self.plays:  # with sound, `audio_interrupted` counts it
             self.interrupts += 1
         if said or status != "completed":
             yield Answer(words or "...", f"  ({', '.join(notes)})" if notes else "")

@@ -313,7 +313,7 @@ class ClientWire:
             raise self._end.error()
 
     def call_stand_in(self, *, after_s: float = _ABSENT_S) -> None:
-        """See to it that somebody reads, where no task receives within this time."""
+        """Read in the background if no task receives within `after_s` seconds."""
         if not self._standing_in and not self._over.is_set():
             self._standing_in = True
             self._nursery.start_soon(self._stand_in, after_s)
