@@ -201,3 +201,19 @@ def test_the_answers_that_the_server_owed_are_asked_for_once(losing) -> None:
     talk.wait(60)
     assert {item_id for turn in talk.turns for item_id in turn.item_ids} >= {"first", "second"}
     assert [turn.status for turn in talk.turns] == ["completed"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_audio_of_a_turn_is_sent_again_unless_the_server_has_made_an_item_of_it(losing, shown) -> None:
+    """Word of the commit may come after the item, and is lost here."""
+    talk = losing()
+    talk.core.audio_sent(talk.now, bytes(48_000))
+    talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+    talk.server("input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=1000)
+    if shown:
+        talk.item("u", content=[{"type": "input_audio", "transcript": None}])
+    lose(talk)
+    sent = [each for each in reconnect(talk) if isinstance(each, fx.SendAudio)]
+    assert bool(sent) is not shown
+    told = [event["item"]["id"] for event in talk.sent_of("conversation.item.create")]
+    assert ("u" in told) is shown

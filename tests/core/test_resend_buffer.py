@@ -57,6 +57,20 @@ def test_the_audio_of_a_turn_goes_when_its_words_are_known() -> None:
     assert buffer.audio_of("item_a") is None
 
 
+def test_a_turn_whose_words_come_before_word_of_its_commit_is_not_kept_for_them() -> None:
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 1_000))
+    buffer.speech_started("item_a", 0)
+    assert buffer.unconfirmed == ()
+    buffer.speech_stopped("item_a", 900)
+    buffer.transcribed("item_a")
+    assert buffer.unconfirmed == ("item_a",)
+    buffer.committed("item_a")
+    assert buffer.unconfirmed == ()
+    assert buffer.waiting == ()
+    assert again(buffer) == [audio(900, 1_000)]
+
+
 def test_commits_of_the_app_keep_their_places() -> None:
     buffer = ResendBuffer(60)
     buffer.add(audio(0, 100))

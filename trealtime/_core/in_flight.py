@@ -121,6 +121,9 @@ def set_everything_aside(state: State, now: float) -> None:
         set_aside(state, event_id, sent)
     speech_thrown_away(state, now)
     promised = state.turns.lose(state.response_queue)
+    for item_id in state.audio.unconfirmed:
+        if item_id in state.history:  # the server has made the item, and only word of the commit was late
+            state.audio.committed(item_id)
     state.audio.lose()
     if not state.link.attached:
         _show_turns(state)

@@ -41,6 +41,7 @@ class _Turn:
 
     begin: int
     end: int | None = None
+    words_known: bool = False
 
 
 @attrs.define(eq=False)
@@ -190,6 +191,9 @@ class ResendBuffer:
         turn = self._found.pop(item_id, None)
         if turn is not None and turn.end is not None:
             begin, end = turn.begin, turn.end
+            if turn.words_known:
+                self._drop_to(end)
+                return
         elif self._commits:
             event_id = next(iter(self._commits))
             begin, end = self._begin, self._commits.pop(event_id)
@@ -201,6 +205,13 @@ class ResendBuffer:
     def transcribed(self, item_id: str) -> None:
         """The words of this turn are known: its audio is not needed any more."""
         self._turn_bytes -= len(self._turns.pop(item_id, b""))
+        if item_id in self._found:
+            self._found[item_id].words_known = True
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """The items of turns that voice detection has found whole, and whose commit the server has not told."""
+        return tuple(item_id for item_id, turn in self._found.items() if turn.end is not None)
 
     @property
     def waiting(self) -> tuple[str, ...]:
