@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.interruption import FILLERS, BargeIn, only_fillers
 from trealtime._core.playback_ledger import PlaybackChange
-from trealtime.agents.guardrails import GuardrailFunctionOutput, InputGuardrail
+from trealtime._core.turn_records import PATIENCE_S
+from trealtime.agents.guardrails import GuardrailFunctionOutput, InputGuardrail, InputGuardrailResult
 from trealtime.errors import ConnectionLost
 from trealtime.tools.function_tool import function_tool
 
@@ -559,17 +560,89 @@ def test_fillers_are_phrases_in_any_language(text, fillers, expected) -> None:
     assert only_fillers(text, fillers) == expected
 
 
-def test_what_the_server_owes_for_speech_in_doubt_is_the_answer_of_no_caller(make_talk):
-    """The server has ended the turn before it has read that it must not answer by itself, and has shown no key yet."""
-    talk = make_talk(barge_in=BargeIn(min_speech_ms=300, dismiss="fillers"))
-    talk.open(create_response=True, interrupt_response=True)
-    talk.app.create_response(reply_id="t")
+# ---- a server that has not read yet that it must not answer by itself -----------------------------------------------
+
+
+def unread(make_talk, **options):
+    """A talk whose policy is a `BargeIn`, over a server that takes turns, answers and interrupts by itself."""
+    talk = make_talk(**options)
+    talk.open(create_response=True, interrupt_response=False)
+    return talk
+
+
+def short_turn(talk):
     talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
     talk.server("input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=10)
-    talk.server("input_audio_buffer.committed", item_id="u", previous_item_id=None)
-    assert "interruption_pending" in talk.types
+    commits(talk)
+
+
+@pytest.mark.parametrize("dismiss, outcome", [("fillers", ["pending"]), ("short", DISMISSED)])
+def test_what_the_server_owes_for_a_turn_is_the_answer_of_no_caller(make_talk, dismiss, outcome):
+    """The server has shown no key yet. The speech is in doubt, or dismissed, when its answer comes."""
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300, dismiss=dismiss))
+    talk.app.create_response(reply_id="t")
+    short_turn(talk)
+    assert [each.removeprefix("interruption_") for each in talk.types if each.startswith("interruption")] == outcome
     talk.created("server's own")
     assert talk.started == []
     talk.app.interrupt(reply_id="t")
     assert talk.purged == []
     assert talk.sent_of("response.cancel") == []
+
+
+def test_an_answer_to_dismissed_speech_belongs_to_its_turn(make_talk):
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300))
+    talk.app.create_response(reply_id="t")
+    short_turn(talk)
+    assert talk.turns == []
+    talk.created("r")
+    talk.done("r")
+    assert [(turn.item_ids, turn.response_ids, turn.status) for turn in talk.turns] == [(("u",), ("r",), "completed")]
+
+
+def test_an_answer_to_dismissed_speech_that_does_not_come_is_not_waited_for(make_talk):
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300))
+    talk.app.create_response(reply_id="t")
+    short_turn(talk)
+    assert talk.core.next_deadline == talk.now + PATIENCE_S
+    talk.wait(PATIENCE_S)
+    assert [(turn.item_ids, turn.status, turn.reason) for turn in talk.turns] == [(("u",), "unanswered", "dismissed")]
+    talk.created("r")
+    assert talk.started == [("t", "r")]
+
+
+@pytest.mark.parametrize(
+    "dismiss, words, creates",
+    [("short", None, 0), ("fillers", "Mm-hmm.", 0), ("fillers", "Stop.", 1), ("fillers", None, 1)],
+)
+def test_a_turn_that_the_server_does_not_answer_because_a_response_runs_is_asked_for_if_it_is_one(
+    make_talk, dismiss, words, creates
+):
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300, dismiss=dismiss))
+    talk.speak("r", "a", 10_000)
+    talk.forget()
+    short_turn(talk)
+    assert talk.creates == []
+    if dismiss == "fillers":
+        transcribed(talk, words)
+    talk.done("r")
+    talk.wait(60)
+    assert len(talk.creates) == creates
+
+
+@pytest.mark.parametrize("trips", [False, True])
+def test_so_it_is_if_its_words_pass(make_talk, trips):
+    guardrail = InputGuardrail(
+        guardrail_function=lambda *_: GuardrailFunctionOutput(None, tripwire_triggered=False), name="heard"
+    )
+    talk = unread(make_talk, guardrails=GuardrailPolicy(input=(guardrail,), gates_turns=True), barge_in="off")
+    talk.speak("r", "a", 10_000)
+    short_turn(talk)
+    (check,) = transcribed(talk, "How are you?").checks
+    talk.done("r")
+    assert talk.creates == []
+    output = GuardrailFunctionOutput(None, tripwire_triggered=True)
+    result = InputGuardrailResult(guardrail=guardrail, user_input=check.text, agent=talk.agent, output=output)
+    talk.app.report_check(check.serial, tripped=(result,) if trips else ())
+    talk.wait(60)
+    assert len(talk.creates) == (0 if trips else 1)

@@ -8,6 +8,7 @@ import pytest
 
 from trealtime._core import effects as fx
 from trealtime._core.ids import IdSource
+from trealtime._core.interruption import BargeIn
 from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime.errors import SettingsError
 from trealtime.protocol.validation import structure
@@ -26,9 +27,8 @@ class Half(random.Random):
 def losing(make_talk):
     """A conversation whose connections are replaced by this policy, with settings that the server has acknowledged."""
 
-    def make(**policy):
-        options = {"link": Link(ReconnectPolicy(**policy)), "ids": IdSource(Half(7))}
-        talk = make_talk(**options)
+    def make(options=None, **policy):
+        talk = make_talk(link=Link(ReconnectPolicy(**policy)), ids=IdSource(Half(7)), **(options or {}))
         talk.open(**DETECTION)
         return talk
 
@@ -217,3 +217,17 @@ def test_the_audio_of_a_turn_is_sent_again_unless_the_server_has_made_an_item_of
     assert bool(sent) is not shown
     told = [event["item"]["id"] for event in talk.sent_of("conversation.item.create")]
     assert ("u" in told) is shown
+
+
+def test_the_answer_that_the_server_owed_for_speech_in_doubt_is_asked_for_once_the_speech_is_believed(losing) -> None:
+    """The server has ended the turn before it has read that it must not answer by itself."""
+    talk = losing(on_cut="drop", options={"barge_in": BargeIn(min_speech_ms=300, dismiss="fillers")})
+    talk.speak("r", "a", 10_000)
+    talk.done("r")
+    talk.turn("u")
+    lose(talk)
+    talk.forget()
+    reconnect(talk)
+    assert talk.creates == []
+    talk.wait(5)
+    assert len(talk.creates) == 1

@@ -13,7 +13,8 @@ Theory of operation
    asked for by a request of its own. They are one turn from then on: the one that was asked for takes the others in,
    and who still holds another one finds it there (`TurnRecord.current`).
 5. A turn of the user ends in one of two ways: something answers it, or `why_not` says why nothing does. What the server
-   owes, and does not bring in time, ends like that too (`deadline`).
+   owes, and does not bring in time, ends like that too (`deadline`). A server that has not read yet that it must not
+   answer by itself answers speech that we have dismissed: that turn stays open for its answer for `PATIENCE_S`.
 6. At most `MOST_OPEN` turns are kept; an older one that no rule waits for goes first.
 
 What stays elsewhere: the time until which automatic requests stay in the queue is one for the conversation, and the
@@ -328,27 +329,33 @@ class TurnRecord:
 
     @property
     def promised(self) -> bool:
-        """Whether the server has promised to answer it by itself and has not. It waits for no check of
-        ours, and knows of no doubt."""
+        """Whether the server has promised to answer it by itself and has not. It waits for no check of ours, and knows
+        nothing of a doubt, nor that we have dismissed the speech."""
         return (
             self.owed_by == "server"
             and self.of_user
             and self.committed_at is not None
             and not self.asked
             and not self.responses
-            and self.why_not is None
+            and self.why_not in (None, "dismissed")
             and self.part_of is None
         )
 
     def in_the_air(self, now: float, timeout_s: float) -> bool:
-        """Whether the server has still to tell something of it: its commit, or the words that have to be checked."""
+        """Whether the server has still to tell something of it: its commit, the words that have to be checked, or an
+        answer to speech that we have dismissed."""
         if self.doubt_until is not None or self.unchecked_since is not None or self.commit_id is not None:
             return True
-        coming = self.announced and self.committed_at is None and self.why_not == "dismissed"
-        return coming and now < self.began_at + timeout_s
+        if self.why_not != "dismissed":
+            return False
+        if self.committed_at is None:
+            return self.announced and now < self.began_at + timeout_s
+        return self.promised and now < self.committed_at + PATIENCE_S
 
     def deadline(self, timeout_s: float) -> float | None:
         """The time at which the server's part of it is overdue: its commit, or its answer; None: nothing is."""
+        if self.why_not == "dismissed" and self.promised and self.committed_at is not None:
+            return self.committed_at + PATIENCE_S
         if not self.of_user or self.asked or self.responses or self.why_not is not None:
             return None
         if self.doubt_until is not None or self.unchecked_since is not None:

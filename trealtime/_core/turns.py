@@ -236,10 +236,11 @@ class Turns:
             if record.announced and record.committed_at is None and record.commit_id is None:
                 record.believe()
                 record.end("thrown_away")
-        promised = [each for each in self.records.waiting if each.owed_by == "server"]
-        for record in promised:
-            record.owe("us")
-        return promised
+        ours = [each for each in self.records.waiting if each.owed_by == "server"]
+        for record in self.records:
+            if record.promised:
+                record.owe("us")
+        return ours
 
     def free(self, queue: ResponseQueue) -> None:
         """Forget the speech: it was thrown away, or the server no longer listens for it."""
@@ -312,7 +313,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
         state.response_queue.keep_quiet(now + PATIENCE_S)
         live = state.live(in_conversation=True)
         if any(each.interrupted is None for each in live):
-            submit(state, automatic=True, turn=True, record=turn)
+            _ask_for(state, turn)
         else:
             turn.owe("server", ask_at=now + PATIENCE_S if live else None)
     else:
@@ -322,6 +323,15 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
         if turn.why_not is None:
             turn_waits(state, event.item_id, now, due=spoken and (state.server_answers or ours))
         turn_committed(state, turn, now, spoken=spoken)
+
+
+def _ask_for(state: State, turn: TurnRecord) -> None:
+    """The server gives no answer to this turn, because a response runs: ask for one, at once or when nothing speaks
+    against it any more."""
+    if turn.doubt_until is not None:
+        turn.owe("us")
+    elif turn.why_not is None:
+        submit(state, automatic=True, turn=True, answers=turn)
 
 
 def ask_for_lost_answers(state: State, now: float) -> None:
