@@ -92,6 +92,9 @@ class _Part:
     heard_ms: int | None = None
     """Set when the part has been cut; its transcript is final then."""
 
+    whole: bool = False
+    """The server has shown its text at its end: a delta that comes later is in it."""
+
 
 @attrs.define
 class _Node:
@@ -233,13 +236,13 @@ class History:
 
     def add_text(self, item_id: str, content_index: int, delta: str) -> None:
         """A piece of text that the agent writes."""
-        if (part := self._part(item_id, content_index, "text")) is not None:
+        if (part := self._part(item_id, content_index, "text")) is not None and not part.whole:
             part.text = (part.text or "") + delta
 
     def add_transcript(self, item_id: str, content_index: int, delta: str) -> None:
         """A piece of the agent's speech, as text. After a cut it is dropped."""
         part = self._part(item_id, content_index, "audio")
-        if part is not None and part.heard_ms is None:
+        if part is not None and part.heard_ms is None and not part.whole:
             part.transcript = (part.transcript or "") + delta
 
     def put_part(self, item_id: str, content_index: int, part: Mapping[str, Any]) -> None:
@@ -248,12 +251,13 @@ class History:
         if node is not None and 0 <= content_index <= len(node.parts):
             node.seen = None
             self._merge_part(node, content_index, part)
+            node.parts[content_index].whole = True
 
     def add_user_transcript(self, item_id: str, content_index: int, delta: str) -> None:
         """A piece of the user's speech, as text; kept aside until the item comes."""
         part = self._part(item_id, content_index, "input_audio")
         if part is not None:
-            part.transcript = (part.transcript or "") + delta
+            part.transcript = (part.transcript or "") + ("" if part.whole else delta)
         else:
             self._early_transcripts[item_id] = self._early_transcripts.get(item_id, "") + delta
 
@@ -262,11 +266,13 @@ class History:
         self._early_transcripts.pop(item_id, None)
         if item_id not in self._nodes:
             content = [{"type": "input_audio", "transcript": transcript}]
-            return self.put({"id": item_id, "type": "message", "role": "user", "content": content}, status="completed")
+            self.put({"id": item_id, "type": "message", "role": "user", "content": content}, status="completed")
+            self._nodes[item_id].parts[0].whole = True
+            return "added"
         part = self._part(item_id, content_index, "input_audio")
         if part is None:
             return "unchanged"
-        part.transcript = transcript
+        part.transcript, part.whole = transcript, True
         self._nodes[item_id].status = "completed"
         return "updated"
 
@@ -569,13 +575,14 @@ def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: flo
 
 
 def item_deleted(state: State, event: wire.ConversationItemDeleted, now: float) -> None:
-    if state.link.was_replaced(event.item_id):
-        state.settle(state.requests.answered("conversation.item.delete", event.item_id))
-        return
-    state.deleted_items[event.item_id] = None
-    if state.history.remove(event.item_id):
-        state.emit_history("updated", event.item_id)
-    state.settle(state.requests.answered("conversation.item.delete", event.item_id))
+    asked = state.requests.oldest("conversation.item.delete", event.item_id)
+    reply_id = state.requests.answered("conversation.item.delete", event.item_id)
+    told_anew = state.link.was_replaced(event.item_id) and (asked is None or asked.own)  # perhaps it is said twice
+    if not told_anew:
+        state.deleted_items[event.item_id] = None
+        if state.history.remove(event.item_id):
+            state.emit_history("updated", event.item_id)
+    state.settle(reply_id)
 
 
 def item_truncated(state: State, event: wire.ConversationItemTruncated, now: float) -> None:

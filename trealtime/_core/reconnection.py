@@ -172,8 +172,8 @@ class Link:
     """By item, the one that it was told after it."""
 
     _unconfirmed: set[str] = attrs.field(factory=set, init=False)
-    _replaced: dict[str, int] = attrs.field(factory=dict, init=False)
-    """Items that are deleted to be told anew, and how often."""
+    _replaced: set[str] = attrs.field(factory=set, init=False)
+    """Items that were deleted to be told anew."""
 
     refused: dict[str, bool] = attrs.field(factory=dict, init=False)
     """Those that it did not take; True: it may have been for the sake of the one before, and goes again."""
@@ -290,7 +290,7 @@ class Link:
         self.rollovers += 1
 
     def _forget_told(self) -> None:
-        self.told, self.refused, self.replay, self._replaced = {}, {}, Replay(), {}
+        self.told, self.refused, self.replay, self._replaced = {}, {}, Replay(), set()
         self._followers, self._unconfirmed = {}, set()
 
     def cut(self, became: Literal["continued", "dropped"]) -> None:
@@ -348,14 +348,11 @@ class Link:
 
     def replace(self, item_id: str) -> None:
         """It is deleted, and told anew."""
-        self._replaced[item_id] = self._replaced.get(item_id, 0) + 1
+        self._replaced.add(item_id)
 
     def was_replaced(self, item_id: str) -> bool:
-        """The server has deleted an item; return whether that was to tell it anew."""
-        left = self._replaced.pop(item_id, 0)
-        if left > 1:
-            self._replaced[item_id] = left - 1
-        return left > 0
+        """Whether this connection was made to delete the item, to tell it anew."""
+        return item_id in self._replaced
 
     def creates(self) -> list[Sent]:
         """The items that wait."""

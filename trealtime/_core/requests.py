@@ -179,6 +179,11 @@ class OpenRequests:
         reply_id, entry.reply_id = entry.reply_id, None
         return reply_id
 
+    def oldest(self, type: str, subject: str) -> Sent | None:
+        """The request of this type about this subject that is answered next; None: there is none."""
+        waiting = self._open.get((type, subject))
+        return self._sent[waiting[0]] if waiting else None
+
     def refused_late(self, event_id: str | None) -> tuple[str, str | None] | None:
         """An error names an event of ours that seemed to be answered. That was the answer to the next one of its type
         for that item: return the item id, and the reply id of that next one."""
