@@ -21,7 +21,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trealtime._core.effects import DropSuccessor, GiveUp, SendAudio, SwitchConnection
@@ -245,7 +245,7 @@ def catch_up(
     settings: Mapping[str, Any] | None,
     told: Replay,
     *,
-    refused: Collection[str],
+    refused: Mapping[str, bool],
 ) -> None:
     """Tell a connection that was told the conversation before what has changed since, and go on with it."""
     if session is not None:
@@ -256,7 +256,7 @@ def catch_up(
         state.updates.open_again(SettingsUpdate(event_id=event_id, session=wanted))
     known = {item["id"]: item for item in told.items if item["id"] not in refused}
     replay = replay_of(state, None)
-    previous_item_id = None
+    previous_item_id = None if told.summary_id in refused else told.summary_id
     for item in replay.items:
         item_id = item["id"]
         before = known.get(item_id)
@@ -266,12 +266,12 @@ def catch_up(
         if before is not None and before != item and not spoken_before:
             state.link.replace(item_id)
             state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
-        if item_id in refused:
+        if refused.get(item_id) is False:
             continue
         if before is None or (before != item and not spoken_before):
             _tell(state, item, previous_item_id)
         previous_item_id = item_id
-    gone = [item_id for item_id in known if item_id in state.deleted_items and item_id not in state.history]
+    gone = [item_id for item_id in known if item_id not in state.history and item_id != told.summary_id]
     for item_id in gone:
         state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
     state.link.retold(replay)
@@ -360,7 +360,7 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
             if item_id is not None:
                 history.remove(item_id)
                 events.append({"type": "conversation.item.delete", "item_id": item_id})
-                state.link.replace(item_id)
+    removed = {event["item_id"] for event in events}
     before = "root"
     for item in items:
         if item.item_id not in kept:
@@ -375,6 +375,8 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
     for told in replay.items:
         told_id: str = told["id"]
         if told_id not in kept and told_id not in kept_outputs:
+            if told_id in removed:
+                state.link.replace(told_id)
             state.link.tell_item(told_id, previous_item_id)
             name = "root" if previous_item_id is None else previous_item_id
             events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})

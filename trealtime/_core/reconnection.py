@@ -286,7 +286,10 @@ class Link:
         self.lost_at = None
         self.audio_ms = self.dropped_ms = 0.0
         self.tell(successor.replay)
-        self.told = dict(successor.told)
+        again = [item_id for item_id, once_more in successor.refused.items() if once_more]
+        self.told = {item_id: before for item_id, before in successor.told.items() if item_id not in again}
+        self.refused = {item_id: False for item_id in successor.refused if item_id not in again}
+        self.items_refused += len(self.refused)
         self.rollovers += 1
 
     def _forget_told(self) -> None:

@@ -81,6 +81,9 @@ class Replay(Value):
     """By the id of a told item, the last item of the history that its place stands for: those after it that are left
     out."""
 
+    summary_id: str | None = None
+    """The item that stands for the folded turns, which is in no history."""
+
     left_out: int = 0
     """Items of the history that are not told."""
 
@@ -103,8 +106,10 @@ def make_replay(
     items: list[Json] = []
     stands_for: dict[str, str] = {}
     left_out = 0
+    summary_id = None
     if first and summary is not None:
         items.append(dict(summary))
+        summary_id = summary["id"]
     for number, entry in enumerate(entries):
         item = entry.item
         told = [] if number < first else _told(entry, open_calls, pending_approvals, audio_of)
@@ -113,7 +118,7 @@ def make_replay(
         if items:
             stands_for[items[-1]["id"]] = item.item_id if entry.output_id is None else entry.output_id
     tokens = sum(map(_tokens, items))
-    return Replay(items=tuple(items), stands_for=stands_for, left_out=left_out, tokens=tokens)
+    return Replay(items=tuple(items), stands_for=stands_for, summary_id=summary_id, left_out=left_out, tokens=tokens)
 
 
 # ---- item by item ---------------------------------------------------------------------------------------------------

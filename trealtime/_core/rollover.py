@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trealtime._core.effects import DropSuccessor, OpenSuccessor, SendAhead
 from trealtime._core.in_flight import opening_settings, replay_of, take_over
+from trealtime._core.server_errors import read_error
 from trealtime._core.successor import Successor
-from trealtime.events import RealtimeExpiresSoon, RealtimeRolloverStarted
+from trealtime.events import RealtimeError, RealtimeExpiresSoon, RealtimeRolloverStarted
 from trealtime.protocol import server_events as wire
 
 if TYPE_CHECKING:
@@ -130,8 +131,9 @@ def receive_ahead(state: State, event: wire.AnyServerEvent, now: float) -> None:
             if event_id == successor.opening_id:
                 state.do(DropSuccessor())
                 successor_failed(state, now)
-            elif event_id in successor.creates:
-                successor.refuse(successor.creates[event_id])
+            elif event_id in successor.creates and not successor.refuse(successor.creates[event_id]):
+                refusal = read_error(error, request="conversation.item.create")
+                state.emit(RealtimeError(error=refusal, info=state.info))
         case _:
             pass
 

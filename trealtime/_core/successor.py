@@ -38,7 +38,9 @@ class Successor:
     creates: dict[str, str] = attrs.field(factory=dict, init=False)
     """Event ids of items that it was told, to the ids of those."""
 
-    refused: set[str] = attrs.field(factory=set, init=False)
+    refused: dict[str, bool] = attrs.field(factory=dict, init=False)
+    """Those that it did not take; True: for the sake of the one before, so that it may take them after another."""
+
     expiry: Expiry = attrs.field(init=False)
 
     def connect(self, now: float, server_time_s: float | None, settings: Mapping[str, Any] | None) -> None:
@@ -65,15 +67,16 @@ class Successor:
         if acknowledged:
             self.status = "ready"
 
-    def refuse(self, item_id: str) -> None:
-        """It has not taken this item."""
-        self.refused.add(item_id)
+    def refuse(self, item_id: str) -> bool:
+        """It has not taken this item; return whether that was for the sake of the one before."""
+        self.refused[item_id] = again = self.told[item_id] in self.refused
+        return again
 
     def retry(self) -> None:
         """It has failed: another attempt follows."""
         self.attempt += 1
         self.status = "dialling"
-        self.told, self.creates, self.refused = {}, {}, set()
+        self.told, self.creates, self.refused = {}, {}, {}
         self.opening_id = self.session = None
 
 
