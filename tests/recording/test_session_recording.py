@@ -188,7 +188,11 @@ async def test_a_redact_that_raises_ends_the_recording_and_not_the_call(tmp_path
     assert recording is not None
     assert recording.failure is not None
     assert "'name'" in recording.failure
-    assert b"tool_start" not in (tmp_path / "call.jsonl").read_bytes()
+    lines = (tmp_path / "call.jsonl").read_bytes().splitlines()
+    assert recording.lines == len(lines)
+    assert any(b"response.function_call_arguments.done" in line for line in lines), "all lines before it are kept"
+    assert not any(b"tool_start" in line for line in lines)
+    assert session.timeline().call.connections, "and can still be drawn"
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_call(tmp_path, autojump_clock, monkeypatch) -> None:

@@ -75,6 +75,15 @@ def header_of(*, audio: bool, **values: Any) -> dict[str, Any]:
     }
 
 
+@attrs.frozen(eq=False)
+class _Written:
+    """The result of writing some lines; `failure` is the reason why the rest of them is not written."""
+
+    lines: int
+    size: int
+    failure: Exception | None
+
+
 @attrs.define(eq=False)
 class Recorder:
     """Notes and writes; use `hold` around the session. `header` is the first line (`header_of`)."""
@@ -241,29 +250,37 @@ class Recorder:
         await self._close(in_thread=in_thread)
 
     async def _write_waiting(self, *, in_thread: bool) -> None:
-        size = len(self._queue) if in_thread else min(len(self._queue), _SLICE)
-        self._writing = tuple(self._queue.popleft() for _ in range(size))
+        count = len(self._queue) if in_thread else min(len(self._queue), _SLICE)
+        self._writing = tuple(self._queue.popleft() for _ in range(count))
         if not self._queue:
             self._waiting = 0
         try:
             if in_thread:
-                lines, size = await trio.to_thread.run_sync(self._write, self._writing, abandon_on_cancel=True)
+                written = await trio.to_thread.run_sync(self._write, self._writing, abandon_on_cancel=True)
             else:
-                lines, size = self._write(self._writing)
+                written = self._write(self._writing)
                 await trio.lowlevel.checkpoint()
         except Exception as error:  # noqa: BLE001  # a recording must not end what it records, for any reason
             self._fail(error)
-        else:
-            self._written += lines
-            self._bytes += size
-            self._writing = ()
+            return
+        self._writing = ()
+        self._written += written.lines
+        self._bytes += written.size
+        if written.failure is not None:
+            self._fail(written.failure)
 
-    def _write(self, noted: tuple[_Noted, ...]) -> tuple[int, int]:
-        """Encode and write; return how many lines and bytes they are. The part that runs in a thread."""
+    def _write(self, noted: tuple[_Noted, ...]) -> _Written:
+        """Encode and write, up to the first line that cannot be encoded. The part that runs in a thread."""
         data = io.BytesIO()
-        lines = sum(data.write(line) > 0 for line in self._encoded(noted))
+        lines = 0
+        failure: Exception | None = None
+        try:
+            for line in self._encoded(noted):
+                lines += data.write(line) > 0
+        except Exception as error:  # noqa: BLE001  # mostly of the app's `redact`
+            failure = error
         self._sink.write(data.getvalue())
-        return lines, data.tell()
+        return _Written(lines, data.tell(), failure)
 
     def _encoded(self, noted: Sequence[_Noted]) -> Iterator[bytes]:
         for each in noted:

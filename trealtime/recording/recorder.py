@@ -27,10 +27,10 @@ class RecordingModel:
     model=RecordingModel(OpenAIRealtimeModel(), "call.jsonl"))``.
 
     It sees the wire and nothing else; `RealtimeRunConfig.record` also records the events of the session and what was
-    heard. The first session is written to `path`, further ones beside it (``call-2.jsonl``), over files of that name,
-    which only their owner may read; a name that ends in ``.gz`` is compressed. `audio` and `redact` are as in
-    `RecordingSettings`. Keys, tokens, headers and the user, password and query of addresses are never written; people's
-    words are.
+    heard. The first connection is written to `path`, each further one, of another session or after a loss, beside it
+    (``call-2.jsonl``), over files of that name, which only their owner may read; a name that ends in ``.gz`` is
+    compressed. `audio` and `redact` are as in `RecordingSettings`. Keys, tokens, headers and the user, password and
+    query of addresses are never written; people's words are.
 
     Entering a session raises `OSError` when the file cannot be opened. A recording that fails later (a full disk) ends
     itself and never the session: the log says so, and the session gets an ``error`` event whose code is
@@ -53,16 +53,16 @@ class RecordingModel:
 
         self._path = Path(path)
         self._encoder = LineEncoder(audio == "keep", redact)
-        self._sessions = 0
+        self._connections = 0
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
         """Open a wire of the model and record it; see `RealtimeModel.connect`."""
-        self._sessions += 1
+        self._connections += 1
         path = self._path
-        if self._sessions > 1:
+        if self._connections > 1:
             name, dot, suffixes = path.name.partition(".")
-            path = path.with_name(f"{name}-{self._sessions}{dot}{suffixes}")
+            path = path.with_name(f"{name}-{self._connections}{dot}{suffixes}")
         news = _News()
         header = header_of(audio=self._encoder.keeps_audio)
         recorder = Recorder(open_file(path, replace=True), self._encoder, header, news.tell)
