@@ -18,6 +18,7 @@ from opentelemetry.trace import StatusCode
 from trealtime import open_emulator
 from trealtime._session.approval_handler import Approve
 from trealtime._session.runner import RealtimeRunner
+from trealtime._session.telemetry import Telemetry
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
 from trealtime.errors import ConnectFailed
@@ -232,6 +233,7 @@ async def test_a_tool_that_fails_an_approval_a_handoff_and_a_guardrail(autojump_
         await session.ask("Tell me a story.")
         await session.ask("transfer to billing")
         assert session.current_agent is BILLING
+        await session.ask("Say hello.")
     lost, refunded, handed = collected.named("execute_tool")
     assert (lost.status.status_code, lost.attributes["error.type"]) == (StatusCode.ERROR, "failed")
     assert [event.name for event in lost.events] in (["error"], [])
@@ -245,6 +247,10 @@ async def test_a_tool_that_fails_an_approval_a_handoff_and_a_guardrail(autojump_
     assert guardrail.attributes["trealtime.guardrail.names"] == ("no stories",)
     handoff = collected.one("handoff")
     assert (handoff.name, handoff.attributes["trealtime.handoff.from"]) == ("handoff Billing", "Desk")
+    # The turn in which the agents changed began with the first of them.
+    names = [(each.name, each.attributes["gen_ai.agent.name"]) for each in collected.named("invoke_agent")]
+    assert set(names[:-1]) == {("invoke_agent Desk", "Desk")}
+    assert names[-1] == ("invoke_agent Billing", "Billing")
     (errors,) = collected.points("trealtime.errors")
     assert errors.value == 1
     assert dict(errors.attributes) == {"error.type": "LookupError", "trealtime.error": "ToolFailed"}
@@ -321,6 +327,16 @@ async def test_a_provider_that_fails_is_logged_once_and_ends_no_session(autojump
             assert (await session.ask("Say hello.")).text
     (record,) = [each for each in caplog.records if each.name == "trealtime.observability"]
     assert record.session_id == session.id
+    assert record.exc_info is not None
+
+
+async def test_a_sample_of_the_queues_that_fails_ends_no_session(
+    autojump_clock, collected, caplog, monkeypatch
+) -> None:
+    monkeypatch.setattr(Telemetry, "_depths", lambda telemetry: 1 / 0)
+    async with talking(collected):
+        await trio.sleep(10)
+    (record,) = [each for each in caplog.records if each.name == "trealtime.observability"]
     assert record.exc_info is not None
 
 

@@ -1,6 +1,5 @@
 """Where telemetry goes: the setting of a run, and the defaults for runners made later."""
 
-# `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
 import importlib.util

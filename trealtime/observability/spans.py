@@ -97,6 +97,8 @@ class SessionSpans:
     _tracer: Tracer
     _session_id: str
     _agent: str
+    """The name of the agent in charge."""
+
     _provider: str
     _capture_content: bool
     _model: Callable[[], str | None]
@@ -318,6 +320,7 @@ class SessionSpans:
             entry.span.end(self._now_ns)
 
     def _handed_over(self, event: RealtimeHandoffEvent) -> None:
+        self._agent = event.to_agent.name
         attributes = {
             AGENT: event.to_agent.name,
             "trealtime.handoff.from": event.from_agent.name,
@@ -361,6 +364,8 @@ class SessionSpans:
         if entry is None:
             entry = self._begin_turn(turn.agent, min(moments.values(), default=trio.current_time()))
         span = entry.span
+        # A turn that began before a handoff may have had its first response after it.
+        span.update_name(f"invoke_agent {turn.agent}")
         span.set_attributes({**turn_attributes(turn), AGENT: turn.agent})
         for name, at in moments.items():
             span.add_event(name.removesuffix("_at"), timestamp=self._ns(at))

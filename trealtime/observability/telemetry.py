@@ -147,7 +147,7 @@ class SessionTelemetry:
             await trio.sleep_until(due)
             self._safely(partial(self._instruments.loop_lag.record, max(0.0, trio.current_time() - due)))
             if samples % _QUEUES_EVERY == 0:
-                self._safely(partial(self._instruments.queues, self._subject.depths()))
+                self._safely(lambda: self._instruments.queues(self._subject.depths()))
 
     def _count(self, event: RealtimeSessionEvent) -> None:
         instruments = self._instruments
