@@ -91,20 +91,25 @@ class _Reader:
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(f"{self.file}: cannot be read: {error}")
             return None
-        loader = yaml.SafeLoader(text)
         try:
-            node = loader.get_single_node()
-            if node is None:
-                self.problems.append(f"{self.file}:1: the file is empty")
-                return None
-            return self._located(loader, node, ())
+            loader = yaml.SafeLoader(text)
+            try:
+                node = loader.get_single_node()
+                if node is None:
+                    self.problems.append(f"{self.file}:1: the file is empty")
+                    return None
+                return self._located(loader, node, ())
+            finally:
+                loader.dispose()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line = 1 if mark is None else mark.line + 1
-            self.problems.append(f"{self.file}:{line}: not YAML: {error.problem or error.context}")
-            return None
-        finally:
-            loader.dispose()
+            line, why = 1 if mark is None else mark.line + 1, error.problem or error.context
+        except yaml.reader.ReaderError as error:
+            line, why = text.count("\n", 0, error.position) + 1, str(error).partition(":")[0]
+        except RecursionError:
+            line, why = 1, "nested too deeply, or an anchor that stands in itself"
+        self.problems.append(f"{self.file}:{line}: not YAML: {why}")
+        return None
 
     def _located(self, loader: Any, node: Any, at: Place) -> Any:
         self.lines.setdefault(at, node.start_mark.line + 1)
@@ -112,7 +117,11 @@ class _Reader:
             loader.flatten_mapping(node)
             mapping: dict[Any, Any] = {}
             for key_node, value_node in node.value:
-                key = loader.construct_object(key_node, deep=True)
+                key = self._constructed(loader, key_node, at)
+                if isinstance(key, list | dict | set):  # YAML allows it
+                    self.lines[at] = key_node.start_mark.line + 1
+                    self._problem(at, f"got the key {key!r}, allowed: a text")
+                    continue
                 # Keys of users stay as they are; `_plain` takes "interrupt at" for interrupt_at among ours.
                 if key in mapping:
                     self.lines[(*at, key)] = key_node.start_mark.line + 1
@@ -122,7 +131,14 @@ class _Reader:
             return mapping
         if node.id == "sequence":
             return [self._located(loader, each, (*at, number)) for number, each in enumerate(node.value)]
-        return loader.construct_object(node, deep=True)
+        return self._constructed(loader, node, at)
+
+    def _constructed(self, loader: Any, node: Any, at: Place) -> Any:
+        try:
+            return loader.construct_object(node, deep=True)
+        except ValueError as error:  # such as the 31st of April
+            self._problem(at, f"got {node.value}, which is no {node.tag.rpartition(':')[2]}: {error}")
+            return None
 
     # ---- scenarios -------------------------------------------------------------------------------------------------
 
@@ -191,7 +207,7 @@ class _Reader:
                 say=self._get(at, found, "say", str, "a text (in quotes, where YAML takes it for something else)"),
                 speak=self._get(at, found, "speak", str, "a text"),
                 wait_s=self._number(at, found, "wait"),
-                within_s=own_s or within_s or DEFAULT_WITHIN_S,
+                within_s=next(each for each in (own_s, within_s, DEFAULT_WITHIN_S) if each is not None),
                 interrupt_at_s=self._number(at, found, "interrupt_at"),
                 approve=True if approve is None else approve,
                 answer=self._answer(at, found),
