@@ -159,6 +159,16 @@ async def test_packages_that_are_missing_or_too_old_are_failures(monkeypatch: py
     assert found["extra otel"].advice == "pip install 'trealtime[otel]', if you want it"
 
 
+async def test_a_clone_that_is_not_installed_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    found = await looked()
+    assert found["packages"].status == "note"
+    assert "not installed" in found["packages"].detail
+
+
 # ---- the command ----------------------------------------------------------------------------------------------------
 
 

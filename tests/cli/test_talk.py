@@ -403,12 +403,16 @@ def typed_talk(out: io.StringIO, url: str, lines: Lines, *, interactive: bool = 
     return talk
 
 
-async def test_a_session_is_recorded(tmp_path: Path) -> None:
-    path = tmp_path / "call.jsonl.gz"
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_a_session_is_recorded_beside_a_file_that_is_there(tmp_path: Path, is_there: bool) -> None:
+    path = written = tmp_path / "call.jsonl.gz"
+    if is_there:
+        path.write_bytes(b"a call")
+        written = tmp_path / "call-2.jsonl.gz"
     status, lines, errors = await run("--text", "--record", path, stdin="Who are you?\n")
     assert (status, errors) == (0, "")
-    assert lines[-2].startswith(f"The recording is {path};")
-    assert path.stat().st_size > 500
+    assert lines[-2].startswith(f"The recording is {written};")
+    assert written.stat().st_size > 500
 
 
 async def test_a_change_of_the_agents_file_begins_anew(app: Path) -> None:

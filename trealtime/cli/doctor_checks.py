@@ -91,7 +91,14 @@ def _python() -> Finding:
 def _packages() -> Iterator[Finding]:
     """One finding for all packages that are there and new enough, and one for each that is not."""
     found = []
-    for requirement in importlib.metadata.requires("trealtime") or ():
+    try:
+        requirements = importlib.metadata.requires("trealtime") or ()
+    except importlib.metadata.PackageNotFoundError:
+        advice = "pip install -e . in the clone, if something is missing"
+        detail = "trealtime itself is not installed, so what it needs is not known"
+        yield Finding(name="packages", status="note", detail=detail, advice=advice)
+        return
+    for requirement in requirements:
         if ";" in requirement:  # an extra's
             continue
         name = re.split(r"[<>=!~ \[]", requirement, maxsplit=1)[0]

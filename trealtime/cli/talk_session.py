@@ -116,7 +116,7 @@ class Talk:
             settings["model_name"] = self.model_name
         if self.endpoint is None:
             settings["output_modalities"] = ["text"]
-        # Who talks here is the one who wrote the agent: the log may quote.
+        # The person who talks here wrote the agent, so the log may quote them.
         config: RunConfigDict = {"model_settings": settings, "log_content": True}
         if self.record is not None:
             config["record"] = self.record
@@ -158,8 +158,10 @@ class Talk:
         """Print the whole conversation in a line, if there was one."""
         if self._narrator.turns:
             self.screen.line(self._narrator.summary(session.usage, session.cost), "quiet")
-        if self.record is not None:
-            self.screen.line(f"The recording is {self.record}; `trealtime timeline {self.record}` draws it.", "quiet")
+        recording = session.statistics().recording
+        if recording is not None:  # a file that was there stays, so it may have another name than was asked for
+            name = recording.name
+            self.screen.line(f"The recording is {name}; `trealtime timeline {name}` draws it.", "quiet")
 
     @asynccontextmanager
     async def _server(self) -> AsyncIterator[Mapping[str, object]]:
