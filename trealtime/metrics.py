@@ -161,7 +161,8 @@ class TurnMetrics(Value):
     """How often a request for its answer met another response and was sent again."""
 
     queue_peaks: Mapping[str, float] = attrs.field(factory=dict)
-    """The most that waited during the turn, by name: see `docs/metrics.md`."""
+    """The most that waited during the turn: ``"requests"`` for a response that could not be sent yet, and
+    ``"audio_s"``, seconds of audio that had come and was not heard when a response was done."""
 
     @property
     def response_latency_s(self) -> float | None:

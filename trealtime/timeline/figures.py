@@ -55,7 +55,7 @@ class Figures:
         known = {response_id for turn in measured for response_id in turn.response_ids}
         after_s = max((turn.start_s for turn in measured), default=0.0)
         rest = [each for each in responses if each.response_id not in known and each.created_s >= after_s]
-        open_turns = self._derived(rest, utterances, speeches, tools, after_s, len(measured), known)
+        open_turns = self._derived(rest, utterances, speeches, tools, after_s, len(measured))
         return (*sorted(measured, key=lambda turn: turn.number), *open_turns)
 
     # ---- as measured ---------------------------------------------------------------------------------------------
@@ -119,10 +119,8 @@ class Figures:
         tools: Sequence[ToolCall],
         after_s: float,
         number: int,
-        known: set[str],
     ) -> list[Turn]:
         """Make turns: each begins with what the user says, and has the responses until the user says something else."""
-        del known
         groups: list[tuple[Utterance | None, list[Response]]] = []
         said = [each for each in utterances if each.end_s > after_s or not number]
         inputs: list[Utterance | Response] = [*said, *responses]

@@ -160,10 +160,7 @@ class Lanes:
 
     def is_slow(self, turn: Turn) -> bool:
         """Whether the user waited too long for the answer, or the agent talked on for too long."""
-        answer, silence = turn.response_latency_s, turn.silence_latency_s
-        return (answer is not None and answer > self.slow_s) or (
-            turn.interrupted_by == "speech" and silence is not None and silence > self.slow_silence_s
-        )
+        return turn.is_slow(slow_s=self.slow_s, slow_silence_s=self.slow_silence_s)
 
     def window(self, start_s: float, end_s: float, x: float = 0.0) -> str:
         """Return the drawing of this stretch of time, which begins at `x`."""

@@ -222,6 +222,14 @@ class Turn:
         """`TurnMetrics.silence_latency_s`."""
         return None if self.onset_s is None or self.silent_s is None else self.silent_s - self.onset_s
 
+    def is_slow(self, *, slow_s: float, slow_silence_s: float) -> bool:
+        """Whether the answer was heard more than `slow_s` after the user's turn, or the agent talked on for more than
+        `slow_silence_s` after the user began to speak."""
+        answer, silence = self.response_latency_s, self.silence_latency_s
+        return (answer is not None and answer > slow_s) or (
+            self.interrupted_by == "speech" and silence is not None and silence > slow_silence_s
+        )
+
 
 @attrs.frozen
 class Sound:

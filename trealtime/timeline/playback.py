@@ -9,7 +9,7 @@ import attrs
 
 from trealtime.timeline.model import HeardSpan
 
-__all__ = ["Playback", "PartPlayback"]
+__all__ = ["PartPlayback", "Playback"]
 
 _JOIN_S: Final = 0.045
 """Reports come every 20 ms or so: a smaller gap between two is none."""
@@ -52,7 +52,8 @@ class PartPlayback:
 
 @attrs.define
 class Playback:
-    """The playback of a call. `assume` where nothing reports: audio plays in real time, one part after another."""
+    """The playback of a call. `take` is for calls in which nothing reports: then audio plays in real time, one part
+    after another."""
 
     parts: dict[tuple[str, int], PartPlayback] = attrs.field(factory=dict, init=False)
     _plays_until: float = attrs.field(default=-math.inf, init=False)

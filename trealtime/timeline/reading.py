@@ -82,6 +82,9 @@ class _Part:
     sound: Clip = attrs.field(factory=Clip)
     shrinker: Shrinker = attrs.field(factory=Shrinker)
     words: list[str] = attrs.field(factory=list)
+    n_characters: int = 0
+    """The length of the words."""
+
     interrupt: Interrupt | None = None
 
 
@@ -100,7 +103,6 @@ class _Reading:
         self._requests: list[tuple[float, object]] = []
         """When a response was asked for, and under which metadata: by these the answer is known."""
 
-        self._agent_of: dict[str, str] = {}
         self._tools: dict[str, ToolCall] = {}
         self._approvals: dict[str, Approval] = {}
         self._marks: list[Mark] = []
@@ -239,8 +241,9 @@ class _Reading:
     def _agent_words(self, event: Mapping[str, Any], at_s: float) -> None:
         delta = event.get("delta")
         part = self._parts.get(_key(event)) or self._part(event, at_s)
-        if part is not None and isinstance(delta, str) and sum(map(len, part.words)) < LONGEST_TEXT:
+        if part is not None and isinstance(delta, str) and delta and part.n_characters < LONGEST_TEXT:
             part.words.append(delta[:LONGEST_TEXT])
+            part.n_characters += len(delta)
 
     # ---- responses and tools -------------------------------------------------------------------------------------
 
@@ -340,7 +343,8 @@ class _Reading:
                 self._tool_event(at_s, event)
             case "handoff":
                 agent = text_of(event.get("to_agent"))
-                self._reigns.append((agent, at_s))
+                if len(self._reigns) < MOST:
+                    self._reigns.append((agent, at_s))
                 self._mark(at_s, "handoff", f"{text_of(event.get('from_agent'))} hands over to {agent}")
             case "guardrail_tripped":
                 results = event.get("guardrail_results")

@@ -26,8 +26,8 @@ def _number(value: float) -> str:
 
 
 def element(tag: str, content: str = "", /, **attributes: object) -> str:
-    """Return an element; `content` is markup, attributes are text and numbers. A trailing or inner ``_`` in a name is
-    dropped, or a hyphen."""
+    """Return an element; `content` is markup, attributes are text and numbers. A trailing ``_`` of a name is dropped,
+    an inner one becomes a hyphen."""
     parts = [tag]
     for name, value in attributes.items():
         if value is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import attrs
 
@@ -43,9 +44,12 @@ class Timeline:
         )
 
     def svg(self, *, width: int = 1200, theme: Theme = "auto", title: str = "") -> str:
-        """Return a picture, `width` pixels wide; ``"auto"`` follows the reader's theme."""
+        """Return a picture, `width` pixels wide; ``"auto"`` follows the reader's theme. Raises ValueError for a width
+        that is not from 320 to 10,000, and for another theme."""
         if not 320 <= width <= 10_000:
             raise ValueError(f"width is from 320 to 10000 pixels, got {width!r}")
+        if theme not in get_args(Theme):
+            raise ValueError(f"theme is one of {', '.join(map(repr, get_args(Theme)))}, got {theme!r}")
         return draw_picture(
             self.call,
             width=width,
@@ -70,7 +74,8 @@ class Timeline:
 def write_sound(timeline: Timeline, recording: str | Path, path: str | Path) -> None:
     """Write the whole sound of a call as a stereo WAV file, left the user, right the agent as it was heard.
 
-    For calls that are too long for the sound to go into the page: it takes 32,000 bytes a second, and no memory.
+    For calls that are too long for the sound to go into the page: the file takes 32,000 bytes a
+    second, and the sound no memory.
     `timeline` is that of the file `recording`. Raises `RecordingError` and `OSError`.
     """
     with LineReader(recording, lenient=True) as reader, SoundFile(path, timeline.call) as sound:

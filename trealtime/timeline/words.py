@@ -9,9 +9,9 @@ import attrs
 
 from trealtime.terminal import printable
 from trealtime.timeline.lanes import milliseconds, seconds
-from trealtime.timeline.model import Call, Turn
+from trealtime.timeline.model import Call
 
-__all__ = ["Moment", "figures_of", "moments", "text_timeline"]
+__all__ = ["Moment", "moments", "text_timeline"]
 
 _MOST_LINES: Final = 5_000
 
@@ -64,22 +64,6 @@ def _moments(call: Call) -> Iterator[Moment]:
             yield Moment(connection.end_s, "*", f"connection {connection.number} {connection.end}")
 
 
-def figures_of(turn: Turn) -> list[tuple[str, str]]:
-    """Return the figures of a turn, with their names, as the table shows them; those that it has."""
-    found: list[tuple[str, str]] = []
-    if turn.response_latency_s is not None:
-        found.append(("answer after", milliseconds(turn.response_latency_s)))
-    if turn.silence_latency_s is not None:
-        found.append(("silent after", milliseconds(turn.silence_latency_s)))
-    if turn.tools:
-        found.append(("tools", f"{len(turn.tools)}, {milliseconds(turn.tools_s)}"))
-    if turn.tokens is not None:
-        found.append(("tokens", str(turn.tokens)))
-    if turn.cost is not None:
-        found.append(("cost", turn.cost))
-    return found
-
-
 def text_timeline(call: Call, *, slow_s: float, slow_silence_s: float, width: int = 100) -> str:
     """Return the call as lines for a terminal, at most `width` characters wide."""
     lines = [f"{call.session_id or 'a call'}, {seconds(call.duration_s)}", *(f"! {each}" for each in call.problems), ""]
@@ -88,11 +72,10 @@ def text_timeline(call: Call, *, slow_s: float, slow_silence_s: float, width: in
         lines += ["", f"{'turn':>4}  {'source':<9} {'status':<11} {'answer':>8} {'silence':>8} {'tools':>8}  said"]
     for turn in call.turns:
         answer, silence = turn.response_latency_s, turn.silence_latency_s
-        slow = (answer is not None and answer > slow_s) or (
-            turn.interrupted_by == "speech" and silence is not None and silence > slow_silence_s
-        )
+        slow = turn.is_slow(slow_s=slow_s, slow_silence_s=slow_silence_s)
         figures = [
-            milliseconds(value) if value else "" for value in (answer, silence, turn.tools_s if turn.tools else None)
+            milliseconds(value) if value is not None else ""
+            for value in (answer, silence, turn.tools_s if turn.tools else None)
         ]
         lines.append(
             f"{turn.number:>4}  {turn.source:<9} {turn.status:<11} {figures[0]:>8} {figures[1]:>8} {figures[2]:>8}  "
