@@ -34,7 +34,16 @@ from trealtime._secrets import redacted_url, stand_in, withheld
 from trealtime._version import __version__
 from trealtime.metrics import RecordingStatistics
 from trealtime.transport.background import background_nursery
-from trealtime.transport.wire import Side, Wire, WireClosed, WireStatistics, other_side, receiver, sender
+from trealtime.transport.wire import (
+    Side,
+    Wire,
+    WireClosed,
+    WireStatistics,
+    immediate_sender,
+    other_side,
+    receiver,
+    sender,
+)
 
 if TYPE_CHECKING:
     from trealtime.events import RealtimeSessionEvent
@@ -368,6 +377,12 @@ class _RecordedWire:
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
         self._recorder._note_messages(self._side, messages, self.number)
         await sender(self._wire)(messages)
+
+    def send_nowait(self, messages: Sequence[str | bytes]) -> bool:
+        sent = immediate_sender(self._wire)(messages)
+        if sent:
+            self._recorder._note_messages(self._side, messages, self.number)
+        return sent
 
     async def receive(self) -> str | bytes:
         return (await self._received(self._receive_one))[0]

@@ -28,7 +28,7 @@ from trealtime._value import Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
 from trealtime.items import RealtimeItem
 from trealtime.tools.callables import answer_of
-from trealtime.transport.wire import Wire, WireClosed, WireStatistics, receiver, sender
+from trealtime.transport.wire import Wire, WireClosed, WireStatistics, immediate_sender, receiver, sender
 
 __all__ = ["Connection", "ConnectionEnd", "Connections", "Dialler"]
 
@@ -165,7 +165,7 @@ class Connections:
         write."""
         self.current = connection
         self._driver.expired = False
-        connection.turn = self._driver.send_queue.begin_turn()
+        connection.turn = self._driver.send_queue.begin_turn(immediate_sender(connection.wire))
         tell(connection.server_time_s)
         connection.pumps.start_soon(self._guard, self._write, connection)
         connection.pumps.start_soon(self._guard, self._read, connection)
@@ -362,7 +362,7 @@ class Connections:
         self.current, self.successor = successor, None
         self._driver.expired = False
         self._driver.send_queue.release()
-        successor.turn = self._driver.send_queue.begin_turn()
+        successor.turn = self._driver.send_queue.begin_turn(immediate_sender(successor.wire))
         successor.ahead.close()
 
     async def _retire(self, connection: Connection) -> None:

@@ -179,9 +179,9 @@ class Driver:
             self._carrying_out = False
 
     def send_audio(self, audio: bytes) -> None:
-        """Queue a piece of the user's audio, in the input format."""
+        """Send a piece of the user's audio, in the input format, or queue it."""
         if self.core.audio_sent(trio.current_time(), audio):
-            self.send_queue.put(MicrophoneAudio(audio))
+            self.send_queue.put_audio(audio)
         else:
             self.send_queue.hold_audio(len(audio))
 

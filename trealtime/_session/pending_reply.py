@@ -102,7 +102,7 @@ class Submitter:
         """Wait for room in the send queue; on return nothing else runs until the caller waits again.
 
         A cancelled caller gets `Cancelled` in any case. With `audio`, other tasks run only where the writer falls
-        behind: then a chunk of a microphone is on the socket two turns of the scheduler after the call.
+        behind, and once in a while: then a chunk of a microphone is on the socket in the step of the call.
         """
         # A cancellation may have ended the session as well: then the caller gets `Cancelled`, not the session's end.
         await trio.lowlevel.checkpoint_if_cancelled()

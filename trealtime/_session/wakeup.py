@@ -27,6 +27,11 @@ class Sleeper:
 
     _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
 
+    @property
+    def asleep(self) -> bool:
+        """Whether a task sleeps here; one that has been woken does not, though it has not run yet."""
+        return self._task is not None
+
     async def sleep(self) -> None:
         """Sleep until `wake`. Raises `trio.BusyResourceError` if another task sleeps here."""
         if self._task is not None:

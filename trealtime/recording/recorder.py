@@ -15,7 +15,7 @@ from trealtime._recordings.recorder import Recorder, header_of
 from trealtime._recordings.redact import Redact
 from trealtime._recordings.writing import LineEncoder, open_file
 from trealtime.transport.models import ConnectionTarget, RealtimeModel
-from trealtime.transport.wire import Wire, WireStatistics, receiver, sender
+from trealtime.transport.wire import Wire, WireStatistics, immediate_sender, receiver, sender
 
 __all__ = ["RecordingModel"]
 
@@ -97,6 +97,9 @@ class _TellingWire:
 
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
         await sender(self._wire)(messages)
+
+    def send_nowait(self, messages: Sequence[str | bytes]) -> bool:
+        return immediate_sender(self._wire)(messages)
 
     async def receive(self) -> str | bytes:
         return (await self._received(self._receive_one))[0]

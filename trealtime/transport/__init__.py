@@ -17,7 +17,7 @@ from trealtime.transport.models import (
     RealtimeModel,
 )
 from trealtime.transport.request import ApiKey, get_api_key
-from trealtime.transport.wire import BatchWire, Wire, WireClosed, WireStatistics
+from trealtime.transport.wire import BatchWire, ImmediateWire, Wire, WireClosed, WireStatistics
 
 __all__ = [
     "DEFAULT_MODEL_NAME",
@@ -26,6 +26,7 @@ __all__ = [
     "BatchWire",
     "ConnectionTarget",
     "Handshake",
+    "ImmediateWire",
     "MemoryWire",
     "OpenAIRealtimeModel",
     "OpenAIRealtimeSIPModel",

@@ -4,17 +4,32 @@
 sends and one that receives, and a paced call of 50 chunks a second spends as much on that turn as on the frame
 (benchmark ``duplex``). A task that sends in a loop must give way by itself; the writer of a session sends no more in
 one go than its bounded queue holds.
+
+`ImmediateStream` is what a wire needs of a stream to send in the step of its caller.
 """
 
 from __future__ import annotations
 
 import socket
+from typing import Protocol, runtime_checkable
 
 import trio
 
-__all__ = ["SocketStream", "open_stream"]
+__all__ = ["ImmediateStream", "SocketStream", "open_stream"]
 
 _READ_BYTES = 65536
+
+
+@runtime_checkable
+class ImmediateStream(Protocol):
+    """A stream that can send without waiting."""
+
+    def send_some(self, data: bytes | bytearray | memoryview) -> int:
+        """Send as much of `data` as the stream takes now, from its beginning, and return how many bytes that is.
+
+        Raises as `trio.abc.SendStream.send_all` does. Not to be called while a `send_all` is under way.
+        """
+        ...
 
 
 async def open_stream(host: str, port: int) -> SocketStream:
@@ -35,16 +50,17 @@ class SocketStream(trio.abc.Stream):
         """Send all of it. Everything as in `trio.abc.SendStream.send_all`, but that other tasks run only where the
         socket is full."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        sent = self._send(data)
+        sent = self.send_some(data)
         if sent == len(data):
             return
         with memoryview(data) as view:
             while sent < len(view):
                 await trio.lowlevel.wait_writable(self._open())
                 with view[sent:] as rest:
-                    sent += self._send(rest)
+                    sent += self.send_some(rest)
 
-    def _send(self, data: bytes | bytearray | memoryview) -> int:
+    def send_some(self, data: bytes | bytearray | memoryview) -> int:
+        """Send what the socket takes at once. See `ImmediateStream`."""
         try:
             return self._socket.send(data)
         except BlockingIOError:

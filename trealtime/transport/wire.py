@@ -3,8 +3,9 @@
 A wire carries whole messages. It knows nothing of the Realtime protocol, so the same session runs on a WebSocket, on an
 in-memory pair under the mock clock, or on a wire of the user's own: any class with the four methods of `Wire`.
 
-Wires that can do more than one message at a time say so with the two methods of `BatchWire`. `receiver` and `sender`
-give those to everyone, built on `Wire.receive` and `Wire.send` where a wire has no more than these.
+Wires that can do more than one message at a time say so with the two methods of `BatchWire`, and those that can send
+without waiting with that of `ImmediateWire`. `receiver`, `sender` and `immediate_sender` give these to everyone, built
+on `Wire.receive` and `Wire.send` where a wire has no more than these.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ __all__ = [
     "NETWORK_LOSS",
     "TORN_SEND",
     "BatchWire",
+    "ImmediateWire",
     "Side",
     "Traffic",
     "Wire",
     "WireClosed",
     "WireEnd",
     "WireStatistics",
+    "immediate_sender",
     "other_side",
     "receiver",
     "sender",
@@ -116,6 +119,21 @@ class BatchWire(Wire, Protocol):
         ...
 
 
+@runtime_checkable
+class ImmediateWire(Wire, Protocol):
+    """A wire that can send in the step of the caller, where nobody is sending."""
+
+    def send_nowait(self, messages: Sequence[str | bytes]) -> bool:
+        """Send text messages, in order, without waiting; bytes are UTF-8 text.
+
+        True: all of them are on their way, whole. What the peer does not take at once is sent by the wire itself, and
+        until then a `Wire.send` waits, as behind any other. False: nothing has been sent, because somebody is sending,
+        the connection has ended, or this wire cannot say without waiting; `Wire.send` says which. Never raises
+        `WireClosed`. To be called by the task that sends, or by another while that one sends nothing.
+        """
+        ...
+
+
 def receiver(wire: Wire) -> Callable[[], Awaitable[Sequence[str | bytes]]]:
     """Return `BatchWire.receive_many` of `wire`, built on `Wire.receive` where it has none."""
     if isinstance(wire, BatchWire):
@@ -137,6 +155,15 @@ def sender(wire: Wire) -> Callable[[Sequence[str | bytes]], Awaitable[None]]:
             await wire.send(message if isinstance(message, str) else message.decode())
 
     return send_each
+
+
+def immediate_sender(wire: Wire) -> Callable[[Sequence[str | bytes]], bool]:
+    """Return `ImmediateWire.send_nowait` of `wire`, or a function that sends nothing where it has none."""
+    return wire.send_nowait if isinstance(wire, ImmediateWire) else _send_nothing
+
+
+def _send_nothing(messages: Sequence[str | bytes]) -> bool:
+    return False
 
 
 # ---- what every wire of ours keeps ----------------------------------------------------------------------------------
