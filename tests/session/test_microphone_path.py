@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
 import pytest
 import trio
 import trio.testing
 
-from trealtime._session.send_queue import AHEAD
+from trealtime._session.runner import RealtimeRunner
+from trealtime._session.send_queue import AHEAD, STRAIGHT_S
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.transport.memory import MemoryWire
 
 CHUNK = bytes(960)
@@ -36,10 +43,141 @@ def batches(monkeypatch) -> list[int]:
     return sizes
 
 
-async def test_a_chunk_is_on_the_wire_two_passes_of_the_scheduler_after_the_call(
+class StraightWire:
+    """A wire in memory that sends in the step of its caller, as that over TCP does
+    (`tests/transport/test_immediate_send.py`)."""
+
+    def __init__(self, wire: MemoryWire, sent: list[str]) -> None:
+        self._wire = wire
+        self._sent = sent
+
+    def send_nowait(self, messages) -> bool:
+        try:
+            for message in messages:
+                self._wire._outgoing.send_nowait(message.decode())
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        self._sent.extend(each.decode() for each in messages)
+        return True
+
+    def __getattr__(self, name: str):
+        return getattr(self._wire, name)
+
+
+class StraightModel:
+    """The model `service`, over such wires; `sent` are the messages that left so."""
+
+    def __init__(self, service) -> None:
+        self._service = service
+        self.sent: list[str] = []
+
+    @asynccontextmanager
+    async def connect(self, target) -> AsyncIterator[StraightWire]:
+        async with self._service.connect(target) as wire:
+            yield StraightWire(wire, self.sent)
+
+
+@pytest.fixture
+def straight(service) -> StraightModel:
+    return StraightModel(service)
+
+
+@pytest.fixture
+def straight_runner(straight) -> RealtimeRunner:
+    return RealtimeRunner(RealtimeAgent(name="Assistant"), model=straight)
+
+
+async def test_a_chunk_is_on_the_wire_in_the_step_of_the_call(
+    autojump_clock, service, straight_runner, straight
+) -> None:
+    """`tests/transport` has the rest: the wire writes to its stream in that step too."""
+    passes = Passes()
+    async with straight_runner.session() as session:
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(3):
+            await trio.sleep(0.02)
+            passes.count = 1
+            trio.lowlevel.add_instrument(passes)
+            await session.send_audio(CHUNK)
+            trio.lowlevel.remove_instrument(passes)
+            assert passes.count == 1
+            assert len(straight.sent) == number + 1
+        assert session.send_audio_nowait(CHUNK) is True  # too soon after the last one: it takes the way of the writer
+        await trio.sleep(0.02)
+        assert session.send_audio_nowait(CHUNK) is True
+        assert len(straight.sent) == 4
+        statistics = session.statistics().send_queue
+        assert (statistics.taken, statistics.audio_peak_s) == (6, pytest.approx(0.02))
+    assert len(service.last.of("input_audio_buffer.append")) == 5
+
+
+async def test_a_loop_that_is_slower_than_a_burst_still_lets_others_run(
+    autojump_clock, service, straight_runner, straight
+) -> None:
+    """Each chunk takes its caller a moment of computing, so that each may leave at once."""
+    ran = []
+    service.capacity = 1000
+
+    async def other() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            ran.append(len(straight.sent))
+
+    async with straight_runner.session() as session, trio.open_nursery() as nursery:
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(other)
+        await trio.lowlevel.checkpoint()
+        for _ in range(20 * AHEAD):
+            autojump_clock.jump(2 * STRAIGHT_S)
+            await session.send_audio(CHUNK)
+        nursery.cancel_scope.cancel()
+    assert len(straight.sent) == 20 * AHEAD
+    # Twice, because the tasks of a pass run in any order.
+    assert max(later - earlier for earlier, later in pairwise([*ran, 20 * AHEAD])) <= 2 * AHEAD
+
+
+async def test_a_caller_whose_chunks_leave_at_once_gets_its_cancellation(
+    autojump_clock, service, straight_runner, straight
+) -> None:
+    async with straight_runner.session() as session:
+        for cancelled_after in range(2 * AHEAD):
+            await trio.sleep(1)
+            sent = len(straight.sent)
+            with trio.CancelScope() as scope:
+                for number in range(3 * AHEAD):
+                    if number == cancelled_after:
+                        scope.cancel()
+                    autojump_clock.jump(2 * STRAIGHT_S)
+                    await session.send_audio(CHUNK)
+            assert scope.cancelled_caught
+            assert len(straight.sent) == sent + cancelled_after
+
+
+async def test_chunks_and_what_comes_between_them_arrive_in_order(
+    autojump_clock, service, straight_runner, straight
+) -> None:
+    expected = []
+    async with straight_runner.session() as session:
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(60):
+            if number % 3 == 0:
+                await trio.sleep(0.02)
+            elif number % 7 == 0:
+                autojump_clock.jump(2 * STRAIGHT_S)
+            if number % 5 == 4:
+                await session.commit_audio()
+                expected.append("commit")
+            await session.send_audio(bytes([number]) * 960)
+            expected.append(number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert 10 < len(straight.sent) < 60
+        received = service.last.of("input_audio_buffer.append", "input_audio_buffer.commit")
+        assert expected == [base64.b64decode(event["audio"])[0] if "audio" in event else "commit" for event in received]
+
+
+async def test_on_other_wires_a_chunk_is_on_it_two_passes_of_the_scheduler_after_the_call(
     autojump_clock, service, runner, monkeypatch
 ) -> None:
-    """`tests/transport` has the rest: the wire writes to its stream in the step in which it is given a message."""
     given: list[int] = []
     passes = Passes()
     send_many = MemoryWire.send_many

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import base64
+import json
+from contextlib import suppress
+
 import pytest
 import trio
 import trio.testing
 
-from trealtime._session.send_queue import MicrophoneAudio, SendQueue
+from trealtime._session.send_queue import AHEAD, STRAIGHT_S, MicrophoneAudio, SendQueue
 from trealtime.audio.formats import G711_ULAW
 from trealtime.testing.schedules import cancel_at_each_checkpoint
 
@@ -140,3 +144,134 @@ async def test_only_one_writer_may_wait(autojump_clock) -> None:
         with pytest.raises(trio.BusyResourceError):
             await send_queue.receive()
         send_queue.put(event("a"))
+
+
+# ---- past the queue -------------------------------------------------------------------------------------------------
+
+
+class Straight:
+    """A connection that sends without waiting for as long as it is `able`."""
+
+    def __init__(self) -> None:
+        self.able = True
+        self.sent: list[bytes] = []
+        self.writer = trio.CancelScope()
+
+    def send_nowait(self, messages) -> bool:
+        if self.able:
+            self.sent += [json.loads(message)["audio"].encode() for message in messages]
+        return self.able
+
+
+@pytest.fixture
+async def queue_and_way(nursery) -> tuple[SendQueue, Straight, list[object]]:
+    """A queue whose writer sleeps, the way past it, and what the writer has taken."""
+    send_queue, way, written = SendQueue(), Straight(), []
+    start_writer(nursery, send_queue, way, written)
+    await trio.testing.wait_all_tasks_blocked()
+    return send_queue, way, written
+
+
+def start_writer(nursery, send_queue: SendQueue, way: Straight | None, written: list[object]) -> None:
+    turn = send_queue.begin_turn(None if way is None else way.send_nowait)
+
+    async def write() -> None:
+        with suppress(trio.EndOfChannel), trio.CancelScope() if way is None else way.writer:
+            while True:
+                written.append(await send_queue.receive(turn))
+
+    nursery.start_soon(write)
+
+
+AUDIO = b"\1\2"
+SENT = base64.b64encode(AUDIO)
+
+
+async def test_audio_goes_past_the_queue_while_the_writer_sleeps(autojump_clock, queue_and_way) -> None:
+    send_queue, way, written = queue_and_way
+    send_queue.put_audio(AUDIO)
+    assert (way.sent, written) == ([SENT], [])
+    statistics = send_queue.statistics()
+    assert (statistics.taken, statistics.audio_peak_s, statistics.audio_queued_s) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+async def test_audio_never_overtakes_what_is_queued(urgent, autojump_clock, queue_and_way) -> None:
+    send_queue, way, written = queue_and_way
+    send_queue.put(event("a"), urgent=urgent)
+    send_queue.put_audio(AUDIO)
+    assert way.sent == []
+    await trio.testing.wait_all_tasks_blocked()
+    assert written == [event("a"), MicrophoneAudio(AUDIO)]
+    send_queue.put_audio(AUDIO)
+    assert way.sent == [SENT]
+
+
+async def test_audio_that_comes_in_a_burst_is_queued_to_leave_together(autojump_clock, queue_and_way) -> None:
+    send_queue, way, written = queue_and_way
+    send_queue.put_audio(AUDIO)
+    await trio.sleep(STRAIGHT_S / 2)
+    send_queue.put_audio(AUDIO)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (way.sent, written) == ([SENT], [MicrophoneAudio(AUDIO)])
+    await trio.sleep(STRAIGHT_S)
+    send_queue.put_audio(AUDIO)
+    assert way.sent == [SENT, SENT]
+
+
+async def test_audio_that_the_connection_does_not_take_is_queued(autojump_clock, queue_and_way) -> None:
+    send_queue, way, written = queue_and_way
+    way.able = False
+    send_queue.put_audio(AUDIO)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (way.sent, written) == ([], [MicrophoneAudio(AUDIO)])
+    assert send_queue.statistics().taken == 1
+
+
+async def test_there_is_no_way_past_a_writer_that_has_gone(autojump_clock, queue_and_way) -> None:
+    send_queue, way, _ = queue_and_way
+    way.writer.cancel()
+    send_queue.put_audio(AUDIO)
+    assert way.sent == []
+    assert len(send_queue) == 1
+
+
+async def test_another_turn_has_its_own_way_once_its_writer_sleeps(autojump_clock, queue_and_way, nursery) -> None:
+    send_queue, way, _ = queue_and_way
+    next_way, written = Straight(), []
+    start_writer(nursery, send_queue, next_way, written)
+    send_queue.put_audio(AUDIO)
+    assert (way.sent, next_way.sent) == ([], [])
+    await trio.testing.wait_all_tasks_blocked()
+    assert written == [MicrophoneAudio(AUDIO)]
+    send_queue.put_audio(AUDIO)
+    assert (way.sent, next_way.sent) == ([], [SENT])
+    start_writer(nursery, send_queue, None, written)
+    await trio.testing.wait_all_tasks_blocked()
+    send_queue.put_audio(AUDIO)
+    assert (way.sent, next_way.sent) == ([], [SENT])
+
+
+@pytest.mark.parametrize("end", ["close", "break_off", "hold"])
+async def test_a_queue_that_takes_nothing_more_lets_nothing_past(end, autojump_clock, queue_and_way) -> None:
+    send_queue, way, written = queue_and_way
+    if end == "hold":
+        send_queue.hold(10.0, lambda: 0)
+    else:
+        getattr(send_queue, end)()
+    send_queue.put_audio(AUDIO)
+    await trio.testing.wait_all_tasks_blocked()
+    send_queue.put_audio(AUDIO)
+    assert (way.sent, written) == ([], [])
+
+
+async def test_a_caller_gives_way_once_in_a_while_though_nothing_is_queued(autojump_clock, queue_and_way) -> None:
+    send_queue, way, _ = queue_and_way
+    for number in range(AHEAD):
+        assert send_queue.keeps_up, number
+        send_queue.put_audio(AUDIO)
+        autojump_clock.jump(2 * STRAIGHT_S)
+    assert len(way.sent) == AHEAD
+    assert not send_queue.keeps_up
+    await send_queue.wait_for_room(audio=True)
+    assert send_queue.keeps_up

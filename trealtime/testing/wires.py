@@ -13,7 +13,7 @@ from trealtime.transport.background import background_nursery
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.memory import memory_wire_pair
 from trealtime.transport.websocket import accept_websocket_stream, wrap_websocket_stream
-from trealtime.transport.wire import Wire, WireClosed, receiver, sender
+from trealtime.transport.wire import Wire, WireClosed, immediate_sender, receiver, sender
 
 __all__ = ["check_wire", "memory_wire_pair", "open_websocket_wire_pair"]
 
@@ -67,6 +67,8 @@ async def check_wire(make_pair: MakePair, *, clogs: bool = False) -> None:
         _sending_cancelled_at_any_point_tears_nothing,
         _batches_are_the_messages_in_order,
         _a_cancelled_batch_loses_nothing,
+        _what_is_sent_without_waiting_keeps_the_order,
+        _nothing_is_sent_without_waiting_on_a_closed_wire,
     ]
     if clogs:
         checks.append(_a_blocked_send_that_is_cancelled_breaks_the_wire)
@@ -134,6 +136,30 @@ async def _a_cancelled_batch_loses_nothing(make_pair: MakePair) -> None:
             assert received == ["1", "2", "3"], received
 
     await cancel_at_each_checkpoint(scenario)
+
+
+async def _what_is_sent_without_waiting_keeps_the_order(make_pair: MakePair) -> None:
+    messages = ["", "ünïcödé 漢字 🎙", "x" * 100_000, *map(str, range(100))]
+    async with make_pair() as pair:
+        for one, other in (pair, pair[::-1]):
+            send_nowait = immediate_sender(one)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_expect_all, other, messages)
+                for number, message in enumerate(messages):
+                    if number % 5 == 4 or not send_nowait((message if number % 2 else message.encode(),)):
+                        await one.send(message)
+            await trio.testing.wait_all_tasks_blocked()  # a wire may count what it has sent a moment after the peer
+            sent, got = one.statistics(), other.statistics()
+            assert (sent.messages_sent, sent.bytes_sent) == (got.messages_received, got.bytes_received), (sent, got)
+
+
+async def _nothing_is_sent_without_waiting_on_a_closed_wire(make_pair: MakePair) -> None:
+    for closing, side in ((0, "client"), (1, "server")):
+        async with make_pair() as pair:
+            await pair[closing].aclose()
+            for wire in pair:
+                await _expect_closed(wire, 1000, "", side)
+                assert not immediate_sender(wire)(("late",)), "a message was sent on a closed wire"
 
 
 async def _statistics_count_messages_and_bytes(make_pair: MakePair) -> None:

@@ -10,9 +10,9 @@ Theory of operation
 2. `_writing` is true while a task writes to the stream; others park in `_writers`. A message is put into the protocol
    and written in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds,
    wait in `_replies`: the task that writes takes them along, and where none does, one is started for them.
-3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream is one that can.
-   Nothing awaits in between, so it needs no claim on the stream; but if the socket takes only a part, `_writing` becomes
-   true in that same step, and a task of the wire writes the rest. It holds at most one batch.
+3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that.
+   Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
+   true in that same step, and a task of the wire writes the rest. So the wire holds at most one batch.
 4. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
 5. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
 """
@@ -142,7 +142,10 @@ class _Binary(bytes):
 
 @attrs.define(eq=False)
 class ClientWire:
-    """A `BatchWire` and `ImmediateWire` of a client. Open one with `wrap_websocket_stream` or `trealtime.transport.dial`."""
+    """A `BatchWire` and `ImmediateWire` of a client.
+
+    Open one with `wrap_websocket_stream` or `trealtime.transport.dial`.
+    """
 
     _stream: trio.abc.Stream = attrs.field(repr=False)
     _protocol: ClientProtocol = attrs.field(repr=False)
