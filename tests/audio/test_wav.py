@@ -194,6 +194,11 @@ def test_a_file_with_no_audio_in_it_is_no_killed_recorders(tmp_path: Path, after
     assert len(read(tmp_path, chunk(b"RIFF", b"WAVE" + FMT + chunk(b"data", b"") + after))[0]) == 0
 
 
+def test_a_size_of_zero_before_audio_is_no_size(tmp_path: Path) -> None:
+    body = b"WAVE" + FMT + chunk(b"data", PCM, size=0)
+    np.testing.assert_array_equal(read(tmp_path, chunk(b"RIFF", body))[0], SAMPLES)
+
+
 def test_several_data_chunks_are_joined(tmp_path: Path) -> None:
     pieces = chunk(b"data", PCM[:4]) + chunk(b"LIST", b"abc") + chunk(b"data", PCM[4:])
     np.testing.assert_array_equal(read(tmp_path, chunk(b"RIFF", b"WAVE" + FMT + pieces))[0], SAMPLES)
@@ -205,14 +210,24 @@ def test_any_rate_is_read(tmp_path: Path, rate: int) -> None:
 
 
 def test_floats_out_of_range_are_clipped_and_nan_is_silence(tmp_path: Path) -> None:
-    floats = np.array([2.0, -2.0, np.nan], dtype="<f4")
-    assert read(tmp_path, wav_bytes(3, 32, floats.tobytes()))[0].tolist() == [32767, -32768, 0]
+    for dtype, bits in ("<f4", 32), ("<f8", 64):
+        floats = np.array([2.0, -2.0, np.nan, np.inf, -np.inf, np.finfo(dtype).max], dtype=dtype)
+        expected = [32767, -32768, 0, 32767, -32768, 32767]
+        assert read(tmp_path, wav_bytes(3, bits, floats.tobytes()))[0].tolist() == expected
 
 
 def test_unknown_chunks_are_skipped_with_their_padding(tmp_path: Path) -> None:
     plain = wav_bytes(1, 16, SAMPLES.astype("<i2").tobytes())
     samples, _ = read(tmp_path, plain[:12] + b"LIST" + struct.pack("<I", 3) + b"abc\0" + plain[12:])
     np.testing.assert_array_equal(samples, SAMPLES)
+
+
+@pytest.mark.parametrize("odd", [b"a", b"abc", b"abcde"])
+@pytest.mark.parametrize("place", [12, 12 + len(FMT)])
+def test_a_writer_may_have_forgotten_the_padding(tmp_path: Path, odd: bytes, place: int) -> None:
+    plain = wav_bytes(1, 16, PCM)
+    unpadded = plain[:place] + b"JUNK" + struct.pack("<I", len(odd)) + odd + plain[place:]
+    np.testing.assert_array_equal(read(tmp_path, unpadded)[0], SAMPLES)
 
 
 def test_a_writer_grows_and_can_be_closed_twice(tmp_path: Path) -> None:
@@ -246,6 +261,9 @@ def test_only_mono_int16_is_written(tmp_path: Path, samples: Any) -> None:
         (b"ID3\x04" + bytes(100), "not a WAV file but an MP3 file; convert it, .*ffmpeg"),
         (b"OggS" + bytes(100), "an Ogg file; convert it"),
         (bytes(4) + b"ftypM4A " + bytes(100), "an MP4 or M4A file; convert it"),
+        (b"\xff\xf3\x40" + bytes(100), "an MP3 file; convert it"),
+        (b"\xff\xf1\x50" + bytes(100), "an AAC file; convert it"),
+        (wav_bytes(1, 16, PCM) + FMT.replace(b"\x80\x3e", b"\x40\x1f"), "fmt chunk behind the audio differs"),
         (b"RIFF\0\0\0\0AVI " + bytes(100), "not a WAV file"),
         (b"RIFF\0\0\0\0WAVE", "no data chunk"),
         (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "before the fmt chunk"),

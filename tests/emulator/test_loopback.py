@@ -89,6 +89,40 @@ async def test_what_is_no_websocket_handshake_hurts_nobody(kit: Any) -> None:
             await client.until("conversation.item.done")
 
 
+POST = b"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+UPGRADE = b"GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes, status",
+    [
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 2**22 + b"\r\n\r\n", 431),
+        (UPGRADE + b"X: " + b"x" * 2**22 + b"\r\n\r\n", 431),
+        (POST + b"Content-Length: 8388608\r\n\r\n" + b"x" * 2**23, 413),
+        (POST + b"Content-Length: 20\r\n\r\nUpgrade: websocket\r\n", 400),
+    ],
+)
+async def test_a_request_that_is_too_long_gets_its_answer_and_no_reset(request_bytes: bytes, status: int) -> None:
+    with trio.fail_after(20):
+        async with open_emulator() as emulator:
+            stream = await trio.open_tcp_stream("127.0.0.1", int(emulator.url.split(":")[2].split("/")[0]))
+            await stream.send_all(request_bytes)
+            head = await stream.receive_some()
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            await stream.aclose()
+
+
+async def test_a_client_that_asks_whether_to_send_its_body_is_told_to() -> None:
+    with trio.fail_after(20):
+        async with open_emulator() as emulator:
+            stream = await trio.open_tcp_stream("127.0.0.1", int(emulator.url.split(":")[2].split("/")[0]))
+            await stream.send_all(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 100 ")
+            await stream.send_all(b"{}")
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+            await stream.aclose()
+
+
 async def test_leaving_closes_the_sockets_with_1001(kit: Any) -> None:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

@@ -81,6 +81,54 @@ def test_another_port_or_host_is_refused(url, signed) -> None:
         check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(signed))
 
 
+@pytest.mark.parametrize(
+    "url, signed",
+    [
+        ("https://a.example/x?Caller=sip%3A1%4010.0.0.1", "https://a.example/x?Caller=sip:1@10.0.0.1"),
+        ("https://a.example/x?say=Couldn%27t+find", "https://a.example/x?say=Couldn't+find"),
+        ("https://a.example:8443/x?say=Couldn%27t", "https://a.example/x?say=Couldn't"),
+        ("https://a.example/x?b=2&a=1&a=%2F&c&d=", "https://a.example/x?b=2&a=1&a=%2F&c&d="),
+        ("https://a.example/x?", "https://a.example:443/x?"),
+        ("https://a.example/x%40y?q=%40", "https://a.example/x%40y?q=@"),
+        ("https://a.example", "https://a.example/"),
+        ("wss://a.example/", "wss://a.example"),
+        ("wss://a.example:8443", "wss://a.example/"),
+        ("https://a.example?x=1", "https://a.example/?x=1"),
+    ],
+)
+def test_the_query_is_taken_as_it_was_signed_and_an_empty_path_as_a_slash(url, signed) -> None:
+    check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(url))
+    check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(signed))
+
+
+@pytest.mark.parametrize(
+    "url, signed",
+    [
+        ("https://a.example/x", "https://a.example/x/"),
+        ("https://a.example/x%40y", "https://a.example/x@y"),
+        ("https://a.example/x?a=%26b", "https://a.example/x?a=&b"),
+        ("https://a.example/x?b=1&a=2", "https://a.example/x?a=2&b=1"),
+    ],
+)
+def test_another_path_or_query_is_refused(url, signed) -> None:
+    with pytest.raises(WebhookRefused):
+        check_twilio_signature(url, auth_token=TOKEN, signature=by_hand(signed))
+
+
+@pytest.mark.parametrize("method", ["getlist", "getall"])
+def test_the_form_of_a_web_framework_has_all_values_of_a_name(method) -> None:
+    class Form(dict[str, str]):  # its items are the first values alone
+        pass
+
+    setattr(Form, method, lambda self, name: {"a": ["2", "1", "2"], "b": ["3"]}[name])
+    check_twilio_signature(
+        "https://a.example/x",
+        auth_token=TOKEN,
+        signature=by_hand("https://a.example/xa1a2b3"),
+        params=Form(a="2", b="3"),
+    )
+
+
 def test_a_body_that_is_no_form_is_vouched_for_by_its_hash_in_the_url() -> None:
     body = b'{"CallSid": "CA1"}'
     url = f"https://a.example/x?bodySHA256={hashlib.sha256(body).hexdigest()}"

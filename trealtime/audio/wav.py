@@ -123,7 +123,8 @@ _OTHER_FILES: Final[tuple[tuple[bytes, str], ...]] = (
     (b"OggS", "an Ogg file"),
     (b"fLaC", "a FLAC file"),
     (b"ID3", "an MP3 file"),
-    (b"\xff\xfb", "an MP3 file"),
+    *((bytes((0xFF, second)), "an MP3 file") for second in (0xFA, 0xFB, 0xF2, 0xF3)),
+    *((bytes((0xFF, second)), "an AAC file") for second in (0xF0, 0xF1, 0xF8, 0xF9)),
     (b"FORM", "an AIFF file"),
     (b"caff", "a Core Audio file"),
     (b".snd", "a Sun audio file"),
@@ -141,7 +142,10 @@ def _parse(content: bytes, channel: int | None) -> tuple[NDArray[np.int16], int]
     pieces: list[memoryview] = []
     for name, body in _chunks(content, order):
         if name == b"fmt ":
-            encoding = _parse_encoding(body, order)
+            stated = _parse_encoding(body, order)
+            if pieces and stated != encoding:
+                raise AudioFormatError("the fmt chunk behind the audio differs from the one before it")
+            encoding = stated
         elif name == b"data":
             if encoding is None:
                 raise AudioFormatError("the data chunk comes before the fmt chunk")
@@ -176,14 +180,24 @@ def _chunks(content: bytes, order: _ByteOrder) -> Iterator[tuple[bytes, memoryvi
         name, size = struct.unpack_from(f"{order}4sI", content, position)
         if size == _UNKNOWN_SIZE:
             size = sizes.get(name, size)
-        if name == b"data" and (size in (_UNKNOWN_SIZE, 2**64 - 1) or (size == 0 and not whole)):
+        unsaid = size == 0 and not (whole and _is_name(content, position + 8))
+        if name == b"data" and (unsaid or size in (_UNKNOWN_SIZE, 2**64 - 1)):
             size = len(content)  # the recorder was killed before it could say
         body = memoryview(content)[position + 8 : position + 8 + size]
         if name == b"ds64":
             sizes = _long_sizes(body)
             whole = len(content) - 8 in (sizes[b"RIFF"], sizes[b"RIFF"] + 1)
         yield name, body
-        position += 8 + size + size % 2  # chunks begin at even positions
+        position += 8 + size
+        # Chunks begin at even positions, but some writers forget the byte of padding.
+        if size % 2 and not (content[position : position + 1] > b"\0" and _is_name(content, position)):
+            position += 1
+
+
+def _is_name(content: bytes, position: int) -> bool:
+    """Whether the name of a chunk can begin here: four letters, or the end of the file."""
+    name = content[position : position + 4]
+    return not name or (len(name) == 4 and name.isascii() and name.decode().isprintable())
 
 
 def _long_sizes(body: memoryview) -> dict[bytes, int]:
@@ -278,7 +292,7 @@ def _decode(data: memoryview, encoding: _Encoding) -> NDArray[Any]:
     match encoding.tag:
         case 0x0003:
             floats = np.frombuffer(data, dtype=f"{encoding.order}f{encoding.container}").astype(np.float64)
-            samples: NDArray[Any] = np.nan_to_num(floats) * 32768
+            samples: NDArray[Any] = np.clip(np.nan_to_num(floats), -1, 1) * 32768
         case 0x0006:
             samples = g711.decode_alaw(data)
         case 0x0007:

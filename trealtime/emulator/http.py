@@ -44,6 +44,8 @@ __all__ = [
 _MAX_HEAD: Final = 64 * 2**10
 _MAX_BODY: Final = 2**20
 _READ: Final = 2**16
+_MOST_UNREAD: Final = 2**26
+_UNREAD_S: Final = 1.0
 _LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _UPGRADE: Final = re.compile(rb"^upgrade:[ \t]*websocket", re.IGNORECASE | re.MULTILINE)
 
@@ -95,14 +97,16 @@ async def read_head(stream: trio.abc.Stream) -> bytes:
 
 
 def is_upgrade(head: bytes) -> bool:
-    """Whether this begins a WebSocket handshake."""
-    return _UPGRADE.search(head) is not None
+    """Whether this is the whole head of a WebSocket handshake, maybe with more behind it."""
+    lines, end, _ = head.partition(b"\r\n\r\n")
+    return bool(end) and _UPGRADE.search(lines) is not None
 
 
 async def answer_request(stream: trio.abc.Stream, head: bytes, answer: Callable[[HttpRequest], HttpAnswer]) -> None:
     """Read the rest of the request that `head` begins, send what `answer` says, close the stream.
 
-    Input that is not HTTP is answered with 400, a body of more than 1 MiB with 413. Raises what the stream raises.
+    Input that is not HTTP is answered with 400, a head of more than 64 KiB with 431, a body of more than 1 MiB with 413.
+    Raises what the stream raises.
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
     try:
@@ -122,7 +126,17 @@ async def answer_request(stream: trio.abc.Stream, head: bytes, answer: Callable[
     body = [] if connection.their_state is not h11.ERROR and head.startswith(b"HEAD ") else [h11.Data(data=content)]
     events = (h11.Response(status_code=found.status, headers=list(headers.items())), *body, h11.EndOfMessage())
     await stream.send_all(b"".join(connection.send(event) or b"" for event in events))
+    if connection.their_state is not h11.DONE:
+        await _discard_rest(stream)
     await stream.aclose()
+
+
+async def _discard_rest(stream: trio.abc.Stream) -> None:
+    """Read on for a while: closing a socket with unread input resets it, and the client would not see the answer."""
+    unread = _MOST_UNREAD
+    with trio.move_on_after(_UNREAD_S):
+        while unread > 0 and (data := await stream.receive_some(_READ)):
+            unread -= len(data)
 
 
 async def _read_request(connection: h11.Connection, stream: trio.abc.Stream, head: bytes) -> HttpRequest:
@@ -132,6 +146,9 @@ async def _read_request(connection: h11.Connection, stream: trio.abc.Stream, hea
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                proceed = h11.InformationalResponse(status_code=100, headers=[])
+                await stream.send_all(connection.send(proceed) or b"")
             connection.receive_data(bytes(await stream.receive_some(_READ)))
         elif isinstance(event, h11.Request):
             request = event

@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from trealtime.errors import WebhookRefused
 
@@ -22,21 +23,23 @@ __all__ = ["check_twilio_signature", "sign_twilio_request"]
 Parameters = Mapping[str, str | Sequence[str]]
 
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_UNSIGNED_ESCAPE: Final = re.compile("%(?:40|3A|27)", re.IGNORECASE)
+"""What Twilio escapes in a query only after it has signed it."""
 
 
 def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None = None) -> str:
     """Return the ``X-Twilio-Signature`` that Twilio puts on a request for `url`, for tests and for a fake Twilio.
 
-    `params` are the fields of a posted form.
+    `params` are the fields of a posted form: a mapping of names to a value or to several, or a mapping of a web framework
+    that gives several by ``getlist`` (Werkzeug, Quart, Starlette, Django) or ``getall`` (aiohttp).
     """
     if not auth_token:
         raise ValueError("auth_token: expected the account's auth token, got an empty string")
     text = url
-    for name in sorted(params or {}):
+    for name in sorted(set(params or ())):
         assert params is not None
-        value = params[name]
         # Twilio's own libraries sort the values of a repeated name, and take each once.
-        for one in [value] if isinstance(value, str) else sorted(set(value)):
+        for one in sorted(set(_values(params, name))):
             text += name + one
     return base64.b64encode(hmac.new(auth_token.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
@@ -54,9 +57,10 @@ def check_twilio_signature(
     `url` is the public URL, as it stands in Twilio's console or in your TwiML, query included: ``https://...`` for a
     webhook, ``wss://...`` for the handshake of a stream. Behind a tunnel or a proxy your server sees another one. Give
     the port if it is not the scheme's own: Twilio signs some requests with the port and some without, and both are
-    accepted. `signature` is the header ``X-Twilio-Signature``, None if it is missing. `params` are the fields of a
-    posted form (``(await request.form).to_dict(flat=False)`` with Quart). `body` is the raw body of a request that
-    posted something else; the URL then carries its hash.
+    accepted. So is a query with ``@``, ``:`` and ``'`` as they are where your server sees them escaped, and a host with a
+    slash behind it or none. `signature` is the header ``X-Twilio-Signature``, None if it is missing. `params` are the
+    fields of a posted form (``await request.form`` with Quart; see `sign_twilio_request`). `body` is the raw body of a
+    request that posted something else; the URL then carries its hash.
 
     Raises `ValueError` for a `url` that is none, and for an empty `auth_token`.
     """
@@ -64,9 +68,7 @@ def check_twilio_signature(
         raise WebhookRefused("the request has no X-Twilio-Signature: it is not from Twilio", reason="missing_header")
     if body is not None:
         _check_body(url, body)
-    candidates = [
-        sign_twilio_request(each, auth_token=auth_token, params=params) for each in _with_and_without_port(url)
-    ]
+    candidates = [sign_twilio_request(each, auth_token=auth_token, params=params) for each in _possibly_signed(url)]
     # All candidates are compared, each in constant time, so that the time says nothing about how near a guess was.
     matches = [hmac.compare_digest(each.encode(), signature.encode()) for each in candidates]
     if not any(matches):
@@ -87,16 +89,39 @@ def _check_body(url: str, body: bytes) -> None:
         raise WebhookRefused("bodySHA256 does not fit the body of this request", reason="bad_body")
 
 
-def _with_and_without_port(url: str) -> list[str]:
-    """Return the URLs that Twilio may have signed: it adds the scheme's port to some, and drops the port of others."""
+def _values(params: Parameters, name: str) -> Sequence[str]:
+    for method in ("getlist", "getall"):
+        if callable(several := getattr(params, method, None)):
+            values: Sequence[str] = several(name)
+            return values
+    value = params[name]
+    return [value] if isinstance(value, str) else value
+
+
+def _possibly_signed(url: str) -> list[str]:
+    """Return the URLs that Twilio may have signed where the server sees `url`.
+
+    Twilio adds the scheme's port to some, and drops the port of others. It signs some characters of a query as they
+    are, and escapes them when it sends the request. An URL without a path is requested with a slash. All else has to stay
+    as it is: a query that is parsed and put together again is not the one that was signed.
+    """
     parts = urlsplit(url)
     default = _DEFAULT_PORTS.get(parts.scheme)
     if default is None or parts.hostname is None:
         raise ValueError(f"url: expected one of http, https, ws or wss, got {url!r}")
-    if parts.port is None:
-        return [url, _with_netloc(parts, f"{parts.netloc}:{default}")]
-    return [url, _with_netloc(parts, parts.netloc.rpartition(":")[0])]
+    scheme, _, rest = url.partition("://")
+    path = rest.removeprefix(parts.netloc)
+    other = f"{parts.netloc}:{default}" if parts.port is None else parts.netloc.rpartition(":")[0]
+    paths = [path]
+    if not parts.path:
+        paths.append("/" + path)
+    elif parts.path == "/":
+        paths.append(path[1:])
+    if _UNSIGNED_ESCAPE.search(parts.query):
+        paths += [_unescaped_query(each) for each in paths]
+    return [f"{scheme}://{netloc}{each}" for each in paths for netloc in (parts.netloc, other)]
 
 
-def _with_netloc(parts: SplitResult, netloc: str) -> str:
-    return parts._replace(netloc=netloc).geturl()
+def _unescaped_query(target: str) -> str:
+    path, mark, query = target.partition("?")
+    return path + mark + _UNSIGNED_ESCAPE.sub(lambda escape: unquote(escape[0]), query)
