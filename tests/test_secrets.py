@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
+from trealtime import RealtimeAgent
 from trealtime._secrets import hidden, is_secret_name, names_only, redacted, redacted_url, shown, without_values
-from trealtime.errors import SettingsError, SettingsProblem
+from trealtime.errors import (
+    ConnectFailed,
+    MCPServerFailed,
+    MissingDependency,
+    RequestFailed,
+    RequestTimedOut,
+    SettingsError,
+    SettingsProblem,
+    ToolTimedOut,
+    TrealtimeError,
+    WebhookRefused,
+)
 from trealtime.protocol.validation import NOT_SET
-from trealtime.settings import RealtimeModelConfig
+from trealtime.settings import RealtimeModelConfig, SessionSettings
 
 S = "sk-SECRET0123"
 
@@ -45,6 +60,15 @@ def test_names_that_are_none(name: str) -> None:
         (f"wss://example.com/?api-key={S}\n", "url"),
         (f"http://user:{S}@proxy:1", "proxi"),
         (f"user:{S}@proxy:1", "proxy"),
+        (f"ws:///user:{S}@h/", "url"),
+        (f"ws:user:{S}@h/", "url"),
+        (f"wss://h/?api-key={S}".encode(), "url"),
+        (f"wss://h/{S}/x", "url"),
+        (S, ""),
+        ([S], ""),
+        (f"--token {S}", "params.args"),
+        (1, f"headers.Authorization: Bearer {S}"),
+        ({"type": "mcp", "authorization": S, "headers": {"x": S}}, "tools"),
     ],
 )
 def test_a_problem_of_settings_shows_no_secret(value: object, path: str) -> None:
@@ -52,6 +76,12 @@ def test_a_problem_of_settings_shows_no_secret(value: object, path: str) -> None
     for text in (str(problem), repr(problem), str(SettingsError([problem])), repr(SettingsError([problem]))):
         assert S not in text
     assert problem.value is value
+
+
+def test_the_value_of_a_key_that_there_is_not_is_not_shown() -> None:
+    """It may be a misspelt name: ``key``, ``environ``."""
+    problem = SettingsProblem("params.environ", {"KEY": S}, "keys here: env", "env", unknown_key=True)
+    assert S not in str(problem) + repr(problem)
 
 
 def test_what_is_no_secret_is_shown_as_it_is() -> None:
@@ -72,6 +102,27 @@ def test_configurations_show_what_is_set_and_no_value() -> None:
     )  # fmt: skip
 
 
+def test_session_settings_show_tools_without_their_secrets() -> None:
+    tool = {"type": "mcp", "server_label": "l", "server_url": f"https://u:{S}@h/?t={S}", "authorization": S}
+    settings = SessionSettings(tools=[tool], extra={"api_key": S})
+    assert S not in repr(settings)
+    assert "'server_label': 'l'" in repr(settings)
+    with pytest.raises(TypeError) as caught:
+        RealtimeAgent(name="a", tools=[tool])  # type: ignore[list-item]
+    assert S not in str(caught.value)
+
+
+@pytest.mark.parametrize("segment", ["sk-abcdef0123", "a1" * 10, "0b5e6a3c-1111-2222-3333-444455556666"])
+def test_a_secret_in_a_path_is_hidden(segment: str) -> None:
+    assert redacted_url(f"https://mcp.example/s/{segment}/mcp") == "https://mcp.example/s/.../mcp"
+    assert redacted_url(f"https://mcp.example/{segment}") == "https://mcp.example/..."
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime", "/openai/deployments/gpt-4o-realtime-preview-2024-10-01/chat", "/"])
+def test_an_ordinary_path_is_shown(path: str) -> None:
+    assert redacted_url(f"https://h{path}") == f"https://h{path}"
+
+
 def test_an_address_keeps_what_tells_where_it_leads() -> None:
     assert redacted_url(f"https://u:{S}@host:8/path?model=m&x={S}#{S}") == "https://host:8/path?model=m&x=..."
     assert redacted_url("http://[bad") == "an unreadable URL"
@@ -86,3 +137,30 @@ def test_json_is_written_without_secrets() -> None:
 
 def test_a_header_that_a_page_repeats_is_cut_out_of_it() -> None:
     assert without_values(f"bad key {S}", {"Authorization": f"Bearer {S}", "X": "1"}) == "bad key ..."
+
+
+def test_what_was_in_the_address_is_cut_out_of_a_page_too() -> None:
+    url = "wss://h/p?model=gpt-realtime&api-key=abc%2Fdefgh%3D"
+    page = "Cannot GET /p?model=gpt-realtime&api-key=abc%2Fdefgh%3D (abc/defgh=)"
+    assert without_values(page, None, url) == "Cannot GET /p?model=gpt-realtime&api-key=... (...)"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectFailed("m", url="wss://h", status=401, headers={"a": "b"}),
+        MCPServerFailed("m", server_name="n"),
+        MissingDependency("f", extra="http"),
+        RequestFailed("m", request="r", status=500),
+        RequestTimedOut(request="r", timeout_s=1.0),
+        SettingsError([SettingsProblem("a", 1, "b")]),
+        ToolTimedOut(tool_name="t", timeout=1.0),
+        WebhookRefused("m", reason="bad_body"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_can_be_pickled_and_copied(error: TrealtimeError) -> None:
+    """As pools of processes and parallel test runs do."""
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(other) is type(error)
+        assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))

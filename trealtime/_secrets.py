@@ -11,7 +11,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote_plus, urlsplit, urlunsplit
 
 __all__ = [
     "REMOVED",
@@ -36,8 +36,8 @@ _SHOWN_PARAMETERS: Final = frozenset({"model", "call_id", "intent", "deployment"
 """Query parameters that help to understand a failure. Any other may be a secret: Azure takes its key as one."""
 
 _SECRET_WORDS: Final = frozenset(
-    {"auth", "bearer", "cookie", "cookies", "credential", "credentials", "env", "environment", "header", "headers"}
-    | {"passphrase", "passwd", "password", "passwords", "pwd", "secret", "secrets"}
+    {"args", "auth", "bearer", "cookie", "cookies", "credential", "credentials", "env", "environment", "header"}
+    | {"headers", "passphrase", "passwd", "password", "passwords", "pwd", "secret", "secrets"}
 )
 _SECRET_STEMS: Final = ("apikey", "authent", "authoris", "authoriz", "clientsecret", "password", "secretkey")
 _KEYS: Final = frozenset({"access", "api", "ephemeral", "private", "secret", "service", "signing", "webhook"})
@@ -50,6 +50,11 @@ _LONGEST_CHAIN: Final = 50
 """Causes and contexts of an exception that its stand-in has."""
 
 _KEY: Final = re.compile(r"\b(?:sk|ek|rk|pk|whsec)[-_][A-Za-z0-9_-]{8,}|(?i:\b(bearer|basic)\s+)[^\s'\",]+")
+_PATH_SECRET: Final = re.compile(
+    r"(?<=/)(?:(?:sk|ek|rk|pk|whsec)[-_][^/]{8,}|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}|[\da-fA-F]{8}(?:-[\da-fA-F]{4,12}){4})(?=/|$)"
+)
+"""Segments of paths such as those of hosted MCP servers, where who knows the address may use it."""
+
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
@@ -76,7 +81,10 @@ def redacted_url(url: str) -> str:
     except ValueError:
         return "an unreadable URL"
     query = "&".join(f"{name}={value if name in _SHOWN_PARAMETERS else '...'}" for name, value in pairs)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+    # With a slash too few or too many, user and password are taken for a path.
+    path = parts.path if parts.netloc else parts.path.rpartition("@")[2]
+    path = _PATH_SECRET.sub("...", path)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, query, ""))
 
 
 def redacted(value: Any, name: str = "") -> Any:
@@ -122,12 +130,12 @@ def shown(value: object, path: str = "") -> str:
     if isinstance(value, (list, tuple)):
         inside = ", ".join(shown(each) for each in value)
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
-    if isinstance(value, str) and "://" in value:
-        # A scheme may be what is misspelt, so the part in front of an @ goes from any address.
-        return repr(without_secrets_in_addresses(value))
-    if isinstance(value, str) and (found := _USER_AND_PASSWORD.match(value)):
+    if isinstance(value, bytes) and value.isascii():
+        return f"b{shown(value.decode())}"
+    if isinstance(value, str) and "://" not in value and (found := _USER_AND_PASSWORD.match(value)):
         return repr(f"...@{value[found.end() :]}")
-    return repr(value)
+    # A scheme may be what is misspelt, so the part in front of an @ goes from any address.
+    return repr(without_keys(value)) if isinstance(value, str) and without_keys(value) != value else repr(value)
 
 
 def without_secrets_in_addresses(text: str) -> str:
@@ -143,13 +151,23 @@ def without_keys(text: str) -> str:
     )
 
 
-def without_values(text: str, headers: Mapping[str, str] | None) -> str:
-    """Return `text` without what we sent in `headers`, which some servers and gateways repeat in their error pages."""
-    for value in (headers or {}).values():
+def without_values(text: str, headers: Mapping[str, str] | None, url: str = "") -> str:
+    """Return `text` without what we sent in `headers` and in the hidden parts of `url`, which some servers and gateways
+    repeat in their error pages."""
+    for value in (*(headers or {}).values(), *_hidden_values(url)):
         for secret in (value, value.rpartition(" ")[2]):
             if len(secret) >= 8:
                 text = text.replace(secret, "...")
     return text
+
+
+def _hidden_values(url: str) -> list[str]:
+    """What `redacted_url` hides of a query, as it stands there and decoded."""
+    found: list[str] = []
+    for pair in urlsplit(url).query.split("&"):
+        name, _, value = pair.partition("=")
+        found += [] if name in _SHOWN_PARAMETERS else [value, unquote_plus(value)]
+    return found
 
 
 # ---- exceptions to be logged ----------------------------------------------------------------------------------------

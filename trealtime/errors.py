@@ -9,13 +9,13 @@ The name of the root is not ``RealtimeError`` because that is the name of a sess
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 from trealtime import _lazy
-from trealtime._secrets import shown
+from trealtime._secrets import hidden, shown, without_keys
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -63,7 +63,17 @@ if not TYPE_CHECKING:
 
 
 class TrealtimeError(Exception):
-    """Root of every exception raised by trealtime."""
+    """Root of every exception raised by trealtime. They can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, object]]:
+        # BaseException's own calls the class with `args`, which many constructors here do not take.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(cls: type[TrealtimeError], args: tuple[object, ...]) -> TrealtimeError:
+    error = cls.__new__(cls)
+    error.args = args
+    return error
 
 
 # ---- before a connection exists -------------------------------------------------------------------------------------
@@ -85,16 +95,20 @@ class SettingsProblem:
     unknown_key: bool = False
 
     def __str__(self) -> str:
+        path = without_keys(self.path)
         hint = f"; did you mean {self.suggestion!r}?" if self.suggestion is not None else ""
         if self.unknown_key:
-            where, _, key = self.path.rpartition(".")
+            where, _, key = path.rpartition(".")
             place = f"{where}: " if where else ""
             return f"{place}unknown key {key!r}{hint or f'; {self.allowed}'}"
-        return f"{self.path}: got {_short(shown(self.value, self.path))}, allowed: {self.allowed}{hint}"
+        return f"{path}: got {_short(shown(self.value, self.path))}, allowed: {self.allowed}{hint}"
 
     def __repr__(self) -> str:
-        value = shown(self.value, self.path)
-        return f"SettingsProblem({self.path!r}, {value}, {self.allowed!r}, suggestion={self.suggestion!r})"
+        # A key that there is not may be the misspelt name of a secret.
+        value = hidden(self.value) if self.unknown_key else shown(self.value, self.path)
+        return (
+            f"SettingsProblem({without_keys(self.path)!r}, {value}, {self.allowed!r}, suggestion={self.suggestion!r})"
+        )
 
 
 class SettingsError(TrealtimeError, ValueError):

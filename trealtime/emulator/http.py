@@ -105,8 +105,8 @@ def is_upgrade(head: bytes) -> bool:
 async def answer_request(stream: trio.abc.Stream, head: bytes, answer: Callable[[HttpRequest], HttpAnswer]) -> None:
     """Read the rest of the request that `head` begins, send what `answer` says, close the stream.
 
-    Input that is not HTTP is answered with 400, a head of more than 64 KiB with 431, a body of more than 1 MiB with 413.
-    Raises what the stream raises.
+    Input that is not HTTP is answered with 400, a head of more than 64 KiB with 431, a body of more than 1 MiB with
+    413. Raises what the stream raises.
     """
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
     try:

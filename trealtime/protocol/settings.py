@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import attrs
 
+from trealtime._secrets import shown
 from trealtime._value import Value
 from trealtime.audio.formats import AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError
@@ -103,7 +104,7 @@ class CustomVoice(Value):
     """A voice of one's own."""
 
     id: str = setting(attrs.NOTHING, at_least=1)
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -113,7 +114,7 @@ class PromptSettings(Value):
     id: str = setting(attrs.NOTHING, at_least=1)
     version: str | NotSet | None = setting()
     variables: Mapping[str, Any] | NotSet | None = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -123,7 +124,7 @@ class TracingSettings(Value):
     workflow_name: str | NotSet = setting()
     group_id: str | NotSet = setting()
     metadata: Mapping[str, Any] | NotSet = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -131,7 +132,7 @@ class ReasoningSettings(Value):
     """The effort of a reasoning model before it speaks."""
 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | NotSet = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -139,7 +140,7 @@ class TokenLimits(Value):
     """`post_instructions`: tokens of conversation to keep, not counting the instructions."""
 
     post_instructions: int | NotSet = setting(at_least=0)
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -149,7 +150,7 @@ class TruncationSettings(Value):
     retention_ratio: float = setting(attrs.NOTHING, at_least=0, at_most=1)
     token_limits: TokenLimits | NotSet = setting()
     type: Literal["retention_ratio"] = setting("retention_ratio")
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -167,7 +168,7 @@ class TranscriptionSettings(Value):
     keywords: Sequence[str] | NotSet = setting()
     languages: Sequence[str] | NotSet = setting(at_least=1)
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | NotSet = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -179,7 +180,7 @@ class NoiseReductionSettings(Value):
 
     type: Literal["near_field", "far_field"] = setting(attrs.NOTHING)
     strength: float | NotSet = setting(at_least=0)
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -201,7 +202,7 @@ class TurnDetectionSettings(Value):
     silence_duration_ms: int | NotSet = setting(at_least=0, alias="silenceDurationMs")
     idle_timeout_ms: int | NotSet | None = setting(at_least=5000, at_most=30_000, alias="idleTimeoutMs")
     model_version: str | NotSet = setting(alias="modelVersion")
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -213,7 +214,7 @@ class AudioInputSettings(Value):
     noise_reduction: NoiseReductionSettings | NotSet | None = setting()
     transcription: TranscriptionSettings | NotSet | None = setting()
     turn_detection: TurnDetectionSettings | NotSet | None = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -223,7 +224,7 @@ class AudioOutputSettings(Value):
     format: AnyFormat | NotSet = setting(read=_read_format)
     voice: str | CustomVoice | NotSet = setting(at_least=1)
     speed: float | NotSet = setting(at_least=0.25, at_most=1.5)
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -232,7 +233,7 @@ class AudioSettings(Value):
 
     input: AudioInputSettings | NotSet = setting()
     output: AudioOutputSettings | NotSet = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -265,9 +266,9 @@ class SessionSettings(Value):
     truncation: Literal["auto", "disabled"] | TruncationSettings | NotSet = setting()
     tracing: Literal["auto"] | TracingSettings | NotSet | None = setting()
     include: Sequence[Literal["item.input_audio_transcription.logprobs"]] | NotSet = setting()
-    tools: Sequence[Any] | NotSet = setting()
+    tools: Sequence[Any] | NotSet = setting(repr=shown)
     handoffs: Sequence[Any] | NotSet = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -287,7 +288,7 @@ class ResponseSettings(Value):
     output_audio_format: AnyFormat | NotSet = setting(read=_read_format)
     prompt: PromptSettings | NotSet = setting()
     reasoning: ReasoningSettings | NotSet = setting()
-    extra: Mapping[str, Any] | NotSet = setting()
+    extra: Mapping[str, Any] | NotSet = setting(repr=shown)
 
 
 def session_settings(

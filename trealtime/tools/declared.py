@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from trealtime._secrets import shown
+
 __all__ = ["NAME_RULE", "is_function_name", "require", "takes"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -21,7 +23,7 @@ def is_function_name(name: str) -> bool:
 def require(fits: bool, field: str, value: object, allowed: str) -> None:  # noqa: FBT001  (a condition, not an option)
     """Raise TypeError, which names the field, its value and the allowed values, unless `fits`."""
     if not fits:
-        raise TypeError(f"{field}: got {value!r}, allowed: {allowed}")
+        raise TypeError(f"{field}: got {shown(value)}, allowed: {allowed}")
 
 
 def takes(function: Callable[..., object], count: int) -> bool:

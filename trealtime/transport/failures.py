@@ -41,8 +41,8 @@ class RefusedByServer(Exception):
     """An HTTP answer in place of an open WebSocket. Header names are in lower case."""
 
     status: int
-    headers: Mapping[str, str]
-    body: str
+    headers: Mapping[str, str] = attrs.field(repr=False)  # the peer may repeat there what was sent
+    body: str = attrs.field(repr=False)
 
     def __str__(self) -> str:
         return f"HTTP {self.status}"
@@ -59,8 +59,9 @@ def explained_failures(
     try:
         yield
     except RefusedByServer as refused:
-        body = without_values(refused.body, headers)
-        raise refusal(redacted_url(url), refused.status, refused.headers, body) from refused
+        body = without_values(refused.body, headers, url)
+        answered = {name: without_values(value, headers, url) for name, value in refused.headers.items()}
+        raise refusal(redacted_url(url), refused.status, answered, body) from refused
     except tuple(_EXPLANATIONS) as exc:
         shown = redacted_url(url)
         explain = next(explain for kind, explain in _EXPLANATIONS.items() if isinstance(exc, kind))
@@ -73,7 +74,8 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hin
     """Return the error for an HTTP answer that refuses, with the server's own words and what to try."""
     hint = hint or _STATUS_HINTS.get(status)
     if hint is None and 300 <= status < 400:
-        hint = f"redirects are not followed: use {headers.get('location', 'the new address')} as the url"
+        address = redacted_url(headers["location"]) if "location" in headers else "the new address"
+        hint = f"redirects are not followed: use {address} as the url"
     if hint is None and status >= 500:
         hint = "the server is in trouble: try again later"
     said = _error_message(body)

@@ -30,8 +30,8 @@ _UNSIGNED_ESCAPE: Final = re.compile("%(?:40|3A|27)", re.IGNORECASE)
 def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None = None) -> str:
     """Return the ``X-Twilio-Signature`` that Twilio puts on a request for `url`, for tests and for a fake Twilio.
 
-    `params` are the fields of a posted form: a mapping of names to a value or to several, or a mapping of a web framework
-    that gives several by ``getlist`` (Werkzeug, Quart, Starlette, Django) or ``getall`` (aiohttp).
+    `params` are the fields of a posted form: a mapping of names to a value or to several, or that of a web framework,
+    which gives several by ``getlist`` (Werkzeug, Quart, Starlette, Django) or ``getall`` (aiohttp).
     """
     if not auth_token:
         raise ValueError("auth_token: expected the account's auth token, got an empty string")
@@ -57,10 +57,10 @@ def check_twilio_signature(
     `url` is the public URL, as it stands in Twilio's console or in your TwiML, query included: ``https://...`` for a
     webhook, ``wss://...`` for the handshake of a stream. Behind a tunnel or a proxy your server sees another one. Give
     the port if it is not the scheme's own: Twilio signs some requests with the port and some without, and both are
-    accepted. So is a query with ``@``, ``:`` and ``'`` as they are where your server sees them escaped, and a host with a
-    slash behind it or none. `signature` is the header ``X-Twilio-Signature``, None if it is missing. `params` are the
-    fields of a posted form (``await request.form`` with Quart; see `sign_twilio_request`). `body` is the raw body of a
-    request that posted something else; the URL then carries its hash.
+    accepted. So is a query with ``@``, ``:`` and ``'`` as they are where your server sees them escaped, and a host
+    with a slash behind it or none. `signature` is the header ``X-Twilio-Signature``, None if it is missing. `params`
+    are the fields of a posted form (``await request.form`` with Quart; see `sign_twilio_request`). `body` is the raw
+    body of a request that posted something else; the URL then carries its hash.
 
     Raises `ValueError` for a `url` that is none, and for an empty `auth_token`.
     """
@@ -102,8 +102,8 @@ def _possibly_signed(url: str) -> list[str]:
     """Return the URLs that Twilio may have signed where the server sees `url`.
 
     Twilio adds the scheme's port to some, and drops the port of others. It signs some characters of a query as they
-    are, and escapes them when it sends the request. An URL without a path is requested with a slash. All else has to stay
-    as it is: a query that is parsed and put together again is not the one that was signed.
+    are, and escapes them when it sends the request. An URL without a path is requested with a slash. All else has to
+    stay as it is: a query that is parsed and put together again is not the one that was signed.
     """
     parts = urlsplit(url)
     default = _DEFAULT_PORTS.get(parts.scheme)
