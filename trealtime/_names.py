@@ -124,6 +124,7 @@ TABLES: Final = {
     "trealtime.endpoints": {
         "endpoints.audio_device": "SoundDevice list_devices",
         "endpoints.browser.endpoint": "BrowserStatistics",
+        "endpoints.browser.page": "PAGE_EVENTS PAGE_FILES PageUpdates obey_page",
         "endpoints.console": "AudioLevels ConsoleStatistics",
         "endpoints.echo_gate": "EchoGateStatistics",
         "endpoints.endpoint": "EndpointLink",

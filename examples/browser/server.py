@@ -14,36 +14,28 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib import resources
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import attrs
 import trio
 
 from trealtime import (
-    AssistantAudio,
-    AssistantMessageItem,
     BrowserEndpoint,
     RealtimeAgent,
-    RealtimeItem,
     RealtimeRunner,
     RealtimeSession,
-    RealtimeSessionEvent,
     SettingsError,
     Subscription,
     TrealtimeError,
-    UserMessageItem,
     accept_browser_stream,
     function_tool,
     open_emulator,
 )
+from trealtime.endpoints import PAGE_EVENTS, PAGE_FILES, PageUpdates, obey_page
 from trealtime.errors import BrowserStreamError
-from trealtime.items import InputImage
 from trealtime.settings import ModelConfigDict
 from trealtime.terminal import printable
 from trealtime.testing import open_fake_page
@@ -58,8 +50,6 @@ try:
 except ImportError:
     sys.exit('browser/server.py needs Quart-Trio and Hypercorn: pip install "trealtime[web]"')
 
-PAGE = Path(str(resources.files("trealtime.cli"))) / "page"
-"""The page of ``trealtime demo``: copy the folder, and make it yours."""
 MAX_MESSAGE_BYTES = 4 * 2**20
 """Of one message of a page: an image, and room to spare."""
 
@@ -134,7 +124,7 @@ async def converse(page: BrowserEndpoint, connection: ModelConfigDict) -> None:
     try:
         async with (
             runner.session(model_config=connection) as session,
-            session.subscribe(*FIELDS, "history_updated") as subscription,
+            session.subscribe(*PAGE_EVENTS) as subscription,
             session.attach(page) as attachment,
             trio.open_nursery() as nursery,
         ):
@@ -151,103 +141,24 @@ async def converse(page: BrowserEndpoint, connection: ModelConfigDict) -> None:
         await page.refuse(reason)  # unless it is closed already
 
 
-FIELDS: Mapping[str, Sequence[str]] = {
-    "agent_start": ("response_id",),
-    "agent_end": ("response_id", "status", "reason"),
-    "audio_interrupted": ("item_id", "heard_ms", "cause"),
-    "transcript_delta": ("item_id", "role", "delta"),
-    "text_delta": ("item_id", "delta"),
-    "speech_started": ("item_id", "audio_start_ms"),
-    "speech_stopped": ("item_id", "audio_end_ms"),
-    "tool_approval_required": ("call_id", "tool", "arguments"),
-    "tool_approval_dropped": ("call_id", "tool", "reason"),
-    "tool_start": ("call_id", "tool", "arguments"),
-    "tool_end": ("call_id", "tool", "output", "failure"),
-    "handoff": ("to_agent",),
-    "guardrail_tripped": ("message",),
-    "connection_lost": ("code", "reason"),
-    "reconnected": ("outage_ms",),
-    "settings_mismatch": ("differences",),
-    "error": ("error",),
-}
-"""The events that the page gets, and which fields of them."""
-
-
 async def tell(page: BrowserEndpoint, subscription: Subscription) -> None:
     """Send the page the events of the session."""
-    transcript = Transcript()
+    updates = PageUpdates()
     async for event in subscription:
-        if event.type == "history_updated":
-            for change in transcript.changes(event.history):
-                await page.send(change)
-        else:
-            await page.send({"type": "event", "name": event.type, **fields_of(event)})
-
-
-def fields_of(event: RealtimeSessionEvent) -> dict[str, object]:
-    """Return the `FIELDS` of an event, with tools and agents by their names and other objects as text."""
-
-    def plain(value: Any) -> object:
-        return value if value is None or isinstance(value, str | int | float) else str(getattr(value, "name", value))
-
-    return {name: plain(getattr(event, name)) for name in FIELDS[event.type]}
-
-
-@attrs.define
-class Transcript:
-    """The conversation, as the page knows it."""
-
-    told: dict[str, dict[str, object]] = attrs.Factory(dict)
-
-    def changes(self, history: Sequence[RealtimeItem]) -> list[dict[str, object]]:
-        """Return the messages that bring the page up to date with `history`."""
-        changes: list[dict[str, object]] = []
-        after = None
-        now: dict[str, dict[str, object]] = {}
-        for item in history:
-            if isinstance(item, UserMessageItem | AssistantMessageItem):
-                cut = next((part.heard_ms for part in item.content if isinstance(part, AssistantAudio)), None)
-                images = [part.image_url for part in item.content if isinstance(part, InputImage)]
-                line: dict[str, object] = {"role": item.role, "text": item.text, "heard_ms": cut, "after": after}
-                now[item.item_id] = line
-                if self.told.get(item.item_id) != line:
-                    # An image has come from the page and is sent back once, with the item that it became.
-                    shown = {"images": images} if item.item_id not in self.told else {}
-                    changes.append({"type": "item", "item_id": item.item_id, **line, **shown})
-                after = item.item_id
-        changes.extend({"type": "item_gone", "item_id": item_id} for item_id in self.told.keys() - now.keys())
-        self.told = now
-        return changes
+        for message in updates.of(event):
+            await page.send(message)
 
 
 async def obey(page: BrowserEndpoint, session: RealtimeSession[Any]) -> None:
-    """Carry out the page's messages."""
+    """Carry out the page's messages: words and images of the user, interrupts, decisions about calls of tools.
+
+    A page of yours has messages of its own; here is the place for them.
+    """
     async for message in page.messages:
         try:
-            await obey_one(message, session)
+            await obey_page(message, session)
         except (ValueError, SettingsError) as error:
             await page.send({"type": "problem", "text": str(error)})
-
-
-async def obey_one(message: Mapping[str, Any], session: RealtimeSession[Any]) -> None:
-    match message:
-        case {"type": "say", "text": str(text)} if text.strip():
-            await session.interrupt()  # a user who types wants an answer now
-            await session.send_message(text)
-        case {"type": "image", "url": str(url), "text": str(text)}:
-            if not url.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")):
-                raise ValueError("image: expected PNG or JPEG as a data URI")
-            words = [{"type": "input_text", "text": text}] if text.strip() else []
-            content = [*words, {"type": "input_image", "image_url": url}]
-            await session.interrupt()
-            await session.send_message({"type": "message", "role": "user", "content": content})
-        case {"type": "interrupt"}:
-            await session.interrupt()
-        case {"type": "decide", "call_id": str(call_id), "approve": bool(approve)}:
-            decide = session.approve_tool_call if approve else session.reject_tool_call
-            await decide(call_id)
-        case _:
-            raise ValueError(f"nothing here does what {str(message)[:80]} asks for")
 
 
 # ---- the server -----------------------------------------------------------------------------------------------------
@@ -255,7 +166,8 @@ async def obey_one(message: Mapping[str, Any], session: RealtimeSession[Any]) ->
 
 def page_app(connection: ModelConfigDict) -> QuartTrio:
     """Return the page and its WebSocket, for pages of the ORIGINS of the app's config alone."""
-    app = QuartTrio(__name__, static_folder=str(PAGE), static_url_path="")
+    # The page of `trealtime demo`: copy the folder, and make it yours.
+    app = QuartTrio(__name__, static_folder=str(PAGE_FILES), static_url_path="")
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 0
     sessions = trio.CapacityLimiter(MAX_SESSIONS)
 

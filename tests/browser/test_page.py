@@ -390,10 +390,13 @@ async def test_whatever_a_page_sends_the_server_lives_and_says_what_was_wrong() 
                     page.post(message)
                     assert answer in (await page.wait_received("refused"))["reason"]
                 for message, answer in [
-                    ({"type": "dance"}, "nothing here does what {'type': 'dance'} asks for"),
-                    ({"type": "say", "text": 7}, "nothing here does"),
+                    (
+                        {"type": "dance"},
+                        "message: expected say, image, interrupt or decide, with its fields, got {'type': 'dance'}",
+                    ),
+                    ({"type": "say", "text": 7}, "message: expected say"),
                     ({"type": "image", "url": "https://x.example/y.png", "text": ""}, "PNG or JPEG as a data URI"),
-                    ({"type": "decide", "call_id": "x", "approve": "yes"}, "nothing here does"),
+                    ({"type": "decide", "call_id": "x", "approve": "yes"}, "message: expected say"),
                 ]:
                     page.post(message)
                     assert answer in (await page.wait_received("problem"))["text"]

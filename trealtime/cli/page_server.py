@@ -19,6 +19,7 @@ import trio
 
 from trealtime.emulator.http import HttpAnswer, HttpRequest, ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.endpoints.browser.endpoint import BrowserEndpoint, accept_browser_stream
+from trealtime.endpoints.browser.page import PAGE_FILES
 from trealtime.errors import BrowserStreamError, ConnectFailed, RecordingError
 from trealtime.terminal import printable
 from trealtime.timeline import read_timeline
@@ -26,11 +27,10 @@ from trealtime.transport.config import TransportConfig
 from trealtime.transport.websocket import accept_websocket_stream
 from trealtime.transport.wire import WireClosed
 
-__all__ = ["PAGE", "Calls", "PageServer"]
+__all__ = ["Calls", "PageServer"]
 
 logger = logging.getLogger("trealtime.cli")
 
-PAGE: Final = Path(__file__).parent / "page"
 _MAX_MESSAGE_BYTES: Final = 4 * 2**20
 _MAX_PAGES: Final = 8
 _KEPT_CALLS: Final = 20
@@ -184,7 +184,7 @@ class PageServer:
         return _NOT_FOUND
 
     def _page_file(self, name: str, host: str) -> HttpAnswer:
-        path = PAGE / name
+        path = PAGE_FILES / name
         if path.name != name or path.suffix not in _TYPES or not path.is_file():
             return _NOT_FOUND
         data = path.read_bytes()

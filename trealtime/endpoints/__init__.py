@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from trealtime.endpoints.audio_device import SoundDevice as SoundDevice
     from trealtime.endpoints.audio_device import list_devices as list_devices
     from trealtime.endpoints.browser.endpoint import BrowserStatistics as BrowserStatistics
+    from trealtime.endpoints.browser.page import PAGE_EVENTS as PAGE_EVENTS
+    from trealtime.endpoints.browser.page import PAGE_FILES as PAGE_FILES
+    from trealtime.endpoints.browser.page import PageUpdates as PageUpdates
+    from trealtime.endpoints.browser.page import obey_page as obey_page
     from trealtime.endpoints.console import AudioLevels as AudioLevels
     from trealtime.endpoints.console import ConsoleStatistics as ConsoleStatistics
     from trealtime.endpoints.echo_gate import EchoGateStatistics as EchoGateStatistics
