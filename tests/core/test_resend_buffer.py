@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,14 +62,65 @@ def test_a_turn_whose_words_come_before_word_of_its_commit_is_not_kept_for_them(
     buffer = ResendBuffer(60)
     buffer.add(audio(0, 1_000))
     buffer.speech_started("item_a", 0)
-    assert buffer.unconfirmed == ()
     buffer.speech_stopped("item_a", 900)
     buffer.transcribed("item_a")
-    assert buffer.unconfirmed == ("item_a",)
     buffer.committed("item_a")
-    assert buffer.unconfirmed == ()
     assert buffer.waiting == ()
     assert again(buffer) == [audio(900, 1_000)]
+
+
+@pytest.mark.parametrize("lost, begin_ms", [(False, 900), (True, 1_100)])
+def test_a_turn_whose_end_is_told_after_its_commit_waits_for_it(lost, begin_ms) -> None:
+    """It ends with what the server has had, at the latest: where the connection is lost meanwhile, that is its end."""
+    buffer = ResendBuffer(60)
+    buffer.add(audio(0, 1_100))
+    buffer.alive(0)
+    buffer.speech_started("item_a", 0)
+    buffer.committed("item_a")
+    buffer.add(audio(1_100, 2_000))
+    assert buffer.audio_of("item_a") is None
+    if lost:
+        buffer.lose()
+    else:
+        buffer.speech_stopped("item_a", 900)
+    assert buffer.audio_of("item_a") == audio(0, begin_ms)
+    assert again(buffer) == [audio(begin_ms, 2_000)]
+
+
+def add_live(buffer: ResendBuffer, begin_ms: int, end_ms: int) -> None:
+    """A microphone's pieces, each of which arrives before the next is there."""
+    for at in range(begin_ms, end_ms, 100):
+        buffer.add(audio(at, at + 100))
+        buffer.alive(0)
+
+
+@pytest.mark.parametrize("heard_ms", [3_200, 4_200])
+def test_what_was_sent_again_stays_until_the_server_has_had_time_to_hear_it(heard_ms) -> None:
+    """Another connection gets what is kept all at once, and tells of speech in it as late as ever: after the
+    padding of 300 ms and a second of notice."""
+    buffer = ResendBuffer(60)
+    buffer.listen(detecting=False, padding_ms=300)
+    add_live(buffer, 0, 3_000)
+    buffer.lose()
+    assert again(buffer) == [audio(0, 3_000)]
+    buffer.listen(detecting=True, padding_ms=300)
+    add_live(buffer, 3_000, heard_ms)
+    buffer.speech_started("item_a", 500)
+    buffer.speech_stopped("item_a", 1_000)
+    buffer.committed("item_a")
+    assert buffer.audio_of("item_a") == audio(500, 1_000)
+
+
+def test_what_was_sent_again_goes_when_the_server_has_heard_nobody_in_it() -> None:
+    buffer = ResendBuffer(60)
+    buffer.listen(detecting=True, padding_ms=300)
+    add_live(buffer, 0, 1_000)
+    buffer.lose()
+    assert again(buffer) == [audio(0, 1_000)]
+    add_live(buffer, 1_000, 2_300)
+    assert buffer.kept_bytes == 48 * 2_300
+    buffer.add(audio(2_300, 2_400))
+    assert again(buffer) == [audio(1_000, 2_400)]
 
 
 def test_commits_of_the_app_keep_their_places() -> None:

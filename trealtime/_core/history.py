@@ -27,6 +27,7 @@ from trealtime._core.playback_ledger import whole_ms
 from trealtime._core.replay import Entry, heard_text
 from trealtime._core.saved_history import stored_items
 from trealtime._core.tool_calls import end_call
+from trealtime._core.turns import item_shown
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -552,21 +553,21 @@ def truncate_item(state: State, item_id: str, content_index: int, audio_end_ms: 
 
 
 def item_added(state: State, event: wire.ConversationItemAdded, now: float) -> None:
-    _put_item(state, event.item, event.previous_item_id, final=False)
+    _put_item(state, event.item, event.previous_item_id, now, final=False)
 
 
 def item_done(state: State, event: wire.ConversationItemDone, now: float) -> None:
-    _put_item(state, event.item, event.previous_item_id, final=True)
+    _put_item(state, event.item, event.previous_item_id, now, final=True)
 
 
 def item_created(state: State, event: wire.ConversationItemCreated, now: float) -> None:
     """``conversation.item.created``, the beta's one event for added and done: an item of the agent is only
     beginning."""
-    _put_item(state, event.item, event.previous_item_id, final=event.item.get("role") != "assistant")
+    _put_item(state, event.item, event.previous_item_id, now, final=event.item.get("role") != "assistant")
 
 
 def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: float) -> None:
-    _put_item(state, event.item, None, final=False)
+    _put_item(state, event.item, None, now, final=False)
     item_id = as_text(event.item.get("id")) or ""
     reply_id = state.requests.answered("conversation.item.retrieve", item_id)
     if reply_id is not None:
@@ -598,7 +599,7 @@ def item_truncated(state: State, event: wire.ConversationItemTruncated, now: flo
     state.settle(reply_id)
 
 
-def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, final: bool) -> None:
+def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, now: float, *, final: bool) -> None:
     item_id = as_text(item.get("id")) or ""
     state.items.confirm(item_id)
     if item_id in state.link.told:  # we know it better than the server, which has it as text
@@ -616,6 +617,7 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
         item, previous_item_id=previous_item_id, first=first, status="completed" if final else "in_progress"
     )
     state.emit_history(change, item_id)
+    item_shown(state, item_id, now)
     if item_id in state.history:
         # One that is new may be ours under an id of the server's; later sights of an item answer no other request.
         fits = (lambda sent: _is_alike(sent.get("item"), item)) if change == "added" else None

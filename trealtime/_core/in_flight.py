@@ -33,6 +33,7 @@ from trealtime._core.response_queue import submit
 from trealtime._core.responses import end_response
 from trealtime._core.saved_history import stored_items
 from trealtime._core.settings import SettingsUpdate, acknowledge, setting_in
+from trealtime._core.turns import take_shown_turns
 from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost, RealtimeHistoryUpdated, RealtimeRolledOver
 from trealtime.items import AssistantMessageItem, RealtimeItem
 from trealtime.protocol.settings import deep_merge
@@ -106,6 +107,7 @@ def take_over(state: State, now: float, *, gap_ms: float) -> None:
 def set_everything_aside(state: State, now: float) -> None:
     """End what belonged to the connection, and keep what the next one has to get."""
     cut = False
+    take_shown_turns(state, now)
     for response in state.unfinished():
         response.outlive()
     for response in state.live():
@@ -121,9 +123,6 @@ def set_everything_aside(state: State, now: float) -> None:
         set_aside(state, event_id, sent)
     speech_thrown_away(state, now)
     promised = state.turns.lose(state.response_queue)
-    for item_id in state.audio.unconfirmed:
-        if item_id in state.history:  # the server has made the item, and only word of the commit was late
-            state.audio.committed(item_id)
     state.audio.lose()
     if not state.link.attached:
         _show_turns(state)

@@ -42,6 +42,8 @@ class _Turn:
     begin: int
     end: int | None = None
     words_known: bool = False
+    ends_by: int | None = None
+    """It has been committed, and its end is here at the latest: word of that is late."""
 
 
 @attrs.define(eq=False)
@@ -122,7 +124,7 @@ class ResendBuffer:
     @property
     def _open_from(self) -> int | None:
         """Where the turn under way begins, as far as it is known."""
-        begins = [turn.begin for turn in self._found.values() if turn.end is None]
+        begins = [turn.begin for turn in self._found.values() if turn.end is None and turn.ends_by is None]
         return min([*begins, *([] if self._unsure_from is None else [self._unsure_from])], default=None)
 
     def commit(self, event_id: str) -> None:
@@ -183,6 +185,8 @@ class ResendBuffer:
         turn = self._found.get(item_id)
         if turn is not None:
             turn.end = max(self._position(end_ms), turn.begin)
+            if turn.ends_by is not None:
+                self.committed(item_id)
 
     def committed(self, item_id: str) -> None:
         """A turn is an item now: that of voice detection, else what came before the oldest commit of the app."""
@@ -198,6 +202,9 @@ class ResendBuffer:
             event_id = next(iter(self._commits))
             begin, end = self._begin, self._commits.pop(event_id)
         else:
+            if turn is not None:
+                turn.ends_by = max(self._had, turn.begin)
+                self._found[item_id] = turn
             return
         self._keep_turn(item_id, self._copy(begin, end))
         self._drop_to(end)
@@ -207,11 +214,6 @@ class ResendBuffer:
         self._turn_bytes -= len(self._turns.pop(item_id, b""))
         if item_id in self._found:
             self._found[item_id].words_known = True
-
-    @property
-    def unconfirmed(self) -> tuple[str, ...]:
-        """The items of turns that voice detection has found whole, and whose commit the server has not told."""
-        return tuple(item_id for item_id, turn in self._found.items() if turn.end is not None)
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -238,6 +240,10 @@ class ResendBuffer:
 
     def lose(self) -> None:
         """The connection is lost: the turns that its voice detection was finding come to nothing."""
+        for item_id, turn in list(self._found.items()):
+            if turn.ends_by is not None:
+                turn.end = turn.ends_by
+                self.committed(item_id)
         if self._limit:
             begin = self._open_from
             manual = next(reversed(self._commits.values()), None)

@@ -33,6 +33,7 @@ from trealtime._core.response_queue import METADATA_KEY, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.server_playback import response_made
 from trealtime._core.turn_answers import answer_turns
+from trealtime._core.turns import answered_by_server
 from trealtime._core.usage import parse_usage, session_over
 from trealtime.errors import RequestTimedOut
 from trealtime.events import (
@@ -164,6 +165,7 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     if request is not None:
         _serve(state, response, request)
     elif response.in_conversation:
+        answered_by_server(state, response, now)
         answered = _answer_waiting(state, response)
     answer_turns(state, response, now, answered, wanted=not unwanted)
     if response.in_conversation and not unwanted and response.interrupted is None:

@@ -309,6 +309,11 @@ class TurnRecord:
         return self.source in ("speech", "text", "idle")
 
     @property
+    def uncommitted(self) -> bool:
+        """Whether voice detection has found it, and no word has come of an item."""
+        return self.announced and self.committed_at is None and self.part_of is None
+
+    @property
     def answered(self) -> bool:
         """Whether a response is its answer."""
         return bool(self.responses)
@@ -439,7 +444,7 @@ class TurnRecords:
     @property
     def uncommitted(self) -> bool:
         """Whether voice detection has found speech that is no item yet."""
-        return any(each.announced and each.committed_at is None and each.why_not is None for each in self)
+        return any(each.uncommitted and each.why_not is None for each in self)
 
     @property
     def due(self) -> bool:

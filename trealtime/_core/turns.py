@@ -16,7 +16,10 @@ Theory of operation
 5. Each turn has one record (`turn_records`), which says what is known of it; whose turn it is now is known here.
 6. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
    audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
-7. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
+7. The server has made an item of a turn when it says so (``committed``), and also when it shows that item or the words
+   in it, or begins an answer of its own to speech whose end it has told: word of the commit may be late, or lost with
+   the connection.
+8. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
 """
@@ -50,6 +53,7 @@ from trealtime.events import (
 from trealtime.metrics import TurnSource
 
 if TYPE_CHECKING:
+    from trealtime._core.response import Response
     from trealtime._core.response_queue import ResponseQueue
     from trealtime._core.state import State
     from trealtime.protocol import server_events as wire
@@ -59,13 +63,16 @@ __all__ = [
     "SentItems",
     "Turns",
     "ask_for_lost_answers",
+    "answered_by_server",
     "audio_cleared",
     "audio_committed",
     "expire_clear",
+    "item_shown",
     "key_pressed",
     "silence_timed_out",
     "speech_started",
     "speech_stopped",
+    "take_shown_turns",
     "transcription_completed",
     "transcription_delta",
     "transcription_failed",
@@ -121,6 +128,9 @@ class Turns:
 
     _sending: TurnRecord | None = attrs.field(default=None, init=False)
     """The turn of which the app sends the audio since then."""
+
+    _committed: Recent[str, None] = attrs.field(factory=Recent, init=False)
+    """The items of turns that the server has committed."""
 
     def begin(self, speech: TurnRecord, queue: ResponseQueue, *, until: float) -> None:
         """The user speaks, at the longest until then."""
@@ -209,6 +219,7 @@ class Turns:
     def commit(self, item_id: str, queue: ResponseQueue, *, now: float, agent: str) -> tuple[TurnRecord, bool]:
         """The server has made an item of a turn: return its record, and whether the server's voice detection had
         announced it."""
+        self._committed[item_id] = None
         self.speech, self._cleared, self._sending = None, False, None
         if not self._scopes:
             queue.wait_for_user(None)
@@ -227,6 +238,10 @@ class Turns:
             record.item_ids.append(item_id)
         record.commit(now)
         return record, spoken
+
+    def has_committed(self, item_id: str) -> bool:
+        """Whether the server has made this item of a turn: it may say so twice."""
+        return item_id in self._committed
 
     def lose(self, queue: ResponseQueue) -> list[TurnRecord]:
         """The connection is lost: another server will hear the speech that goes on, and commits go again. Return the
@@ -270,11 +285,16 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
 
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
-    speech = _record(state, event.item_id, "speech", now)
-    state.turns.stop(speech, state.response_queue, now=now, spoke_until=_offset(state, event.audio_end_ms, now))
+    committed = state.turns.has_committed(event.item_id)
+    speech = state.turns.records.of_item(event.item_id) if committed else _record(state, event.item_id, "speech", now)
+    if not committed and speech is not None:
+        state.turns.stop(speech, state.response_queue, now=now, spoke_until=_offset(state, event.audio_end_ms, now))
     state.audio.speech_stopped(event.item_id, event.audio_end_ms)
     state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
-    speech_ended(state, speech, event.audio_end_ms, now)
+    if speech is not None:
+        speech_ended(state, speech, event.audio_end_ms, now)
+    if event.item_id in state.history:
+        item_shown(state, event.item_id, now)
 
 
 def _onset(state: State, start_ms: int, now: float) -> float:
@@ -301,17 +321,48 @@ def _record(state: State, item_id: str, source: TurnSource, now: float) -> TurnR
 
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
-    known = state.turns.records.of_item(event.item_id)
-    if known is not None and known.committed_at is not None:  # said twice
+    if not state.turns.has_committed(event.item_id):
+        _take_turn(state, event.item_id, now)
+
+
+def item_shown(state: State, item_id: str, now: float) -> None:
+    """The server shows an item: where that is of a turn that voice detection has found whole, it is its commit."""
+    turn = state.turns.records.of_item(item_id)
+    if turn is not None and turn.uncommitted and turn.ended_at is not None:
+        _take_turn(state, item_id, now)
+
+
+def take_shown_turns(state: State, now: float) -> None:
+    """The connection is lost: no word will come of the commit of turns whose items the server has shown."""
+    for turn in state.turns.records:
+        if turn.uncommitted and turn.item_id is not None and turn.item_id in state.history:
+            _take_turn(state, turn.item_id, now)
+
+
+def answered_by_server(state: State, response: Response, now: float) -> None:
+    """The server begins a response of its own. Where it owes none, it answers the turn of which word of the commit is
+    late."""
+    records = state.turns.records
+    if not state.server_answers or records.due:
         return
-    turn, spoken = state.turns.commit(event.item_id, state.response_queue, now=now, agent=state.agent.name)
-    state.audio.committed(event.item_id)
+    for turn in records:
+        item_id = turn.item_id
+        if turn.uncommitted and turn.why_not is None and item_id is not None:
+            if turn.ended_at is not None or item_id in state.history:
+                _take_turn(state, item_id, now, answer=response)
+            return
+
+
+def _take_turn(state: State, item_id: str, now: float, *, answer: Response | None = None) -> None:
+    """The server has made an item of a turn; `answer` is its own, if that has begun."""
+    turn, spoken = state.turns.commit(item_id, state.response_queue, now=now, agent=state.agent.name)
+    state.audio.committed(item_id)
     silent = turn.source == "idle"
     if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
     if silent or (spoken and state.server_answers):
         state.response_queue.keep_quiet(now + PATIENCE_S)
-        live = state.live(in_conversation=True)
+        live = [each for each in state.live(in_conversation=True) if each is not answer]
         if any(each.interrupted is None for each in live):
             _ask_for(state, turn)
         else:
@@ -321,7 +372,7 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
     if not silent:
         ours = turns_are_ours(state) and state.turn_settings.requested.answers
         if turn.why_not is None:
-            turn_waits(state, event.item_id, now, due=spoken and (state.server_answers or ours))
+            turn_waits(state, item_id, now, due=spoken and (state.server_answers or ours))
         turn_committed(state, turn, now, spoken=spoken)
 
 
@@ -410,6 +461,7 @@ def transcription_failed(state: State, event: wire.ConversationItemInputAudioTra
 
 def _words_known(state: State, item_id: str, words: str | None, now: float) -> None:
     """The words of a turn have come; None: they never will."""
+    item_shown(state, item_id, now)
     turn = state.turns.records.of_item(item_id)
     if turn is not None:
         turn.transcribed(now)
