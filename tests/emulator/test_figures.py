@@ -59,6 +59,22 @@ async def test_each_turn_has_its_figures(kit: Any, autojump_clock: MockClock) ->
     assert "calls look" in str(speech)
 
 
+async def test_the_length_of_the_audio_is_that_of_its_format(kit: Any, autojump_clock: MockClock) -> None:
+    lengths: list[float] = []
+    async with open_emulator(listen=False, brain=ScriptedBrain(["Hello there."] * 2)) as emulator:
+        for format_ in ({"type": "audio/pcm", "rate": 24_000}, {"type": "audio/pcmu"}):
+            async with emulator.connect() as wire:
+                client = kit.client_of(wire)
+                await client.update({"audio": {"output": {"format": format_}}})
+                await client.send("response.create")
+                await client.get("response.done")
+                (turn,) = emulator.sessions[0].turns
+                lengths.append(turn.audio_s)
+            await trio.sleep(1)
+    assert lengths[0] > 0.3
+    assert lengths[1] == pytest.approx(lengths[0], abs=0.01)
+
+
 async def test_a_cancelled_answer_says_so(kit: Any, autojump_clock: MockClock) -> None:
     async with (
         open_emulator(listen=False, brain=ScriptedBrain(["word " * 500])) as emulator,

@@ -267,7 +267,7 @@ class SipRegistry:
 
 @attrs.frozen(kw_only=True)
 class SessionRequest:
-    """Read the session that the URL asks for; unknown query arguments and headers are ignored."""
+    """The session that a client asks for with its URL and its key."""
 
     kind: SessionType = "realtime"
     model: str | None = None

@@ -528,9 +528,8 @@ async def open_emulator(
     time at which the emulator opens (default: the real one); expiry times count from it on Trio's clock. With the
     `event_order` "other", where the protocol leaves the order of events open, they come the other way round. A turn
     that ends while a response runs gets no answer, as OpenAI documents for ``interrupt_response``: false; with
-    `queue_turns` it is answered after that response. `faults`
-    go wrong on purpose, as `seed` decides. `on_event` is called with every event that passes, synchronously: it must
-    not block, and not raise.
+    `queue_turns` it is answered after that response. `faults` go wrong on purpose, as `seed` decides. `on_event` is
+    called with every event that passes, synchronously: it must not block, and not raise.
 
     Ends of sessions: after `max_session_s` a session closes with 1001; with the `expiry` "error" an ``error`` event
     with the code ``session_expired`` comes before. `keep_sessions` is the number of ended sessions that stay in

@@ -8,6 +8,10 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
+from trealtime.errors import AudioFormatError
+from trealtime.protocol.lenient import as_text, within
+
 __all__ = ["ServedTurn", "TurnFigures"]
 
 _KEPT: Final = 1_000
@@ -79,20 +83,18 @@ class _Under:
     asked_at: float
     transcribed_at: float | None
     created_at: float
+    audio_format: AudioFormat
     first_text_at: float | None = None
     first_audio_at: float | None = None
     audio_characters: int = 0
+    """Of base64."""
 
 
 @attrs.define(eq=False)
 class TurnFigures:
-    """Follows the events of one session; `turns` are the newest thousand, oldest first.
-
-    `bytes_per_s` tells how many bytes a second of output audio has.
-    """
+    """Follows the events of one session; `turns` are the newest thousand, oldest first."""
 
     turns: deque[ServedTurn] = attrs.field(factory=lambda: deque(maxlen=_KEPT), init=False)
-    bytes_per_s: float = 48_000.0
     _number: int = attrs.field(default=0, init=False)
     _source: ServedTurnSource = attrs.field(default="request", init=False)
     _asked_at: float | None = attrs.field(default=None, init=False)
@@ -117,9 +119,9 @@ class TurnFigures:
                 self._source, self._asked_at, self._transcribed_at = "speech", at, None
             case {"type": "conversation.item.input_audio_transcription.completed"}:
                 self._heard(at)
-            case {"type": "response.created", "response": {"id": str(response_id), "conversation_id": str()}}:
+            case {"type": "response.created", "response": {"id": str(response_id), "conversation_id": str()} as begun}:
                 asked_at = at if self._asked_at is None else self._asked_at
-                self._open[response_id] = _Under(self._source, asked_at, self._transcribed_at, at)
+                self._open[response_id] = _Under(self._source, asked_at, self._transcribed_at, at, _format_of(begun))
                 self._source, self._asked_at, self._transcribed_at = "request", None, None
             case {
                 "type": "response.output_text.delta" | "response.output_audio_transcript.delta",
@@ -164,12 +166,20 @@ class TurnFigures:
                 first_text_at=under.first_text_at,
                 first_audio_at=under.first_audio_at,
                 done_at=at,
-                audio_s=under.audio_characters * 3 / 4 / self.bytes_per_s,
+                audio_s=under.audio_format.duration_ms(under.audio_characters * 3 // 4) / 1000,
                 calls=tuple(_called(items)),
                 input_tokens=tokens.get("input_tokens") or 0,
                 output_tokens=tokens.get("output_tokens") or 0,
             )
         )
+
+
+def _format_of(response: Mapping[Any, Any]) -> AudioFormat:
+    name = as_text(within(response, "audio", "output", "format", "type"))
+    try:
+        return parse_audio_format(name or "pcm16")
+    except AudioFormatError:
+        return PCM16_24K
 
 
 def _called(items: list[Any]) -> Iterator[str]:
