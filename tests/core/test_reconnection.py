@@ -231,3 +231,46 @@ def test_the_answer_that_the_server_owed_for_speech_in_doubt_is_asked_for_once_t
     assert talk.creates == []
     talk.wait(5)
     assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+@pytest.mark.parametrize("after, order", [("silent", ["silent", "new", "told"]), ("told", ["silent", "told", "new"])])
+def test_an_item_that_follows_one_that_the_next_server_is_not_told_keeps_its_place(
+    losing, after, order, losses
+) -> None:
+    talk = losing()
+    talk.item("silent", content=[{"type": "input_audio", "transcript": None}])
+    talk.item("told", "silent", content=[{"type": "input_text", "text": "Hello."}])
+    item = {"id": "new", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}
+    talk.app.create_item(item, previous_item_id=after)
+    for _ in range(losses):
+        talk.forget()
+        lose(talk)
+        reconnect(talk)
+    (create,) = [event for event in talk.sent_of("conversation.item.create") if event["item"]["id"] == "new"]
+    previous_item_id = None if after == "silent" else "told"
+    assert create["previous_item_id"] == (previous_item_id or "root")
+    talk.item("told", None, content=[{"type": "input_text", "text": "Hello."}])
+    talk.item("new", previous_item_id, content=item["content"])
+    talk.item("new", previous_item_id, "done", content=item["content"])
+    assert talk.order() == order
+
+
+# ---- an error that names no event while another connection opens ----------------------------------------------------
+
+
+@pytest.mark.parametrize("param, ends", [(None, False), ("item.id", False), ("session.speed", True)])
+def test_an_error_that_names_nothing_is_no_refusal_of_the_settings_unless_it_is_about_one(losing, param, ends) -> None:
+    talk = losing()
+    talk.app.update_session({"type": "realtime", "instructions": "Be brief."})
+    talk.server("session.updated", session=talk.sent_of("session.update")[-1]["session"])
+    lose(talk)
+    talk.app.connected()
+    assert talk.sent_of("session.update")
+    effects = talk.error("server_error", param=param)
+    assert bool(given_up(effects)) is ends
+    if not ends:
+        assert "error" in talk.types
+        talk.server("session.created", session={"type": "realtime"})
+        talk.server("session.updated", session=talk.sent_of("session.update")[-1]["session"])
+        assert "reconnected" in talk.types

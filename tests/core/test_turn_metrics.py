@@ -252,6 +252,23 @@ def test_speech_over_the_answer_is_told_from_its_onset_to_silence(vad_talk) -> N
     assert talk.core.turn_statistics().silence_latency_s.p50 == pytest.approx(0.3, rel=0.011)
 
 
+@pytest.mark.parametrize("end", ["comes", "is lost too"])
+def test_a_response_whose_beginning_is_lost_began_with_the_first_of_it(talk, end) -> None:
+    talk.app.create_response()
+    (create,) = talk.creates
+    talk.now += 1
+    began_at = talk.now
+    talk.output_item("r", "a")
+    talk.audio("r", "a", 1000)
+    talk.hand_out("a", 0, 1000)
+    talk.now += 1
+    if end == "comes":
+        talk.done("r", metadata=create["response"]["metadata"])
+    talk.wait(60)
+    answered = [turn for turn in talk.turns if turn.response_ids == ("r",)]
+    assert [(turn.created_at, turn.first_audio_at) for turn in answered] == [(began_at, began_at)]
+
+
 def test_an_agent_that_was_silent_already_has_no_moment_of_silence(vad_talk) -> None:
     talk = vad_talk
     talk.created("r1")

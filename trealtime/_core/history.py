@@ -607,7 +607,8 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
         known = state.history.item(item_id) if item_id in state.history else None
         state.settle(state.requests.answered("conversation.item.create", item_id), known)
         return
-    previous_item_id = state.link.local(previous_item_id)
+    place = state.link.places.get(item_id)
+    previous_item_id = place if place in state.history else state.link.local(previous_item_id)
     first = state.first_items.discard(item_id) and previous_item_id is None
     state.deleted_items.discard(item_id)
     sent = state.sent_content.pop(item_id, None)

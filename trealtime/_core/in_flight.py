@@ -398,11 +398,15 @@ def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *
 
 def _after_known(state: State, event: Mapping[str, Any]) -> Mapping[str, Any]:
     """An item that was to follow one which the new connection does not know follows the nearest before that."""
-    previous_item_id = event.get("previous_item_id")
+    item_id = str(event["item"].get("id"))
+    previous_item_id = state.link.places.get(item_id, event.get("previous_item_id"))
     order = state.history.order()
-    if previous_item_id in state.link.told or previous_item_id not in order:
+    if previous_item_id in state.link.told:
+        return {**event, "previous_item_id": previous_item_id}
+    if previous_item_id not in order:
         return event
     before = [each for each in order[: order.index(previous_item_id)] if each in state.link.told]
+    state.link.keep_place(item_id, previous_item_id)
     return {**event, "previous_item_id": before[-1] if before else "root"}
 
 

@@ -86,7 +86,7 @@ def _output_item(
     *,
     final: bool,
 ) -> None:
-    response = find_response(state, event.response_id)
+    response = find_response(state, event.response_id, now)
     if response is None:
         return
     item_id = as_text(event.item.get("id")) or ""
@@ -113,7 +113,7 @@ def content_part_done(state: State, event: wire.ResponseContentPartDone, now: fl
 
 
 def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
-    response = find_response(state, event.response_id)
+    response = find_response(state, event.response_id, now)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
@@ -140,7 +140,7 @@ def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> N
 
 
 def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float) -> None:
-    response = find_response(state, event.response_id)
+    response = find_response(state, event.response_id, now)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         return
@@ -167,7 +167,7 @@ def transcript_done(state: State, event: wire.ResponseOutputAudioTranscriptDone,
 
 def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float) -> None:
     """A chunk of the agent's audio."""
-    response = find_response(state, event.response_id)
+    response = find_response(state, event.response_id, now)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
         if response is not None:

@@ -16,11 +16,13 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
 from trealtime._core.effects import Dial, DropConnection, GiveUp
+from trealtime._core.ids import Recent
 from trealtime._core.replay import Replay, ReplayBounds, make_replay
 from trealtime._core.successor import Expiry, Successor
 from trealtime._value import Value
@@ -177,6 +179,9 @@ class Link:
 
     refused: dict[str, bool] = attrs.field(factory=dict, init=False)
     """Those that it did not take; True: it may have been for the sake of the one before, and goes again."""
+
+    places: Recent[str, str] = attrs.field(factory=partial(Recent, 256), init=False)
+    """By item of the app, the one that it was to follow, where a connection was not told that one."""
 
     audio_ms: float = attrs.field(default=0.0, init=False)
     _dropped_before: int = attrs.field(default=0, init=False)
@@ -344,6 +349,10 @@ class Link:
         self.told[item_id] = previous_item_id
         self._followers[previous_item_id] = item_id
         self._unconfirmed.add(item_id)
+
+    def keep_place(self, item_id: str, previous_item_id: str) -> None:
+        """An item of the app leaves that was to follow one which the server is not told."""
+        self.places[item_id] = previous_item_id
 
     def confirm_item(self, item_id: str) -> None:
         """The server has one of them, or has refused it."""

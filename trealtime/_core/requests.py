@@ -307,14 +307,21 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
         found += state.updates.open_ids()
     if can_be_about(info, "response.create"):
         found += state.response_queue.open_ids(collision=is_collision(info))
+    if found == [state.link.opening_id] and not _is_about_settings(info):
+        return None  # to take it for the refusal of the settings would end the session: their deadline decides
     return found[0] if len(found) == 1 else None
+
+
+def _is_about_settings(info: ServerErrorInfo) -> bool:
+    """Whether an error that names no event is about a setting, beyond doubt."""
+    return (info.param or "").startswith("session")
 
 
 def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> None:
     about_history = bool(state.link.told) and (info.param or "").startswith("item")
     if state.opening is not None and not about_history:
         update = state.updates.take_opening()
-        if update is not None and (info.param or "").startswith("session"):
+        if update is not None and _is_about_settings(info):
             _update_refused(state, event, info, update)
             return
         if (opening := state.take_opening()) is not None:

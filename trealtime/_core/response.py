@@ -33,6 +33,9 @@ class Response:
 
     id: str
     agent: RealtimeAgent[Any]
+    began_at: float
+    """The time at which its first event came."""
+
     in_conversation: bool = True
     seen: int = 0
     """The number of the last item of ours that the server had confirmed when it began (`turns.SentItems`)."""
@@ -115,10 +118,10 @@ class Response:
         request.answer()
         self.request = request
 
-    def belong(self, record: TurnRecord, now: float) -> None:
+    def belong(self, record: TurnRecord) -> None:
         """It is of the answer to this turn."""
         self.record = record
-        record.answer(self, now)
+        record.answer(self)
 
     def forget_turn(self) -> None:
         """That turn is over."""

@@ -120,13 +120,13 @@ def _callers_left(state: State, request: Request) -> list[str]:
 # ---- created --------------------------------------------------------------------------------------------------------
 
 
-def find_response(state: State, response_id: str) -> Response | None:
+def find_response(state: State, response_id: str, now: float) -> Response | None:
     """The live response of an output event; None when it is over. Output may come before ``response.created``: then the
     response begins with it."""
     response = state.responses.get(response_id)
     if response is None and response_id not in state.finished:
         state.response_queue.adopt(response_id)
-        response = _new(state, response_id, in_conversation=True)
+        response = _new(state, response_id, now, in_conversation=True)
         _tell_start(state, response)
     return response
 
@@ -156,7 +156,7 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
             _take_back(state, request, now)
     new = response is None
     if response is None:
-        response = _new(state, response_id, in_conversation=not outside)
+        response = _new(state, response_id, now, in_conversation=not outside)
     response.place(in_conversation=not outside)
     if told and response.in_conversation:
         _end_older(state, response, now)
@@ -213,10 +213,11 @@ def _answer_waiting(state: State, response: Response) -> list[Request]:
     return answered
 
 
-def _new(state: State, response_id: str, *, in_conversation: bool) -> Response:
+def _new(state: State, response_id: str, now: float, *, in_conversation: bool) -> Response:
     response = Response(
         response_id,
         state.agent,
+        began_at=now,
         in_conversation=in_conversation,
         seen=state.items.confirmed,
         tools=state.tools,
@@ -249,7 +250,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
     new = response is None
     if response is None:
         state.response_queue.adopt(response_id)
-        response = _new(state, response_id, in_conversation=True)
+        response = _new(state, response_id, now, in_conversation=True)
     del state.responses[response_id]
     state.finished[response_id] = ""
     state.requests.answered("response.cancel", response_id)

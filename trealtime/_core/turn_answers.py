@@ -51,12 +51,12 @@ def answer_turns(
                 owed.owe("server", ask_at=now + PATIENCE_S)
     if not turns:
         by_app = any(not request.automatic for request in answered)
-        turns = [records.open("request" if by_app else "automatic", response.agent.name, now)]
+        turns = [records.open("request" if by_app else "automatic", response.agent.name, response.began_at)]
     for other in turns[1:]:
         turns[0].take_in(other.current)
     for request in answered:
         request.belong(turns[0])
-    response.belong(turns[0], now)
+    response.belong(turns[0])
 
 
 def settle_turns(state: State, now: float) -> None:

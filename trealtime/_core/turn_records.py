@@ -194,12 +194,12 @@ class TurnRecord:
         """A request for its answer has been made."""
         self.asked = True
 
-    def answer(self, response: Response, now: float) -> None:
+    def answer(self, response: Response) -> None:
         """This response is of its answer."""
         if response not in self.responses:
             self.responses.append(response)
         if self.created_at is None:
-            self.created_at = now
+            self.created_at = response.began_at
 
     def transcribed(self, now: float) -> None:
         """Its words are known."""
