@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 import pytest
+import yaml
 
 import trealtime
 from trealtime import _moved
@@ -117,6 +118,14 @@ def test_the_documentation_lists_every_name_that_moved() -> None:
     ] == []
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert [name for name in _moved.HOMES if f"`{name}`" not in changelog] == []
+
+
+def test_the_citation_agrees_with_the_metadata() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["title"], citation["license"]) == (PROJECT["name"], PROJECT["license"])
+    assert citation["abstract"].rstrip(".") == PROJECT["description"]
+    assert citation["authors"] == PROJECT["authors"]
+    assert {"cff-version", "message", "type"} <= citation.keys()
 
 
 # ---- what a public object says of its home --------------------------------------------------------------------------
