@@ -1,4 +1,4 @@
-"""Events that come late, twice, or never."""
+"""Events that come late, twice, or never, and refusals."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from trealtime._core import effects as fx
 from trealtime._core.ids import IdSource
 from trealtime._core.reconnection import Link, ReconnectPolicy
+from trealtime.protocol.codec import read_server_event
 
 SESSION = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
 
@@ -88,3 +90,145 @@ def test_a_deletion_that_the_app_asks_for_counts_also_after_the_server_has_not_c
     talk.app.delete_item("a", reply_id="delete")
     assert [each.reply_id for each in talk.server("conversation.item.deleted", item_id="a").settled] == ["delete"]
     assert talk.core.history() == []
+
+
+# ---- refused --------------------------------------------------------------------------------------------------------
+
+
+HISTORY = ("a", "b", "c", "d")
+
+
+def history(talk) -> None:
+    previous = None
+    for item_id in HISTORY:
+        talk.item(item_id, previous, "done", content=[{"type": "input_text", "text": item_id}])
+        previous = item_id
+
+
+class Next:
+    """What another connection knows: it refuses the items of `refuses`, and those that follow what it does not know."""
+
+    def __init__(self, refuses, *, names_events: bool) -> None:
+        self.refuses, self.names_events = refuses, names_events
+        self.items: list[str] = []
+
+    def take(self, events) -> list[tuple[str, dict]]:
+        """Take these, and return the answers."""
+        answers: list[tuple[str, dict]] = []
+        for event in events:
+            if event["type"] != "conversation.item.create":
+                continue
+            item_id, previous = event["item"]["id"], event["previous_item_id"]
+            if item_id in self.refuses or (previous != "root" and previous not in self.items):
+                error = {"type": "invalid_request_error", "code": "item_create_invalid", "message": item_id}
+                answers.append(
+                    ("error", {"error": {**error, "event_id": event["event_id"] if self.names_events else None}})
+                )
+                continue
+            self.items.insert(0 if previous == "root" else self.items.index(previous) + 1, item_id)
+            shown = {"item": event["item"], "previous_item_id": None if previous == "root" else previous}
+            answers += [("conversation.item.added", shown), ("conversation.item.done", shown)]
+        return answers
+
+
+@pytest.mark.parametrize("refuses", [("a",), ("b",), ("b", "c"), ("d",), ("a", "c"), HISTORY])
+@pytest.mark.parametrize("names_events", [True, False])
+def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, names_events) -> None:
+    talk, server = losing, Next(refuses, names_events=names_events)
+    history(talk)
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.app.connected()
+    talk.server("session.created", session=SESSION)
+    told: list[str] = []
+    answers = server.take(talk.sent)
+    while answers:
+        talk.forget()
+        for kind, fields in answers:
+            effects = talk.server(kind, **fields)
+            told += [event.error.message for event in effects.emit if event.type == "error"]
+        answers = server.take(talk.sent)
+    assert told == list(refuses), "each once, and nothing of those that went again"
+    assert server.items == [each for each in HISTORY if each not in refuses]
+    assert talk.core.connection_counters().items_refused == len(refuses)
+
+
+@pytest.mark.parametrize("refuses", [("c",), ("d",), ("c", "d")])
+def test_what_comes_after_a_refused_item_stays_after_it_in_the_history(losing, refuses) -> None:
+    talk, server = losing, Next(refuses, names_events=True)
+    history(talk)
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.app.connected()
+    talk.server("session.created", session=SESSION)
+    answers = server.take(talk.sent)
+    while answers:
+        talk.forget()
+        for kind, fields in answers:
+            talk.server(kind, **fields)
+        answers = server.take(talk.sent)
+    talk.item("new", server.items[-1])
+    assert [item.item_id for item in talk.core.history()] == [*HISTORY, "new"]
+
+
+@pytest.mark.parametrize("names_events", [True, False])
+@pytest.mark.parametrize("late", [True, False])
+@pytest.mark.parametrize("refuses", [("a",), ("b", "c"), ("d",), HISTORY])
+def test_a_connection_that_is_to_take_over_gets_all_that_it_does_not_refuse(
+    losing, refuses, late, names_events
+) -> None:
+    """Late: it has taken over before it says what it has refused."""
+    talk, server = losing, Next(refuses, names_events=names_events)
+    history(talk)
+    talk.app.opened(server_time_s=1_000.0)
+    talk.server("session.updated", session={**SESSION, "expires_at": 1_100})
+    talk.wait(60)
+    talk.forget()
+
+    def ahead(kind: str, **fields) -> list:
+        data = {"type": kind, "event_id": "event_x", **fields}
+        effects = talk.app.receive_ahead(read_server_event(data))
+        return [each.event for each in effects if isinstance(each, fx.SendAhead)]
+
+    told = [
+        each.event for each in talk.app.successor_connected(server_time_s=1_060.0) if isinstance(each, fx.SendAhead)
+    ]
+    answers = server.take(told)
+    while answers and not late:
+        sent = [event for kind, fields in answers for event in ahead(kind, **fields)]
+        answers = server.take(sent)
+    talk.forget()
+    ahead("session.created", session=SESSION)
+    assert len(talk.events_of("rolled_over")) == 1
+    while answers:
+        talk.forget()
+        for kind, fields in answers:
+            talk.server(kind, **fields)
+        answers = server.take(talk.sent)
+    assert server.items == [each for each in HISTORY if each not in refuses]
+    assert talk.core.connection_counters().items_refused == len(refuses)
+    talk.item("new", server.items[-1] if server.items else None)
+    assert [item.item_id for item in talk.core.history()] == [*HISTORY, "new"]
+
+
+@pytest.mark.parametrize(
+    "error, tried_again",
+    [
+        ({"type": "server_error", "code": None}, True),
+        ({"type": "invalid_request_error", "code": "rate_limit_exceeded"}, True),
+        ({"type": "invalid_request_error", "code": "invalid_value"}, False),
+        ({"type": "server_error", "code": "session_expired"}, False),
+    ],
+)
+def test_settings_that_a_new_connection_refuses_for_its_own_sake_are_an_attempt_that_failed(
+    make_talk, error, tried_again
+) -> None:
+    talk = make_talk(link=Link(ReconnectPolicy()), ids=IdSource(random.Random(7)))
+    talk.app.open_session({"type": "realtime", "instructions": "Be kind."}, reply_id="open")
+    talk.server("session.created", session=SESSION)
+    talk.server("session.updated", session={**SESSION, "instructions": "Be kind."})
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.forget()
+    talk.app.connected()
+    (update,) = talk.sent_of("session.update")
+    effects = talk.server("error", error={"message": "no", **error, "event_id": update["event_id"]})
+    assert bool([each for each in effects if isinstance(each, fx.DropConnection)]) is tried_again
+    assert bool([each for each in effects if isinstance(each, fx.GiveUp)]) is not tried_again

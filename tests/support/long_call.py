@@ -9,6 +9,7 @@ asked anything.
 from __future__ import annotations
 
 import base64
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -181,6 +182,9 @@ class Call:
     times: list[float] = attrs.Factory(list)
     """When each of them came."""
 
+    began: dict[str, float] = attrs.Factory(dict)
+    """When the user began with each question."""
+
     ran: Counter[str] = attrs.Factory(Counter)
     history: list[Any] = attrs.Factory(list)
     received: list[list[NDArray[np.int16]]] = attrs.Factory(list)
@@ -258,9 +262,17 @@ async def no_secrets(context: Any, agent: Any, text: str) -> GuardrailFunctionOu
     return GuardrailFunctionOutput(output_info=None, tripwire_triggered="swordfish" in text)
 
 
-async def hold(faults: Faults | None, *, seed: int = 3, max_session_s: float = 3_600.0, policy: Any = None) -> Call:
-    """Hold the call, and return what came of it."""
-    call = Call()
+async def hold(
+    faults: Faults | None,
+    *,
+    seed: int = 3,
+    max_session_s: float = 3_600.0,
+    policy: Any = None,
+    patience_s: float = math.inf,
+    call: Call | None = None,
+) -> Call:
+    """Hold the call, and return what came of it. The user waits for an answer for `patience_s`, and then goes on."""
+    call = Call() if call is None else call
 
     @function_tool
     async def get_weather() -> str:
@@ -314,10 +326,10 @@ async def hold(faults: Faults | None, *, seed: int = 3, max_session_s: float = 3
             },
             rng=random.Random(seed),
         )
-        with trio.fail_after(LONGEST_S):
+        with trio.fail_after(LONGEST_S if patience_s == math.inf else LONGEST_S + len(QUESTIONS) * patience_s):
             async with runner.session() as session, trio.open_nursery() as nursery:
                 nursery.start_soon(call.listen, session)
-                await _speak(session, call)
+                await _speak(session, call, patience_s)
                 call.history = list(session.history)
                 call.agent = session.current_agent.name
                 nursery.cancel_scope.cancel()
@@ -325,17 +337,19 @@ async def hold(faults: Faults | None, *, seed: int = 3, max_session_s: float = 3
     return call
 
 
-async def _speak(session: RealtimeSession[Any], call: Call) -> None:
+async def _speak(session: RealtimeSession[Any], call: Call, patience_s: float) -> None:
     await _send(session, 0, PLACES[0][0])
     for question, (begin, end) in zip(QUESTIONS, PLACES, strict=True):
+        call.began[question] = trio.current_time()
         await _send(session, begin, end + round(QUIET_S * RATE))
-        if QUESTIONS[question] is None:
-            # The next question is spoken over the answer.
-            await call.until(lambda: call.events[-1].type == "audio")
-            await trio.sleep(0.4)
-            continue
-        await call.until(partial(_is_answered, session, call, question))
-        await session.wait_for_playback()
+        with trio.move_on_after(patience_s):
+            if QUESTIONS[question] is None:
+                # The next question is spoken over the answer.
+                await call.until(lambda: call.events[-1].type == "audio")
+                await trio.sleep(0.4)
+                continue
+            await call.until(partial(_is_answered, session, call, question))
+            await session.wait_for_playback()
         await trio.sleep(1)
 
 

@@ -603,7 +603,7 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
     item_id = as_text(item.get("id")) or ""
     state.items.confirm(item_id)
     if item_id in state.link.told:  # we know it better than the server, which has it as text
-        state.link.confirm_item(item_id)
+        state.link.told.confirm(item_id)
         known = state.history.item(item_id) if item_id in state.history else None
         state.settle(state.requests.answered("conversation.item.create", item_id), known)
         return

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from trealtime._core.effects import DropSuccessor, GiveUp, SendAudio, SwitchConnection
+from trealtime._core.effects import DropConnection, DropSuccessor, GiveUp, SendAudio, SwitchConnection
 from trealtime._core.guardrails import hold
 from trealtime._core.interruption import speech_thrown_away
 from trealtime._core.reconnection import dial_again, set_aside
@@ -32,6 +32,7 @@ from trealtime._core.replay import Replay, folded, make_replay, spoken
 from trealtime._core.response_queue import submit
 from trealtime._core.responses import end_response
 from trealtime._core.saved_history import stored_items
+from trealtime._core.server_errors import is_passing
 from trealtime._core.settings import SettingsUpdate, acknowledge, setting_in
 from trealtime._core.turns import take_shown_turns
 from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost, RealtimeHistoryUpdated, RealtimeRolledOver
@@ -100,7 +101,9 @@ def take_over(state: State, now: float, *, gap_ms: float) -> None:
     set_everything_aside(state, now)
     state.do(SwitchConnection())
     link.take_successor(successor)
-    catch_up(state, now, successor.session, successor.settings, successor.replay, refused=successor.refused)
+    for event_id, event in successor.creates.items():  # they may still be refused
+        state.requests.sent(event_id, event, reply_id=None, own=True)
+    catch_up(state, now, successor.session, successor.settings, successor.replay)
     state.emit(RealtimeRolledOver(gap_ms=gap_ms, info=state.info))
 
 
@@ -243,8 +246,6 @@ def catch_up(
     session: Mapping[str, Any] | None,
     settings: Mapping[str, Any] | None,
     told: Replay,
-    *,
-    refused: Mapping[str, bool],
 ) -> None:
     """Tell a connection that was told the conversation before what has changed since, and go on with it."""
     if session is not None:
@@ -253,9 +254,11 @@ def catch_up(
     if wanted is not None and wanted != settings:
         event_id = state.send({"type": "session.update", "session": wanted})
         state.updates.open_again(SettingsUpdate(event_id=event_id, session=wanted))
-    known = {item["id"]: item for item in told.items if item["id"] not in refused}
+    refused = state.link.told.refused
+    known = {item["id"]: item for item in told.items if not refused(item["id"])}
     replay = replay_of(state, None)
-    previous_item_id = None if told.summary_id in refused else told.summary_id
+    summary_id = told.summary_id
+    previous_item_id = None if summary_id is None or refused(summary_id) else summary_id
     for item in replay.items:
         item_id = item["id"]
         before = known.get(item_id)
@@ -265,7 +268,7 @@ def catch_up(
         if before is not None and before != item and not spoken_before:
             state.link.replace(item_id)
             state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
-        if refused.get(item_id) is False:
+        if refused(item_id):
             continue
         if before is None or (before != item and not spoken_before):
             _tell(state, item, previous_item_id)
@@ -376,7 +379,7 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
         if told_id not in kept and told_id not in kept_outputs:
             if told_id in removed:
                 state.link.replace(told_id)
-            state.link.tell_item(told_id, previous_item_id)
+            state.link.told.tell(told_id, previous_item_id)
             name = "root" if previous_item_id is None else previous_item_id
             events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})
         previous_item_id = told_id
@@ -392,7 +395,7 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
 def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, reply_id: str | None = None) -> None:
     event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
     event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
-    state.link.tell_item(item["id"], previous_item_id)
+    state.link.told.tell(item["id"], previous_item_id)
     state.send(event, own=True, reply_id=reply_id)
 
 
@@ -429,21 +432,21 @@ def item_refused(state: State, sent: Sent) -> bool:
     link, item_id = state.link, sent.subject
     if sent.type != "conversation.item.create" or item_id not in link.told:
         return False
-    before = link.told[item_id]
-    if before not in link.refused or item_id in link.refused:
-        link.refuse(item_id, again=False)
+    if not link.refuse(item_id):
         return False
-    link.refuse(item_id, again=True)
-    while before is not None and link.refused.get(before) is False:
-        before = link.told[before]
-    _tell(state, sent.event["item"], before, reply_id=sent.reply_id)
+    _tell(state, sent.event["item"], link.told.place_of(item_id), reply_id=sent.reply_id)
     return True
 
 
 def opening_refused(state: State, info: ServerErrorInfo) -> None:
     """A new connection does not take the settings that the one before had acknowledged. The one that it names is left
-    out, and the rest goes again; where it names none that we have sent, no other connection will take them."""
+    out, and the rest goes again; where it names none that we have sent, no other connection will take them, unless the
+    server is in trouble itself: then the attempt has failed, and another follows."""
     link = state.link
+    if is_passing(info):
+        link.wait_no_longer()
+        state.do(DropConnection(f"the settings were refused: {info.message}"))
+        return
     rest = _without(link.settings or {}, (info.param or "").removeprefix("session.").split("."))
     if rest is not None:
         link.use(rest)

@@ -25,6 +25,7 @@ from trealtime._core.effects import Dial, DropConnection, GiveUp
 from trealtime._core.ids import Recent
 from trealtime._core.replay import Replay, ReplayBounds, make_replay
 from trealtime._core.successor import Expiry, Successor
+from trealtime._core.told import ToldItems
 from trealtime._value import Value
 from trealtime.events import RealtimeReconnected, RealtimeReconnecting
 from trealtime.items import RealtimeItem
@@ -167,18 +168,11 @@ class Link:
     """The tokens of what it was told, until a response has read that."""
 
     replay: Replay = attrs.field(factory=Replay, init=False)
-    told: dict[str, str | None] = attrs.field(factory=dict, init=False)
-    """Items that this connection was told by us, with the one before each."""
+    told: ToldItems = attrs.field(factory=ToldItems, init=False)
+    """Items that this connection was told by us."""
 
-    _followers: dict[str | None, str] = attrs.field(factory=dict, init=False)
-    """By item, the one that it was told after it."""
-
-    _unconfirmed: set[str] = attrs.field(factory=set, init=False)
     _replaced: set[str] = attrs.field(factory=set, init=False)
     """Items that were deleted to be told anew."""
-
-    refused: dict[str, bool] = attrs.field(factory=dict, init=False)
-    """Those that it did not take; True: it may have been for the sake of the one before, and goes again."""
 
     places: Recent[str, str] = attrs.field(factory=partial(Recent, 256), init=False)
     """By item of the app, the one that it was to follow, where a connection was not told that one."""
@@ -231,13 +225,10 @@ class Link:
         return self.ready_by if self.status == "opening" else None
 
     def local(self, item_id: str | None) -> str | None:
-        """The item of our history after which the server's item `item_id` ends. Items that it was told and has not
-        confirmed come between that one and another that it tells of."""
+        """The item of our history after which one comes that the server tells of, after this item of its own."""
         if item_id is None:
             return None
-        while (follower := self._followers.get(item_id)) in self._unconfirmed:
-            assert follower is not None
-            item_id = follower
+        item_id = self.told.last_after(item_id)
         return self.replay.stands_for.get(item_id, item_id)
 
     # ---- what happens ----------------------------------------------------------------------------------------------
@@ -291,15 +282,11 @@ class Link:
         self.lost_at = None
         self.audio_ms = self.dropped_ms = 0.0
         self.tell(successor.replay)
-        again = [item_id for item_id, once_more in successor.refused.items() if once_more]
-        self.told = {item_id: before for item_id, before in successor.told.items() if item_id not in again}
-        self.refused = {item_id: False for item_id in successor.refused if item_id not in again}
-        self.items_refused += len(self.refused)
+        self.told = successor.told
         self.rollovers += 1
 
     def _forget_told(self) -> None:
-        self.told, self.refused, self.replay, self._replaced = {}, {}, Replay(), set()
-        self._followers, self._unconfirmed = {}, set()
+        self.told, self.replay, self._replaced = ToldItems(), Replay(), set()
 
     def cut(self, became: Literal["continued", "dropped"]) -> None:
         """An answer was being made."""
@@ -344,19 +331,9 @@ class Link:
         """It knows these items now."""
         self.replay = replay
 
-    def tell_item(self, item_id: str, previous_item_id: str | None) -> None:
-        """One of them leaves."""
-        self.told[item_id] = previous_item_id
-        self._followers[previous_item_id] = item_id
-        self._unconfirmed.add(item_id)
-
     def keep_place(self, item_id: str, previous_item_id: str) -> None:
         """An item of the app leaves that was to follow one which the server is not told."""
         self.places[item_id] = previous_item_id
-
-    def confirm_item(self, item_id: str) -> None:
-        """The server has one of them, or has refused it."""
-        self._unconfirmed.discard(item_id)
 
     def replace(self, item_id: str) -> None:
         """It is deleted, and told anew."""
@@ -370,11 +347,16 @@ class Link:
         """The items that wait."""
         return [sent for _, sent in self.pending if sent.type == "conversation.item.create"]
 
-    def refuse(self, item_id: str, *, again: bool) -> None:
-        """The server has not taken an item."""
-        self.refused[item_id] = again
-        self.confirm_item(item_id)
-        self.items_refused += not again
+    def refuse(self, item_id: str) -> bool:
+        """The server has not taken an item; return whether it goes once more."""
+        again = self.told.refuse(item_id)
+        if not again:
+            self.count_refused()
+        return again
+
+    def count_refused(self) -> None:
+        """An item was refused for good."""
+        self.items_refused += 1
 
     def resend(self, audio_ms: float) -> None:
         """Audio of the user is sent again."""
@@ -512,6 +494,6 @@ def retell_item(state: State, item_id: str) -> None:
     link.replace(item_id)
     state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True, urgent=True)
     for item in make_replay([entry]).items:
-        before = link.told[item_id]
+        before = link.told.place_of(item_id)
         event = {"type": "conversation.item.create", "previous_item_id": before or "root", "item": item}
         state.send(event, own=True, urgent=True)

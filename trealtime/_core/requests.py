@@ -302,14 +302,17 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
     """The id of the only open request that an error without an id can be about; None: there is none, or another."""
     if state.opening is not None or info.fatal:
         return None
-    found = [event_id for event_id, _ in state.requests.candidates(info)]
+    candidates = state.requests.candidates(info)
+    found = [event_id for event_id, _ in candidates]
+    told = all(each.own and each.subject in state.link.told for _, each in candidates)
     if can_be_about(info, "session.update"):
         found += state.updates.open_ids()
     if can_be_about(info, "response.create"):
         found += state.response_queue.open_ids(collision=is_collision(info))
     if found == [state.link.opening_id] and not _is_about_settings(info):
         return None  # to take it for the refusal of the settings would end the session: their deadline decides
-    return found[0] if len(found) == 1 else None
+    # The server takes events in order: what it refuses of a replay is the oldest item that it has not shown.
+    return found[0] if len(found) == 1 or (told and len(found) == len(candidates) > 0) else None
 
 
 def _is_about_settings(info: ServerErrorInfo) -> bool:

@@ -11,8 +11,8 @@ Theory of operation
    for one, no speech, no open call, nothing that is being checked. At the last moment it takes over in any case.
 4. At the switch it gets what has changed since it was told, in the same step the user's audio since the last commit,
    and from then on everything. What the old connection sends after that is not read; it is closed.
-5. A successor that fails is dialled again, as long as there is time. One that is ready takes over at once when the old
-   connection is lost.
+5. The successor may refuse an item, as any new connection may (`told`). One that fails is dialled again, as long as
+   there is time. One that is ready takes over at once when the old connection is lost.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trealtime._core.effects import DropSuccessor, OpenSuccessor, SendAhead
 from trealtime._core.in_flight import opening_settings, replay_of, take_over
-from trealtime._core.server_errors import read_error
+from trealtime._core.server_errors import can_be_about, read_error
 from trealtime._core.successor import Successor
 from trealtime.events import RealtimeError, RealtimeExpiresSoon, RealtimeRolloverStarted
 from trealtime.protocol import server_events as wire
+from trealtime.protocol.lenient import as_text
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
+    from trealtime.events import ServerErrorInfo
 
 __all__ = ["receive_ahead", "roll_over", "successor_connected", "successor_failed"]
 
@@ -104,10 +106,14 @@ def successor_connected(state: State, now: float, *, server_time_s: float | None
     successor.tell(replay)
     previous_item_id: str | None = None
     for item in replay.items:
-        before = "root" if previous_item_id is None else previous_item_id
-        event = {"type": "conversation.item.create", "item": item, "previous_item_id": before}
-        successor.tell_item(_send_ahead(state, event), item["id"], previous_item_id)
+        _tell_ahead(state, successor, item, previous_item_id)
         previous_item_id = item["id"]
+
+
+def _tell_ahead(state: State, successor: Successor, item: Mapping[str, Any], previous_item_id: str | None) -> None:
+    before = "root" if previous_item_id is None else previous_item_id
+    event = {"type": "conversation.item.create", "item": item, "previous_item_id": before}
+    successor.tell_item(_send_ahead(state, event), event, previous_item_id)
 
 
 def _send_ahead(state: State, event: Mapping[str, Any]) -> str:
@@ -127,15 +133,38 @@ def receive_ahead(state: State, event: wire.AnyServerEvent, now: float) -> None:
         case wire.SessionUpdated(session=session):
             successor.show(session, acknowledged=True)
         case wire.ErrorEvent(error=error):
-            event_id = error.get("event_id")
-            if event_id == successor.opening_id:
-                state.do(DropSuccessor())
-                successor_failed(state, now)
-            elif event_id in successor.creates and not successor.refuse(successor.creates[event_id]):
-                refusal = read_error(error, request="conversation.item.create")
-                state.emit(RealtimeError(error=refusal, info=state.info))
+            _refused_ahead(state, successor, error, now)
+        case wire.ConversationItemAdded(item=item) | wire.ConversationItemDone(item=item):
+            successor.confirm(as_text(item.get("id")) or "")
         case _:
             pass
+
+
+def _refused_ahead(state: State, successor: Successor, error: Mapping[str, Any], now: float) -> None:
+    info = read_error(error, request="conversation.item.create")
+    event_id = info.event_id if info.event_id is not None else _place(successor, info)
+    if event_id is None:
+        return
+    if event_id == successor.opening_id:
+        state.do(DropSuccessor())
+        successor_failed(state, now)
+    elif event_id in successor.creates:
+        item = successor.refuse(event_id)
+        if item is not None:
+            _tell_ahead(state, successor, item, successor.told.place_of(item["id"]))
+            return
+        state.link.count_refused()
+        state.emit(RealtimeError(error=info, info=state.info))
+
+
+def _place(successor: Successor, info: ServerErrorInfo) -> str | None:
+    """The event that an error without an id is about. The server takes events in order: an item that it refuses is the
+    oldest that it has not shown."""
+    about_settings = successor.status == "opening" and can_be_about(info, "session.update")
+    about_item = can_be_about(info, "conversation.item.create")
+    if about_settings:
+        return None if about_item else successor.opening_id
+    return next(iter(successor.creates), None) if about_item else None
 
 
 def successor_failed(state: State, now: float, *, again: bool = True) -> None:

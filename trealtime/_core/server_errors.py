@@ -12,7 +12,7 @@ from typing import Any, Final
 from trealtime.events import ServerErrorInfo
 from trealtime.protocol.lenient import as_text
 
-__all__ = ["can_be_about", "is_collision", "is_harmless", "read_error"]
+__all__ = ["can_be_about", "is_collision", "is_harmless", "is_passing", "read_error"]
 
 _COLLISIONS: Final = frozenset({"conversation_already_has_active_response"})
 
@@ -26,6 +26,8 @@ _FATAL: Final = frozenset(
     }
 )
 """The server ends the session after these, and the same request will not work again."""
+
+_PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "inference_rate_limit_exceeded"})
 
 _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     # The response was over before our cancel arrived.
@@ -87,6 +89,11 @@ def read_error(error: Mapping[str, Any], *, request: str | None = None) -> Serve
 def is_collision(error: ServerErrorInfo) -> bool:
     """Whether a ``response.create`` met a response that was there already."""
     return error.code in _COLLISIONS
+
+
+def is_passing(error: ServerErrorInfo) -> bool:
+    """Whether the server refuses for its own sake, or for now: the same request may work another time."""
+    return not error.fatal and bool({error.type, error.code} & _PASSING)
 
 
 def is_harmless(error: ServerErrorInfo, request: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from trealtime._core.replay import Replay
+from trealtime._core.told import ToldItems
 
 __all__ = ["Expiry", "Successor"]
 
@@ -34,12 +35,9 @@ class Successor:
     """The session as it has shown it."""
 
     replay: Replay = attrs.field(factory=Replay, init=False)
-    told: dict[str, str | None] = attrs.field(factory=dict, init=False)
-    creates: dict[str, str] = attrs.field(factory=dict, init=False)
-    """Event ids of items that it was told, to the ids of those."""
-
-    refused: dict[str, bool] = attrs.field(factory=dict, init=False)
-    """Those that it did not take; True: for the sake of the one before, so that it may take them after another."""
+    told: ToldItems = attrs.field(factory=ToldItems, init=False)
+    creates: dict[str, Mapping[str, Any]] = attrs.field(factory=dict, init=False)
+    """By event id, the events by which it was told items that it has neither shown nor refused."""
 
     expiry: Expiry = attrs.field(init=False)
 
@@ -55,10 +53,10 @@ class Successor:
         """It is told these items."""
         self.replay = replay
 
-    def tell_item(self, event_id: str, item_id: str, previous_item_id: str | None) -> None:
+    def tell_item(self, event_id: str, event: Mapping[str, Any], previous_item_id: str | None) -> None:
         """One of them leaves."""
-        self.creates[event_id] = item_id
-        self.told[item_id] = previous_item_id
+        self.creates[event_id] = event
+        self.told.tell(event["item"]["id"], previous_item_id)
 
     def show(self, session: Mapping[str, Any], *, acknowledged: bool) -> None:
         """It has shown its session; `acknowledged`: with our settings."""
@@ -67,16 +65,22 @@ class Successor:
         if acknowledged:
             self.status = "ready"
 
-    def refuse(self, item_id: str) -> bool:
-        """It has not taken this item; return whether that was for the sake of the one before."""
-        self.refused[item_id] = again = self.told[item_id] in self.refused
-        return again
+    def confirm(self, item_id: str) -> None:
+        """It has shown this item."""
+        self.told.confirm(item_id)
+        for event_id in [each for each, event in self.creates.items() if event["item"]["id"] == item_id]:
+            del self.creates[event_id]
+
+    def refuse(self, event_id: str) -> Mapping[str, Any] | None:
+        """It has not taken the item of this event; return the item if it goes once more."""
+        item: Mapping[str, Any] = self.creates.pop(event_id)["item"]
+        return item if self.told.refuse(item["id"]) else None
 
     def retry(self) -> None:
         """It has failed: another attempt follows."""
         self.attempt += 1
         self.status = "dialling"
-        self.told, self.creates, self.refused = {}, {}, {}
+        self.told, self.creates = ToldItems(), {}
         self.opening_id = self.session = None
 
 

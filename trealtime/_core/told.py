@@ -1,0 +1,89 @@
+"""The items of the history that a connection was told, and which of them its server has not taken.
+
+Theory of operation
+1. Each item is told after another one, or at the beginning (None). The server takes them in order.
+2. The server may refuse an item. Those that were told after it are refused with it: each of these goes again, after the
+   nearest one before it that is not refused for good. An item is refused for good once it was refused after one that
+   the server has taken; where the server does not show that, an item goes no more than once for the same reason.
+3. The server knows the conversation without the refused items. Where it names the item before a new one, those that we
+   have told and it does not confirm, or has refused, come between the two.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["ToldItems"]
+
+
+@attrs.define(eq=False)
+class ToldItems:
+    """See the module's theory of operation."""
+
+    _before: dict[str, str | None] = attrs.field(factory=dict, init=False)
+    """By item, the one that it was told after."""
+
+    _followers: dict[str | None, str] = attrs.field(factory=dict, init=False)
+    """By item, the one that was told after it."""
+
+    _unconfirmed: dict[str, None] = attrs.field(factory=dict, init=False)
+    """In the order of telling."""
+
+    _refused: dict[str, bool] = attrs.field(factory=dict, init=False)
+    """Items that were refused; True: for the sake of the one before, so that they have gone again."""
+
+    _times: dict[str, int] = attrs.field(factory=dict, init=False)
+    """How often each item was told."""
+
+    _reasons: set[tuple[str, str, int, bool]] = attrs.field(factory=set, init=False)
+    """Why items have gone again: the item, the one before, how often that was told, and whether it is refused for
+    good."""
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._before
+
+    def __len__(self) -> int:
+        return len(self._before)
+
+    def tell(self, item_id: str, previous_item_id: str | None) -> None:
+        """An item leaves."""
+        self._before[item_id] = previous_item_id
+        self._followers[previous_item_id] = item_id
+        self._unconfirmed[item_id] = None
+        self._times[item_id] = self._times.get(item_id, 0) + 1
+
+    def confirm(self, item_id: str) -> None:
+        """The server has shown an item."""
+        self._unconfirmed.pop(item_id, None)
+        self._refused.pop(item_id, None)
+
+    def refuse(self, item_id: str) -> bool:
+        """The server has not taken an item; return whether it goes again."""
+        self._unconfirmed.pop(item_id, None)
+        before = self._before[item_id]
+        again = False
+        if before is not None and before in self._refused:
+            reason = (item_id, before, self._times[before], self.refused(before))
+            again = reason not in self._reasons
+            self._reasons.add(reason)
+        self._refused[item_id] = again
+        return again
+
+    def place_of(self, item_id: str) -> str | None:
+        """The item to tell this one after: the nearest one before it that was not refused for good."""
+        before = self._before[item_id]
+        while before is not None and self.refused(before):
+            before = self._before[before]
+        return before
+
+    def refused(self, item_id: str) -> bool:
+        """Whether the server has refused this item for good."""
+        return self._refused.get(item_id) is False
+
+    def last_after(self, item_id: str) -> str:
+        """The last of the items that come between this one and another that the server tells of."""
+        while (follower := self._followers.get(item_id)) is not None and (
+            follower in self._unconfirmed or self.refused(follower)
+        ):
+            item_id = follower
+        return item_id
