@@ -267,7 +267,7 @@ def test_an_error_that_names_nothing_is_no_refusal_of_the_settings_unless_it_is_
     lose(talk)
     talk.app.connected()
     assert talk.sent_of("session.update")
-    effects = talk.error("server_error", param=param)
+    effects = talk.error("invalid_value", param=param)
     assert bool(given_up(effects)) is ends
     if not ends:
         assert "error" in talk.types
