@@ -16,11 +16,15 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
 from trealtime.audio.formats import G711_ULAW
+from trealtime.calls import RealtimeRestClient
+from trealtime.emulator import ChatBrain
 from trealtime.errors import ToolFailed
 from trealtime.events import EventInfo
 from trealtime.metrics import TurnMetrics
+from trealtime.recording import RecordingModel
 from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import function_tool
+from trealtime.transport.models import OpenAIRealtimeModel
 from trealtime.usage import Usage
 
 LONG = "Grandma's words, all of them, and then once more from the start. " * 50
@@ -198,3 +202,19 @@ async def test_an_attachment_shows_its_endpoint_and_how_much_went_through(autoju
 async def test_control_characters_do_not_reach_the_terminal() -> None:
     item = items.UserMessageItem(item_id="item_\x1b[2J", content=(items.InputText("\u202eevil\n"),))
     assert repr(item) == "UserMessageItem(item_id='item_\\x1b[2J', content=(InputText(text='\\u202eevil\\n'),))"
+
+
+def test_what_makes_sessions_and_requests_says_of_what_and_where_and_no_secret() -> None:
+    key, url = "sk-proj-secret", "https://user:secret@proxy.example/v1"
+    shown = [
+        repr(RealtimeRunner(AGENT)),
+        repr(RealtimeRestClient(api_key=key, base_url="https://proxy.example/v1")),
+        repr(ChatBrain(url, model="llama", api_key=key)),
+        repr(RecordingModel(OpenAIRealtimeModel(), "call.jsonl")),
+    ]
+    assert shown == [
+        "RealtimeRunner('Desk')",
+        "RealtimeRestClient(base_url='https://proxy.example/v1')",
+        "ChatBrain('https://proxy.example/v1', model='llama')",
+        "RecordingModel(OpenAIRealtimeWebSocketModel, 'call.jsonl')",
+    ]

@@ -15,6 +15,7 @@ from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.items import RealtimeItem
+from trealtime.terminal import one_line
 from trealtime.tools.context import ContextT
 from trealtime.transport.models import OpenAIRealtimeWebSocketModel, RealtimeModel
 
@@ -43,6 +44,9 @@ class RealtimeRunner(Generic[ContextT]):
         self._model = model if model is not None else OpenAIRealtimeWebSocketModel()
         self._config = configs.with_telemetry(configs.run_config(config))
         self._rng = rng
+
+    def __repr__(self) -> str:
+        return f"RealtimeRunner({one_line(self._agent.name)})"
 
     async def run(
         self,

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import attrs
 
+from trealtime._secrets import redacted_url
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.calls.http import HttpRequests, http_base_url, open_http_client
@@ -94,6 +95,9 @@ class RealtimeRestClient:
         self._rng = rng or random.Random()
         self._stack = AsyncExitStack()
         self._http: HttpRequests | None = None
+
+    def __repr__(self) -> str:
+        return f"RealtimeRestClient(base_url={redacted_url(self._base_url)!r})"
 
     async def __aenter__(self) -> Self:
         """Open the pool; see the class."""

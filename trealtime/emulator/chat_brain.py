@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from trealtime._secrets import redacted_url
 from trealtime.emulator.brain import BrainRequest, CallFunction, Part, Say, SayMore
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem, TrealtimeError
+from trealtime.terminal import one_line
 
 if TYPE_CHECKING:
     import httpx
@@ -76,6 +78,11 @@ class ChatBrain:
         )
         self._httpx = httpx
         self._client = client
+
+    def __repr__(self) -> str:
+        endpoint = self._endpoint
+        url = redacted_url(endpoint.url).removesuffix("/chat/completions")
+        return f"ChatBrain({url!r}, model={one_line(endpoint.model)})"
 
     async def stream(self, request: BrainRequest) -> AsyncGenerator[Part]:
         """Yield the answer, a sentence at a time, and then its calls. If cancelled, closes the connection to the

@@ -55,6 +55,9 @@ class RecordingModel:
         self._encoder = LineEncoder(audio == "keep", redact)
         self._connections = 0
 
+    def __repr__(self) -> str:
+        return f"RecordingModel({type(self._model).__name__}, {str(self._path)!r})"
+
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
         """Open a wire of the model and record it; see `RealtimeModel.connect`."""
