@@ -9,7 +9,7 @@ import pickle
 import attrs
 import pytest
 
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 
 
 @attrs.frozen
@@ -73,3 +73,31 @@ def test_another_class_is_never_equal_and_a_value_stays_a_value() -> None:
 def test_a_value_with_a_field_that_has_no_hash_has_none() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(Written([]))
+
+
+@attrs.define
+class GeneratedState:
+    name: str
+    others: list[object] = attrs.field(factory=list)
+    key: str = attrs.field(default="k", repr=False)
+
+
+@attrs.define(eq=False, repr=False)
+class State(Shown):
+    name: str
+    others: list[object] = attrs.field(factory=list)
+    key: str = attrs.field(default="k", repr=False)
+
+
+def test_state_shows_as_attrs_shows_it_also_where_it_holds_itself() -> None:
+    generated, state = GeneratedState("a"), State("a")
+    for each in (generated, state):
+        each.others += [each, "b"]
+    assert repr(state) == "State(name='a', others=[..., 'b'])"
+    assert repr(state) == repr(generated).replace("Generated", "")
+
+
+def test_state_is_compared_by_identity() -> None:
+    state = State("a")
+    assert state == state != State("a")
+    assert state in {state}

@@ -113,8 +113,8 @@ if TYPE_CHECKING:
     from trealtime.items import SystemMessageItem as SystemMessageItem
     from trealtime.items import UserMessageItem as UserMessageItem
     from trealtime.mcp.hosted import HostedMCPTool as HostedMCPTool
-    from trealtime.mcp.servers import MCPServerStdio as MCPServerStdio
-    from trealtime.mcp.servers import MCPServerStreamableHttp as MCPServerStreamableHttp
+    from trealtime.mcp.kinds import MCPServerStdio as MCPServerStdio
+    from trealtime.mcp.kinds import MCPServerStreamableHttp as MCPServerStreamableHttp
     from trealtime.observability.settings import instrument as instrument
     from trealtime.tools.context import RunContext as RunContext
     from trealtime.tools.context import RunContextWrapper as RunContextWrapper

@@ -22,7 +22,7 @@ TYPE_CHECKING = False  # To checkers it is True. Importing `typing` would cost m
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import FrameType
+    from types import CodeType, FrameType
     from typing import Any, Final
 
     _Getter = Callable[[str], object]
@@ -50,7 +50,7 @@ def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
             return _elsewhere(module, name)
         value: object = getattr(_import(home), name)
         setattr(sys.modules[module], name, value)
-        _publish()
+        _publish(value)
         return value
 
     def listed() -> list[str]:
@@ -127,58 +127,116 @@ _value_modules: Final = set(_VALUE_MODULES)
 """Those that have not been imported yet; their own ``__all__`` lists their names."""
 
 
-def _publish() -> None:
-    """Let every public object that has been imported since say its public home."""
+_asked_for: Final[set[type[Any]]] = set()
+"""attrs classes that were asked for by name, and whose fields have the text of their types still."""
+
+
+def _publish(asked_for: object) -> None:
+    """Let every public object that has been imported since say its public home, and `asked_for` the types of its
+    fields."""
     for module in sorted(_value_modules & sys.modules.keys()):
         _value_modules.discard(module)
         listed = set(vars(sys.modules[module])["__all__"]) - _HOMES.get(module, {}).keys()
         _pending[module] = [(name, module) for name in sorted(listed)]
+    if isinstance(asked_for, type) and "__attrs_attrs__" in asked_for.__dict__:
+        _asked_for.add(asked_for)
     ready = [(module, sys.modules[module]) for module in _pending if module in sys.modules]
-    if not ready:
+    if not ready and not _asked_for:
         return
     modules = {home for homes in _HOMES.values() for home in homes.values()} | _VALUE_MODULES
-    known: dict[str, object] = {}
+    known: dict[str, Any] = {}
     for module in modules & sys.modules.keys():
         defined = vars(sys.modules[module])
         known |= {name: defined[name] for name in defined.get("__all__", ()) if name in defined}
+    annotations = _Annotations(known)
+    homes = {value: value.__module__ for value in _asked_for}
     for module, loaded in ready:
-        rest = [row for row in _pending[module] if not _published(vars(loaded), *row, known)]
+        rest = [row for row in _pending[module] if not _published(vars(loaded), *row, annotations)]
         if rest:
             _pending[module] = rest
         else:
             del _pending[module]
+    for value, home in homes.items():
+        if _resolve_fields(value, {**known, **vars(sys.modules[home])}):
+            _asked_for.discard(value)
 
 
-def _published(defined: Mapping[str, Any], name: str, shown_by: str, known: Mapping[str, object]) -> bool:
+def _published(defined: dict[str, Any], name: str, shown_by: str, annotations: _Annotations) -> bool:
     value = defined.get(name)
     if value is None:  # The module is still being imported.
         return False
     if getattr(value, "__module__", None) != defined["__name__"] or getattr(value, "__name__", None) != name:
         return True  # A constant, an alias, or a value of another module.
-    if isinstance(value, type) and not _resolve_annotations(value, {**known, **defined}):
+    if isinstance(value, type) and not annotations.resolve(value, defined):
         return False
     value.__module__ = shown_by
     return True
 
 
-def _resolve_annotations(value: type[Any], names: dict[str, Any]) -> bool:
-    """Replace the text of annotations by types. Return False, and change nothing, where a name is not imported yet."""
-    import inspect
+class _Annotations:
+    """Replaces the text of annotations by types.
+
+    ``typing.get_type_hints`` wraps and checks each on the way, which takes 40 ms for the classes of a session's
+    program, a fifth of its import. So it is called for a class only where a part of a type is text in turn; else one
+    text is compiled once, and the rest is looking names up.
+    """
+
+    def __init__(self, known: dict[str, Any]) -> None:
+        self._known = known
+        self._compiled: dict[str, CodeType] = {}
+
+    def resolve(self, value: type[Any], defined: dict[str, Any]) -> bool:
+        """Return False, and change nothing, where a name is not imported yet."""
+        import inspect
+
+        own = inspect.get_annotations(value)
+        if not own:
+            return True
+        try:
+            resolved = {name: self._type(each, defined) for name, each in own.items()}
+            if any(map(_has_text, resolved.values())):
+                resolved = _type_hints(value.__name__, own, {**self._known, **defined})
+        except NameError:
+            return False
+        value.__annotations__ = resolved
+        return True
+
+    def _type(self, annotation: object, defined: dict[str, Any]) -> object:
+        if not isinstance(annotation, str):
+            return annotation
+        if annotation.isidentifier() and annotation in defined:
+            return defined[annotation]
+        code = self._compiled.get(annotation)
+        if code is None:
+            code = self._compiled[annotation] = compile(annotation, "<annotation>", "eval")
+        # The module's own names come first. What is evaluated is our own source.
+        return eval(code, self._known, defined)  # noqa: S307
+
+
+def _has_text(annotation: object) -> bool:
+    """Return whether a part of a type is text: in ``Callable[["Agent"], None]``, and in each field of a TypedDict."""
     import typing
 
-    own = inspect.get_annotations(value)
-    if not own:
+    if isinstance(annotation, (str, typing.ForwardRef)):
         return True
-    try:
-        # A class of its own, because the bases' annotations belong to other modules.
-        carrier = type(value.__name__, (), {"__annotations__": dict(own)})
-        resolved = typing.get_type_hints(carrier, names, names, include_extras=True)
-        value.__annotations__ = resolved
-        if "__attrs_attrs__" in value.__dict__:
-            import attrs
+    parts = annotation if isinstance(annotation, list) else getattr(annotation, "__args__", ())
+    return bool(parts) and getattr(annotation, "__origin__", None) is not typing.Literal and any(map(_has_text, parts))
 
-            attrs.resolve_types(value, names, names)
+
+def _type_hints(name: str, annotations: Mapping[str, object], names: dict[str, Any]) -> dict[str, Any]:
+    import typing
+
+    # A class of its own, because the bases' annotations belong to other modules.
+    carrier = type(name, (), {"__annotations__": dict(annotations)})
+    return typing.get_type_hints(carrier, names, names, include_extras=True)
+
+
+def _resolve_fields(value: type[Any], names: dict[str, Any]) -> bool:
+    """Give attrs' fields their types. Return False where a name is not imported yet."""
+    import attrs
+
+    try:
+        attrs.resolve_types(value, names, names)
     except NameError:
-        value.__annotations__ = own
         return False
     return True

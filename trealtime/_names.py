@@ -57,7 +57,7 @@ TABLES: Final = {
             RealtimeToolCallItem SystemMessageItem UserMessageItem
         """,
         "mcp.hosted": "HostedMCPTool",
-        "mcp.servers": "MCPServerStdio MCPServerStreamableHttp",
+        "mcp.kinds": "MCPServerStdio MCPServerStreamableHttp",
         "tools.context": "RunContext RunContextWrapper ToolContext",
         "tools.function_tool": "FunctionTool function_tool",
         "tools.guardrails": """
@@ -79,7 +79,8 @@ TABLES: Final = {
         "protocol.settings_dicts": "SessionSettingsDict",
         "_session.response": "ResponseOptions",
         "emulator.options": "EmulatorLimits",
-        "mcp.servers": "MCPConfig MCPServerStdioParams MCPServerStreamableHttpParams",
+        "mcp.kinds": "MCPServerStdioParams MCPServerStreamableHttpParams",
+        "mcp.servers": "MCPConfig",
         "protocol.settings": """
             AudioInputSettings AudioOutputSettings AudioSettings CustomVoice NoiseReductionSettings
             PromptSettings ReasoningSettings SessionSettings TokenLimits TracingSettings

@@ -16,6 +16,7 @@ import attrs
 
 from trealtime import _lazy
 from trealtime._secrets import hidden, shown, without_keys
+from trealtime._value import Value
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -79,8 +80,8 @@ def _rebuilt(cls: type[TrealtimeError], args: tuple[object, ...]) -> TrealtimeEr
 # ---- before a connection exists -------------------------------------------------------------------------------------
 
 
-@attrs.frozen(repr=False)
-class SettingsProblem:
+@attrs.frozen(repr=False, eq=False)
+class SettingsProblem(Value):
     """One thing wrong with a settings mapping.
 
     `path` is dotted and begins at the root of the mapping (``audio.input.turn_detection.threshold``). `value` is the

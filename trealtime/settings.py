@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from trealtime._session.recording_settings import RecordingSettings as RecordingSettings
     from trealtime._session.response import ResponseOptions as ResponseOptions
     from trealtime.emulator.options import EmulatorLimits as EmulatorLimits
+    from trealtime.mcp.kinds import MCPServerStdioParams as MCPServerStdioParams
+    from trealtime.mcp.kinds import MCPServerStreamableHttpParams as MCPServerStreamableHttpParams
     from trealtime.mcp.servers import MCPConfig as MCPConfig
-    from trealtime.mcp.servers import MCPServerStdioParams as MCPServerStdioParams
-    from trealtime.mcp.servers import MCPServerStreamableHttpParams as MCPServerStreamableHttpParams
     from trealtime.observability.settings import TelemetrySettings as TelemetrySettings
     from trealtime.protocol.settings import AudioInputSettings as AudioInputSettings
     from trealtime.protocol.settings import AudioOutputSettings as AudioOutputSettings

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 import attrs
 
 from trealtime._core.effects import ApprovalRequest, AskApproval, Refusal, StartTool, WithdrawApproval
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import ToolFailed
 from trealtime.events import (
     RealtimeError,
@@ -69,8 +69,8 @@ class Standing(Value):
         return Refusal(kind="approval_rejected", message=text, final=self.message is not None)
 
 
-@attrs.frozen(kw_only=True)
-class SavedDecision:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SavedDecision(Value):
     """A decision for always, for another process: it holds for the tools of this kind and these names."""
 
     kind: Literal["function", "hosted"]
@@ -80,8 +80,8 @@ class SavedDecision:
     message: str | None = None
 
 
-@attrs.define
-class Approvals:
+@attrs.define(eq=False, repr=False)
+class Approvals(Shown):
     """The calls that wait for approval, and the decisions for always."""
 
     timeout_s: float | None = None
@@ -143,8 +143,8 @@ def _key(tool: FunctionTool | HostedTool) -> _Key:
     return "function", tool.namespace, tool.name, _Same(tool.on_invoke_tool) if tool.identity is None else tool.identity
 
 
-@attrs.frozen(eq=False)
-class _Same:
+@attrs.frozen(eq=False, repr=False)
+class _Same(Shown):
     """A key for an object that may have no hash; it is equal for the same object only."""
 
     value: object

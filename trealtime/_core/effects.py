@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from trealtime._core.playback_ledger import PlaybackChange
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
 from trealtime.usage import Usage
 
@@ -93,8 +93,8 @@ class FunctionCall(Value):
     """It must not run: tell the model why."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class ApprovalRequest:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class ApprovalRequest(Shown):
     """A call that waits for a yes or a no: what `session.pending_approvals` lists and an ``approval_handler`` gets.
 
     `agent` and `tool` are those at the moment of the call. `arguments` is the JSON text as the model wrote it,

@@ -34,7 +34,7 @@ import attrs
 from trealtime._core.effects import CancelChecks, GuardrailCheck, StartCheck
 from trealtime._core.interruption import interrupt
 from trealtime._core.response_queue import Request
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import GuardrailFailed
 from trealtime.events import (
     RealtimeAgentEndEvent,
@@ -139,8 +139,8 @@ class GuardrailCounters(Value):
     """Of the last response whose audio was released in full."""
 
 
-@attrs.define(eq=False)
-class Said:
+@attrs.define(eq=False, repr=False)
+class Said(Shown):
     """The text of one item, and how far it has been checked."""
 
     parts: dict[int, str] = attrs.Factory(dict)
@@ -162,8 +162,8 @@ class Said:
         return self.over and self.passed >= self.length
 
 
-@attrs.define(eq=False)
-class Watch:
+@attrs.define(eq=False, repr=False)
+class Watch(Shown):
     """One response that is being checked; forgotten when it is over and every check has reported."""
 
     response: Response
@@ -176,8 +176,8 @@ class Watch:
     over: bool = False
 
 
-@attrs.define(eq=False)
-class Held:
+@attrs.define(eq=False, repr=False)
+class Held(Shown):
     """An event that waits: audio with its item and mark; others only for what comes before them."""
 
     response_id: str
@@ -193,8 +193,8 @@ class Held:
         return self.said is None or 0 < self.mark <= self.said.passed or self.said.cleared
 
 
-@attrs.define
-class Delay:
+@attrs.define(eq=False, repr=False)
+class Delay(Shown):
     """How long the audio of a response has been held so far: `pieces` are held now, the first of them since `began`."""
 
     began: float
@@ -204,8 +204,8 @@ class Delay:
     held_ms: float = 0.0
 
 
-@attrs.define
-class Guardrails:
+@attrs.define(eq=False, repr=False)
+class Guardrails(Shown):
     """Everything that a conversation knows about checks."""
 
     policy: GuardrailPolicy = attrs.Factory(GuardrailPolicy)

@@ -28,6 +28,7 @@ from trealtime._core.replay import Entry, heard_text
 from trealtime._core.saved_history import stored_items
 from trealtime._core.tool_calls import end_call
 from trealtime._core.turns import item_shown
+from trealtime._value import Shown
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -82,8 +83,8 @@ def read_items(items: Iterable[Mapping[str, Any]]) -> tuple[RealtimeItem, ...]:
     return tuple(history.snapshot())
 
 
-@attrs.define
-class _Part:
+@attrs.define(eq=False, repr=False)
+class _Part(Shown):
     type: str
     text: str | None = None
     transcript: str | None = None
@@ -97,8 +98,8 @@ class _Part:
     """The server has shown its text at its end: a delta that comes later is in it."""
 
 
-@attrs.define
-class _Node:
+@attrs.define(eq=False, repr=False)
+class _Node(Shown):
     item_id: str
     data: Mapping[str, Any]
     previous_item_id: str | None = None
@@ -112,8 +113,8 @@ class _Node:
     """The snapshot, until something changes."""
 
 
-@attrs.define
-class History:
+@attrs.define(eq=False, repr=False)
+class History(Shown):
     """See the module's theory of operation."""
 
     _nodes: dict[str, _Node] = attrs.field(factory=dict, init=False)

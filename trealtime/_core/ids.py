@@ -9,6 +9,8 @@ from typing import Final, Generic, TypeVar
 
 import attrs
 
+from trealtime._value import Shown
+
 __all__ = ["IdSource", "Recent"]
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -19,8 +21,8 @@ _SYSTEM_RANDOM: Final = random.SystemRandom()
 """It has no state of its own, but takes 2.5 KB."""
 
 
-@attrs.define
-class IdSource:
+@attrs.define(eq=False, repr=False)
+class IdSource(Shown):
     """Makes ids: random ones for what lives on the server, counted ones for what only has to be unique in a session.
 
     The randomness comes from `rng`, so a seeded session makes the same ids each time.
@@ -42,8 +44,8 @@ KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
 
-@attrs.define(eq=False)
-class Recent(MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
+@attrs.define(eq=False, repr=False)
+class Recent(Shown, MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
     """A mapping that keeps the newest `limit` entries: enough to know a latecomer, and never more."""
 
     limit: int = 64

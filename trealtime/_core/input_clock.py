@@ -17,14 +17,16 @@ from typing import Final
 
 import attrs
 
+from trealtime._value import Shown
+
 __all__ = ["InputClock"]
 
 GAP_S: Final = 0.04
 STRETCHES: Final = 64
 
 
-@attrs.define
-class InputClock:
+@attrs.define(eq=False, repr=False)
+class InputClock(Shown):
     """See the module's theory of operation. `now` is any monotonic time in seconds."""
 
     _sent_ms: float = attrs.field(default=0.0, init=False)

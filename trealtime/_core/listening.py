@@ -24,6 +24,7 @@ import attrs
 
 from trealtime._core.effects import BeginAnew, ResponseResult
 from trealtime._core.ids import Recent
+from trealtime._value import Shown
 from trealtime.errors import ServerRefused
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ __all__ = [
 ]
 
 
-@attrs.define(eq=False)
-class Listener:
+@attrs.define(eq=False, repr=False)
+class Listener(Shown):
     """A caller who waits for a spoken turn."""
 
     reply_id: str
@@ -75,8 +76,8 @@ class Listener:
         self.answers.clear()
 
 
-@attrs.define
-class Listening:
+@attrs.define(eq=False, repr=False)
+class Listening(Shown):
     """The spoken turns without an answer, and the callers."""
 
     _turns: Recent[str, bool] = attrs.field(factory=partial(Recent, 256), init=False)

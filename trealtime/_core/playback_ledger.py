@@ -27,7 +27,7 @@ from typing import Literal
 import attrs
 
 from trealtime._core.ids import Recent
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 
 __all__ = ["HeardTimes", "PlaybackChange", "PlaybackLedger", "PlaybackPosition", "Unheard", "whole_ms"]
 
@@ -98,8 +98,8 @@ class HeardTimes(Value):
         return HeardTimes(min(self.first_at, first_at), max(self.last_at, last_at))
 
 
-@attrs.define
-class _Span:
+@attrs.define(eq=False, repr=False)
+class _Span(Shown):
     """A stretch of one part that is taken to play in real time from `begins_at` on."""
 
     begins_at: float
@@ -114,8 +114,8 @@ class _Span:
         return min(self.end_ms, self.start_ms + max(0.0, now - self.begins_at) * 1000)
 
 
-@attrs.define(eq=False)
-class _Part:
+@attrs.define(eq=False, repr=False)
+class _Part(Shown):
     response_id: str
     item_id: str
     content_index: int
@@ -162,8 +162,8 @@ class _Part:
             self.heard(first_at + held_s, played_to + held_s)
 
 
-@attrs.define
-class PlaybackLedger:
+@attrs.define(eq=False, repr=False)
+class PlaybackLedger(Shown):
     """See the module's theory of operation. `now` is any monotonic clock in seconds; one clock per ledger."""
 
     _position: Callable[[], PlaybackPosition | None] | None = None

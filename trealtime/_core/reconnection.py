@@ -26,7 +26,7 @@ from trealtime._core.ids import Recent
 from trealtime._core.replay import Replay, ReplayBounds, make_replay
 from trealtime._core.successor import Expiry, Successor
 from trealtime._core.told import ToldItems
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.events import RealtimeReconnected, RealtimeReconnecting
 from trealtime.items import RealtimeItem
 from trealtime.metrics import ConnectionCounters
@@ -131,8 +131,8 @@ class ReconnectPolicy(Value):
         return status in self.retry_on or (500 <= status <= 599 and "5xx" in self.retry_on)
 
 
-@attrs.define(eq=False)
-class Link:
+@attrs.define(eq=False, repr=False)
+class Link(Shown):
     """The connection, as far as the rules go: whether there is one, and what it has been told."""
 
     policy: ReconnectPolicy | None = None

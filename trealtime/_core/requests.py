@@ -30,6 +30,7 @@ from trealtime._core.input_guardrails import turn_refused
 from trealtime._core.responses import retry_request
 from trealtime._core.server_errors import can_be_about, is_collision, is_harmless, read_error
 from trealtime._core.settings import settle_update, update_refused
+from trealtime._value import Shown
 from trealtime.errors import ProtocolError, RequestTimedOut, ServerRefused, SettingsRefused
 from trealtime.events import RealtimeError
 
@@ -58,8 +59,8 @@ _SUBJECTS: Final[Mapping[str, str | None]] = {
 elsewhere."""
 
 
-@attrs.define(eq=False)
-class Sent:
+@attrs.define(eq=False, repr=False)
+class Sent(Shown):
     """One event on its way. The core has sent an `own` one by itself, so that a harmless refusal concerns no caller."""
 
     event: Mapping[str, Any]
@@ -81,8 +82,8 @@ class Sent:
         return cls(event, kind, subject if isinstance(subject, str) else "", reply_id=reply_id, own=own)
 
 
-@attrs.define
-class OpenRequests:
+@attrs.define(eq=False, repr=False)
+class OpenRequests(Shown):
     """Remembers what is on its way; bounded."""
 
     _sent: dict[str, Sent] = attrs.field(factory=dict, init=False)

@@ -24,6 +24,7 @@ from typing import Final
 import attrs
 
 from trealtime._core.ids import Recent
+from trealtime._value import Shown
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 
 __all__ = ["ResendBuffer"]
@@ -35,8 +36,8 @@ _PIECE: Final = 48_000
 """Bytes that are sent again in one event: one second of PCM16."""
 
 
-@attrs.define
-class _Turn:
+@attrs.define(eq=False, repr=False)
+class _Turn(Shown):
     """A turn that voice detection has found: where its audio begins and, once it is over, ends."""
 
     begin: int
@@ -46,8 +47,8 @@ class _Turn:
     """It has been committed, and its end is here at the latest: word of that is late."""
 
 
-@attrs.define(eq=False)
-class ResendBuffer:
+@attrs.define(eq=False, repr=False)
+class ResendBuffer(Shown):
     """See the module's theory of operation. With a limit of 0 seconds it keeps nothing."""
 
     limit_s: float = 0.0

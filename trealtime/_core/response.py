@@ -10,6 +10,7 @@ import attrs
 from trealtime._core.effects import ResponseResult
 from trealtime._core.response_queue import Request, submit
 from trealtime._core.settings import setting_in
+from trealtime._value import Shown
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ _TURN_OPTIONS: Final = (*_OPTIONS_OF_ANY_AGENT, "instructions", "tools")
 """The options of a response that hold for the whole turn; the last two are about the agent that it began with."""
 
 
-@attrs.define(eq=False)
-class Response:
+@attrs.define(eq=False, repr=False)
+class Response(Shown):
     """A response from its creation until it is done and its function calls have their outputs."""
 
     id: str

@@ -35,6 +35,7 @@ import attrs
 from trealtime._core.effects import ResponseResult
 from trealtime._core.ids import Recent
 from trealtime._core.turn_answers import turn_to_answer
+from trealtime._value import Shown
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ _RETRY_FIRST_S: Final = 0.2
 _RETRY_LIMIT: Final = 8
 
 
-@attrs.define(eq=False)
-class Request:
+@attrs.define(eq=False, repr=False)
+class Request(Shown):
     """One request for a response. `reply_ids` are those of the callers who wait for it."""
 
     key: str
@@ -201,8 +202,8 @@ class Request:
         self.reconnected = self.reconnected or other.reconnected
 
 
-@attrs.define
-class ResponseQueue:
+@attrs.define(eq=False, repr=False)
+class ResponseQueue(Shown):
     """See the module's theory of operation. It decides; the conversation sends what `next` gives."""
 
     _queue: deque[Request] = attrs.field(factory=deque, init=False)

@@ -20,7 +20,7 @@ import attrs
 
 from trealtime._core.interruption import BargeIn, BargeInPolicy, speech_thrown_away
 from trealtime._core.reconnection import reopened
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError
 from trealtime.events import RealtimeHistoryUpdated, RealtimeSettingsMismatch, SettingsDifference
@@ -55,8 +55,8 @@ __all__ = [
 ]
 
 
-@attrs.define
-class Opening:
+@attrs.define(eq=False, repr=False)
+class Opening(Shown):
     """The wait for a session that is ready: created, and our settings acknowledged."""
 
     reply_id: str
@@ -71,8 +71,8 @@ class RequestedTurns(Value):
     interrupts: bool = True
 
 
-@attrs.define
-class TurnSettings:
+@attrs.define(eq=False, repr=False)
+class TurnSettings(Shown):
     """The reasons to tell the server other things about turns than the app wants."""
 
     checked: bool = False
@@ -107,8 +107,8 @@ class TurnSettings:
         self.requested = requested
 
 
-@attrs.define(kw_only=True, eq=False)
-class SettingsUpdate:
+@attrs.define(kw_only=True, eq=False, repr=False)
+class SettingsUpdate(Shown):
     """A ``session.update`` on its way."""
 
     event_id: str
@@ -136,8 +136,8 @@ class SettingsUpdate:
 _KEPT_LOST: Final = 8
 
 
-@attrs.define
-class OpenUpdates:
+@attrs.define(eq=False, repr=False)
+class OpenUpdates(Shown):
     """The updates on their way, in the order of sending."""
 
     _updates: list[SettingsUpdate] = attrs.field(factory=list, init=False)

@@ -23,7 +23,7 @@ from trealtime._core.settings import Opening, OpenUpdates, TurnSettings, setting
 from trealtime._core.turn_log import TurnLog
 from trealtime._core.turns import SentItems, Turns
 from trealtime._core.usage import Limits, Meter
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.events import EventInfo, RealtimeHistoryAdded, RealtimeHistoryUpdated, RealtimeSessionEvent
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["ConversationCounters", "Counters", "State"]
 
 
-@attrs.define
-class Counters:
+@attrs.define(eq=False, repr=False)
+class Counters(Shown):
     """Counts so far; `Conversation.counters` hands out a frozen copy."""
 
     responses: int = 0
@@ -83,8 +83,8 @@ class ConversationCounters(Value):
     """The position at which the last interrupt cut the audio."""
 
 
-@attrs.define
-class State:
+@attrs.define(eq=False, repr=False)
+class State(Shown):
     """The state of one conversation. The rules are in the modules that work on it, not here."""
 
     agent: RealtimeAgent[Any]

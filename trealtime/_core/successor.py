@@ -10,6 +10,7 @@ import attrs
 
 from trealtime._core.replay import Replay
 from trealtime._core.told import ToldItems
+from trealtime._value import Shown
 
 __all__ = ["Expiry", "Successor"]
 
@@ -20,8 +21,8 @@ _LONGEST_S: Final = 7 * 24 * 3600.0
 """An end that is further away than this is none."""
 
 
-@attrs.define(eq=False)
-class Successor:
+@attrs.define(eq=False, repr=False)
+class Successor(Shown):
     """The second connection."""
 
     last_moment: float
@@ -84,8 +85,8 @@ class Successor:
         self.opening_id = self.session = None
 
 
-@attrs.define
-class Expiry:
+@attrs.define(eq=False, repr=False)
+class Expiry(Shown):
     """When the server ends a connection: `opened_at` in the time of the core, `server_time_s` at that moment in Unix
     time (None: unknown)."""
 

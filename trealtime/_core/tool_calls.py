@@ -28,7 +28,7 @@ import msgspec
 
 from trealtime._core.approvals import drop_approval, too_many_open
 from trealtime._core.effects import CancelTool, FunctionCall, StartTool
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import ToolFailed, ToolRoundsExceeded
 from trealtime.events import RealtimeError
 
@@ -54,8 +54,8 @@ class ToolOffer(Value):
         state.tools, state.handoffs = tools_by_name(self.tools), frozenset(self.handoffs)
 
 
-@attrs.define(eq=False)
-class Call:
+@attrs.define(eq=False, repr=False)
+class Call(Shown):
     """A function call that has no output yet; its response may be done already."""
 
     call_id: str

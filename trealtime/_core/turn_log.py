@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from trealtime._value import Shown
 from trealtime.metrics import Histogram, TurnMetrics, TurnSource, TurnStatistics, TurnStatus
 
 __all__ = ["KEPT_TURNS", "TurnLog"]
@@ -15,8 +16,8 @@ KEPT_TURNS: Final = 1000
 """The number of turns whose figures are kept one by one."""
 
 
-@attrs.define
-class TurnLog:
+@attrs.define(eq=False, repr=False)
+class TurnLog(Shown):
     """See the module."""
 
     _ended: list[TurnMetrics] = attrs.field(factory=list, init=False)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from trealtime._value import Shown
 from trealtime.metrics import TurnInterruption, TurnSource
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ was cleared. ``"not_taken"``: the server did not take the commit. ``"no_answer"`
 server refused to make one. ``"cancelled"``: the app wanted none any more."""
 
 
-@attrs.define(eq=False)
-class TurnRecord:
+@attrs.define(eq=False, repr=False)
+class TurnRecord(Shown):
     """One turn; see the module's theory of operation."""
 
     number: int
@@ -372,8 +373,8 @@ class TurnRecord:
         return self.committed_at + timeout_s
 
 
-@attrs.define
-class TurnRecords:
+@attrs.define(eq=False, repr=False)
+class TurnRecords(Shown):
     """The turns that are not over, oldest first."""
 
     playing: list[TurnRecord] = attrs.field(factory=list, init=False)

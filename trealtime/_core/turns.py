@@ -42,6 +42,7 @@ from trealtime._core.server_errors import read_error
 from trealtime._core.settings import turns_are_ours
 from trealtime._core.turn_records import PATIENCE_S, TurnRecord, TurnRecords, WhyNot
 from trealtime._core.usage import parse_transcription_usage
+from trealtime._value import Shown
 from trealtime.events import (
     RealtimeDtmf,
     RealtimeError,
@@ -79,8 +80,8 @@ __all__ = [
 ]
 
 
-@attrs.define
-class SentItems:
+@attrs.define(eq=False, repr=False)
+class SentItems(Shown):
     """The items that we have sent, numbered. The server takes them in order, so one that it has confirmed says that it
     has seen those before."""
 
@@ -102,8 +103,8 @@ class SentItems:
         self.confirmed = max(self.confirmed, self._open.pop(item_id, 0))
 
 
-@attrs.define
-class Turns:
+@attrs.define(eq=False, repr=False)
+class Turns(Shown):
     """The state of turn taking: whose turn it is. The facts about each turn are in its record (`turn_records`)."""
 
     records: TurnRecords = attrs.field(factory=TurnRecords, init=False)

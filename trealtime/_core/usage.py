@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trealtime._core.effects import EndAtLimit
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import SessionClosed
 from trealtime.events import LimitName, LimitUse, RealtimeLimitApproached, RealtimeLimitReached
 from trealtime.protocol.validation import WrongValue, setting
@@ -107,8 +107,8 @@ def add_usage(total: Usage, response: Usage) -> Usage:
     )
 
 
-@attrs.define
-class Meter:
+@attrs.define(eq=False, repr=False)
+class Meter(Shown):
     """Counts one session. `prices` None: it prices nothing, and every cost is None."""
 
     prices: Prices | None = None
@@ -361,8 +361,8 @@ class SessionLimits(Value):
     """Seconds for which the current answer may go on, until it has been heard, once a limit is reached."""
 
 
-@attrs.define
-class Limits:
+@attrs.define(eq=False, repr=False)
+class Limits(Shown):
     """The usage of a session against its limits."""
 
     policy: SessionLimits = attrs.field(factory=SessionLimits)

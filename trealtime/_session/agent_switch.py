@@ -41,6 +41,7 @@ from trealtime._session.lifetime import Lifetime
 from trealtime._session.mcp import SessionMCPServers
 from trealtime._session.outgoing import check_sendable
 from trealtime._session.pending_reply import PendingReply
+from trealtime._value import Shown
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff
 from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
@@ -54,8 +55,8 @@ from trealtime.tools.output import serialise_output
 __all__ = ["Agents"]
 
 
-@attrs.define(eq=False)
-class Agents:
+@attrs.define(eq=False, repr=False)
+class Agents(Shown):
     """The agents of one session. `current` is the one in charge, with the functions that the model may call."""
 
     _driver: Driver

@@ -27,7 +27,7 @@ from trealtime._session.endpoint_output import EVENTS, EndpointOutput
 from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime._session.subscription import Subscriptions
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.audio.formats import AudioFormat, audio_shown
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import EndpointFailed, SlowConsumer
@@ -168,8 +168,8 @@ class _Link(Value):
         driver.do(driver.core.report_dtmf, digit)
 
 
-@attrs.define(eq=False)
-class _Path:
+@attrs.define(eq=False, repr=False)
+class _Path(Shown):
     """Carries one attachment from entry to exit. `on_open` may refuse the endpoint once its formats are known."""
 
     driver: Driver

@@ -24,7 +24,7 @@ from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
 from trealtime._session.send_queue import SendQueue, encode_outgoing
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
 from trealtime.items import RealtimeItem
 from trealtime.tools.callables import answer_of
@@ -50,8 +50,8 @@ class ConnectionEnd(Value):
     open_s: float = 0.0
 
 
-@attrs.define(eq=False)
-class Connection:
+@attrs.define(eq=False, repr=False)
+class Connection(Shown):
     """One open wire, with the nursery of its reader and its writer."""
 
     wire: Wire
@@ -78,8 +78,8 @@ class Connection:
         return http_date(headers.get("date")) if isinstance(headers, Mapping) else None
 
 
-@attrs.define(eq=False)
-class _Dialled:
+@attrs.define(eq=False, repr=False)
+class _Dialled(Shown):
     """A connection that is being opened."""
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -88,8 +88,8 @@ class _Dialled:
     settled: trio.Event = attrs.field(factory=trio.Event, init=False)
 
 
-@attrs.define(eq=False)
-class Connections:
+@attrs.define(eq=False, repr=False)
+class Connections(Shown):
     """See the module's theory of operation. `guard` runs a service task, `keep` takes what one of them raises."""
 
     _driver: Driver

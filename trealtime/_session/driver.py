@@ -50,6 +50,7 @@ from trealtime._core.effects import (
 from trealtime._session.pending_reply import PendingReplies
 from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime._session.subscription import Subscription
+from trealtime._value import Shown
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.events import RealtimeAudio, RealtimeSessionEvent
 from trealtime.protocol.codec import decode_server_event
@@ -74,8 +75,8 @@ P = ParamSpec("P")
 _Input = Callable[[float], list[Effect]]
 
 
-@attrs.define(eq=False)
-class Driver:
+@attrs.define(eq=False, repr=False)
+class Driver(Shown):
     """One conversation with everything that its effects touch. All tasks of a session share it.
 
     The assembly of the session sets the parts below before it gives the first input; `output` is there while an

@@ -27,6 +27,7 @@ import trio
 from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._session.driver import Driver
 from trealtime._session.subscription import Subscription
+from trealtime._value import Shown
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.conversion import Gain, PartStream
 from trealtime.endpoints.endpoint import Endpoint
@@ -53,8 +54,8 @@ PATIENCE_S: Final = 2.0
 """How long a response may leave the user in silence while another one waits to be played."""
 
 
-@attrs.define
-class _PlayOrder:
+@attrs.define(eq=False, repr=False)
+class _PlayOrder(Shown):
     """The events of several responses, put in order: one response after another, as they began to speak."""
 
     held_bytes: int = attrs.field(default=0, init=False)

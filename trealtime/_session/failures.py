@@ -23,6 +23,7 @@ import attrs
 
 from trealtime._core.ids import Recent
 from trealtime._secrets import said, stand_in, withheld, without_keys
+from trealtime._value import Shown
 from trealtime.errors import (
     GuardrailFailed,
     MCPServerFailed,
@@ -90,8 +91,8 @@ def place_of(call: FunctionCall) -> Place:
     return {"agent": call.agent.name, "call_id": call.call_id, "response_id": call.response_id}
 
 
-@attrs.define(eq=False)
-class Failures:
+@attrs.define(eq=False, repr=False)
+class Failures(Shown):
     """The failures of one session."""
 
     _info: EventInfo

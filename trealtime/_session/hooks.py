@@ -23,6 +23,7 @@ import trio
 
 from trealtime._core.handoffs import AgentSwitch
 from trealtime._session.failures import Failures
+from trealtime._value import Shown
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
 from trealtime.errors import HookFailed, SlowConsumer
@@ -41,8 +42,8 @@ plays."""
 _Call = partial[Any]
 
 
-@attrs.define(eq=False)
-class HookCalls:
+@attrs.define(eq=False, repr=False)
+class HookCalls(Shown):
     """The hooks of one session. `note` takes events, `run` calls the hooks."""
 
     _run_hooks: RealtimeRunHooks[Any] | None

@@ -29,7 +29,7 @@ from trealtime._core.usage import session_over
 from trealtime._session.connections import ConnectionEnd, Connections, Dialler
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
 from trealtime.transport.wire import WireClosed, WireStatistics
@@ -117,8 +117,8 @@ class CloseOutcome(Value):
         return error
 
 
-@attrs.define(eq=False)
-class Lifetime:
+@attrs.define(eq=False, repr=False)
+class Lifetime(Shown):
     """Carries one session from entry to exit."""
 
     _driver: Driver

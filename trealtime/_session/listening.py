@@ -22,7 +22,7 @@ __all__ = ["Listening", "SpokenTurn"]
 _Items = Callable[[Collection[str]], tuple[RealtimeItem, ...]]
 
 
-@attrs.frozen(kw_only=True, repr=False)
+@attrs.frozen(kw_only=True, repr=False, eq=False)
 class SpokenTurn(Turn):
     """What the user has said, and the whole answer to it, calls of tools and handoffs included."""
 

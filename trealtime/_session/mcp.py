@@ -18,6 +18,7 @@ import attrs
 
 from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
+from trealtime._value import Shown
 from trealtime.errors import MCPServerFailed
 from trealtime.events import EventInfo
 from trealtime.mcp.connections import Connections
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["SessionMCPServers"]
 
 
-@attrs.define(eq=False)
-class SessionMCPServers:
+@attrs.define(eq=False, repr=False)
+class SessionMCPServers(Shown):
     """Connects to servers and lists their tools. `on_change` is awaited when the tools of a server have changed."""
 
     _lifetime: Lifetime

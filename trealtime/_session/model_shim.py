@@ -12,7 +12,7 @@ import attrs
 
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.outgoing import AudioData
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.protocol.user_input import UserInput
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ RealtimeModelSendEvent = (
 )
 
 
-@attrs.frozen(eq=False)
-class SessionModel:
+@attrs.frozen(eq=False, repr=False)
+class SessionModel(Shown):
     """The part of a session's connection that programs for the SDK use."""
 
     _session: RealtimeSession[Any]

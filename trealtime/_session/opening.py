@@ -17,6 +17,7 @@ from trealtime._session.parts import Parts
 from trealtime._session.recording_settings import RecordingSettings
 from trealtime._session.saved_session import SavedSession
 from trealtime._session.session_log import SessionLog
+from trealtime._value import Shown
 from trealtime.errors import ConnectFailed
 from trealtime.events import EventInfo
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Opening"]
 
 
-@attrs.define(eq=False)
-class Opening:
+@attrs.define(eq=False, repr=False)
+class Opening(Shown):
     """Opens one session around a body, and closes it."""
 
     _parts: Parts

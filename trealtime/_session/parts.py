@@ -29,6 +29,7 @@ from trealtime._session.send_queue import SendQueue
 from trealtime._session.subscription import SessionLoops, Subscriptions
 from trealtime._session.telemetry import Telemetry
 from trealtime._session.tool_runner import ToolRunner
+from trealtime._value import Shown
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import audio_shown
 from trealtime.events import EventInfo
@@ -40,8 +41,8 @@ from trealtime.transport.models import RealtimeModel
 __all__ = ["Parts", "assemble"]
 
 
-@attrs.frozen(eq=False, kw_only=True)
-class Parts:
+@attrs.frozen(eq=False, kw_only=True, repr=False)
+class Parts(Shown):
     """What one session is made of."""
 
     model: RealtimeModel

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from trealtime._core.effects import Effect, Settle
+from trealtime._value import Shown
 
 if TYPE_CHECKING:
     from trealtime._session.driver import Driver
@@ -19,8 +20,8 @@ __all__ = ["PendingReplies", "PendingReply", "Submitter"]
 P = ParamSpec("P")
 
 
-@attrs.define(eq=False)
-class PendingReply:
+@attrs.define(eq=False, repr=False)
+class PendingReply(Shown):
     """One request to the server; the core settles it exactly once, at the latest when the connection ends."""
 
     id: str
@@ -54,8 +55,8 @@ class PendingReply:
         await self._settled.wait()
 
 
-@attrs.define
-class PendingReplies:
+@attrs.define(eq=False, repr=False)
+class PendingReplies(Shown):
     """The open requests of one session. `new_id` makes the id of a reply."""
 
     _new_id: Callable[[], str]
@@ -83,8 +84,8 @@ class PendingReplies:
             reply.settle(answer)
 
 
-@attrs.frozen(eq=False)
-class Submitter:
+@attrs.frozen(eq=False, repr=False)
+class Submitter(Shown):
     """Gives the core inputs for callers. Every method raises what `Lifetime.check_open` raises."""
 
     _driver: Driver

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from trealtime._core.playback_ledger import PlaybackPosition
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import PlaybackTrackerFailed
 
@@ -79,8 +79,8 @@ class RealtimePlaybackTracker:
         return PlaybackPosition(state.current_item_id, state.current_item_content_index or 0, state.elapsed_ms or 0.0)
 
 
-@attrs.define(eq=False)
-class GuardedTracker:
+@attrs.define(eq=False, repr=False)
+class GuardedTracker(Shown):
     """A tracker of the app's, whose failures end no session: the position that it gave last holds on."""
 
     _tracker: RealtimePlaybackTracker

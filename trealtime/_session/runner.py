@@ -5,19 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 import trio
 
 from trealtime._session import config as configs
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
-from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.session import RealtimeSession
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.items import RealtimeItem
 from trealtime.terminal import one_line
 from trealtime.tools.context import ContextT
 from trealtime.transport.models import OpenAIRealtimeWebSocketModel, RealtimeModel
+
+if TYPE_CHECKING:
+    from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 
 __all__ = ["RealtimeRunner", "serve_realtime_session"]
 

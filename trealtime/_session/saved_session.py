@@ -16,6 +16,7 @@ import msgspec
 
 from trealtime._core.approvals import SavedDecision
 from trealtime._core.saved_history import dump_history, load_history
+from trealtime._value import Value
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff
 from trealtime.errors import SettingsError, SettingsProblem
@@ -37,8 +38,8 @@ _KEY: Final = "trealtime_session"
 _ITEMS: Final = (_SystemMessage, _UserMessage, AssistantMessageItem, RealtimeToolCallItem, OtherItem)
 
 
-@attrs.frozen(kw_only=True)
-class SavedSession:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class SavedSession(Value):
     """The part of a session that another process goes on with."""
 
     agent: str

@@ -16,14 +16,12 @@ from trealtime._session import config
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.attachment import Attachment
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
-from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
 from trealtime._session.guardrail_runner import (
     check_transcribed,
     check_transcription,
 )
 from trealtime._session.lifetime import CloseOutcome
 from trealtime._session.listening import Listening
-from trealtime._session.model_shim import SessionModel
 from trealtime._session.opening import Opening
 from trealtime._session.outgoing import (
     sendable_event,
@@ -55,6 +53,8 @@ from trealtime.transport.models import RealtimeModel
 from trealtime.usage import Cost, TranscriptionUsage, Usage
 
 if TYPE_CHECKING:
+    from trealtime._session.config_dicts import BargeInDict, ModelConfigDict, RunConfigDict
+    from trealtime._session.model_shim import SessionModel
     from trealtime.timeline.timeline import Timeline
 
 __all__ = ["RealtimeSession"]
@@ -270,6 +270,8 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
     @property
     def model(self) -> SessionModel:
         """For programs written for the OpenAI Agents SDK: ``await session.model.send_event(...)``."""
+        from trealtime._session.model_shim import SessionModel  # Few programs need its classes.
+
         return SessionModel(self)
 
     @property

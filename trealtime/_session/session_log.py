@@ -15,6 +15,7 @@ import attrs
 
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import CloseOutcome
+from trealtime._value import Shown
 from trealtime.events import RealtimeSessionEvent
 from trealtime.terminal import printable
 
@@ -78,8 +79,8 @@ _LINES: Final[Mapping[str, tuple[logging.Logger, int, _Text]]] = {
 """By the type of an event: its logger, its level, and its line. Others are in no log."""
 
 
-@attrs.define(eq=False)
-class SessionLog:
+@attrs.define(eq=False, repr=False)
+class SessionLog(Shown):
     """The log of one session."""
 
     _driver: Driver

@@ -26,7 +26,7 @@ import attrs
 import trio
 
 from trealtime._session.wakeup import Sleeper, Turns
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.errors import SlowConsumer
 from trealtime.events import RealtimeAudio, RealtimeAudioDropped, RealtimeSessionEvent
@@ -504,8 +504,8 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         return self.audio_format.duration_ms(n_bytes) / 1000
 
 
-@attrs.frozen(eq=False)
-class Subscriptions:
+@attrs.frozen(eq=False, repr=False)
+class Subscriptions(Shown):
     """Makes the subscriptions of one session."""
 
     _driver: Driver

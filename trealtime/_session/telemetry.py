@@ -10,6 +10,7 @@ import attrs
 
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
+from trealtime._value import Shown
 from trealtime.observability.settings import TelemetrySettings
 from trealtime.transport.models import AzureRealtimeModel, RealtimeModel
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Telemetry"]
 
 
-@attrs.define(eq=False)
-class Telemetry:
+@attrs.define(eq=False, repr=False)
+class Telemetry(Shown):
     """Joins a session to its spans and metrics, and costs nothing where there are none."""
 
     _driver: Driver

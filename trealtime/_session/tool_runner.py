@@ -28,6 +28,7 @@ from trealtime._session.config import GuardrailsSettings, RealtimeRunConfig
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures, place_of
 from trealtime._session.lifetime import Lifetime
+from trealtime._value import Shown
 from trealtime.errors import GuardrailFailed, ToolFailed
 from trealtime.events import (
     EventInfo,
@@ -67,8 +68,8 @@ _OUTCOMES: Final[Mapping[ToolErrorKind | None, ToolSpanStatus]] = {
 }
 
 
-@attrs.define(eq=False)
-class _Work:
+@attrs.define(eq=False, repr=False)
+class _Work(Shown):
     """One call on its way to an output."""
 
     call: FunctionCall

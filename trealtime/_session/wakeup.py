@@ -8,6 +8,8 @@ from typing import Final
 import attrs
 import trio
 
+from trealtime._value import Shown
+
 __all__ = ["Sleeper", "Turns"]
 
 TURN_S: Final = 0.001
@@ -17,8 +19,8 @@ TURN_STEPS: Final = 128
 """The number of its steps after which it does so in any case: under a mock clock no time passes."""
 
 
-@attrs.define
-class Sleeper:
+@attrs.define(eq=False, repr=False)
+class Sleeper(Shown):
     """At most one sleeping task.
 
     A `trio.lowlevel.ParkingLot` for one task. Without a sleeper, as on most events of a busy session, `wake` costs one
@@ -52,8 +54,8 @@ class Sleeper:
             trio.lowlevel.reschedule(task)
 
 
-@attrs.define
-class Turns:
+@attrs.define(eq=False, repr=False)
+class Turns(Shown):
     """Checkpoints of a task with many short steps to do, which cost less than the steps.
 
     A turn of the scheduler costs as much as decoding a frame. Here one turn holds for all steps within `TURN_S`.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, Unpack
 
 import attrs
 
+from trealtime._value import Shown
 from trealtime.agents.guardrails import InputGuardrail, OutputGuardrail
 from trealtime.agents.handoffs import Handoff
 from trealtime.agents.hooks import RealtimeAgentHooks
@@ -63,8 +64,8 @@ class AgentChanges(TypedDict, total=False):
     hooks: RealtimeAgentHooks[Any] | None
 
 
-@attrs.frozen(eq=False)
-class RealtimeAgent(Generic[ContextT]):
+@attrs.frozen(eq=False, repr=False)
+class RealtimeAgent(Shown, Generic[ContextT]):
     """An agent: it answers in a session. It is a value: `clone` makes a changed copy. Two agents are never equal.
 
     `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one

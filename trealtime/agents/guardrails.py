@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 import attrs
 import trio
 
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import TrealtimeError
 from trealtime.tools.callables import call_anywhere, name_of
 from trealtime.tools.context import ContextT, RunContext
@@ -43,8 +43,8 @@ GuardrailFunction = Callable[
 """``function(context, agent, text)``, sync or async."""
 
 
-@attrs.frozen(eq=False)
-class OutputGuardrail(Generic[ContextT]):
+@attrs.frozen(eq=False, repr=False)
+class OutputGuardrail(Shown, Generic[ContextT]):
     """A check of the agent's words, spoken or written; made by `output_guardrail`.
 
     `guardrail_function` gets the run context, the agent that began the response, and the text of one item so far. An
@@ -77,8 +77,8 @@ class OutputGuardrail(Generic[ContextT]):
         return OutputGuardrailResult(guardrail=self, agent_output=agent_output, agent=agent, output=output)
 
 
-@attrs.frozen(eq=False)
-class InputGuardrail(Generic[ContextT]):
+@attrs.frozen(eq=False, repr=False)
+class InputGuardrail(Shown, Generic[ContextT]):
     """A check of the user's words, spoken or written; made by `input_guardrail`.
 
     `guardrail_function` gets the run context, the agent that would answer, and the text. All else is as with
@@ -105,8 +105,8 @@ class InputGuardrail(Generic[ContextT]):
         return InputGuardrailResult(guardrail=self, user_input=user_input, agent=agent, output=output)
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class OutputGuardrailResult:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class OutputGuardrailResult(Shown):
     """The verdict of one output guardrail on `agent_output`, a text of `agent`."""
 
     guardrail: OutputGuardrail[Any]
@@ -115,8 +115,8 @@ class OutputGuardrailResult:
     output: GuardrailFunctionOutput
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class InputGuardrailResult:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class InputGuardrailResult(Shown):
     """The verdict of one input guardrail on `user_input`, which `agent` would have answered."""
 
     guardrail: InputGuardrail[Any]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, get_args
 import attrs
 import msgspec
 
+from trealtime._value import Shown
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
 from trealtime.terminal import print_short
 from trealtime.tools.callables import answer_of
@@ -42,8 +43,8 @@ _NO_INPUT: Final[Mapping[str, Any]] = {
 }
 
 
-@attrs.frozen(eq=False)
-class Handoff(Generic[ContextT]):
+@attrs.frozen(eq=False, repr=False)
+class Handoff(Shown, Generic[ContextT]):
     """A function that the model calls to give the conversation to another agent; `realtime_handoff` makes one.
 
     ``await on_invoke_handoff(context, arguments)`` gets the JSON text that the model wrote and returns the
@@ -168,8 +169,8 @@ def handoff_to_wire(handoff: Handoff[Any]) -> dict[str, Any]:
     }
 
 
-@attrs.frozen(eq=False)
-class _Invocation(Generic[ContextT]):
+@attrs.frozen(eq=False, repr=False)
+class _Invocation(Shown, Generic[ContextT]):
     """``on_invoke_handoff`` of a handoff that `realtime_handoff` made."""
 
     agent: RealtimeAgent[ContextT] | Callable[[], RealtimeAgent[ContextT]]
@@ -196,8 +197,8 @@ class _Invocation(Generic[ContextT]):
             ) from error
 
 
-@attrs.frozen(eq=False)
-class _PydanticDecoder:
+@attrs.frozen(eq=False, repr=False)
+class _PydanticDecoder(Shown):
     """Reads an `input_type` of pydantic's as a msgspec decoder reads others."""
 
     type: PydanticType

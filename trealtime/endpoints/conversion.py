@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trealtime._value import Shown
 from trealtime.audio.formats import AudioFormat
 from trealtime.audio.pcm import from_int16, to_int16
 from trealtime.endpoints.playback_map import Piece
@@ -69,8 +70,8 @@ def silence(n_bytes: int, audio_format: AudioFormat) -> bytes:
 _ZERO = {"pcm16": b"\x00", "g711_ulaw": b"\xff", "g711_alaw": b"\xd5"}
 
 
-@attrs.define
-class Gain:
+@attrs.define(eq=False, repr=False)
+class Gain(Shown):
     """Multiply the pieces of one stream. Set `factor` at any time: the next piece leads over to it."""
 
     factor: float = 1.0
@@ -88,8 +89,8 @@ class Gain:
         return from_int16(np.clip(np.rint(samples * factors), -32768, 32767).astype(np.int16), audio_format)
 
 
-@attrs.define
-class PartStream:
+@attrs.define(eq=False, repr=False)
+class PartStream(Shown):
     """Convert the content part that begins with the chunk `first` from `source` to `target`, and cut it into pieces
     that know where in the part they lie."""
 

@@ -9,11 +9,13 @@ import math
 
 import attrs
 
+from trealtime._value import Shown
+
 __all__ = ["Coalescer", "Pacer"]
 
 
-@attrs.define
-class Coalescer:
+@attrs.define(eq=False, repr=False)
+class Coalescer(Shown):
     """Collect pieces of one stream for at most `bound_s`.
 
     Each piece that is sent costs a frame, a JSON object and a wake-up on both sides: twenty-five a second are better
@@ -44,8 +46,8 @@ class Coalescer:
         return data
 
 
-@attrs.define
-class Pacer:
+@attrs.define(eq=False, repr=False)
+class Pacer(Shown):
     """The schedule of one path to a far side that plays what it gets and buffers only so much.
 
     For each frame: sleep until `due(now)`, send it, and call `sent(now, duration_s)`. The schedule is absolute: each

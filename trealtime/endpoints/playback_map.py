@@ -18,6 +18,7 @@ from typing import Final
 
 import attrs
 
+from trealtime._value import Shown, Value
 from trealtime.audio.formats import AudioFormat
 
 __all__ = ["PIECE_MS", "Piece", "Place", "PlaybackMap"]
@@ -27,8 +28,8 @@ PIECE_MS: Final = 20
 is never further off than that."""
 
 
-@attrs.frozen
-class Piece:
+@attrs.frozen(eq=False, repr=False)
+class Piece(Value):
     """A piece of an item's audio, in the endpoint's format, that begins `start_ms` into the content part."""
 
     audio: bytes
@@ -45,8 +46,8 @@ class Piece:
             yield attrs.evolve(self, audio=self.audio[begin : begin + step], start_ms=start_ms)
 
 
-@attrs.frozen
-class Place:
+@attrs.frozen(eq=False, repr=False)
+class Place(Value):
     """A position in a content part, and the end of the audio of that part that was given."""
 
     item_id: str
@@ -55,8 +56,8 @@ class Place:
     given_ms: float
 
 
-@attrs.define
-class _Stretch:
+@attrs.define(eq=False, repr=False)
+class _Stretch(Shown):
     """Audio of one content part that was given and has not been reported as heard. `begin` is the place of its first
     byte in the stream; `piece` holds its ids and where in the part it begins."""
 
@@ -69,8 +70,8 @@ class _Stretch:
         return self.begin + len(self.audio)
 
 
-@attrs.define
-class PlaybackMap:
+@attrs.define(eq=False, repr=False)
+class PlaybackMap(Shown):
     """The map of one endpoint, which plays `audio_format`. `now` is any monotonic time in seconds."""
 
     audio_format: AudioFormat

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from trealtime._value import Shown
 from trealtime.errors import MCPServerFailed
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Connections"]
 
 
-@attrs.define(eq=False)
-class Connections:
+@attrs.define(eq=False, repr=False)
+class Connections(Shown):
     """Connections by server. Closing them takes up to `grace_s`, and a second more where a program must be killed."""
 
     _grace_s: float

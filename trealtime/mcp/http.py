@@ -10,7 +10,7 @@ import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
 if TYPE_CHECKING:
-    from trealtime.mcp.servers import MCPServerStreamableHttpParams
+    from trealtime.mcp.kinds import MCPServerStreamableHttpParams
 
 __all__ = ["http_streams"]
 

@@ -23,7 +23,7 @@ from mcp_types import jsonrpc_message_adapter
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from trealtime.mcp.servers import MCPServerStdioParams
+    from trealtime.mcp.kinds import MCPServerStdioParams
 
 __all__ = ["ProgramEnded", "program_streams"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import MissingDependency
 from trealtime.protocol.validation import WrongValue, setting
 
@@ -44,8 +44,8 @@ class TelemetrySettings(Value):
     has ``headers``, they are all that is sent."""
 
 
-@attrs.define
-class _Default:
+@attrs.define(eq=False, repr=False)
+class _Default(Shown):
     telemetry: TelemetrySettings | None = None
 
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import attrs
 import msgspec
 import pybase64
 
@@ -30,6 +29,7 @@ from trealtime.protocol.server_events import (
     ResponseOutputAudioDelta,
     ResponseOutputAudioTranscriptDelta,
     ServerEvent,
+    wire_fields,
 )
 
 __all__ = ["MAX_DEPTH", "Decoded", "decode_server_event", "encode", "encode_append", "read_server_event"]
@@ -104,29 +104,6 @@ _MARK_WITHIN: Final = 256
 _PAYLOAD_WITHIN: Final = 1024
 
 
-def _setters(cls: type[Any]) -> tuple[Callable[[Any, Any], None], ...]:
-    # Filling the slots directly costs half of what the constructor of a frozen attrs class does; a test holds both to
-    # the same result. The slots are looked up by name once, so a renamed field fails at import.
-    names = ("response_id", "item_id", "output_index", "content_index", "delta", "event_id", "type")
-    return tuple(getattr(cls, name).__set__ for name in names)
-
-
-_AUDIO_SETTERS: Final = _setters(ResponseOutputAudioDelta)
-_TRANSCRIPT_SETTERS: Final = _setters(ResponseOutputAudioTranscriptDelta)
-
-
-def _fill(event: Any, setters: tuple[Callable[[Any, Any], None], ...], frame: _Delta, delta: object) -> Any:
-    response_id, item_id, output_index, content_index, set_delta, event_id, set_type = setters
-    response_id(event, frame.response_id)
-    item_id(event, frame.item_id)
-    output_index(event, frame.output_index)
-    content_index(event, frame.content_index)
-    set_delta(event, delta)
-    event_id(event, frame.event_id)
-    set_type(event, frame.type)
-    return event
-
-
 def _fast(frame: bytes, *, with_data: bool) -> AnyServerEvent | None:
     """Read an audio delta, or a transcript delta whose data is not wanted; None for a frame that the general path must
     read.
@@ -148,14 +125,26 @@ def _fast(frame: bytes, *, with_data: bool) -> AnyServerEvent | None:
             head = _decode_delta(frame[:begin] + b'""}')
             if head.type != _AUDIO_DELTA or not _small(head):
                 return None
-            audio = _unbase64(memoryview(frame)[begin + 1 : -2], validate=True)
-            return _fill(ResponseOutputAudioDelta.__new__(ResponseOutputAudioDelta), _AUDIO_SETTERS, head, audio)  # type: ignore[no-any-return]
+            return ResponseOutputAudioDelta(
+                event_id=head.event_id,
+                response_id=head.response_id,
+                item_id=head.item_id,
+                output_index=head.output_index,
+                content_index=head.content_index,
+                delta=_unbase64(memoryview(frame)[begin + 1 : -2], validate=True),
+            )
         if not with_data and frame.startswith(b'_transcript.delta"', mark + 22):
             whole = _decode_delta(frame)
             if whole.type != _TRANSCRIPT_DELTA or not _small(whole):
                 return None
-            event = ResponseOutputAudioTranscriptDelta.__new__(ResponseOutputAudioTranscriptDelta)
-            return _fill(event, _TRANSCRIPT_SETTERS, whole, whole.delta)  # type: ignore[no-any-return]
+            return ResponseOutputAudioTranscriptDelta(
+                event_id=whole.event_id,
+                response_id=whole.response_id,
+                item_id=whole.item_id,
+                output_index=whole.output_index,
+                content_index=whole.content_index,
+                delta=whole.delta,
+            )
     except (*_UNREADABLE, ValueError):
         pass
     return None
@@ -249,7 +238,6 @@ class _Unfit(Exception):
     """A field cannot be read; stays inside this module."""
 
 
-EventT = TypeVar("EventT")
 _Read = Callable[[Any], Any]
 
 
@@ -308,16 +296,15 @@ _READ: Final[Mapping[str, _Read]] = {
 }
 
 
-def _reader(cls: type[EventT]) -> Callable[[Mapping[str, Any]], EventT]:
+def _reader(cls: type[ServerEvent]) -> Callable[[Mapping[str, Any]], ServerEvent]:
     """Return a function that reads one class of event from a decoded object."""
     required: list[tuple[str, _Read]] = []
     optional: list[tuple[str, _Read]] = []
-    for field in attrs.fields(cls):  # type: ignore[arg-type]  # every class here is an attrs class
-        if field.name != "type":
-            read = _READ[str(field.type).removesuffix(" | None")]
-            (required if field.default is attrs.NOTHING else optional).append((field.name, read))
+    for field in wire_fields(cls):
+        read = _READ[field.annotation.removesuffix(" | None")]
+        (required if field.required else optional).append((field.name, read))
 
-    def read_event(data: Mapping[str, Any]) -> EventT:
+    def read_event(data: Mapping[str, Any]) -> ServerEvent:
         values: dict[str, Any] = {}
         name = ""
         try:

@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, TypeVar, Union, cast
 
 import attrs
 
+from trealtime._value import Value
 from trealtime.errors import SettingsError, SettingsProblem
 
 __all__ = ["NOT_SET", "NotSet", "WrongValue", "given_or", "setting", "structure"]
@@ -62,8 +63,8 @@ class WrongValue(Exception):
         super().__init__(allowed)
 
 
-@attrs.frozen(kw_only=True)
-class _Rule:
+@attrs.frozen(kw_only=True, eq=False, repr=False)
+class _Rule(Value):
     at_least: float | None = None
     at_most: float | None = None
     alias: str | None = None

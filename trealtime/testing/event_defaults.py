@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from trealtime.emulator.event_buffer import Ids
-from trealtime.protocol.server_events import SERVER_EVENT_TYPES
+from trealtime.protocol.server_events import SERVER_EVENT_TYPES, wire_fields
 
 __all__ = ["EventDefaults", "merged"]
 
@@ -141,7 +141,7 @@ class EventDefaults:
         if kind not in _FIELDS:
             raise ValueError(f"a server sends no {kind!r}; its events are: {', '.join(SERVER_EVENT_TYPES)}")
         places, own = _FIELDS[kind]
-        allowed = {"event_id", *places, *own, *(f.name for f in attrs.fields(SERVER_EVENT_TYPES[kind]))} - {"type"}
+        allowed = {"event_id", *places, *own, *(f.name for f in wire_fields(SERVER_EVENT_TYPES[kind]))}
         unknown = given.keys() - allowed
         if unknown:
             raise ValueError(

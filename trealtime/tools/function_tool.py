@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 import attrs
 import trio
 
+from trealtime._value import Shown
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
 from trealtime.terminal import print_short
 from trealtime.tools.callables import answer_of, is_async, name_of
@@ -69,8 +70,8 @@ def default_tool_error(context: RunContext[Any], error: Exception) -> str:
     return f"An error occurred while running the tool {name}: {reasons}"
 
 
-@attrs.frozen(eq=False)
-class FunctionTool:
+@attrs.frozen(eq=False, repr=False)
+class FunctionTool(Shown):
     """A function that the model may call, by `name`, when `description` makes it seem useful.
 
     `params_json_schema` is a JSON Schema of type ``object``. ``await on_invoke_tool(context, arguments)`` gets the JSON
@@ -300,8 +301,8 @@ def function_tool(
     return decorate if func is None else decorate(func)
 
 
-@attrs.frozen(eq=False)
-class _FunctionCall:
+@attrs.frozen(eq=False, repr=False)
+class _FunctionCall(Shown):
     """The ``on_invoke_tool`` of a decorated function."""
 
     function: Callable[..., object]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import attrs
 import trio
 
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import TrealtimeError
 from trealtime.tools.callables import call_anywhere, name_of
 from trealtime.tools.context import ToolContext
@@ -67,7 +67,7 @@ class ToolInputGuardrailData(Value):
     agent: RealtimeAgent[Any]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class ToolOutputGuardrailData(ToolInputGuardrailData):
     """A call and its `output`: the value that the tool returned, or the text that says how it failed."""
 
@@ -85,8 +85,8 @@ ToolOutputGuardrailFunction = Callable[
 """``function(data)``, sync or async."""
 
 
-@attrs.frozen(eq=False)
-class ToolInputGuardrail:
+@attrs.frozen(eq=False, repr=False)
+class ToolInputGuardrail(Shown):
     """A check of a call before its tool runs; made by `tool_input_guardrail`.
 
     An async function runs in the session, a sync one in a worker thread, so it may block. `name` appears in errors; by
@@ -113,8 +113,8 @@ class ToolInputGuardrail:
         return _verdict(self.get_name(), output)
 
 
-@attrs.frozen(eq=False)
-class ToolOutputGuardrail:
+@attrs.frozen(eq=False, repr=False)
+class ToolOutputGuardrail(Shown):
     """A check of the output of a call before the model reads it; made by `tool_output_guardrail`. All else is as with
     `ToolInputGuardrail`."""
 

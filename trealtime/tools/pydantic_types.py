@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 
 import attrs
 
+from trealtime._value import Shown
+
 if TYPE_CHECKING:
     import pydantic
 
@@ -29,8 +31,8 @@ class PydanticRefusal(ValueError):
     """A value does not fit; the text says where, what stands there, and what may stand there."""
 
 
-@attrs.frozen(eq=False)
-class PydanticType:
+@attrs.frozen(eq=False, repr=False)
+class PydanticType(Shown):
     """One annotation: its schema and reader, and the default where there is one."""
 
     adapter: pydantic.TypeAdapter[Any]

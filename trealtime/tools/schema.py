@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import attrs
 import msgspec
 
+from trealtime._value import Shown
 from trealtime.errors import ToolArgumentsError
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.pydantic_types import PydanticRefusal, PydanticType, is_pydantic, pydantic_type, schemas_of
@@ -28,8 +29,8 @@ _Kind = inspect.Parameter
 _DEFS = "#/$defs/"
 
 
-@attrs.frozen(eq=False)
-class ToolSignature:
+@attrs.frozen(eq=False, repr=False)
+class ToolSignature(Shown):
     """How a model calls one function: `json_schema` for the model, `parse` for what the model then writes."""
 
     tool_name: str

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import trio
 
+from trealtime._value import Shown
 from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics
 
 __all__ = ["MemoryWire", "memory_wire_pair"]
@@ -32,8 +33,8 @@ def memory_wire_pair(*, capacity: int = 64) -> tuple[MemoryWire, MemoryWire]:
     return client, server
 
 
-@attrs.define(eq=False)
-class MemoryWire:
+@attrs.define(eq=False, repr=False)
+class MemoryWire(Shown):
     """One end of `memory_wire_pair`: a `Wire`, with `drop` and `send_binary` on top."""
 
     side: Side

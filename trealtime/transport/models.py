@@ -148,7 +148,7 @@ class OpenAIRealtimeWebSocketModel(Value):
 OpenAIRealtimeModel = OpenAIRealtimeWebSocketModel
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
     """A phone call that the service has accepted: attaches to it by the target's ``call_id``, which must be given.
 

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import attrs
 
 from trealtime._secrets import redacted_url
+from trealtime._value import Value
 from trealtime._version import __version__
 from trealtime.errors import MissingApiKey, SettingsError, SettingsProblem
 
@@ -38,8 +39,8 @@ __all__ = [
 # ---- addresses ------------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Address:
+@attrs.frozen(eq=False, repr=False)
+class Address(Value):
     """A WebSocket URL in its parts."""
 
     host: str

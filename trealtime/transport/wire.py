@@ -15,7 +15,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import attrs
 
-from trealtime._value import Value
+from trealtime._value import Shown, Value
 from trealtime.errors import TrealtimeError
 
 __all__ = [
@@ -189,8 +189,8 @@ NETWORK_LOSS = WireEnd(1006, "", "network")
 """No close frame came: RFC 6455 section 7.1.5."""
 
 
-@attrs.define
-class Traffic:
+@attrs.define(eq=False, repr=False)
+class Traffic(Shown):
     """The counters behind `Wire.statistics`."""
 
     messages_sent: int = 0
