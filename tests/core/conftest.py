@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pybase64
 import pytest
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from trealtime._core import effects as fx
 from trealtime._core.conversation import Conversation
@@ -322,3 +324,15 @@ def vad_talk() -> Talk:
     talk = Talk()
     talk.open(create_response=True, interrupt_response=True)
     return talk
+
+
+@pytest.fixture
+def same_examples_everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hypothesis draws some values from the constants of all modules that are loaded, which depends on the tests that
+    ran before. It has no setting against that. Without those constants, a failure shows again when its test runs
+    alone."""
+    none = Constants()
+    monkeypatch.setattr(providers, "_get_local_constants", lambda: none)
+    providers.CONSTANTS_CACHE.cache.clear()  # it has theirs
+    yield
+    providers.CONSTANTS_CACHE.cache.clear()

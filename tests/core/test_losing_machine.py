@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -14,6 +15,8 @@ from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime.items import AssistantAudio, AssistantText, InputImage
 
 from .test_machine import Machine, ModelServer, times
+
+pytestmark = pytest.mark.usefixtures("same_examples_everywhere")
 
 
 @attrs.define
@@ -104,6 +107,12 @@ class LosingMachine(Machine):
         self.away = False
         self.server.send("session.created", session=self.server.session())
         self.app.connected()
+
+    def apply(self, effects: list[fx.Effect]) -> None:
+        super().apply(effects)
+        if any(isinstance(effect, fx.DropConnection) for effect in effects):
+            self.lose()
+            self.reconnect()
 
     def carry_out(self, effect: fx.Effect) -> None:
         assert not (self.away and isinstance(effect, fx.Send | fx.SendAudio)), "nothing to send it on"

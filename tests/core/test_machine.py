@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections import Counter
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import attrs
 import pybase64
-from hypothesis import HealthCheck, Phase, settings
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -45,6 +49,8 @@ from trealtime.metrics import TurnMetrics
 from trealtime.protocol.codec import read_server_event
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import FunctionTool
+
+pytestmark = pytest.mark.usefixtures("same_examples_everywhere")
 
 GRACE_S = 5.0
 TIMEOUT_S = 30.0
@@ -1184,8 +1190,7 @@ class LossyMachine(Machine):
 
 
 def times(examples: int) -> settings:
-    """A tenth of a long run. Its examples depend on the modules that other tests have loaded (Hypothesis draws from
-    their constants), so a failure must show its example at once: making it smaller may take longer than a test has."""
+    """A tenth of a long run. A failure shows its example at once: making it smaller may take longer than a test has."""
     longer = int(os.environ.get("TREALTIME_TIMES", "1"))
     return settings(
         max_examples=examples * longer,
@@ -1203,3 +1208,22 @@ TestMachine = Machine.TestCase
 TestMachine.settings = times(110)
 TestLossyMachine = LossyMachine.TestCase
 TestLossyMachine.settings = times(20)
+
+
+def test_the_examples_do_not_depend_on_what_other_tests_have_loaded(tmp_path: Path, monkeypatch: Any) -> None:
+    drawn: list[int] = []
+
+    @settings(derandomize=True, database=None, max_examples=100)
+    @given(st.integers(1, 1_000_000))
+    def draw(number: int) -> None:
+        drawn.append(number)
+
+    draw()
+    before = drawn.copy()
+    drawn.clear()
+    loaded = ModuleType("constants")
+    loaded.__file__ = str(tmp_path / "constants.py")
+    Path(loaded.__file__).write_text(f"numbers = {list(range(1_000, 100_000, 97))}")
+    monkeypatch.setitem(sys.modules, "constants", loaded)
+    draw()
+    assert drawn == before
