@@ -30,6 +30,7 @@ RANDOM = [
     "tests/emulator/test_fuzz.py",
     "tests/integration/test_faulty_sessions.py",
     "tests/integration/test_lost_connections.py",
+    "tests/integration/test_lost_connections_with_faults.py",
 ]
 
 # What starts whole programs or a browser, and so takes real time, runs on one Python only.

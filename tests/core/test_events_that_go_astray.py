@@ -106,10 +106,11 @@ def history(talk) -> None:
 
 
 class Next:
-    """What another connection knows: it refuses the items of `refuses`, and those that follow what it does not know."""
+    """What another connection knows: it refuses the items of `refuses`, and those that follow what it does not know.
+    Where the refusal passes, it is in trouble itself, and takes the item the next time."""
 
-    def __init__(self, refuses, *, names_events: bool) -> None:
-        self.refuses, self.names_events = refuses, names_events
+    def __init__(self, refuses, *, names_events: bool = True, passes: bool = False) -> None:
+        self.refuses, self.names_events, self.passes = set(refuses), names_events, passes
         self.items: list[str] = []
 
     def take(self, events) -> list[tuple[str, dict]]:
@@ -120,7 +121,11 @@ class Next:
                 continue
             item_id, previous = event["item"]["id"], event["previous_item_id"]
             if item_id in self.refuses or (previous != "root" and previous not in self.items):
-                error = {"type": "invalid_request_error", "code": "item_create_invalid", "message": item_id}
+                passes = self.passes and item_id in self.refuses
+                kind, code = ("server_error", None) if passes else ("invalid_request_error", "item_create_invalid")
+                if self.passes:
+                    self.refuses.discard(item_id)
+                error = {"type": kind, "code": code, "message": item_id}
                 answers.append(
                     ("error", {"error": {**error, "event_id": event["event_id"] if self.names_events else None}})
                 )
@@ -150,6 +155,24 @@ def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, na
     assert told == list(refuses), "each once, and nothing of those that went again"
     assert server.items == [each for each in HISTORY if each not in refuses]
     assert talk.core.connection_counters().items_refused == len(refuses)
+
+
+@pytest.mark.parametrize("refuses", [("a",), ("b", "c"), ("d",), HISTORY])
+def test_a_server_in_trouble_is_told_an_item_a_second_time(losing, refuses) -> None:
+    talk, server = losing, Next(refuses, passes=True)
+    history(talk)
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.app.connected()
+    talk.server("session.created", session=SESSION)
+    answers = server.take(talk.sent)
+    while answers:
+        talk.forget()
+        for kind, fields in answers:
+            talk.server(kind, **fields)
+        assert talk.events_of("error") == []
+        answers = server.take(talk.sent)
+    assert server.items == list(HISTORY)
+    assert talk.core.connection_counters().items_refused == 0
 
 
 @pytest.mark.parametrize("refuses", [("c",), ("d",), ("c", "d")])

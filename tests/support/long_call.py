@@ -157,9 +157,12 @@ class Mind:
         answer = QUESTIONS.get(question) or (STORY if question in QUESTIONS else f"I heard: {question}")
         if "secret" in question and not any(item.get("role") == "system" for item in since):
             answer = SECRET
-        words, said = answer.split(), " ".join(begun).split()
-        if said and words[: len(said) - 1] == said[:-1] and words[len(said) - 1].startswith(said[-1]):
-            words = words[len(said) - (words[len(said) - 1] != said[-1]) :]
+        words = answer.split()
+        for first in range(len(begun)):  # pieces before that may have come torn
+            said = " ".join(begun[first:]).split()
+            if said and words[: len(said) - 1] == said[:-1] and words[len(said) - 1].startswith(said[-1]):
+                words = words[len(said) - (words[len(said) - 1] != said[-1]) :]
+                break
         return BrainReply((Say(" ".join(words)),)) if words else BrainReply()
 
 
@@ -392,8 +395,8 @@ def check(call: Call) -> None:
     """Hold what must hold of every call."""
     _check_words(call)
     _check_answers(call)
-    _check_audio_of_the_user(call)
-    _check_interrupted(call)
+    check_audio_of_the_user(call)
+    check_interrupted(call)
 
 
 def _check_words(call: Call) -> None:
@@ -422,7 +425,7 @@ def _check_answers(call: Call) -> None:
     assert call.agent == "Billing"
 
 
-def _check_audio_of_the_user(call: Call) -> None:
+def check_audio_of_the_user(call: Call) -> None:
     covered = np.zeros(len(SPOKEN), bool)
     for turns in call.received:
         for turn in turns:
@@ -434,7 +437,7 @@ def _check_audio_of_the_user(call: Call) -> None:
     assert not len(missing), f"{len(missing) / RATE:.3f} s of speech reached no turn, from {missing[0] / RATE:.2f} s on"
 
 
-def _check_interrupted(call: Call) -> None:
+def check_interrupted(call: Call) -> None:
     over: set[str] = set()
     for event in call.events:
         if event.type == "audio_interrupted":

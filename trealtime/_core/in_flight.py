@@ -427,12 +427,12 @@ def _send_audio(state: State, audio: Iterator[tuple[str | None, bytes]], *, unti
 # ---- what it refuses ------------------------------------------------------------------------------------------------
 
 
-def item_refused(state: State, sent: Sent) -> bool:
-    """The server has refused an item. Return whether it goes once more, because the one before it was refused."""
+def item_refused(state: State, sent: Sent, info: ServerErrorInfo) -> bool:
+    """The server has refused an item. Return whether it goes again, because the item is not the reason."""
     link, item_id = state.link, sent.subject
     if sent.type != "conversation.item.create" or item_id not in link.told:
         return False
-    if not link.refuse(item_id):
+    if not link.refuse(item_id, passing=is_passing(info)):
         return False
     _tell(state, sent.event["item"], link.told.place_of(item_id), reply_id=sent.reply_id)
     return True

@@ -347,9 +347,9 @@ class Link(Shown):
         """The items that wait."""
         return [sent for _, sent in self.pending if sent.type == "conversation.item.create"]
 
-    def refuse(self, item_id: str) -> bool:
-        """The server has not taken an item; return whether it goes once more."""
-        again = self.told.refuse(item_id)
+    def refuse(self, item_id: str, *, passing: bool) -> bool:
+        """The server has not taken an item; return whether it goes again. `passing`: the item is not the reason."""
+        again = self.told.refuse(item_id, passing=passing)
         if not again:
             self.count_refused()
         return again

@@ -276,7 +276,7 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
                 state.response_queue.give_up(request)
         return
     sent = state.requests.refused(event_id)
-    if sent is not None and item_refused(state, sent):
+    if sent is not None and item_refused(state, sent, info):
         return
     if (late := state.requests.refused_late(event_id)) is not None:
         item_id, reply_id = late

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trealtime._core.effects import DropSuccessor, OpenSuccessor, SendAhead
 from trealtime._core.in_flight import opening_settings, replay_of, take_over
-from trealtime._core.server_errors import can_be_about, read_error
+from trealtime._core.server_errors import can_be_about, is_passing, read_error
 from trealtime._core.successor import Successor
 from trealtime.events import RealtimeError, RealtimeExpiresSoon, RealtimeRolloverStarted
 from trealtime.protocol import server_events as wire
@@ -149,7 +149,7 @@ def _refused_ahead(state: State, successor: Successor, error: Mapping[str, Any],
         state.do(DropSuccessor())
         successor_failed(state, now)
     elif event_id in successor.creates:
-        item = successor.refuse(event_id)
+        item = successor.refuse(event_id, passing=is_passing(info))
         if item is not None:
             _tell_ahead(state, successor, item, successor.told.place_of(item["id"]))
             return

@@ -72,10 +72,11 @@ class Successor(Shown):
         for event_id in [each for each, event in self.creates.items() if event["item"]["id"] == item_id]:
             del self.creates[event_id]
 
-    def refuse(self, event_id: str) -> Mapping[str, Any] | None:
-        """It has not taken the item of this event; return the item if it goes once more."""
+    def refuse(self, event_id: str, *, passing: bool) -> Mapping[str, Any] | None:
+        """It has not taken the item of this event; return the item if it goes again. `passing`: the item is not the
+        reason."""
         item: Mapping[str, Any] = self.creates.pop(event_id)["item"]
-        return item if self.told.refuse(item["id"]) else None
+        return item if self.told.refuse(item["id"], passing=passing) else None
 
     def retry(self) -> None:
         """It has failed: another attempt follows."""

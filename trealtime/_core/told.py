@@ -4,7 +4,8 @@ Theory of operation
 1. Each item is told after another one, or at the beginning (None). The server takes them in order.
 2. The server may refuse an item. Those that were told after it are refused with it: each of these goes again, after the
    nearest one before it that is not refused for good. An item is refused for good once it was refused after one that
-   the server has taken; where the server does not show that, an item goes no more than once for the same reason.
+   the server has taken; where the server does not show that, an item goes no more than once for the same reason. A
+   server that refuses for its own sake is asked a second time.
 3. The server knows the conversation without the refused items. Where it names the item before a new one, those that we
    have told and it does not confirm, or has refused, come between the two.
 """
@@ -57,14 +58,17 @@ class ToldItems:
         self._unconfirmed.pop(item_id, None)
         self._refused.pop(item_id, None)
 
-    def refuse(self, item_id: str) -> bool:
-        """The server has not taken an item; return whether it goes again."""
+    def refuse(self, item_id: str, *, passing: bool = False) -> bool:
+        """The server has not taken an item; return whether it goes again. `passing`: the item is not the reason."""
         self._unconfirmed.pop(item_id, None)
         before = self._before[item_id]
-        again = False
+        reason: tuple[str, str, int, bool] | None = None
         if before is not None and before in self._refused:
             reason = (item_id, before, self._times[before], self.refused(before))
-            again = reason not in self._reasons
+        elif passing:
+            reason = (item_id, "", 0, False)
+        again = reason is not None and reason not in self._reasons
+        if reason is not None:
             self._reasons.add(reason)
         self._refused[item_id] = again
         return again
