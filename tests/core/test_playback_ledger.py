@@ -427,6 +427,15 @@ def test_the_times_stay_when_the_part_has_gone(ledger):
     assert times(ledger, 50.0) == (10.0, 11.0)
 
 
+def test_what_moves_up_is_heard_from_the_cut_on():
+    ledger = PlaybackLedger()
+    for response_id in ("r1", "r2"):
+        ledger.receive(response_id, response_id, 0, 10_000)
+        ledger.hand_out(response_id, 0, 0, 10_000, 100.0)
+    ledger.cut(ledger.unheard(102.0, response_id="r1"), 102.0)
+    assert times(ledger, 103.0, "r2") == (102.0, 103.0)
+
+
 def test_a_cut_is_the_last_that_was_heard(ledger):
     ledger.hand_out("a", 0, 0, 1000, 10.0)
     ledger.cut(ledger.unheard(10.25), 10.25)

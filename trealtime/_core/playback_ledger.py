@@ -309,6 +309,9 @@ class PlaybackLedger(Shown):
         for span in sorted((each for each in spans if each.begins_at > time), key=lambda each: each.begins_at):
             span.begins_at = until
             until = span.ends_at
+        for part in self._parts.values():
+            if part.spans and part.first_at is None:  # none of it was heard: it begins with the first span
+                part.begins_at = part.spans[0].begins_at
         return until
 
     def ignore(self, item_id: str, content_index: int) -> bool:
