@@ -420,7 +420,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
 
     def collect_audio(self, now: float, reply_id: str) -> list[Effect]:
         """Note that the caller under this reply id plays no audio before the turn is complete."""
-        self._state.collecting.add(reply_id)
+        self._state.collecting |= {reply_id}
         return self._effects(now)
 
     def cancel_response(self, now: float, response_id: str | None = None) -> list[Effect]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, MutableMapping
 from itertools import count
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
@@ -44,35 +43,25 @@ KeyT = TypeVar("KeyT")
 ValueT = TypeVar("ValueT")
 
 
-@attrs.define(eq=False, repr=False)
-class Recent(Shown, MutableMapping[KeyT, ValueT], Generic[KeyT, ValueT]):
-    """A mapping that keeps the newest `limit` entries: enough to know a latecomer, and never more."""
+class Recent(dict[KeyT, ValueT]):
+    """A mapping that keeps the newest `limit` entries: enough to know a latecomer, and never more.
 
-    limit: int = 64
-    _entries: dict[KeyT, ValueT] = attrs.field(factory=dict, init=False)
+    Entries come in by assignment, one at a time: the other ways of a dict do not look at the limit. A session has
+    twenty of these, nearly all of them empty, and a dict of its own takes the least space.
+    """
 
-    def __getitem__(self, key: KeyT) -> ValueT:
-        return self._entries[key]
+    __slots__ = ("limit",)
+
+    def __init__(self, limit: int = 64) -> None:
+        self.limit = limit
 
     def __setitem__(self, key: KeyT, value: ValueT) -> None:
-        self._entries[key] = value
-        if len(self._entries) > self.limit:
-            del self._entries[next(iter(self._entries))]
-
-    def __delitem__(self, key: KeyT) -> None:
-        del self._entries[key]
-
-    def __iter__(self) -> Iterator[KeyT]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        super().__setitem__(key, value)
+        if len(self) > self.limit:
+            del self[next(iter(self))]
 
     def discard(self, key: KeyT) -> bool:
         """Remove an entry; return whether it was there."""
-        there = key in self._entries
-        self._entries.pop(key, None)
+        there = key in self
+        self.pop(key, None)
         return there
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._entries

@@ -11,8 +11,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
-from functools import partial
 from typing import Final
 
 import attrs
@@ -33,7 +31,7 @@ class InputClock(Shown):
     _until: float | None = attrs.field(default=None, init=False)
     """The time up to which audio has been said."""
 
-    _stretches: deque[tuple[float, float]] = attrs.field(factory=partial(deque, maxlen=STRETCHES), init=False)
+    _stretches: list[tuple[float, float]] = attrs.field(factory=list, init=False)
     """(position in ms, time), oldest first."""
 
     def add(self, duration_ms: float, now: float) -> None:
@@ -43,6 +41,7 @@ class InputClock(Shown):
         if self._until is None or begins_at - self._until > GAP_S:
             begun_ms = self._sent_ms if self._stretches else 0.0  # audio that was sent again came just before
             self._stretches.append((begun_ms, begins_at - (self._sent_ms - begun_ms) / 1000))
+            del self._stretches[:-STRETCHES]
         else:
             begins_at = self._until
         self._sent_ms += duration_ms

@@ -171,7 +171,7 @@ class Link(Shown):
     told: ToldItems = attrs.field(factory=ToldItems, init=False)
     """Items that this connection was told by us."""
 
-    _replaced: set[str] = attrs.field(factory=set, init=False)
+    _replaced: dict[str, None] = attrs.field(factory=dict, init=False)
     """Items that were deleted to be told anew."""
 
     places: Recent[str, str] = attrs.field(factory=partial(Recent, 256), init=False)
@@ -286,7 +286,7 @@ class Link(Shown):
         self.rollovers += 1
 
     def _forget_told(self) -> None:
-        self.told, self.replay, self._replaced = ToldItems(), Replay(), set()
+        self.told, self.replay, self._replaced = ToldItems(), Replay(), {}
 
     def cut(self, became: Literal["continued", "dropped"]) -> None:
         """An answer was being made."""
@@ -337,7 +337,7 @@ class Link(Shown):
 
     def replace(self, item_id: str) -> None:
         """It is deleted, and told anew."""
-        self._replaced.add(item_id)
+        self._replaced[item_id] = None
 
     def was_replaced(self, item_id: str) -> bool:
         """Whether this connection was made to delete the item, to tell it anew."""

@@ -16,7 +16,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -57,7 +56,7 @@ class ResendBuffer(Shown):
     """Audio of turns under way that had to go, so far."""
 
     _limit: int = attrs.field(init=False)
-    _pieces: deque[bytes] = attrs.field(factory=deque, init=False)
+    _pieces: list[bytes] = attrs.field(factory=list, init=False)
     _begin: int = attrs.field(default=0, init=False)
     """The position of the first byte that is kept."""
 
@@ -113,7 +112,7 @@ class ResendBuffer(Shown):
         ):
             silent_to = self._had - self._notice
             while self._begin + len(self._pieces[0]) <= silent_to:
-                self._begin += len(self._pieces.popleft())
+                self._begin += len(self._pieces.pop(0))
 
     def _shorten(self) -> None:
         before = self._begin
@@ -290,10 +289,10 @@ class ResendBuffer(Shown):
 
     def _drop_to(self, position: int) -> None:
         while self._pieces and self._begin < position:
-            piece = self._pieces.popleft()
+            piece = self._pieces.pop(0)
             over = self._begin + len(piece) - position
             if over > 0:
-                self._pieces.appendleft(piece[-over:])
+                self._pieces.insert(0, piece[-over:])
                 self._begin = position
             else:
                 self._begin += len(piece)

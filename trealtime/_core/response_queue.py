@@ -24,7 +24,6 @@ Theory of operation
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
@@ -206,14 +205,14 @@ class Request(Shown):
 class ResponseQueue(Shown):
     """See the module's theory of operation. It decides; the conversation sends what `next` gives."""
 
-    _queue: deque[Request] = attrs.field(factory=deque, init=False)
+    _queue: list[Request] = attrs.field(factory=list, init=False)
     _sent: Request | None = attrs.field(default=None, init=False)
     _places: Iterator[int] = attrs.field(factory=count, init=False)
     _sent_out_of_band: dict[str, Request] = attrs.field(factory=dict, init=False)
     _given_up: Recent[str, Request] = attrs.field(factory=partial(Recent, 16), init=False)
     """By key."""
 
-    _live: set[str] = attrs.field(factory=set, init=False)
+    _live: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Responses in the default conversation that have been created and are not done."""
 
     _echoes: bool = attrs.field(default=False, init=False)
@@ -264,7 +263,7 @@ class ResponseQueue(Shown):
         if request.record is not None:
             request.record.current.ask()
         if request.continues is not None:
-            self._queue.appendleft(request)
+            self._queue.insert(0, request)
         else:
             self._queue.append(request)
 
@@ -327,9 +326,9 @@ class ResponseQueue(Shown):
         else:
             request = None if turn_due and not out_of_band else self._guess(out_of_band=out_of_band)
         if out_of_band if request is None else request.out_of_band:
-            self._live.discard(response_id)  # it may have been taken for one of the default conversation
+            self._live -= {response_id}  # it may have been taken for one of the default conversation
         else:
-            self._live.add(response_id)
+            self._live |= {response_id}
         return request
 
     def _take_by_key(self, key: str) -> Request | None:
@@ -368,7 +367,7 @@ class ResponseQueue(Shown):
     def adopt(self, response_id: str) -> None:
         """A response of the default conversation lives: output of it came before its ``response.created``, or it was
         taken for an out-of-band one."""
-        self._live.add(response_id)
+        self._live |= {response_id}
 
     def done(self, response_id: str, metadata: Mapping[str, Any] | None = None) -> Request | None:
         """A response is over. The answer is a request that is still on its way and that this response must have
@@ -377,7 +376,7 @@ class ResponseQueue(Shown):
         request = self._take_by_key(key) if isinstance(key, str) else None
         if response_id not in self._live:
             return request
-        self._live.discard(response_id)
+        self._live -= {response_id}
         self._blocked_until = None
         took_its_place = not self._echoes and not self._live
         if request is None and took_its_place and self._sent is not None and self._sent.collisions == 0:
@@ -413,7 +412,7 @@ class ResponseQueue(Shown):
                 self._blocked_until = now + _RETRY_FIRST_S * 2**request.collisions
             request.collisions += 1
             request.sent_at = None
-            self._queue.appendleft(request)
+            self._queue.insert(0, request)
             return request, True
         return request, False
 
@@ -491,7 +490,7 @@ class ResponseQueue(Shown):
         self._sent_out_of_band.clear()
         self._given_up.clear()
         self._guessed_outside.clear()
-        self._live.clear()
+        self._live = frozenset()
         self._guessed = None
         self._blocked_until = self._quiet_until = self._user_until = None
         return waiting
@@ -499,7 +498,7 @@ class ResponseQueue(Shown):
     def lose(self) -> list[Request]:
         """The connection is lost: requests on their way go again. Return those that nobody wants any more."""
         on_its_way = self._on_its_way()
-        self._queue.extendleft(each for each in reversed(on_its_way) if not each.interrupted)
+        self._queue[:0] = [each for each in on_its_way if not each.interrupted]
         for request in self._queue:
             if request.reply_ids or request in on_its_way:
                 request.outlive()
@@ -507,7 +506,7 @@ class ResponseQueue(Shown):
         self._sent_out_of_band.clear()
         self._given_up.clear()
         self._guessed_outside.clear()
-        self._live.clear()
+        self._live = frozenset()
         return [each for each in on_its_way if each.interrupted]
 
     def follow_items(self, number: int) -> None:

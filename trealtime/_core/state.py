@@ -150,7 +150,7 @@ class State(Shown):
     given: Recent[str, dict[str, bool]] = attrs.field(factory=partial(Recent, 256), init=False)
     """By reply id, the responses that its caller has got, and whether nothing else wants them."""
 
-    collecting: set[str] = attrs.field(factory=set, init=False)
+    collecting: frozenset[str] = attrs.field(default=frozenset(), init=False)
     """Replies whose callers play no audio before the whole turn is there."""
 
     collected: Recent[str, None] = attrs.field(factory=Recent, init=False)
@@ -226,7 +226,7 @@ class State(Shown):
     def settle(self, reply_id: str | None, value: object = None, error: Exception | None = None) -> None:
         """Answer the caller who waits, if there is one. The events that belong to the answer come before this."""
         if reply_id is not None:
-            self.collecting.discard(reply_id)
+            self.collecting -= {reply_id}
             self.listening.leave(reply_id)
             self.effects.append(Settle(reply_id, value, error))
 

@@ -370,7 +370,7 @@ class Limits(Shown):
     """When the session was ready."""
 
     reached: LimitUse | None = attrs.field(default=None, init=False)
-    _approached: set[LimitName] = attrs.field(factory=set, init=False)
+    _approached: frozenset[LimitName] = attrs.field(default=frozenset(), init=False)
 
     def begin(self, now: float) -> None:
         """The session is ready."""
@@ -393,7 +393,7 @@ class Limits(Shown):
             return False
         if float(use.used) < _whole_us(share * float(use.allowed)):
             return False
-        self._approached.add(use.name)
+        self._approached |= {use.name}
         return True
 
     @property

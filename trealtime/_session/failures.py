@@ -14,9 +14,7 @@ Theory of operation
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
 from collections.abc import Collection
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 import attrs
@@ -74,6 +72,9 @@ _LOGGERS: Final[dict[FailureSource, logging.Logger]] = {
     "connection": logging.getLogger("trealtime.session"),
 }
 
+_UNPLACED: Final = 64
+"""The number of failures that are kept for turns to come, of those that belong to no response."""
+
 _FIELDS: Final[dict[FailureSource, str]] = {"server": "server"}
 """Fields of the counters that are not the plural of their source."""
 
@@ -101,15 +102,15 @@ class Failures(Shown):
 
     _driver: Driver = attrs.field(init=False)
     session_id: str | None = attrs.field(default=None, init=False)
-    _counts: Counter[FailureSource] = attrs.field(factory=Counter, init=False)
+    _counts: dict[FailureSource, int] = attrs.field(factory=dict, init=False)
     _about: Recent[str, list[Exception]] = attrs.field(factory=Recent, init=False)
     """By the id of an item, the failures that concern it and no response."""
 
-    _unplaced: deque[tuple[int, Exception]] = attrs.field(factory=partial(deque, maxlen=64), init=False)
+    _unplaced: list[tuple[int, Exception]] = attrs.field(factory=list, init=False)
     """The newest failures of an endpoint, a tracker or a hook, which belong to no response, with their numbers."""
 
     _last: int = attrs.field(default=0, init=False)
-    _told: set[tuple[FailureSource, str, str]] = attrs.field(factory=set, init=False)
+    _told: frozenset[tuple[FailureSource, str, str]] = attrs.field(default=frozenset(), init=False)
     _reported: RealtimeError | None = attrs.field(default=None, init=False)
     """The event that is being emitted for a failure which is logged and counted."""
 
@@ -134,7 +135,7 @@ class Failures(Shown):
         `summary` is the line for the log, without words of people. `raised` False: no code has failed, so there is no
         traceback and the level is WARNING.
         """
-        self._counts[source] += 1
+        self._counts[source] = self._counts.get(source, 0) + 1
         cause = failure.__cause__ or failure
         self._log(
             source,
@@ -149,6 +150,7 @@ class Failures(Shown):
         self._last += 1
         if source in ("endpoint", "playback_tracker", "hook"):
             self._unplaced.append((self._last, failure))
+            del self._unplaced[:-_UNPLACED]
         if item_id is not None and response_id is None:
             self._about[item_id] = [*self._about.get(item_id, ()), failure]
         self._reported = RealtimeError(error=failure, info=self._info, response_id=response_id)
@@ -158,9 +160,9 @@ class Failures(Shown):
         """Count `failure`; report it as `report` does unless one of its type has been reported of `subject`."""
         kind = (source, subject, type(failure.__cause__ or failure).__qualname__)
         if kind in self._told:
-            self._counts[source] += 1
+            self._counts[source] = self._counts.get(source, 0) + 1
         else:
-            self._told.add(kind)
+            self._told |= {kind}
             self.report(source, failure, summary=summary)
 
     def note(self, event: RealtimeError) -> None:
@@ -168,7 +170,7 @@ class Failures(Shown):
         if event is self._reported:
             return
         source, level = _source_of(event)
-        self._counts[source] += 1
+        self._counts[source] = self._counts.get(source, 0) + 1
         if source == "recording":  # it has logged that by itself, with its traceback
             return
         error = event.error

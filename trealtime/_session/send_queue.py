@@ -17,7 +17,6 @@ Theory of operation
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -86,7 +85,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self._audio_bound_s = audio_bound_s
         self._event_bound = event_bound
         self._urgent: list[OutgoingMessage] = []
-        self._fifo: deque[OutgoingMessage] = deque()
+        self._fifo: list[OutgoingMessage] = []
         self._audio_bytes = 0
         self._audio_peak_s = 0.0
         self._events = 0
@@ -199,7 +198,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         """Return the next message without waiting. Raises `trio.WouldBlock` where none is queued."""
         if not (self._urgent or self._fifo):
             raise trio.WouldBlock
-        message = self._urgent.pop(0) if self._urgent else self._fifo.popleft()
+        message = self._urgent.pop(0) if self._urgent else self._fifo.pop(0)
         if isinstance(message, MicrophoneAudio):
             self._audio_bytes -= len(message.data)
         else:

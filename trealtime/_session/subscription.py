@@ -18,7 +18,6 @@ Theory of operation
 from __future__ import annotations
 
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
@@ -192,8 +191,8 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._on_shed = on_shed
         self._on_end = on_end
         self._on_close = on_close
-        self._queue: deque[_Slot] = deque()
-        self._audio: deque[_Slot] = deque()
+        self._queue: list[_Slot] = []
+        self._audio: list[_Slot] = []
         self._snapshots: list[_Slot] = []
         self._marker: _Slot | None = None
         self._events = 0
@@ -255,7 +254,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     def purge(self, response_id: str) -> None:
         """Throw away the queued audio of one response."""
-        kept: deque[_Slot] = deque()
+        kept: list[_Slot] = []
         for slot in self._audio:
             event = slot[0]
             assert isinstance(event, RealtimeAudio)
@@ -301,7 +300,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             raise self._failure
         queue = self._queue
         while queue:
-            slot = queue.popleft()
+            slot = queue.pop(0)
             event: RealtimeSessionEvent | None = slot[0]
             if event is None:
                 continue
@@ -309,7 +308,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             slot[0] = None
             self._taken += 1
             if event.type == "audio":
-                self._audio.popleft()
+                self._audio.pop(0)
                 self._audio_bytes -= len(event.audio.data)
                 if self._on_taken is not None:
                     self._on_taken(event)
@@ -421,7 +420,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
                 statistics=statistics,
             )
             while self._audio:
-                self._report_shed(self._audio.popleft()[0])
+                self._report_shed(self._audio.pop(0)[0])
             self._clear()
             if self.on_overflow is not None:
                 self.on_overflow()
@@ -433,7 +432,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._sweep()
 
     def _shed_audio(self) -> None:
-        slot = self._audio.popleft()
+        slot = self._audio.pop(0)
         event = slot[0]
         assert isinstance(event, RealtimeAudio)
         n_bytes = len(event.audio.data)
@@ -466,7 +465,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     def _drop_event(self) -> None:
         while self._queue[0][0] is None:
-            self._queue.popleft()
+            self._queue.pop(0)
         for slot in self._queue:
             event = slot[0]
             if event is not None and event.type != "audio":
@@ -491,7 +490,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
 
     def _sweep(self) -> None:
         if len(self._queue) > 2 * (self._events + len(self._audio)) + 64:
-            self._queue = deque(slot for slot in self._queue if slot[0] is not None)
+            self._queue = [slot for slot in self._queue if slot[0] is not None]
 
     def _clear(self) -> None:
         self._queue.clear()
