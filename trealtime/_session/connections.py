@@ -1,8 +1,8 @@
 """The connections of one session: dialled, carried, and replaced when one is lost.
 
 Theory of operation
-1. Each connection is held by a task of its own, which opens it, and leaves it when it is let go. Its reader and its
-   writer run inside that task.
+1. Each connection is held by a task of its own, which opens it, reads it, and leaves it when it is let go. Its writer
+   runs in a nursery of that task.
 2. One connection is the current one: its frames go to the core, and its writer takes from the send queue. Frames of any
    other are dropped.
 3. The core decides whether a lost connection is replaced, and when (`trealtime._core.reconnection`). Here it is dialled
@@ -21,9 +21,11 @@ import trio
 
 from trealtime._core.effects import Dial, OpenSuccessor
 from trealtime._core.reconnection import ReconnectPolicy
+from trealtime._flag import Flag
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
 from trealtime._session.send_queue import SendQueue, encode_outgoing
+from trealtime._session.wakeup import Sleeper
 from trealtime._value import Shown, Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
 from trealtime.items import RealtimeItem
@@ -52,24 +54,42 @@ class ConnectionEnd(Value):
 
 @attrs.define(eq=False, repr=False)
 class Connection(Shown):
-    """One open wire, with the nursery of its reader and its writer."""
+    """One open wire, and what its holder, its writer and its end have to know of each other."""
 
     wire: Wire
-    pumps: trio.Nursery
     opened_at: float
+    _held: trio.CancelScope
+    """Around its reader and its writer."""
+
     turn: int = attrs.field(default=0, init=False)
     """The number under which its writer takes from the send queue."""
 
     reading: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    written: trio.Event = attrs.field(factory=trio.Event, init=False)
+    written: Flag = attrs.field(factory=Flag, init=False)
     """Set when its writer has ended."""
 
-    let_go: trio.Event = attrs.field(factory=trio.Event, init=False)
-    left: trio.Event = attrs.field(factory=trio.Event, init=False)
+    left: Flag = attrs.field(factory=Flag, init=False)
     """Set when nothing of it is left."""
 
     ahead: SendQueue | None = attrs.field(default=None, init=False)
     """What a successor is told before it takes over."""
+
+    _carried: bool = attrs.field(default=False, init=False)
+    _holder: Sleeper = attrs.field(factory=Sleeper, init=False)
+
+    def carry(self) -> None:
+        """Read and write from now on."""
+        self._carried = True
+        self._holder.wake()
+
+    async def wait_carried(self) -> None:
+        """Wait until it is to be read and written. For its holder only."""
+        while not self._carried:
+            await self._holder.sleep()
+
+    def let_go(self) -> None:
+        """Read and write no more, and leave it. Idempotent."""
+        self._held.cancel()
 
     @property
     def server_time_s(self) -> float | None:
@@ -138,11 +158,13 @@ class Connections(Shown):
         """Hold one connection open until it is let go."""
         try:
             with dialled.scope:
-                async with dial() as wire, trio.open_nursery() as pumps:
-                    dialled.connection = connection = Connection(wire, pumps, trio.current_time())
+                async with dial() as wire, trio.open_nursery() as nursery:
+                    dialled.connection = connection = Connection(wire, trio.current_time(), nursery.cancel_scope)
                     dialled.settled.set()
-                    await connection.let_go.wait()
-                    pumps.cancel_scope.cancel()
+                    await connection.wait_carried()
+                    nursery.start_soon(self._guard, self._write, connection)
+                    await self._guard(self._read, connection)
+                    await trio.sleep_forever()  # until it is let go
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -167,8 +189,7 @@ class Connections(Shown):
         self._driver.expired = False
         connection.turn = self._driver.send_queue.begin_turn(immediate_sender(connection.wire))
         tell(connection.server_time_s)
-        connection.pumps.start_soon(self._guard, self._write, connection)
-        connection.pumps.start_soon(self._guard, self._read, connection)
+        connection.carry()
 
     # ---- carrying --------------------------------------------------------------------------------------------------
 
@@ -245,7 +266,7 @@ class Connections(Shown):
         driver, core = self._driver, self._driver.core
         assert self._policy is not None
         self.current = None
-        connection.let_go.set()
+        connection.let_go()
         if not core.recovering:
             self.lost_as = closed
         driver.send_queue.hold(self._policy.resend_buffer_s, lambda: core.events_waiting)
@@ -281,7 +302,7 @@ class Connections(Shown):
             return
         summary = await self.summary(core.folding())
         if not self._wanted():
-            connection.let_go.set()
+            connection.let_go()
             return
 
         def tell(server_time_s: float | None) -> None:
@@ -332,13 +353,12 @@ class Connections(Shown):
             return
         summary = await self.summary(core.folding())
         if not self._wanted() or self.successor is not None:
-            connection.let_go.set()
+            connection.let_go()
             return
         self.successor = connection
         connection.ahead = SendQueue()
         driver.do(core.successor_connected, summary=summary, server_time_s=connection.server_time_s)
-        connection.pumps.start_soon(self._guard, self._write, connection)
-        connection.pumps.start_soon(self._guard, self._read, connection)
+        connection.carry()
 
     def send_ahead(self, event: Mapping[str, Any]) -> None:
         """Send an event on the successor."""
@@ -349,7 +369,7 @@ class Connections(Shown):
         """Let go of the successor."""
         successor, self.successor = self.successor, None
         if successor is not None:
-            successor.let_go.set()
+            successor.let_go()
 
     def switch(self) -> None:
         """Make the successor the current connection, and close the one before it."""
@@ -371,7 +391,7 @@ class Connections(Shown):
         with trio.move_on_after(self._close_timeout_s):
             await connection.written.wait()
             await connection.wire.aclose(1000)
-        connection.let_go.set()
+        connection.let_go()
 
     async def summary(self, items: Sequence[RealtimeItem]) -> str | None:
         """Return the app's summary of `items`; None if there is none, or it fails or takes too long."""

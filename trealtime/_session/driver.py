@@ -47,6 +47,7 @@ from trealtime._core.effects import (
     SwitchConnection,
     WithdrawApproval,
 )
+from trealtime._flag import Flag
 from trealtime._session.pending_reply import PendingReplies
 from trealtime._session.send_queue import MicrophoneAudio, SendQueue
 from trealtime._session.subscription import Subscription
@@ -327,13 +328,14 @@ class Driver(Shown):
             with trio.move_on_after(remaining_s):
                 await self.wait_for_change()
 
-    async def keep_deadlines(self) -> None:
-        """Tick the core whenever its deadline has passed; runs until cancelled."""
-        while True:
+    async def keep_deadlines(self, until: trio.Event | Flag) -> None:
+        """Tick the core whenever its deadline has passed, until this is set."""
+        while not until.is_set():
             with trio.CancelScope() as self._alarm:
                 self._set_alarm()
-                await trio.sleep_forever()
-            self.do(self.core.tick)
+                await until.wait()
+            if self._alarm.cancelled_caught:
+                self.do(self.core.tick)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

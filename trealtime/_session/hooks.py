@@ -23,6 +23,7 @@ import trio
 
 from trealtime._core.handoffs import AgentSwitch
 from trealtime._session.failures import Failures
+from trealtime._session.wakeup import Sleeper
 from trealtime._value import Shown
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
@@ -59,7 +60,7 @@ class HookCalls(Shown):
     """The agent whose end hook has not been queued yet."""
 
     _calls: list[_Call] = attrs.field(factory=list, init=False)
-    _news: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _caller: Sleeper = attrs.field(factory=Sleeper, init=False)
     _overrun: bool = attrs.field(default=False, init=False)
     _calling: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _speakers: dict[str, RealtimeAgent[Any]] = attrs.field(factory=dict, init=False)
@@ -147,7 +148,7 @@ class HookCalls(Shown):
             self._calling.cancel()
             return
         self._calls.append(call)
-        self._news.set()
+        self._caller.wake()
 
     # ---- the task ------------------------------------------------------------------------------------------------
 
@@ -156,9 +157,8 @@ class HookCalls(Shown):
         try:
             with self._calling:
                 while True:
-                    await self._news.wait()
-                    self._news = trio.Event()
                     await self._call_waiting()
+                    await self._caller.sleep()
         except trio.Cancelled:
             self._end()
             with trio.move_on_after(self._grace_s) as grace:

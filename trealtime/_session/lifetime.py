@@ -26,6 +26,7 @@ import trio
 
 from trealtime._core.reconnection import ReconnectPolicy
 from trealtime._core.usage import session_over
+from trealtime._flag import Flag
 from trealtime._session.connections import ConnectionEnd, Connections, Dialler
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
@@ -145,16 +146,20 @@ class Lifetime(Shown):
     _disconnected: bool = attrs.field(default=False, init=False)
     _bug: BaseException | None = attrs.field(default=None, init=False)
     _body: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
-    _services: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
-    _tools: set[trio.CancelScope] = attrs.field(factory=set, init=False)
+    """That of the service task."""
+
+    _ends_by: float = attrs.field(default=math.inf, init=False)
+    """When the service task is cancelled, however far it is."""
+
+    _tools: frozenset[trio.CancelScope] = attrs.field(default=frozenset(), init=False)
     """A scope for each tool that runs."""
 
     _tools_done: trio.Event | None = attrs.field(default=None, init=False)
     """Set when the session ends and no tool runs any more."""
 
     _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _finished: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _finished: Flag = attrs.field(factory=Flag, init=False)
 
     # ---- the body's side -----------------------------------------------------------------------------------------
 
@@ -184,8 +189,8 @@ class Lifetime(Shown):
             except BaseException as raised:  # noqa: BLE001
                 # Kept aside, raised again below: raised in here it would come out in a group.
                 error = raised
-            if self.state == "opening" and isinstance(error, trio.Cancelled):
-                self._services.cancel()
+            if self.state == "opening" and isinstance(error, trio.Cancelled) and self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
             self.stop()
             # Bounded: `stop` has given the services a deadline. Nothing but them can be waited for here.
             with trio.CancelScope(shield=True):
@@ -217,7 +222,9 @@ class Lifetime(Shown):
             return
         if self.state == "open":
             self.state = "closing"
-        self._services.deadline = trio.current_time() + self._close_timeout_s + _MARGIN_S
+        self._ends_by = trio.current_time() + self._close_timeout_s + _MARGIN_S
+        if self._nursery is not None:
+            self._nursery.cancel_scope.deadline = self._ends_by
         self._stopping.set()
 
     async def stop_at_limit(self, limit: LimitUse) -> None:
@@ -270,7 +277,7 @@ class Lifetime(Shown):
             return False
         assert self._nursery is not None
         scope = trio.CancelScope()
-        self._tools.add(scope)
+        self._tools |= {scope}
         self._nursery.start_soon(self._run_tool, work, scope)
         return True
 
@@ -296,28 +303,30 @@ class Lifetime(Shown):
         opened = False
         failed: BaseException | None = None
         try:
-            with self._services:
-                async with trio.open_nursery() as nursery:
-                    self._connections = connections = self._open_connections(dial, nursery)
-                    self._nursery = nursery
-                    try:
-                        first = await connections.open(dial)
-                    except trio.Cancelled:
-                        raise
-                    except BaseException as error:  # noqa: BLE001  (raised bare below: in here it would be in a group)
-                        failed = error
-                        nursery.cancel_scope.cancel()
-                        await trio.sleep_forever()
-                    connections.adopt(first, opening)
-                    nursery.start_soon(self._guard, self._driver.keep_deadlines)
-                    task_status.started()
-                    opened = True
-                    # Not before, because a cancelled entry has to give up connecting. One that was cancelled in this
-                    # very step has not taken this task over: shielded, this would run for ever.
-                    self._services.shield = trio.current_effective_deadline() > -math.inf
-                    await self._stopping.wait()
-                    await self._guard(self._wind_down)
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.cancel_scope.deadline = self._ends_by
+                self._connections = connections = self._open_connections(dial, nursery)
+                try:
+                    first = await connections.open(dial)
+                except trio.Cancelled:
+                    raise
+                except BaseException as error:  # noqa: BLE001  (raised bare below: in here it would be in a group)
+                    failed = error
                     nursery.cancel_scope.cancel()
+                    await trio.sleep_forever()
+                connections.adopt(first, opening)
+                task_status.started()
+                opened = True
+                # They hold the entry of the session, which is over, and this frame lives as long as the session.
+                del first, opening, task_status
+                # Not before, because a cancelled entry has to give up connecting. One that was cancelled in this
+                # very step has not taken this task over: shielded, this would run for ever.
+                nursery.cancel_scope.shield = trio.current_effective_deadline() > -math.inf
+                await self._guard(self._driver.keep_deadlines, self._stopping)
+                nursery.start_soon(self._guard, self._driver.keep_deadlines, self._finished)
+                await self._guard(self._wind_down)
+                nursery.cancel_scope.cancel()
             if failed is not None:
                 raise failed
         except BaseException as error:
@@ -333,7 +342,7 @@ class Lifetime(Shown):
             with scope:
                 await self._guard(work)
         finally:
-            self._tools.discard(scope)
+            self._tools -= {scope}
             if self._tools_done is not None and not self._tools:
                 self._tools_done.set()
 
@@ -437,7 +446,7 @@ class Lifetime(Shown):
             self._driver.send_queue.close()
             await connection.written.wait()
             await connection.wire.aclose(1000)
-            connection.let_go.set()
+            connection.let_go()
             await connection.left.wait()
         if closing.cancelled_caught and self.outcome is not None and self.outcome.closed_by == "client":
             reason = f"the server took nothing within {self._close_timeout_s:g} s, the connection was dropped"
