@@ -123,7 +123,8 @@ class Driver(Shown):
 
     _output_format: AudioFormat = attrs.field(default=PCM16_24K, init=False)
     _alarm: trio.CancelScope | None = attrs.field(default=None, init=False)
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _changed: trio.lowlevel.ParkingLot | None = attrs.field(default=None, init=False)
+    """The tasks that wait for a change, once one does."""
 
     # ---- to the core ---------------------------------------------------------------------------------------------
 
@@ -313,6 +314,8 @@ class Driver(Shown):
 
     async def wait_for_change(self) -> None:
         """Wait until effects have been applied."""
+        if self._changed is None:
+            self._changed = trio.lowlevel.ParkingLot()
         await self._changed.park()
 
     async def wait_for_playback(self) -> None:

@@ -74,6 +74,10 @@ class SendQueueStatistics(Value):
     """Messages that have left the queue for the connection, or never had to wait in it."""
 
 
+def _none() -> int:
+    return 0
+
+
 class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     """A queue of two lanes with the interface of a memory channel's send side, and `receive` for the one writer.
 
@@ -100,8 +104,8 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self._straight_from = -math.inf
         self._straight = 0
         self._held_bound_s: float | None = None
-        self._held_elsewhere: Callable[[], int] = lambda: 0
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._held_elsewhere: Callable[[], int] = _none
+        self._waiting: trio.lowlevel.ParkingLot | None = None
 
     # ---- in ------------------------------------------------------------------------------------------------------
 
@@ -149,6 +153,8 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self._straight = 0
         self.check_open()
         while not self.has_room(audio=audio):
+            if self._waiting is None:
+                self._waiting = trio.lowlevel.ParkingLot()
             await self._waiting.park()
             self.check_open()
 
@@ -205,8 +211,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
             self._events -= 1
         self._taken += 1
         self._straight = 0  # the writer has run since, and so has everybody else
-        if self._waiting:
-            self._waiting.unpark_all()
+        self._wake_callers()
         return message
 
     def __len__(self) -> int:
@@ -235,7 +240,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self.begin_turn()
         self._empty()
         self._held_bound_s, self._held_elsewhere = audio_bound_s, events_elsewhere
-        self._waiting.unpark_all()
+        self._wake_callers()
 
     def hold_audio(self, size: int) -> None:
         """Count audio that is kept elsewhere until there is a connection."""
@@ -244,8 +249,8 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
     def release(self) -> None:
         """There is a connection again. Idempotent."""
         self._empty()
-        self._held_bound_s, self._held_elsewhere = None, lambda: 0
-        self._waiting.unpark_all()
+        self._held_bound_s, self._held_elsewhere = None, _none
+        self._wake_callers()
 
     def _empty(self) -> None:
         self._urgent.clear()
@@ -270,8 +275,12 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         self.close()
         await trio.lowlevel.checkpoint()
 
+    def _wake_callers(self) -> None:
+        if self._waiting:
+            self._waiting.unpark_all()
+
     def _wake_all(self) -> None:
-        self._waiting.unpark_all()
+        self._wake_callers()
         self._writer.wake()
 
     # ---- figures -------------------------------------------------------------------------------------------------

@@ -5,11 +5,12 @@ Theory of operation
 1. The task that calls `ClientWire.receive` or ``receive_many`` reads the stream itself, so that a message reaches the
    app without a task in between. When none has received for `_ABSENT_S`, a reader in the background stands in: it
    answers pings and sees the end. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed
-   down. The lock `_reading` is held by the one that reads; the background reader gives it up, and ends, when a task
-   comes to receive. It is begun anew when that has received: a wire on which a task waits for an event has no timer.
-2. `_writing` is true while a task writes to the stream; others park in `_writers`. A message is put into the protocol
-   and written in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds,
-   wait in `_replies`: the task that writes takes them along, and where none does, one is started for them.
+   down. `_reading` is true while a task reads; others park in `_parked`. The background reader gives it up, and ends,
+   when a task comes to receive. It is begun anew when that has received: a wire on which a task waits for an event has
+   no timer.
+2. `_writing` is true while a task writes to the stream; others park too. A message is put into the protocol and written
+   in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
+   `_replies`: the task that writes takes them along, and where none does, one is started for them.
 3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that.
    Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
    true in that same step, and a task of the wire writes the rest. So the wire holds at most one batch.
@@ -30,10 +31,12 @@ import trio
 from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
+from websockets.protocol import Protocol, State
+from websockets.protocol import Side as ProtocolSide
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
+from trealtime._flag import Flag
 from trealtime.transport.background import background_nursery, drop
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import NoHandshake, explained_failures, read_refusal
@@ -73,9 +76,10 @@ async def wrap_websocket_stream(
             explained_failures(url, headers=headers, timeout_s=config.handshake_timeout),
             trio.fail_at(min(deadline, trio.current_time() + config.handshake_timeout)),
         ):
-            answered = await _shake_hands(stream, protocol, Address.of(url), headers or {})
+            opened, answered = await _shake_hands(stream, protocol, Address.of(url), headers or {})
+        del protocol  # it holds the request and the answer, and this frame lives as long as the wire
         async with background_nursery() as nursery:
-            wire = ClientWire(stream, protocol, nursery, config.close_timeout, answered)
+            wire = ClientWire(stream, opened, nursery, config.close_timeout, answered)
             await wire.digest()  # frames that came with the answer to the handshake
             wire.call_stand_in(after_s=0.0)
             if config.ping_interval is not None:
@@ -99,8 +103,9 @@ def _protocol(address: Address, headers: Mapping[str, str], config: TransportCon
 
 async def _shake_hands(
     stream: trio.abc.Stream, protocol: ClientProtocol, address: Address, headers: Mapping[str, str]
-) -> dict[str, str]:
-    """Send the request and read the answer; return its headers, names in lower case. Then the protocol is open."""
+) -> tuple[Protocol, dict[str, str]]:
+    """Send the request and read the answer; return the protocol of the open connection, and the headers of the answer,
+    names in lower case."""
     request = protocol.connect()
     request.path = address.resource  # byte for byte, as the user wrote it
     del request.headers["Host"]
@@ -128,10 +133,16 @@ async def _shake_hands(
         raise await read_refusal(http, stream, event)
     if not isinstance(event, h11.InformationalResponse) or event.status_code != 101:
         raise NoHandshake("its answer is not that of a WebSocket server")
-    protocol.receive_data(bytes(answer))
+    after, _ = http.trailing_data
+    protocol.receive_data(bytes(answer[: len(answer) - len(after)]))
     if protocol.handshake_exc is not None:
         raise protocol.handshake_exc
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
+    # The protocol of the handshake keeps the request and the answer for as long as it lives: 3 KB.
+    opened = Protocol(ProtocolSide.CLIENT, max_size=(protocol.max_message_size, protocol.max_fragment_size))
+    opened.extensions = protocol.extensions
+    if after:
+        opened.receive_data(after)
+    return opened, {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
 
 
 class _Binary(bytes):
@@ -148,7 +159,7 @@ class ClientWire:
     """
 
     _stream: trio.abc.Stream = attrs.field(repr=False)
-    _protocol: ClientProtocol = attrs.field(repr=False)
+    _protocol: Protocol = attrs.field(repr=False)
     _nursery: trio.Nursery = attrs.field(repr=False)
     _close_timeout_s: float = attrs.field(repr=False)
     response_headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
@@ -156,7 +167,7 @@ class ClientWire:
 
     side: Side = attrs.field(init=False, default="client")
     _end: WireEnd | None = attrs.field(init=False, default=None)
-    _over: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
+    _over: Flag = attrs.field(init=False, factory=Flag, repr=False)
     _closing: bool = attrs.field(init=False, default=False, repr=False)
     _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
 
@@ -166,15 +177,17 @@ class ClientWire:
     _refused: bool = attrs.field(init=False, default=False, repr=False)
     """A text that is not UTF-8 came: messages after it do not count."""
 
-    _reading: trio.Lock = attrs.field(init=False, factory=trio.Lock, repr=False)
+    _reading: bool = attrs.field(init=False, default=False, repr=False)
     _receiving: bool = attrs.field(init=False, default=False, repr=False)
     _background: trio.CancelScope | None = attrs.field(init=False, default=None, repr=False)
     _standing_in: bool = attrs.field(init=False, default=False, repr=False)
-    _unattended: trio.Event = attrs.field(init=False, factory=trio.Event, repr=False)
+    _unattended: Flag = attrs.field(init=False, factory=Flag, repr=False)
 
     _replies: list[bytes] = attrs.field(init=False, factory=list, repr=False)
     _writing: bool = attrs.field(init=False, default=False, repr=False)
-    _writers: trio.lowlevel.ParkingLot = attrs.field(init=False, factory=trio.lowlevel.ParkingLot, repr=False)
+    _parked: trio.lowlevel.ParkingLot | None = attrs.field(init=False, default=None, repr=False)
+    """The tasks that wait for their turn to read or to write, once one has to."""
+
     _send_some: Callable[[bytes], int] | None = attrs.field(init=False, default=None, repr=False)
     """Sends what the stream takes at once, where it can."""
 
@@ -258,7 +271,7 @@ class ClientWire:
             raise self._end.error()
         await trio.lowlevel.checkpoint_if_cancelled()
         while self._writing:
-            await self._writers.park()
+            await self._park()
         if self._end is not None:
             raise self._end.error()
         self._writing = True
@@ -299,20 +312,28 @@ class ClientWire:
 
     async def _acquire_writing(self) -> None:
         while self._writing:
-            await self._writers.park()
+            await self._park()
         self._writing = True
 
     def _release_writing(self) -> None:
         self._writing = False
-        if self._writers:
-            self._writers.unpark_all()
+        if self._parked:
+            self._parked.unpark_all()
 
     async def _acquire_reading(self) -> None:
-        # `Lock.acquire` gives way to other tasks even where the lock is free: a turn of the scheduler for each read.
-        try:
-            self._reading.acquire_nowait()
-        except trio.WouldBlock:
-            await self._reading.acquire()
+        while self._reading:
+            await self._park()
+        self._reading = True
+
+    def _release_reading(self) -> None:
+        self._reading = False
+        if self._parked:
+            self._parked.unpark_all()
+
+    async def _park(self) -> None:
+        if self._parked is None:
+            self._parked = trio.lowlevel.ParkingLot()
+        await self._parked.park()
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
@@ -358,7 +379,7 @@ class ClientWire:
                     while not self._messages and not self._over.is_set():
                         await self._read()
                 finally:
-                    self._reading.release()
+                    self._release_reading()
         finally:
             self._receiving = False
             if self._closing:
@@ -386,7 +407,7 @@ class ClientWire:
                     while not self._over.is_set() and (len(self._messages) < QUEUE_SIZE or self._closing):
                         await self._read()
                 finally:
-                    self._reading.release()
+                    self._release_reading()
             self._background = None
         self._standing_in = False
 
@@ -407,7 +428,7 @@ class ClientWire:
     async def digest(self) -> None:
         """Take the protocol's events; the caller holds `_reading`, or is alone."""
         for event in self._protocol.events_received():
-            if isinstance(event, Frame):  # the answer to the handshake is the first event
+            if isinstance(event, Frame):
                 self._take_frame(event)
         replies = self._protocol.data_to_send()
         state = self._protocol.state
@@ -544,11 +565,11 @@ class ClientWire:
             if not self._writing:
                 self._nursery.start_soon(self._write_replies)
             while not self._pong.is_set():
-                read_before = self._reading.locked()
+                read_before = self._reading
                 with trio.move_on_after(timeout_s):
                     await self._pong.wait()
                 # A pong may be waiting behind messages that our own side has not received: the peer is not to blame.
-                if not self._pong.is_set() and read_before and self._reading.locked():
+                if not self._pong.is_set() and read_before and self._reading:
                     reason = f"keepalive timeout: no pong within {timeout_s:g} s"
                     await self._give_up(WireEnd(1006, reason, "network"))
                     return
