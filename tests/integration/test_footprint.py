@@ -40,7 +40,7 @@ class _Framed:
             yield wire
 
 
-async def test_an_idle_session_is_four_tasks_in_five_nurseries(autojump_clock) -> None:
+async def test_an_idle_session_is_four_tasks_in_four_nurseries(autojump_clock) -> None:
     async with open_emulator(listen=False) as emulator, trio.open_nursery() as app:
         runner = RealtimeRunner(RealtimeAgent(name="Idle"), model=_Framed(emulator))
 
@@ -60,8 +60,8 @@ async def test_an_idle_session_is_four_tasks_in_five_nurseries(autojump_clock) -
         "Lifetime._guard",  # the writer
         "Lifetime._serve",  # keeps the deadlines, and ends the session
     ]
-    # Around the body, around the service tasks, around reader and writer, the wire's, and that of MCP servers.
-    assert nurseries == 5
+    # Around the body, around the service tasks, around reader and writer, and the wire's.
+    assert nurseries == 4
 
 
 def below(task: trio.lowlevel.Task) -> tuple[list[str], int]:

@@ -440,19 +440,22 @@ async def test_an_entry_that_is_cancelled_leaves_no_process(service: Any, after_
     assert {process.pid for process in psutil.Process().children()} <= before
 
 
-async def test_a_session_cancelled_anywhere_leaves_no_task_of_its_servers(service: Any, autojump_clock: Any) -> None:
+@pytest.mark.parametrize("first", [1, 0], ids=["from the first agent on", "of a later agent"])
+async def test_a_session_cancelled_anywhere_leaves_no_task_of_its_servers(
+    service: Any, autojump_clock: Any, first: int
+) -> None:
     async def scenario(cancel_here: Any) -> None:
         service.connections.clear()
         await wait_all_tasks_blocked()
         tasks = trio.lowlevel.current_statistics().tasks_living
         with cancel_here():
-            async with talk(service, desk()) as session:
+            async with talk(service, *[desk() for _ in range(first)]) as session:
                 await session.update_agent(RealtimeAgent(name="Other", mcp_servers=[desk()]))
                 assert await call(service, "add", a=1, b=2) == "3"
         await wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living == tasks
 
-    assert await cancel_at_each_checkpoint(scenario) > 100
+    assert await cancel_at_each_checkpoint(scenario) > 50 * (1 + first)
 
 
 async def test_a_program_whose_opening_is_cancelled_anywhere_is_gone() -> None:
@@ -470,10 +473,13 @@ async def test_a_program_whose_opening_is_cancelled_anywhere_is_gone() -> None:
     assert all(map(gone, pids))
 
 
-async def test_a_cancelled_body_still_has_its_tools_and_then_everything_ends(service: Any) -> None:
+@pytest.mark.parametrize("first", [True, False], ids=["of the first agent", "of a later agent"])
+async def test_a_cancelled_body_still_has_its_tools_and_then_everything_ends(service: Any, first: bool) -> None:
     with trio.fail_after(60):
         with trio.CancelScope() as scope:
-            async with talk(service, program()):
+            async with talk(service, *([program()] if first else [])) as session:
+                if not first:
+                    await session.update_agent(RealtimeAgent(name="Other", mcp_servers=[program()]))
                 pid = int(await call(service, "whoami"))
                 scope.cancel()
                 try:

@@ -133,7 +133,7 @@ class Lifetime(Shown):
     """Called when the session begins to end, with the time until which tools may finish."""
 
     on_tools_ended: Callable[[], None] = attrs.field(default=lambda: None, init=False)
-    """Called when it ends and no tool runs any more, or has run on for too long."""
+    """Called when it ends and no tool runs any more, or has run on for too long. It may be called twice."""
 
     limit: LimitUse | None = attrs.field(default=None, init=False)
     """The limit of the run config that the session has reached."""
@@ -146,6 +146,7 @@ class Lifetime(Shown):
     _disconnected: bool = attrs.field(default=False, init=False)
     _bug: BaseException | None = attrs.field(default=None, init=False)
     _body: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _outer: trio.Nursery | None = attrs.field(default=None, init=False)
     _nursery: trio.Nursery | None = attrs.field(default=None, init=False)
     """That of the service task."""
 
@@ -178,11 +179,13 @@ class Lifetime(Shown):
         """
         self.state = "opening"
         error: BaseException | None = None
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._outer:
             try:
                 with self._body:
-                    await nursery.start(self._serve, dial, opening)
+                    await self._outer.start(self._serve, dial, opening)
                     await become_ready()
+                    # They hold the entry, which is over, and this frame lives as long as the session.
+                    del opening, become_ready
                     # The connection may have gone in the very step that made the session ready: then it is not open.
                     self.state = "closing" if self._stopping.is_set() else "open"
                     yield
@@ -195,6 +198,7 @@ class Lifetime(Shown):
             # Bounded: `stop` has given the services a deadline. Nothing but them can be waited for here.
             with trio.CancelScope(shield=True):
                 await self._finished.wait()
+            self.on_tools_ended()  # again, where the services have not come to it
         self.state = "closed"
         try:
             self._raise(error)
@@ -286,6 +290,13 @@ class Lifetime(Shown):
         return self._connections.statistics() if self._connections is not None else WireStatistics()
 
     @property
+    def outer_nursery(self) -> trio.Nursery:
+        """The nursery around the body, once the session is being opened. Its tasks must not raise; `on_tools_ended`
+        has to end them, because a cancellation from outside may come at any time."""
+        assert self._outer is not None
+        return self._outer
+
+    @property
     def connections(self) -> Connections:
         """The connections of the session, once it is being opened."""
         assert self._connections is not None
@@ -318,7 +329,7 @@ class Lifetime(Shown):
                 connections.adopt(first, opening)
                 task_status.started()
                 opened = True
-                # They hold the entry of the session, which is over, and this frame lives as long as the session.
+                # As in `run`.
                 del first, opening, task_status
                 # Not before, because a cancelled entry has to give up connecting. One that was cancelled in this
                 # very step has not taken this task over: shielded, this would run for ever.

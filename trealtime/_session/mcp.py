@@ -3,7 +3,8 @@
 Theory of operation
 1. A server that the app has opened is used as it is. Any other gets a connection of the session's own, which stays open
    until the session ends, also while an agent without that server is in charge. A lost one is opened again for the next
-   agent that has it.
+   agent that has it. The servers of the first agent are connected before the session is; they get a nursery around all
+   else. Where that agent has none, those of later agents run in the session's outer nursery.
 2. Failures before the session is open are emitted when it is: the first event of a session is its history.
 3. Connections are closed once no tool runs any more, while the session closes its connection to the service.
 """
@@ -11,7 +12,7 @@ Theory of operation
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -49,18 +50,23 @@ class SessionMCPServers(Shown):
     _changed: bool = attrs.field(default=False, init=False)
     _early: list[MCPServerFailed] = attrs.field(factory=list, init=False)
 
+    def open(self, agent: RealtimeAgent[Any]) -> AbstractAsyncContextManager[None]:
+        """Let the servers of `agent`, the first one, be connected in a block; leaving it closes those that the session
+        has opened."""
+        return self._holding() if agent.mcp_servers else nullcontext()
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Let servers be connected in a block; leaving it closes those that the session has opened."""
+    async def _holding(self) -> AsyncIterator[None]:
         try:
             async with self._connections.open():
                 yield
         finally:
-            for server in list(self._used):
-                self._use(server, None)
+            self._let_go()
 
-    def opened(self) -> None:
-        """Note that the session is open, and emit what has failed until now."""
+    def opened(self, agent: RealtimeAgent[Any]) -> None:
+        """Note that the session is open with `agent`, and emit what has failed until now."""
+        if not agent.mcp_servers:
+            self._connections.run_in(self._lifetime.outer_nursery)
         self._opened = True
         while self._early:
             self._report(self._early.pop(0))
@@ -68,9 +74,10 @@ class SessionMCPServers(Shown):
             self._tools_changed()
 
     def close(self) -> None:
-        """Begin to close the connections that the session has opened."""
+        """Begin to close the connections that the session has opened. Idempotent."""
         self._opened = False
         self._connections.close()
+        self._let_go()
 
     async def tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
         """Wait until all servers of `agent` are connected and return their tools, in their order.
@@ -98,6 +105,10 @@ class SessionMCPServers(Shown):
             if connection is not None:
                 found += await function_tools(connection, agent.mcp_config, self._info.context, agent)
         return tuple(found)
+
+    def _let_go(self) -> None:
+        for server in list(self._used):
+            self._use(server, None)
 
     def _use(self, server: MCPServer, connection: Connection | None) -> None:
         before = self._used.pop(server, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import attrs
@@ -30,13 +30,13 @@ class Telemetry(Shown):
     _settings: TelemetrySettings | None
     _made: SessionTelemetry | None = attrs.field(default=None, init=False)
 
-    @contextmanager
-    def hold(self, session_id: str) -> Iterator[None]:
+    def hold(self, session_id: str) -> AbstractContextManager[None]:
         """Watch the session in a block."""
         settings = self._settings
-        if settings is None or not settings.enabled:
-            yield
-            return
+        return nullcontext() if settings is None or not settings.enabled else self._watch(session_id, settings)
+
+    @contextmanager
+    def _watch(self, session_id: str, settings: TelemetrySettings) -> Iterator[None]:
         # Here, because it imports OpenTelemetry.
         from trealtime.observability.telemetry import SessionTelemetry, Subject
 

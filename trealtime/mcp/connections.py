@@ -1,4 +1,4 @@
-"""The connections of one owner (a session, or a server that the app opened): a nursery, with one for each server."""
+"""The connections of one owner (a session, or a server that the app opened): one for each server, in its nursery."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Connections(Shown):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Allow connections within the block, and close them at its end. The block's exception comes out bare."""
+        """Allow connections within the block, in a nursery of its own, and close them at its end. The block's exception
+        comes out bare."""
         error: BaseException | None = None
         async with trio.open_nursery() as self._nursery:
             try:
@@ -50,6 +51,10 @@ class Connections(Shown):
         finally:
             # The traceback of an exception holds this frame: without this they keep each other alive.
             del error
+
+    def run_in(self, nursery: trio.Nursery) -> None:
+        """Allow connections in a nursery of the owner's, who calls `close` before leaving it."""
+        self._nursery = nursery
 
     async def connect(self, server: MCPServer) -> Connection:
         """Return the connection to `server`, a new one if there is none or it was lost. Waits until its tools are
