@@ -226,7 +226,8 @@ class State(Shown):
     def settle(self, reply_id: str | None, value: object = None, error: Exception | None = None) -> None:
         """Answer the caller who waits, if there is one. The events that belong to the answer come before this."""
         if reply_id is not None:
-            self.collecting -= {reply_id}
+            if reply_id in self.collecting:
+                self.collecting -= {reply_id}
             self.listening.leave(reply_id)
             self.effects.append(Settle(reply_id, value, error))
 

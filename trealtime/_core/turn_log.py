@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import attrs
@@ -21,8 +20,8 @@ class TurnLog(Shown):
     """See the module."""
 
     _ended: list[TurnMetrics] = attrs.field(factory=list, init=False)
-    _by_status: Counter[TurnStatus] = attrs.field(factory=Counter, init=False)
-    _by_source: Counter[TurnSource] = attrs.field(factory=Counter, init=False)
+    _by_status: dict[TurnStatus, int] = attrs.field(factory=dict, init=False)
+    _by_source: dict[TurnSource, int] = attrs.field(factory=dict, init=False)
     _response_latency_s: Histogram = attrs.field(factory=Histogram, init=False)
     _request_latency_s: Histogram = attrs.field(factory=Histogram, init=False)
     _silence_latency_s: Histogram = attrs.field(factory=Histogram, init=False)
@@ -41,8 +40,8 @@ class TurnLog(Shown):
         self._ended.append(turn)
         if len(self._ended) > KEPT_TURNS:
             del self._ended[0]
-        self._by_status[turn.status] += 1
-        self._by_source[turn.source] += 1
+        self._by_status[turn.status] = self._by_status.get(turn.status, 0) + 1
+        self._by_source[turn.source] = self._by_source.get(turn.source, 0) + 1
         if turn.response_latency_s is not None:
             spoken = turn.speech_ended_at is not None
             (self._response_latency_s if spoken else self._request_latency_s).add(turn.response_latency_s)
@@ -59,7 +58,7 @@ class TurnLog(Shown):
     def statistics(self, *, still_open: int) -> TurnStatistics:
         """All turns summed up; `still_open` of them are not over."""
         return TurnStatistics(
-            ended=self._by_status.total(),
+            ended=sum(self._by_status.values()),
             open=still_open,
             by_status=dict(self._by_status),
             by_source=dict(self._by_source),

@@ -292,11 +292,14 @@ def run_config(value: RealtimeRunConfig | Mapping[str, Any] | None) -> RealtimeR
     return config
 
 
+_NO_TELEMETRY: Final = TelemetrySettings(enabled=False)
+
+
 def with_telemetry(config: RealtimeRunConfig) -> RealtimeRunConfig:
     """Return `config` with the default telemetry, if it says nothing of it. Raises `MissingDependency` where telemetry
     is wanted and OpenTelemetry is not installed."""
     if config.telemetry is None:
-        config = attrs.evolve(config, telemetry=default_telemetry() or TelemetrySettings(enabled=False))
+        config = attrs.evolve(config, telemetry=default_telemetry() or _NO_TELEMETRY)
     require_opentelemetry(config.telemetry)
     return config
 

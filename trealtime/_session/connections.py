@@ -105,7 +105,7 @@ class _Dialled(Shown):
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     connection: Connection | None = attrs.field(default=None, init=False)
     error: BaseException | None = attrs.field(default=None, init=False)
-    settled: trio.Event = attrs.field(factory=trio.Event, init=False)
+    settled: Flag = attrs.field(factory=Flag, init=False)
 
 
 @attrs.define(eq=False, repr=False)

@@ -52,23 +52,18 @@ class Opening(Shown):
 
     @asynccontextmanager
     async def hold(self, session_id: str) -> AsyncIterator[None]:
-        """Hold the session open in a block, in its log and its telemetry."""
+        """Hold the session open in a block: its log and its telemetry, its recording, its servers, its connection."""
         parts = self._parts
         self.log = SessionLog.begin(parts.driver, session_id)
         try:
             with parts.telemetry.hold(session_id):
-                async with self._recorded(session_id), parts.servers.open(parts.core.agent), self._connected():
-                    yield
+                async with self._recorded(session_id), parts.servers.open(parts.core.agent):
+                    dial = await self._prepare()
+                    async with parts.lifetime.run(dial, self._begin, self._become_ready):
+                        yield
         finally:
             if self.log is not None:
                 self.log.ended(parts.lifetime.outcome)
-
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[None]:
-        """Ask the agent for its settings, connect, and hold the connection around the body."""
-        dial = await self._prepare()
-        async with self._parts.lifetime.run(dial, self._begin, self._become_ready):
-            yield
 
     async def _prepare(self) -> Dialler:
         """Ask the agent for its settings; return the way to connect with them."""

@@ -18,6 +18,7 @@ import enum
 import functools
 import math
 import numbers
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -140,7 +141,12 @@ def _read_class(cls: type[Any], value: object, path: str, problems: list[Setting
         elif field.default is attrs.NOTHING:
             problems.append(SettingsProblem(where, given, f"{_describe(hint)} (required)"))
     # With a problem the result is thrown away, and a missing required field would raise.
-    return NOT_SET if problems else cls(**values)
+    if problems:
+        return NOT_SET
+    # Settings are frozen: an instance that nothing changes is as good as a copy, and sessions of one runner share it.
+    if type(value) is cls and all(values.get(each.alias or each.name, NOT_SET) is found[each.name] for each in fields):
+        return value
+    return cls(**values)
 
 
 # Evaluating annotations is nearly all of the cost of reading settings, and the answer never changes.
@@ -208,7 +214,9 @@ def _read(hint: Any, value: object, path: str, problems: list[SettingsProblem]) 
     if origin in (list, tuple, collections.abc.Sequence):
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
             entry = arguments[0] if arguments else object
-            return tuple(_read(entry, each, f"{path}[{index}]", problems) for index, each in enumerate(value))
+            entries = tuple(_read(entry, each, f"{path}[{index}]", problems) for index, each in enumerate(value))
+            same = type(value) is tuple and all(map(operator.is_, entries, value))
+            return value if same else entries
     elif origin in (dict, collections.abc.Mapping):
         if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
             return {key: _read(arguments[1], each, f"{path}.{key}", problems) for key, each in value.items()}

@@ -186,7 +186,7 @@ class ClientWire:
     _replies: list[bytes] = attrs.field(init=False, factory=list, repr=False)
     _writing: bool = attrs.field(init=False, default=False, repr=False)
     _parked: trio.lowlevel.ParkingLot | None = attrs.field(init=False, default=None, repr=False)
-    """The tasks that wait for their turn to read or to write, once one has to."""
+    """The tasks that wait for their turn to read or to write, if one has to."""
 
     _send_some: Callable[[bytes], int] | None = attrs.field(init=False, default=None, repr=False)
     """Sends what the stream takes at once, where it can."""
@@ -317,8 +317,7 @@ class ClientWire:
 
     def _release_writing(self) -> None:
         self._writing = False
-        if self._parked:
-            self._parked.unpark_all()
+        self._unpark()
 
     async def _acquire_reading(self) -> None:
         while self._reading:
@@ -327,13 +326,17 @@ class ClientWire:
 
     def _release_reading(self) -> None:
         self._reading = False
-        if self._parked:
-            self._parked.unpark_all()
+        self._unpark()
 
     async def _park(self) -> None:
         if self._parked is None:
             self._parked = trio.lowlevel.ParkingLot()
         await self._parked.park()
+
+    def _unpark(self) -> None:
+        if self._parked is not None:
+            parked, self._parked = self._parked, None
+            parked.unpark_all()
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
