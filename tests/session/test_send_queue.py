@@ -189,7 +189,7 @@ SENT = base64.b64encode(AUDIO)
 
 async def test_audio_goes_past_the_queue_while_the_writer_sleeps(autojump_clock, queue_and_way) -> None:
     send_queue, way, written = queue_and_way
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert (way.sent, written) == ([SENT], [])
     statistics = send_queue.statistics()
     assert (statistics.taken, statistics.audio_peak_s, statistics.audio_queued_s) == (1, 0, 0)
@@ -199,30 +199,30 @@ async def test_audio_goes_past_the_queue_while_the_writer_sleeps(autojump_clock,
 async def test_audio_never_overtakes_what_is_queued(urgent, autojump_clock, queue_and_way) -> None:
     send_queue, way, written = queue_and_way
     send_queue.put(event("a"), urgent=urgent)
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert way.sent == []
     await trio.testing.wait_all_tasks_blocked()
     assert written == [event("a"), MicrophoneAudio(AUDIO)]
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert way.sent == [SENT]
 
 
 async def test_audio_that_comes_in_a_burst_is_queued_to_leave_together(autojump_clock, queue_and_way) -> None:
     send_queue, way, written = queue_and_way
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     await trio.sleep(STRAIGHT_S / 2)
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     await trio.testing.wait_all_tasks_blocked()
     assert (way.sent, written) == ([SENT], [MicrophoneAudio(AUDIO)])
     await trio.sleep(STRAIGHT_S)
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert way.sent == [SENT, SENT]
 
 
 async def test_audio_that_the_connection_does_not_take_is_queued(autojump_clock, queue_and_way) -> None:
     send_queue, way, written = queue_and_way
     way.able = False
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     await trio.testing.wait_all_tasks_blocked()
     assert (way.sent, written) == ([], [MicrophoneAudio(AUDIO)])
     assert send_queue.statistics().taken == 1
@@ -231,7 +231,7 @@ async def test_audio_that_the_connection_does_not_take_is_queued(autojump_clock,
 async def test_there_is_no_way_past_a_writer_that_has_gone(autojump_clock, queue_and_way) -> None:
     send_queue, way, _ = queue_and_way
     way.writer.cancel()
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert way.sent == []
     assert len(send_queue) == 1
 
@@ -240,15 +240,15 @@ async def test_another_turn_has_its_own_way_once_its_writer_sleeps(autojump_cloc
     send_queue, way, _ = queue_and_way
     next_way, written = Straight(), []
     start_writer(nursery, send_queue, next_way, written)
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert (way.sent, next_way.sent) == ([], [])
     await trio.testing.wait_all_tasks_blocked()
     assert written == [MicrophoneAudio(AUDIO)]
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert (way.sent, next_way.sent) == ([], [SENT])
     start_writer(nursery, send_queue, None, written)
     await trio.testing.wait_all_tasks_blocked()
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert (way.sent, next_way.sent) == ([], [SENT])
 
 
@@ -259,9 +259,9 @@ async def test_a_queue_that_takes_nothing_more_lets_nothing_past(end, autojump_c
         send_queue.hold(10.0, lambda: 0)
     else:
         getattr(send_queue, end)()
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     await trio.testing.wait_all_tasks_blocked()
-    send_queue.put_audio(AUDIO)
+    send_queue.put_audio(AUDIO, trio.current_time())
     assert (way.sent, written) == ([], [])
 
 
@@ -269,7 +269,7 @@ async def test_a_caller_gives_way_once_in_a_while_though_nothing_is_queued(autoj
     send_queue, way, _ = queue_and_way
     for number in range(AHEAD):
         assert send_queue.keeps_up, number
-        send_queue.put_audio(AUDIO)
+        send_queue.put_audio(AUDIO, trio.current_time())
         autojump_clock.jump(2 * STRAIGHT_S)
     assert len(way.sent) == AHEAD
     assert not send_queue.keeps_up

@@ -166,19 +166,18 @@ class ConnectionInputs:
     def audio_sent(self, now: float, audio: bytes = b"") -> bool:
         """The app has sent this audio of the user. It has no effects; return whether there is a connection for it. If
         not, it is kept here."""
+        # Hot: a call for each 20 ms of a microphone.
         state = self._state
+        turns, away = state.turns, state.link.away
         state.audio.add(audio)
-        if not state.link.away:
-            state.turns.input_clock.add(state.input_format.duration_ms(len(audio)), now)
-        manual = state.acknowledged is not None and not state.turn_detection
-        state.turns.audio_sent(
-            state.response_queue,
-            now=now,
-            agent=state.agent.name,
-            manual=manual,
-            timeout_s=state.response_timeout_s,
-        )
-        return not state.link.away
+        if not away:
+            turns.input_clock.add(state.input_format.duration_ms(len(audio)), now)
+        turns.audio_sent(state.response_queue, now=now, timeout_s=state.response_timeout_s)
+        if turns.after_clear and state.acknowledged is not None and not state.turn_detection:
+            turns.audio_sent_after_clear(
+                state.response_queue, now=now, agent=state.agent.name, timeout_s=state.response_timeout_s
+            )
+        return not away
 
     def commit_audio(self, now: float, event: Mapping[str, Any] | None = None) -> list[Effect]:
         """Make an item of the input audio buffer, and ask for no response; `event` is sent for it, if it is given."""

@@ -162,17 +162,24 @@ class Turns(Shown):
         if not self._scopes:
             queue.wait_for_user(None)
 
-    def audio_sent(self, queue: ResponseQueue, *, now: float, agent: str, manual: bool, timeout_s: float) -> None:
-        """The app has sent audio of the user; `manual`: it ends turns by itself. The user's turn lasts for
-        `PATIENCE_S` after the last audio, and no longer than `timeout_s`."""
+    def audio_sent(self, queue: ResponseQueue, *, now: float, timeout_s: float) -> None:
+        """The app has sent audio of the user. The user's turn lasts for `PATIENCE_S` after the last audio, and no
+        longer than `timeout_s`."""
         self.audio_at = now
         if self.speech is not None:
             queue.keep_quiet(min(self.speech.began_at + timeout_s, now + PATIENCE_S))
-        if manual and self._cleared and not self._scopes:
-            if self._sending is None:
-                self._sending = self.records.open("speech", agent, now)
-                self._sending.begin_speech(0, now, announced=False)
-            queue.wait_for_user(min(self._sending.began_at + timeout_s, now + PATIENCE_S))
+
+    @property
+    def after_clear(self) -> bool:
+        """Whether audio begins or goes on with a turn, where the app ends turns by itself."""
+        return self._cleared and not self._scopes
+
+    def audio_sent_after_clear(self, queue: ResponseQueue, *, now: float, agent: str, timeout_s: float) -> None:
+        """It is audio of such a turn."""
+        if self._sending is None:
+            self._sending = self.records.open("speech", agent, now)
+            self._sending.begin_speech(0, now, announced=False)
+        queue.wait_for_user(min(self._sending.began_at + timeout_s, now + PATIENCE_S))
 
     # ---- what the server hears -------------------------------------------------------------------------------------
 

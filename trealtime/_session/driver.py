@@ -183,8 +183,9 @@ class Driver(Shown):
 
     def send_audio(self, audio: bytes) -> None:
         """Send a piece of the user's audio, in the input format, or queue it."""
-        if self.core.audio_sent(trio.current_time(), audio):
-            self.send_queue.put_audio(audio)
+        now = trio.current_time()
+        if self.core.audio_sent(now, audio):
+            self.send_queue.put_audio(audio, now)
         else:
             self.send_queue.hold_audio(len(audio))
 

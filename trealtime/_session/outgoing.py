@@ -17,6 +17,7 @@ from trealtime.protocol.codec import encode
 from trealtime.protocol.user_input import UserInput, message_item
 
 __all__ = [
+    "MAX_PIECE",
     "AudioData",
     "SampleArray",
     "audio_bytes",

@@ -122,16 +122,19 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         (self._urgent if urgent else self._fifo).append(message)
         self._writer.wake()
 
-    def put_audio(self, audio: bytes) -> None:
+    def put_audio(self, audio: bytes, now: float) -> None:
         """Send a piece of microphone audio now where the writer sleeps, else queue it, even past the bounds."""
-        if self._send_nowait is not None and self._writer.asleep:
-            now = trio.current_time()
-            if now >= self._straight_from and self._send_nowait((encode_append(audio),)):
-                self._straight_from = now + STRAIGHT_S
-                self._straight += 1
-                self._taken += 1
-                return
-        self.put(MicrophoneAudio(audio))
+        if (
+            self._send_nowait is not None
+            and self._writer.asleep
+            and now >= self._straight_from
+            and self._send_nowait((encode_append(audio),))
+        ):
+            self._straight_from = now + STRAIGHT_S
+            self._straight += 1
+            self._taken += 1
+        else:
+            self.put(MicrophoneAudio(audio))
 
     async def send(self, value: OutgoingMessage) -> None:
         """Queue a message once there is room for its kind.
@@ -164,7 +167,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         return (
             len(self._fifo) < AHEAD
             and self._straight < AHEAD
-            and self._audio_queued_s <= self._audio_bound_s
+            and (not self._audio_bytes or self._audio_queued_s <= self._audio_bound_s)
             and not (self._closed or self._broken)
         )
 

@@ -11,7 +11,7 @@ from trealtime._core.ids import IdSource
 from trealtime._session.approval_handler import Reject
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.outgoing import AudioData, audio_bytes, check_id, microphone_pieces
+from trealtime._session.outgoing import MAX_PIECE, AudioData, audio_bytes, check_id, microphone_pieces
 from trealtime._session.pending_reply import Submitter
 from trealtime.protocol.user_input import UserInput, message_item
 
@@ -157,7 +157,10 @@ class SessionInput:
         return audio_bytes(audio, self._core.input_format)
 
     def _queue_audio(self, data: bytes, *, commit: bool) -> None:
-        for piece in microphone_pieces(data):
-            self._driver.send_audio(piece)
+        if 0 < len(data) <= MAX_PIECE:
+            self._driver.send_audio(data)
+        else:
+            for piece in microphone_pieces(data):
+                self._driver.send_audio(piece)
         if commit:
             self._driver.do(self._core.commit_audio)

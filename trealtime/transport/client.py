@@ -85,7 +85,10 @@ async def wrap_websocket_stream(
             if config.ping_interval is not None:
                 timeout_s = math.inf if config.ping_timeout is None else config.ping_timeout
                 nursery.start_soon(wire.keep_alive, config.ping_interval, timeout_s)
-            yield wire
+            try:
+                yield wire
+            finally:
+                wire.leave()
     finally:
         await drop(stream)
 
@@ -194,6 +197,10 @@ class ClientWire:
     _pings: int = attrs.field(init=False, default=0, repr=False)
     _pong: trio.Event | None = attrs.field(init=False, default=None, repr=False)
 
+    def leave(self) -> None:
+        """The tasks of the wire are about to end: start no more of them for what is sent."""
+        self._send_some = None
+
     def __attrs_post_init__(self) -> None:
         if isinstance(self._stream, ImmediateStream):
             self._send_some = self._stream.send_some
@@ -230,7 +237,7 @@ class ClientWire:
         """
         # Hot: one call for each 20 ms of a microphone.
         send_some = self._send_some
-        if send_some is None or self._writing or self._end is not None or self._nursery.cancel_scope.cancel_called:
+        if send_some is None or self._writing or self._end is not None:
             return False
         payloads = [each.encode() if isinstance(each, str) else each for each in messages]
         for payload in payloads:
