@@ -89,8 +89,7 @@ def check_headers(headers: Mapping[str, object]) -> None:
     for name, value in headers.items():
         path = f"headers.{name}"
         if not _TOKEN.fullmatch(name):
-            begin = _TOKEN.match(name)
-            path = f"headers.{begin[0] if begin else ''}..."  # a whole line may be there, value and all
+            path = f"headers.{re.split('[:=]', name)[0]}"  # a whole line may be there, value and all
             problems.append(SettingsProblem(path, name, "a header name: letters, digits and -"))
         elif name.lower() in _HANDSHAKE_HEADERS:
             problems.append(SettingsProblem(path, name, "any header but those of the WebSocket handshake itself"))
