@@ -18,12 +18,16 @@ def kinds(effects):
 
 
 def test_effects_are_a_closed_set_of_frozen_values() -> None:
-    declared = {each for each in vars(fx).values() if attrs.has(each) and each.__module__ == fx.__name__}
     carried = {fx.ApprovalRequest, fx.FunctionCall, fx.GuardrailCheck, fx.Refusal, fx.ResponseResult}
-    assert set(get_args(fx.Effect)) == declared - carried
-    for kind in declared:
+    declared = {each for each in vars(fx).values() if attrs.has(each) and each.__module__ == fx.__name__}
+    assert declared <= carried
+    assert set(get_args(fx.Effect)) == set(fx._Effect.__subclasses__())
+    for kind in carried:
         assert hasattr(kind, "__slots__")
         assert kind.__setattr__ is not object.__setattr__  # frozen
+    for kind in get_args(fx.Effect):
+        assert kind.__struct_config__.frozen
+        assert not kind.__subclasses__()
 
 
 @pytest.mark.parametrize("cause", ["app", "guardrail", "speech"])

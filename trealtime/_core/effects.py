@@ -151,49 +151,47 @@ class ResponseResult(Value):
 # ---- the effects ----------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(eq=False, repr=False)
-class Emit(Value):
+class _Effect(msgspec.Struct, frozen=True):
+    """Structs, because several are made for each event of a server: msgspec makes one in a fifth of the time that attrs
+    takes, and imports their classes in a tenth."""
+
+
+class Emit(_Effect, frozen=True):
     """Queue this event for every subscription."""
 
     event: RealtimeSessionEvent
 
 
-@attrs.frozen(eq=False, repr=False)
-class Send(Value):
+class Send(_Effect, frozen=True):
     """Send this client event (JSON-ready). An `urgent` one overtakes all that waits in the send queue."""
 
     event: Mapping[str, Any]
     urgent: bool = False
 
 
-@attrs.frozen(eq=False, repr=False)
-class SendAudio(Value):
+class SendAudio(_Effect, frozen=True):
     """Send this audio of the user, in the input format."""
 
     data: bytes
 
 
-@attrs.frozen(eq=False, repr=False)
-class PurgeAudio(Value):
+class PurgeAudio(_Effect, frozen=True):
     """Throw away all audio of this response that is still queued: the app must not get it any more."""
 
     response_id: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class ChangePlayback(Value):
+class ChangePlayback(_Effect, frozen=True):
     """Have the endpoint that plays go on like this."""
 
     change: PlaybackChange
 
 
-@attrs.frozen(eq=False, repr=False)
-class ResetPlayback(Value):
+class ResetPlayback(_Effect, frozen=True):
     """Tell the playback tracker that an interrupt has stopped what was playing."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class FollowResponse(Value):
+class FollowResponse(_Effect, frozen=True):
     """Let the subscription that belongs to `reply_id` have the events of this response too.
 
     It comes before the first event of the response. A reply gets a second response when the first called functions.
@@ -203,22 +201,19 @@ class FollowResponse(Value):
     response_id: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class BeginAnew(Value):
+class BeginAnew(_Effect, frozen=True):
     """Forget all responses that belong to `reply_id`: they count for nothing, and others will come."""
 
     reply_id: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class SwitchAgent(Value):
+class SwitchAgent(_Effect, frozen=True):
     """Offer the model what the new agent offers: it is in charge now."""
 
     switch: AgentSwitch
 
 
-@attrs.frozen(eq=False, repr=False)
-class Settle(Value):
+class Settle(_Effect, frozen=True):
     """Answer the caller who waits under `reply_id`, with a value or an error. Each reply is settled once."""
 
     reply_id: str
@@ -226,57 +221,49 @@ class Settle(Value):
     error: Exception | None = None
 
 
-@attrs.frozen(eq=False, repr=False)
-class StartTool(Value):
+class StartTool(_Effect, frozen=True):
     """Run this function call."""
 
     call: FunctionCall
 
 
-@attrs.frozen(eq=False, repr=False)
-class CancelTool(Value):
+class CancelTool(_Effect, frozen=True):
     """Stop this function call, if it runs."""
 
     call_id: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class StartCheck(Value):
+class StartCheck(_Effect, frozen=True):
     """Run these guardrails, and report with `Conversation.report_check`."""
 
     check: GuardrailCheck
 
 
-@attrs.frozen(eq=False, repr=False)
-class CancelChecks(Value):
+class CancelChecks(_Effect, frozen=True):
     """Stop the checks of this response or input; they need not report."""
 
     subject: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class AskApproval(Value):
+class AskApproval(_Effect, frozen=True):
     """Ask whether this call may be made, and answer with `Conversation.decide_approval`."""
 
     request: ApprovalRequest
 
 
-@attrs.frozen(eq=False, repr=False)
-class WithdrawApproval(Value):
+class WithdrawApproval(_Effect, frozen=True):
     """Stop asking about this call."""
 
     call_id: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class EndAtLimit(Value):
+class EndAtLimit(_Effect, frozen=True):
     """End the session once the current answer has been heard: this limit is reached."""
 
     limit: LimitUse
 
 
-@attrs.frozen(eq=False, repr=False)
-class Dial(Value):
+class Dial(_Effect, frozen=True):
     """Wait for `delay_s`, then open another connection in place of the one that is lost; give up at the time `until`.
     Report with `Conversation.connected` or `Conversation.dial_failed`."""
 
@@ -285,15 +272,13 @@ class Dial(Value):
     until: float
 
 
-@attrs.frozen(eq=False, repr=False)
-class DropConnection(Value):
+class DropConnection(_Effect, frozen=True):
     """Drop the connection, for this reason, and report its end."""
 
     reason: str
 
 
-@attrs.frozen(eq=False, repr=False)
-class OpenSuccessor(Value):
+class OpenSuccessor(_Effect, frozen=True):
     """Wait for `delay_s`, then open a second connection beside the first; give up at the time `until`. Report with
     `Conversation.successor_connected` or `Conversation.successor_failed`, and what it sends with
     `Conversation.receive_ahead`."""
@@ -302,25 +287,21 @@ class OpenSuccessor(Value):
     until: float
 
 
-@attrs.frozen(eq=False, repr=False)
-class SendAhead(Value):
+class SendAhead(_Effect, frozen=True):
     """Send this client event on the second connection."""
 
     event: Mapping[str, Any]
 
 
-@attrs.frozen(eq=False, repr=False)
-class SwitchConnection(Value):
+class SwitchConnection(_Effect, frozen=True):
     """The second connection takes over: drop what waits to be sent on the first, and close that."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class DropSuccessor(Value):
+class DropSuccessor(_Effect, frozen=True):
     """Drop the second connection."""
 
 
-@attrs.frozen(eq=False, repr=False)
-class GiveUp(Value):
+class GiveUp(_Effect, frozen=True):
     """End the session: its connection is lost, and these attempts to replace it have failed."""
 
     attempts: tuple[str, ...]
