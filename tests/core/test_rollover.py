@@ -156,3 +156,267 @@ def test_an_item_that_the_successor_refuses_takes_no_other_with_it(expiring) -> 
     assert told(again) == [("c", "a"), ("d", "c")]
     assert told(switch(talk)) == []
     assert talk.core.connection_counters().items_refused == 1
+
+
+# ---- when -----------------------------------------------------------------------------------------------------------
+
+
+def rolled_over(talk):
+    return len(talk.events_of("rolled_over"))
+
+
+def _server(type, **fields):
+    return lambda talk: talk.server(type, **fields)
+
+
+NOT_QUIET = {
+    "a response": ([lambda talk: talk.created("r")], [lambda talk: talk.done("r")]),
+    "a request for a response": (
+        [lambda talk: talk.app.create_response(reply_id="asked")],
+        [lambda talk: talk.created("r", answers=talk.creates[-1]), lambda talk: talk.done("r")],
+    ),
+    "an open call": (
+        [lambda talk: talk.created("r"), lambda talk: talk.call("r", "c"), lambda talk: talk.done("r")],
+        [lambda talk: talk.app.send_tool_output("c", "out", respond=False)],
+    ),
+    "speech": (
+        [_server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)],
+        [
+            _server("input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=900),
+            _server("input_audio_buffer.committed", item_id="u", previous_item_id=None),
+            lambda talk: talk.created("r"),
+            lambda talk: talk.done("r"),
+        ],
+    ),
+    "speech that is no item yet": (
+        [
+            _server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0),
+            _server("input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=900),
+        ],
+        [
+            _server("input_audio_buffer.committed", item_id="u", previous_item_id=None),
+            lambda talk: talk.created("r"),
+            lambda talk: talk.done("r"),
+        ],
+    ),
+    "an answer that the server owes": (
+        [lambda talk: talk.turn("u")],
+        [lambda talk: talk.created("r"), lambda talk: talk.done("r")],
+    ),
+    "a commit of the app": (
+        [lambda talk: talk.core.audio_sent(talk.now, bytes(4_800)), lambda talk: talk.app.commit_audio()],
+        [_server("input_audio_buffer.committed", item_id="u", previous_item_id=None)],
+    ),
+    "an update of the settings": (
+        [lambda talk: talk.app.update_session({"type": "realtime", "instructions": "Be brief."})],
+        [_server("session.updated", session={**SESSION, "instructions": "Be brief."})],
+    ),
+    "audio that the server plays": (
+        [_server("output_audio_buffer.started", response_id="r")],
+        [_server("output_audio_buffer.stopped", response_id="r")],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", NOT_QUIET)
+def test_the_switch_waits_for_the_end_of(expiring, what) -> None:
+    talk = expiring()
+    begin(talk)
+    begins, ends = NOT_QUIET[what]
+    for step in begins:
+        step(talk)
+    ahead(talk, "session.updated", session=SESSION)
+    assert not rolled_over(talk)
+    for step in ends:
+        assert not rolled_over(talk)
+        step(talk)
+    assert rolled_over(talk) == 1
+
+
+@pytest.mark.parametrize("what", NOT_QUIET)
+def test_at_the_last_moment_it_waits_no_longer_for(expiring, what) -> None:
+    talk = expiring()
+    begin(talk)
+    talk.wait(7.4)
+    for step in NOT_QUIET[what][0]:
+        step(talk)
+    ahead(talk, "session.updated", session=SESSION)
+    assert not rolled_over(talk)
+    talk.wait(0.1)
+    assert rolled_over(talk) == 1
+
+
+@pytest.mark.parametrize("open_again", [False, True])
+def test_no_other_connection_is_opened_while_the_first_is_lost_or_not_open_yet(expiring, open_again) -> None:
+    talk = expiring()
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.app.connected(server_time_s=SERVER_S)
+    talk.server("session.created", session=SESSION)
+    if open_again:
+        talk.server("session.updated", session={**SESSION, "instructions": "Be kind."})
+    talk.wait(9)
+    talk.wait(11)
+    assert len(talk.events_of("rollover_started")) == open_again
+
+
+def test_a_session_that_is_not_open_yet_is_not_rolled_over(make_talk) -> None:
+    talk = make_talk(link=Link(ReconnectPolicy(rollover_margin_s=10)))
+    talk.app.opened(server_time_s=SERVER_S)
+    talk.app.open_session({"type": "realtime", "instructions": "Be kind."}, reply_id="open")
+    talk.server("session.created", session=SESSION)
+    talk.wait(20)
+    assert talk.events_of("rollover_started") == []
+
+
+@pytest.mark.parametrize(
+    "lasts_s, margin_s, begins_s, switch_s",
+    [(30, 10, 20, 27.5), (30, 15, 15, 26.25), (30, 20, 15, 26.25), (30, 120, 15, 26.25), (3_600, 10, 3_590, 3_597.5)],
+)
+def test_the_times_of_a_rollover(make_talk, lasts_s, margin_s, begins_s, switch_s) -> None:
+    """It begins at the margin or after half of the time, and waits for a quiet moment up to its last quarter."""
+    talk = make_talk(link=Link(ReconnectPolicy(rollover_margin_s=margin_s)))
+    begun_at = talk.now
+    talk.app.opened(server_time_s=SERVER_S)
+    session = {**SESSION, "expires_at": SERVER_S + lasts_s}
+    talk.app.open_session(None, reply_id="open")
+    talk.server("session.created", session=session)
+    assert talk.core.next_deadline == begun_at + begins_s
+    talk.wait(begins_s)
+    (soon,) = talk.events_of("expires_soon")
+    assert soon.in_s == pytest.approx(lasts_s - begins_s)
+    assert len(talk.events_of("rollover_started")) == 1
+    talk.created("r")
+    talk.app.successor_connected(server_time_s=SERVER_S + begins_s)
+    talk.app.receive_ahead(read_server_event({"type": "session.created", "event_id": "event_y", "session": session}))
+    assert talk.core.next_deadline <= begun_at + switch_s
+    while talk.now < begun_at + switch_s:
+        assert not rolled_over(talk)
+        talk.wait(talk.core.next_deadline - talk.now)
+    assert rolled_over(talk) == 1
+
+
+@pytest.mark.parametrize(
+    "expires_at, server_time_s",
+    [
+        (SERVER_S + 30, None),
+        (None, SERVER_S),
+        (True, SERVER_S),
+        ("soon", SERVER_S),
+        (SERVER_S - 1, SERVER_S),
+        (1e12, SERVER_S),
+    ],
+)
+def test_an_end_that_is_not_known_is_not_waited_for(make_talk, expires_at, server_time_s) -> None:
+    talk = make_talk(link=Link(ReconnectPolicy(rollover_margin_s=10)))
+    talk.app.opened(server_time_s=server_time_s)
+    talk.app.open_session(None, reply_id="open")
+    talk.server("session.created", session={**SESSION, "expires_at": expires_at})
+    assert talk.core.next_deadline is None
+    talk.wait(10_000)
+    assert talk.events_of("expires_soon") == []
+
+
+# ---- a successor that fails -----------------------------------------------------------------------------------------
+
+
+def opened(effects):
+    return [each.delay_s for each in effects if isinstance(each, fx.OpenSuccessor)]
+
+
+def test_a_successor_that_fails_is_opened_again_after_a_longer_and_longer_wait_while_there_is_time(expiring) -> None:
+    talk = expiring(base_delay_s=0.5, max_delay_s=2.0)
+    assert opened(talk.wait(20)) == [0.0]
+    waits = []
+    while waits[-1:] != [[]]:
+        waits.append(opened(talk.app.successor_failed()))
+        talk.wait(1 if waits[-1] else 0)
+    assert waits == [[1.0], [2.0]] + [[2.0]] * 6 + [[]]
+    assert not talk.core.recovering
+
+
+def test_a_successor_that_would_fail_again_is_not_opened_again(expiring) -> None:
+    talk = expiring()
+    talk.wait(20)
+    assert opened(talk.app.successor_failed(again=False)) == []
+
+
+def test_settings_that_the_successor_refuses_are_a_failed_attempt(expiring) -> None:
+    talk = expiring()
+    (update,) = begin(talk)
+    assert update["session"]["instructions"] == "Be kind."
+    error = {"type": "invalid_request_error", "code": "no", "message": "no", "event_id": update["event_id"]}
+    effects = ahead(talk, "error", error=error)
+    assert [type(each) for each in effects if isinstance(each, fx.DropSuccessor)]
+    assert opened(effects)
+
+
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_a_loss_beside_a_successor_is_made_good_by_it_if_that_is_ready(expiring, is_ready) -> None:
+    talk = expiring()
+    talk.created("r")
+    begin(talk)
+    if is_ready:
+        ahead(talk, "session.updated", session=SESSION)
+    effects = talk.app.connection_lost(code=1006, reason="gone")
+    assert any(isinstance(each, fx.SwitchConnection) for each in effects) is is_ready
+    assert any(isinstance(each, fx.DropSuccessor) for each in effects) is not is_ready
+    assert any(isinstance(each, fx.Dial) for each in effects) is not is_ready
+    assert rolled_over(talk) == is_ready
+
+
+def test_a_successor_that_is_there_after_all_is_dropped(expiring) -> None:
+    talk = expiring()
+    talk.wait(20)
+    talk.app.connection_lost(code=1006, reason="gone")
+    assert [type(each) for each in talk.app.successor_connected(server_time_s=SERVER_S)] == [fx.DropSuccessor]
+    assert list(ahead(talk, "session.updated", session=SESSION)) == []
+
+
+# ---- what it gets at the switch -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_settings_that_have_changed_since_are_sent_at_the_switch(expiring, changed) -> None:
+    talk = expiring()
+    begin(talk)
+    if changed:
+        talk.app.update_session({"type": "realtime", "instructions": "Be brief."})
+        talk.server("session.updated", session={**SESSION, "instructions": "Be brief."})
+    switch(talk)
+    updates = [event["session"]["instructions"] for event in talk.sent_of("session.update")]
+    assert updates == ["Be brief."] * changed
+
+
+def test_the_users_audio_since_the_commit_goes_to_the_successor_at_the_switch_and_not_before(expiring) -> None:
+    talk = expiring()
+    begin(talk)
+    talk.core.audio_sent(talk.now, bytes(48_000))
+    talk.forget()
+    effects = ahead(talk, "session.updated", session=SESSION)
+    kinds = [type(each) for each in effects if isinstance(each, fx.SwitchConnection | fx.SendAudio)]
+    assert kinds == [fx.SwitchConnection, fx.SendAudio]
+
+
+def test_a_turn_that_was_told_as_audio_is_not_told_anew_when_its_words_are_known(expiring) -> None:
+    talk = expiring()
+    talk.core.audio_sent(talk.now, bytes(48_000))
+    talk.turn("u")
+    talk.item("u", content=[{"type": "input_audio", "transcript": None}])
+    talk.created("r")
+    talk.done("r")
+    (event,) = begin(talk)[1:]
+    assert event["item"]["content"][0]["type"] == "input_audio"
+    kind = "conversation.item.input_audio_transcription.completed"
+    talk.server(kind, item_id="u", content_index=0, transcript="Hello.")
+    assert told(switch(talk)) == []
+
+
+def test_an_item_that_follows_one_that_was_told_goes_after_it(expiring) -> None:
+    talk = expiring()
+    for item_id, previous in [("a", None), ("c", "a")]:
+        say(talk, item_id, item_id, previous)
+    begin(talk)
+    say(talk, "b", "b", "a")
+    assert told(switch(talk)) == [("b", "a")]
+    talk.item("d", "c", content=[{"type": "input_text", "text": "d"}])
+    assert talk.order() == ["a", "b", "c", "d"]
