@@ -108,6 +108,18 @@ async def test_a_guardrail_whose_verdict_is_not_wanted_any_more(autojump_clock, 
         assert session.outcome is None
 
 
+async def test_a_guardrail_is_late_by_the_clock_and_not_by_what_it_raises(autojump_clock, service, make_runner) -> None:
+    @output_guardrail
+    async def asks_a_service(*_: object) -> GuardrailFunctionOutput:
+        raise trio.TooSlowError("the service")
+
+    runner = make_runner(output_guardrails=[asks_a_service], guardrails_settings={"timeout_s": 10})
+    async with runner.session() as session, session.subscribe("error") as subscription:
+        await session.send_message("Hello.")
+        await service.last.reply()
+        assert "failed: TooSlowError: the service" in str((await subscription.receive()).error)
+
+
 # ---- words that no wire can carry -----------------------------------------------------------------------------------
 
 

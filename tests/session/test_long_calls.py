@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime import RealtimeAgent, RealtimeRunner, SettingsError, function_tool, realtime_handoff
+from trealtime import RealtimeAgent, RealtimeRunner, ServerRefused, SettingsError, function_tool, realtime_handoff
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -239,6 +239,26 @@ async def test_the_model_makes_the_summary_where_nothing_else_does(autojump_cloc
         nursery.start_soon(answer)
         assert await session.summarise(keep_items=1) == "Two."
         assert [item.text for item in session.history] == ["Summary of the conversation so far: Two.", "number 2"]
+
+
+@pytest.mark.parametrize("status, reason", [("incomplete", "max_output_tokens"), ("failed", None)])
+async def test_half_a_summary_replaces_nothing(autojump_clock, service, runner, nursery, status, reason) -> None:
+    async with runner.session() as session:
+        for number in range(3):
+            await session.create_item(f"number {number}")
+
+        async def answer() -> None:
+            await service.last.begin(await service.last.expect("response.create"))
+            await service.last.emit(
+                "response.output_text.delta", response_id="resp_1", item_id="item_x", delta="The us"
+            )
+            await service.last.done(status=status, reason=reason)
+
+        nursery.start_soon(answer)
+        with pytest.raises(ServerRefused, match=f"the answer is {status}"):
+            await session.summarise(keep_items=1)
+        assert [item.text for item in session.history] == ["number 0", "number 1", "number 2"]
+        assert not service.last.of("conversation.item.delete")
 
 
 async def test_a_new_connection_is_told_a_summary_of_the_oldest_turns(autojump_clock, service, make_runner) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import sys
 
 import attrs
@@ -228,6 +229,23 @@ def test_an_unknown_event_type_is_refused_with_the_nearest_one() -> None:
     assert check_event_types(["audio", "agent_end"]) == {"audio", "agent_end"}
     with pytest.raises(ValueError, match="did you mean 'audio_interrupted'"):
         check_event_types(["audio_interupted"])
+    with pytest.raises(ValueError, match=r"unknown event type 'zzz'\. Allowed: "):
+        check_event_types(["zzz"])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"overflow": "drop"}, "overflow must be 'fail' or 'drop_oldest_audio', got 'drop'"),
+        ({"buffer_s": -1}, "buffer_s must be a finite number of 0 or more, got -1"),
+        ({"buffer_s": math.nan}, "got nan"),
+        ({"buffer_s": math.inf}, "got inf"),
+    ],
+)
+async def test_a_bound_that_is_none_is_refused(autojump_clock, service, runner, options, message) -> None:
+    async with runner.session() as session:
+        with pytest.raises(ValueError, match=message):
+            session.subscribe("audio", **options)
 
 
 def test_only_events_of_the_types_and_responses_come_in() -> None:

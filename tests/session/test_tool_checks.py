@@ -229,6 +229,19 @@ async def test_what_could_not_be_checked_does_not_pass(autojump_clock, service, 
         assert [entry for entry in log if entry == "run"] == ran
 
 
+@pytest.mark.parametrize(
+    "fault, told", [("slow", "check took longer than 5 s"), (trio.TooSlowError("the bank"), "TooSlowError: the bank")]
+)
+async def test_a_guardrail_is_late_by_the_clock_and_not_by_what_it_raises(
+    autojump_clock, service, make_runner, fault, told
+) -> None:
+    tool = pay_tool([], tool_input_guardrails=[guardrail([], "check", fault)])
+    runner = make_runner(tools=[tool], guardrails_settings={"timeout_s": 5})
+    async with runner.session() as session, session.subscribe("error") as subscription:
+        await call(service.last)
+        assert told in str((await subscription.receive()).error)
+
+
 async def test_a_guardrail_that_thinks_holds_up_nobody_and_ends_with_the_session(
     autojump_clock, service, make_runner
 ) -> None:

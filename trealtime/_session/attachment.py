@@ -4,8 +4,8 @@ Theory of operation
 1. One service task holds the path of an endpoint open, with a pump for each direction. It is shielded, because it ends
    in order: playback stops, then the path is closed. The app, the far side, the session or an exception begins its end
    by setting a deadline.
-2. An exception of the endpoint cancels the body of the attach block and comes out of it, bare. An exception of `open`
-   before the body has begun comes out as it is.
+2. An exception of the endpoint cancels the body of the attach block and comes out of it as `EndpointFailed`. An
+   exception of `open` before the body has begun comes out as it is.
 3. When the far side leaves, the path closes and the block goes on: the app decides what follows.
 4. A session has at most one endpoint that speaks and one that plays.
 """

@@ -149,6 +149,8 @@ class RealtimeRunConfig(Value):
     """Settings of the model and its audio. Those of the agent and of ``model_config`` take precedence."""
 
     tracing_disabled: bool = setting(default=False)
+    """True: ask the service for no trace of the session. It says nothing of `telemetry`."""
+
     async_tool_calls: bool = setting(default=True)
     """False: run one tool at a time, in the order of the calls. Either way a tool never holds up the reader."""
 
@@ -264,9 +266,17 @@ class RealtimeModelConfig(Value):
     """How one session connects. If `headers` are given, they are the only ones sent: no Authorization is added."""
 
     api_key: ApiKey | NotSet = setting(repr=hidden)
+    """The key, or a callable (sync or async) that returns one for each connection. Without it: `OPENAI_API_KEY`."""
+
     url: str | NotSet = setting(at_least=1, repr=shown)
+    """A ``ws://`` or ``wss://`` address in place of the model's own, used byte for byte."""
+
     headers: Mapping[str, str] | NotSet = setting(repr=names_only)
+    """The headers of the request: nothing is added to them."""
+
     call_id: str | NotSet = setting(at_least=1)
+    """The phone call to attach to, as its webhook names it."""
+
     initial_model_settings: SessionSettings | NotSet = setting()
     """Settings for this session. They take precedence over all others."""
 

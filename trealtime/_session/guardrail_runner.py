@@ -87,10 +87,11 @@ class GuardrailRunner:
         async def judge(index: int, guardrail: OutputGuardrail[Any] | InputGuardrail[Any]) -> None:
             context = RunContext(self._info.context.context, self._driver.core.usage)
             try:
-                with trio.fail_after(self._timeout_s):
+                # Not `fail_after`: a guardrail may raise a TooSlowError of its own, and then it has failed.
+                with trio.move_on_after(self._timeout_s):
                     results[index] = await guardrail.run(context, check.agent, check.text, thread_limiter=self._threads)
-            except trio.TooSlowError as error:
-                fail(index, f"took longer than {self._timeout_s:g} s", error)
+                if results[index] is None:
+                    fail(index, f"took longer than {self._timeout_s:g} s", trio.TooSlowError())
             except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
                 fail(index, f"failed: {type(error).__name__}: {error}", error)
             except trio.Cancelled:

@@ -108,17 +108,13 @@ def shows_options(function: _F) -> _F:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
+            # As it is written: a TypedDict keeps an object that stands for it.
             annotation=getattr(annotation, "__forward_arg__", annotation),
         )
         for name, annotation in ResponseOptions.__annotations__.items()
     ]
     function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
     return function
-
-
-def _written(annotation: object) -> object:
-    """An annotation as it is written, in place of the object that stands for it in a TypedDict."""
-    return getattr(annotation, "__forward_arg__", annotation)
 
 
 async def response_params(

@@ -39,11 +39,11 @@ from trealtime._session.saved_session import beginning
 from trealtime._session.session_input import SessionInput
 from trealtime._session.session_items import SessionItems
 from trealtime._session.statistics import SessionStatistics
-from trealtime._session.subscription import Overflow, Subscription, check_event_types
+from trealtime._session.subscription import Overflow, Subscription, check_bounds, check_event_types
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import SessionClosed, SessionNotOpen
+from trealtime.errors import ServerRefused, SessionClosed, SessionNotOpen
 from trealtime.events import RealtimeSessionEvent
 from trealtime.items import RealtimeItem
 from trealtime.metrics import TurnMetrics
@@ -199,9 +199,10 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         A subscription is a `trio.abc.ReceiveChannel` with a bound of its own: `buffer_s` seconds of audio, with the
         policy `overflow` past it. With `playback` False (for a logger or a meter) audio taken from it does not count as
         heard. With ``"drop_oldest_audio"``, dropped audio leaves an ``audio_dropped`` event if the types allow it.
-        Raises ValueError for an unknown type.
+        Raises ValueError for an unknown type or policy and for a bound that is none.
         """
         allowed = check_event_types(types)
+        check_bounds(buffer_s, overflow)
         self._lifetime.check_open()
         return self._subscriptions.new(
             f"subscribe({', '.join(map(repr, types))})",
@@ -466,4 +467,8 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         async with self.respond(
             question, out_of_band=True, input_items=items, output_modalities=["text"], tool_choice="none"
         ) as response:
+            result = await response.result()
+            if result.status != "completed":  # half a summary would take the place of what it leaves out
+                why = f": {result.reason}" if result.reason else ""
+                raise ServerRefused(f"the answer is {result.status}{why}", code="no_answer", request="response.create")
             return await response.transcript()

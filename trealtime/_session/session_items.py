@@ -113,10 +113,12 @@ class SessionItems:
         The last `keep_items` items stay, from the beginning of a turn on. `summarise` gets the others and returns their
         summary, a str or None (then they stay); without it that of the run config's ``reconnect`` is asked, and without
         that the model, outside the conversation. The summary becomes a message of the system in front. Raises what
-        `summarise` raises, `ServerRefused` where the model makes none, and ValueError for a negative `keep_items`.
+        `summarise` raises, `ServerRefused` where the model makes none or only a part of one, and ValueError for a
+        negative `keep_items`; then the history stays.
         """
         self._lifetime.check_open()
-        if whole_number(keep_items, "keep_items") < 0:
+        keep_items = whole_number(keep_items, "keep_items")
+        if keep_items < 0:
             raise ValueError(f"keep_items must be 0 or more, got {keep_items!r}")
         history = self._core.history()
         count = folded([Entry(item) for item in history], ReplayBounds(max_items=keep_items))

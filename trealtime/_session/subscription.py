@@ -17,6 +17,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
@@ -43,6 +44,7 @@ __all__ = [
     "Subscription",
     "SubscriptionStatistics",
     "Subscriptions",
+    "check_bounds",
     "check_event_types",
 ]
 
@@ -68,9 +70,17 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
             import difflib
 
             close = difflib.get_close_matches(str(name), EVENT_TYPES, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = f"; did you mean {close[0]!r}?" if close else "."
             raise ValueError(f"unknown event type {name!r}{hint} Allowed: {', '.join(EVENT_TYPES)}")
     return frozenset(types) or None
+
+
+def check_bounds(buffer_s: float | None, overflow: Overflow | None) -> None:
+    """Raise ValueError for a bound or a policy that a subscription cannot have; None is the run config's."""
+    if buffer_s is not None and not 0 <= buffer_s < math.inf:
+        raise ValueError(f"buffer_s must be a finite number of 0 or more, got {buffer_s!r}")
+    if overflow is not None and overflow not in get_args(Overflow):
+        raise ValueError(f"overflow must be {' or '.join(map(repr, get_args(Overflow)))}, got {overflow!r}")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

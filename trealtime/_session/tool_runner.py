@@ -357,10 +357,10 @@ class _ToolChecks:
         self, call: FunctionCall, name: str, verdict: Awaitable[ToolGuardrailFunctionOutput], unknown: str
     ) -> ToolGuardrailFunctionOutput:
         try:
-            with trio.fail_after(self._timeout_s):
+            # Not `fail_after`: a guardrail may raise a TooSlowError of its own, and then it has failed.
+            with trio.move_on_after(self._timeout_s):
                 return await verdict
-        except trio.TooSlowError as error:
-            self._report(call, name, f"took longer than {self._timeout_s:g} s", error)
+            self._report(call, name, f"took longer than {self._timeout_s:g} s", trio.TooSlowError())
         except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
             self._report(call, name, f"failed: {type(error).__name__}: {error}", error)
         return ToolGuardrailFunctionOutput.reject_content(unknown)
