@@ -83,6 +83,26 @@ def test_an_item_that_is_told_anew_stays_however_often_the_server_says_that_it_h
     assert talk.core.history() == []
 
 
+@pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed", "on its way"])
+@pytest.mark.parametrize("how", ["delete_item", "replace_history"])
+def test_an_item_that_the_app_has_deleted_while_it_played_is_not_told_anew(losing, how, confirmed) -> None:
+    talk = losing
+    talk.created("r")
+    talk.speak("r", "a", 2000)
+    talk.transcript("r", "a", "One, two, three, four.")
+    talk.output_item("r", "a", done=True)
+    replace_connection(talk)
+    talk.now += 1
+    getattr(talk.app, how)("a" if how == "delete_item" else [], reply_id="gone")
+    if confirmed:
+        talk.server("conversation.item.deleted", item_id="a")
+    talk.app.interrupt()
+    assert [event.cause for event in talk.events_of("audio_interrupted")] == ["app"]
+    assert talk.sent_of("conversation.item.create") == []
+    talk.server("conversation.item.deleted", item_id="a")
+    assert talk.core.history() == []
+
+
 def test_a_deletion_that_the_app_asks_for_counts_also_after_the_server_has_not_confirmed_one_of_ours(losing) -> None:
     talk = losing
     retold(talk)

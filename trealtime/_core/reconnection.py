@@ -490,7 +490,10 @@ def retell_item(state: State, item_id: str) -> None:
     link = state.link
     if link.away:  # the next connection is told so at once
         return
-    entry = next(each for each in state.history.entries() if each.item.item_id == item_id)
+    entry = next((each for each in state.history.entries() if each.item.item_id == item_id), None)
+    asked = state.requests.oldest("conversation.item.delete", item_id)
+    if entry is None or (asked is not None and not asked.own):  # the app has deleted it while it played
+        return
     link.replace(item_id)
     state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True, urgent=True)
     for item in make_replay([entry]).items:

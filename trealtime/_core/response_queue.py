@@ -198,7 +198,6 @@ class Request(Shown):
             self.record = other.record
         elif other.record is not None:
             self.record.current.take_in(other.record.current)
-        self.reconnected = self.reconnected or other.reconnected
 
 
 @attrs.define(eq=False, repr=False)
