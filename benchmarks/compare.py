@@ -326,7 +326,11 @@ def run(names: Sequence[str], effort: Effort, *, peers: bool, only: Sequence[str
         # Every side's TLS takes its authorities from there.
         environment = {**os.environ, "SSL_CERT_FILE": str(Path(folder) / "ca.pem"), "PYTHONPATH": str(ROOT)}
         comparison = Comparison(sides, effort, certificate, environment)
-        results = [result for name in names for result in WORKS[name](comparison)]
+        results: list[Result] = []
+        for name in names:
+            for result in WORKS[name](comparison):
+                print(result.as_line(), file=sys.stderr, flush=True)  # the whole takes its time
+                results.append(result)
     return results, _versions(sides)
 
 

@@ -43,11 +43,19 @@ class Result:
 
     @classmethod
     def of_medians(cls, measure: str, unit: str, rounds: Mapping[str, Sequence[float]]) -> Result:
-        """Take the median of each side's rounds. The first side is the library."""
+        """Take the median of each side's rounds. The first side is the library. The note tells the quartiles of the
+        ratios of neighbouring rounds."""
+        (_, ours), *others = rounds.items()
+        spreads = [
+            f"{name} {_quartiles(ours, theirs)}"
+            for name, theirs in others
+            if len(ours) == len(theirs) > 2 and all(theirs)
+        ]
         return cls(
             measure=measure,
             unit=unit,
             figures={name: statistics.median(each) for name, each in rounds.items() if each},
+            note=f"quartiles: {'; '.join(spreads)}" if spreads else "",
             rounds=rounds,
         )
 
@@ -65,6 +73,11 @@ class Result:
             return {name: statistics.median(each) for name, each in pairs.items()}
         return {name: ours / theirs for name, theirs in others if theirs}
 
+    def as_line(self) -> str:
+        """Return it as one line of text."""
+        sides = ", ".join(f"{name} {_figure(self, name)}" for name in self.figures)
+        return f"{self.measure} [{self.unit}]: {sides}"
+
     def as_json(self) -> dict[str, Any]:
         return {**attrs.asdict(self), "ratios": self.ratios}
 
@@ -73,8 +86,13 @@ def _spread(ours: Sequence[float], theirs: Sequence[float]) -> str:
     pairs = [mine / other for mine, other in zip(ours, theirs, strict=True)]
     if len(pairs) < 2:
         return f"{pairs[0]:.2f}"
-    low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive")
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    return f"{statistics.median(pairs):.2f} ({_quartiles(ours, theirs)})"
+
+
+def _quartiles(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    pairs = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+    low, _, high = statistics.quantiles(pairs, n=4, method="inclusive")
+    return f"{low:.2f} to {high:.2f}"
 
 
 def table(results: Sequence[Result]) -> str:
