@@ -84,9 +84,8 @@ async def _many(one: Callable[[str, Phone], Awaitable[None]], order: dict[str, A
     tasks = [await start(calls, str(index), index / count) for index in range(count)]
     tasks.append(asyncio.create_task(_watch(calls)))
     await asyncio.sleep(order["settle_s"])
-    calls.lags_ms.clear()
-    calls.measured = True
     with CpuTime() as cpu:
+        calls.measure()
         await asyncio.sleep(seconds)
     for task in tasks:
         if task.done():
@@ -111,4 +110,4 @@ async def _watch(calls: Calls) -> None:
     while True:
         due = time.monotonic() + TICK_S
         await asyncio.sleep(TICK_S)
-        calls.lags_ms.append((time.monotonic() - due) * 1000)
+        calls.note_lag(due)

@@ -81,9 +81,8 @@ async def _many(one: Callable[[str, Phone], Awaitable[None]], order: dict[str, A
             await nursery.start(start, str(index), index / count)
         nursery.start_soon(_watch, calls)
         await trio.sleep(order["settle_s"])
-        calls.lags_ms.clear()
-        calls.measured = True
         with CpuTime() as cpu:
+            calls.measure()
             await trio.sleep(seconds)
         figures = calls.figures(cpu.seconds, count, seconds, resident_kb() - before)
         nursery.cancel_scope.cancel()
@@ -92,6 +91,6 @@ async def _many(one: Callable[[str, Phone], Awaitable[None]], order: dict[str, A
 
 async def _watch(calls: Calls) -> None:
     while True:
-        due = trio.current_time() + TICK_S
-        await trio.sleep_until(due)
-        calls.lags_ms.append((trio.current_time() - due) * 1000)
+        due = time.monotonic() + TICK_S
+        await trio.sleep(TICK_S)
+        calls.note_lag(due)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -68,12 +69,22 @@ class Calls:
         self.interrupts: dict[str, list[int]] = {}
         self.lags_ms: list[float] = []
         self.n_bytes = 0
-        self.measured = False
+        self._measured_from_s = math.inf
+
+    def measure(self) -> None:
+        """Measure what is due from now on, on the monotonic clock. Call it in the block of a `CpuTime`: that begins with
+        a collection of garbage, behind which whatever was due before comes late."""
+        self._measured_from_s = time.monotonic()
+
+    def note_lag(self, due_s: float) -> None:
+        """The loop runs what was due then."""
+        if due_s >= self._measured_from_s:
+            self.lags_ms.append((time.monotonic() - due_s) * 1000)
 
     def chunk(self, due_s: float) -> bytes:
         """A chunk of microphone audio. One that is measured begins with the monotonic clock at which it is due, so
         that the server can tell how late it comes; the others are silence."""
-        if not self.measured:
+        if due_s < self._measured_from_s:
             return _SILENCE
         return round(due_s * 1e9).to_bytes(8, "big") + bytes(CHUNK_BYTES - 8)
 
