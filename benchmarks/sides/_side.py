@@ -72,8 +72,8 @@ class Calls:
         self._measured_from_s = math.inf
 
     def measure(self) -> None:
-        """Measure what is due from now on, on the monotonic clock. Call it in the block of a `CpuTime`: that begins with
-        a collection of garbage, behind which whatever was due before comes late."""
+        """Measure what is due from now on, on the monotonic clock. Call it in the block of a `CpuTime`: that begins
+        with a collection of garbage, behind which everything that was due before comes late."""
         self._measured_from_s = time.monotonic()
 
     def note_lag(self, due_s: float) -> None:
