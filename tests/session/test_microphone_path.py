@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from trealtime._session.runner import RealtimeRunner
-from trealtime._session.send_queue import AHEAD, STRAIGHT_S
+from trealtime._session.send_queue import AHEAD, STRAIGHT, STRAIGHT_S
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.transport.memory import MemoryWire
 
@@ -127,24 +127,24 @@ async def test_a_loop_that_is_slower_than_a_burst_still_lets_others_run(
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(other)
         await trio.lowlevel.checkpoint()
-        for _ in range(20 * AHEAD):
+        for _ in range(20 * STRAIGHT):
             autojump_clock.jump(2 * STRAIGHT_S)
             await session.send_audio(CHUNK)
         nursery.cancel_scope.cancel()
-    assert len(straight.sent) == 20 * AHEAD
+    assert len(straight.sent) == 20 * STRAIGHT
     # Twice, because the tasks of a pass run in any order.
-    assert max(later - earlier for earlier, later in pairwise([*ran, 20 * AHEAD])) <= 2 * AHEAD
+    assert max(later - earlier for earlier, later in pairwise([*ran, 20 * STRAIGHT])) <= 2 * STRAIGHT
 
 
 async def test_a_caller_whose_chunks_leave_at_once_gets_its_cancellation(
     autojump_clock, service, straight_runner, straight
 ) -> None:
     async with straight_runner.session() as session:
-        for cancelled_after in range(2 * AHEAD):
+        for cancelled_after in range(2 * STRAIGHT):
             await trio.sleep(1)
             sent = len(straight.sent)
             with trio.CancelScope() as scope:
-                for number in range(3 * AHEAD):
+                for number in range(3 * STRAIGHT):
                     if number == cancelled_after:
                         scope.cancel()
                     autojump_clock.jump(2 * STRAIGHT_S)

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime._session.send_queue import AHEAD, STRAIGHT_S, MicrophoneAudio, SendQueue
+from trealtime._session.send_queue import STRAIGHT, STRAIGHT_S, MicrophoneAudio, SendQueue
 from trealtime.audio.formats import G711_ULAW
 from trealtime.testing.schedules import cancel_at_each_checkpoint
 
@@ -267,11 +267,11 @@ async def test_a_queue_that_takes_nothing_more_lets_nothing_past(end, autojump_c
 
 async def test_a_caller_gives_way_once_in_a_while_though_nothing_is_queued(autojump_clock, queue_and_way) -> None:
     send_queue, way, _ = queue_and_way
-    for number in range(AHEAD):
+    for number in range(STRAIGHT):
         assert send_queue.keeps_up, number
         send_queue.put_audio(AUDIO, trio.current_time())
         autojump_clock.jump(2 * STRAIGHT_S)
-    assert len(way.sent) == AHEAD
+    assert len(way.sent) == STRAIGHT
     assert not send_queue.keeps_up
     await send_queue.wait_for_room(audio=True)
     assert send_queue.keeps_up

@@ -183,6 +183,36 @@ async def test_a_consumer_that_is_behind_lets_others_run_once_a_millisecond(mock
     assert 30 <= turns <= 36
 
 
+async def test_a_consumer_that_is_woken_takes_what_has_come_in_that_turn(autojump_clock) -> None:
+    subscription = Subscription()
+    taken = []
+
+    class Steps(trio.abc.Instrument):
+        count = 0
+
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            self.count += 1
+
+    async def consume() -> None:
+        async for event in subscription:
+            taken.append(event)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(consume)
+        for number in range(3):
+            await trio.sleep(1)
+            await trio.testing.wait_all_tasks_blocked()
+            steps = Steps()
+            trio.lowlevel.add_instrument(steps)
+            for _ in range(4):
+                subscription.put(speech())
+            while len(taken) < 4 * (number + 1):
+                await trio.lowlevel.checkpoint()
+            trio.lowlevel.remove_instrument(steps)
+            assert steps.count <= 2 + 1  # a step of the consumer, and one or two of this task
+        nursery.cancel_scope.cancel()
+
+
 async def test_under_a_clock_that_stands_still_others_run_too(mock_clock) -> None:
     subscription = Subscription(buffer_events=1000)
     for _ in range(1000):

@@ -62,6 +62,32 @@ async def test_a_send_that_finds_room_takes_no_turn_and_a_receive_takes_one(pair
         assert await ours.receive_some() == b"y"
 
 
+async def test_reads_of_all_that_there_is_of_a_part_and_of_the_rest(pair) -> None:
+    ours, theirs = pair
+    for sent, max_bytes, expected in ((b"a", 9, b"a"), (b"bcde", 2, b"bc"), (b"", 2, b"de"), (b"f", 9, b"f")):
+        if sent:
+            await theirs.send_all(sent)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.testing.assert_checkpoints():
+            assert await ours.receive_some(max_bytes) == expected
+
+
+async def test_what_the_socket_takes_at_once_is_a_part_of_much(pair) -> None:
+    ours, theirs = pair
+    data = bytes(range(256)) * 64 * 1024
+    sent = ours.send_some(data)
+    while more := ours.send_some(data[sent:]):
+        sent += more
+    assert 0 < sent < len(data)
+    got = b""
+    while len(got) < sent:
+        got += await theirs.receive_some()
+    assert got == data[:sent]
+    await ours.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        ours.send_some(b"x")
+
+
 async def _send_for_ever(stream: SocketStream) -> None:
     while True:
         await stream.send_all(bytes(65536))

@@ -31,8 +31,11 @@ from trealtime.protocol.codec import encode, encode_append
 __all__ = ["MicrophoneAudio", "SendQueue", "SendQueueStatistics", "OutgoingMessage", "encode_outgoing"]
 
 AHEAD: Final = 8
-"""The number of messages that wait when a caller with audio begins to give way at each of its own, and of its pieces
-that may leave in its own step until it gives way once."""
+"""The number of messages that wait when a caller with audio begins to give way at each of its own."""
+
+STRAIGHT: Final = 16
+"""The number of pieces of audio that leave in the step of their caller until it gives way once. A microphone gives way
+by itself, and pays for it all the same; a loop that computes for milliseconds at each piece may not."""
 
 STRAIGHT_S: Final = 0.001
 """The time after which another piece of audio may leave in the step of its caller."""
@@ -166,7 +169,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         """Whether the writer is so close behind that a caller with audio may send more without giving way to others."""
         return (
             len(self._fifo) < AHEAD
-            and self._straight < AHEAD
+            and self._straight < STRAIGHT
             and (not self._audio_bytes or self._audio_queued_s <= self._audio_bound_s)
             and not (self._closed or self._broken)
         )

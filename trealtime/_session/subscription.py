@@ -347,6 +347,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
             await self._turns.checkpoint()
         while not (self._events or self._audio or self._over):
             await self._sleeper.sleep()
+            self._turns.begin()
         return self.receive_nowait()
 
     @property

@@ -71,5 +71,9 @@ class Turns(Shown):
             await trio.lowlevel.checkpoint_if_cancelled()
             return
         await trio.lowlevel.checkpoint()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a turn: the task has just been woken, so that others have had theirs."""
         self._left = TURN_STEPS
         self._ends_at = trio.current_time() + TURN_S

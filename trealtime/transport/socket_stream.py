@@ -45,6 +45,8 @@ class SocketStream(trio.abc.Stream):
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(0)
         self._socket = connected
+        self._drained = False
+        """The last read took all that there was, so another one at once would find nothing."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it. Everything as in `trio.abc.SendStream.send_all`, but that other tasks run only where the
@@ -77,22 +79,23 @@ class SocketStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint_if_cancelled()
         if max_bytes is None:
             max_bytes = _READ_BYTES
-        data = self._receive(max_bytes)
-        if data is not None:
+        if not self._drained and (data := self._receive(max_bytes)) is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return data
-        while data is None:
+        while True:
             await trio.lowlevel.wait_readable(self._open())
-            data = self._receive(max_bytes)
-        return data
+            if (data := self._receive(max_bytes)) is not None:
+                return data
 
     def _receive(self, max_bytes: int) -> bytes | None:
         try:
-            return self._socket.recv(max_bytes)
+            data = self._socket.recv(max_bytes)
         except BlockingIOError:
             return None
         except OSError as error:
             raise self._failure(error) from error
+        self._drained = len(data) < max_bytes
+        return data
 
     async def aclose(self) -> None:
         """Close the socket, at once; tasks that wait for it raise `trio.ClosedResourceError`."""
