@@ -26,6 +26,7 @@ MODULES = [
     "agents.realtime.model_inputs",
     "agents.realtime.runner",
     "agents.realtime.session",
+    "agents.realtime.testing",
 ]
 """Modules that are here whole."""
 
@@ -50,6 +51,10 @@ IMPORTED = {
     """,
     "agents.handoffs": "Handoff",
     "agents.lifecycle": "AgentHooks AgentHooksBase RunHooks RunHooksBase",
+    "agents.mcp": """
+        MCPServer MCPServerStdio MCPServerStdioParams MCPServerStreamableHttp MCPServerStreamableHttpParams ToolFilter
+        ToolFilterContext ToolFilterStatic create_static_tool_filter
+    """,
     "agents.prompts": "Prompt",
     "agents.realtime.handoffs": "realtime_handoff",
     "agents.realtime.openai_realtime": """

@@ -127,6 +127,11 @@ async def test_items_are_dumped_as_models_are(opened, turn):
     assert json.loads(assistant.model_dump_json())["content"] == dumped["content"]
     assert "previous_item_id" not in user.model_dump(exclude={"previous_item_id"})
     assert set(user.model_dump(include={"item_id"})) == {"item_id"}
+    for item in (user, assistant):
+        assert type(item).model_validate({**item.model_dump(), "other": 1}) == item
+        assert type(item).model_validate_json(item.model_dump_json()) == item
+    with pytest.raises(ValueError, match="a part of type 'video', allowed: input_text"):
+        type(user).model_validate({"item_id": "1", "content": [{"type": "video"}]})
     # Programs take audio out of what they were given: that changes nothing but their own copy.
     copied = assistant.model_copy(update={"status": None}, deep=True)
     copied.content[0].text = "changed"

@@ -50,6 +50,9 @@ class EventWriter:
     """Makes server events of model events. It knows the response that is running and what that has made so far."""
 
     response_id: str | None = None
+    named: str | None = None
+    """The model's own id of that response, which a `turn_started` may leave out and its audio bring."""
+
     items: dict[str, _Item] = attrs.field(factory=dict)
     done: list[dict[str, Any]] = attrs.field(factory=list)
     known: set[str] = attrs.field(factory=set)
@@ -123,10 +126,13 @@ class EventWriter:
         }
 
     def _begin(self, response_id: str | None) -> Iterator[Frame]:
-        if self.response_id is not None and response_id in (None, self.response_id):
-            return
+        if self.response_id is not None:
+            self.named = self.named or response_id
+            if response_id in (None, self.named):
+                return
         yield from self._end()
-        self.response_id, self.done, self.usage = response_id or self._new_id("resp"), [], None
+        self.response_id, self.named = response_id or self._new_id("resp"), response_id
+        self.done, self.usage = [], None
         yield {"type": "response.created", "response": self._response("in_progress")}
 
     def _end(self) -> Iterator[Frame]:

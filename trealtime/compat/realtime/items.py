@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import trealtime.items as native
 
@@ -55,6 +55,24 @@ class _Model:
     def model_dump_json(self, *, indent: int | None = None, exclude_none: bool = False) -> str:
         """Return the fields as JSON text."""
         return json.dumps(self.model_dump(exclude_none=exclude_none), indent=indent, ensure_ascii=False)
+
+    @classmethod
+    def model_validate(cls, obj: Mapping[str, Any]) -> Self:
+        """Return the item or part of which `obj` has the fields, as `model_dump` gives them; unknown keys are left out.
+
+        Raises TypeError for an `obj` that lacks a field, and ValueError for a part of unknown type.
+        """
+        assert dataclasses.is_dataclass(cls)
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {key: value for key, value in obj.items() if key in known}
+        if "content" in values:
+            values["content"] = [_part_of(part) for part in values["content"]]
+        return cls(**values)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes) -> Self:
+        """As `model_validate`, from JSON text."""
+        return cls.model_validate(json.loads(json_data))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with the fields of `update`; `deep` copies parts of the content as well."""
@@ -113,6 +131,23 @@ class AssistantAudio(_Model):
     type: Literal["audio"] = "audio"
     audio: str | None = None
     transcript: str | None = None
+
+
+_PARTS: Final[Mapping[str, type[_Model]]] = {
+    "input_text": InputText,
+    "input_audio": InputAudio,
+    "input_image": InputImage,
+    "text": AssistantText,
+    "audio": AssistantAudio,
+}
+
+
+def _part_of(part: object) -> object:
+    if not isinstance(part, Mapping):
+        return part
+    if part.get("type") not in _PARTS:
+        raise ValueError(f"content: got a part of type {part.get('type')!r}, allowed: {', '.join(_PARTS)}")
+    return _PARTS[part["type"]].model_validate(part)
 
 
 @dataclasses.dataclass(kw_only=True)
