@@ -76,9 +76,7 @@ async def test_a_script_is_followed(autojump_clock, turn):
     assert [type(event) for event in model.sent_events] == [RealtimeModelSendUserInput, RealtimeModelSendToolOutput]
     [call] = model.connect_calls
     assert (call["url"], call["api_key_provided"], call["headers_provided"]) == ("wss://h/x", True, False)
-    assert (
-        "instructions" not in call["initial_model_settings"] or call["initial_model_settings"]["instructions"] is None
-    )
+    assert [each.name for each in call["initial_model_settings"]["tools"]] == ["look"]
     assert (model.connected, model.closed, model.close_calls) == (False, True, 1)
 
 
