@@ -292,9 +292,10 @@ class BrowserStreamError(ProtocolError):
 
 
 class ServerRefused(TrealtimeError):
-    """The server answered a request with an ``error`` event.
+    """The server answered a request with an ``error`` event, or a request for a response with no whole response.
 
-    `code`, `type`, `param` and `event_id` are the fields of that event; `request` names the request.
+    `code`, `type`, `param` and `event_id` are the fields of that event; where there is none, `code` is
+    ``"no_answer"``. `request` names the request.
     """
 
     def __init__(
@@ -331,7 +332,8 @@ class RequestTimedOut(TrealtimeError):
 
 
 class SlowConsumer(TrealtimeError):
-    """A subscription with the overflow policy ``"fail"`` ran past its bound; `statistics` are those of that moment."""
+    """A subscription with the overflow policy ``"fail"`` ran past its bound; `statistics` are those of that moment.
+    Or hooks fell too far behind what happens in the session; then `statistics` is None."""
 
     def __init__(self, message: str, *, statistics: object = None) -> None:
         self.statistics = statistics

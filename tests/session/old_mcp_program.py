@@ -28,6 +28,8 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any] | None:
         case "initialize":
             info = {"name": "old", "version": "1"}
             return {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+        case "tools/list" if "mute" in words and "fly" in tools:
+            return None
         case "tools/list":
             return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in tools]}
         case "tools/call":
@@ -45,6 +47,9 @@ def call(name: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
             send({"method": "notifications/tools/list_changed"})
         case "hang":
             return None
+        case "die" if arguments:
+            print("x" * 5000, end="", flush=True)
+            time.sleep(600)
         case "die":
             os._exit(3)
         case "garbage":

@@ -346,6 +346,28 @@ async def test_calls_of_a_server_that_has_died_fail_and_the_session_lives(servic
             assert (await call(service, "whoami", "3")).isdigit()
 
 
+async def test_a_program_that_ends_no_line_is_not_said_to_have_closed_its_output(
+    service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trealtime.mcp.stdio._MAX_LINE", 4000)
+    with trio.fail_after(60):
+        async with talk(service, program(name="old")):
+            output = await call(service, "die", "1", slowly=True)
+            assert "the MCP server 'old' has ended: it wrote a line of more than 4,000 bytes" in output
+
+
+async def test_tools_that_have_changed_and_are_not_listed_are_in_the_log(
+    service: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with trio.fail_after(60):
+        async with talk(service, program("mute", name="old")):
+            await call(service, "learn", "1", name="fly")
+            told = "the MCP server old has other tools and does not list them, the old ones stay: MCPError"
+            while told not in caplog.text:  # noqa: ASYNC110  (a log can only be looked at)
+                await trio.sleep(0.05)
+            assert offered(service) == OLD_TOOLS
+
+
 async def test_a_call_that_takes_too_long_is_given_up_on_the_server_too(service: Any) -> None:
     with trio.fail_after(60):
         async with talk(service, program(client_session_timeout_seconds=0.5)):

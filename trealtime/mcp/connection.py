@@ -11,6 +11,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -28,6 +29,8 @@ from trealtime.mcp.servers import MCPServer
 from trealtime.mcp.stdio import ProgramEnded
 
 __all__ = ["Connection"]
+
+logger = logging.getLogger("trealtime.mcp")
 
 _MAX_PAGES: Final = 100
 """The most pages of a list of tools; the rest is left out."""
@@ -189,8 +192,10 @@ class Connection:
             try:
                 with trio.fail_after(self.server.client_session_timeout_seconds or math.inf):
                     tools = await self._list(client)
-            except (MCPError, trio.TooSlowError):
-                continue  # the last list stays
+            except (MCPError, trio.TooSlowError) as error:
+                what = "the MCP server %s has other tools and does not list them, the old ones stay: %s"
+                logger.warning(what, self.server.name, type(error).__name__)
+                continue
             if tools != self.tools:
                 self.tools = tools
                 for tell in self.on_change:

@@ -75,7 +75,8 @@ class Connections(Shown):
             if self._closed or self._nursery is None:
                 raise MCPServerFailed(f"the MCP server {server.name!r} is not connected", server_name=server.name)
             connection = self._held[server] = Connection(server, self._grace_s)
-            self._all.append(connection)
+            # A server that ends again and again leaves nothing behind here.
+            self._all = [*(each for each in self._all if not each.done.is_set()), connection]
             self._nursery.start_soon(connection.run)
         return connection
 

@@ -38,7 +38,7 @@ _CLOSED_STREAM: Final = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
 class ProgramEnded(Exception):
-    """The last message from a program: it ended, or closed its output."""
+    """The last message from a program: it ended, closed its output, or does not speak the protocol."""
 
 
 @asynccontextmanager
@@ -84,8 +84,11 @@ async def _read(process: trio.Process, to_client: MemoryObjectSendStream[Session
                     rest.clear()
                 rest += tail
                 if len(rest) > _MAX_LINE:
+                    why = f"it wrote a line of more than {_MAX_LINE:,} bytes"
                     break
-            await to_client.send(ProgramEnded(await _how_it_ended(process)))
+            else:
+                why = await _how_it_ended(process)
+            await to_client.send(ProgramEnded(why))
         except (*_CLOSED, *_CLOSED_STREAM):
             return
 
