@@ -470,6 +470,36 @@ def test_a_report_counts_back_to_the_first_sound(ledger):
     assert times(ledger, 14.0) == (9.75, 13.0)
 
 
+def test_a_part_that_is_cut_was_heard_to_the_end_of_what_its_device_had_taken(ledger):
+    ledger.report("a", 0, 250, 10.0, playing_to_ms=600, sure_ms=280)
+    assert heard(ledger, 10.0) == [("a", 280)]
+    assert heard(ledger, 10.1) == [("a", 350)]
+    assert times(ledger, 10.0) == (9.75, 10.0)
+    ledger.cut(ledger.unheard(10.01), 10.01)
+    assert times(ledger, 50.0) == (9.75, 10.03)
+
+
+def test_what_a_device_has_taken_is_never_more_than_plays_on(ledger):
+    ledger.report("a", 0, 250, 10.0, playing_to_ms=260, sure_ms=280)
+    assert heard(ledger, 10.0) == [("a", 260)]
+    ledger.report("a", 0, 270, 10.1, sure_ms=260)
+    assert heard(ledger, 10.1) == [("a", 270)]
+    ledger.cut(ledger.unheard(10.5), 10.5)
+    assert times(ledger, 50.0) == (9.83, 10.1)
+
+
+def test_a_part_whose_rest_a_device_has_taken_is_heard_to_its_end_whatever_comes():
+    ledger = PlaybackLedger()
+    ledger.receive("r", "a", 0, 300)
+    ledger.complete("r")
+    ledger.report("a", 0, 265, 10.0, playing_to_ms=300, sure_ms=300)
+    assert heard(ledger, 10.0) == []
+    ledger.sweep(10.0)
+    assert len(ledger) == 1, "it is still playing"
+    ledger.sweep(10.04)
+    assert len(ledger) == 0
+
+
 def test_a_report_of_nothing_is_no_sound(ledger):
     ledger.report("a", 0, 0, 10.0)
     assert times(ledger, 11.0) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from trealtime.agents.agent import RealtimeAgent
 from trealtime.audio.formats import pcm16
 from trealtime.audio.levels import rms_dbfs
 from trealtime.audio.resample import resample
-from trealtime.emulator import MemoryModel, open_emulator
+from trealtime.emulator import MemoryModel, ScriptedBrain, SpokenChunk, open_emulator
 from trealtime.emulator.voice import VOICE_RATE, tones
 from trealtime.endpoints.audio_device import SoundCard, list_devices
 from trealtime.endpoints.console import ConsoleEndpoint
@@ -36,9 +36,11 @@ class Link:
     """What an endpoint reports."""
 
     heard_ms: list[tuple[float, float]] = attrs.Factory(list)
+    tails_ms: list[float] = attrs.Factory(list)
 
-    def heard(self, position_ms: float) -> None:
+    def heard(self, position_ms: float, *, tail_ms: float = 0.0) -> None:
         self.heard_ms.append((trio.current_time(), position_ms))
+        self.tails_ms.append(tail_ms)
 
     def dtmf(self, digit: str) -> None:
         raise AssertionError("a console has no keys")
@@ -93,6 +95,48 @@ async def test_a_flush_silences_the_loudspeaker_within_a_block_and_its_fade(auto
         await play(endpoint, tone(100, hz=1000), start_ms=500)
         await trio.sleep(0.3)
         assert link.heard_ms[-1][1] == pytest.approx(600)
+
+
+async def test_a_report_says_how_much_the_device_has_taken(autojump_clock) -> None:
+    device, link = FakeAudioDevice(output_delay_ms=30), Link()
+    endpoint = ConsoleEndpoint(device=device)
+    async with endpoint.open(link):
+        await trio.sleep(0.005)
+        await play(endpoint, tone(300))
+        await trio.sleep(0.5)
+        await play(endpoint, tone(20), start_ms=300)  # shorter than the device's delay
+        await trio.sleep(0.5)
+    taken_ms = [position_ms + tail_ms for (_, position_ms), tail_ms in zip(link.heard_ms, link.tails_ms, strict=True)]
+    assert link.tails_ms[5:20] == pytest.approx([40] * 15)  # its delay, and the block
+    assert taken_ms == pytest.approx(sorted(taken_ms))
+    assert max(taken_ms) == pytest.approx(320)
+    assert link.tails_ms[-1] == 0
+
+
+class Ramp:
+    """A voice whose samples say how many milliseconds have gone by, from 1000 on."""
+
+    async def speak(self, text: str, *, voice: str, speed: float) -> AsyncGenerator[SpokenChunk]:
+        yield SpokenChunk(text, (1000 + np.arange(VOICE_RATE * 6) // (VOICE_RATE // 1000)).astype(np.int16))
+
+
+async def test_playback_that_is_held_goes_on_after_the_last_sound_that_the_device_had_taken(autojump_clock) -> None:
+    device = FakeAudioDevice(rate=VOICE_RATE)
+    async with open_emulator(listen=False, seed=1, voice=Ramp(), brain=ScriptedBrain(["Count."])) as emulator:
+        runner = RealtimeRunner(RealtimeAgent(name="Assistant"), model=MemoryModel(emulator))
+        endpoint = ConsoleEndpoint(device=device, echo_gate=False)
+        async with runner.session() as session, session.attach(endpoint) as attachment:
+            await session.send_message(STORY)
+            await trio.sleep(2.003)
+            attachment.hold()
+            await trio.sleep(1)
+            attachment.resume()
+            await session.wait_for_playback()
+    fade = VOICE_RATE // 200
+    sounds = np.flatnonzero(device.played)
+    pause = int(np.argmax(np.diff(sounds)))
+    before, after = device.played[sounds[pause] - fade], device.played[sounds[pause + 1] + fade]
+    assert 0 < int(after) - int(before) < 25, "nothing is heard twice, and only what fades is left out"
 
 
 async def test_a_play_that_waits_takes_nothing_when_it_is_cancelled(autojump_clock) -> None:
@@ -295,10 +339,10 @@ async def test_the_agents_echo_does_not_interrupt_it_and_the_user_does(echo_dela
         with trio.fail_after(2):
             interrupted = await next_of(subscription, "audio_interrupted")
         assert trio.current_time() - said_at < 0.6
-        heard_ms = device.heard_until(trio.current_time()) * 1000 / RATE
-        began_ms = np.flatnonzero(device.played)[0] * 1000 / RATE
-        assert interrupted.heard_ms == pytest.approx(heard_ms - began_ms, abs=20)
         given = len(device.played)
+        began = np.flatnonzero(device.played)[0]
+        # The device plays on to the end of what it has taken.
+        assert interrupted.heard_ms == pytest.approx((given - began) * 1000 / RATE, abs=11)
         await trio.sleep(0.5)
         assert not device.played[given + RATE // 50 : given + RATE // 5].any()
 

@@ -56,13 +56,21 @@ class PlaybackInputs:
         return self._effects(now)
 
     def report_heard(
-        self, now: float, item_id: str, content_index: int, heard_ms: float, *, playing_to_ms: float | None = None
+        self,
+        now: float,
+        item_id: str,
+        content_index: int,
+        heard_ms: float,
+        *,
+        playing_to_ms: float | None = None,
+        sure_ms: float | None = None,
     ) -> list[Effect]:
         """An endpoint knows that a content part has been heard up to `heard_ms`, and that it plays on from there in
-        real time to `playing_to_ms` (None: that it stands there)."""
+        real time to `playing_to_ms` (None: that it stands there). Up to `sure_ms` it will be heard also where it is
+        stopped now (None: no further)."""
         ledger = self._state.ledger
         parts = len(ledger)
-        ledger.report(item_id, content_index, heard_ms, now, playing_to_ms=playing_to_ms)
+        ledger.report(item_id, content_index, heard_ms, now, playing_to_ms=playing_to_ms, sure_ms=sure_ms)
         ledger.sweep(now)
         if len(ledger) < parts:
             return self._effects(now)

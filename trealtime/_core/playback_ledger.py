@@ -7,7 +7,8 @@ Theory of operation
 3. Heard comes from the best source there is: a report of an endpoint or a tracker; else the assumption that playback is
    in real time and begins when audio is handed to the app (not when it arrives), so that a slow consumer is never
    charged with audio it has not taken. A report may say how far playback goes on from there in real time: then that is
-   assumed until the next one, and never more.
+   assumed until the next one, and never more. It may also say how far the part will be heard where it is stopped, which
+   is what a sound device has taken: such audio counts as heard when the part is cut, and its time as that of its end.
 4. While playback is held (`hold`) its time stands still, and goes on with `resume`.
 5. A part leaves the ledger when all of it has arrived and has been heard or will never be heard (cut, shed).
 6. From the same sources it follows when the first and the last of a part was heard: where playback is assumed, when its
@@ -110,6 +111,9 @@ class _Span(Shown):
     def ends_at(self) -> float:
         return self.begins_at + (self.end_ms - self.start_ms) / 1000
 
+    def time_of(self, position_ms: float) -> float:
+        return self.begins_at + (min(position_ms, self.end_ms) - self.start_ms) / 1000
+
     def position_ms(self, now: float) -> float:
         return min(self.end_ms, self.start_ms + max(0.0, now - self.begins_at) * 1000)
 
@@ -123,6 +127,9 @@ class _Part(Shown):
     handed_ms: float = 0.0
     shed_ms: float = 0.0
     reported: _Span | None = None
+    sure_ms: float = 0.0
+    """It will be heard up to here, also when it is cut."""
+
     begun: bool = False
     """An endpoint has its first audio."""
 
@@ -154,6 +161,12 @@ class _Part(Shown):
         if self.first_at is None:
             self.first_at = first_at
         self.last_at = max(self.last_at, last_at, self.first_at)
+
+    def note_rest(self, held_s: float) -> None:
+        """Note that it is cut, and heard up to `sure_ms`."""
+        span = self.reported
+        if span is not None and self.sure_ms > span.start_ms:
+            self.heard(span.begins_at - span.start_ms / 1000 + held_s, span.time_of(self.sure_ms) + held_s)
 
     def note_heard(self, span: _Span, first_at: float, time: float, held_s: float) -> None:
         """Note what has been heard of a span by the time of playback `time`."""
@@ -253,17 +266,24 @@ class PlaybackLedger(Shown):
         self._reporting = reporting
 
     def report(
-        self, item_id: str, content_index: int, heard_ms: float, now: float, *, playing_to_ms: float | None = None
+        self,
+        item_id: str,
+        content_index: int,
+        heard_ms: float,
+        now: float,
+        *,
+        playing_to_ms: float | None = None,
+        sure_ms: float | None = None,
     ) -> None:
-        """An endpoint knows how far this part has been heard, and that it plays on to `playing_to_ms`; nothing is
-        assumed from now on. A report that goes back is an old one, and ignored."""
+        """An endpoint knows how far this part has been heard, that it plays on to `playing_to_ms`, and up to `sure_ms`
+        also where it is cut; nothing is assumed from now on. A report that goes back is an old one, and ignored."""
         self._reporting = True
         part = self._parts.get((item_id, content_index))
         if part is None or heard_ms < (part.reported.start_ms if part.reported is not None else 0.0):
             return
-        part.reported = _Span(
-            self._time(now), heard_ms, heard_ms if playing_to_ms is None else max(heard_ms, playing_to_ms)
-        )
+        end_ms = heard_ms if playing_to_ms is None else max(heard_ms, playing_to_ms)
+        part.reported = _Span(self._time(now), heard_ms, end_ms)
+        part.sure_ms = heard_ms if sure_ms is None else min(max(heard_ms, sure_ms), end_ms)
 
     def hold(self, now: float) -> None:
         """Stop the time of playback. Idempotent."""
@@ -298,6 +318,9 @@ class PlaybackLedger(Shown):
         position = self._ask()
         self._note(now)
         for entry in unheard:
+            part = self._parts.get((entry.item_id, entry.content_index))
+            if part is not None:
+                part.note_rest(self._held_s)
             self._forget((entry.item_id, entry.content_index))
         self._plays_until = self._move_up(self._time(now))
         return position is None or self._find(position) is None
@@ -361,13 +384,13 @@ class PlaybackLedger(Shown):
             Unheard(
                 part.item_id,
                 part.content_index,
-                whole_ms(min(heard_ms, part.received_ms)),
+                whole_ms(min(max(heard_ms, part.sure_ms), part.received_ms)),
                 part.received_ms,
                 part.response_id,
             )
             for part, heard_ms in self._heard(now)
             if response_id in (None, part.response_id)
-            and not (part.complete and heard_ms >= part.received_ms - _TOLERANCE_MS)
+            and not (part.complete and max(heard_ms, part.sure_ms) >= part.received_ms - _TOLERANCE_MS)
         ]
         position = self._ask()
         if (

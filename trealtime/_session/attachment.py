@@ -155,10 +155,10 @@ class _Link(Value):
 
     _owner: _Path
 
-    def heard(self, position_ms: float) -> None:
+    def heard(self, position_ms: float, *, tail_ms: float = 0.0) -> None:
         """`EndpointLink.heard`."""
         if self._owner.output is not None:
-            self._owner.output.heard(position_ms)
+            self._owner.output.heard(position_ms, tail_ms=tail_ms)
 
     def dtmf(self, digit: str) -> None:
         """`EndpointLink.dtmf`."""

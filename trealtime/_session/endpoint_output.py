@@ -310,7 +310,9 @@ class EndpointOutput:
     def _flush(self, *, drop: Collection[str] = ()) -> None:
         """Flush the endpoint; audio that is not of `drop` will be given again."""
         place, unheard = self._map.flush(trio.current_time())
-        if not unheard:
+        if not unheard:  # it has all been heard, or will be
+            if place is not None:
+                self._report(attrs.evolve(place, given_ms=place.heard_ms))
             return
         self._flushes += 1
         self._plays_until = trio.current_time()
@@ -327,12 +329,12 @@ class EndpointOutput:
 
     # ---- what the endpoint says ----------------------------------------------------------------------------------
 
-    def heard(self, position_ms: float) -> None:
+    def heard(self, position_ms: float, *, tail_ms: float = 0.0) -> None:
         """`EndpointLink.heard`."""
         if not self._open:
             return
         now, self._silent_ms = trio.current_time(), 0.0
-        place = self._map.report(position_ms, now)
+        place = self._map.report(position_ms, now, tail_ms=tail_ms)
         if place is None:
             return
         if self._part is not None and not self._waiting and self._map.waiting_ms(now) == 0:
@@ -348,4 +350,5 @@ class EndpointOutput:
             place.content_index,
             place.heard_ms,
             playing_to_ms=place.given_ms,
+            sure_ms=place.sure_ms,
         )

@@ -251,7 +251,8 @@ class _Blocks:
             self._hear(self._gate.process(block.heard, block.played) if self._gate else block.heard)
             heard_ms = self._speaker.heard_ms(block.first_frame - block.output_delay_s * self._rate)
             if heard_ms is not None:
-                self._link.heard(heard_ms)
+                # What the device has taken will be heard, also after a flush.
+                self._link.heard(heard_ms, tail_ms=max(0.0, self._speaker.taken_ms - heard_ms))
         self._wake()
 
     def lose(self, reason: str) -> None:

@@ -5,8 +5,8 @@ Theory of operation
    ``session.attach`` converts, coalesces, paces and keeps the books.
 2. The audio to play comes as one stream. Every piece says where in the stream it ends (`position_ms`), and the endpoint
    reports in the same measure how far it has played (`EndpointLink.heard`). It need not know which item that is.
-3. `flush` is synchronous: once it has returned, nothing that was given before will be heard. Discarded positions are
-   never played, and a late report of one of them is ignored.
+3. `flush` is synchronous: once it has returned, nothing that was given before will be heard, but for what the last
+   report called its tail. Discarded positions are never played, and a late report of one of them is ignored.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ __all__ = ["Endpoint", "EndpointLink"]
 class EndpointLink(Protocol):
     """The session's side of an attached endpoint."""
 
-    def heard(self, position_ms: float) -> None:
+    def heard(self, position_ms: float, *, tail_ms: float = 0.0) -> None:
         """Report that the far side has played the stream up to `position_ms`.
+
+        `tail_ms` is how much after that will be heard whatever comes, also when `Endpoint.flush` is called now: audio
+        that a sound device, for one, has taken and does not give back. An interrupt then cuts where it ends.
 
         Until the next report, playback is taken to go on in real time through the audio given so far. Call it in the
         Trio thread, as often as the position is known. It never waits.
@@ -78,4 +81,6 @@ class Endpoint(ABC):
     @abstractmethod
     def flush(self) -> None:
         """Discard, now, all audio that was given to `play` and has not been heard. Called with none there, do
-        nothing."""
+        nothing.
+
+        Audio that the far side has taken and does not give back goes into `tail_ms` of the reports."""

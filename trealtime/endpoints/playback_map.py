@@ -6,8 +6,9 @@ Theory of operation
 2. A report says how far the stream has been heard. The audio before that is forgotten, and the position becomes one in
    an item, the measure of the playback ledger. Between reports playback is taken to go on in real time through the
    audio that had been given when the last one came.
-3. A flush ends all stretches: audio that was given and not heard is handed back, cut at the heard position. Its stream
-   positions are never used again, so a later report of one of them is ignored.
+3. A flush ends all stretches: audio that was given and not heard is handed back, cut at the heard position, or where
+   the tail of the last report ends, which is heard all the same. Its stream positions are never used again, so a later
+   report of one of them is ignored.
 """
 
 from __future__ import annotations
@@ -48,12 +49,14 @@ class Piece(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class Place(Value):
-    """A position in a content part, and the end of the audio of that part that was given."""
+    """A position in a content part, the end of the audio of that part that was given, and the position up to which it
+    will be heard whatever comes."""
 
     item_id: str
     content_index: int
     heard_ms: float
     given_ms: float
+    sure_ms: float
 
 
 @attrs.define(eq=False, repr=False)
@@ -80,6 +83,9 @@ class PlaybackMap(Shown):
     _flushed_ms: float = attrs.field(default=0.0, init=False)
     _reported_ms: float = attrs.field(default=0.0, init=False)
     _reported_at: float = attrs.field(default=0.0, init=False)
+    _sure_ms: float = attrs.field(default=0.0, init=False)
+    """How far it will be heard whatever comes."""
+
     _plays_to_ms: float = attrs.field(default=0.0, init=False)
     """How far audio had been given when the last report came."""
 
@@ -98,12 +104,13 @@ class PlaybackMap(Shown):
         self._given += len(piece.audio)
         return self.given_ms
 
-    def report(self, position_ms: float, now: float) -> Place | None:
+    def report(self, position_ms: float, now: float, *, tail_ms: float = 0.0) -> Place | None:
         """Take a report. Return the place in an item that has been heard; None for a position that is not new."""
         position_ms = min(position_ms, self.given_ms)
         if not self._stretches or position_ms <= self._flushed_ms or position_ms < self._reported_ms:
             return None
         self._reported_ms, self._reported_at, self._plays_to_ms = position_ms, now, self.given_ms
+        self._sure_ms = max(self._sure_ms, min(position_ms + tail_ms, self.given_ms))
         while position_ms > self._ms(self._stretches[0].end):
             self._stretches.popleft()
         place = self._place(self._stretches[0], position_ms)
@@ -124,15 +131,15 @@ class PlaybackMap(Shown):
         return {stretch.piece.response_id for stretch in self._stretches}
 
     def flush(self, now: float) -> tuple[Place | None, list[Piece]]:
-        """Note that the endpoint has discarded its audio. Return where playback stood, and the unheard audio."""
-        position_ms = self.position_ms(now)
+        """Note that the endpoint has discarded its audio. Return where playback ends, and the audio after that."""
+        position_ms = max(self.position_ms(now), self._sure_ms)
         while self._stretches and position_ms > self._ms(self._stretches[0].end):
             self._stretches.popleft()
         place = self._place(self._stretches[0], position_ms) if self._stretches else None
         self._trim(position_ms)
         unheard = list(self._unheard())
         self._stretches.clear()
-        self._flushed_ms = self._reported_ms = self._plays_to_ms = self.given_ms
+        self._flushed_ms = self._reported_ms = self._sure_ms = self._plays_to_ms = self.given_ms
         self._reported_at = now
         return place, unheard
 
@@ -153,9 +160,10 @@ class PlaybackMap(Shown):
 
     def _place(self, stretch: _Stretch, position_ms: float) -> Place:
         start_ms = stretch.piece.start_ms
-        into_ms = max(0.0, position_ms - self._ms(stretch.begin))
+        heard_ms = start_ms + max(0.0, position_ms - self._ms(stretch.begin))
         end_ms = start_ms + self._ms(len(stretch.audio))
-        return Place(stretch.piece.item_id, stretch.piece.content_index, start_ms + into_ms, end_ms)
+        sure_ms = min(start_ms + self._sure_ms - self._ms(stretch.begin), end_ms)
+        return Place(stretch.piece.item_id, stretch.piece.content_index, heard_ms, end_ms, max(heard_ms, sure_ms))
 
     def _trim(self, position_ms: float) -> None:
         """Forget the audio before `position_ms`, which is in the first stretch or before it."""

@@ -109,6 +109,14 @@ class Speaker:
             self._stretches.popleft()
         return position_ms
 
+    @property
+    def taken_ms(self) -> float:
+        """How far into the stream the device has taken audio that is not all heard yet; 0 where it has none."""
+        try:
+            return self._stretches[-1].end_ms
+        except IndexError:
+            return 0.0
+
     # ---- the device's thread -------------------------------------------------------------------------------------
 
     def fill(self, out: NDArray[np.int16]) -> int:

@@ -105,11 +105,14 @@ class _Bench:
     given: int = 0
     reports: list[float] = attrs.Factory(list)
 
-    def heard(self, position_ms: float) -> None:
+    def heard(self, position_ms: float, *, tail_ms: float = 0.0) -> None:
         """`EndpointLink.heard`."""
         last_ms = self.reports[-1] if self.reports else 0.0
         assert position_ms >= last_ms, f"reported {position_ms:.1f} ms after {last_ms:.1f}: positions never go back"
         assert position_ms <= self.given_ms + 1e-3, f"reported {position_ms:.1f} ms, given were {self.given_ms:.1f}"
+        end_ms = position_ms + tail_ms
+        assert tail_ms >= 0, f"reported a tail of {tail_ms:.1f} ms"
+        assert end_ms <= self.given_ms + 1e-3, f"reported a tail to {end_ms:.1f} ms, given were {self.given_ms:.1f}"
         self.reports.append(position_ms)
 
     def dtmf(self, digit: str) -> None:
