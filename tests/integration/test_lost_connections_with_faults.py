@@ -179,6 +179,7 @@ def hold_with_faults(seed: int) -> tuple[Call, Counter[str]]:
         if call.events:
             error.add_note(f"seed {seed}: {faults}")
             raise
+        assert faults.lost or faults.errors  # of the settings: they are acknowledged never, or refused
         return call, Counter(not_entered=1)
     except BaseException as error:
         error.add_note(f"seed {seed}: {faults}")

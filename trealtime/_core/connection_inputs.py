@@ -47,6 +47,16 @@ class ConnectionInputs:
         in_flight.connection_lost(self._state, now, code=code, reason=reason)
         return self._effects(now)
 
+    def retries(self, status: int, body: str) -> bool:
+        """Whether the session goes on when the handshake of its first connection is refused like this: then tell it
+        with `not_connected`."""
+        return self._state.link.policy is not None and self._state.link.policy.retries_refusal(status, body)
+
+    def not_connected(self, now: float, *, retry_after_s: float | None) -> list[Effect]:
+        """The handshake of the first connection was refused, and another attempt is to follow."""
+        in_flight.not_connected(self._state, now, retry_after_s=retry_after_s)
+        return self._effects(now)
+
     def dial_failed(
         self,
         now: float,

@@ -33,7 +33,7 @@ from trealtime._core.response_queue import submit
 from trealtime._core.responses import end_response
 from trealtime._core.saved_history import stored_items
 from trealtime._core.server_errors import is_passing
-from trealtime._core.settings import SettingsUpdate, acknowledge, setting_in
+from trealtime._core.settings import SettingsUpdate, acknowledge, send_update, setting_in
 from trealtime._core.turns import take_shown_turns
 from trealtime.events import RealtimeAudioEnd, RealtimeConnectionLost, RealtimeHistoryUpdated, RealtimeRolledOver
 from trealtime.items import AssistantMessageItem, RealtimeItem
@@ -77,6 +77,13 @@ def connection_lost(state: State, now: float, *, code: int, reason: str) -> None
     set_everything_aside(state, now)
     if not take_ready_successor(state, now):
         dial_again(state, now)
+
+
+def not_connected(state: State, now: float, *, retry_after_s: float | None) -> None:
+    """See `Conversation.not_connected`."""
+    state.link.lose(now)
+    set_everything_aside(state, now)
+    dial_again(state, now, at_least_s=retry_after_s)
 
 
 def take_ready_successor(state: State, now: float) -> bool:
@@ -295,10 +302,12 @@ def _go_on(state: State) -> None:
 
 
 def open_with_settings(state: State) -> None:
-    """Send the settings that the server before had acknowledged, all in one update."""
+    """Send the settings that the server before had acknowledged, all in one update; if none had, those of the app."""
     settings = opening_settings(state)
     event_id = None
-    if settings is not None:
+    if state.opening is not None and state.opening.session is not None:
+        event_id = send_update(state, state.opening.session, opening=True)
+    elif settings is not None:
         event_id = state.send({"type": "session.update", "session": settings})
         state.updates.open_again(SettingsUpdate(event_id=event_id, session=settings, opening=True))
     state.link.open_with(event_id)

@@ -9,7 +9,10 @@ Theory of operation
 3. A connection counts as open when the server has acknowledged the settings. One that ends before that, or that does
    not acknowledge them in time, is a failed attempt of the same loss.
 4. While the connection is away nothing is sent: `Link.pending` keeps what would have been, in order.
-5. `in_flight` and `replay` have what a new connection gets.
+5. That holds from the first connection on: one that is lost before the settings are acknowledged is a loss, and a
+   handshake that a busy server refuses counts as one. But where no HTTP answer comes, there may be no server at all,
+   and entering fails at once.
+6. `in_flight` and `replay` have what a new connection gets.
 """
 
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does

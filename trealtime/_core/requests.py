@@ -340,7 +340,7 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
 
 def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: Any) -> None:
     refusal = SettingsRefused(**_refusal(info, "session.update"))
-    if update.opening and state.link.recovering:
+    if update.opening and state.link.recovering and state.opening is None:
         opening_refused(state, info)
     if update.opening and (opening := state.take_opening()) is not None:
         state.settle(opening.reply_id, error=refusal)

@@ -60,6 +60,9 @@ class Opening(Shown):
     """The wait for a session that is ready: created, and our settings acknowledged."""
 
     reply_id: str
+    session: Mapping[str, Any] | None = None
+    """Our settings; None: the server is sent none."""
+
     acknowledged: bool = False
 
 
@@ -262,7 +265,7 @@ def detection_of(session: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def open_session(state: State, session: Mapping[str, Any] | None, *, reply_id: str) -> None:
     """See `Conversation.open_session`."""
     state.emit(RealtimeHistoryUpdated(history=state.history.snapshot(), info=state.info))
-    state.opening = Opening(reply_id, acknowledged=session is None)
+    state.opening = Opening(reply_id, session, acknowledged=session is None)
     if session is not None:
         send_update(state, session, opening=True)
 
@@ -294,8 +297,8 @@ def send_update(
     opening: bool = False,
     switch: AgentSwitch | None = None,
     offer: ToolOffer | None = None,
-) -> None:
-    """Send a ``session.update``, as the server may get it."""
+) -> str:
+    """Send a ``session.update``, as the server may get it; return its event id."""
     detection = detection_of(session)
     requested = None
     if detection is not None:
@@ -317,6 +320,7 @@ def send_update(
         requested=requested,
     )
     state.updates.add(update)
+    return update.event_id
 
 
 def keep_server_told(state: State) -> None:
@@ -364,6 +368,7 @@ def session_created(state: State, event: wire.SessionCreated, now: float) -> Non
         if state.link.opening_id is None:
             acknowledge(state, event.session, now)
             reopened(state, now)
+            _advance_opening(state, now)
         return
     acknowledge(state, event.session, now)
     _advance_opening(state, now)

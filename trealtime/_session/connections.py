@@ -272,6 +272,14 @@ class Connections(Shown):
         driver.send_queue.hold(self._policy.resend_buffer_s, lambda: core.events_waiting)
         driver.do(core.connection_lost, code=closed.code, reason=closed.reason)
 
+    def refused(self, error: ConnectFailed) -> None:
+        """The handshake of the first connection was refused, and is tried again."""
+        driver, core = self._driver, self._driver.core
+        assert self._policy is not None
+        self.lost_as = WireClosed(1006, str(error), closed_by="network")
+        driver.send_queue.hold(self._policy.resend_buffer_s, lambda: core.events_waiting)
+        driver.do(core.not_connected, retry_after_s=_retry_after(error.headers))
+
     def drop(self, reason: str) -> None:
         """Drop the current connection, and treat it as lost."""
         connection = self.current

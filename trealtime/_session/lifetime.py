@@ -31,7 +31,7 @@ from trealtime._session.connections import ConnectionEnd, Connections, Dialler
 from trealtime._session.driver import Driver
 from trealtime._session.failures import Failures
 from trealtime._value import Shown, Value
-from trealtime.errors import ConnectionLost, SessionClosed, SessionNotOpen
+from trealtime.errors import ConnectFailed, ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
 from trealtime.transport.wire import WireClosed, WireStatistics
 
@@ -137,6 +137,12 @@ class Lifetime(Shown):
 
     limit: LimitUse | None = attrs.field(default=None, init=False)
     """The limit of the run config that the session has reached."""
+
+    entering: trio.CancelScope | None = attrs.field(default=None, init=False)
+    """The wait for the first connection to be ready, while there is one."""
+
+    _refusal: ConnectFailed | None = attrs.field(default=None, init=False)
+    """Why the first connection could not be opened, if it is dialled again."""
 
     _connections: Connections | None = attrs.field(default=None, init=False)
     _lost: bool = attrs.field(default=False, init=False)
@@ -323,14 +329,17 @@ class Lifetime(Shown):
                 except trio.Cancelled:
                     raise
                 except BaseException as error:  # noqa: BLE001  (raised bare below: in here it would be in a group)
-                    failed = error
-                    nursery.cancel_scope.cancel()
-                    await trio.sleep_forever()
-                connections.adopt(first, opening)
+                    if not self._tries_again(error, opening):
+                        failed = error
+                        nursery.cancel_scope.cancel()
+                        await trio.sleep_forever()
+                else:
+                    connections.adopt(first, opening)
+                    del first
                 task_status.started()
                 opened = True
                 # As in `run`.
-                del first, opening, task_status
+                del opening, task_status
                 # Not before, because a cancelled entry has to give up connecting. One that was cancelled in this
                 # very step has not taken this task over: shielded, this would run for ever.
                 nursery.cancel_scope.shield = trio.current_effective_deadline() > -math.inf
@@ -347,6 +356,17 @@ class Lifetime(Shown):
         finally:
             self._disconnect()
             self._finished.set()
+
+    def _tries_again(self, error: BaseException, opening: Callable[[float | None], None]) -> bool:
+        """The first connection could not be opened. Where the server asks for patience, it is dialled again."""
+        if not isinstance(error, ConnectFailed) or error.status is None:
+            return False
+        if not self._driver.core.retries(error.status, error.body):
+            return False
+        self._refusal = error
+        opening(None)
+        self.connections.refused(error)
+        return True
 
     async def _run_tool(self, work: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
         try:
@@ -404,9 +424,10 @@ class Lifetime(Shown):
 
     def _ended(self, closed: WireClosed) -> bool:
         """Note that the connection has ended and this side did not end it. True: another one takes its place."""
-        # Once the server has acknowledged the settings the session is open, if its body has begun or not.
-        ready = self.state == "open" or (self.state == "opening" and self._driver.core.ready)
-        if ready and self._driver.core.recovers(closed.code, closed.closed_by):
+        entering = self.state == "opening" and not self._stopping.is_set()
+        if (entering or self.state == "open") and self._driver.core.recovers(closed.code, closed.closed_by):
+            if self.entering is not None:  # from now on the policy says how long entering may take
+                self.entering.deadline = math.inf
             return True
         self._set_outcome(closed, attempts=())
         assert self.outcome is not None
@@ -503,11 +524,16 @@ class Lifetime(Shown):
             return session_over(self.limit)
         return SessionClosed("this session is closed")
 
-    def _loss(self) -> ConnectionLost:
+    def _loss(self) -> ConnectionLost | ConnectFailed:
         """Return the loss to be raised now."""
         assert self.outcome is not None
         self._unseen = False
+        if self.state == "opening" and self._refusal is not None:
+            refusal, self._refusal = self._refusal, None
+            for attempt in self.outcome.attempts:
+                refusal.add_note(attempt)
+            return refusal
         return self.outcome.as_error()
 
-    def _take_loss(self) -> ConnectionLost | None:
+    def _take_loss(self) -> ConnectionLost | ConnectFailed | None:
         return self._loss() if self._unseen else None

@@ -101,7 +101,10 @@ class Opening(Shown):
         parts = self._parts
         run, core = parts.run, parts.core
         assert self._entry is not None
-        with trio.move_on_after(run.ready_timeout_s) as waiting:
+        parts.lifetime.entering = waiting = trio.CancelScope()
+        if not core.recovering:
+            waiting.deadline = trio.current_time() + run.ready_timeout_s
+        with waiting:
             await parts.submit.answer(self._entry.reply)
             self._entry = None
             config.check_priced(run, core.model)
@@ -110,6 +113,7 @@ class Opening(Shown):
             parts.telemetry.opened()
             if self.log is not None:
                 self.log.opened()
+        parts.lifetime.entering = None
         if waiting.cancelled_caught:
             within = f"within {run.ready_timeout_s:g} s"
             raise ConnectFailed(f"the server took the connection and did not make the session ready {within}")
