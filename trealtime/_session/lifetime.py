@@ -192,6 +192,7 @@ class Lifetime(Shown):
                     await become_ready()
                     # They hold the entry, which is over, and this frame lives as long as the session.
                     del opening, become_ready
+                    self._refusal = None
                     # The connection may have gone in the very step that made the session ready: then it is not open.
                     self.state = "closing" if self._stopping.is_set() else "open"
                     yield
