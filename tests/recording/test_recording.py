@@ -345,3 +345,12 @@ async def test_values_under_secret_names_and_credentials_of_addresses_are_never_
     assert written.event["tools"] == [{"server_url": "https://host/mcp?token=...&model=m"}]
     for name in ("logprobs", "total_tokens", "key", "parameters"):
         assert written.event[name] == event[name]
+
+
+def test_lines_whose_values_are_of_other_types_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    head = HEAD.replace('"trealtime_recording": 1', '"trealtime_recording": 2')
+    odd = ['{"at": 0, "connection": {"number": [1]}}']
+    odd += [f'{{"at": 1, "from": "client", "event": {{"type": {kind}}}}}' for kind in ('["session.update"]', "{}", "5")]
+    path.write_text(head + "\n".join(odd) + "\n")
+    assert script_of(path) == []

@@ -80,8 +80,9 @@ def _scripts(path: str | Path) -> list[Script]:
     connections: dict[int, list[RecordedEvent | RecordedClose]] = {}
     for line in read_recording(path):
         if isinstance(line, RecordedLine):
-            if line.kind == "connection" and "failed" not in line.value:
-                began_at[line.value.get("number", 1)] = line.at_s
+            number = line.value.get("number", 1)
+            if line.kind == "connection" and "failed" not in line.value and isinstance(number, int):
+                began_at[number] = line.at_s
         elif isinstance(line, (RecordedEvent, RecordedClose)):
             connections.setdefault(line.connection, []).append(line)
     return [_script(entries, began_at.get(number, 0.0)) for number, entries in sorted(connections.items())] or [[]]
@@ -102,7 +103,7 @@ def _script(entries: Sequence[RecordedEvent | RecordedClose], began_at: float) -
         event = entry.event
         kind = event.get("type")
         if entry.sent_by == "client":
-            if kind == "input_audio_buffer.append" or kind not in CLIENT_EVENT_TYPES:
+            if not isinstance(kind, str) or kind == "input_audio_buffer.append" or kind not in CLIENT_EVENT_TYPES:
                 continue
             steps.append(Expect(type=kind, where=_Recorded(event, names)))
         else:
