@@ -1050,6 +1050,7 @@ class Machine(RuleBasedStateMachine):
                 or state.pending_interruption
                 or state.turns.records.playing
                 or state.turns.records.due
+                or state.link.recovering
                 or self.checks
             ):
                 break
@@ -1083,7 +1084,7 @@ class Machine(RuleBasedStateMachine):
         assert self.started <= set(self.outputs), "a call without an output"
         assert not self.owed - server.seen, "an answer was lost"
         assert not state.pending_interruption
-        quiet_s = REQUEST_S if self.lost["input_audio_buffer.cleared"] else PATIENCE_S  # speech whose end is lost
+        quiet_s = TIMEOUT_S if self.lost["input_audio_buffer.cleared"] else PATIENCE_S  # speech whose end is lost
         assert state.response_queue.quiet_until is None or state.response_queue.quiet_until <= self.now + quiet_s
         assert not state.turns.records.unchecked
         left = [

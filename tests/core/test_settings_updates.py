@@ -130,6 +130,28 @@ def test_a_refusal_without_an_id_needs_a_single_update_that_it_can_be_about(talk
     assert bool(talk.events_of("error")) is not found
 
 
+@pytest.mark.parametrize(
+    "param, refused",
+    [
+        ("session.instructions", "words"),
+        ("session.audio.output.speed", "speed"),
+        ("session.tools[0].name", "tools"),
+        ("session.audio", "speed"),
+        ("session.audio.input.format", None),
+        ("session.voice", None),
+        ("session", None),
+    ],
+)
+def test_a_refusal_without_an_id_is_that_of_the_oldest_update_that_has_the_setting(talk, param, refused):
+    update(talk, "words", instructions="be kind")
+    update(talk, "speed", audio={"output": {"speed": 1.1}})
+    update(talk, "faster", audio={"output": {"speed": 1.2}})
+    update(talk, "tools", tools=[])
+    talk.error("invalid_value", None, param=param)
+    assert list(talk.settled) == ([] if refused is None else [refused])
+    assert bool(talk.events_of("error")) is (refused is None)
+
+
 def test_a_refusal_that_nobody_waits_for_is_an_event(talk):
     event_id = update(talk, None)
     talk.error("invalid_value", event_id)

@@ -307,7 +307,7 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
     found = [event_id for event_id, _ in candidates]
     told = all(each.own and each.subject in state.link.told for _, each in candidates)
     if can_be_about(info, "session.update"):
-        found += state.updates.open_ids()
+        found += state.updates.open_ids(info.param or "")
     if can_be_about(info, "response.create"):
         found += state.response_queue.open_ids(collision=is_collision(info))
     if found == [state.link.opening_id] and not _is_about_settings(info):

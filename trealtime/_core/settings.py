@@ -220,9 +220,12 @@ class OpenUpdates(Shown):
         """Take out the oldest."""
         return [self._updates.pop(0)] if self._updates else []
 
-    def open_ids(self) -> list[str]:
-        """The event ids of all."""
-        return [update.event_id for update in self._updates]
+    def open_ids(self, param: str = "") -> list[str]:
+        """The event ids of all. An error about a setting (`param`) is about the oldest that has it, if one has: the
+        server answers updates in order."""
+        *path, name = param.partition("[")[0].removeprefix("session.").split(".")
+        named = [each.event_id for each in self._updates if name in _mapping_in(each.session, *path)]
+        return named[:1] if named else [update.event_id for update in self._updates]
 
     def about_turns(self) -> list[SettingsUpdate]:
         """The updates that say something about turns."""
@@ -251,6 +254,11 @@ def setting_in(session: object, *path: str) -> object:
     for key in path:
         session = session.get(key) if isinstance(session, Mapping) else None
     return session
+
+
+def _mapping_in(session: object, *path: str) -> Mapping[str, Any]:
+    value = setting_in(session, *path)
+    return value if isinstance(value, Mapping) else {}
 
 
 def detection_of(session: Mapping[str, Any]) -> Mapping[str, Any] | None:
