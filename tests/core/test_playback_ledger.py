@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from trealtime._core import playback_ledger as ledger_module
@@ -246,6 +248,32 @@ def test_what_the_app_took_before_an_endpoint_came_plays_on(ledger):
     ledger.use_reports(True, 10.4)
     assert heard(ledger, 10.5) == [("a", 500), ("b", 0)]
     assert ledger.remaining_s(11.1) == 0, "nobody will hear what nobody had taken"
+
+
+@pytest.mark.parametrize(
+    "handed_ms, reports, takers, remaining_s",
+    [
+        (0, False, {"r", "s"}, math.inf),
+        (0, False, {"r"}, math.inf),
+        (0, False, {"s"}, math.inf),
+        (0, False, set(), 0.0),
+        (400, False, {"r"}, math.inf),
+        (400, False, {"s"}, math.inf),
+        (400, False, set(), 0.3),  # what was taken plays on
+        (1000, False, {"r", "s"}, math.inf),
+        (1000, False, {"r"}, 0.9),
+        (1000, False, set(), 0.9),
+        (0, True, set(), math.inf),  # the endpoint plays it
+    ],
+)
+def test_audio_that_nobody_takes_is_not_waited_for(ledger, handed_ms, reports, takers, remaining_s) -> None:
+    ledger.use_reports(reports, 9.0)
+    ledger.receive("s", "b", 0, 500)
+    for response_id in ("r", "s"):
+        ledger.complete(response_id)
+    if handed_ms:
+        ledger.hand_out("a", 0, 0, handed_ms, 10.0)
+    assert ledger.remaining_s(10.1, taken=takers.__contains__) == pytest.approx(remaining_s)
 
 
 # ---- a tracker ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from trealtime._session.session import RealtimeSession
+from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
 from trealtime.emulator import DialogueBrain, Say, ScriptedBrain, ScriptedTranscriber
 from trealtime.errors import ServerRefused, SessionClosed, SettingsRefused
 from trealtime.tools.function_tool import function_tool
@@ -295,6 +296,55 @@ async def test_wait_for_playback_lasts_as_long_as_the_speech(autojump_clock, kit
             assert trio.current_time() - began < len(audio) / kit.BYTES_PER_MS / 1000 / 4
             await session.wait_for_playback()
         assert trio.current_time() - began == pytest.approx(len(audio) / kit.BYTES_PER_MS / 1000, abs=0.01)
+
+
+async def test_wait_for_playback_does_not_wait_for_an_answer_that_nobody_takes(autojump_clock, kit) -> None:
+    @output_guardrail
+    async def no_refunds(context, agent, text) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered="refund" in text)
+
+    brain = ScriptedBrain(["You get a refund today.", "I cannot promise that.", "And more.", "Goodbye."])
+    async with (
+        kit.talk(brain=brain, config={"output_guardrails": [no_refunds]}) as talk,
+        talk.runner.session() as session,
+    ):
+        stopped = await session.ask("Hi")  # it trips while it plays, and the answer to that is the session's own
+        with trio.fail_after(30):
+            await session.wait_for_playback()
+        assert [item.content[0].transcript for item in session.history if item.role == "assistant"] == [
+            "",
+            "I cannot promise that.",
+        ]
+        assert stopped.text == "You get a refund today."
+        await session.ask("Go on.")
+        began = trio.current_time()
+        await session.wait_for_playback()
+        assert trio.current_time() - began > 0.3, "what `ask` has given is waited for"
+
+
+async def test_wait_for_playback_ends_when_the_last_consumer_goes_and_counts_a_new_one(autojump_clock, kit) -> None:
+    async with kit.talk() as talk, talk.runner.session() as session, trio.open_nursery() as nursery:
+        with session.subscribe("audio"):
+            await session.send_message("Count to 10.")
+            await trio.sleep(60)
+            with trio.move_on_after(60) as waited:
+                await session.wait_for_playback()
+            assert waited.cancelled_caught, "it may still take the audio"
+            nursery.start_soon(session.wait_for_playback)
+            await trio.testing.wait_all_tasks_blocked()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not nursery.child_tasks
+        await session.send_message("Count to 10.")
+        with trio.fail_after(60):
+            await session.wait_for_playback()  # until the answer is there
+        answers = 0
+        async for event in session:
+            answers += event.type == "agent_end"
+            if answers == 2:
+                break
+        began = trio.current_time()
+        await session.wait_for_playback()
+        assert trio.current_time() - began > 1
 
 
 # ---- several --------------------------------------------------------------------------------------------------------

@@ -498,6 +498,22 @@ async def test_when_heard_does_not_wait_for_a_farewell_that_ask_keeps_until_the_
         nursery.cancel_scope.cancel()
 
 
+async def test_when_heard_does_not_wait_for_a_farewell_that_nobody_takes(autojump_clock, service, run) -> None:
+    triage, billing = agents(when="heard")
+    async with run(triage).session() as session, session.subscribe("handoff") as subscription:
+        connection = service.last
+        await connection.begin()
+        await connection.begin_item()
+        await connection.audio(4)
+        await connection.call("transfer_to_billing", "{}")
+        await connection.done()
+        begun = trio.current_time()
+        with trio.fail_after(10):
+            await subscription.receive()
+        assert session.current_agent is billing
+        assert trio.current_time() - begun < 0.5
+
+
 async def test_a_barge_in_ends_the_wait_for_the_farewell(autojump_clock, service, run) -> None:
     triage, _ = agents(when="heard")
     async with run(triage).session() as session, session.subscribe("audio", "handoff") as subscription:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from trealtime._core.effects import Effect
@@ -90,19 +90,23 @@ class PlaybackInputs:
         self._state.emit(RealtimeDtmf(digit=digit, source="endpoint", info=self._state.info))
         return self._effects(now)
 
-    def playback_remaining(self, now: float) -> float:
+    def playback_remaining(self, now: float, *, taken: Callable[[str], bool] | None = None) -> float:
         """Seconds until everything that the agent has said is heard: 0 when nothing is pending, infinite where only a
-        report, a consumer or more audio can tell."""
-        return self._remaining(now)
+        report, a consumer or more audio can tell.
 
-    def farewell_remaining(self, now: float) -> float:
+        `taken` says of a response whether a consumer takes its audio (None: of all): what nobody takes is not heard,
+        unless an endpoint plays it.
+        """
+        return self._remaining(now, taken)
+
+    def farewell_remaining(self, now: float, *, taken: Callable[[str], bool] | None = None) -> float:
         """As `playback_remaining`, for a handoff: audio that is collected until the turn is over, which this handoff
         belongs to, cannot be heard before it."""
-        return self._remaining(now, kept=self._state.collected)
+        return self._remaining(now, taken, kept=self._state.collected)
 
-    def _remaining(self, now: float, *, kept: Container[str] = ()) -> float:
+    def _remaining(self, now: float, taken: Callable[[str], bool] | None, *, kept: Container[str] = ()) -> float:
         state = self._state
         making = any(each.interrupted is None for each in state.responses.values())
         if making or state.response_queue.busy or state.turns.records.unchecked or state.server_plays is not None:
             return float("inf")
-        return state.ledger.remaining_s(now, kept=kept)
+        return state.ledger.remaining_s(now, kept=kept, taken=taken)

@@ -462,28 +462,43 @@ class PlaybackLedger(Shown):
         part = self._parts.get((item_id, content_index))
         return part.received_ms if part is not None else None
 
-    def remaining_s(self, now: float, *, kept: Container[str] = ()) -> float:
+    def remaining_s(
+        self, now: float, *, kept: Container[str] = (), taken: Callable[[str], bool] | None = None
+    ) -> float:
         """Seconds until everything received has been heard; infinite where only time or a report can tell.
 
         `kept` names responses whose audio a caller keeps for later: where no endpoint reports, those parts of them are
         left out that have not begun to play. So is the rest of a part whose endpoint has left, until the app goes on
         with it.
+
+        `taken` says of a response whether somebody takes its audio (None: of all). Where no endpoint reports, what
+        nobody takes is not waited for.
         """
         self.sweep(now)
+        wanted = {
+            part.response_id: self._reporting or taken is None or taken(part.response_id)
+            for part in self._parts.values()
+        }
         parts = [
             part
             for part in self._parts.values()
             if self._reporting or not (self._is_kept(part, now, kept) or part.handed_ms <= part.left_ms)
+            if wanted[part.response_id] or self._has_begun(part, now)
         ]
         if not parts:
             return 0.0
-        taken = (max(part.handed_ms, part.shed_ms) >= part.received_ms for part in parts)
-        if self._assumes and self._held_at is None and all(taken):
+        handed = (
+            not wanted[part.response_id] or max(part.handed_ms, part.shed_ms) >= part.received_ms for part in parts
+        )
+        if self._assumes and self._held_at is None and all(handed):
             return max(0.0, self._plays_until - self._time(now))
         return math.inf
 
     def _is_kept(self, part: _Part, now: float, kept: Container[str]) -> bool:
-        return part.response_id in kept and not part.handed_ms and not part.reported_ms(self._time(now))
+        return part.response_id in kept and not self._has_begun(part, now)
+
+    def _has_begun(self, part: _Part, now: float) -> bool:
+        return bool(part.handed_ms or part.reported_ms(self._time(now)))
 
     @property
     def _assumes(self) -> bool:

@@ -287,6 +287,12 @@ class Driver(Shown):
         for reply, follower in list(self.followers.items()):
             if follower is subscription:
                 del self.followers[reply]
+        if self._changed:
+            self._changed.unpark_all()  # what it has not taken is not waited for any more
+
+    def takes(self, response_id: str) -> bool:
+        """Return whether a consumer takes the audio of this response."""
+        return any(each.takes(response_id) for each in self.subscriptions)
 
     def _see_who_wants_frames(self) -> None:
         wanted = any(each.wants("raw_model_event") for each in self.subscriptions)
@@ -320,12 +326,12 @@ class Driver(Shown):
         await self._changed.park()
 
     async def wait_for_playback(self) -> None:
-        """Wait until everything that the agent has said is heard, by what the core knows of playback."""
+        """Wait until everything that the agent has said is heard, also what a consumer may still come for."""
         await self._wait_until_heard(self.core.playback_remaining)
 
     async def wait_for_farewell(self) -> None:
         """Wait until the audio before a handoff is heard, as far as it can be heard before it."""
-        await self._wait_until_heard(self.core.farewell_remaining)
+        await self._wait_until_heard(partial(self.core.farewell_remaining, taken=self.takes))
 
     async def _wait_until_heard(self, remaining: Callable[[float], float]) -> None:
         while remaining_s := remaining(trio.current_time()):

@@ -337,11 +337,13 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         """Wait until the user has heard all audio of the agent, also that of a response that is being made.
 
         An endpoint or a playback tracker reports what was heard. Without one, playback is taken to be in real time
-        from the moment when the audio was taken from a subscription, so some task has to take it.
+        from the moment when the audio was taken from a subscription. Audio for which there is no consumer (nobody has
+        begun to iterate the session, no other subscription takes it, and it is not that of an `ask` or `respond`) is
+        not waited for.
         """
         while True:
             self._lifetime.check_open()
-            remaining_s = self._core.playback_remaining(trio.current_time())
+            remaining_s = self._core.playback_remaining(trio.current_time(), taken=self._driver.takes)
             if remaining_s == 0:
                 await trio.lowlevel.checkpoint()
                 return

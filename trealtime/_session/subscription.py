@@ -262,6 +262,12 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """Whether events of this type pass the filter."""
         return self._types is None or kind in self._types
 
+    def takes(self, response_id: str) -> bool:
+        """Whether somebody reads this subscription, and audio of this response counts as played when it is taken."""
+        if self.unread or self.abandoned or self._failure is not None or self._on_taken is None:
+            return False
+        return self.wants("audio") and (self.responses is None or response_id in self.responses)
+
     def purge(self, response_id: str) -> None:
         """Throw away the queued audio of one response."""
         kept: list[_Slot] = []
