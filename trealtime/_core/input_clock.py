@@ -11,6 +11,9 @@ Theory of operation
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
+from functools import partial
 from typing import Final
 
 import attrs
@@ -31,17 +34,22 @@ class InputClock(Shown):
     _until: float | None = attrs.field(default=None, init=False)
     """The time up to which audio has been said."""
 
-    _stretches: list[tuple[float, float]] = attrs.field(factory=list, init=False)
-    """(position in ms, time), oldest first."""
+    _positions_ms: array[float] = attrs.field(factory=partial(array, "d"), init=False)
+    """Where the stretches begin, oldest first. Tuples of floats would take seven times the space."""
+
+    _times: array[float] = attrs.field(factory=partial(array, "d"), init=False)
+    """When they began."""
 
     def add(self, duration_ms: float, now: float) -> None:
         """Count audio that is sent now."""
         duration_s = duration_ms / 1000
         begins_at = now - duration_s
         if self._until is None or begins_at - self._until > GAP_S:
-            begun_ms = self._sent_ms if self._stretches else 0.0  # audio that was sent again came just before
-            self._stretches.append((begun_ms, begins_at - (self._sent_ms - begun_ms) / 1000))
-            del self._stretches[:-STRETCHES]
+            begun_ms = self._sent_ms if self._times else 0.0  # audio that was sent again came just before
+            self._positions_ms.append(begun_ms)
+            self._times.append(begins_at - (self._sent_ms - begun_ms) / 1000)
+            if len(self._times) > STRETCHES:
+                del self._positions_ms[0], self._times[0]
         else:
             begins_at = self._until
         self._sent_ms += duration_ms
@@ -54,12 +62,12 @@ class InputClock(Shown):
     def begin_anew(self) -> None:
         """The server counts from 0 again: this is another session of its."""
         self._sent_ms, self._until = 0.0, None
-        self._stretches.clear()
+        del self._positions_ms[:], self._times[:]
 
     def time_of(self, position_ms: float) -> float | None:
         """The time at which the audio at this position was said; None where no audio is sent, as on a phone call that
         the service carries."""
-        for begins_ms, begins_at in reversed(self._stretches):
-            if begins_ms <= position_ms:
-                return begins_at + (position_ms - begins_ms) / 1000
-        return self._stretches[0][1] if self._stretches else None
+        found = bisect_right(self._positions_ms, position_ms) - 1
+        if found >= 0:
+            return self._times[found] + (position_ms - self._positions_ms[found]) / 1000
+        return self._times[0] if self._times else None

@@ -235,6 +235,7 @@ class PlaybackLedger(Shown):
             last.end_ms = end_ms
             self._plays_until = last.ends_at
         else:
+            part.assumed_ms(self._time(now))  # drops what is over: audio that comes unevenly is a span for each piece
             part.spans.append(_Span(begins_at, start_ms, end_ms))
             self._plays_until = part.spans[-1].ends_at
 

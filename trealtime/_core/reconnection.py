@@ -54,6 +54,8 @@ __all__ = [
 Summarise = Callable[[Sequence[RealtimeItem]], str | Awaitable[str | None] | None]
 """Makes a summary of the oldest items of a conversation; sync or async."""
 
+_NOTHING_TOLD: Final = Replay()
+
 _DEFAULT_RETRY: Final = ("network", "5xx", 429, 1001, 1006, 1011, 1012, 1013)
 _ALLOWED_RETRY: Final = '"network", "5xx", HTTP statuses from 400 to 599, and close codes from 1000 to 4999'
 
@@ -170,7 +172,7 @@ class Link(Shown):
     unread: int = attrs.field(default=0, init=False)
     """The tokens of what it was told, until a response has read that."""
 
-    replay: Replay = attrs.field(factory=Replay, init=False)
+    replay: Replay = attrs.field(default=_NOTHING_TOLD, init=False)
     told: ToldItems = attrs.field(factory=ToldItems, init=False)
     """Items that this connection was told by us."""
 
@@ -289,7 +291,7 @@ class Link(Shown):
         self.rollovers += 1
 
     def _forget_told(self) -> None:
-        self.told, self.replay, self._replaced = ToldItems(), Replay(), {}
+        self.told, self.replay, self._replaced = ToldItems(), _NOTHING_TOLD, {}
 
     def cut(self, became: Literal["continued", "dropped"]) -> None:
         """An answer was being made."""

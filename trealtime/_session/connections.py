@@ -227,6 +227,7 @@ class Connections(Shown):
                     messages.append(encode_outgoing(send_queue.receive_nowait()))
                     size += len(messages[-1])
                 await send(messages)
+                del messages  # this task sleeps until there are others
         except trio.EndOfChannel:
             pass
         except WireClosed:

@@ -338,7 +338,7 @@ class Driver(Shown):
             with trio.move_on_after(remaining_s):
                 await self.wait_for_change()
 
-    async def keep_deadlines(self, until: Flag) -> None:
+    async def keep_deadlines(self, until: trio.Event | Flag) -> None:
         """Tick the core whenever its deadline has passed, until this is set."""
         while not until.is_set():
             with trio.CancelScope() as self._alarm:

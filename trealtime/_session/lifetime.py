@@ -165,7 +165,7 @@ class Lifetime(Shown):
     _tools_done: trio.Event | None = attrs.field(default=None, init=False)
     """Set when the session ends and no tool runs any more."""
 
-    _stopping: Flag = attrs.field(factory=Flag, init=False)
+    _stopping: trio.Event = attrs.field(factory=trio.Event, init=False)
     _finished: Flag = attrs.field(factory=Flag, init=False)
 
     # ---- the body's side -----------------------------------------------------------------------------------------

@@ -565,7 +565,8 @@ class ClientWire:
         peer that has stopped reading as well as one that has stopped answering.
         """
         while not self._over.is_set():
-            await trio.sleep(interval_s)
+            with trio.move_on_after(interval_s):  # `trio.sleep` has two more frames, in which each idle session stays
+                await trio.sleep_forever()
             if self._end is not None:
                 return
             self._pings += 1
