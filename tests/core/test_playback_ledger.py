@@ -59,6 +59,16 @@ def test_an_underrun_stops_playback_until_the_next_chunk_is_taken(ledger):
     assert heard(ledger, 20.0) == [("a", 400)]
 
 
+def test_an_answer_that_comes_unevenly_keeps_no_more_than_what_plays():
+    ledger = PlaybackLedger()
+    for number in range(1000):
+        ledger.receive("r", "a", 0, 200)
+        ledger.hand_out("a", 0, number * 200, number * 200 + 200, 10 + number * 0.25)
+    (part,) = ledger._parts.values()
+    assert len(part.spans) <= 2
+    assert heard(ledger, 10 + 999 * 0.25 + 0.1) == [("a", 199_900)]
+
+
 def test_chunks_taken_in_one_go_play_one_after_another(ledger):
     ledger.hand_out("a", 0, 0, 500, 10.0)
     ledger.hand_out("a", 0, 500, 1000, 10.0)
