@@ -310,7 +310,7 @@ async def test_messages_can_be_read_without_waiting_and_be_given_up(autojump_clo
         assert messages.receive_nowait() == {"type": "say"}
         await messages.aclose()
         visit.page.post({"type": "say"})
-        assert (await visit.page.wait_received("refused"))["reason"] == "nobody reads messages here"
+        assert (await visit.page.wait_received("refused"))["reason"] == "messages are not read here any more"
 
 
 async def test_long_messages_that_the_page_does_not_read_make_the_app_wait_sooner(autojump_clock) -> None:

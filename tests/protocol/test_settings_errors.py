@@ -81,7 +81,7 @@ def test_all_problems_come_in_one_error_with_path_value_allowed_and_nearest():
         ({"voice": 3}, "voice", "a string or a mapping or a CustomVoice"),
         ({"voice": ""}, "voice", "not empty"),
         ({"speed": True}, "speed", "a number"),
-        ({"speed": float("nan")}, "speed", "a number"),
+        ({"speed": float("nan")}, "speed", "a finite number"),
         ({"speed": 0.2}, "speed", "from 0.25 to 1.5"),
         (
             {"input_audio_noise_reduction": {}},

@@ -10,7 +10,6 @@ from trealtime.protocol.user_input import (
     ImagePart,
     TextPart,
     UserMessage,
-    function_output_item,
     image_part,
     input_items,
     message_item,
@@ -137,8 +136,6 @@ def test_items_are_valid_by_the_schema(schema):
         message_item(UserMessage([TextPart("a"), image_part(PNG, detail="auto"), AudioPart(b"\0\0")])),
         message_item("x", role="system"),
         message_item("x", role="assistant"),
-        function_output_item("call_1", "42", item_id="item_2"),
-        function_output_item("call_1", ""),
     ]
     for item in items:
         assert schema.validate("client", {"type": "conversation.item.create", "item": item}) == []

@@ -112,7 +112,7 @@ async def test_b289_after_closing_nothing_more_is_delivered_and_one_may_connect_
         await wire.receive()
     with pytest.raises(WireClosed):
         await wire.send("{}")
-    with pytest.raises(RuntimeError, match="nobody is connected"):
+    with pytest.raises(RuntimeError, match="no session is connected"):
         model.emit("input_audio_buffer.cleared")
     assert await ask(model) == "Hello."
     assert (model.close_calls, model.closed, model.connected) == (2, True, False)

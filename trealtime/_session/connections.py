@@ -140,7 +140,7 @@ class Connections(Shown):
     # ---- opening ---------------------------------------------------------------------------------------------------
 
     async def open(self, dial: Dialler) -> Connection:
-        """Open a connection, and raise what opening it raises. It is read by nobody until `adopt`."""
+        """Open a connection, and raise what opening it raises. Nothing reads it until `adopt`."""
         dialled = _Dialled()
         self._nursery.start_soon(self._hold, dial, dialled)
         try:

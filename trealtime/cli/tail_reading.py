@@ -22,7 +22,7 @@ _SHOWN: Final = (b'"session"', b'"trealtime_recording"', b'"connection"', b'"clo
 
 _HEAD_BYTES: Final = 96
 _LONGEST_QUIET_S: Final = 60.0
-"""A file that nobody has written to for so long when tail begins is over, unless it grows again."""
+"""A file that has not grown for so long when tail begins is over, unless it grows again."""
 
 
 @attrs.define(eq=False)

@@ -97,7 +97,7 @@ _INSTEAD = {
     "handoff": "realtime agents hand over by realtime_handoff: from trealtime.compat.realtime import realtime_handoff",
     "ModelSettings": "realtime settings are RealtimeSessionModelSettings, in trealtime.compat.realtime",
     "RunConfig": "realtime runs are configured by RealtimeRunConfig, in trealtime.compat.realtime",
-    "SQLiteSession": "a realtime conversation is kept with trealtime.dump_history and trealtime.load_history",
+    "SQLiteSession": "a realtime conversation is kept with dump_history and load_history of trealtime.items",
     "trace": "no trace is made on this side; the service makes one, by the `tracing` of the model settings",
     "set_default_openai_client": "no OpenAI client is used here; set_default_openai_key, OPENAI_API_KEY and "
     "OPENAI_BASE_URL say where to connect",

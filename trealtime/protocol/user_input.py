@@ -24,7 +24,6 @@ __all__ = [
     "TextPart",
     "UserInput",
     "UserMessage",
-    "function_output_item",
     "image_part",
     "input_items",
     "message_item",
@@ -112,12 +111,6 @@ def message_item(message: UserInput, *, role: Role = "user", item_id: str | None
     if item_id is not None:
         item.setdefault("id", item_id)
     return item
-
-
-def function_output_item(call_id: str, output: str, *, item_id: str | None = None) -> dict[str, Any]:
-    """The result of a function call as a wire item; `output` is any text."""
-    item = {"type": "function_call_output", "call_id": call_id, "output": output}
-    return item if item_id is None else {"id": item_id, **item}
 
 
 def input_items(value: UserInput | Sequence[UserInput]) -> list[dict[str, Any]]:

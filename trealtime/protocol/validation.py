@@ -224,7 +224,7 @@ def _read(hint: Any, value: object, path: str, problems: list[SettingsProblem]) 
         accepted, result = _read_plain(hint, origin, arguments, value)
         if accepted:
             return result
-    problems.append(SettingsProblem(path, value, _describe(hint), _nearest(hint, value)))
+    problems.append(SettingsProblem(path, value, _allowed(hint, value), _nearest(hint, value)))
     return NOT_SET
 
 
@@ -280,7 +280,7 @@ def _read_union(hint: Any, value: object, path: str, problems: list[SettingsProb
         if inside or found[0].path != path:
             problems.extend(found)
             return NOT_SET
-    problems.append(SettingsProblem(path, value, _describe(hint), _nearest(hint, value)))
+    problems.append(SettingsProblem(path, value, _allowed(hint, value), _nearest(hint, value)))
     return NOT_SET
 
 
@@ -324,6 +324,12 @@ _WORDS: Final[Mapping[Any, str]] = {
     Any: "anything",
     object: "anything",
 }
+
+
+def _allowed(hint: Any, value: object) -> str:
+    """Return what `hint` allows in place of `value`, in words."""
+    words = _describe(hint)
+    return words.replace("a number", "a finite number") if isinstance(value, float) else words
 
 
 def _describe(hint: Any) -> str:

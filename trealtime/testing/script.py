@@ -55,7 +55,7 @@ class RealtimeScriptError(TrealtimeError, AssertionError):
 
 
 class UnexpectedRealtimeSend(RealtimeScriptError):
-    """The client sent `actual` where the script has the step `expected` (None: its end).."""
+    """The client sent `actual` where the script has the step `expected` (None: its end)."""
 
     def __init__(self, message: str, *, actual: Event, expected: Expect | None) -> None:
         super().__init__(message)

@@ -142,7 +142,7 @@ class ScriptedRealtimeModel:
     def emit(self, *events: Emitted) -> None:
         """Send `events` now. Raises `RuntimeError` while no session is connected."""
         if self._wire is None:
-            raise RuntimeError("nobody is connected to this model")
+            raise RuntimeError("no session is connected to this model")
         for event in events:
             self._wire.core.perform(event)
         self._wire.advance()

@@ -164,7 +164,7 @@ class PageMessages(trio.abc.ReceiveChannel[Mapping[str, Any]]):
         except trio.WouldBlock:
             raise BrowserStreamError(f"{MOST_MESSAGES} messages wait to be read: no more are taken now") from None
         except trio.BrokenResourceError:
-            raise BrowserStreamError("nobody reads messages here") from None
+            raise BrowserStreamError("messages are not read here any more") from None
         self._bytes += n_bytes
 
     def end(self) -> None:
