@@ -240,6 +240,47 @@ async def test_a_wire_that_is_left_in_the_middle_of_the_rest_sends_nothing_after
     assert await cancel_at_each_checkpoint(leave) > 5
 
 
+async def test_a_task_that_waits_behind_the_rest_of_a_wire_that_is_left_writes_nothing_after_half_a_frame(
+    autojump_clock: MockClock,
+) -> None:
+    stream, far = tight_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Peer(far).run)
+        async with wrap_websocket_stream(stream, config=QUIET) as wire:
+            stream.room = 10
+            assert wire.send_nowait([MESSAGE])
+            nursery.start_soon(_fails, wire.send, "after")
+            await trio.testing.wait_all_tasks_blocked()
+            stream.writes.clear()
+            stream.room = math.inf
+        await trio.testing.wait_all_tasks_blocked()
+        assert stream.writes == []
+        await far.aclose()
+
+
+async def test_while_a_wire_is_left_it_begins_nothing_that_it_could_not_finish(autojump_clock: MockClock) -> None:
+    async def ask_again_and_again(wire: ClientWire, answers: list[bool]) -> None:
+        while True:
+            answers.append(wire.send_nowait([MESSAGE]))
+            await trio.lowlevel.checkpoint()
+
+    for _ in range(20):  # the tasks of a pass run in any order
+        answers: list[bool] = []
+        stream, far = tight_stream_pair()
+        async with background_nursery() as nursery:
+            nursery.start_soon(Peer(far).run)
+            async with wrap_websocket_stream(stream, config=QUIET) as wire:
+                nursery.start_soon(ask_again_and_again, wire, answers)
+                while not answers:
+                    await trio.lowlevel.checkpoint()
+                assert all(answers)
+                answers.clear()
+                stream.room = 0
+            await trio.lowlevel.checkpoint()
+            assert answers
+            assert not any(answers)
+
+
 async def test_pings_of_the_wire_go_after_the_rest(autojump_clock: MockClock) -> None:
     async with connected(TransportConfig(ping_interval=1, ping_timeout=None)) as (wire, stream, peer):
         stream.room = 10

@@ -72,6 +72,30 @@ async def test_reads_of_all_that_there_is_of_a_part_and_of_the_rest(pair) -> Non
             assert await ours.receive_some(max_bytes) == expected
 
 
+async def test_after_a_read_of_all_that_there_was_the_next_one_waits_before_it_asks_the_system(pair) -> None:
+    ours, theirs = pair
+    calls = []
+
+    class Counted(socket.socket):
+        def recv(self, *args: int) -> bytes:
+            calls.append(args)
+            return super().recv(*args)
+
+    received = []
+
+    async def receive() -> None:
+        received.append(await counted.receive_some(9))
+
+    async with SocketStream(Counted(fileno=ours._socket.detach())) as counted:
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                await trio.testing.wait_all_tasks_blocked()
+                await theirs.send_all(b"some")
+    assert received == [b"some"] * 3
+    assert len(calls) == 3 + 1  # the first one could not know
+
+
 async def test_what_the_socket_takes_at_once_is_a_part_of_much(pair) -> None:
     ours, theirs = pair
     data = bytes(range(256)) * 64 * 1024

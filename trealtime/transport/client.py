@@ -239,23 +239,22 @@ class ClientWire:
         send_some = self._send_some
         if send_some is None or self._writing or self._end is not None:
             return False
-        payloads = [each.encode() if isinstance(each, str) else each for each in messages]
-        for payload in payloads:
-            self._protocol.send_text(payload)
+        for message in messages:
+            self._protocol.send_text(message.encode() if isinstance(message, str) else message)
         data = self._waiting()
         try:
             sent = send_some(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False  # nothing of it is on the stream, and nothing ever will: the next task that writes says how
         if sent == len(data):
-            for payload in payloads:
-                self._traffic.count_sent(payload)
+            for message in messages:
+                self._traffic.count_sent(message)
         else:
             self._writing = True
-            self._nursery.start_soon(self._write_rest, data[sent:], payloads)
+            self._nursery.start_soon(self._write_rest, data[sent:], messages)
         return True
 
-    async def _write_rest(self, rest: bytes, payloads: Sequence[bytes]) -> None:
+    async def _write_rest(self, rest: bytes, messages: Sequence[str | bytes]) -> None:
         """Write what the socket did not take at once of these messages; `_writing` is true."""
         try:
             while rest:
@@ -268,8 +267,8 @@ class ClientWire:
             raise
         finally:
             self._release_writing()
-        for payload in payloads:
-            self._traffic.count_sent(payload)
+        for message in messages:
+            self._traffic.count_sent(message)
 
     async def _write(self, put: Callable[[bytes], None], payloads: Sequence[bytes]) -> None:
         # Hot: one call for each 20 ms of a microphone. Every await here but `send_all` costs nothing unless it waits.

@@ -201,12 +201,12 @@ class Traffic(Shown):
     def count_sent(self, message: str | bytes) -> None:
         """Count one message that the peer was given."""
         self.messages_sent += 1
-        self.bytes_sent += _payload_size(message)
+        self.bytes_sent += len(message) if type(message) is bytes else _payload_size(message)
 
     def count_received(self, message: str | bytes) -> None:
         """Count one message that the app has taken."""
         self.messages_received += 1
-        self.bytes_received += _payload_size(message)
+        self.bytes_received += len(message) if type(message) is bytes else _payload_size(message)
 
     def snapshot(self) -> WireStatistics:
         """Return the counters as they are now."""
