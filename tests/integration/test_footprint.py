@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, open_emulator
+from trealtime import RealtimeAgent, RealtimeRunner, RealtimeSession, function_tool, open_emulator
 from trealtime.emulator import Emulator
 from trealtime.testing import open_manual_server
 from trealtime.transport.client import wrap_websocket_stream
@@ -62,6 +62,22 @@ async def test_an_idle_session_is_four_tasks_in_four_nurseries(autojump_clock) -
     ]
     # Around the body, around the service tasks, around reader and writer, and the wire's.
     assert nurseries == 4
+
+
+async def test_what_the_server_repeats_of_an_agent_is_kept_once(autojump_clock) -> None:
+    @function_tool
+    async def find_order(order_id: int) -> str:
+        """Find an order."""
+        return ""
+
+    async with open_emulator(listen=False) as emulator:
+        agent = RealtimeAgent(name="Desk", instructions="Be brief. " * 100, tools=[find_order])
+        async with RealtimeRunner(agent, model=_Framed(emulator)).session() as session:
+            kept = session.settings
+            assert kept["instructions"] is agent.instructions
+            (tool,) = kept["tools"]
+            assert tool["description"] is find_order.description
+            assert tool["parameters"] == find_order.params_json_schema
 
 
 def below(task: trio.lowlevel.Task) -> tuple[list[str], int]:

@@ -3,7 +3,11 @@
 Numbers like B025 are behaviours of the peer catalogue, section 4.2.
 """
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K
 from trealtime.errors import SettingsError
@@ -28,6 +32,7 @@ from trealtime.protocol.settings import (
     TurnDetectionSettings,
     merge_settings,
     session_settings,
+    sharing,
 )
 
 
@@ -526,3 +531,33 @@ def test_merging_leaves_the_layers_alone_and_no_layer_is_no_setting():
     merged = merge_settings()
     assert merged.voice is NOT_SET
     assert update_session_payload(merged) == {"type": "realtime"}
+
+
+# ---- what is said again ---------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 1) | st.sampled_from([0.0, 1.0, "a", "b"]),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.sampled_from("abc"), below, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON, JSON)
+def test_sharing_changes_no_value(new, known):
+    before = json.dumps(new, sort_keys=True), json.dumps(known, sort_keys=True)
+    assert json.dumps(sharing(new, known), sort_keys=True) == before[0]
+    assert (json.dumps(new, sort_keys=True), json.dumps(known, sort_keys=True)) == before
+
+
+@given(JSON)
+def test_sharing_takes_what_is_equal_from_what_is_known(known):
+    assert sharing(json.loads(json.dumps(known)), known) is known
+
+
+def test_sharing_takes_the_equal_parts():
+    known = {"tools": ({"name": "a" * 50, "more": [1, 2]},), "voice": {"id": "b" * 50}}
+    new = {"voice": {"id": "b" * 50, "speed": 1}, "tools": [{"name": "a" * 50, "more": [1, 2]}, {"name": "c"}]}
+    shared = sharing(new, known)
+    assert shared == new
+    assert shared["tools"][0] is known["tools"][0]
+    assert shared["voice"]["id"] is known["voice"]["id"]

@@ -25,7 +25,7 @@ from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import AudioFormatError
 from trealtime.events import RealtimeHistoryUpdated, RealtimeSettingsMismatch, SettingsDifference
 from trealtime.protocol.acknowledgement import session_differences
-from trealtime.protocol.settings import deep_merge
+from trealtime.protocol.settings import deep_merge, sharing
 
 if TYPE_CHECKING:
     from trealtime._core.handoffs import AgentSwitch
@@ -388,6 +388,8 @@ def session_updated(state: State, event: wire.SessionUpdated, now: float) -> Non
     acknowledge(state, event.session, now)
     updates = state.updates.acknowledged(event.session, shown if shown is not None else {})
     settle_update(state, updates)
+    # It repeats instructions and tools, which are most of what a session takes.
+    state.acknowledged = sharing(sharing(event.session, state.defaults), state.link.settings or {})
     if state.link.recovering and any(update.opening for update in updates):
         reopened(state, now)
     _advance_opening(state, now)

@@ -16,6 +16,7 @@ for those of other vendors (``TurnDetectionSettings(extra={"type": "azure_semant
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -380,3 +381,16 @@ def deep_merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
         below = merged.get(key)
         merged[key] = deep_merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def sharing(new: Any, known: Any) -> Any:
+    """Return `new`, JSON, made of the parts of `known` that are equal: what is said again is kept once."""
+    if isinstance(new, dict) and isinstance(known, Mapping):
+        entries = {key: sharing(value, known[key]) if key in known else value for key, value in new.items()}
+        same = type(known) is dict and len(known) == len(entries)
+        return known if same and all(key in known and known[key] is entries[key] for key in entries) else entries
+    if isinstance(new, list) and isinstance(known, list | tuple):
+        values = [*map(sharing, new, known), *new[len(known) :]]
+        same = type(known) is list and len(known) == len(values)
+        return known if same and all(map(operator.is_, known, values)) else values
+    return known if type(new) is type(known) and new == known else new
