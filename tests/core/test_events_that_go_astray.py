@@ -275,3 +275,57 @@ def test_settings_that_a_new_connection_refuses_for_its_own_sake_are_an_attempt_
     effects = talk.server("error", error={"message": "no", **error, "event_id": update["event_id"]})
     assert bool([each for each in effects if isinstance(each, fx.DropConnection)]) is tried_again
     assert bool([each for each in effects if isinstance(each, fx.GiveUp)]) is not tried_again
+
+
+# ---- items of which the server has said nothing ---------------------------------------------------------------------
+
+
+def message(item_id: str) -> dict:
+    return {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_text", "text": item_id}]}
+
+
+def told_to_the_next(talk, *, answers: bool = False) -> list[str]:
+    """The items of a new connection, in their order; with its answers, where it gives them."""
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.forget()
+    talk.app.connected()
+    talk.server("session.created", session=SESSION)
+    server = Next(())
+    for event in talk.sent:
+        last = server.items[-1] if server.items else "root"
+        for kind, fields in server.take([{"previous_item_id": last, **event}]):
+            if answers:
+                talk.server(kind, **fields)
+    return server.items
+
+
+@pytest.mark.parametrize("before", [(), HISTORY])
+@pytest.mark.parametrize("sent", [("m",), ("m", "n")])
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_item_whose_word_is_late_comes_before_the_answer_that_knew_it(losing, before, sent, answered) -> None:
+    talk = losing
+    if before:
+        history(talk)
+    for item_id in sent:
+        talk.app.create_item(message(item_id))
+    if answered:
+        talk.app.create_response()
+        talk.created("r", answers=talk.creates[-1])
+        talk.speak("r", "answer")
+        talk.transcript("r", "answer", "Yes, because")
+    expected = [*before, *sent, *(["answer"] if answered else [])]
+    assert told_to_the_next(talk) == expected
+    assert told_to_the_next(talk, answers=True) == expected, "as often as it is lost"
+    assert talk.order() == expected
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_item_of_which_the_server_never_tells_is_told_to_the_next_connection(losing, shown) -> None:
+    talk = losing
+    history(talk)
+    talk.app.create_item(message("m"))
+    talk.wait(60)
+    if shown:
+        talk.item("m", "d", "done", **message("m"))
+    assert told_to_the_next(talk) == [*HISTORY, "m"]
+    assert len([event for event in talk.sent if event.get("item", {}).get("id") == "m"]) == 1

@@ -131,6 +131,23 @@ def test_items_that_are_gone_meanwhile_are_deleted_there_too(expiring, acknowled
     assert talk.order() == ["new", "c"]
 
 
+@pytest.mark.parametrize("heard_ms", [0, 500])
+def test_an_answer_that_was_told_and_is_cut_before_the_switch_is_told_as_it_was_heard(expiring, heard_ms) -> None:
+    talk = expiring()
+    say(talk, "a", "One?")
+    talk.created("r")
+    talk.speak("r", "b", 1000)
+    talk.item("b", "a", role="assistant")
+    talk.transcript("r", "b", "One, two, three.")
+    assert told(begin(talk)) == [("a", "root"), ("b", "a")]
+    talk.server("conversation.item.truncated", item_id="b", content_index=0, audio_end_ms=heard_ms)
+    talk.done("r", "cancelled")
+    events = told(switch(talk))
+    assert events == (["-b", ("b", "a")] if heard_ms else ["-b"])
+    talk.server("conversation.item.deleted", item_id="b")
+    assert talk.order() == ["a", "b"]
+
+
 def test_the_summary_of_folded_turns_stays_first(expiring) -> None:
     talk = expiring(max_history_items=1, summarise=lambda items: "...")
     say(talk, "a", "One?")

@@ -130,7 +130,8 @@ def set_everything_aside(state: State, now: float) -> None:
         request.stop(state)
     state.updates.lose()
     for event_id, sent in state.requests.lose(state.updates.open_ids()):
-        set_aside(state, event_id, sent)
+        if not (sent.overdue and sent.subject in state.history):  # it has been shown after all
+            set_aside(state, event_id, sent)
     speech_thrown_away(state, now)
     promised = state.turns.lose(state.response_queue)
     state.audio.lose()
@@ -269,9 +270,7 @@ def catch_up(
     for item in replay.items:
         item_id = item["id"]
         before = known.get(item_id)
-        spoken_before = before is not None and any(
-            part.get("type") == "input_audio" for part in before.get("content", ())
-        )
+        spoken_before = before is not None and _has_audio(before)
         if before is not None and before != item and not spoken_before:
             state.link.replace(item_id)
             state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
@@ -280,21 +279,33 @@ def catch_up(
         if before is None or (before != item and not spoken_before):
             _tell(state, item, previous_item_id)
         previous_item_id = item_id
-    gone = [item_id for item_id in known if item_id not in state.history and item_id != told.summary_id]
-    for item_id in gone:
+    # Folded items may stay there; an answer that was cut before the user heard any of it may not.
+    kept = {item["id"] for item in replay_of(state, None, bounded=False).items} | {told.summary_id}
+    for item_id in [each for each in known if each not in kept]:
+        if item_id in state.history:
+            if _has_audio(known[item_id]):
+                continue
+            state.link.replace(item_id)
         state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
     state.link.retold(replay)
     _go_on(state)
+
+
+def _has_audio(item: Mapping[str, Any]) -> bool:
+    return any(part.get("type") == "input_audio" for part in item.get("content", ()))
 
 
 def _go_on(state: State) -> None:
     """Send what was set aside, and the user's audio."""
     link = state.link
     audio = state.audio.resume()
+    last: dict[str | None, str] = {}
     for event_id, sent in link.take_pending():
         if sent.type == "input_audio_buffer.commit":
             _send_audio(state, audio, until=event_id)
-        event = _after_known(state, sent.event) if sent.type == "conversation.item.create" else sent.event
+        event = sent.event
+        if sent.type == "conversation.item.create":
+            event = _after_known(state, _before_its_answer(state, sent, last))
         state.send({**event, "event_id": event_id}, reply_id=sent.reply_id, own=sent.own)
     _send_audio(state, audio)
     link.count_dropped(state.audio.dropped_bytes, state.audio.audio_format.duration_ms)
@@ -324,9 +335,9 @@ def opening_settings(state: State) -> Mapping[str, Any] | None:
     return settings
 
 
-def replay_of(state: State, summary: str | None) -> Replay:
+def replay_of(state: State, summary: str | None, *, bounded: bool = True) -> Replay:
     """What to tell of the history as it is now."""
-    policy = state.link.policy
+    policy = state.link.policy if bounded else None
     item = None
     if summary:
         content = [{"type": "input_text", "text": f"Summary of the conversation so far: {summary}"}]
@@ -406,6 +417,23 @@ def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *
     event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
     state.link.told.tell(item["id"], previous_item_id)
     state.send(event, own=True, reply_id=reply_id)
+
+
+def _before_its_answer(state: State, sent: Sent, last: dict[str | None, str]) -> Mapping[str, Any]:
+    """An item of which the server had told nothing goes before what it has told of since: an answer that was cut knew
+    the item. `last` has, by item, the last one of ours that goes after it."""
+    if "previous_item_id" in sent.event or sent.subject in state.link.places:
+        return sent.event
+    order = state.history.order()
+    if sent.follows not in (None, *order):
+        return sent.event
+    place, last[sent.follows] = last.get(sent.follows, sent.follows), sent.subject
+    later = order if sent.follows is None else order[order.index(sent.follows) + 1 :]
+    if not any(item_id in state.link.told for item_id in later):
+        return sent.event
+    if place is None:
+        state.first_items[sent.subject] = None
+    return {**sent.event, "previous_item_id": "root" if place is None else place}
 
 
 def _after_known(state: State, event: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -70,16 +70,23 @@ class Sent(Shown):
 
     reply_id: str | None = None
     own: bool = False
+    follows: str | None = None
+    """The last item of the history when it was sent."""
+
     deadline: float | None = None
     """Set when the input that sent it has ended."""
 
+    overdue: bool = False
+    """That is over, and no caller has heard of it: only the server knows what became of it."""
+
     @classmethod
-    def of(cls, event: Mapping[str, Any], *, reply_id: str | None, own: bool) -> Sent:
-        """Return the entry for an event that leaves."""
+    def of(cls, event: Mapping[str, Any], *, reply_id: str | None, own: bool, follows: str | None = None) -> Sent:
+        """Return the entry for an event that leaves, after this item."""
         kind = str(event.get("type"))
         item, name = event.get("item"), _SUBJECTS.get(kind)
         subject = item.get("id") if isinstance(item, Mapping) else event.get(name or "")
-        return cls(event, kind, subject if isinstance(subject, str) else "", reply_id=reply_id, own=own)
+        subject = subject if isinstance(subject, str) else ""
+        return cls(event, kind, subject, reply_id=reply_id, own=own, follows=follows)
 
 
 @attrs.define(eq=False, repr=False)
@@ -104,9 +111,17 @@ class OpenRequests(Shown):
     _answered: Recent[str, Sent] = attrs.field(factory=partial(Recent, 64), init=False)
     """Event ids that an answer was taken for: a refusal of one may still come."""
 
-    def sent(self, event_id: str, event: Mapping[str, Any], *, reply_id: str | None, own: bool) -> None:
-        """An event leaves."""
-        entry = self._sent[event_id] = Sent.of(event, reply_id=reply_id, own=own)
+    def sent(
+        self,
+        event_id: str,
+        event: Mapping[str, Any],
+        *,
+        reply_id: str | None,
+        own: bool,
+        follows: str | None = None,
+    ) -> None:
+        """An event leaves, when this is the last item."""
+        entry = self._sent[event_id] = Sent.of(event, reply_id=reply_id, own=own, follows=follows)
         kind = entry.type
         if kind in _SUBJECTS:
             self._open.setdefault((kind, entry.subject), deque()).append(event_id)
@@ -132,6 +147,7 @@ class OpenRequests(Shown):
         while self._due and self._due[0][0] <= now:
             _, event_id = self._due.pop(0)
             if (overdue := self._sent.get(event_id)) is not None:
+                overdue.overdue = event_id in self._open.get((overdue.type, overdue.subject), ())
                 self._close(event_id, overdue)
                 closed.append(event_id)
         return closed
@@ -213,8 +229,14 @@ class OpenRequests(Shown):
 
     def lose(self, updates: Collection[str]) -> list[tuple[str, Sent]]:
         """The connection is lost: return the requests without an answer, with their event ids, in the order of sending,
-        those of `updates` among them. What the core sends by itself is about the connection, and left out."""
+        those of `updates` among them, and items of which the server has said nothing in time. What the core sends by
+        itself is about the connection, and left out."""
         unanswered = {event_id for waiting in self._open.values() for event_id in waiting} | set(updates)
+        unanswered |= {
+            event_id
+            for event_id, entry in self._sent.items()
+            if entry.overdue and entry.type == "conversation.item.create"
+        }
         found = [
             (event_id, attrs.evolve(entry, deadline=None))
             for event_id, entry in self._sent.items()

@@ -213,12 +213,14 @@ class State(Shown):
         """
         given = event.get("event_id")
         event_id = given if isinstance(given, str) and given else self.ids.next("evt")
+        order = self.history.order() if event.get("type") == "conversation.item.create" else []
+        follows = order[-1] if order else None
         if self.link.away:
-            set_aside(self, event_id, Sent.of(event, reply_id=reply_id, own=own))
+            set_aside(self, event_id, Sent.of(event, reply_id=reply_id, own=own, follows=follows))
             return event_id
         self.effects.append(Send({**event, "event_id": event_id}, urgent))
         item = event.get("item")
-        self.requests.sent(event_id, event, reply_id=reply_id, own=own)
+        self.requests.sent(event_id, event, reply_id=reply_id, own=own, follows=follows)
         if event.get("type") == "conversation.item.create" and isinstance(item, Mapping) and not own:
             self.items.send(str(item.get("id")))
         return event_id
