@@ -9,6 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from trealtime import RealtimeAgent, RealtimePlaybackTracker, realtime_handoff
+from trealtime._session.playback_tracker import RealtimePlaybackState
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
 from trealtime.tools.function_tool import function_tool
 from trealtime.tools.guardrails import tool_input_guardrail, tool_output_guardrail
@@ -142,3 +144,32 @@ async def test_a_lone_surrogate_in_what_the_model_is_to_read_is_a_question_mark(
         assert outputs(service.last) == ["not there ?", "no ?"]
         with pytest.raises(TypeError, match="the message of a rejection must be a str or None, got 5"):
             await session.reject_tool_call("call_9", rejection_message=5)
+
+
+@pytest.mark.parametrize("of", ["tool", "handoff"])
+async def test_a_ctrl_c_in_an_async_is_enabled_comes_out_bare(autojump_clock, service, make_runner, of) -> None:
+    async def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    @function_tool(is_enabled=interrupted if of == "tool" else True)
+    async def search() -> str:
+        return "found"
+
+    billing = realtime_handoff(RealtimeAgent(name="Billing"), is_enabled=interrupted if of == "handoff" else True)
+    with pytest.raises(KeyboardInterrupt):
+        async with make_runner(tools=[search], handoffs=[billing]).session():
+            raise AssertionError("the session has opened")
+
+
+async def test_a_playback_tracker_that_raises_ctrl_c_hangs_no_session(autojump_clock, service, runner) -> None:
+    """It is asked once more while the session ends."""
+
+    class Interrupted(RealtimePlaybackTracker):
+        def get_state(self) -> RealtimePlaybackState:
+            raise KeyboardInterrupt
+
+    with trio.fail_after(60), pytest.raises(KeyboardInterrupt):
+        async with runner.session(model_config={"playback_tracker": Interrupted()}) as session:
+            await session.send_message("Hi")
+            await service.last.reply()
+            await session.interrupt()

@@ -355,8 +355,13 @@ class Lifetime(Shown):
                 raise
             self._keep(error)
         finally:
-            self._disconnect()
-            self._finished.set()
+            # A Ctrl-C may land here too, and a tracker of the app's is asked: without the flag, leaving would hang.
+            try:
+                self._disconnect()
+            except BaseException as error:  # noqa: BLE001  (raised bare, by `run`)
+                self._keep(error)
+            finally:
+                self._finished.set()
 
     def _tries_again(self, error: BaseException, opening: Callable[[float | None], None]) -> bool:
         """The first connection could not be opened. Where the server asks for patience, it is dialled again."""

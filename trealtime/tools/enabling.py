@@ -25,12 +25,14 @@ async def enabled(things: Sequence[T], context: RunContext[Any], agent: Realtime
     them, and raises that exception.
     """
     answers = [getattr(thing, "is_enabled", True) for thing in things]
-    first: list[Exception] = []
+    first: list[BaseException] = []
 
     async def ask(place: int, rule: Callable[..., object]) -> None:
         try:
             answers[place] = await answer_of(rule(context, agent))
-        except Exception as error:  # noqa: BLE001  (raised below, without the nursery's group around it)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001  (raised below, without the nursery's group around it)
             first.append(error)
             nursery.cancel_scope.cancel()
 
