@@ -218,6 +218,8 @@ class Lifetime(Shown):
         lost = self._take_loss()
         if self._bug is not None and (error is None or isinstance(error, trio.Cancelled)):
             raise self._bug
+        if self._bug is not None and isinstance(error, Exception) and not isinstance(self._bug, Exception):
+            raise self._bug from error  # a Ctrl-C: the body's error may be no more than its consequence
         if error is None:
             if lost is not None:
                 raise lost
