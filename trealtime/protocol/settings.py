@@ -384,7 +384,7 @@ def deep_merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
 
 
 def sharing(new: Any, known: Any) -> Any:
-    """Return `new`, JSON, made of the parts of `known` that are equal: what is said again is kept once."""
+    """Return `new`, JSON, made of the parts of `known` where they are equal, so that one copy is kept."""
     if isinstance(new, dict) and isinstance(known, Mapping):
         entries = {key: sharing(value, known[key]) if key in known else value for key, value in new.items()}
         same = type(known) is dict and len(known) == len(entries)
