@@ -160,6 +160,8 @@ ANY = {*TYPES} - {"response.cancel"}
         ({"code": "item_truncate_invalid_item_id"}, {"conversation.item.truncate"}),
         ({"code": "input_audio_buffer_commit_empty"}, {"input_audio_buffer.commit"}),
         ({"code": "response_cancel_not_active"}, {"response.cancel"}),
+        ({"code": "insufficient_quota"}, {"response.create"}),
+        ({"code": "billing_hard_limit_reached"}, {"response.create"}),
         ({"code": "rate_limit_exceeded"}, ANY),
         ({"type": "server_error"}, ANY),
         ({}, ANY),
@@ -317,7 +319,15 @@ def test_a_request_that_is_answered_ends_once(asked, kind):
 
 
 @pytest.mark.parametrize("names_it", [True, False])
-@pytest.mark.parametrize("code, type", [("rate_limit_exceeded", "tokens"), (None, "server_error")])
+@pytest.mark.parametrize(
+    "code, type",
+    [
+        ("rate_limit_exceeded", "tokens"),
+        ("insufficient_quota", "insufficient_quota"),
+        ("billing_hard_limit_reached", None),
+        (None, "server_error"),
+    ],
+)
 def test_a_request_that_is_refused_ends_with_the_error_whether_or_not_that_names_it(asked, kind, names_it, code, type):
     asked.error(code, event_id(asked, kind) if names_it else None, type=type)
     error = failure_of(asked)

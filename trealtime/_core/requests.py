@@ -28,7 +28,7 @@ from trealtime._core.ids import Recent
 from trealtime._core.in_flight import item_refused, opening_refused
 from trealtime._core.input_guardrails import turn_refused
 from trealtime._core.responses import retry_request
-from trealtime._core.server_errors import can_be_about, is_collision, is_harmless, read_error
+from trealtime._core.server_errors import can_be_about, is_about_session, is_collision, is_harmless, read_error
 from trealtime._core.settings import settle_update, update_refused
 from trealtime._value import Shown
 from trealtime.errors import ProtocolError, RequestTimedOut, ServerRefused, SettingsRefused
@@ -323,7 +323,7 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
 
 def _place(state: State, info: ServerErrorInfo) -> str | None:
     """The id of the only open request that an error without an id can be about; None: there is none, or another."""
-    if state.opening is not None or info.fatal:
+    if state.opening is not None or is_about_session(info):
         return None
     candidates = state.requests.candidates(info)
     found = [event_id for event_id, _ in candidates]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from trealtime.events import ServerErrorInfo
 from trealtime.protocol.lenient import as_text
 
-__all__ = ["can_be_about", "is_collision", "is_harmless", "is_passing", "read_error"]
+__all__ = ["can_be_about", "is_about_session", "is_collision", "is_harmless", "is_passing", "read_error"]
 
 _COLLISIONS: Final = frozenset({"conversation_already_has_active_response"})
 
@@ -26,6 +26,8 @@ _FATAL: Final = frozenset(
     }
 )
 """The server ends the session after these, and the same request will not work again."""
+
+_ABOUT_SESSION: Final = frozenset({"session_expired", "invalid_api_key", "account_deactivated"})
 
 _PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "inference_rate_limit_exceeded"})
 
@@ -47,9 +49,11 @@ _ITEM_REQUESTS: Final = (
 
 _ABOUT: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("bad_response_create", ("response.create",)),
+    ("billing_hard_limit_reached", ("response.create",)),
     ("conversation_already_has_active_response", ("response.create",)),
     ("input_audio_buffer_commit", ("input_audio_buffer.commit",)),
     ("input_audio_buffer", ("input_audio_buffer.commit", "input_audio_buffer.clear")),
+    ("insufficient_quota", ("response.create",)),
     ("item_create", ("conversation.item.create",)),
     ("item_delete", ("conversation.item.delete",)),
     ("item_not_found", _ITEM_REQUESTS),
@@ -89,6 +93,11 @@ def read_error(error: Mapping[str, Any], *, request: str | None = None) -> Serve
 def is_collision(error: ServerErrorInfo) -> bool:
     """Whether a ``response.create`` met a response that was there already."""
     return error.code in _COLLISIONS
+
+
+def is_about_session(error: ServerErrorInfo) -> bool:
+    """Whether the session is refused, and no request of it: its time, its key, its account."""
+    return error.code in _ABOUT_SESSION
 
 
 def is_passing(error: ServerErrorInfo) -> bool:
