@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import io
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -205,10 +206,25 @@ def test_the_code_of_a_page_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tm
         for block in python_blocks(page):
             if block.not_run is None:
                 try:
-                    run_block(block, namespace)
+                    with contextlib.redirect_stdout(io.StringIO()) as printed:
+                        run_block(block, namespace)
+                    if (shown := shown_output(block)) is not None:
+                        assert without_figures(printed.getvalue()) == without_figures(shown)
                 except BaseException as error:
                     error.add_note(f"in the block at {block}")
                     raise
+
+
+def shown_output(program: Block) -> str | None:
+    """The output of a program as its page shows it, in a text block right behind the program."""
+    end = program.line + program.source.count("\n")
+    behind = [each for each in blocks_of(program.page) if each.info == "text" and 0 < each.line - end <= 3]
+    return behind[0].source if behind else None
+
+
+def without_figures(text: str) -> list[str]:
+    """The lines of an output without times and ids, which are others in each run."""
+    return re.sub(r"\b(resp|session)_[\w.]+|\d+(\.\d+)?", "#", text).strip().splitlines()
 
 
 # ---- what may not be run, and why -----------------------------------------------------------------------------------
