@@ -319,15 +319,7 @@ def test_a_request_that_is_answered_ends_once(asked, kind):
 
 
 @pytest.mark.parametrize("names_it", [True, False])
-@pytest.mark.parametrize(
-    "code, type",
-    [
-        ("rate_limit_exceeded", "tokens"),
-        ("insufficient_quota", "insufficient_quota"),
-        ("billing_hard_limit_reached", None),
-        (None, "server_error"),
-    ],
-)
+@pytest.mark.parametrize("code, type", [("rate_limit_exceeded", "tokens"), (None, "server_error")])
 def test_a_request_that_is_refused_ends_with_the_error_whether_or_not_that_names_it(asked, kind, names_it, code, type):
     asked.error(code, event_id(asked, kind) if names_it else None, type=type)
     error = failure_of(asked)
@@ -661,6 +653,15 @@ def test_a_server_that_ignores_a_setting_has_answered_in_the_end(talk):
     talk.wait(10)
     assert talk.settled["ignored"].error is None
     assert [each.path for each in talk.events_of("settings_mismatch")[0].differences] == ["speed"]
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached"])
+def test_a_quota_that_is_used_up_refuses_the_answer_at_once(talk, code):
+    talk.app.update_session({"speed": 1.5}, reply_id="update")
+    talk.app.create_response(reply_id="t")
+    talk.error(code, None, type="insufficient_quota")
+    assert set(talk.settled) == {"t"}
+    assert failure_of(talk).code == code
 
 
 def test_errors_without_an_id_about_what_an_interrupt_sent_are_harmless(talk):
