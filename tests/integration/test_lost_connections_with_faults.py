@@ -55,10 +55,15 @@ KINDS: Final[Mapping[str, Callable[[random.Random], dict[str, Any]]]] = {
     "refused without ids": lambda rng: {"errors": {"server_error": 0.05}, "errors_without_ids": rng.choice([0.5, 1.0])},
     "refused with other ids": lambda rng: {"errors": {"server_error": 0.05}, "errors_with_other_ids": 1.0},
 }
-"""Half-open connections are missing: pings find those out, and wires in memory have none."""
+
+FRAMED: Final[Mapping[str, Callable[[random.Random], dict[str, Any]]]] = {
+    "half-open": lambda rng: {"half_open": rng.choice([0.002, 0.01])},
+    "in pieces": lambda _: {"split": True},
+}
+"""Kinds that need real frames, and pings."""
 
 
-def faults_of(seed: int) -> tuple[Faults, dict[str, Any], float]:
+def faults_of(seed: int, *, framed: bool = False) -> tuple[Faults, dict[str, Any], float]:
     """One to five losses and one to three kinds of faults; the policy, and the longest session."""
     rng = random.Random(seed)
     cuts = [
@@ -74,6 +79,8 @@ def faults_of(seed: int) -> tuple[Faults, dict[str, Any], float]:
     given: dict[str, Any] = {"latency_s": rng.choice([0.0, 0.05, 0.3]), "jitter_s": rng.choice([0.0, 0.1])}
     for kind in rng.sample(list(KINDS), rng.randint(1, 3)):
         given |= KINDS[kind](rng)
+    for kind in FRAMED if framed else ():
+        given |= FRAMED[kind](rng)
     policy = {"rollover_margin_s": 8.0} if rng.random() < 0.5 else {}
     return Faults(cuts=cuts, **given), policy, rng.choice([20.0, 30.0]) if policy else 3_600.0
 
@@ -164,11 +171,11 @@ def _answers(question: str, pieces: list[str]) -> int:
     return sum(piece.endswith(end) for piece in pieces)
 
 
-def hold_with_faults(seed: int) -> tuple[Call, Counter[str]]:
+def hold_with_faults(seed: int, *, framed: bool = False) -> tuple[Call, Counter[str]]:
     """Hold a call, and check it."""
-    faults, policy, longest_s = faults_of(seed)
+    faults, policy, longest_s = faults_of(seed, framed=framed)
     call = Call()
-    options = {"max_session_s": longest_s, "policy": policy, "patience_s": PATIENCE_S, "call": call}
+    options = {"max_session_s": longest_s, "policy": policy, "patience_s": PATIENCE_S, "call": call, "framed": framed}
     try:
         run_deterministically(partial(hold, faults, seed=seed, **options), seed=seed)
         return call, check_with_faults(call, faults)
@@ -191,4 +198,14 @@ def test_calls_with_losses_and_faults_lose_nothing_in_silence(part: int) -> None
         call, of_call = hold_with_faults(seed)
         found += of_call + Counter(lost=len(call.of("connection_lost")))
     assert found["lost"] > 0
+    assert found["whole"] > 0.9 * (found["whole"] + found["torn"] + found["told"])
+
+
+def test_peers_that_vanish_unnoticed_are_found_out_and_replaced() -> None:
+    """With TREALTIME_TIMES=50 a hundred and fifty calls."""
+    found: Counter[str] = Counter()
+    for seed in range(3 * TIMES):
+        call, of_call = hold_with_faults(seed, framed=True)
+        found += of_call + Counter(lost=len(call.of("connection_lost")))
+    assert found["lost"] > 3 * TIMES
     assert found["whole"] > 0.9 * (found["whole"] + found["torn"] + found["told"])

@@ -12,13 +12,15 @@ import base64
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 import numpy as np
 import trio
+import trio.testing
 from numpy.typing import NDArray
 
 from trealtime import (
@@ -42,6 +44,10 @@ from trealtime.emulator import (
     open_emulator,
 )
 from trealtime.events import RealtimeSessionEvent
+from trealtime.transport import TransportConfig
+from trealtime.transport.client import wrap_websocket_stream
+from trealtime.transport.models import ConnectionTarget
+from trealtime.transport.wire import Wire
 
 RATE: Final = 24_000
 SPEECH_S, QUIET_S, PIECE_S = 1.2, 0.8, 0.1
@@ -265,6 +271,22 @@ async def no_secrets(context: Any, agent: Any, text: str) -> GuardrailFunctionOu
     return GuardrailFunctionOutput(output_info=None, tripwire_triggered="swordfish" in text)
 
 
+@attrs.frozen
+class Framed:
+    """Leads to the emulator over real WebSocket frames in memory, with pings."""
+
+    _emulator: Any
+    reconnects: ClassVar[bool] = True
+
+    @asynccontextmanager
+    async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
+        config = TransportConfig(ping_interval=2, ping_timeout=2)
+        client, server = trio.testing.memory_stream_pair()
+        self._emulator._nursery.start_soon(self._emulator._serve, server, config)
+        async with wrap_websocket_stream(client, "ws://localhost/v1/realtime", config=config) as wire:
+            yield wire
+
+
 async def hold(
     faults: Faults | None,
     *,
@@ -273,6 +295,7 @@ async def hold(
     policy: Any = None,
     patience_s: float = math.inf,
     call: Call | None = None,
+    framed: bool = False,
 ) -> Call:
     """Hold the call, and return what came of it. The user waits for an answer for `patience_s`, and then goes on."""
     call = Call() if call is None else call
@@ -320,7 +343,7 @@ async def hold(
     ) as emulator:
         runner = RealtimeRunner(
             otto,
-            model=emulator.memory_model(),
+            model=Framed(emulator) if framed else emulator.memory_model(),
             config={
                 "model_settings": settings,
                 "approval_handler": decide,
