@@ -435,6 +435,11 @@ OPTIONS = {
     "instructions": "In French.",
     "max_output_tokens": 50,
     "tools": [{"name": "x"}],
+    "audio": {"output": {"voice": "ash", "format": {"type": "audio/pcmu"}}},
+    "parallel_tool_calls": False,
+    "prompt": {"id": "p"},
+    "reasoning": {"effort": "low"},
+    "newer": 1,
 }
 
 

@@ -395,6 +395,29 @@ async def test_a_handoff_that_finds_another_agent_in_charge_is_too_late(autojump
         assert session.current_agent is other
 
 
+async def test_options_of_the_turn_that_are_not_the_old_agents_hold_for_the_new_one(
+    autojump_clock, service, run
+) -> None:
+    triage, _ = agents()
+    options: Any = {"output_audio_format": "g711_ulaw", "voice": "ash", "instructions": "In French."}
+    async with run(triage).session() as session, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: session.ask("Bills.", max_output_tokens=50, extra={"newer": 1}, **options))
+        connection = service.last
+        request = await connection.expect("response.create")
+        assert request["response"]["audio"] == {"output": {"format": {"type": "audio/pcmu"}, "voice": "ash"}}
+        await connection.begin(request)
+        await connection.call("transfer_to_billing", "{}")
+        await connection.done()
+        params = dict((await connection.expect("response.create", count=2))["response"])
+        assert params.pop("metadata").keys() == {"trealtime_request"}
+        assert params == {
+            "max_output_tokens": 50,
+            "audio": {"output": {"format": {"type": "audio/pcmu"}}},
+            "newer": 1,
+        }
+        nursery.cancel_scope.cancel()
+
+
 async def test_b227_history_and_voice_are_left_alone(autojump_clock, service, run) -> None:
     triage, _ = agents()
     async with run(triage).session() as session:

@@ -12,6 +12,7 @@ from trealtime._core.response_queue import Request, submit
 from trealtime._core.settings import setting_in
 from trealtime._value import Shown
 from trealtime.events import RealtimeError
+from trealtime.protocol.lenient import within
 
 if TYPE_CHECKING:
     from trealtime._core.interruption import Cause
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Response"]
 
-_OPTIONS_OF_ANY_AGENT: Final = ("output_modalities", "max_output_tokens", "metadata")
-_TURN_OPTIONS: Final = (*_OPTIONS_OF_ANY_AGENT, "instructions", "tools")
-"""The options of a response that hold for the whole turn; the last two are about the agent that it began with."""
+_OPTIONS_OF_ONE_RESPONSE: Final = frozenset({"tool_choice", "input", "conversation"})
+_OPTIONS_OF_ONE_AGENT: Final = frozenset({"instructions", "tools", "prompt"})
+"""All other options of a response hold for the whole turn, those of one agent while that is in charge; of the audio,
+the voice is the agent's, and the format holds."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -357,8 +359,11 @@ class Response(Shown):
         """The params of the request for the answer to its calls: the options that the turn was asked for with, but for
         `tool_choice`. A tool that the model had to call has been called, so no tool is forced any more."""
         given = self.request.params if self.request is not None and self.request.params is not None else {}
-        kept = _TURN_OPTIONS if state.agent is self.agent else _OPTIONS_OF_ANY_AGENT
-        params = {key: given[key] for key in kept if key in given}
+        params = {key: value for key, value in given.items() if key not in _OPTIONS_OF_ONE_RESPONSE}
+        if state.agent is not self.agent:
+            params = {key: value for key, value in params.items() if key not in _OPTIONS_OF_ONE_AGENT}
+            if audio_format := within(params.pop("audio", None), "output", "format"):
+                params["audio"] = {"output": {"format": audio_format}}
         if state.agent is self.agent and _forces_tool(setting_in(state.acknowledged, "tool_choice")):
             params["tool_choice"] = "auto"
         return {**params, **(self._answer_params or {})} or None
