@@ -61,13 +61,15 @@ def namespace(module: str) -> tuple[list[str], _Getter, _Lister]:
 
 def _import(home: str) -> object:
     """Import a module without garbage collection: of the thousands of objects that this makes hardly one is garbage,
-    and looking for it takes a sixth of the time."""
+    and looking for it takes a sixth of the time. They are looked through once, here: later the collector would do so
+    for each of its generations, while the first session opens."""
     collecting = gc.isenabled()
     gc.disable()
     try:
         return importlib.import_module(home)
     finally:
         if collecting:
+            gc.collect(1)
             gc.enable()
 
 
@@ -182,14 +184,17 @@ class _Annotations:
     """
 
     def __init__(self, known: dict[str, Any]) -> None:
+        from typing import ForwardRef
+
         self._known = known
+        self._forward_ref = ForwardRef
         self._compiled: dict[str, CodeType] = {}
 
     def resolve(self, value: type[Any], defined: dict[str, Any]) -> bool:
         """Return False, and change nothing, where a name is not imported yet."""
-        import inspect
+        from inspect import get_annotations
 
-        own = inspect.get_annotations(value)
+        own = get_annotations(value)
         if not own:
             return True
         try:
@@ -202,6 +207,8 @@ class _Annotations:
         return True
 
     def _type(self, annotation: object, defined: dict[str, Any]) -> object:
+        if isinstance(annotation, self._forward_ref):  # that is how a TypedDict keeps its text
+            annotation = annotation.__forward_arg__
         if not isinstance(annotation, str):
             return annotation
         if annotation.isidentifier() and annotation in defined:
@@ -214,7 +221,7 @@ class _Annotations:
 
 
 def _has_text(annotation: object) -> bool:
-    """Return whether a part of a type is text: in ``Callable[["Agent"], None]``, and in each field of a TypedDict."""
+    """Return whether a part of a type is text, as in ``Callable[["Agent"], None]``."""
     import typing
 
     if isinstance(annotation, (str, typing.ForwardRef)):
