@@ -286,6 +286,23 @@ def test_a_session_that_is_not_open_yet_is_not_rolled_over(make_talk) -> None:
 
 
 @pytest.mark.parametrize(
+    "policy, attached", [(ReconnectPolicy(), True), (ReconnectPolicy(rollover_margin_s=None), False), (None, False)]
+)
+def test_a_connection_that_nothing_may_follow_is_warned_of(make_talk, policy, attached) -> None:
+    """A phone call that the service carries ends with its connection."""
+    talk = make_talk(link=Link(policy, attached=attached))
+    talk.app.opened(server_time_s=SERVER_S)
+    talk.app.open_session(None, reply_id="open")
+    talk.server("session.created", session={**SESSION, "expires_at": SERVER_S + 3_600})
+    talk.wait(3_479)
+    assert talk.events_of("expires_soon") == []
+    talk.wait(1)
+    talk.wait(60)
+    assert [event.in_s for event in talk.events_of("expires_soon")] == [120]
+    assert talk.events_of("rollover_started") == []
+
+
+@pytest.mark.parametrize(
     "lasts_s, margin_s, begins_s, switch_s",
     [(30, 10, 20, 27.5), (30, 15, 15, 26.25), (30, 20, 15, 26.25), (30, 120, 15, 26.25), (3_600, 10, 3_590, 3_597.5)],
 )
