@@ -123,6 +123,15 @@ def test_what_was_sent_again_goes_when_the_server_has_heard_nobody_in_it() -> No
     assert again(buffer) == [audio(1_000, 2_400)]
 
 
+def test_silence_is_kept_while_word_of_a_commit_is_awaited() -> None:
+    buffer = ResendBuffer(60)
+    buffer.listen(detecting=True, padding_ms=300)
+    add_live(buffer, 0, 500)
+    buffer.commit("evt_1")
+    add_live(buffer, 500, 5_000)
+    assert again(buffer) == [audio(0, 500), "evt_1", audio(500, 5_000)]
+
+
 def test_commits_of_the_app_keep_their_places() -> None:
     buffer = ResendBuffer(60)
     buffer.add(audio(0, 100))
