@@ -195,6 +195,21 @@ def test_the_oldest_audio_goes_and_counts_only_where_a_turn_needs_it() -> None:
     assert again(buffer) == [audio(3_200, 4_200)]
 
 
+@pytest.mark.parametrize("away", [False, True])
+def test_audio_of_a_commit_that_no_server_has_confirmed_counts_where_it_has_to_go(away) -> None:
+    buffer = ResendBuffer(1)
+    buffer.add(audio(0, 500))
+    buffer.commit("evt_1")
+    if away:
+        buffer.lose()
+    buffer.add(audio(500, 1_200))
+    assert buffer.dropped_bytes == 200 * MS
+    assert again(buffer) == [audio(200, 500), "evt_1", audio(500, 1_200)]
+    buffer.committed("item_a")
+    buffer.add(audio(1_200, 1_700))
+    assert buffer.dropped_bytes == 200 * MS
+
+
 def test_silence_that_the_server_has_had_goes() -> None:
     buffer = ResendBuffer(60)
     buffer.listen(detecting=True, padding_ms=300)

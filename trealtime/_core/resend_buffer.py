@@ -117,7 +117,7 @@ class ResendBuffer(Shown):
     def _shorten(self) -> None:
         before = self._begin
         self._drop_to(self._end - self._limit)
-        unsure = self._open_from
+        unsure = before if self._commits else self._open_from
         if unsure is not None and self._begin > unsure:
             self.dropped_bytes += self._begin - max(before, unsure)
 
