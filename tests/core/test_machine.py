@@ -1050,6 +1050,7 @@ class Machine(RuleBasedStateMachine):
                 or state.pending_interruption
                 or state.turns.records.playing
                 or state.turns.records.due
+                or state.turns.records.unchecked
                 or state.link.recovering
                 or self.checks
             ):
