@@ -274,3 +274,24 @@ def test_an_error_that_names_nothing_is_no_refusal_of_the_settings_unless_it_is_
         talk.server("session.created", session={"type": "realtime"})
         talk.server("session.updated", session=talk.sent_of("session.update")[-1]["session"])
         assert "reconnected" in talk.types
+
+
+# ---- what it costs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "read, cached, replayed", [(100, 0, 14), (100, 90, 10), (100, 100, 0), (10, 0, 10), (14, 0, 14), (0, 0, 0)]
+)
+def test_the_tokens_of_what_a_new_connection_was_told_are_those_of_the_next_response(
+    losing, read, cached, replayed
+) -> None:
+    talk = losing()
+    talk.item("u", content=[{"type": "input_text", "text": "x" * 40}])
+    lose(talk)
+    reconnect(talk)
+    usage = {"total_tokens": 1, "input_tokens": read, "input_token_details": {"cached_tokens": cached}}
+    for response_id, expected in (("r", replayed), ("s", 0)):
+        talk.created(response_id)
+        talk.done(response_id, usage=usage)
+        (end,) = [event for event in talk.events_of("agent_end") if event.response_id == response_id]
+        assert end.usage.replayed_tokens == expected
