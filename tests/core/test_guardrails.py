@@ -179,6 +179,20 @@ def test_b240_the_message_of_the_peer_is_a_setting(make_talk) -> None:
     assert messages(talk.done("resp_1", "cancelled")) == [("user", "guardrail triggered: polite")]
 
 
+def test_a_better_answer_has_the_options_of_the_one_that_was_stopped(make_talk) -> None:
+    """A question that was to be answered in text is not answered aloud."""
+    talk = guarded(make_talk)
+    options = {"output_modalities": ["text"], "max_output_tokens": 50, "tool_choice": "required"}
+    talk.app.create_response(options, reply_id="t")
+    talk.created("resp_1", talk.creates[-1])
+    talk.output_item("resp_1", "item_a")
+    talk.transcript("resp_1", "item_a", "you silly person")
+    trip(talk, checks(talk)[0])
+    params = dict(sent(talk.done("resp_1", "cancelled"), "response.create")[0]["response"])
+    del params["metadata"]
+    assert params == {"output_modalities": ["text"], "max_output_tokens": 50}
+
+
 def test_no_message_and_no_request_when_recovery_is_off(make_talk) -> None:
     talk = speaking(make_talk, recovery=None)
     trip(talk, checks(talk)[0])

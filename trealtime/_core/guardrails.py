@@ -286,14 +286,32 @@ def start_check(
 
 
 def recover(
-    state: State, recovery: Recovery, text: str, depth: int, *, of_input: bool = False, record: TurnRecord | None = None
+    state: State,
+    recovery: Recovery,
+    text: str,
+    depth: int,
+    *,
+    instead_of: Response | None = None,
+    of_input: bool = False,
+    record: TurnRecord | None = None,
 ) -> None:
-    """Tell the model and ask it again; message and request leave together, when the queue lets them go."""
+    """Tell the model and ask it again; message and request leave together, when the queue lets them go. The new answer
+    has the options of the one that it is `instead_of`."""
     if recovery is None or depth > MAX_RECOVERIES:
         return
     item = recovery_item(state, recovery, text)
+    asked = instead_of.request if instead_of is not None and state.agent is instead_of.agent else None
     state.response_queue.submit(
-        Request(state.ids.new("req"), automatic=True, item=item, recovery=depth, of_input=of_input, record=record)
+        Request(
+            state.ids.new("req"),
+            params=instead_of.params_of_turn(state) if instead_of is not None else None,
+            automatic=True,
+            tools=asked.tools if asked is not None else (),
+            item=item,
+            recovery=depth,
+            of_input=of_input,
+            record=record,
+        )
     )
 
 
@@ -446,7 +464,8 @@ def _trip(
     newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
     if response.in_conversation and not newer and not interrupted_before:
         depth = response.request.recovery if response.request is not None else 0
-        recover(state, mine.policy.recovery, _feedback(mine.policy.recovery, results), depth + 1)
+        feedback = _feedback(mine.policy.recovery, results)
+        recover(state, mine.policy.recovery, feedback, depth + 1, instead_of=response)
 
 
 def stop_overfull(state: State, response_id: str, now: float) -> None:

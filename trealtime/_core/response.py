@@ -212,7 +212,7 @@ class Response(Shown):
         if not self._open_calls - {call_id} or self.abandoned:
             return False
         self._answer_params = params
-        asked_with, self._answer_params = self._params_of_answer(state), None
+        asked_with, self._answer_params = self.params_of_turn(state), None
         reply_ids, self.reply_ids = self.reply_ids, []
         self._answer_calls = self._answer_if_silent = False
         submit(
@@ -338,7 +338,7 @@ class Response(Shown):
             self._refuse(state, self._error)
         elif self.wants_answer and not self.abandoned:
             tools = self.request.tools if self.request is not None and state.agent is self.agent else ()
-            params, rounds = self._params_of_answer(state), self.rounds + 1
+            params, rounds = self.params_of_turn(state), self.rounds + 1
             submit(
                 state,
                 params=params,
@@ -355,9 +355,10 @@ class Response(Shown):
                 said_items = state.listening.said_to(reply_id)
                 state.settle(reply_id, attrs.evolve(self.result, said_items=said_items))
 
-    def _params_of_answer(self, state: State) -> Mapping[str, Any] | None:
-        """The params of the request for the answer to its calls: the options that the turn was asked for with, but for
-        `tool_choice`. A tool that the model had to call has been called, so no tool is forced any more."""
+    def params_of_turn(self, state: State) -> Mapping[str, Any] | None:
+        """The params of the request for what follows it in its turn, the answer to its calls or a better one: the
+        options that the turn was asked for with, but for `tool_choice`. A tool that the model had to call has been
+        called, so no tool is forced any more."""
         given = self.request.params if self.request is not None and self.request.params is not None else {}
         params = {key: value for key, value in given.items() if key not in _OPTIONS_OF_ONE_RESPONSE}
         if state.agent is not self.agent:
@@ -376,7 +377,7 @@ class Response(Shown):
             state.emit(RealtimeError(error=error, info=state.info, response_id=self.id))
             if self.request is not None and (self.request.params or {}).get("tool_choice") == "none":
                 return  # it has called functions all the same
-            params = {**(self._params_of_answer(state) or {}), "tool_choice": "none"}
+            params = {**(self.params_of_turn(state) or {}), "tool_choice": "none"}
             submit(state, params=params, automatic=True, rounds=self.rounds + 1, record=self.record)
 
 
