@@ -380,7 +380,7 @@ class ConnectionCounters(Value):
 
     losses: int = 0
     attempts: int = 0
-    """Connections that were dialled after losses."""
+    """Connections that were dialled after losses, and after a first one that a busy server refused."""
 
     reconnects: int = 0
     rollovers: int = 0

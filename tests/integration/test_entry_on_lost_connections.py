@@ -71,6 +71,8 @@ async def test_a_server_that_asks_for_patience_is_dialled_again(autojump_clock, 
         async with runner_of(emulator, {}).session() as session:
             assert trio.current_time() - begun >= (2 * retry_after_s if retry_after_s else 0.3)
             assert (await session.ask("Count to five.")).status == "completed"
+            found = session.statistics().connections
+        assert (found.losses, found.attempts, found.reconnects) == (0, 2, 0)
         assert len(session.outcome.connections) == 1
 
 

@@ -81,7 +81,7 @@ def connection_lost(state: State, now: float, *, code: int, reason: str) -> None
 
 def not_connected(state: State, now: float, *, retry_after_s: float | None) -> None:
     """See `Conversation.not_connected`."""
-    state.link.lose(now)
+    state.link.begin_away(now)
     set_everything_aside(state, now)
     dial_again(state, now, at_least_s=retry_after_s)
 

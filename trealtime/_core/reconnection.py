@@ -263,9 +263,17 @@ class Link(Shown):
         self._forget_told()
         if was_open:
             self.losses += 1
-            self.lost_at, self.attempt = now, 0
-            self.attempts, self.response = [], None
+            self._count_from(now)
         return was_open
+
+    def begin_away(self, now: float) -> None:
+        """There is no first connection yet, and it is dialled again."""
+        self.status = "away"
+        self._count_from(now)
+
+    def _count_from(self, now: float) -> None:
+        self.lost_at, self.attempt = now, 0
+        self.attempts, self.response = [], None
 
     def expect_end(self, expiry: Expiry) -> None:
         """There is a connection: so it will end."""
@@ -383,7 +391,7 @@ class Link(Shown):
         outage_s = now - self.lost_at if self.lost_at is not None else 0.0
         self.status, self.lost_at, self.ready_by, self.created = "open", None, None, None
         self.opening_id = None
-        self.reconnects += 1
+        self.reconnects += self.losses > self.reconnects  # not where the first connection was refused before
         self.outage_s += outage_s
         return outage_s
 
