@@ -418,13 +418,34 @@ def test_a_hot_event_is_read_the_same_by_the_fast_and_the_general_path(data):
     general = read_server_event(json.loads(text))
     for form in (text, text.encode()):
         for with_data in (True, False):
-            fast, _ = decode_server_event(form, with_data=with_data)
+            fast, told = decode_server_event(form, with_data=with_data)
+            assert told == ({} if isinstance(fast, ResponseOutputAudioDelta) else frame) or not with_data
             if isinstance(general, RawServerEvent):
                 assert isinstance(fast, RawServerEvent)
                 assert (fast.type, fast.problem) == (general.type, general.problem)
             else:
                 assert fast == general
                 assert type(fast) is type(general) is HOT[kind]
+
+
+@pytest.mark.parametrize("new, told", [(2**70, None), ([2**70, 1], [None, 1]), ("2" * 30, "2" * 30)])
+def test_large_numbers_of_a_transcript_delta_are_null_in_its_data_too(new, told):
+    frame = {**audio_frame(delta="word"), "type": "response.output_audio_transcript.delta", "new": new}
+    event, data = decode_server_event(json.dumps(frame))
+    assert isinstance(event, ResponseOutputAudioTranscriptDelta)
+    assert data == {**frame, "new": told}
+
+
+@pytest.mark.parametrize("new", [r'"\ud800"', "[" * 2000 + "]" * 2000, "[" * 200_000, "{" * 150 + "}" * 150])
+@pytest.mark.parametrize("with_data", [True, False])
+def test_a_transcript_delta_with_something_unreadable_in_an_unknown_field_raises_nothing(new, with_data):
+    text = json.dumps({**audio_frame(delta="word"), "type": "response.output_audio_transcript.delta", "new": 0})
+    assert text.endswith('"new": 0}')
+    event, data = decode_server_event(f"{text[:-2]}{new}}}", with_data=with_data)
+    if with_data or isinstance(event, RawServerEvent):
+        assert isinstance(event, RawServerEvent)
+        assert event.problem
+    assert data == {}
 
 
 def test_data_comes_with_a_transcript_delta_where_it_is_wanted():
