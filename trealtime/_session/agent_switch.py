@@ -88,7 +88,7 @@ class Agents(Shown):
         self._current = own
         self._told = told_of(session)
 
-    def switched(self, switch: AgentSwitch) -> None:
+    def switched(self) -> None:
         """Note that the core has put another agent in charge."""
         assert self._next is not None
         self._current, plan = self._next

@@ -225,7 +225,7 @@ class Driver(Shown):
                 case CancelTool(call_id):
                     self.tools.cancel(call_id)
                 case SwitchAgent(switch):
-                    self.agents.switched(switch)
+                    self.agents.switched()
                     self.hooks.switched(switch)
                 case StartCheck(check):
                     self.checks.start(check)

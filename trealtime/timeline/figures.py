@@ -44,7 +44,6 @@ class Figures:
         speeches: Sequence[Speech],
         responses: Sequence[Response],
         tools: Sequence[ToolCall],
-        end_s: float,
     ) -> tuple[Turn, ...]:
         """Return the turns in order; those that the session has not ended are made of what is there."""
         said = {each.item_id: each.words for each in utterances if each.words}

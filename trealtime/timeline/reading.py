@@ -499,7 +499,7 @@ class _Reading:
             marks=tuple(self._marks),
             reigns=self._closed_reigns(end_s),
             connections=tuple(attrs.evolve(each, end_s=min(each.end_s, end_s)) for each in connections),
-            turns=self._figures.turns(utterances, speeches, responses, tools, end_s),
+            turns=self._figures.turns(utterances, speeches, responses, tools),
             wire=tuple(self._wire),
             sounds=tuple(self._audible()),
             sound_left_out=self._budget.missing or not self._header.audio,
