@@ -43,6 +43,8 @@ class RealtimeModelRawServerEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelTurnStartedEvent(Value):
+    """A response has begun; `response_id` is None where the server names none."""
+
     response_id: str | None
     type: Literal["turn_started"] = "turn_started"
 
@@ -60,12 +62,16 @@ class RealtimeModelUsageEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelTurnEndedEvent(Value):
+    """A response is over, however it ended."""
+
     response_id: str | None
     type: Literal["turn_ended"] = "turn_ended"
 
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelTranscriptDeltaEvent(Value):
+    """More words of what the agent says."""
+
     item_id: str
     delta: str
     response_id: str
@@ -74,6 +80,8 @@ class RealtimeModelTranscriptDeltaEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelOutputTextDeltaEvent(Value):
+    """More of what the agent writes."""
+
     item_id: str
     delta: str
     response_id: str
@@ -82,6 +90,8 @@ class RealtimeModelOutputTextDeltaEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelInputAudioTranscriptionCompletedEvent(Value):
+    """The words of a spoken turn of the user, whole."""
+
     item_id: str
     transcript: str
     type: Literal["input_audio_transcription_completed"] = "input_audio_transcription_completed"
@@ -89,6 +99,8 @@ class RealtimeModelInputAudioTranscriptionCompletedEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelInputAudioTimeoutTriggeredEvent(Value):
+    """The user has said nothing for ``idle_timeout_ms``; times are milliseconds of the user's audio."""
+
     item_id: str | None
     audio_start_ms: int | None
     audio_end_ms: int | None
@@ -97,6 +109,8 @@ class RealtimeModelInputAudioTimeoutTriggeredEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelAudioDoneEvent(Value):
+    """All audio of a content part has come."""
+
     item_id: str
     content_index: int
     type: Literal["audio_done"] = "audio_done"
@@ -104,12 +118,16 @@ class RealtimeModelAudioDoneEvent(Value):
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelItemDeletedEvent(Value):
+    """An item was deleted from the conversation."""
+
     item_id: str
     type: Literal["item_deleted"] = "item_deleted"
 
 
 @attrs.frozen(eq=False, repr=False)
 class RealtimeModelErrorEvent(Value):
+    """The ``error`` object of an error of the server, as it came."""
+
     error: Mapping[str, Any]
     type: Literal["error"] = "error"
 

@@ -70,7 +70,7 @@ class RealtimeAgent(Shown, Generic[ContextT]):
 
     `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one
     (``{"id": ..., "version": ..., "variables": {...}}``). The model may call the `tools`, of which each has its own
-    name, and the tools of `mcp_servers`, which a session connects to; `mcp_config` is a `MCPConfig` or a mapping of its
+    name, and the tools of `mcp_servers`, which a session connects to; `mcp_config` is an `MCPConfig` or a mapping of its
     keys. `handoff_description` tells other agents the purpose of this one. `output_guardrails` check the words of the
     agent, `input_guardrails` the words of the user.
 
@@ -190,7 +190,7 @@ def _check_mcp_servers(servers: object) -> None:
     _require(isinstance(servers, list | tuple), "mcp_servers", servers, "a list or tuple of MCPServer")
     assert isinstance(servers, list | tuple)
     for index, server in enumerate(servers):
-        hint = "a MCPServerStdio, a MCPServerStreamableHttp or another MCPServer, each once"
+        hint = "an MCPServerStdio, an MCPServerStreamableHttp or another MCPServer, each once"
         _require(isinstance(server, MCPServer) and server not in servers[:index], f"mcp_servers[{index}]", server, hint)
 
 

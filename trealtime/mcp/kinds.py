@@ -80,7 +80,7 @@ def _http_params(value: MCPServerStreamableHttpParams | Mapping[str, Any]) -> MC
 class MCPServerStdio(MCPServer):
     """A program that speaks MCP: ``MCPServerStdio({"command": "uvx", "args": [...]})``.
 
-    `params` are a `MCPServerStdioParams` or a mapping of its keys. Messages go over the program's standard input and
+    `params` are an `MCPServerStdioParams` or a mapping of its keys. Messages go over the program's standard input and
     output; its standard error is that of this process. A program ends with its connection: its input is closed, then it
     gets SIGTERM, then it is killed, together with all processes that it started.
     """
@@ -107,7 +107,7 @@ class MCPServerStdio(MCPServer):
 class MCPServerStreamableHttp(MCPServer):
     """A server at an address: ``MCPServerStreamableHttp({"url": "https://example.com/mcp", "headers": {...}})``.
 
-    `params` are a `MCPServerStreamableHttpParams` or a mapping of its keys.
+    `params` are an `MCPServerStreamableHttpParams` or a mapping of its keys.
     """
 
     params: MCPServerStreamableHttpParams = attrs.field(converter=_http_params, repr=False)
