@@ -258,6 +258,19 @@ def test_what_could_be_replayed_is_remembered_and_others_up_to_the_number() -> N
     assert webhooks.receive(*delivery(id="wh_0", at=NOW + 301)) is not None
 
 
+def test_a_repetition_is_remembered_for_as_long_as_it_could_be_replayed_itself() -> None:
+    now = [float(NOW)]
+    webhooks = make(remembered=1, now=lambda: now[0])
+    assert webhooks.receive(*delivery(id="wh_0")) is not None
+    now[0] += 200
+    again = delivery(id="wh_0", at=NOW + 200)
+    assert webhooks.receive(*again) is None
+    now[0] += 150  # past the tolerance of the first, not of the second
+    assert webhooks.receive(*delivery(id="wh_1", at=NOW + 350)) is not None
+    assert webhooks.receive(*delivery(id="wh_2", at=NOW + 350)) is not None
+    assert webhooks.receive(*again) is None
+
+
 @pytest.mark.parametrize("name", ["id", "timestamp", "signature"])
 def test_half_a_character_in_a_header_is_refused(name: str) -> None:
     headers, body = delivery()

@@ -197,7 +197,7 @@ async def test_the_end_of_a_custom_model(autojump_clock):
     assert model.closed == 1
 
 
-async def test_a_model_that_cannot_connect_or_send_loses_the_connection(autojump_clock):
+async def test_a_model_that_cannot_connect_or_send_loses_the_connection(autojump_clock, caplog):
     class Fails(MyModel):
         async def connect(self, options: RealtimeModelConfig) -> None:
             raise OSError("no line")
@@ -216,3 +216,7 @@ async def test_a_model_that_cannot_connect_or_send_loses_the_connection(autojump
             await session.send_message("Hi")
             [each async for each in session]
     assert mute.closed == 1
+    (record,) = [each for each in caplog.records if "Mute" in each.getMessage()]
+    assert record.getMessage() == "model Mute failed: OSError"
+    assert "in send_event" in caplog.text
+    assert "withheld" in caplog.text

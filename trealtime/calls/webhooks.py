@@ -103,7 +103,7 @@ class RealtimeWebhooks:
         self._tolerance_s = tolerance_s
         self._remembered = remembered
         self._now = now
-        self._seen: dict[str, int] = {}  # id to timestamp, in the order of arrival
+        self._seen: dict[str, int] = {}  # id to the newest timestamp, in the order of arrival
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> IncomingCall | OtherWebhook | None:
         """Read a request to your webhook URL; return None for a delivery that has been received before.
@@ -122,11 +122,11 @@ class RealtimeWebhooks:
         if not any(hmac.compare_digest(each.encode(), expected) for each in signatures.split()):
             raise _refused("bad_signature", "no signature in webhook-signature is that of this body under our secret")
         event = _read(webhook_id, bytes(body))
-        if webhook_id in self._seen:
-            return None
-        self._seen[webhook_id] = sent_at_s
+        known = self._seen.pop(webhook_id, None)
+        # Sent again it is signed anew, and this request can be replayed for longer than the one before.
+        self._seen[webhook_id] = sent_at_s if known is None else max(known, sent_at_s)
         self._forget_old()
-        return event
+        return event if known is None else None
 
     def forget(self, event: IncomingCall | OtherWebhook) -> None:
         """Take the next delivery of `event` for new: for a handler that failed and answers 5xx, to be asked again."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import trio
 
+from trealtime._secrets import stand_in, withheld
 from trealtime.compat.exceptions import UserError
 from trealtime.compat.realtime import model_events, model_inputs
 from trealtime.compat.realtime._custom_events import EventWriter, Frame
@@ -29,7 +31,9 @@ from trealtime.transport.wire import Wire, WireClosed
 
 __all__ = ["CustomConnector"]
 
-_CLOSE_S = 3.0
+_LOGGER: Final = logging.getLogger("trealtime.session")
+
+_CLOSE_S: Final = 3.0
 """How long a model may take to close."""
 
 
@@ -79,7 +83,10 @@ class _FarSide(RealtimeModelListener):
                 await self._take(json.loads(await self._wire.receive()))
         except WireClosed:
             return
-        except Exception as error:  # noqa: BLE001  # the session learns of it as of any lost connection
+        except Exception as error:  # the session learns of it as of any lost connection
+            # That has its text; only a traceback says which line of the user's model it was.
+            names = type(self._model).__name__, type(error).__name__
+            _LOGGER.error("model %s failed: %s", *names, exc_info=stand_in(error, text_of=withheld))
             await self._wire.aclose(1011, f"{type(error).__name__}: {error}"[:100])
 
     async def on_event(self, event: model_events.RealtimeModelEvent) -> None:
