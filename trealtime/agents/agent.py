@@ -70,9 +70,9 @@ class RealtimeAgent(Shown, Generic[ContextT]):
 
     `instructions` is the system prompt, as text or as a callable ``(context, agent)``; `prompt` names a stored one
     (``{"id": ..., "version": ..., "variables": {...}}``). The model may call the `tools`, of which each has its own
-    name, and the tools of `mcp_servers`, which a session connects to; `mcp_config` is an `MCPConfig` or a mapping of its
-    keys. `handoff_description` tells other agents the purpose of this one. `output_guardrails` check the words of the
-    agent, `input_guardrails` the words of the user.
+    name, and the tools of `mcp_servers`, which a session connects to; `mcp_config` is an `MCPConfig` or a mapping of
+    its keys. `handoff_description` tells other agents the purpose of this one. `output_guardrails` check the words of
+    the agent, `input_guardrails` the words of the user.
 
     `handoffs` are the agents that this one may give the conversation to: plain agents, or handoffs made by
     `realtime_handoff`. `voice` is the agent's own; a server changes its voice only until it has spoken in a session.
