@@ -222,6 +222,9 @@ async def test_with_a_certificate_it_listens_with_tls(tmp_path: Path) -> None:
     [
         (["--tls", "no-such.pem", "no-such.key"], "--tls no-such.pem no-such.key"),
         (["--brain", "localhost:11434"], "--brain localhost:11434: "),
+        (["--brain", "ftp://me:secret@host"], "--brain ftp://host: "),
+        (["--record", __file__], f"--record {__file__}: "),
+        (["--record", f"{__file__}/below"], f"--record {__file__}/below: "),
         pytest.param(
             ["--speech", "local"],
             'pip install "trealtime[local]"',

@@ -12,8 +12,10 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from trealtime._secrets import without_keys
 from trealtime.cli.options import add_speech_option, number
 from trealtime.terminal import printable
 
@@ -216,7 +218,19 @@ def _brain(arguments: argparse.Namespace) -> ChatBrain | DialogueBrain:
     try:
         return ChatBrain(arguments.brain, model=arguments.brain_model, api_key=os.environ.get("CHAT_API_KEY"))
     except (SettingsError, MissingDependency) as error:
-        raise _CannotStart(f"--brain {arguments.brain}: {error}") from None
+        raise _CannotStart(f"--brain {without_keys(arguments.brain)}: {error}") from None
+
+
+def _check_folder(record: str | None) -> None:
+    """Find out now, and not when the first session has ended."""
+    if record is None:
+        return
+    try:
+        Path(record).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _CannotStart(f"--record {record}: {error}") from None
+    if not os.access(record, os.W_OK | os.X_OK):
+        raise _CannotStart(f"--record {record}: this folder cannot be written to")
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
@@ -228,6 +242,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
     tls = _tls(arguments.tls)
     brain = _brain(arguments)
+    _check_folder(arguments.record)
     try:
         speech = await speech_engines(arguments.speech)
     except MissingDependency as error:
