@@ -393,7 +393,7 @@ class Limits(Shown):
             return False
         if float(use.used) < _whole_us(share * float(use.allowed)):
             return False
-        self._approached |= {use.name}
+        self._approached = self._approached.union((use.name,))
         return True
 
     @property

@@ -67,7 +67,11 @@ class _Opened:
     """What the SDK's servers have besides, while ``async with server:`` is open."""
 
     name: str
-    shared: Connection | None
+
+    if TYPE_CHECKING:  # the servers below have it
+
+        @property
+        def shared(self) -> Connection | None: ...
 
     async def connect(self) -> NoReturn:
         """Raise RuntimeError with what to write: a connection has tasks, which end with a block."""

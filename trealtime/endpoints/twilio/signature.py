@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from trealtime.errors import WebhookRefused
@@ -92,8 +92,7 @@ def _check_body(url: str, body: bytes) -> None:
 def _values(params: Parameters, name: str) -> Sequence[str]:
     for method in ("getlist", "getall"):
         if callable(several := getattr(params, method, None)):
-            values: Sequence[str] = several(name)
-            return values
+            return cast(Sequence[str], several(name))
     value = params[name]
     return [value] if isinstance(value, str) else value
 
