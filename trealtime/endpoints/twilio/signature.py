@@ -92,7 +92,7 @@ def _check_body(url: str, body: bytes) -> None:
 def _values(params: Parameters, name: str) -> Sequence[str]:
     for method in ("getlist", "getall"):
         if callable(several := getattr(params, method, None)):
-            return cast(Sequence[str], several(name))
+            return cast("Sequence[str]", several(name))
     value = params[name]
     return [value] if isinstance(value, str) else value
 
