@@ -873,3 +873,18 @@ def test_ws30_queued_audio_is_purged_before_the_interrupt_is_told(talk):
     talk.speak("r1", "a")
     fx = talk.app.interrupt()
     assert (fx.purge, fx.emit[0].type) == (["r1"], "audio_interrupted")
+
+
+@pytest.mark.parametrize("who, stopped", [("app", True), ("user", False)])
+def test_a_request_that_follows_a_commit_is_stopped_by_the_app_and_not_by_speech_from_before_the_commit(
+    vad_talk, who, stopped
+) -> None:
+    talk = vad_talk
+    talk.app.commit_audio()
+    talk.app.create_response(reply_id="t")
+    if who == "app":
+        talk.app.interrupt()
+    else:
+        talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+    talk.created("r", answers=talk.creates[0])
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == (["r"] if stopped else [])

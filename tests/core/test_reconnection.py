@@ -295,3 +295,29 @@ def test_the_tokens_of_what_a_new_connection_was_told_are_those_of_the_next_resp
         talk.done(response_id, usage=usage)
         (end,) = [event for event in talk.events_of("agent_end") if event.response_id == response_id]
         assert end.usage.replayed_tokens == expected
+
+
+def test_an_answer_that_goes_on_answers_what_was_asked_for_meanwhile_and_says_so(losing) -> None:
+    talk = losing()
+    talk.created("r")
+    lose(talk)
+    talk.app.create_response(automatic=True, reply_id="t")
+    reconnect(talk)
+    (create,) = talk.creates
+    talk.created("s", answers=create)
+    talk.done("s")
+    assert talk.settled["t"].value.reconnected
+
+
+@pytest.mark.parametrize("words_came, status", [(True, "completed"), (False, "incomplete")])
+def test_an_answer_in_writing_is_whole_when_the_end_of_its_text_has_come(losing, words_came, status) -> None:
+    talk = losing()
+    talk.created("r")
+    talk.output_item("r", "a")
+    place = {"response_id": "r", "item_id": "a", "output_index": 0, "content_index": 0}
+    talk.server("response.output_text.delta", **place, delta="Yes.")
+    if words_came:
+        talk.server("response.output_text.done", **place, text="Yes.")
+    lose(talk)
+    (end,) = talk.events_of("agent_end")
+    assert end.status == status

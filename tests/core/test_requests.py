@@ -754,3 +754,11 @@ def test_ws42_items_can_be_created_retrieved_truncated_and_deleted(talk):
     assert kinds == ["create", "retrieve", "truncate", "delete"]
     assert talk.truncations == [("a", 0, 0)]
     assert talk.core.history() == []
+
+
+def test_a_done_without_an_id_and_without_a_response_does_no_harm(talk):
+    talk.server("response.done", response={"status": "completed"})
+    talk.app.create_response(reply_id="t")
+    talk.created("r", answers=talk.creates[0])
+    talk.done("r")
+    assert talk.settled["t"].value.response_id == "r"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from trealtime._core.response import Response
 from trealtime._core.response_queue import METADATA_KEY, Request, ResponseQueue
+from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import ConnectionLost
 
 OUT = {"conversation": "none"}
@@ -565,3 +567,12 @@ def test_ws32_out_of_band_responses_run_next_to_the_others(talk):
     for response_id in ("ru", "r1", "rt"):
         talk.done(response_id)
     assert {reply_id: each.value.response_id for reply_id, each in talk.settled.items()} == {"u": "rt", "t": "ru"}
+
+
+@pytest.mark.parametrize("about, answered", [(2, True), (0, False)])
+def test_a_response_of_the_servers_own_answers_what_it_is_known_to_have_seen(about, answered):
+    """Two requests that go as one are about all that both are about; of an unknown thing nothing is seen."""
+    first, second = Request("a", automatic=True, about=3), Request("b", automatic=True, about=about)
+    first.take_in(second)
+    response = Response("r", RealtimeAgent(name="a"), began_at=0.0, seen=3)
+    assert response.has_seen(first) is answered

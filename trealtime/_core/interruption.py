@@ -425,7 +425,7 @@ def _dismiss(
     turn_dismissed(state, speech.key)
     if state.turns.records.in_doubt:
         return
-    _end(state, now, committed=speech.committed_at is not None or reason == "cleared")
+    _end(state, now, committed=speech.committed_at is not None)
     change_playback(state, PlaybackChange("play"))
     state.counters.interruptions_dismissed += 1
     state.emit(
