@@ -33,13 +33,13 @@ def test_the_call_itself_is_whole(undisturbed: Call) -> None:
 
 
 def _cuts(undisturbed: Call) -> list[Cut]:
-    """Each event of the call, once from either side of the loss; but those by which the session opens, without which
-    it is not entered."""
+    """Each event of the call, once from either side of the loss; those by which the session opens included."""
     server, client = undisturbed.counts["server"], undisturbed.counts["client"]
     return [
-        *(Cut(nth=nth) for nth in range(2, server + 1)),
-        *(Cut(sender="client", nth=nth, when="before") for nth in range(2, client + 1)),
-        *(Cut(sender="client", nth=nth) for nth in range(2, client + 1)),
+        Cut(nth=1, when="before"),
+        *(Cut(nth=nth) for nth in range(1, server + 1)),
+        *(Cut(sender="client", nth=nth, when="before") for nth in range(1, client + 1)),
+        *(Cut(sender="client", nth=nth) for nth in range(1, client + 1)),
     ]
 
 
