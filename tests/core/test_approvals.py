@@ -343,6 +343,18 @@ def test_one_label_of_two_agents_may_be_two_servers_of_which_each_is_asked_about
     assert pending(talk) == ["mcpr_3"]
 
 
+def test_a_decision_for_always_is_about_the_server_that_has_the_label(talk) -> None:
+    asked_about, other = (
+        HostedMCPTool({"server_label": label, "server_url": f"https://{label}/mcp"}) for label in ("s", "a")
+    )
+    talk.core._state.agent = RealtimeAgent("Desk", tools=[other, asked_about])
+    ask_hosted(talk)
+    talk.do(approve("mcpr_1", always=True))
+    talk.core._state.agent = RealtimeAgent("Shop", tools=[asked_about])
+    ask_hosted(talk, "mcpr_2")
+    assert [answer["approval_request_id"] for answer in answers(talk)] == ["mcpr_1", "mcpr_2"]
+
+
 def test_a_tool_of_the_servers_that_nobody_approves_in_time_is_refused(make_talk) -> None:
     talk = make_talk(approval_timeout_s=5)
     talk.open()

@@ -371,6 +371,15 @@ def test_held_audio_is_released_when_the_words_before_it_have_passed(make_talk) 
     assert (delay.response_id, delay.max_ms, delay.total_ms) == ("resp_1", 1000, 1000)
 
 
+def test_held_audio_is_released_when_more_than_the_words_before_it_has_passed(make_talk) -> None:
+    talk = guarded(make_talk, hold_back=True)
+    talk.created("resp_1")
+    talk.transcript("resp_1", "item_a", "0123")
+    assert not talk.audio("resp_1", "item_a", 100).emit
+    talk.transcript("resp_1", "item_a", "456789")
+    assert emitted(let_pass(talk, checks(talk)[0]), "audio")
+
+
 def test_audio_whose_words_have_passed_already_is_not_held(make_talk) -> None:
     talk = guarded(make_talk, hold_back=True)
     talk.created("resp_1")

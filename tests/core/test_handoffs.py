@@ -168,3 +168,13 @@ def test_the_new_agent_speaks_while_another_call_of_the_response_still_runs(talk
     assert talk.settled["t"].value.response_id == "r2"
     talk.app.send_tool_output("slow", "paid", respond=True)
     assert len(talk.creates) == 3  # what the slow call has found is told as well
+
+
+@pytest.mark.parametrize("params", [None, {"conversation": "none"}])
+def test_the_voice_is_unsure_from_the_request_on_inside_the_conversation_and_outside(talk, params) -> None:
+    talk.app.create_response(params)
+    assert talk.core.voice_lock == "unsure"
+    talk.created("r", talk.creates[0])
+    assert talk.core.voice_lock == "unsure"
+    talk.done("r")
+    assert talk.core.voice_lock == "open"

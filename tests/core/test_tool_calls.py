@@ -321,10 +321,11 @@ def test_the_policy_of_the_run_config(make_talk, policy, creates) -> None:
     assert respond(talk, says="Done.", tools=[make_tool()], empty={0}) == creates
 
 
-def test_never_means_never_also_with_something_to_tell(make_talk) -> None:
+@pytest.mark.parametrize("empty", [(), (0,)])
+def test_never_means_never_also_after_silence_and_with_something_to_tell(make_talk, empty) -> None:
     talk = make_talk(after_tool="never")
     talk.open()
-    assert respond(talk, tools=[make_tool()]) == 0
+    assert respond(talk, tools=[make_tool()], empty=empty) == 0
 
 
 @pytest.mark.parametrize("policy, creates", [("always", 1), ("never", 0), ("auto", 0), (None, 1)])
