@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import typing
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import trio
 
 import trealtime.events as native
-from trealtime.compat import RunContextWrapper, UserError
+from trealtime.compat import RunContextWrapper, UserError, enable_verbose_stdout_logging
 from trealtime.compat.decorators import output_guardrail, tool
 from trealtime.compat.guardrail import GuardrailFunctionOutput
 from trealtime.compat.realtime import (
@@ -515,3 +516,17 @@ async def test_a_loop_that_begins_after_the_end_ends_also_while_another_tasks_it
         with trio.fail_after(5):
             assert [event async for event in stream] == []
         over.set()
+
+
+def test_logging_that_is_enabled_twice_writes_each_line_once(capsys):
+    logger = logging.getLogger("trealtime")
+    level = logger.level
+    try:
+        enable_verbose_stdout_logging()
+        enable_verbose_stdout_logging()
+        logger.info("a line")
+        assert capsys.readouterr().out == "a line\n"
+    finally:
+        logger.setLevel(level)
+        for each in [each for each in logger.handlers if type(each).__name__ == "_Verbose"]:
+            logger.removeHandler(each)

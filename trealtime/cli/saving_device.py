@@ -63,7 +63,8 @@ class SavingDevice(AudioDevice):
             async def write() -> None:
                 while True:
                     await trio.sleep(_WRITE_EVERY_S)
-                    await trio.to_thread.run_sync(writer.write, tap.take())
+                    # Taken in the thread: a cancellation here would lose what was taken before.
+                    await trio.to_thread.run_sync(lambda: writer.write(tap.take()))
 
             try:
                 async with self._device.open(tap), background_nursery() as nursery:

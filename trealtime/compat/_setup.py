@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TextIO
 
 from trealtime.compat import _defaults
 
@@ -19,8 +20,13 @@ def set_tracing_disabled(disabled: bool) -> None:  # noqa: FBT001  (the SDK's)
     """Do nothing: no trace is made on this side. The service's own: ``tracing_disabled`` of the run config."""
 
 
+class _Verbose(logging.StreamHandler[TextIO]):
+    """The handler of `enable_verbose_stdout_logging`."""
+
+
 def enable_verbose_stdout_logging() -> None:
-    """Write everything that this library logs to standard output."""
+    """Write everything that this library logs to standard output, each line once however often this is called."""
     logger = logging.getLogger("trealtime")
     logger.setLevel(logging.DEBUG)
-    logger.addHandler(logging.StreamHandler(sys.stdout))
+    if not any(isinstance(each, _Verbose) for each in logger.handlers):
+        logger.addHandler(_Verbose(sys.stdout))
