@@ -36,7 +36,7 @@ class ToldItems:
     _times: dict[str, int] = attrs.field(factory=dict, init=False)
     """How often each item was told."""
 
-    _reasons: set[tuple[str, str, int, bool]] = attrs.field(factory=set, init=False)
+    _reasons: dict[tuple[str, str, int, bool], None] = attrs.field(factory=dict, init=False)
     """Why items have gone again: the item, the one before, how often that was told, and whether it is refused for
     good."""
 
@@ -69,7 +69,7 @@ class ToldItems:
             reason = (item_id, "", 0, False)
         again = reason is not None and reason not in self._reasons
         if reason is not None:
-            self._reasons.add(reason)
+            self._reasons[reason] = None
         self._refused[item_id] = again
         return again
 

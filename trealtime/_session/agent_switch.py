@@ -70,7 +70,9 @@ class Agents(Shown):
     _told: dict[str, Any] = attrs.field(factory=dict, init=False)
     """The values last sent of the keys that every agent sets."""
 
-    _turn: trio.Lock = attrs.field(factory=trio.Lock, init=False)
+    _lock: trio.Lock | None = attrs.field(default=None, init=False)
+    """Made by the first change: most sessions have none."""
+
     _asked: PendingReply | None = attrs.field(default=None, init=False)
     """The last request to the server, which may still be open if its caller was cancelled."""
 
@@ -93,6 +95,13 @@ class Agents(Shown):
         assert self._next is not None
         self._current, plan = self._next
         self._told |= told_of(plan.session or {})
+
+    @property
+    def _turn(self) -> trio.Lock:
+        """Held by the change that is on its way."""
+        if self._lock is None:
+            self._lock = trio.Lock()
+        return self._lock
 
     # ---- what the app wants --------------------------------------------------------------------------------------
 
