@@ -39,5 +39,6 @@ class Flag(Shown):
         try:
             await event.wait()
         finally:
-            if not event.statistics().tasks_waiting:
+            # Of tasks that are woken together a later one may find that another event has been made meanwhile.
+            if self._event is event and not event.statistics().tasks_waiting:
                 self._event = None
