@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from trealtime._core.usage import MAX_ENTRIES, add_usage, parse_transcription_usage, parse_usage
-from trealtime.usage import Usage
+from trealtime.usage import TranscriptionUsage, Usage
 
 DETAILED = {
     "total_tokens": 253,
@@ -141,3 +141,20 @@ def test_seconds_that_are_none_count_as_nothing(seconds):
 def test_what_is_no_usage_object_is_none():
     assert parse_usage(7) is None
     assert parse_transcription_usage(7) is None
+
+
+@pytest.mark.parametrize(
+    "counted",
+    [
+        {},
+        {"usage": Usage(requests=2, total_tokens=100)},
+        {"transcription_usage": TranscriptionUsage(seconds=7.0)},
+        {"usage": Usage(requests=2, total_tokens=100), "transcription_usage": TranscriptionUsage(seconds=7.0)},
+    ],
+)
+def test_what_another_process_has_counted_is_counted_on(talk, counted):
+    talk.app.begin_with([], **counted)
+    answer(talk, usage={"total_tokens": 5})
+    before = counted.get("usage", Usage())
+    assert (talk.core.usage.requests, talk.core.usage.total_tokens) == (before.requests + 1, before.total_tokens + 5)
+    assert talk.core.transcription_usage == counted.get("transcription_usage", TranscriptionUsage())

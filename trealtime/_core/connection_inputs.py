@@ -156,8 +156,8 @@ class ConnectionInputs:
         counted and decided. `keeps_voice`: the agent has spoken there."""
         state = self._state
         state.history.seed(items, lambda: state.ids.new("item"))
-        if usage is not None and transcription_usage is not None:
-            resume_usage(state, usage, transcription_usage)
+        if usage is not None or transcription_usage is not None:
+            resume_usage(state, usage or Usage(), transcription_usage or TranscriptionUsage())
         state.approvals.resume(decisions)
         state.spoken = keeps_voice
         return self._effects(now)

@@ -18,7 +18,7 @@ _LAST_MOMENT: Final = 0.25
 """The part of the margin that is left when the switch cannot wait for a quiet moment any longer."""
 
 _LONGEST_S: Final = 7 * 24 * 3600.0
-"""An end that is further away than this is none."""
+"""An end that is further away than this does not count: the connection has none."""
 
 
 @attrs.define(eq=False, repr=False)

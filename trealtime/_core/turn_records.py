@@ -453,8 +453,8 @@ class TurnRecords(Shown):
         return any(each.promised for each in self._open.values())
 
     def deadline(self, timeout_s: float) -> float | None:
-        """The time at which an answer that the server owes is overdue. Speech that is never committed waits for
-        nothing: it may end with whatever happens next."""
+        """The time at which an answer that the server owes is overdue. Speech that is never committed has none: it
+        ends with the first input after its time is over."""
         known = [each for each in self if each.committed_at is not None]
         times = [each.deadline(timeout_s) for each in known] + [each.ask_at for each in known if each.waits_for_answer]
         return min((at for at in times if at is not None), default=None)
