@@ -193,6 +193,17 @@ def test_a_better_answer_has_the_options_of_the_one_that_was_stopped(make_talk) 
     assert params == {"output_modalities": ["text"], "max_output_tokens": 50}
 
 
+def test_a_better_answer_calls_no_tool_either_where_the_one_that_was_stopped_was_to_call_none(make_talk) -> None:
+    talk = guarded(make_talk)
+    talk.app.create_response({"tool_choice": "none"}, reply_id="t")
+    talk.created("resp_1", talk.creates[-1])
+    talk.output_item("resp_1", "item_a")
+    talk.transcript("resp_1", "item_a", "you silly person")
+    trip(talk, checks(talk)[0])
+    (request,) = sent(talk.done("resp_1", "cancelled"), "response.create")
+    assert request["response"]["tool_choice"] == "none"
+
+
 def test_no_message_and_no_request_when_recovery_is_off(make_talk) -> None:
     talk = speaking(make_talk, recovery=None)
     trip(talk, checks(talk)[0])

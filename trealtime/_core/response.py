@@ -357,15 +357,17 @@ class Response(Shown):
 
     def params_of_turn(self, state: State) -> Mapping[str, Any] | None:
         """The params of the request for what follows it in its turn, the answer to its calls or a better one: the
-        options that the turn was asked for with, but for `tool_choice`. A tool that the model had to call has been
-        called, so no tool is forced any more."""
+        options that the turn was asked for with, but for a `tool_choice` other than none. A tool that the model had to
+        call has been called, so no tool is forced any more; where it was to call none, it still is."""
         given = self.request.params if self.request is not None and self.request.params is not None else {}
         params = {key: value for key, value in given.items() if key not in _OPTIONS_OF_ONE_RESPONSE}
         if state.agent is not self.agent:
             params = {key: value for key, value in params.items() if key not in _OPTIONS_OF_ONE_AGENT}
             if audio_format := within(params.pop("audio", None), "output", "format"):
                 params["audio"] = {"output": {"format": audio_format}}
-        if state.agent is self.agent and _forces_tool(setting_in(state.acknowledged, "tool_choice")):
+        if given.get("tool_choice") == "none":
+            params["tool_choice"] = "none"
+        elif state.agent is self.agent and _forces_tool(setting_in(state.acknowledged, "tool_choice")):
             params["tool_choice"] = "auto"
         return {**params, **(self._answer_params or {})} or None
 
