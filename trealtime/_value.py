@@ -8,11 +8,27 @@ the time of ``from trealtime import RealtimeRunner`` (benchmark ``imports``). De
 from __future__ import annotations
 
 import reprlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+import msgspec
 
-__all__ = ["Shown", "Value"]
+if TYPE_CHECKING:
+    from typing import ClassVar, dataclass_transform
+
+    @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+    class Struct:
+        """What is used here of `msgspec.Struct`. Spelled out, because pyright's measure of how much of our types is
+        known counts every class that inherits from another package as not known."""
+
+        __struct_fields__: ClassVar[tuple[str, ...]]
+        __struct_defaults__: ClassVar[tuple[Any, ...]]
+
+        def __init_subclass__(cls, *, frozen: bool = True, kw_only: bool = False, weakref: bool = False) -> None: ...
+else:
+    from msgspec import Struct
+
+__all__ = ["Shown", "Struct", "Value"]
 
 
 class Shown:

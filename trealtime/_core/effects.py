@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from trealtime._core.playback_ledger import PlaybackChange
-from trealtime._value import Shown, Value
+from trealtime._value import Shown, Struct, Value
 from trealtime.events import LimitUse, RealtimeSessionEvent, ResponseStatus
 from trealtime.usage import Usage
 
@@ -151,7 +151,7 @@ class ResponseResult(Value):
 # ---- the effects ----------------------------------------------------------------------------------------------------
 
 
-class _Effect(msgspec.Struct, frozen=True):
+class _Effect(Struct, frozen=True):
     """Structs, because several are made for each event of a server: msgspec makes one in a fifth of the time that attrs
     takes, and imports their classes in a tenth."""
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import attrs
 import msgspec
 
-from trealtime._value import Value
+from trealtime._value import Struct, Value
 
 __all__ = [
     "SERVER_EVENT_TYPES",
@@ -74,7 +74,7 @@ __all__ = [
 ]
 
 
-class _Event(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
+class _Event(Struct, frozen=True, kw_only=True, weakref=True):
     """The common base of all events.
 
     Structs, where the values of other modules are attrs classes: msgspec makes a class in a tenth of the time, which is
