@@ -213,6 +213,20 @@ def test_a_refusal_is_a_value_error_and_shows_no_secret() -> None:
     assert SECRET not in str(error)
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda headers: list(headers.items()), "got list"),
+        (lambda headers: {name.encode(): value.encode() for name, value in headers.items()}, "got bytes to bytes"),
+        (lambda headers: {name: [value] for name, value in headers.items()}, "got str to list"),
+    ],
+)
+def test_headers_of_another_shape_are_a_type_error_that_says_what_to_pass(change, words) -> None:
+    headers, body = delivery()
+    with pytest.raises(TypeError, match=f"headers must be a mapping of names to text.*{words}"):
+        make().receive(change(headers), body)
+
+
 def test_a_body_that_was_decoded_is_a_type_error_that_says_what_to_pass() -> None:
     headers, body = delivery()
     with pytest.raises(TypeError, match="the request's bytes as they came, got str"):

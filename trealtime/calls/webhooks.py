@@ -114,7 +114,7 @@ class RealtimeWebhooks:
         """
         if isinstance(body, str):
             raise TypeError(f"body must be the request's bytes as they came, got {type(body).__name__}")
-        lowered = {name.lower(): value for name, value in headers.items()}
+        lowered = _lowered(headers)
         webhook_id, timestamp, signatures = (_header(lowered, name) for name in ("id", "timestamp", "signature"))
         sent_at_s = self._checked_time(timestamp)
         expected = webhook_signature(self._secret, webhook_id, timestamp, bytes(body)).encode()
@@ -169,6 +169,19 @@ def _key(secret: str) -> bytes | None:
         return base64.b64decode(secret.removeprefix(_PREFIX), validate=True) or None
     except (binascii.Error, ValueError):
         return None
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers by lower-case name. Servers hand them over as pairs or as bytes too, and those would be missed."""
+    allowed = "headers must be a mapping of names to text, such as request.headers"
+    if not hasattr(headers, "items"):
+        raise TypeError(f"{allowed}, got {type(headers).__name__}")
+    lowered = {}
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"{allowed}, got {type(name).__name__} to {type(value).__name__}")
+        lowered[name.lower()] = value
+    return lowered
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
