@@ -172,15 +172,15 @@ def _key(secret: str) -> bytes | None:
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers by lower-case name. Servers hand them over as pairs or as bytes too, and those would be missed."""
+    """The webhook's headers by lower-case name. Servers hand headers over as pairs or as bytes too, which would be
+    missed."""
     allowed = "headers must be a mapping of names to text, such as request.headers"
     if not hasattr(headers, "items"):
         raise TypeError(f"{allowed}, got {type(headers).__name__}")
-    lowered = {}
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
+    lowered: dict[Any, Any] = {name.lower(): value for name, value in headers.items()}
+    for name, value in lowered.items():
+        if isinstance(name, bytes) or (name.startswith("webhook-") and not isinstance(value, str)):
             raise TypeError(f"{allowed}, got {type(name).__name__} to {type(value).__name__}")
-        lowered[name.lower()] = value
     return lowered
 
 
