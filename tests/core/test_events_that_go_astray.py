@@ -329,3 +329,25 @@ def test_an_item_of_which_the_server_never_tells_is_told_to_the_next_connection(
         talk.item("m", "d", "done", **message("m"))
     assert told_to_the_next(talk) == [*HISTORY, "m"]
     assert len([event for event in talk.sent if event.get("item", {}).get("id") == "m"]) == 1
+
+
+@pytest.mark.parametrize("created", ["before", "after", "never"])
+@pytest.mark.parametrize("shown", ["before", "after", "never"])
+def test_a_call_is_made_once_wherever_the_end_of_its_response_comes(losing, created, shown) -> None:
+    """Also where that is all that comes of the response."""
+    talk = losing
+    talk.turn("u")
+    made = []
+    for when in ("before", "now", "after"):
+        if when == created:
+            made += talk.created("r").calls
+        if when == shown:
+            made += talk.call("r", "c").calls
+        if when == "now":
+            call = {"id": "item_c", "type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+            made += talk.done("r", output=[call]).calls
+    assert [call.call_id for call in made] == ["c"]
+    talk.app.send_tool_output("c", "seen")
+    talk.wait(5)  # the answer that the server owes to the turn may seem to be still to come
+    assert [event["item"]["call_id"] for event in talk.sent_of("conversation.item.create")] == ["c"]
+    assert len(talk.creates) == 1

@@ -61,12 +61,11 @@ def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
 def _begin_untold_calls(state: State, done: Mapping[str, Any], now: float) -> None:
     """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
     that the answer to them is part of the same turn."""
-    response = state.responses.get(as_text(done.get("id")) or "")
     output = done.get("output")
-    if response is None or not isinstance(output, list):
-        return
-    for item in output:
-        if isinstance(item, Mapping) and item.get("type") == "function_call" and as_text(item.get("call_id")):
+    items = [each for each in output if isinstance(each, Mapping)] if isinstance(output, list) else []
+    calls = [each for each in items if each.get("type") == "function_call" and as_text(each.get("call_id"))]
+    if calls and (response := find_response(state, response_id_of(done), now)) is not None:
+        for item in calls:
             begin_call(state, response, item, now)
 
 
