@@ -646,3 +646,12 @@ def test_so_it_is_if_its_words_pass(make_talk, trips):
     talk.app.report_check(check.serial, tripped=(result,) if trips else ())
     talk.wait(60)
     assert len(talk.creates) == (0 if trips else 1)
+
+
+@pytest.mark.parametrize("reporting, in_doubt, told", [(True, True, True), (True, False, False), (False, True, False)])
+def test_an_endpoint_that_comes_in_mid_doubt_plays_as_the_policy_says(make_talk, reporting, in_doubt, told) -> None:
+    talk = speaking(make_talk, while_unsure="hold")
+    if in_doubt:
+        begins(talk)
+    change = talk.app.use_reports(reporting=reporting).playback
+    assert change == (PlaybackChange("hold") if told else None)

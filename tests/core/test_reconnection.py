@@ -321,3 +321,25 @@ def test_an_answer_in_writing_is_whole_when_the_end_of_its_text_has_come(losing,
     lose(talk)
     (end,) = talk.events_of("agent_end")
     assert end.status == status
+
+
+def test_the_time_without_a_connection_is_told_and_summed_up(losing) -> None:
+    talk = losing()
+    for _ in range(2):
+        lose(talk)
+        talk.now += 2.5
+        reconnect(talk)
+        talk.now += 10
+    assert [event.outage_ms for event in talk.events_of("reconnected")] == [2500, 2500]
+    counters = talk.core.connection_counters()
+    assert (counters.losses, counters.reconnects, counters.outage_s) == (2, 2, 5.0)
+
+
+def test_audio_beyond_what_is_kept_is_counted(losing) -> None:
+    talk = losing(resend_buffer_s=1.0)
+    lose(talk)
+    talk.core.audio_sent(talk.now, bytes(48 * 3000))
+    reconnect(talk)
+    (event,) = talk.events_of("reconnected")
+    assert (event.audio_ms, event.audio_dropped_ms) == (1000, 2000)
+    assert talk.core.connection_counters().audio_dropped_s == 2.0

@@ -102,6 +102,8 @@ def test_the_log_keeps_the_newest_and_sums_up_all() -> None:
     statistics = log.statistics(still_open=2)
     assert (statistics.ended, statistics.open, statistics.retries) == (KEPT_TURNS + 5, 2, KEPT_TURNS + 5)
     assert statistics.heard_s == KEPT_TURNS + 5
+    log.add(turn(number=KEPT_TURNS + 5))
+    assert log.statistics(still_open=0).heard_s == KEPT_TURNS + 5, "nothing of it was heard"
     assert statistics.response_latency_s.p50 == 0.5
 
 

@@ -589,3 +589,30 @@ def test_a_commit_in_mid_speech_that_makes_another_item_leaves_the_speech_to_its
     vad_talk.created("r2")
     vad_talk.done("r2")
     assert [(turn.item_ids, turn.response_ids) for turn in vad_talk.turns] == [(("u2",), ("r1",)), (("u1",), ("r2",))]
+
+
+def test_the_end_of_the_last_response_is_that_of_a_turn_with_calls(talk) -> None:
+    talk.app.create_response()
+    talk.created("r1", talk.creates[0])
+    talk.call("r1", "c")
+    talk.done("r1")
+    talk.app.send_tool_output("c", "42")
+    talk.created("r2", talk.creates[1])
+    talk.done("r2", "cancelled", status_details={"type": "cancelled", "reason": "turn_detected"})
+    turn = only(talk)
+    assert (turn.response_ids, turn.status, turn.reason) == (("r1", "r2"), "cancelled", "turn_detected")
+
+
+def test_the_turn_of_a_response_and_of_a_call_is_told_while_they_live(talk) -> None:
+    talk.app.create_response()
+    began_at = talk.now
+    talk.now += 1
+    talk.created("r1", talk.creates[0])
+    talk.call("r1", "c")
+    number, at = talk.core.turn_of(response_id="r1")
+    assert at == began_at
+    assert talk.core.turn_of(call_id="c") == (number, at)
+    talk.done("r1")
+    assert talk.core.turn_of(call_id="c") == (number, at)
+    assert talk.core.turn_of(response_id="r1") is None
+    assert talk.core.turn_of() is None
