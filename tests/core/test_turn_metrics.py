@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from trealtime._core.interruption import BargeIn
+from trealtime._core.response_queue import Request
 from trealtime._core.turn_answers import MOST_PLAYING
-from trealtime._core.turn_records import MOST_OPEN, PATIENCE_S
+from trealtime._core.turn_records import MOST_OPEN, PATIENCE_S, TurnRecords
 from trealtime.errors import ConnectionLost
 from trealtime.metrics import TurnMetrics
 
@@ -616,3 +617,24 @@ def test_the_turn_of_a_response_and_of_a_call_is_told_while_they_live(talk) -> N
     assert talk.core.turn_of(call_id="c") == (number, at)
     assert talk.core.turn_of(response_id="r1") is None
     assert talk.core.turn_of() is None
+
+
+def test_a_turn_that_is_over_is_part_of_no_other() -> None:
+    records = TurnRecords()
+    first, second = (records.open("text", "agent", 100.0, item_id) for item_id in ("one", "two"))
+    first.close()
+    second.take_in(first)
+    assert (second.item_ids, first.current) == (["two"], first)
+
+
+@pytest.mark.parametrize("over, of_first", [(False, True), (True, False)])
+def test_requests_that_go_as_one_are_of_a_turn_that_is_not_over(over, of_first) -> None:
+    records = TurnRecords()
+    first, second = (records.open("text", "agent", 100.0, item_id) for item_id in ("one", "two"))
+    request = Request("a", automatic=True, record=first)
+    if over:
+        first.close()
+    request.take_in(Request("b", automatic=True, record=second))
+    assert request.record is not None
+    assert request.record.current is (first if of_first else second)
+    assert ("one" in request.record.current.item_ids) is of_first

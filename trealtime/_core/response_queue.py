@@ -194,7 +194,7 @@ class Request(Shown):
         self.turn, self.for_app = self.turn and other.turn, self.for_app or other.for_app
         self.reply_ids += other.reply_ids
         self.reconnected = self.reconnected or other.reconnected
-        if self.record is None:
+        if self.record is None or self.record.current.over:
             self.record = other.record
         elif other.record is not None:
             self.record.current.take_in(other.record.current)

@@ -252,8 +252,9 @@ class TurnRecord(Shown):
             self.why_not = why_not
 
     def take_in(self, other: TurnRecord) -> None:
-        """One answer is for both, or the app and the server have told of the same one: they are one turn."""
-        if other is self:
+        """One answer is for both, or the app and the server have told of the same one: they are one turn. One that is
+        over stays as it has been told."""
+        if other is self or other.over:
             return
         other.part_of = self
         self.item_ids += [each for each in other.item_ids if each not in self.item_ids]
