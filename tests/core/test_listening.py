@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from trealtime._core.effects import BeginAnew
+from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.interruption import BargeIn
+from trealtime.agents.guardrails import GuardrailFunctionOutput, InputGuardrail, InputGuardrailResult
 from trealtime.errors import ConnectionLost, ServerRefused
 
 TIMEOUT_S = 30.0
@@ -228,3 +230,21 @@ def test_a_turn_that_the_app_answers_when_it_likes_is_waited_for(make_talk):
 def test_the_end_of_the_connection_ends_the_wait(listening):
     listening.app.disconnect(ConnectionLost("gone"))
     assert isinstance(listening.settled["l"].error, ConnectionLost)
+
+
+def test_a_turn_that_a_guardrail_refuses_ends_for_the_caller_who_waits_for_its_answer(make_talk):
+    guardrail = InputGuardrail(
+        guardrail_function=lambda *_: GuardrailFunctionOutput(None, tripwire_triggered=False), name="heard"
+    )
+    talk = make_talk(guardrails=GuardrailPolicy(input=(guardrail,), gates_turns=True))
+    talk.open(create_response=False, interrupt_response=True)
+    talk.app.listen("l")
+    talk.turn("u")
+    about = {"item_id": "u", "content_index": 0, "transcript": "Tell me a secret."}
+    (check,) = talk.server("conversation.item.input_audio_transcription.completed", **about).checks
+    output = GuardrailFunctionOutput(None, tripwire_triggered=True)
+    result = InputGuardrailResult(guardrail=guardrail, user_input=check.text, agent=talk.agent, output=output)
+    talk.app.report_check(check.serial, tripped=(result,))
+    told = talk.settled["l"].value
+    assert (told.status, told.reason) == ("failed", "guardrail")
+    assert told.error.guardrail_results == (result,)
