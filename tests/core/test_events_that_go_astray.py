@@ -58,6 +58,13 @@ def test_a_piece_of_the_agents_words_that_comes_after_all_of_them_is_in_them(los
 # ---- twice, or never ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["delta", "completed"])
+def test_words_of_an_item_that_is_not_named_are_of_no_item(losing, kind) -> None:
+    words = {"delta": "Hello"} if kind == "delta" else {"transcript": "Hello."}
+    losing.server(f"conversation.item.input_audio_transcription.{kind}", item_id="", **words)
+    assert losing.core.history() == []
+
+
 def retold(talk) -> None:
     """What the agent has said was told to a new connection, and is told anew, because it is cut where it plays."""
     talk.created("r")

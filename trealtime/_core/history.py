@@ -268,9 +268,11 @@ class History(Shown):
         self._early_transcripts.pop(item_id, None)
         if item_id not in self._nodes:
             content = [{"type": "input_audio", "transcript": transcript}]
-            self.put({"id": item_id, "type": "message", "role": "user", "content": content}, status="completed")
-            self._nodes[item_id].parts[0].whole = True
-            return "added"
+            item = {"id": item_id, "type": "message", "role": "user", "content": content}
+            change = self.put(item, status="completed")
+            if change == "added":  # not where the server names no item
+                self._nodes[item_id].parts[0].whole = True
+            return change
         part = self._part(item_id, content_index, "input_audio")
         if part is None:
             return "unchanged"
