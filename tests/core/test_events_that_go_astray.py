@@ -219,6 +219,28 @@ def test_what_comes_after_a_refused_item_stays_after_it_in_the_history(losing, r
     assert [item.item_id for item in talk.core.history()] == [*HISTORY, "new"]
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_doubled_sight_of_an_item_does_not_move_it_before_what_was_told_again_meanwhile(losing, moved) -> None:
+    """The server names the item before it as it was then; the items between were told after that."""
+    talk, server = losing, Next(("c",), names_events=True)
+    history(talk)
+    talk.app.connection_lost(code=1006, reason="gone")
+    talk.app.connected()
+    talk.server("session.created", session=SESSION)
+    answers = server.take(talk.sent)
+    talk.forget()
+    for kind, fields in answers:  # "c" is refused, and "d" with it
+        talk.server(kind, **fields)
+    talk.item("new", "b")
+    for kind, fields in server.take(talk.sent):  # "d" is told after "b"
+        talk.server(kind, **fields)
+    talk.item("new", "b")
+    assert [item.item_id for item in talk.core.history()] == [*HISTORY, "new"]
+    if moved:  # the server's last word counts
+        talk.item("new", "a")
+        assert [item.item_id for item in talk.core.history()] == ["a", "new", *HISTORY[1:]]
+
+
 @pytest.mark.parametrize("names_events", [True, False])
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("refuses", [("a",), ("b", "c"), ("d",), HISTORY])

@@ -103,6 +103,9 @@ class _Node(Shown):
     item_id: str
     data: Mapping[str, Any]
     previous_item_id: str | None = None
+    named: str | None = None
+    """The item before it as the server has named it."""
+
     type: str = "message"
     role: str | None = None
     status: ItemStatus | None = None
@@ -186,10 +189,15 @@ class History(Shown):
         item: Mapping[str, Any],
         *,
         previous_item_id: str | None = None,
+        named: str | None = None,
         first: bool = False,
         status: ItemStatus | None = None,
     ) -> Change:
-        """An item as the server shows it. `status` stands in where the item has none; `first` puts it at the start."""
+        """An item as the server shows it. `status` stands in where the item has none; `first` puts it at the start.
+
+        `named` is the item before it in the server's own words: a later sight that names the same one does not move it,
+        because it may be older than what has come between the two since.
+        """
         item_id = item.get("id")
         if not isinstance(item_id, str) or not item_id:
             return "unchanged"
@@ -197,13 +205,14 @@ class History(Shown):
             previous_item_id = None
         node = self._nodes.get(item_id)
         if node is None:
-            node = self._nodes[item_id] = _Node(item_id, {})
+            node = self._nodes[item_id] = _Node(item_id, {}, named=named)
             self._place(node, previous_item_id, first=first)
             self._merge(node, item, status)
             self._settle_waiting(node)
             return "added"
         before = self._show(node)
-        moved = self._move(node, previous_item_id)
+        moved = (named is None or named != node.named) and self._move(node, previous_item_id)
+        node.named = node.named if named is None else named
         self._merge(node, item, status)
         return "updated" if moved or self._show(node) != before else "unchanged"
 
@@ -610,16 +619,15 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
         known = state.history.item(item_id) if item_id in state.history else None
         state.settle(state.requests.answered("conversation.item.create", item_id), known)
         return
-    place = state.link.places.get(item_id)
+    place, named = state.link.places.get(item_id), previous_item_id
     previous_item_id = place if place in state.history else state.link.local(previous_item_id)
     first = state.first_items.discard(item_id) and previous_item_id is None
     state.deleted_items.discard(item_id)
     sent = state.sent_content.pop(item_id, None)
     if sent is not None:
         item = {**item, "content": _with_images(item.get("content"), sent)}
-    change = state.history.put(
-        item, previous_item_id=previous_item_id, first=first, status="completed" if final else "in_progress"
-    )
+    status: ItemStatus = "completed" if final else "in_progress"
+    change = state.history.put(item, previous_item_id=previous_item_id, named=named, first=first, status=status)
     state.emit_history(change, item_id)
     item_shown(state, item_id, now)
     if item_id in state.history:
