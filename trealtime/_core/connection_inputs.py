@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pybase64
 
-from trealtime._core import history, in_flight, reconnection, rollover
+from trealtime._core import in_flight, item_events, reconnection, rollover
 from trealtime._core.approvals import SavedDecision
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
@@ -229,7 +229,7 @@ class ConnectionInputs:
             case _:
                 state.send(event)
                 if kind == "conversation.item.create" and isinstance(event.get("item"), Mapping):
-                    history.answered_by_app(state, event["item"])
+                    item_events.answered_by_app(state, event["item"])
         return self._effects(now)
 
     def begin_user_speaking(self, now: float) -> list[Effect]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from trealtime._core import history, output, requests, responses, server_playback, settings, turns
+from trealtime._core import item_events, output, requests, responses, server_playback, settings, turns
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
 from trealtime._core.connection_inputs import ConnectionInputs
 from trealtime._core.effects import ApprovalRequest, Effect
@@ -84,12 +84,12 @@ RECEPTION: Final[Mapping[type, _Handler]] = {
     wire.SessionCreated: settings.session_created,
     wire.SessionUpdated: settings.session_updated,
     wire.ErrorEvent: requests.error,
-    wire.ConversationItemAdded: history.item_added,
-    wire.ConversationItemDone: history.item_done,
-    wire.ConversationItemCreated: history.item_created,
-    wire.ConversationItemRetrieved: history.item_retrieved,
-    wire.ConversationItemDeleted: history.item_deleted,
-    wire.ConversationItemTruncated: history.item_truncated,
+    wire.ConversationItemAdded: item_events.item_added,
+    wire.ConversationItemDone: item_events.item_done,
+    wire.ConversationItemCreated: item_events.item_created,
+    wire.ConversationItemRetrieved: item_events.item_retrieved,
+    wire.ConversationItemDeleted: item_events.item_deleted,
+    wire.ConversationItemTruncated: item_events.item_truncated,
     wire.InputAudioBufferSpeechStarted: turns.speech_started,
     wire.InputAudioBufferSpeechStopped: turns.speech_stopped,
     wire.InputAudioBufferCommitted: turns.audio_committed,
@@ -359,7 +359,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         `said`: the user says it now, so input guardrails check its text before anything answers it. Settled with the
         `RealtimeItem`.
         """
-        history.create_item(self._state, item, now, previous_item_id=previous_item_id, reply_id=reply_id, said=said)
+        item_events.create_item(self._state, item, now, previous_item_id=previous_item_id, reply_id=reply_id, said=said)
         return self._effects(now)
 
     def delete_item(self, now: float, item_id: str, *, reply_id: str | None = None) -> list[Effect]:
@@ -379,7 +379,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
     ) -> list[Effect]:
         """Cut an audio item of the assistant; `audio_end_ms` is clamped to what was received of it, as long as that is
         known."""
-        history.truncate_item(self._state, item_id, content_index, audio_end_ms, reply_id=reply_id)
+        item_events.truncate_item(self._state, item_id, content_index, audio_end_ms, reply_id=reply_id)
         return self._effects(now)
 
     # ---- responses -------------------------------------------------------------------------------------------------
