@@ -7,7 +7,8 @@ Theory of operation
    answers pings and sees the end. It keeps at most `QUEUE_SIZE` messages, then it stops reading, and the peer is slowed
    down. `_reading` is true while a task reads; others park in `_parked`. The background reader gives it up, and ends,
    when a task comes to receive. It is begun anew when that has received: a wire on which a task waits for an event has
-   no timer.
+   no timer. A task that takes all that has come (``receive_many``) is a loop which comes back at once: it needs no
+   stand-in before it is cancelled.
 2. `_writing` is true while a task writes to the stream; others park too. A message is put into the protocol and written
    in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
    `_replies`: the task that writes takes them along, and where none does, one is started for them.
@@ -352,7 +353,10 @@ class ClientWire:
         Raises `WireClosed` after the last message that came before the end. A side that ended the connection itself
         (`aclose`, a torn send) gets `WireClosed` at once: unread messages are dropped.
         """
-        await self._have_messages()
+        try:
+            await self._have_messages()
+        finally:
+            self.call_stand_in()
         message = self._messages.pop(0)
         self._traffic.count_received(message)
         return bytes(message) if type(message) is _Binary else message.decode()
@@ -360,9 +364,14 @@ class ClientWire:
     async def receive_many(self) -> list[str | bytes]:
         """Wait for messages and return all that have arrived, at least one, as bytes: text in UTF-8, checked.
 
-        Cancelled, it loses none. Raises as `receive` does.
+        Cancelled, it loses none. Raises as `receive` does. To be called again soon: until then pings wait for their
+        answers, which they do not after `receive`.
         """
-        await self._have_messages()
+        try:
+            await self._have_messages()
+        except BaseException:
+            self.call_stand_in()
+            raise
         messages: list[str | bytes] = [*self._messages]
         self._messages.clear()
         for message in messages:
@@ -372,7 +381,6 @@ class ClientWire:
     async def _have_messages(self) -> None:
         if self._messages:
             await trio.lowlevel.checkpoint_if_cancelled()
-            self.call_stand_in()
             return
         end = self._end
         if end is not None and (self._over.is_set() or end.closed_by == self.side):
@@ -393,7 +401,6 @@ class ClientWire:
             self._receiving = False
             if self._closing:
                 self._unattended.set()
-            self.call_stand_in()
         if not self._messages:
             assert self._end is not None
             raise self._end.error()
