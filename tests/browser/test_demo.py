@@ -82,7 +82,7 @@ async def test_typing_handing_over_and_the_timeline_at_the_end(browse, tmp_path)
             await tab.click("#hang-up")
             await tab.until("!document.querySelector('#timeline').hidden", within_s=20)
             await tab.until(
-                "document.querySelector('#timeline-frame').contentDocument?.body.innerText.includes('Otto')"
+                "document.querySelector('#timeline-frame').contentDocument?.body?.innerText.includes('Otto')"
             )
             size = await tab.run(
                 "fetch(document.querySelector('#save-recording').href).then((r) => r.arrayBuffer())"
