@@ -15,6 +15,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime._session.send_queue import AHEAD, STRAIGHT, STRAIGHT_S
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.transport.memory import MemoryWire
+from trealtime.transport.wire import WireStatistics
 
 CHUNK = bytes(960)
 
@@ -62,6 +63,19 @@ class StraightWire:
 
     def __getattr__(self, name: str):
         return getattr(self._wire, name)
+
+    # From Python 3.12 on `isinstance` looks at the class alone, and not at what `__getattr__` finds.
+    async def send(self, message: str) -> None:
+        await self._wire.send(message)
+
+    async def receive(self) -> str | bytes:
+        return await self._wire.receive()
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        await self._wire.aclose(code, reason)
+
+    def statistics(self) -> WireStatistics:
+        return self._wire.statistics()
 
 
 class StraightModel:
