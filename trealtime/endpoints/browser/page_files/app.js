@@ -121,7 +121,7 @@ function receiveAudio(data) {
   if (of === epoch) audio.play(of, new Int16Array(data, 4).slice());
 }
 
-function closed({ target, code, reason, wasClean }) {
+function closed({ target, code, reason }) {
   if (target !== socket) return;
   audio.flush(0);
   setState("closed");
@@ -130,12 +130,13 @@ function closed({ target, code, reason, wasClean }) {
   for (const buttons of document.querySelectorAll("#tools .buttons")) buttons.remove();
   $("reconnect").focus();
   asking.clear();
-  if (!target.hungUp) complain(reason || whyClosed(target, wasClean));
+  if (!target.hungUp) complain(reason || whyClosed(target, code));
   if (call) showTimeline(call.id);
 }
 
-function whyClosed({ opened }, wasClean) {
-  if (wasClean) return "The conversation has ended.";
+function whyClosed({ opened }, code) {
+  // 1006: no close frame came. `wasClean` also asks how TCP ended behind it.
+  if (code !== 1006) return "The conversation has ended.";
   if (opened) return "The connection is lost. Is the server running?";
   // A browser tells a page nothing about a handshake that was refused.
   return (
