@@ -216,7 +216,7 @@ class _Annotations:
         code = self._compiled.get(annotation)
         if code is None:
             code = self._compiled[annotation] = compile(annotation, "<annotation>", "eval")
-        # The module's own names come first. What is evaluated is our own source.
+        # The module's own names come first. Only annotations of our own modules come here.
         return eval(code, self._known, defined)  # noqa: S307
 
 

@@ -6,7 +6,6 @@ import io
 import os
 import re
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ from trealtime.events import (
 from trealtime.metrics import ToolSpan, TurnMetrics
 from trealtime.usage import Cost, Usage
 
-INFO: Any = EventInfo(None)  # type: ignore[arg-type]
+INFO = EventInfo(None)
 
 
 def test_on_a_terminal_the_status_stays_below_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,14 +163,16 @@ class Next:
         return answers
 
 
-@pytest.mark.parametrize("refuses", [("a",), ("b",), ("b", "c"), ("d",), ("a", "c"), HISTORY])
-@pytest.mark.parametrize("names_events", [True, False])
-def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, names_events) -> None:
-    talk, server = losing, Next(refuses, names_events=names_events)
-    history(talk)
+def reconnect(talk) -> None:
+    """Lose the connection, and open the next one, which is told the history."""
     talk.app.connection_lost(code=1006, reason="gone")
     talk.app.connected()
     talk.server("session.created", session=SESSION)
+
+
+def reconnect_to(talk, server: Next) -> list[str]:
+    """Do so with `server`, until it has no more to say; return the errors that the app is told."""
+    reconnect(talk)
     told: list[str] = []
     answers = server.take(talk.sent)
     while answers:
@@ -179,7 +181,15 @@ def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, na
             effects = talk.server(kind, **fields)
             told += [event.error.message for event in effects.emit if event.type == "error"]
         answers = server.take(talk.sent)
-    assert told == list(refuses), "each once, and nothing of those that went again"
+    return told
+
+
+@pytest.mark.parametrize("refuses", [("a",), ("b",), ("b", "c"), ("d",), ("a", "c"), HISTORY])
+@pytest.mark.parametrize("names_events", [True, False])
+def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, names_events) -> None:
+    talk, server = losing, Next(refuses, names_events=names_events)
+    history(talk)
+    assert reconnect_to(talk, server) == list(refuses), "each once, and nothing of those that went again"
     assert server.items == [each for each in HISTORY if each not in refuses]
     assert talk.core.connection_counters().items_refused == len(refuses)
 
@@ -188,16 +198,7 @@ def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, na
 def test_a_server_in_trouble_is_told_an_item_a_second_time(losing, refuses) -> None:
     talk, server = losing, Next(refuses, passes=True)
     history(talk)
-    talk.app.connection_lost(code=1006, reason="gone")
-    talk.app.connected()
-    talk.server("session.created", session=SESSION)
-    answers = server.take(talk.sent)
-    while answers:
-        talk.forget()
-        for kind, fields in answers:
-            talk.server(kind, **fields)
-        assert talk.events_of("error") == []
-        answers = server.take(talk.sent)
+    assert reconnect_to(talk, server) == []
     assert server.items == list(HISTORY)
     assert talk.core.connection_counters().items_refused == 0
 
@@ -206,15 +207,7 @@ def test_a_server_in_trouble_is_told_an_item_a_second_time(losing, refuses) -> N
 def test_what_comes_after_a_refused_item_stays_after_it_in_the_history(losing, refuses) -> None:
     talk, server = losing, Next(refuses, names_events=True)
     history(talk)
-    talk.app.connection_lost(code=1006, reason="gone")
-    talk.app.connected()
-    talk.server("session.created", session=SESSION)
-    answers = server.take(talk.sent)
-    while answers:
-        talk.forget()
-        for kind, fields in answers:
-            talk.server(kind, **fields)
-        answers = server.take(talk.sent)
+    reconnect_to(talk, server)
     talk.item("new", server.items[-1])
     assert [item.item_id for item in talk.core.history()] == [*HISTORY, "new"]
 
@@ -224,9 +217,7 @@ def test_a_doubled_sight_of_an_item_does_not_move_it_before_what_was_told_again_
     """The server names the item before it as it was then; the items between were told after that."""
     talk, server = losing, Next(("c",), names_events=True)
     history(talk)
-    talk.app.connection_lost(code=1006, reason="gone")
-    talk.app.connected()
-    talk.server("session.created", session=SESSION)
+    reconnect(talk)
     answers = server.take(talk.sent)
     talk.forget()
     for kind, fields in answers:  # "c" is refused, and "d" with it

@@ -382,6 +382,8 @@ def test_settings_that_the_successor_refuses_are_a_failed_attempt(expiring) -> N
     effects = ahead(talk, "error", error=error)
     assert [type(each) for each in effects if isinstance(each, fx.DropSuccessor)]
     assert opened(effects)
+    (told,) = talk.events_of("error")
+    assert (told.error.code, told.error.request) == ("no", "session.update")
 
 
 @pytest.mark.parametrize("is_ready", [True, False])

@@ -195,10 +195,28 @@ async def test_a_wire_on_which_a_task_waits_has_no_timer(autojump_clock: MockClo
 
     async with connected() as (wire, peer, _), trio.open_nursery() as nursery:
         nursery.start_soon(wait_for_messages, wire)
+        await trio.testing.wait_all_tasks_blocked()
+        tasks = trio.lowlevel.current_statistics().tasks_living
         await peer.send(text("one"))
-        await trio.sleep(2)
-        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = trio.lowlevel.current_statistics()
+        assert (statistics.tasks_living, statistics.seconds_to_next_deadline) == (tasks, math.inf)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_task_that_took_all_messages_and_is_cancelled_is_stood_in_for(autojump_clock: MockClock) -> None:
+    async with connected() as (wire, peer, _):
+        await peer.send(text("one"))
+        assert await wire.receive_many() == [b"one"]
+        with trio.move_on_after(5):
+            await wire.receive_many()
+        await peer.send(Frame(Opcode.PING, b"there?"))
+        with trio.fail_after(1.01):
+            (pong,) = await peer.events()
+        assert isinstance(pong, Frame)
+        assert pong.opcode is Opcode.PONG
+        await peer.send(text("two"))
+        assert await wire.receive_many() == [b"two"]
 
 
 # ---- sending --------------------------------------------------------------------------------------------------------

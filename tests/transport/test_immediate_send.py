@@ -4,8 +4,8 @@ nothing leaves."""
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -161,10 +161,10 @@ async def stream_out(peer: Peer) -> None:
 
 @pytest.mark.parametrize("end", [_close, _be_closed, _lose, _break, _drop])
 async def test_on_a_wire_that_has_ended_nothing_is_sent_or_raised_and_sending_says_how_it_ended(
-    end: Callable[[ClientWire, TightStream, Peer], object], autojump_clock: MockClock
+    end: Callable[[ClientWire, TightStream, Peer], Awaitable[object]], autojump_clock: MockClock
 ) -> None:
     async with connected() as (wire, stream, peer):
-        await end(wire, stream, peer)  # type: ignore[misc]
+        await end(wire, stream, peer)
         for _ in range(2):
             assert not wire.send_nowait([MESSAGE])
         with pytest.raises(WireClosed):
@@ -189,9 +189,9 @@ async def test_a_stream_that_breaks_under_the_rest_is_found_out_by_those_who_rec
         assert wire.statistics().messages_sent == 0
 
 
-async def _fails(call: Callable[..., object], *args: object) -> None:
+async def _fails(call: Callable[..., Awaitable[object]], *args: object) -> None:
     with pytest.raises(WireClosed):
-        await call(*args)  # type: ignore[misc]
+        await call(*args)
 
 
 async def test_a_close_comes_after_the_rest(autojump_clock: MockClock) -> None:
@@ -216,7 +216,7 @@ async def test_a_close_behind_a_peer_that_takes_nothing_ends_with_its_timeout(au
 
 
 async def test_a_wire_that_is_left_in_the_middle_of_the_rest_sends_nothing_after_it(autojump_clock: MockClock) -> None:
-    async def leave(cancel_here) -> None:  # type: ignore[no-untyped-def]
+    async def leave(cancel_here: Callable[[], AbstractContextManager[object]]) -> None:
         stream, far = tight_stream_pair()
         peer = Peer(far)
         late: list[bool] = []

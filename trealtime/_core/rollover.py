@@ -146,6 +146,8 @@ def _refused_ahead(state: State, successor: Successor, error: Mapping[str, Any],
     if event_id is None:
         return
     if event_id == successor.opening_id:
+        refused = read_error(error, request="session.update")
+        state.emit(RealtimeError(error=refused, info=state.info))
         state.do(DropSuccessor())
         successor_failed(state, now)
     elif event_id in successor.creates:

@@ -353,7 +353,9 @@ class Connections(Shown):
             with trio.move_on_at(effect.until):
                 connection = await self.open(self._dial)
         except Exception as error:  # noqa: BLE001  (a callable of the app's may raise anything)
-            if not isinstance(error, ConnectFailed):
+            if isinstance(error, ConnectFailed):
+                self._failures.warn("connection", error, summary="the next connection could not be opened")
+            else:
                 self._failures.report("connection", error, summary="a connection could not be opened")
             driver.do(core.successor_failed, again=not isinstance(error, SettingsError | MissingApiKey))
             return

@@ -156,6 +156,10 @@ class Failures(Shown):
         self._reported = RealtimeError(error=failure, info=self._info, response_id=response_id)
         self._driver.emit(self._reported)
 
+    def warn(self, source: FailureSource, failure: Exception, *, summary: str) -> None:
+        """Log `failure`, which the session makes good by itself: it is not counted, and has no event."""
+        self._log(source, summary, failure, level=logging.WARNING, cause=None)
+
     def report_once(self, source: FailureSource, failure: Exception, *, summary: str, subject: str) -> None:
         """Count `failure`; report it as `report` does unless one of its type has been reported of `subject`."""
         kind = (source, subject, type(failure.__cause__ or failure).__qualname__)

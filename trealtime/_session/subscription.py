@@ -263,7 +263,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         return self._types is None or kind in self._types
 
     def takes(self, response_id: str) -> bool:
-        """Whether somebody reads this subscription, and audio of this response counts as played when it is taken."""
+        """Whether this subscription has a reader whose taking of audio of this response counts as playing it."""
         if self.unread or self.abandoned or self._failure is not None or self._on_taken is None:
             return False
         return self.wants("audio") and (self.responses is None or response_id in self.responses)
