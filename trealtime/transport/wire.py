@@ -106,8 +106,8 @@ class BatchWire(Wire, Protocol):
         """Wait for messages and return all that have arrived, at least one, in order.
 
         A text message may be str or its UTF-8 bytes, as the wire has it: use this where JSON is read, to which both are
-        the same. Everything else as in `Wire.receive`. Call it in a loop: a wire may leave pings unanswered from one call
-        to the next.
+        the same. Everything else as in `Wire.receive`. Call it in a loop: a wire may leave pings unanswered from one
+        call to the next.
         """
         ...
 
