@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, NotRequired, TypedDict, TypeVar
 
 from trealtime.compat.exceptions import UserError, user_errors
 from trealtime.mcp.kinds import MCPServerStdio as NativeStdio
@@ -63,15 +63,63 @@ class MCPServerStreamableHttpParams(TypedDict):
     terminate_on_close: NotRequired[bool]
 
 
-class _Opened:
-    """What the SDK's servers have besides, while ``async with server:`` is open."""
+_Params = TypeVar("_Params", bound=Mapping[str, object])
+
+
+class _SdkServer(Generic[_Params]):
+    """The SDK's parameters, in its order, and what its servers have besides while ``async with server:`` is open. The
+    class behind this one among the bases is the server itself."""
 
     name: str
 
-    if TYPE_CHECKING:  # the servers below have it
+    if TYPE_CHECKING:  # the server has it
 
         @property
         def shared(self) -> Connection | None: ...
+
+    def __init__(
+        self,
+        params: _Params,
+        cache_tools_list: bool = False,  # noqa: FBT001, FBT002  (positional in the SDK)
+        name: str | None = None,
+        client_session_timeout_seconds: float | None = 5,
+        tool_filter: ToolFilter | None = None,
+        use_structured_content: bool = False,  # noqa: FBT001, FBT002
+        max_retry_attempts: int = 0,
+        retry_backoff_seconds_base: float = 1.0,
+        message_handler: object = None,
+        require_approval: RequireApproval | None = None,
+        failure_error_function: ToolErrorFunction | None = None,
+        tool_meta_resolver: object = None,
+        custom_data_extractor: object = None,
+        retry_backoff_seconds_max: float | None = None,
+    ) -> None:
+        if failure_error_function is not None:
+            raise UserError("failure_error_function: give it to the agent, mcp_config={'failure_error_function': ...}")
+        absent = {
+            "message_handler": message_handler,
+            "tool_meta_resolver": tool_meta_resolver,
+            "custom_data_extractor": custom_data_extractor,
+        }
+        for key, value in absent.items():
+            if value is not None:
+                raise UserError(f"{key}: there is nothing like it here, leave it out")
+        server: Any = super()
+        with user_errors():
+            server.__init__(
+                self._own(params),
+                name=name or "",
+                cache_tools_list=cache_tools_list,
+                client_session_timeout_seconds=client_session_timeout_seconds or None,
+                tool_filter=tool_filter,
+                use_structured_content=use_structured_content,
+                require_approval=require_approval,
+            )
+
+    @staticmethod
+    def _own(params: Mapping[str, object]) -> dict[str, object]:
+        """The parameters of the SDK as the server takes them."""
+        raise NotImplementedError
 
     async def connect(self) -> NoReturn:
         """Raise RuntimeError with what to write: a connection has tasks, which end with a block."""
@@ -98,94 +146,28 @@ class _Opened:
         return self.shared
 
 
-class MCPServerStdio(_Opened, NativeStdio):
+class MCPServerStdio(_SdkServer[MCPServerStdioParams], NativeStdio):
     """A program that speaks MCP over its standard input and output; `trealtime.MCPServerStdio`.
 
     Calls are not repeated here, so the parameters for that are taken and have no effect. Raises `UserError` for wrong
     values, and for parameters that stand for something that is not here.
     """
 
-    def __init__(
-        self,
-        params: MCPServerStdioParams,
-        cache_tools_list: bool = False,  # noqa: FBT001, FBT002  (positional in the SDK)
-        name: str | None = None,
-        client_session_timeout_seconds: float | None = 5,
-        tool_filter: ToolFilter | None = None,
-        use_structured_content: bool = False,  # noqa: FBT001, FBT002
-        max_retry_attempts: int = 0,
-        retry_backoff_seconds_base: float = 1.0,
-        message_handler: object = None,
-        require_approval: RequireApproval | None = None,
-        failure_error_function: ToolErrorFunction | None = None,
-        tool_meta_resolver: object = None,
-        custom_data_extractor: object = None,
-        retry_backoff_seconds_max: float | None = None,
-    ) -> None:
-        _refuse(message_handler, failure_error_function, tool_meta_resolver, custom_data_extractor)
-        encoded = ("encoding", "encoding_error_handler")
-        with user_errors():
-            super().__init__(
-                {key: value for key, value in params.items() if key not in encoded},
-                name=name or "",
-                cache_tools_list=cache_tools_list,
-                client_session_timeout_seconds=client_session_timeout_seconds or None,
-                tool_filter=tool_filter,
-                use_structured_content=use_structured_content,
-                require_approval=require_approval,
-            )
+    @staticmethod
+    def _own(params: Mapping[str, object]) -> dict[str, object]:
+        return {key: value for key, value in params.items() if key not in ("encoding", "encoding_error_handler")}
 
 
-class MCPServerStreamableHttp(_Opened, NativeStreamableHttp):
+class MCPServerStreamableHttp(_SdkServer[MCPServerStreamableHttpParams], NativeStreamableHttp):
     """A server at an address; `trealtime.MCPServerStreamableHttp`. Otherwise as `MCPServerStdio`."""
 
-    def __init__(
-        self,
-        params: MCPServerStreamableHttpParams,
-        cache_tools_list: bool = False,  # noqa: FBT001, FBT002  (positional in the SDK)
-        name: str | None = None,
-        client_session_timeout_seconds: float | None = 5,
-        tool_filter: ToolFilter | None = None,
-        use_structured_content: bool = False,  # noqa: FBT001, FBT002
-        max_retry_attempts: int = 0,
-        retry_backoff_seconds_base: float = 1.0,
-        message_handler: object = None,
-        require_approval: RequireApproval | None = None,
-        failure_error_function: ToolErrorFunction | None = None,
-        tool_meta_resolver: object = None,
-        custom_data_extractor: object = None,
-        retry_backoff_seconds_max: float | None = None,
-    ) -> None:
-        _refuse(message_handler, failure_error_function, tool_meta_resolver, custom_data_extractor)
-        with user_errors():
-            super().__init__(
-                {key: _seconds(value) for key, value in params.items()},
-                name=name or "",
-                cache_tools_list=cache_tools_list,
-                client_session_timeout_seconds=client_session_timeout_seconds or None,
-                tool_filter=tool_filter,
-                use_structured_content=use_structured_content,
-                require_approval=require_approval,
-            )
+    @staticmethod
+    def _own(params: Mapping[str, object]) -> dict[str, object]:
+        return {key: _seconds(value) for key, value in params.items()}
 
 
 def _seconds(value: object) -> object:
     return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def _refuse(
-    message_handler: object,
-    failure_error_function: object,
-    tool_meta_resolver: object,
-    custom_data_extractor: object,
-) -> None:
-    if failure_error_function is not None:
-        raise UserError("failure_error_function: give it to the agent, mcp_config={'failure_error_function': ...}")
-    given = (message_handler, tool_meta_resolver, custom_data_extractor)
-    names = ("message_handler", "tool_meta_resolver", "custom_data_extractor")
-    for name, value in zip(names, given, strict=True):
-        if value is not None:
-            raise UserError(f"{name}: there is nothing like it here, leave it out")
 
 
 if not TYPE_CHECKING:  # checkers say themselves what does not exist
