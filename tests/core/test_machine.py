@@ -488,6 +488,7 @@ class Machine(RuleBasedStateMachine):
 
         self.leaving: str | None = None
         self.lost: Counter[str] = Counter()
+        self.spoken_since_clear = False
         self.lost_ends: set[str] = set()
 
     @initialize(
@@ -748,6 +749,7 @@ class Machine(RuleBasedStateMachine):
     def the_user_speaks(self) -> None:
         if self.server.speaking is None:
             self.server.begin_speech()
+            self.spoken_since_clear = True
         else:
             self.server.end_speech()
 
@@ -895,6 +897,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def throw_away(self) -> None:
         self.app.clear_audio()
+        self.spoken_since_clear = False
 
     @rule(begin=st.booleans())
     def uninterruptible(self, begin: bool) -> None:
@@ -1088,7 +1091,10 @@ class Machine(RuleBasedStateMachine):
         assert self.started <= set(self.outputs), "a call without an output"
         assert not self.owed - server.seen, "an answer was lost"
         assert not state.pending_interruption
-        quiet_s = TIMEOUT_S if self.lost["input_audio_buffer.cleared"] else PATIENCE_S  # speech whose end is lost
+        # Speech that the app has thrown away may end with its request alone. Where it began after that left, nobody can
+        # tell it from speech that goes on.
+        thrown_away_s = TIMEOUT_S if self.spoken_since_clear else REQUEST_S
+        quiet_s = thrown_away_s if self.lost["input_audio_buffer.cleared"] else PATIENCE_S
         assert state.response_queue.quiet_until is None or state.response_queue.quiet_until <= self.now + quiet_s
         assert not state.turns.records.unchecked
         left = [
