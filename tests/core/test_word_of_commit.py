@@ -9,12 +9,17 @@ import pytest
 
 from trealtime._core import effects as fx
 from trealtime._core.reconnection import Link, ReconnectPolicy
+from trealtime._core.turns import PATIENCE_S
 
 DETECTION = {"type": "server_vad", "create_response": True, "interrupt_response": True}
 SESSION = {"type": "realtime", "audio": {"input": {"turn_detection": DETECTION}}}
 STOPPED, COMMITTED, SHOWN, WORDS, BEGUN = "stopped", "committed", "shown", "words", "begun"
 ORDERS = [each for each in permutations((STOPPED, COMMITTED, SHOWN, WORDS, BEGUN)) if each[0] != BEGUN]
 SPOKEN_MS, END_MS = 1_000, 900
+STARTED, START_MS = "started", 50
+SIGNS = (STARTED, STOPPED, COMMITTED, SHOWN, WORDS)
+AFTER = [each for count in range(1, 6) for each in permutations(SIGNS, count)]
+"""The signs of a turn that come, in their order, after the server has begun its answer. The others are lost."""
 
 
 @pytest.fixture
@@ -34,6 +39,8 @@ def speaking(make_talk):
 
 def hear(talk, what):
     match what:
+        case "started":
+            talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=START_MS)
         case "stopped":
             talk.server("input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=END_MS)
         case "committed":
@@ -94,3 +101,115 @@ def test_word_of_a_commit_that_comes_after_the_turn_is_over_begins_no_other(spea
     assert len(talk.turns) == 1
     assert talk.creates == []
     assert not talk.core.hears_speech
+
+
+# ---- the server begins its answer before it tells of the turn -------------------------------------------------------
+
+
+@pytest.fixture
+def answering(make_talk):
+    """The user has spoken, and the server has begun its answer without a word of the turn."""
+
+    def make(order=(), **options):
+        talk = make_talk(link=Link(ReconnectPolicy()), **options)
+        talk.open(**DETECTION)
+        talk.core.audio_sent(talk.now, bytes(48 * SPOKEN_MS))
+        for what in order:
+            hear(talk, what)
+        hear(talk, BEGUN)
+        return talk
+
+    return make
+
+
+@pytest.mark.parametrize("speaks", [False, True], ids=["at once", "as it speaks"])
+def test_an_answer_of_the_servers_own_that_comes_before_every_sign_of_its_turn_is_the_answer(answering, speaks) -> None:
+    for order in AFTER:
+        talk = answering()
+        if speaks:
+            talk.speak("r", "a", 3_000)
+        for what in order:
+            hear(talk, what)
+        assert talk.events_of("audio_interrupted") == [], order
+        if not speaks:
+            talk.speak("r", "a", 3_000)
+        talk.done("r")
+        talk.wait(60)
+        assert talk.creates == [], order
+        assert talk.events_of("error") == [], order
+        if STOPPED in order and {COMMITTED, SHOWN, WORDS} & set(order):
+            (turn,) = talk.turns
+            assert (turn.item_ids, turn.response_ids, turn.source) == (("u", "a"), ("r",), "speech"), order
+
+
+def test_an_answer_of_the_servers_own_that_comes_among_the_signs_of_its_turn_is_the_answer(answering) -> None:
+    for order in permutations(SIGNS, 4):
+        for at in range(1, 4):
+            talk = answering(order[:at])
+            for what in order[at:]:
+                hear(talk, what)
+            talk.speak("r", "a")
+            talk.done("r")
+            talk.wait(60)
+            assert talk.creates == [], (order, at)
+            assert len([turn for turn in talk.turns if turn.response_ids]) == 1, (order, at)
+
+
+def test_who_listens_gets_an_answer_that_comes_before_word_of_its_turn(answering) -> None:
+    talk = answering()
+    talk.app.listen("l")
+    for what in (STARTED, STOPPED, COMMITTED):
+        hear(talk, what)
+    assert talk.started == [("l", "r")]
+    talk.done("r")
+    assert talk.settled["l"].value.response_id == "r"
+
+
+@pytest.mark.parametrize("place", ["positions", "items", "neither"])
+def test_speech_after_an_answer_to_a_turn_of_which_no_word_came_is_another_turn(answering, place) -> None:
+    talk = answering()
+    talk.app.begin_uninterruptible()  # the server answers no turn while a response runs
+    talk.speak("r", "a", 3_000)
+    talk.now += 2
+    if place == "positions":
+        talk.core.audio_sent(talk.now, bytes(48 * 2_000))
+    started_ms, ended_ms = (1_500, 2_800) if place == "positions" else (0, 0)
+    talk.server("input_audio_buffer.speech_started", item_id="v", audio_start_ms=started_ms)
+    talk.server("input_audio_buffer.speech_stopped", item_id="v", audio_end_ms=ended_ms)
+    talk.server("input_audio_buffer.committed", item_id="v", previous_item_id="a" if place == "items" else None)
+    talk.wait(PATIENCE_S)
+    talk.done("r")
+    assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize("begun_ms, interrupts", [(100, False), (450, True), (1_500, True)])
+def test_late_word_of_the_turn_that_is_answered_interrupts_nothing(answering, begun_ms, interrupts) -> None:
+    """Its end has been followed by a pause before the server began its answer."""
+    talk = answering()
+    talk.speak("r", "a", 3_000)
+    talk.now += 1
+    talk.core.audio_sent(talk.now, bytes(48 * 1_000))
+    talk.server("input_audio_buffer.speech_started", item_id="v", audio_start_ms=begun_ms)
+    assert bool(talk.events_of("audio_interrupted")) == interrupts
+
+
+def test_word_of_the_commit_alone_is_of_the_answer_that_came_before_it(answering) -> None:
+    talk = answering()
+    talk.speak("r", "a")
+    hear(talk, COMMITTED)
+    talk.done("r")
+    talk.wait(60)
+    assert talk.creates == []
+    (turn,) = talk.turns
+    assert (turn.item_ids, turn.source) == (("u", "a"), "speech")
+
+
+def test_late_word_of_a_silence_that_the_server_answers_is_of_that_answer(answering) -> None:
+    talk = answering()
+    talk.silence("u")
+    talk.speak("r", "a")
+    talk.done("r")
+    talk.wait(60)
+    assert talk.creates == []
+    (turn,) = talk.turns
+    assert turn.source == "idle"

@@ -100,6 +100,9 @@ class Response(Shown):
     held_back: bool = False
     """It is done, and the app does not know yet: its audio waits for a verdict."""
 
+    answers_app: bool = False
+    """The app wants it, for a message or the outputs of tools, apart from the callers who wait for it."""
+
     _for_callers: bool = False
     """Its callers alone want it."""
 
@@ -120,6 +123,10 @@ class Response(Shown):
         """It is the answer to this request."""
         request.answer()
         self.request = request
+
+    def serve_app(self) -> None:
+        """The app wants it."""
+        self.answers_app = True
 
     def belong(self, record: TurnRecord) -> None:
         """It is of the answer to this turn."""

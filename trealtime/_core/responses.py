@@ -168,8 +168,10 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
         answered_by_server(state, response, now)
         answered = _answer_waiting(state, response)
     answer_turns(state, response, now, answered, wanted=not unwanted)
+    if any(each.wanted_by_app for each in answered):
+        response.serve_app()
     if response.in_conversation and not unwanted and response.interrupted is None:
-        answer_began(state, response, own=not any(each.wanted_by_app for each in answered))
+        answer_began(state, response, own=not response.answers_app)
     if new:  # after the subscriptions of those who wait for it follow it
         _tell_start(state, response)
     if unwanted and response.interrupted is None:

@@ -78,6 +78,12 @@ class TurnRecord(Shown):
     ended_at: float | None = None
     """The server told that the speech was over."""
 
+    had_from: float | None = None
+    """The time at which its first sound was sent, by the clock of the input audio."""
+
+    had_until: float | None = None
+    """The time at which the server had all of it, with the pause that ends it."""
+
     # ---- committed
     commit_id: str | None = None
     """The app's own commit of it, until the server has answered that."""
@@ -141,6 +147,10 @@ class TurnRecord(Shown):
         """The user has fallen silent, at `spoke_until`: the server's voice detection commits what was said."""
         self.announced, self.ended_at, self.spoke_until = True, now, spoke_until
 
+    def had(self, *, begin: float | None, end: float | None) -> None:
+        """The server had its first sound, and all of it, at these times; None: not known, or not yet."""
+        self.had_from, self.had_until = begin, end
+
     def put(self, *, off: bool) -> None:
         """Whether it interrupts only at the end of an uninterruptible scope."""
         self.put_off = off
@@ -161,6 +171,7 @@ class TurnRecord(Shown):
         other.announced, self.announced = self.announced, False
         other.doubt_until, self.doubt_until = self.doubt_until, None
         other.start_ms, other.put_off, other.spoke_from = self.start_ms, self.put_off, self.spoke_from
+        other.had(begin=self.had_from, end=self.had_until)
         other.began_at, other.ended_at = self.began_at, self.ended_at
 
     def forget_commit(self) -> None:

@@ -16,10 +16,14 @@ Theory of operation
 5. Each turn has one record (`turn_records`), which says what is known of it; whose turn it is now is known here.
 6. The app says that the user speaks where the server cannot hear it (`begin_by_app`), or shows it: under manual turns,
    audio that it sends after it has cleared the buffer is a turn until its commit is confirmed.
-7. The server has made an item of a turn when it says so (``committed``), and also when it shows that item or the words
+7. A response of the server's own that begins when no turn is known that it can answer, answers one of which word is
+   late. Word that comes after it is of that turn, where the server had the end of the speech before the response began,
+   or shows the item before those of the response, or had told of the speech before, or tells of nothing but the item:
+   it is answered, nothing is asked for, and its beginning interrupts nothing. Else the user has spoken since.
+8. The server has made an item of a turn when it says so (``committed``), and also when it shows that item or the words
    in it, or begins an answer of its own to speech whose end it has told: word of the commit may be late, or lost with
    the connection.
-8. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
+9. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
 """
@@ -36,7 +40,7 @@ from trealtime._core.ids import Recent
 from trealtime._core.input_clock import InputClock
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
 from trealtime._core.interruption import margins, speech_began, speech_ended, speech_thrown_away, words_known
-from trealtime._core.listening import turn_waits
+from trealtime._core.listening import answer_began, turn_waits
 from trealtime._core.response_queue import submit
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import turns_are_ours
@@ -259,6 +263,7 @@ class Turns(Shown):
             if record.announced and record.committed_at is None and record.commit_id is None:
                 record.believe()
                 record.end("thrown_away")
+        self._committed.clear()  # the next server may name its items in the same way
         ours = [each for each in self.records.waiting if each.owed_by == "server"]
         for record in self.records:
             if record.promised:
@@ -281,15 +286,22 @@ class Turns(Shown):
 
 def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now: float) -> None:
     """The user speaks: barge-in. The times in this event are of the input audio and say nothing about playback."""
+    told = RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info)
+    if state.turns.has_committed(event.item_id):  # word of it is late
+        state.emit(told)
+        return
     speech = _record(state, event.item_id, "speech", now)
     # Where a commit of the app is on its way, the app has ended this turn by itself.
     announced = not state.turns.records.ended_by_app
     speech.begin_speech(event.audio_start_ms, _onset(state, event.audio_start_ms, now), announced=announced)
-    state.emit(RealtimeSpeechStarted(item_id=event.item_id, audio_start_ms=event.audio_start_ms, info=state.info))
+    began_at = _said_at(state, event.audio_start_ms) if event.audio_start_ms else None  # 0: perhaps it does not say
+    speech.had(begin=began_at, end=speech.had_until)
+    state.emit(told)
     longest_s = state.response_timeout_s if state.turns.audio_at is None else PATIENCE_S
     state.turns.begin(speech, state.response_queue, until=now + longest_s)
     state.audio.speech_started(event.item_id, event.audio_start_ms)
-    speech_began(state, speech, now)
+    if _answer_to(state, speech, event.item_id) is None:
+        speech_began(state, speech, now)
 
 
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
@@ -297,6 +309,7 @@ def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now:
     speech = state.turns.records.of_item(event.item_id) if committed else _record(state, event.item_id, "speech", now)
     if not committed and speech is not None:
         state.turns.stop(speech, state.response_queue, now=now, spoke_until=_offset(state, event.audio_end_ms, now))
+        speech.had(begin=speech.had_from, end=_had_at(state, event.audio_end_ms))
     state.audio.speech_stopped(event.item_id, event.audio_end_ms)
     state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
     if speech is not None:
@@ -306,10 +319,19 @@ def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now:
 
 
 def _onset(state: State, start_ms: int, now: float) -> float:
+    at = _said_at(state, start_ms)
+    return now if at is None else min(at, now)
+
+
+def _said_at(state: State, start_ms: int) -> float | None:
     """The time at which the user began to speak: the server's position is that of the padding before it."""
     _, padding_ms = margins(state)
-    at = state.turns.input_clock.time_of(start_ms + padding_ms if start_ms else 0)
-    return now if at is None else min(at, now)
+    return state.turns.input_clock.time_of(start_ms + padding_ms if start_ms else 0)
+
+
+def _had_at(state: State, position_ms: int | None) -> float | None:
+    """The time at which the server had the audio at a position that it tells, if it does."""
+    return state.turns.input_clock.time_of(position_ms) if position_ms else None
 
 
 def _offset(state: State, end_ms: int, now: float) -> float:
@@ -330,7 +352,7 @@ def _record(state: State, item_id: str, source: TurnSource, now: float) -> TurnR
 
 def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: float) -> None:
     if not state.turns.has_committed(event.item_id):
-        _take_turn(state, event.item_id, now)
+        _take_turn(state, event.item_id, now, previous_item_id=event.previous_item_id)
 
 
 def item_shown(state: State, item_id: str, now: float) -> None:
@@ -361,14 +383,24 @@ def answered_by_server(state: State, response: Response, now: float) -> None:
             return
 
 
-def _take_turn(state: State, item_id: str, now: float, *, answer: Response | None = None) -> None:
-    """The server has made an item of a turn; `answer` is its own, if that has begun."""
+def _take_turn(
+    state: State, item_id: str, now: float, *, answer: Response | None = None, previous_item_id: str | None = None
+) -> None:
+    """The server has made an item of a turn, after `previous_item_id` if that is told; `answer` is its own, if that
+    has begun."""
+    by_app = bool(state.turns.records.ended_by_app)
     turn, spoken = state.turns.commit(item_id, state.response_queue, now=now, agent=state.agent.name)
     state.audio.committed(item_id)
     silent = turn.source == "idle"
+    begun = None
+    if answer is None and (silent or (state.server_answers and not by_app)):
+        begun = _answer_to(state, turn, item_id, previous_item_id, alone=not spoken and not silent)
+        spoken = spoken or (begun is not None and not silent)
     if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
-    if silent or (spoken and state.server_answers):
+    if begun is not None:
+        state.turns.speak(state.response_queue)
+    elif silent or (spoken and state.server_answers):
         state.response_queue.keep_quiet(now + PATIENCE_S)
         live = [each for each in state.live(in_conversation=True) if each is not answer]
         if any(each.interrupted is None for each in live):
@@ -382,6 +414,40 @@ def _take_turn(state: State, item_id: str, now: float, *, answer: Response | Non
         if turn.why_not is None:
             turn_waits(state, item_id, now, due=spoken and (state.server_answers or ours))
         turn_committed(state, turn, now, spoken=spoken)
+    if begun is not None and begun.record is not None:
+        begun.record.current.take_in(turn)
+        if begun.result is None and begun.interrupted is None and not silent:
+            answer_began(state, begun, own=not begun.answers_app)
+
+
+def _answer_to(
+    state: State, turn: TurnRecord, item_id: str, previous_item_id: str | None = None, *, alone: bool = False
+) -> Response | None:
+    """The response with which the server has answered this turn before it told of it (rule 7). `alone`: no other word
+    of the turn has come than that of its item."""
+    for record in state.turns.records:
+        first = record.responses[0] if record.source == "automatic" and record.responses else None
+        if first is not None and first.request is None and first.in_conversation and not first.lost:
+            known = _began_after(state, first, turn, item_id, previous_item_id)
+            if (alone or turn.number < record.number) if known is None else known:
+                return first
+    return None
+
+
+def _began_after(
+    state: State, response: Response, turn: TurnRecord, item_id: str, previous_item_id: str | None
+) -> bool | None:
+    """Whether this response began after the turn was over, as far as positions tell; None: they do not."""
+    if turn.had_until is not None:
+        return turn.had_until <= response.began_at
+    if turn.had_from is not None:  # there was a pause at its end, too
+        silence_ms, _ = margins(state)
+        return turn.had_from + silence_ms / 1000 <= response.began_at
+    order = state.history.order()
+    known = item_id if item_id in order else previous_item_id
+    if known in order and response.items and response.items[0] in order:
+        return order.index(known) < order.index(response.items[0])
+    return None
 
 
 def _ask_for(state: State, turn: TurnRecord) -> None:
@@ -416,7 +482,8 @@ def expire_clear(state: State, now: float) -> None:
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
     if event.item_id is not None:
-        _record(state, event.item_id, "idle", now)
+        silence = _record(state, event.item_id, "idle", now)
+        silence.had(begin=_had_at(state, event.audio_start_ms), end=_had_at(state, event.audio_end_ms))
     state.emit(
         RealtimeInputAudioTimeoutTriggered(
             item_id=event.item_id,
