@@ -444,7 +444,7 @@ def _began_after(
         silence_ms, _ = margins(state)
         return turn.had_from + silence_ms / 1000 <= response.began_at
     order = state.history.order()
-    known = item_id if item_id in order else previous_item_id
+    known = previous_item_id if previous_item_id in order else item_id
     if known in order and response.items and response.items[0] in order:
         return order.index(known) < order.index(response.items[0])
     return None
