@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, get_args
 
-__all__ = ["one_line", "print_short", "printable"]
+__all__ = ["one_line", "print_short", "printable", "repr_of", "text_of"]
 
 # Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of what follows, and
 # halves of surrogate pairs, which no encoding takes.
@@ -17,8 +17,27 @@ LONGEST: Final = 60
 """Characters of a text that a `repr` shows."""
 
 _FEW: Final = 3
+_DEEPEST: Final = 3
 _BASE64: Final = frozenset({"audio", "image_url"})
 """Fields whose text may be the base64 of audio or of an image: a `repr` says how much it is."""
+
+
+def text_of(value: object) -> str:
+    """Return ``str(value)``. Where the value's own class fails to make it, as exceptions of programs do at times,
+    return a note in its place."""
+    return _made(str, value)
+
+
+def repr_of(value: object) -> str:
+    """Return ``repr(value)``, or a note as `text_of` does."""
+    return _made(repr, value)
+
+
+def _made(make: Callable[[object], str], value: object) -> str:
+    try:
+        return make(value)
+    except Exception as error:  # noqa: BLE001  (the code of a class that is not ours)
+        return f"<{type(value).__name__}, whose {make.__name__} raises {type(error).__name__}>"
 
 
 def printable(value: object, *, newlines: bool = False) -> str:
@@ -35,35 +54,48 @@ def printable(value: object, *, newlines: bool = False) -> str:
             return character
         return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
-    return _UNPRINTABLE.sub(escape, str(value))
+    return _UNPRINTABLE.sub(escape, text_of(value))
 
 
 def one_line(value: object) -> str:
     """Return a `repr` of any value that fits a line: text cut, bytes and long collections counted, agents and tools by
     their names."""
+    return _line(value, 0)
+
+
+def _line(value: object, depth: int) -> str:
+    try:
+        return _line_of(value, depth)
+    except Exception:  # noqa: BLE001  (the code of a class that is not ours)
+        return f"<{type(value).__name__}>"
+
+
+def _line_of(value: object, depth: int) -> str:
     match value:
         case str():
+            value = str.__str__(value)
             return printable(repr(value if len(value) <= LONGEST else f"{value[: LONGEST - 3]}..."))
         case bytes() | bytearray() | memoryview():
             return f"<{len(value):,} bytes>"
         case BaseException():
-            return f"{type(value).__name__}({one_line(str(value)) if str(value) else ''})"
+            text = text_of(value)
+            return f"{type(value).__name__}({_line(text, depth) if text else ''})"
         case Mapping():
             kind = value.get("type")
             return f"<{kind}: {len(value)} keys>" if isinstance(kind, str) else f"<{len(value)} keys>"
-        case list() | tuple() if len(value) <= _FEW:
-            inside = ", ".join(map(one_line, value))
+        case list() | tuple() if len(value) <= _FEW and depth < _DEEPEST:
+            inside = ", ".join(_line(each, depth + 1) for each in value)
             return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
         case Sequence() | AbstractSet():
             return f"<{len(value)} of {type(value).__name__}>"
         case type():
             return value.__qualname__
     if hasattr(value, "previous_item_id"):  # an item, whose str is made to be read
-        return one_line(str(value))
+        return _line(text_of(value), depth)
     name = getattr(value, "name", None) or getattr(value, "tool_name", None)
     if isinstance(name, str):
-        return one_line(name)
-    shown = printable(repr(value))
+        return _line(name, depth)
+    shown = printable(repr_of(value))
     # What is left may show its memory address, or a whole object of the program's.
     return shown if len(shown) <= LONGEST and " at 0x" not in shown else f"<{type(value).__name__}>"
 

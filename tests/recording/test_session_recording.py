@@ -8,6 +8,7 @@ import json
 import os
 import random
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,74 @@ async def test_without_an_endpoint_the_audio_that_the_app_takes_is_there(tmp_pat
     taken = [each.value for each in load_recording(tmp_path / "call.jsonl").others if each.kind == "playback"]
     assert taken
     assert all(each["until_ms"] > each["from_ms"] for each in taken)
+
+
+class Endless(Sequence[int]):
+    def __len__(self) -> int:
+        return 10**12
+
+    def __getitem__(self, index: Any) -> Any:
+        return index
+
+
+class Backwards(str):
+    def __len__(self) -> int:
+        return -1
+
+
+class Hostile(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("no items")
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("no detail")
+
+    __repr__ = __str__
+    __hash__ = Exception.__hash__
+
+
+def nested() -> list[object]:
+    inside: list[object] = []
+    inside.extend([inside] * 30)
+    return inside
+
+
+ODD_RESULTS = {
+    "a range": (range(10**12), lambda kept: kept[:3] == [0, 1, 2]),
+    "without an end": (Endless(), lambda kept: kept[:3] == [0, 1, 2]),
+    "in itself": (nested(), lambda kept: isinstance(kept, list)),
+    "a hostile mapping": (Hostile(a=1), lambda kept: kept == "<Hostile, whose methods raise RuntimeError>"),
+    "a mute key": ({Mute(): 1}, lambda kept: list(kept.values()) == [1]),
+    "a mute exception": (Mute(), lambda kept: kept == "Mute: <Mute, whose str raises AttributeError>"),
+    "a number": (10**5000, lambda kept: kept == "<int, whose str raises ValueError>"),
+    "a str of its own": (Backwards("word"), lambda kept: kept == "word"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_RESULTS)
+async def test_a_result_of_a_tool_that_is_hard_to_read_ends_neither_recording_nor_session(
+    tmp_path, autojump_clock, odd
+) -> None:
+    result, fits = ODD_RESULTS[odd]
+
+    @function_tool
+    async def look_up() -> object:
+        return result
+
+    path = tmp_path / "call.jsonl"
+    brain = ScriptedBrain([CallFunction("look_up", "{}"), "Done."])
+    async with open_emulator(listen=False, brain=brain) as emulator:
+        runner = RealtimeRunner(
+            RealtimeAgent(name="Otto", tools=[look_up]), model=emulator.memory_model(), config={"record": path}
+        )
+        async with runner.session() as session:
+            assert (await session.ask("Go.")).text == "Done."
+    kept = [each.fields["output"] for each in load_recording(path).session_events if each.type == "tool_end"]
+    assert len(kept) == 1
+    assert fits(kept[0]), kept
+    assert path.stat().st_size < 2_000_000
 
 
 async def test_a_running_file_can_be_read_a_turn_behind_at_most(tmp_path, autojump_clock) -> None:

@@ -1,5 +1,5 @@
-"""Callables of the user's that fail while they are being cancelled: a nursery raises failure and cancellation in one
-group, and that ends no session."""
+"""Callables of the user's that fail in odd ways: while they are being cancelled, where a nursery raises failure and
+cancellation in one group; and with exceptions and values that cannot say what they are. None of it ends a session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ import pytest
 import trio
 import trio.testing
 
-from trealtime import RealtimeAgent, RealtimePlaybackTracker, realtime_handoff
+from trealtime import (
+    InputGuardrail,
+    OutputGuardrail,
+    RealtimeAgent,
+    RealtimePlaybackTracker,
+    RealtimeRunHooks,
+    realtime_handoff,
+)
 from trealtime._session.playback_tracker import RealtimePlaybackState
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
 from trealtime.tools.function_tool import function_tool
@@ -176,3 +183,108 @@ async def test_a_playback_tracker_that_raises_ctrl_c_hangs_no_session(autojump_c
 
     with trio.fail_after(60), pytest.raises(KeyboardInterrupt):
         await talk()
+
+
+# ---- exceptions and values that cannot say what they are ------------------------------------------------------------
+
+
+class Mute(Exception):
+    """As exceptions are whose text needs an argument that was not given."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no detail")
+
+    __repr__ = __str__
+
+
+def mute(*_: object) -> Any:
+    raise Mute
+
+
+async def mute_async(*_: object) -> Any:
+    raise Mute
+
+
+class Shy:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __bool__(self) -> bool:
+        raise ValueError("neither true nor false, as an array is")
+
+
+async def shy_async(*_: object) -> Any:
+    return Shy()
+
+
+NO_TEXT = "<Mute, whose str raises AttributeError>"
+REJECTED = "Tool execution was not approved."
+MUTE_TOOLS = {
+    "tool": ({}, {}, f"the tool search: Mute: {NO_TEXT}"),
+    "failure_error_function": ({"failure_error_function": mute}, {}, f"Mute: {NO_TEXT}"),
+    "its answer": ({"failure_error_function": lambda *_: Shy()}, {}, f"Mute: {NO_TEXT}"),
+    "formatter": ({"failure_error_function": None}, {"tool_error_formatter": mute}, "The tool search failed."),
+    "its text": ({"failure_error_function": None}, {"tool_error_formatter": shy_async}, "The tool search failed."),
+    "needs_approval": ({"needs_approval": mute}, {"approval_handler": mute_async}, REJECTED),
+    "approval_handler": ({"needs_approval": True}, {"approval_handler": shy_async}, REJECTED),
+    "tool_input_guardrails": ({"tool_input_guardrails": [tool_input_guardrail(mute_async)]}, {}, UNCHECKED),
+    "its verdict": ({"tool_input_guardrails": [tool_input_guardrail(shy_async)]}, {}, UNCHECKED),
+}
+
+
+@pytest.mark.parametrize("place", MUTE_TOOLS)
+async def test_a_failure_without_a_text_is_answered_and_told(autojump_clock, service, make_runner, place) -> None:
+    options, config, text = MUTE_TOOLS[place]
+    tool = function_tool(mute_async, name_override="search", **options)
+    runner = make_runner(tools=[tool], **config)
+    async with runner.session() as session, session.subscribe("error") as errors:
+        await service.last.begin()
+        await service.last.call("search", "{}")
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+        (output,) = outputs(service.last)
+        assert text in output
+        assert str((await errors.receive()).error)
+        assert session.outcome is None
+
+
+@pytest.mark.parametrize("verdict", [mute_async, shy_async, lambda *_: GuardrailFunctionOutput(Shy(), Shy())])
+@pytest.mark.parametrize("kind", ["input_guardrails", "output_guardrails"])
+async def test_a_guardrail_that_fails_without_a_text(autojump_clock, service, make_runner, kind, verdict) -> None:
+    async def check(*arguments: object) -> Any:
+        return await verdict(*arguments) if verdict in (mute_async, shy_async) else verdict()
+
+    guardrail = {"input_guardrails": InputGuardrail, "output_guardrails": OutputGuardrail}[kind](check)
+    async with make_runner(**{kind: [guardrail]}).session() as session, session.subscribe("error") as errors:
+        await session.send_message("Hello.")
+        await service.last.reply()
+        assert "guardrail check failed: " in str((await errors.receive()).error)
+        assert session.outcome is None
+
+
+async def test_a_hook_that_fails_without_a_text_ends_the_session_bare(autojump_clock, service, make_runner) -> None:
+    class Hooks(RealtimeRunHooks[Any]):
+        async def on_response_end(self, *_: object) -> None:
+            raise Mute
+
+    async def call() -> None:
+        async with make_runner(hooks=Hooks()).session() as session:
+            await session.send_message("Hello.")
+            await service.last.reply()
+            await trio.sleep_forever()
+
+    with pytest.raises(Mute):
+        await call()
+
+
+async def test_a_handoff_that_fails_without_a_text(autojump_clock, service, make_runner) -> None:
+    billing = realtime_handoff(RealtimeAgent(name="Billing"), on_handoff=mute)
+    async with make_runner(handoffs=[billing]).session() as session:
+        await service.last.begin()
+        await service.last.call("transfer_to_billing", "{}")
+        await service.last.done()
+        await trio.testing.wait_all_tasks_blocked()
+        (output,) = outputs(service.last)
+        assert output.startswith("The handoff was not made. ")
+        assert output.endswith(f"transfer_to_billing: Mute: {NO_TEXT}")
+        assert session.outcome is None

@@ -55,6 +55,17 @@ class Hostile:
         raise KeyError("no text")
 
 
+class Unbound:
+    """A stand-in of a web framework outside of a request, which has not even a class."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        raise RuntimeError("outside of a request")
+
+    def __str__(self) -> str:
+        return "a stand-in"
+
+
 @pytest.mark.parametrize(
     "value, text",
     [
@@ -88,6 +99,10 @@ class Hostile:
 def test_b178_output_text(value, text) -> None:
     assert serialise_output(value) == text
     assert type(serialise_output(value)) is str
+
+
+def test_a_value_that_does_not_even_say_its_class() -> None:
+    assert serialise_output(Unbound()) == "a stand-in"
 
 
 def test_a_value_that_contains_itself_is_still_a_text() -> None:

@@ -33,6 +33,7 @@ from trealtime._recordings.writing import LineEncoder, Sink
 from trealtime._secrets import redacted_url, stand_in, withheld
 from trealtime._version import __version__
 from trealtime.metrics import RecordingStatistics
+from trealtime.terminal import text_of
 from trealtime.transport.background import background_nursery
 from trealtime.transport.wire import (
     Side,
@@ -196,7 +197,7 @@ class Recorder:
                     yield _RecordedWire(wire, self, number=about["number"])
             except Exception as error:
                 if not opened:
-                    self._note_connection({**about, "failed": f"{type(error).__name__}: {error}"})
+                    self._note_connection({**about, "failed": f"{type(error).__name__}: {text_of(error)}"})
                 raise
 
         return recorded
@@ -307,7 +308,7 @@ class Recorder:
     def _fail(self, error: Exception) -> None:
         if self._failure is not None:
             return
-        self._failure = f"the recording {self.name} ends here: {error}"
+        self._failure = f"the recording {self.name} ends here: {text_of(error)}"
         self._queue.clear()
         if isinstance(error, OSError):
             logger.error("%s", self._failure, exc_info=error)

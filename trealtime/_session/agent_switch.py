@@ -46,6 +46,7 @@ from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff
 from trealtime.errors import SettingsRefused, ToolArgumentsError, ToolFailed
 from trealtime.events import EventInfo
+from trealtime.terminal import text_of
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ToolContext
 from trealtime.tools.function_tool import default_tool_error
@@ -188,7 +189,7 @@ class Agents(Shown):
         text, troubles = await format_error(kind, default, context, self._run.tool_error_formatter)
         for trouble in (*(() if own_mistake else (error,)), *troubles):
             failure = ToolFailed(
-                f"handoff {call.name} failed: {type(trouble).__name__}: {trouble}",
+                f"handoff {call.name} failed: {type(trouble).__name__}: {text_of(trouble)}",
                 tool_name=call.name,
                 call_id=call.call_id,
             )

@@ -20,6 +20,7 @@ from trealtime._session.failures import Failures
 from trealtime._session.lifetime import Lifetime
 from trealtime._value import Value
 from trealtime.errors import ToolFailed
+from trealtime.terminal import repr_of, text_of
 from trealtime.tools.callables import call_anywhere
 
 __all__ = ["ApprovalDecision", "ApprovalHandler", "ApprovalRunner", "Approve", "Reject"]
@@ -108,13 +109,13 @@ class ApprovalRunner:
         if isinstance(decision, Approve | Reject):
             return decision
         allowed = "it must return Approve(...), Reject(...), True or False"
-        wrong = TypeError(f"{allowed}, got {decision!r}")
+        wrong = TypeError(f"{allowed}, got {repr_of(decision)}")
         self._report(request, wrong, f"returned {type(decision).__name__} for {request.tool.name}, {allowed}")
         return Reject()
 
     def _report(self, request: ApprovalRequest, error: Exception, what: str) -> None:
         failure = ToolFailed(
-            f"the approval_handler failed for {request.tool.name}: {type(error).__name__}: {error}",
+            f"the approval_handler failed for {request.tool.name}: {type(error).__name__}: {text_of(error)}",
             tool_name=request.tool.name,
             call_id=request.call_id,
         )

@@ -31,6 +31,7 @@ from trealtime._value import Shown, Value
 from trealtime.audio.formats import AudioFormat, audio_shown
 from trealtime.endpoints.endpoint import Endpoint
 from trealtime.errors import EndpointFailed, SlowConsumer
+from trealtime.terminal import text_of
 
 __all__ = ["Attachment", "AttachmentStatistics", "Attachments"]
 
@@ -242,7 +243,7 @@ class _Path(Shown):
             error = error.exceptions[0]
         if isinstance(error, Exception) and not isinstance(error, SlowConsumer) and not self._misused:
             name = type(self.endpoint).__name__
-            failed = EndpointFailed(f"{name}: {type(error).__name__}: {error}")
+            failed = EndpointFailed(f"{name}: {type(error).__name__}: {text_of(error)}")
             failed.__cause__ = error
             self._failures.report("endpoint", failed, summary=f"endpoint {name} failed: {type(error).__name__}")
             if self.attachment is not None:

@@ -29,6 +29,7 @@ from trealtime._session.wakeup import Sleeper
 from trealtime._value import Shown, Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError
 from trealtime.items import RealtimeItem
+from trealtime.terminal import text_of
 from trealtime.tools.callables import answer_of
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics, immediate_sender, receiver, sender
 
@@ -277,7 +278,7 @@ class Connections(Shown):
         """The handshake of the first connection was refused, and is tried again."""
         driver, core = self._driver, self._driver.core
         assert self._policy is not None
-        self.lost_as = WireClosed(1006, str(error), closed_by="network")
+        self.lost_as = WireClosed(1006, text_of(error), closed_by="network")
         driver.send_queue.hold(self._policy.resend_buffer_s, lambda: core.events_waiting)
         driver.do(core.not_connected, retry_after_s=_retry_after(error.headers))
 
@@ -322,7 +323,7 @@ class Connections(Shown):
 
     def _failed(self, error: Exception) -> None:
         driver, core = self._driver, self._driver.core
-        why = f"{type(error).__name__}: {error}"
+        why = f"{type(error).__name__}: {text_of(error)}"
         if isinstance(error, ConnectFailed):
             retry_after_s = _retry_after(error.headers)
             final = isinstance(error, MissingApiKey)

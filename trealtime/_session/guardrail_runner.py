@@ -33,6 +33,7 @@ from trealtime.errors import GuardrailFailed, SettingsError, SettingsProblem
 from trealtime.events import EventInfo
 from trealtime.protocol.settings import SessionSettings, merge_settings, session_settings
 from trealtime.protocol.validation import NOT_SET
+from trealtime.terminal import text_of
 from trealtime.tools.context import RunContext
 
 __all__ = ["GuardrailRunner", "check_transcribed", "check_transcription", "guardrail_policy"]
@@ -93,7 +94,7 @@ class GuardrailRunner:
                 if results[index] is None:
                     fail(index, f"took longer than {self._timeout_s:g} s", trio.TooSlowError())
             except Exception as error:  # noqa: BLE001  (a guardrail's failure is an event to the app)
-                fail(index, f"failed: {type(error).__name__}: {error}", error)
+                fail(index, f"failed: {type(error).__name__}: {text_of(error)}", error)
             except trio.Cancelled:
                 raise
             except BaseException as error:  # noqa: BLE001  (a Ctrl-C: raised below, without the nurseries' groups)

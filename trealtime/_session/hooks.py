@@ -29,6 +29,7 @@ from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.hooks import RealtimeAgentHooks, RealtimeRunHooks
 from trealtime.errors import HookFailed, SlowConsumer
 from trealtime.events import EventInfo, RealtimeSessionEvent
+from trealtime.terminal import text_of
 from trealtime.tools.callables import name_of
 
 __all__ = ["HookCalls"]
@@ -181,7 +182,7 @@ class HookCalls(Shown):
 
     def _report(self, call: _Call, error: Exception) -> None:
         what = f"hook {name_of(call.func)} failed: {type(error).__name__}"
-        failure = HookFailed(f"{what}: {error}")
+        failure = HookFailed(f"{what}: {text_of(error)}")
         failure.__cause__ = error
         self._failures.report("hook", failure, summary=f"{what}, it ends the session")
 

@@ -11,6 +11,7 @@ from trealtime._core.playback_ledger import PlaybackPosition
 from trealtime._value import Shown, Value
 from trealtime.audio.formats import PCM16_24K, AudioFormat, parse_audio_format
 from trealtime.errors import PlaybackTrackerFailed
+from trealtime.terminal import text_of
 
 if TYPE_CHECKING:
     from trealtime._session.failures import Failures
@@ -115,6 +116,6 @@ class GuardedTracker(Shown):
 
     def _report(self, method: str, error: Exception) -> None:
         what = f"{method} of the playback tracker failed: {type(error).__name__}"
-        failure = PlaybackTrackerFailed(f"{what}: {error}")
+        failure = PlaybackTrackerFailed(f"{what}: {text_of(error)}")
         failure.__cause__ = error
         self._failures.report_once("playback_tracker", failure, summary=what, subject=method)

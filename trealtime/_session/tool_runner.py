@@ -37,6 +37,7 @@ from trealtime.events import (
     RealtimeToolStart,
 )
 from trealtime.metrics import ToolSpanStatus
+from trealtime.terminal import text_of
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.enabling import enabled
@@ -205,7 +206,7 @@ class ToolRunner:
             return await answer_of(tool.needs_approval(self._context(call), arguments, call.call_id)) is not False
         except Exception as error:  # noqa: BLE001  (a user's callable; ask when in doubt)
             what = f"needs_approval of {call.name} failed: {type(error).__name__}"
-            self._report(call, f"{what}: {error}", error, summary=what)
+            self._report(call, f"{what}: {text_of(error)}", error, summary=what)
             return True
 
     async def _refused(self, call: FunctionCall, refusal: Refusal) -> ToolOutcome:
@@ -244,7 +245,7 @@ class ToolRunner:
             self._report(call, f"there is no tool {call.name!r}", summary="the model called a tool that is not there")
         for error in outcome.errors:
             what = f"tool {call.name} failed: {type(error).__name__}"
-            self._report(call, f"{what}: {error}", error, summary=what)
+            self._report(call, f"{what}: {text_of(error)}", error, summary=what)
         nothing_to_tell = outcome.failure is None and outcome.value is None
         output = serialise_output(outcome.output)  # a refusal is the user's own text
         self._driver.do(
@@ -362,7 +363,7 @@ class _ToolChecks:
                 return await verdict
             self._report(call, name, f"took longer than {self._timeout_s:g} s", trio.TooSlowError())
         except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
-            self._report(call, name, f"failed: {type(error).__name__}: {error}", error)
+            self._report(call, name, f"failed: {type(error).__name__}: {text_of(error)}", error)
         return ToolGuardrailFunctionOutput.reject_content(unknown)
 
     def _report(self, call: FunctionCall, name: str, what: str, cause: Exception) -> None:

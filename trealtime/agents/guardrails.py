@@ -187,4 +187,7 @@ async def _verdict(
         raise TypeError(f"guardrail {name!r} returned {output!r}, allowed: a GuardrailFunctionOutput")
     if output.tripwire_triggered is None:  # a condition that forgot to return must not count as passed
         raise TypeError(f"guardrail {name!r} returned tripwire_triggered=None, allowed: True or False")
+    if not isinstance(output.tripwire_triggered, bool):
+        # Here, where an object that is neither true nor false, such as an array, is the guardrail's failure.
+        output = attrs.evolve(output, tripwire_triggered=bool(output.tripwire_triggered))
     return output

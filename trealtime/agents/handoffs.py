@@ -14,7 +14,7 @@ import msgspec
 
 from trealtime._value import Shown
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError
-from trealtime.terminal import print_short
+from trealtime.terminal import print_short, text_of
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.tools.declared import NAME_RULE, is_function_name, require, takes
@@ -189,7 +189,7 @@ class _Invocation(Shown, Generic[ContextT]):
             return decoder.decode(arguments)
         except Exception as error:
             # Beside msgspec's own errors, constructors of the declared types may raise anything.
-            problem = str(error) if arguments.strip() else "they are missing"
+            problem = text_of(error) if arguments.strip() else "they are missing"
             raise ToolArgumentsError(
                 f"invalid arguments for tool {self.tool_name}: {problem}",
                 tool_name=self.tool_name,

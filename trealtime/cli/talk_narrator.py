@@ -14,6 +14,7 @@ import attrs
 from trealtime.events import RealtimeSessionEvent
 from trealtime.items import AssistantMessageItem, RealtimeItem, UserMessageItem
 from trealtime.metrics import TurnMetrics
+from trealtime.terminal import text_of
 from trealtime.usage import Cost, Usage
 
 __all__ = ["EVENTS", "Answer", "Line", "Narrator", "Shown", "Tone", "Words"]
@@ -204,7 +205,7 @@ class Narrator:
             case "tool_start":
                 yield Line(f"tool: {event.tool.name}({event.arguments})", "tool")
             case "tool_end":
-                yield Line(f"tool: {event.tool.name} -> {_short(str(event.output))}", "tool")
+                yield Line(f"tool: {event.tool.name} -> {_short(text_of(event.output))}", "tool")
             case "tool_approval_required":
                 yield Line(f"approval needed: {event.tool.name}({event.arguments})", "tool")
             case "tool_approval_dropped":
@@ -291,4 +292,4 @@ def _where(error: BaseException) -> str:
     """Return the error of a user's callable with the place in their code where it was raised."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_PACKAGE)]
     place = f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return f"{type(error).__name__}: {text_of(error)}{place}"

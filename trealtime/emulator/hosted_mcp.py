@@ -13,6 +13,8 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from trealtime.terminal import text_of
+
 __all__ = ["HostedCall", "HostedServers", "McpServers", "McpTool", "OfferedTool", "as_functions", "mcp_tools"]
 
 McpServers = Mapping[str, Mapping[str, Callable[..., object]]]
@@ -46,7 +48,7 @@ class McpTool:
             value = await result if inspect.isawaitable(result) else result
             return value if isinstance(value, str) else msgspec.json.encode(value).decode(), None
         except Exception as error:  # noqa: BLE001  (a tool's failure is its answer)
-            return None, {"type": "tool_execution_error", "message": str(error) or type(error).__name__}
+            return None, {"type": "tool_execution_error", "message": text_of(error) or type(error).__name__}
 
 
 def mcp_tools(servers: McpServers) -> dict[str, dict[str, McpTool]]:

@@ -32,6 +32,7 @@ from trealtime.emulator.transcription import StagedTranscriber, Transcriber
 from trealtime.emulator.turn_figures import ServedTurn, TurnFigures
 from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
+from trealtime.terminal import text_of
 from trealtime.transport.memory import MemoryWire
 from trealtime.transport.wire import NETWORK_LOSS, Wire, WireClosed
 
@@ -271,7 +272,9 @@ class EmulatedSession:
                     words = await self._recognise(item.clips[index]) if early is None else early
                 except Exception as error:  # as in _generate
                     logger.exception("transcribing item %s failed: %r", item.id, error)
-                    self._core.transcription_failed(item, index, f"The audio could not be transcribed: {error}")
+                    self._core.transcription_failed(
+                        item, index, f"The audio could not be transcribed: {text_of(error)}"
+                    )
                 else:
                     self._core.transcribed(item, index, words)
                 self._flush()

@@ -27,6 +27,7 @@ from trealtime._secrets import without_secrets_in_addresses, without_values
 from trealtime.errors import MCPServerFailed
 from trealtime.mcp.servers import MCPServer
 from trealtime.mcp.stdio import ProgramEnded
+from trealtime.terminal import text_of
 
 __all__ = ["Connection"]
 
@@ -217,5 +218,5 @@ def _why(error: BaseException, *, headers: Mapping[str, str] | None) -> str:
     """Return the first cause in a group, in words, without the secrets of the server's address and `headers`."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = without_values(without_secrets_in_addresses(str(error)), headers)
+    text = without_values(without_secrets_in_addresses(text_of(error)), headers)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

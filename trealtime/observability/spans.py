@@ -50,6 +50,7 @@ from trealtime.observability.attributes import (
     server_attributes,
     turn_attributes,
 )
+from trealtime.terminal import text_of
 from trealtime.tools.function_tool import FunctionTool
 
 __all__ = ["SessionSpans", "TurnPlace"]
@@ -282,7 +283,7 @@ class SessionSpans:
         elif entry.token is not None:
             otel_context.detach(entry.token)
         if self._capture_content:
-            entry.span.set_attribute("gen_ai.tool.call.result", str(event.output))
+            entry.span.set_attribute("gen_ai.tool.call.result", text_of(event.output))
         if event.failure is not None:
             entry.span.set_status(Status(StatusCode.ERROR))
             entry.span.set_attribute("error.type", event.failure)
@@ -350,7 +351,7 @@ class SessionSpans:
         span = entry.span if entry is not None else self._session
         attributes = {"error.type": error_type(event.error), "trealtime.error": type(event.error).__name__}
         if self._capture_content:
-            attributes["exception.message"] = str(getattr(event.error, "message", event.error))
+            attributes["exception.message"] = text_of(getattr(event.error, "message", event.error))
         span.add_event("error", attributes, self._now_ns)
 
     # ---- turns ---------------------------------------------------------------------------------------------------

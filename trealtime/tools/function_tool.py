@@ -18,7 +18,7 @@ import trio
 
 from trealtime._value import Shown
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
-from trealtime.terminal import print_short
+from trealtime.terminal import print_short, text_of
 from trealtime.tools.callables import answer_of, is_async, name_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.declared import NAME_RULE, is_function_name
@@ -62,11 +62,12 @@ AfterTool = Literal["auto", "always", "never"]
 def default_tool_error(context: RunContext[Any], error: Exception) -> str:
     """Return the text that the model reads of a failure by default: the name of the tool, and the reason."""
     if isinstance(error, ToolArgumentsError):
-        return f"{str(error)[:1].upper()}{str(error)[1:]}. Call it again with arguments that fit its schema."
+        text = text_of(error)
+        return f"{text[:1].upper()}{text[1:]}. Call it again with arguments that fit its schema."
     if isinstance(error, ToolTimedOut):
-        return str(error)
+        return text_of(error)
     name = context.tool_name if isinstance(context, ToolContext) else "tool"
-    reasons = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in _leaves(error))
+    reasons = "; ".join(f"{type(leaf).__name__}: {text_of(leaf)}" for leaf in _leaves(error))
     return f"An error occurred while running the tool {name}: {reasons}"
 
 

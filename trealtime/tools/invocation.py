@@ -15,6 +15,7 @@ import trio
 
 from trealtime._value import Value
 from trealtime.errors import ToolArgumentsError, ToolTimedOut
+from trealtime.terminal import repr_of
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.function_tool import FunctionTool, ToolErrorFunction, default_tool_error
@@ -129,7 +130,9 @@ async def _own_text(
         return default, (trouble,)
     if isinstance(text, str):
         return text, ()
-    return default, (TypeError(f"an error function of the tool {context.tool_name} must return a str, got {text!r}"),)
+    return default, (
+        TypeError(f"an error function of the tool {context.tool_name} must return a str, got {repr_of(text)}"),
+    )
 
 
 async def format_error(
@@ -155,4 +158,4 @@ async def format_error(
         return default_message, (trouble,)
     if text is None or isinstance(text, str):
         return default_message if text is None else text, ()
-    return default_message, (TypeError(f"tool_error_formatter must return a str or None, got {text!r}"),)
+    return default_message, (TypeError(f"tool_error_formatter must return a str or None, got {repr_of(text)}"),)

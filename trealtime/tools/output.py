@@ -20,11 +20,11 @@ def serialise_output(value: object) -> str:
     enum and datetime as one expects; bytes become base64; a pydantic model is asked for its own JSON form. A value that
     has no JSON form at all is ``str(value)``. Lone surrogates, which no wire can carry, become question marks.
     """
-    if isinstance(value, str):
-        return _encodable(str.__str__(value))  # a subclass may override what str(value) calls
     try:
+        if isinstance(value, str):
+            return _encodable(str.__str__(value))  # a subclass may override what str(value) calls
         return msgspec.json.encode(value, enc_hook=_own_json_form).decode()
-    except Exception:  # noqa: BLE001  (a JSON form that a class makes may fail in any way)
+    except Exception:  # noqa: BLE001  (what a class does for its JSON form may fail in any way)
         return _encodable(_text_of(value))
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from trealtime.terminal import text_of
+
 __all__ = ["explain_refusal"]
 
 _PLACE = re.compile(r"^(?P<problem>.*) - at (?P<key>`key` in )?`\$(?P<path>.*)`$", re.DOTALL)
@@ -25,8 +27,9 @@ _MOST = 300
 
 def explain_refusal(error: Exception, arguments: str, schema: Mapping[str, Any]) -> str:
     """Return the reason why `arguments`, JSON text, does not fit `schema`, of which `error` tells."""
-    place = _PLACE.match(str(error))
-    problem, path = (place["problem"], place["path"]) if place else (str(error), "")
+    text = text_of(error)
+    place = _PLACE.match(text)
+    problem, path = (place["problem"], place["path"]) if place else (text, "")
     steps = [next(group for group in step.groups() if group) for step in _STEP.finditer(path)]
     node = _node(schema, steps, schema)
     field = _FIELD.match(problem)

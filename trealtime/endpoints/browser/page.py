@@ -15,6 +15,7 @@ from trealtime.events import RealtimeSessionEvent
 from trealtime.items import AssistantAudio, AssistantMessageItem, InputImage, RealtimeItem, UserMessageItem
 from trealtime.metrics import TurnMetrics
 from trealtime.protocol.user_input import UserInput
+from trealtime.terminal import text_of
 
 __all__ = ["PAGE_EVENTS", "PAGE_FILES", "PageUpdates", "obey_page"]
 
@@ -149,4 +150,4 @@ def _turn(metrics: TurnMetrics) -> dict[str, object]:
 
 def _plain(value: Any) -> object:
     """Return a value for JSON: tools and agents by their names, other objects as text."""
-    return value if value is None or isinstance(value, str | int | float) else str(getattr(value, "name", value))
+    return value if value is None or isinstance(value, str | int | float) else text_of(getattr(value, "name", value))
