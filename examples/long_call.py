@@ -7,6 +7,7 @@ to whatever happens next. What happens to the connections is told as it goes; th
 """
 
 import random
+import sys
 
 import numpy as np
 import trio
@@ -143,4 +144,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    try:
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    except* KeyboardInterrupt:
+        sys.exit(130)

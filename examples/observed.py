@@ -127,7 +127,11 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, help="serve the metrics there until Ctrl-C")
     try:
         trio.run(main, parser.parse_args().port)
-    except KeyboardInterrupt:
-        pass
-    except TrealtimeError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    except* KeyboardInterrupt:
+        sys.exit(130)
+    except* (
+        TrealtimeError,
+        OSError,
+        OverflowError,
+    ) as group:  # OverflowError: there is no such port
+        sys.exit("\n".join(dict.fromkeys(f"{type(error).__name__}: {error}" for error in group.exceptions)))

@@ -106,5 +106,7 @@ async def main() -> None:
 if __name__ == "__main__":
     try:
         trio.run(main)
-    except TrealtimeError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    except* (TrealtimeError, OSError) as group:  # OSError: hello.wav cannot be written here
+        sys.exit("\n".join(f"{type(error).__name__}: {error}" for error in group.exceptions))
+    except* KeyboardInterrupt:
+        sys.exit(130)

@@ -207,6 +207,12 @@ async def play_a_call(transfer_to: str) -> float:
     return heard_s
 
 
+def first_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def refuse(why: str) -> NoReturn:
     print(f"sip_call: {why}", file=sys.stderr)
     sys.exit(2)
@@ -221,18 +227,26 @@ if __name__ == "__main__":
         "--transfer-to", default="tel:+14155550123", help="whom 0 puts through to (tel: or sip: address)"
     )
     arguments = parser.parse_args()
-    if arguments.port is None:
-        heard_s = trio.run(play_a_call, arguments.transfer_to)
-        print(f"The caller heard {heard_s:.1f} s of the agent.")
-        sys.exit(heard_s < 2)
-    for name in ("OPENAI_API_KEY", "OPENAI_WEBHOOK_SECRET"):
-        if not os.environ.get(name):
-            refuse(f"{name} is not set: see the top of this file")
-    trio.run(
-        answer_real_calls,
-        Settings(
-            transfer_to=arguments.transfer_to,
-            secret=os.environ["OPENAI_WEBHOOK_SECRET"],
-            bind=f"127.0.0.1:{arguments.port}",
-        ),
-    )
+    if not arguments.transfer_to.startswith(("tel:", "sip:", "sips:")):
+        refuse(f"--transfer-to: expected tel:+14155550123 or sip:agent@example.com, got {arguments.transfer_to!r}")
+    if arguments.port is not None:
+        for name in ("OPENAI_API_KEY", "OPENAI_WEBHOOK_SECRET"):
+            if not os.environ.get(name):
+                refuse(f"{name} is not set: see the top of this file")
+    try:
+        if arguments.port is None:
+            heard_s = trio.run(play_a_call, arguments.transfer_to)
+            print(f"The caller heard {heard_s:.1f} s of the agent.")
+            sys.exit(heard_s < 2)
+        trio.run(
+            answer_real_calls,
+            Settings(
+                transfer_to=arguments.transfer_to,
+                secret=os.environ["OPENAI_WEBHOOK_SECRET"],
+                bind=f"127.0.0.1:{arguments.port}",
+            ),
+        )
+    except* KeyboardInterrupt:
+        sys.exit(130)
+    except* (TrealtimeError, OSError, OverflowError) as group:  # OverflowError: there is no such port
+        refuse(str(first_cause(group)))

@@ -197,5 +197,7 @@ if __name__ == "__main__":
             trio.run(main, OpenAIRealtimeWebSocketModel())
         else:
             trio.run(main_on_emulator, clock=MockClock(autojump_threshold=0))
-    except TrealtimeError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    except* TrealtimeError as group:
+        sys.exit("\n".join(f"{type(error).__name__}: {error}" for error in group.exceptions))
+    except* KeyboardInterrupt:
+        sys.exit(130)

@@ -224,6 +224,12 @@ async def play_a_call() -> float:
     return heard_s
 
 
+def first_cause(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def refuse(why: str) -> NoReturn:
     print(f"twilio_call: {why}", file=sys.stderr)
     sys.exit(2)
@@ -234,12 +240,18 @@ if __name__ == "__main__":
     parser.add_argument("--public-url", help="where Twilio reaches this program: https://...; without, a fake call")
     parser.add_argument("--port", type=int, default=8000, help="the port that the tunnel leads to (default 8000)")
     arguments = parser.parse_args()
-    if arguments.public_url is None:
-        heard_s = trio.run(play_a_call)
-        print(f"The caller heard {heard_s:.1f} s of the agent.")
-        sys.exit(heard_s < 2)
-    if not arguments.public_url.startswith("https://"):
-        refuse(f"--public-url: expected https://..., which is all that Twilio calls, got {arguments.public_url!r}")
-    if not os.environ.get("TWILIO_AUTH_TOKEN"):
-        refuse('TWILIO_AUTH_TOKEN is not set: it stands in Twilio\'s console under "Account Info"')
-    trio.run(answer_calls, arguments.public_url, os.environ["TWILIO_AUTH_TOKEN"], arguments.port)
+    if arguments.public_url is not None:
+        if not arguments.public_url.startswith("https://"):
+            refuse(f"--public-url: expected https://..., which is all that Twilio calls, got {arguments.public_url!r}")
+        if not os.environ.get("TWILIO_AUTH_TOKEN"):
+            refuse('TWILIO_AUTH_TOKEN is not set: it stands in Twilio\'s console under "Account Info"')
+    try:
+        if arguments.public_url is None:
+            heard_s = trio.run(play_a_call)
+            print(f"The caller heard {heard_s:.1f} s of the agent.")
+            sys.exit(heard_s < 2)
+        trio.run(answer_calls, arguments.public_url, os.environ["TWILIO_AUTH_TOKEN"], arguments.port)
+    except* KeyboardInterrupt:
+        sys.exit(130)
+    except* (TrealtimeError, OSError, OverflowError) as group:  # OverflowError: there is no such port
+        refuse(str(first_cause(group)))

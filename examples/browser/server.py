@@ -290,8 +290,8 @@ if __name__ == "__main__":
     try:
         trio.run(partial(main, tones=given.tones, check=given.check), given.host, given.port, given.allow_origin)
     except* KeyboardInterrupt:
-        pass
-    except* OSError as group:  # the port is taken, perhaps
+        sys.exit(130)
+    except* (TrealtimeError, trio.TooSlowError, OSError, OverflowError) as group:  # OverflowError: no such port
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
