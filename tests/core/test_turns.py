@@ -355,6 +355,7 @@ def test_a_silence_that_the_server_answers_is_told_and_its_turn_is_due(vad_talk)
         10,
         900,
     )
+    vad_talk.app.commit_audio()
     vad_talk.server("input_audio_buffer.committed", item_id="u")
     vad_talk.app.create_response(reply_id="t")
     vad_talk.created("server's own")
@@ -362,6 +363,7 @@ def test_a_silence_that_the_server_answers_is_told_and_its_turn_is_due(vad_talk)
 
 
 def test_a_turn_that_the_app_commits_itself_is_not_due_an_answer_of_the_servers(vad_talk):
+    vad_talk.app.commit_audio()
     vad_talk.server("input_audio_buffer.committed", item_id="u")
     vad_talk.app.create_response(reply_id="t")
     vad_talk.created("r1")

@@ -254,6 +254,11 @@ class History(Shown):
         else:
             self._early_transcripts[item_id] = self._early_transcripts.get(item_id, "") + delta
 
+    def placed(self, item_id: str) -> bool:
+        """Whether the server has named the item before this one."""
+        node = self._nodes.get(item_id)
+        return node is not None and node.named is not None
+
     def set_user_transcript(self, item_id: str, content_index: int, transcript: str) -> Change:
         """The final transcript of the user's speech. An unknown item is added, so that its words are not lost."""
         self._early_transcripts.pop(item_id, None)

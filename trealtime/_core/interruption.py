@@ -29,7 +29,12 @@ Theory of operation: when speech interrupts
    dismissed.
 6. Server and core must not decide twice: under a `BargeIn` the server neither cancels nor answers by itself
    (`settings`), and we ask for the answers that it would have made.
-7. In an uninterruptible scope speech changes nothing. Speech that still goes on at its end is taken up then.
+7. Word of the speech may be lost until the server shows that it is over: it tells of its end, makes an item of it,
+   shows that item or its words, or ends a response because of it. It interrupts then, cut at what was heard by then.
+   Under a `BargeIn` nothing tells how long such speech was, so its words decide; where none are made, it is an
+   interruption. A response of the server's alone shows no speech: other clients and tools that the server runs bring
+   those too.
+8. In an uninterruptible scope speech changes nothing. Speech that still goes on at its end is taken up then.
 """
 
 from __future__ import annotations
@@ -72,6 +77,7 @@ __all__ = [
     "cancel_calls",
     "cancel_response",
     "change_playback",
+    "end_missed",
     "expire_pending_interruption",
     "interrupt",
     "interrupt_for_app",
@@ -81,9 +87,11 @@ __all__ = [
     "pending_playback",
     "pending_turn",
     "pending_until",
+    "server_interrupted",
     "silence",
     "speech_began",
     "speech_ended",
+    "speech_missed",
     "speech_thrown_away",
     "words_known",
     "words_of",
@@ -313,6 +321,27 @@ def speech_began(state: State, speech: TurnRecord, now: float) -> None:
     expire_pending_interruption(state, now)
 
 
+def speech_missed(state: State, speech: TurnRecord, now: float) -> None:
+    """The user has spoken, and it is over: word of the beginning is lost (rule 7)."""
+    policy = state.policy
+    speech_began(state, speech, now)
+    if not isinstance(policy, BargeIn) or speech.doubt_until is None:
+        return
+    if state.transcription_model is None:
+        confirm(state, speech, now, reason="no transcript")
+    else:
+        speech.doubt(now + policy.transcript_timeout_s)
+        expire_pending_interruption(state, now)
+
+
+def server_interrupted(state: State, response: Response, now: float) -> None:
+    """The server has ended this response because the user speaks: where we know nothing of that, word of it is lost or
+    late (rule 7)."""
+    lets = state.server_interrupts and state.policy == "immediate" and not state.turn_settings.uninterruptible
+    if lets and response.interrupted is None:
+        interrupt(state, "speech", now, server_cancels=True)
+
+
 def _begin(state: State, policy: BargeIn, speech: TurnRecord, now: float) -> None:
     state.pending_interruption = PendingInterruption(policy)
     if policy.while_unsure == "hold":
@@ -344,6 +373,17 @@ def speech_ended(state: State, speech: TurnRecord, end_ms: int, now: float) -> N
     if lasted_ms >= pending.policy.min_speech_ms:
         confirm(state, speech, now, reason="long")
     elif pending.policy.dismiss == "short":
+        _dismiss(state, speech, "short", now)
+    else:
+        speech.doubt(now + pending.policy.transcript_timeout_s)
+
+
+def end_missed(state: State, speech: TurnRecord, now: float) -> None:
+    """The server has made an item of speech whose end it has not told: it is over, before it was long enough."""
+    pending = state.pending_interruption
+    if pending is None or speech.doubt_until is None:
+        return
+    if pending.policy.dismiss == "short":
         _dismiss(state, speech, "short", now)
     else:
         speech.doubt(now + pending.policy.transcript_timeout_s)

@@ -105,7 +105,7 @@ def item_created(state: State, event: wire.ConversationItemCreated, now: float) 
 
 
 def item_retrieved(state: State, event: wire.ConversationItemRetrieved, now: float) -> None:
-    _put_item(state, event.item, None, now, final=False)
+    _put_item(state, event.item, None, now, final=False, asked=True)
     item_id = as_text(event.item.get("id")) or ""
     reply_id = state.requests.answered("conversation.item.retrieve", item_id)
     if reply_id is not None:
@@ -137,9 +137,17 @@ def item_truncated(state: State, event: wire.ConversationItemTruncated, now: flo
     state.settle(reply_id)
 
 
-def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | None, now: float, *, final: bool) -> None:
+def _put_item(
+    state: State,
+    item: Mapping[str, Any],
+    previous_item_id: str | None,
+    now: float,
+    *,
+    final: bool,
+    asked: bool = False,
+) -> None:
     item_id = as_text(item.get("id")) or ""
-    state.items.confirm(item_id)
+    ours = asked or state.items.confirm(item_id)
     if item_id in state.link.told:  # we know it better than the server, which has it as text
         state.link.told.confirm(item_id)
         known = state.history.item(item_id) if item_id in state.history else None
@@ -155,12 +163,20 @@ def _put_item(state: State, item: Mapping[str, Any], previous_item_id: str | Non
     status: ItemStatus = "completed" if final else "in_progress"
     change = state.history.put(item, previous_item_id=previous_item_id, named=named, first=first, status=status)
     state.emit_history(change, item_id)
-    item_shown(state, item_id, now)
+    item_shown(state, item_id, now, of_server=change == "added" and not ours and _is_speech(state, item))
     if item_id in state.history:
         # One that is new may be ours under an id of the server's; later sights of an item answer no other request.
         fits = (lambda sent: _is_alike(sent.get("item"), item)) if change == "added" else None
         reply_id = state.requests.answered("conversation.item.create", item_id, fits=fits)
         state.settle(reply_id, state.history.item(item_id))
+
+
+def _is_speech(state: State, item: Mapping[str, Any]) -> bool:
+    """Whether an item is speech of the user that we have not sent."""
+    content = item.get("content")
+    parts = [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    said = item.get("role") == "user" and any(part.get("type") == "input_audio" for part in parts)
+    return said and not any(_is_alike(sent, item) for sent in state.requests.items())
 
 
 def _is_alike(sent: object, shown: Mapping[str, Any]) -> bool:

@@ -201,6 +201,10 @@ class OpenRequests(Shown):
         waiting = self._open.get((type, subject))
         return self._sent[waiting[0]] if waiting else None
 
+    def items(self) -> list[object]:
+        """The items that we have sent and the server has not shown."""
+        return [entry.event.get("item") for _, entry in self._each_open() if entry.type == "conversation.item.create"]
+
     def refused_late(self, event_id: str | None) -> tuple[str, str | None] | None:
         """An error names an event of ours that seemed to be answered. That was the answer to the next one of its type
         for that item: return the item id, and the reply id of that next one."""

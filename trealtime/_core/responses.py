@@ -26,7 +26,7 @@ from trealtime._core.guardrails import (
     response_over,
     watch_response,
 )
-from trealtime._core.interruption import kill
+from trealtime._core.interruption import kill, server_interrupted
 from trealtime._core.listening import answer_began
 from trealtime._core.response import Response
 from trealtime._core.response_queue import METADATA_KEY, Request
@@ -249,6 +249,8 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
             _count_usage(state, done)
         return
     response = state.responses.get(response_id)
+    if response is not None and _outcome(done) == ("cancelled", "turn_detected"):
+        server_interrupted(state, response, now)
     new = response is None
     if response is None:
         state.response_queue.adopt(response_id)

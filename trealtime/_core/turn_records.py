@@ -147,6 +147,11 @@ class TurnRecord(Shown):
         """The user has fallen silent, at `spoke_until`: the server's voice detection commits what was said."""
         self.announced, self.ended_at, self.spoke_until = True, now, spoke_until
 
+    def is_over(self, now: float) -> None:
+        """The user has fallen silent, and only what followed shows that: when that was is not known."""
+        if self.ended_at is None:
+            self.ended_at = now
+
     def had(self, *, begin: float | None, end: float | None) -> None:
         """The server had its first sound, and all of it, at these times; None: not known, or not yet."""
         self.had_from, self.had_until = begin, end

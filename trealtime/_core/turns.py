@@ -22,7 +22,8 @@ Theory of operation
    it is answered, nothing is asked for, and its beginning interrupts nothing. Else the user has spoken since.
 8. The server has made an item of a turn when it says so (``committed``), and also when it shows that item or the words
    in it, or begins an answer of its own to speech whose end it has told: word of the commit may be late, or lost with
-   the connection.
+   the connection. Where voice detection is on, an item with the user's audio that nobody of ours has made or asked for
+   is that of a turn of which no other word came.
 9. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
@@ -39,7 +40,15 @@ import attrs
 from trealtime._core.ids import Recent
 from trealtime._core.input_clock import InputClock
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
-from trealtime._core.interruption import margins, speech_began, speech_ended, speech_thrown_away, words_known
+from trealtime._core.interruption import (
+    end_missed,
+    margins,
+    speech_began,
+    speech_ended,
+    speech_missed,
+    speech_thrown_away,
+    words_known,
+)
 from trealtime._core.listening import answer_began, turn_waits
 from trealtime._core.response_queue import submit
 from trealtime._core.server_errors import read_error
@@ -102,9 +111,14 @@ class SentItems(Shown):
         self.sent += 1
         self._open[item_id] = self.sent
 
-    def confirm(self, item_id: str) -> None:
-        """Note that the server has announced an item, which may be another client's."""
-        self.confirmed = max(self.confirmed, self._open.pop(item_id, 0))
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._open
+
+    def confirm(self, item_id: str) -> bool:
+        """Note that the server has announced an item; return whether it is one of these that it had not announced."""
+        number = self._open.pop(item_id, 0)
+        self.confirmed = max(self.confirmed, number)
+        return number > 0
 
 
 @attrs.define(eq=False, repr=False)
@@ -307,13 +321,16 @@ def speech_started(state: State, event: wire.InputAudioBufferSpeechStarted, now:
 def speech_stopped(state: State, event: wire.InputAudioBufferSpeechStopped, now: float) -> None:
     committed = state.turns.has_committed(event.item_id)
     speech = state.turns.records.of_item(event.item_id) if committed else _record(state, event.item_id, "speech", now)
+    missed = not committed and speech is not None and speech.spoke_from is None
     if not committed and speech is not None:
         state.turns.stop(speech, state.response_queue, now=now, spoke_until=_offset(state, event.audio_end_ms, now))
         speech.had(begin=speech.had_from, end=_had_at(state, event.audio_end_ms))
     state.audio.speech_stopped(event.item_id, event.audio_end_ms)
     state.emit(RealtimeSpeechStopped(item_id=event.item_id, audio_end_ms=event.audio_end_ms, info=state.info))
-    if speech is not None:
+    if speech is not None and not missed:
         speech_ended(state, speech, event.audio_end_ms, now)
+    elif speech is not None and _answer_to(state, speech, event.item_id) is None:
+        speech_missed(state, speech, now)
     if event.item_id in state.history:
         item_shown(state, event.item_id, now)
 
@@ -355,11 +372,19 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
         _take_turn(state, event.item_id, now, previous_item_id=event.previous_item_id)
 
 
-def item_shown(state: State, item_id: str, now: float) -> None:
-    """The server shows an item: where that is of a turn that voice detection has found whole, it is its commit."""
+def item_shown(state: State, item_id: str, now: float, *, of_server: bool = False) -> None:
+    """The server shows an item: where that is of a turn that voice detection has found whole, it is its commit.
+    `of_server`: it is of speech, and nobody of ours has made it."""
     turn = state.turns.records.of_item(item_id)
-    if turn is not None and turn.uncommitted and turn.ended_at is not None:
+    ended = turn is not None and turn.uncommitted and turn.ended_at is not None
+    new = of_server and turn is None and not state.turns.has_committed(item_id) and _by_detection(state)
+    if ended or new:
         _take_turn(state, item_id, now)
+
+
+def _by_detection(state: State) -> bool:
+    """Whether only voice detection can have made a new item of speech."""
+    return bool(state.turn_detection) and not state.turns.records.ended_by_app and not state.link.attached
 
 
 def take_shown_turns(state: State, now: float) -> None:
@@ -388,14 +413,21 @@ def _take_turn(
 ) -> None:
     """The server has made an item of a turn, after `previous_item_id` if that is told; `answer` is its own, if that
     has begun."""
-    by_app = bool(state.turns.records.ended_by_app)
+    detected = _by_detection(state)
+    known = state.turns.records.of_item(item_id) is not None
     turn, spoken = state.turns.commit(item_id, state.response_queue, now=now, agent=state.agent.name)
     state.audio.committed(item_id)
     silent = turn.source == "idle"
     begun = None
-    if answer is None and (silent or (state.server_answers and not by_app)):
+    if answer is None and (silent or (state.server_answers and detected)):
         begun = _answer_to(state, turn, item_id, previous_item_id, alone=not spoken and not silent)
-        spoken = spoken or (begun is not None and not silent)
+    if detected and not silent:
+        spoken = True
+        if known and turn.ended_at is None:
+            end_missed(state, turn, now)
+        elif not known and begun is None:
+            speech_missed(state, turn, now)
+        turn.is_over(now)
     if not spoken and not silent:
         state.requests.answered("input_audio_buffer.commit", "")
     if begun is not None:
@@ -444,7 +476,7 @@ def _began_after(
         silence_ms, _ = margins(state)
         return turn.had_from + silence_ms / 1000 <= response.began_at
     order = state.history.order()
-    known = previous_item_id if previous_item_id in order else item_id
+    known = item_id if state.history.placed(item_id) else previous_item_id
     if known in order and response.items and response.items[0] in order:
         return order.index(known) < order.index(response.items[0])
     return None
@@ -502,6 +534,7 @@ def key_pressed(state: State, event: wire.InputAudioBufferDtmfEventReceived, now
 
 
 def transcription_delta(state: State, event: wire.ConversationItemInputAudioTranscriptionDelta, now: float) -> None:
+    first = _first_sign(state, event.item_id)
     state.history.add_user_transcript(event.item_id, event.content_index, event.delta)
     state.emit(
         RealtimeTranscriptDelta(
@@ -512,11 +545,14 @@ def transcription_delta(state: State, event: wire.ConversationItemInputAudioTran
             info=state.info,
         )
     )
+    if first:
+        item_shown(state, event.item_id, now, of_server=True)
 
 
 def transcription_completed(
     state: State, event: wire.ConversationItemInputAudioTranscriptionCompleted, now: float
 ) -> None:
+    first = _first_sign(state, event.item_id)
     if event.transcript.strip():
         state.audio.transcribed(event.item_id)
     if event.item_id not in state.deleted_items:
@@ -525,18 +561,24 @@ def transcription_completed(
     usage = parse_transcription_usage(event.usage)
     if usage is not None:
         state.meter.count_transcription(usage, state.transcription_model)
-    _words_known(state, event.item_id, event.transcript, now)
+    _words_known(state, event.item_id, event.transcript, now, first=first)
 
 
 def transcription_failed(state: State, event: wire.ConversationItemInputAudioTranscriptionFailed, now: float) -> None:
     info = read_error(event.error, request=f"transcription of {event.item_id}")
     state.emit(RealtimeError(error=info, info=state.info))
-    _words_known(state, event.item_id, None, now)
+    _words_known(state, event.item_id, None, now, first=_first_sign(state, event.item_id))
 
 
-def _words_known(state: State, item_id: str, words: str | None, now: float) -> None:
-    """The words of a turn have come; None: they never will."""
-    item_shown(state, item_id, now)
+def _first_sign(state: State, item_id: str) -> bool:
+    """Whether nothing is known of this item."""
+    known = (state.history, state.items, state.deleted_items, state.link.told)
+    return bool(item_id) and not any(item_id in each for each in known)
+
+
+def _words_known(state: State, item_id: str, words: str | None, now: float, *, first: bool) -> None:
+    """The words of a turn have come; None: they never will. `first`: nothing of its item has come before."""
+    item_shown(state, item_id, now, of_server=first)
     turn = state.turns.records.of_item(item_id)
     if turn is not None:
         turn.transcribed(now)
