@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from trealtime._core.approvals import SavedDecision, Standing
 from trealtime._core.handoffs import AgentSwitch
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.mcp.hosted import HostedMCPTool, HostedTool
@@ -209,6 +210,46 @@ def test_functions_of_one_name_are_two_tools_and_a_shared_tool_is_one(talk) -> N
     assert talk.core.standing_decision(make_tool()) is None
 
 
+OF_PROGRAM_A = HostedTool(name=HOSTED.name, server_label=HOSTED.server_label, identity="program a")
+MOVED = {
+    "identity": (make_tool(identity="program a"), make_tool(identity="program a"), make_tool(identity="program b")),
+    "a server's": (
+        make_tool(namespace="python", identity=("digest a", "pay")),
+        make_tool(namespace="python", identity=("digest a", "pay")),
+        make_tool(namespace="python", identity=("digest b", "pay")),
+    ),
+    "hosted": (OF_PROGRAM_A, attrs.evolve(OF_PROGRAM_A), attrs.evolve(OF_PROGRAM_A, identity="program b")),
+    "function": (make_tool(), make_tool(), attrs.evolve(make_tool(), description="Another function.")),
+    "namespace": (make_tool(namespace="a"), make_tool(namespace="a"), make_tool(namespace="b")),
+}
+
+
+@pytest.mark.parametrize("which", MOVED)
+def test_a_decision_for_always_that_moves_holds_for_what_is_declared_alike(talk, make_talk, which) -> None:
+    """A server's name alone is no identity: `python a.py` and `python b.py` are both called python."""
+    tool, alike, other = MOVED[which]
+    talk.core._state.approvals.stand(tool, Standing(approve=True))
+    (decision,) = talk.core.decisions()
+    there = make_talk()
+    there.do(lambda app: app.begin_with([], decisions=[decision]))
+    assert there.core.standing_decision(alike).approve
+    assert there.core.standing_decision(other) is None
+    assert there.core.decisions() == [decision]
+
+
+def test_a_decision_for_always_about_an_object_of_this_process_does_not_move(talk) -> None:
+    park(talk, tool=make_tool(identity=("a server of one's own", frozenset())))
+    talk.do(approve(always=True))
+    assert talk.core.decisions() == []
+
+
+def test_a_decision_that_says_no_declaration_is_asked_for_again(make_talk) -> None:
+    talk = make_talk()
+    old = SavedDecision(kind="function", namespace=None, name="pay", approve=True)
+    talk.do(lambda app: app.begin_with([], decisions=[old]))
+    assert talk.core.standing_decision(make_tool()) is None
+
+
 def test_a_later_decision_for_always_replaces_an_earlier_one(talk) -> None:
     tool = park(talk, "c1")
     park(talk, "c2", tool=tool)
@@ -339,8 +380,30 @@ def test_one_label_of_two_agents_may_be_two_servers_of_which_each_is_asked_about
     ask_hosted(talk, "mcpr_2")
     assert [answer["approval_request_id"] for answer in answers(talk)] == ["mcpr_1", "mcpr_2"]
     talk.core._state.agent = RealtimeAgent("Shop", tools=[there])
-    ask_hosted(talk, "mcpr_3")
+    ask_hosted(talk, "mcpr_3", "r2")
     assert pending(talk) == ["mcpr_3"]
+
+
+def test_a_request_is_about_the_server_of_the_agent_that_began_the_response(talk) -> None:
+    """It may come when the next agent, whose server of that label is another, is in charge."""
+    here, there = (HostedMCPTool({"server_label": "s", "server_url": f"https://{host}/mcp"}) for host in "ab")
+    desk, shop = RealtimeAgent("Desk", tools=[here]), RealtimeAgent("Shop", tools=[there])
+    talk.state.agent = desk
+    talk.created("r_late")
+    talk.state.agent = shop
+    ask_hosted(talk, response_id="r_late")
+    (event,) = talk.events_of("tool_approval_required")
+    assert event.tool.identity == here.identity()
+    assert event.agent is desk
+
+
+def test_two_agents_whose_servers_are_not_listed_are_asked_for_separately(talk) -> None:
+    talk.core._state.agent = RealtimeAgent("Desk", prompt={"id": "pmpt_1"})
+    ask_hosted(talk)
+    talk.do(approve("mcpr_1", always=True))
+    talk.core._state.agent = RealtimeAgent("Shop", prompt={"id": "pmpt_2"})
+    ask_hosted(talk, "mcpr_2", "r2")
+    assert pending(talk) == ["mcpr_2"]
 
 
 def test_a_decision_for_always_is_about_the_server_that_has_the_label(talk) -> None:
@@ -351,7 +414,7 @@ def test_a_decision_for_always_is_about_the_server_that_has_the_label(talk) -> N
     ask_hosted(talk)
     talk.do(approve("mcpr_1", always=True))
     talk.core._state.agent = RealtimeAgent("Shop", tools=[asked_about])
-    ask_hosted(talk, "mcpr_2")
+    ask_hosted(talk, "mcpr_2", "r2")
     assert [answer["approval_request_id"] for answer in answers(talk)] == ["mcpr_1", "mcpr_2"]
 
 

@@ -141,6 +141,7 @@ async def test_what_cannot_be_resumed_is_refused_before_anything_starts(autojump
     runner = RealtimeRunner(FRONT, model=service)
     async with runner.session() as session:
         saved = json.loads(session.export())
+    decision = {"kind": "function", "namespace": None, "name": "pay", "approve": True, "declaration": "d"}
     for text, problem in [
         (json.dumps(saved)[:-5], "$"),
         ("[]", "$"),
@@ -150,6 +151,10 @@ async def test_what_cannot_be_resumed_is_refused_before_anything_starts(autojump
         (json.dumps({**saved, "usage": None}), "usage"),
         (json.dumps({**saved, "usage": {"input_tokens": "many"}}), "usage"),
         (json.dumps({**saved, "decisions": [{"kind": "magic"}]}), "decisions[0]"),
+        *(
+            (json.dumps({**saved, "decisions": [{**decision, key: value}]}), "decisions[0]")
+            for key, value in [("namespace", {}), ("name", None), ("declaration", []), ("message", 5), ("approve", 1)]
+        ),
         (json.dumps({**saved, "history": [{"type": "message", "role": "user", "content": 3}]}), "$[0]"),
     ]:
         with pytest.raises(SettingsError) as caught:

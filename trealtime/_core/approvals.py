@@ -4,7 +4,8 @@ Theory of operation
 1. The tool runner finds out whether a function call needs approval, because `needs_approval` may be a callable of the
    user's, and asks for it only if it does. A tool that the server runs asks by itself, with an item.
 2. A decision for always holds for the session, and for tools of the same kind, namespace, name and identity. It is
-   looked at last, after everything that takes time, so that one made meanwhile counts.
+   looked at last, after everything that takes time, so that one made meanwhile counts. In another process it holds for
+   tools that are declared alike; where a declaration cannot be told apart there, it is asked for again.
 3. A call that waits for approval is parked: it holds no worker and no place, and delays nothing but the answer to its
    own response. The same call, sent again, changes nothing.
 4. It is decided once: the first decision counts. After a yes it runs with the tool and the agent that it came with;
@@ -28,10 +29,11 @@ from trealtime.events import (
     RealtimeToolApprovalDropped,
     RealtimeToolApprovalRequired,
 )
-from trealtime.mcp.hosted import HostedMCPTool, HostedTool
+from trealtime.mcp.hosted import HostedMCPTool, HostedTool, digest
 
 if TYPE_CHECKING:
     from trealtime._core.state import State
+    from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import FunctionTool
 
 __all__ = [
@@ -71,13 +73,15 @@ class Standing(Value):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class SavedDecision(Value):
-    """A decision for always, for another process: it holds for the tools of this kind and these names."""
+    """A decision for always, for another process: it holds for the tools of this kind and these names whose declaration
+    has this digest."""
 
     kind: Literal["function", "hosted"]
     namespace: str | None
     name: str
     approve: bool
     message: str | None = None
+    declaration: str = ""
 
 
 @attrs.define(eq=False, repr=False)
@@ -89,8 +93,11 @@ class Approvals(Shown):
     """By call id, oldest first."""
 
     _standing: dict[_Key, Standing] = attrs.field(factory=dict, init=False)
-    _resumed: dict[tuple[str, str | None, str], Standing] = attrs.field(factory=dict, init=False)
-    """Decisions that another process has made, by kind, namespace and name."""
+    _declared: dict[_Key, str] = attrs.field(factory=dict, init=False)
+    """The declarations of the tools that those are about, where another process can compare them."""
+
+    _resumed: dict[_Key, Standing] = attrs.field(factory=dict, init=False)
+    """Decisions that another process has made, with the declaration in place of the identity."""
 
     @property
     def deadline(self) -> float | None:
@@ -102,8 +109,10 @@ class Approvals(Shown):
         """The decision for always that holds for such a tool; None also where the tool needs no approval."""
         if not isinstance(tool, HostedTool) and tool.needs_approval is False:
             return None
-        key = _key(tool)
-        return self._standing.get(key) or self._resumed.get(key[:3])
+        found = self._standing.get(_key(tool))
+        if found is not None or not self._resumed:
+            return found
+        return self._resumed.get((*_key(tool)[:3], _declaration(tool)))
 
     def park(self, request: ApprovalRequest) -> None:
         """Park this call until it is decided."""
@@ -115,7 +124,7 @@ class Approvals(Shown):
 
     def decisions(self) -> list[SavedDecision]:
         """The decisions for always, for another process."""
-        standing = {**self._resumed, **{key[:3]: each for key, each in self._standing.items()}}
+        own = {(*key[:3], self._declared[key]): each for key, each in self._standing.items() if key in self._declared}
         return [
             SavedDecision(
                 kind="hosted" if kind == "hosted" else "function",
@@ -123,24 +132,48 @@ class Approvals(Shown):
                 name=name,
                 approve=each.approve,
                 message=each.message,
+                declaration=str(declaration),
             )
-            for (kind, namespace, name), each in standing.items()
+            for (kind, namespace, name, declaration), each in {**self._resumed, **own}.items()
         ]
 
     def resume(self, decisions: Iterable[SavedDecision]) -> None:
         """Another process has made these decisions."""
         for each in decisions:
             standing = Standing(approve=each.approve, message=each.message)
-            self._resumed[each.kind, each.namespace, each.name] = standing
+            if each.declaration:
+                self._resumed[each.kind, each.namespace, each.name, each.declaration] = standing
 
     def stand(self, tool: FunctionTool | HostedTool, standing: Standing) -> None:
-        self._standing[_key(tool)] = standing
+        """Take this decision for always about such tools."""
+        key, declaration = _key(tool), _declaration(tool)
+        self._standing[key] = standing
+        if declaration is not None:
+            self._declared[key] = declaration
 
 
 def _key(tool: FunctionTool | HostedTool) -> _Key:
     if isinstance(tool, HostedTool):
         return "hosted", tool.server_label, tool.name, tool.identity
     return "function", tool.namespace, tool.name, _Same(tool.on_invoke_tool) if tool.identity is None else tool.identity
+
+
+def _declaration(tool: FunctionTool | HostedTool) -> str | None:
+    """A digest of the declaration of a tool, by which another process knows it; None where it is an object of this
+    one."""
+    if isinstance(tool, HostedTool):
+        return digest(tool.identity)
+    if tool.identity is not None:
+        return digest(tool.identity) if _is_plain(tool.identity) else None
+    function: Any = getattr(tool.on_invoke_tool, "function", tool.on_invoke_tool)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return digest(named.__module__, named.__qualname__, tool.description, tool.params_json_schema)
+
+
+def _is_plain(identity: object) -> bool:
+    if isinstance(identity, tuple):
+        return all(map(_is_plain, identity))
+    return identity is None or isinstance(identity, (str, bytes, int, float))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -177,23 +210,25 @@ def request_approval(state: State, call_id: str, now: float) -> None:
         _park(state, call.tool, call_id, call.work.arguments, now, agent=call.work.agent)
 
 
-def ask_hosted(state: State, item: Mapping[str, Any], now: float) -> None:
-    """The server asks for a call of a tool that it runs (an item ``mcp_approval_request``). Its answer is an item too,
-    after which the server goes on by itself."""
+def ask_hosted(state: State, agent: RealtimeAgent[Any], item: Mapping[str, Any], now: float) -> None:
+    """The server asks for a call of a tool that it runs (an item ``mcp_approval_request``), in a response of `agent`.
+    Its answer is an item too, after which the server goes on by itself."""
     request_id, arguments = item.get("id"), item.get("arguments")
     if not isinstance(request_id, str) or not request_id:
         return
     if request_id in state.approvals.pending or request_id in state.finished_calls:
         return
     label = str(item.get("server_label"))
-    identity = next((tool.identity() for tool in state.agent.tools if _is_labelled(tool, label)), "")
+    # A server that the agent does not list comes from its stored prompt, say, which another agent does not have.
+    unlisted = digest("unlisted", agent.name)
+    identity = next((tool.identity() for tool in agent.tools if _is_labelled(tool, label)), unlisted)
     tool = HostedTool(name=str(item.get("name")), server_label=label, identity=identity)
     text = arguments if isinstance(arguments, str) else ""
     standing = state.approvals.standing(tool)
     if standing is None and len(state.approvals.pending) >= state.max_open_calls:
         _answer_hosted(state, request_id, approve=False, reason=too_many_open(state, request_id, tool.name))
     elif standing is None:
-        _park(state, tool, request_id, text, now, agent=state.agent)
+        _park(state, tool, request_id, text, now, agent=agent)
     else:
         _answer(state, request_id, standing)
 

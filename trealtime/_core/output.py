@@ -104,7 +104,7 @@ def _output_item(
     if final and event.item.get("type") == "function_call":
         begin_call(state, response, event.item, now)
     elif final and event.item.get("type") == "mcp_approval_request" and response.in_conversation:
-        ask_hosted(state, event.item, now)
+        ask_hosted(state, response.agent, event.item, now)
 
 
 def content_part_done(state: State, event: wire.ResponseContentPartDone, now: float) -> None:

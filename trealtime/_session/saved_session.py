@@ -160,7 +160,12 @@ def _decisions(value: object) -> Iterator[SavedDecision]:
             decision = SavedDecision(**each)
         except TypeError as error:
             raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it") from error
-        if each.get("kind") not in ("function", "hosted") or not isinstance(each.get("approve"), bool):
+        texts = (decision.name, decision.declaration, decision.namespace or "", decision.message or "")
+        if (
+            decision.kind not in ("function", "hosted")
+            or not isinstance(decision.approve, bool)
+            or not all(isinstance(text, str) for text in texts)
+        ):
             raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it")
         yield decision
 
