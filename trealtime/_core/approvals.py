@@ -124,7 +124,9 @@ class Approvals(Shown):
 
     def decisions(self) -> list[SavedDecision]:
         """The decisions for always, for another process."""
-        own = {(*key[:3], self._declared[key]): each for key, each in self._standing.items() if key in self._declared}
+        moved = dict(self._resumed)
+        for key, declaration in self._declared.items():
+            moved[key[0], key[1], key[2], declaration] = self._standing[key]
         return [
             SavedDecision(
                 kind="hosted" if kind == "hosted" else "function",
@@ -134,7 +136,7 @@ class Approvals(Shown):
                 message=each.message,
                 declaration=str(declaration),
             )
-            for (kind, namespace, name, declaration), each in {**self._resumed, **own}.items()
+            for (kind, namespace, name, declaration), each in moved.items()
         ]
 
     def resume(self, decisions: Iterable[SavedDecision]) -> None:

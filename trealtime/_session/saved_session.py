@@ -160,12 +160,15 @@ def _decisions(value: object) -> Iterator[SavedDecision]:
             decision = SavedDecision(**each)
         except TypeError as error:
             raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it") from error
-        texts = (decision.name, decision.declaration, decision.namespace or "", decision.message or "")
-        if (
-            decision.kind not in ("function", "hosted")
-            or not isinstance(decision.approve, bool)
-            or not all(isinstance(text, str) for text in texts)
-        ):
+        fits = {
+            "kind": each.get("kind") in ("function", "hosted"),
+            "approve": isinstance(each.get("approve"), bool),
+            "name": isinstance(each.get("name"), str),
+            "declaration": isinstance(each.get("declaration", ""), str),
+            "namespace": isinstance(each.get("namespace"), str | None),
+            "message": isinstance(each.get("message"), str | None),
+        }
+        if not all(fits.values()):
             raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it")
         yield decision
 
