@@ -204,3 +204,78 @@ def test_late_word_of_a_silence_that_the_server_answers_is_of_that_answer(answer
     assert talk.creates == []
     (turn,) = talk.turns
     assert turn.source == "idle"
+
+
+# ---- the app ends the turn ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pushing(make_talk):
+    """The app has sent two turns, with a commit for each."""
+
+    def make(*, detects=False):
+        talk = make_talk(link=Link(ReconnectPolicy()))
+        talk.open(**(DETECTION if detects else {}))
+        talk.core.audio_sent(talk.now, b"\1" * 48 * 100)
+        talk.app.commit_audio()
+        talk.core.audio_sent(talk.now, b"\2" * 48 * 100)
+        talk.app.commit_audio()
+        return talk
+
+    return make
+
+
+def taken_by_next(talk):
+    """What the next connection gets of the two turns: ids of items, commits, and the audio before them."""
+    talk.forget()
+    talk.app.connection_lost(code=1006, reason="gone")
+    effects = talk.app.connected()
+    got = []
+    for effect in effects:
+        if isinstance(effect, fx.SendAudio):
+            got.append(effect.data[0])
+        elif isinstance(effect, fx.Send) and effect.event["type"] == "input_audio_buffer.commit":
+            got.append("commit")
+        elif isinstance(effect, fx.Send) and effect.event["type"] == "conversation.item.create":
+            got.append(effect.event["item"]["id"])
+    return got
+
+
+@pytest.mark.parametrize("detects", [False, True], ids=["push to talk", "voice detection"])
+@pytest.mark.parametrize(
+    "order", [each for count in (1, 2, 3) for each in permutations((COMMITTED, SHOWN, WORDS), count)]
+)
+def test_a_commit_that_any_sign_of_its_item_confirms_is_not_sent_again(pushing, order, detects) -> None:
+    talk = pushing(detects=detects)
+    for what in order:
+        hear(talk, what)
+    assert taken_by_next(talk) == ["u", 2, "commit"]
+
+
+def test_commits_without_a_sign_are_sent_again_with_their_audio(pushing) -> None:
+    assert taken_by_next(pushing()) == [1, "commit", 2, "commit"]
+
+
+def test_every_item_confirms_a_commit_of_its_own(pushing) -> None:
+    talk = pushing()
+    for item_id in ("u", "v"):
+        for kind in ("added", "done"):
+            talk.item(item_id, kind=kind, content=[{"type": "input_audio", "transcript": None}])
+        talk.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=None)
+    assert taken_by_next(talk) == ["u", "v"]
+
+
+@pytest.mark.parametrize("item", ["typed", "sent as audio", "of the agent"])
+def test_items_that_are_not_of_the_commit_confirm_none(pushing, item) -> None:
+    talk = pushing()
+    match item:
+        case "typed":
+            talk.app.create_item({"id": "m", "type": "message", "role": "user", "content": []})
+            talk.item("m", content=[{"type": "input_text", "text": "Hello."}])
+        case "sent as audio":
+            content = [{"type": "input_audio", "audio": "AAAA"}]
+            talk.app.create_item({"id": "m", "type": "message", "role": "user", "content": content})
+            talk.item("m", content=[{"type": "input_audio", "transcript": None}])
+        case "of the agent":
+            talk.item("m", role="assistant", content=[{"type": "output_audio"}])
+    assert [each for each in taken_by_next(talk) if each != "m"] == [1, "commit", 2, "commit"]

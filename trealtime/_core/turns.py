@@ -22,8 +22,8 @@ Theory of operation
    it is answered, nothing is asked for, and its beginning interrupts nothing. Else the user has spoken since.
 8. The server has made an item of a turn when it says so (``committed``), and also when it shows that item or the words
    in it, or begins an answer of its own to speech whose end it has told: word of the commit may be late, or lost with
-   the connection. Where voice detection is on, an item with the user's audio that nobody of ours has made or asked for
-   is that of a turn of which no other word came.
+   the connection. An item with the user's audio that nobody of ours has made or asked for is that of the oldest turn
+   that the app has ended, or, where voice detection is on, of one of which no other word came.
 9. Nothing waits for ever. A commit follows the end of speech at once, and so does the server's answer a commit: after
    `PATIENCE_S` without it none will come. Speech whose end the server never reports (a microphone that went away) makes
    the queue wait for as long as the server may take to begin a response.
@@ -373,12 +373,12 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
 
 
 def item_shown(state: State, item_id: str, now: float, *, of_server: bool = False) -> None:
-    """The server shows an item: where that is of a turn that voice detection has found whole, it is its commit.
-    `of_server`: it is of speech, and nobody of ours has made it."""
+    """The server shows an item: where that is of a turn that voice detection has found whole, or that the app has
+    ended, it is its commit. `of_server`: it is of speech, and nobody of ours has made it."""
     turn = state.turns.records.of_item(item_id)
     ended = turn is not None and turn.uncommitted and turn.ended_at is not None
-    new = of_server and turn is None and not state.turns.has_committed(item_id) and _by_detection(state)
-    if ended or new:
+    new = of_server and turn is None and not state.turns.has_committed(item_id) and not state.link.attached
+    if ended or (new and (state.turn_detection or state.turns.records.ended_by_app)):
         _take_turn(state, item_id, now)
 
 
