@@ -14,7 +14,7 @@ from trealtime._core.guardrails import (
     stop_overfull,
 )
 from trealtime._core.interruption import silence
-from trealtime._core.responses import end_response, find_response, response_id_of
+from trealtime._core.responses import end_response, find_response, metadata_of, response_id_of
 from trealtime._core.tool_calls import begin_call
 from trealtime.errors import MCPServerFailed
 from trealtime.events import (
@@ -54,19 +54,26 @@ def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
     live = state.live()
     if not response_id_of(done) and len(live) == 1:
         done = {**done, "id": live[0].id}
-    _begin_untold_calls(state, done, now)
+    _take_untold_items(state, done, now)
     end_response(state, done, now)
 
 
-def _begin_untold_calls(state: State, done: Mapping[str, Any], now: float) -> None:
+def _take_untold_items(state: State, done: Mapping[str, Any], now: float) -> None:
     """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
-    that the answer to them is part of the same turn."""
+    that the answer to them is part of the same turn, and ask about the calls that the server wants approved."""
     output = done.get("output")
     items = [each for each in output if isinstance(each, Mapping)] if isinstance(output, list) else []
     calls = [each for each in items if each.get("type") == "function_call" and as_text(each.get("call_id"))]
-    if calls and (response := find_response(state, response_id_of(done), now)) is not None:
-        for item in calls:
-            begin_call(state, response, item, now)
+    questions = [each for each in items if each.get("type") == "mcp_approval_request"]
+    if not calls and not questions:
+        return
+    response = find_response(state, response_id_of(done), now, metadata_of(done))
+    if response is None:
+        return
+    for item in calls:
+        begin_call(state, response, item, now)
+    for item in questions if response.in_conversation else ():
+        ask_hosted(state, item, now)
 
 
 def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:

@@ -52,6 +52,12 @@ class Response(Shown):
     request: Request | None = None
     """The request that it answers; None for one that the server makes by itself."""
 
+    told: bool = False
+    """Its ``response.created`` has come."""
+
+    begun: bool = False
+    """It is known, or taken as known, what it answers."""
+
     record: TurnRecord | None = None
     """The turn of whose answer it is (`turn_records`); None before it is known which."""
 
@@ -119,6 +125,14 @@ class Response(Shown):
     _error: Exception | None = None
     """The reason why its callers get no answer to its calls."""
 
+    def tell(self) -> None:
+        """Its ``response.created`` has come."""
+        self.told = True
+
+    def begin(self) -> None:
+        """It is known what it answers."""
+        self.begun = True
+
     def answers(self, request: Request) -> None:
         """It is the answer to this request."""
         request.answer()
@@ -138,9 +152,13 @@ class Response(Shown):
         self.record = None
         self.calls.clear()
 
-    def place(self, *, in_conversation: bool) -> None:
-        """It belongs to the default conversation, or stays outside."""
+    def place(self, *, in_conversation: bool) -> list[str]:
+        """It belongs to the default conversation, or stays outside: return the items that it has there by mistake."""
+        mistaken: list[str] = []
+        if self.in_conversation and not in_conversation:
+            mistaken, self.items = self.items, []
         self.in_conversation = in_conversation
+        return mistaken
 
     def progress(self, now: float, *, audio: bool = False) -> None:
         """The server is at work on it; `audio`: some of that has come."""
@@ -276,7 +294,7 @@ class Response(Shown):
 
     def disown(self, request: Request) -> list[str]:
         """It does not answer this request after all; return the replies that waited for that."""
-        self.request = None
+        self.request, self.begun = None, False
         if self.record is not None:
             self.record.current.disown(self)
             self.record = None

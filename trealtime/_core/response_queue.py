@@ -11,6 +11,8 @@ Theory of operation
    does, so without the key the response is its own (its voice detection made it). A server that has not shown that yet
    is taken to answer the oldest request on its way, unless a turn of the user is due an answer of the server's own;
    once it shows a key, that guess was wrong and is taken back: for an out-of-band request, when its own key comes.
+   Where ``response.created`` is lost, the first output of a response tells no key: it is taken to answer the only
+   request on its way, unless a turn of the user is due an answer, until an event with its metadata shows otherwise.
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
    refusal comes late and shows that rule 5 had guessed wrong.
@@ -329,6 +331,39 @@ class ResponseQueue(Shown):
         else:
             self._live |= {response_id}
         return request
+
+    def begun_untold(
+        self, response_id: str, metadata: Mapping[str, Any] | None, *, turn_due: bool
+    ) -> tuple[bool, Request | None]:
+        """A response has begun without its ``response.created``. Return whether it is known what it answers, and the
+        request that it answers, None for one that the server made by itself."""
+        key = metadata.get(METADATA_KEY) if metadata is not None else None
+        on_its_way = self._on_its_way()
+        known, request = True, None
+        if isinstance(key, str):
+            request = self._take_by_key(key)
+        elif on_its_way and (not response_id or turn_due or len(on_its_way) > 1 or on_its_way[0].collisions):
+            known = False
+        elif on_its_way:
+            request = self._take_guess(on_its_way[0])
+        if request is None or not request.out_of_band:
+            self._live |= {response_id}
+        return known, request
+
+    def speaks_against(self, metadata: Mapping[str, Any] | None, request: Request) -> bool:
+        """Whether the metadata of a response shows that it does not answer this request."""
+        key = metadata.get(METADATA_KEY) if metadata is not None else None
+        return key != request.key if isinstance(key, str) else self._echoes
+
+    def send_back(self, request: Request) -> None:
+        """A response that was taken for the answer to this request is not: it is still on its way."""
+        if self._guessed is request:
+            self._guessed = None
+        self._guessed_outside.pop(request.key, None)
+        if request.out_of_band:
+            self._sent_out_of_band[request.key] = request
+        elif self._sent is None:
+            self._sent = request
 
     def _take_by_key(self, key: str) -> Request | None:
         if not self._echoes:

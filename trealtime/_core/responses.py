@@ -1,8 +1,9 @@
 """The life of a response: from the request over its creation to its end, and the answer to its calls.
 
 Theory of operation
-1. A response begins with ``response.created``, or with the first output that names it, and ends with ``response.done``,
-   or without it by rule 3. Output that comes later, and output of an interrupted response, never reaches the app.
+1. A response begins with ``response.created``, or, where that is late or lost, with the first event that names it. It
+   ends with ``response.done``, or without it by rule 3. Output that comes later, and output of an interrupted response,
+   never reaches the app.
 2. It belongs to the request that it answers (`response_queue`, rule 5), and so to the callers who wait for that. They
    follow it from before its first event.
 3. A ``response.done`` may be lost. Where a newer response follows, the older one is over `cancel_grace_s` later. Else
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
-from trealtime._core.effects import ResponseResult
+from trealtime._core.effects import BeginAnew, ResponseResult
 from trealtime._core.guardrails import (
     hold_end,
     newer_response,
@@ -52,6 +53,7 @@ __all__ = [
     "end_response",
     "expire_responses",
     "find_response",
+    "metadata_of",
     "next_overdue",
     "note_progress",
     "pump",
@@ -120,15 +122,32 @@ def _callers_left(state: State, request: Request) -> list[str]:
 # ---- created --------------------------------------------------------------------------------------------------------
 
 
-def find_response(state: State, response_id: str, now: float) -> Response | None:
+def find_response(
+    state: State, response_id: str, now: float, metadata: Mapping[str, Any] | None = None
+) -> Response | None:
     """The live response of an output event; None when it is over. Output may come before ``response.created``: then the
-    response begins with it."""
+    response begins with it. `metadata` is that of the response, if the event shows it."""
     response = state.responses.get(response_id)
     if response is None and response_id not in state.finished:
-        state.response_queue.adopt(response_id)
-        response = _new(state, response_id, now, in_conversation=True)
-        _tell_start(state, response)
+        response, unwanted = _begin_untold(state, response_id, now, metadata)
+        if unwanted:
+            kill(state, response, "app", now, server_cancels=False)
     return response
+
+
+def _begin_untold(
+    state: State, response_id: str, now: float, metadata: Mapping[str, Any] | None
+) -> tuple[Response, bool]:
+    """A response begins without its ``response.created``; return it, and whether it is not wanted. What it answers may
+    be known only when that comes, or with its end."""
+    records = state.turns.records
+    known, request = state.response_queue.begun_untold(
+        response_id, metadata, turn_due=records.due or (state.server_answers and records.uncommitted)
+    )
+    response = _new(state, response_id, now, in_conversation=request is None or not request.out_of_band)
+    unwanted = _begin(state, response, request, now) if known else False
+    _tell_start(state, response)
+    return response, unwanted
 
 
 def response_created(state: State, event: wire.ResponseCreated, now: float) -> None:
@@ -136,46 +155,96 @@ def response_created(state: State, event: wire.ResponseCreated, now: float) -> N
     response_id = response_id_of(created)
     if response_id in state.finished:
         return
-    metadata = created.get("metadata")
+    metadata = metadata_of(created)
     if isinstance(created.get("conversation_id"), str):
         state.names_conversations = True
     told = state.names_conversations and "conversation_id" in created
     outside = created["conversation_id"] is None if told else None
     response = state.responses.get(response_id)
-    if response is not None and response.request is not None:  # said twice
+    if response is not None and (response.told or _is_known(state, response, metadata, outside=outside)):
+        response.tell()
         return
     request = state.response_queue.created(
         response_id,
-        metadata if isinstance(metadata, Mapping) else None,
+        metadata,
         out_of_band=outside,
         turn_due=state.turns.records.due,
     )
     if request is not None:
         outside = request.out_of_band
-        if request.answered and request.out_of_band:
-            _take_back(state, request, now)
     new = response is None
     if response is None:
         response = _new(state, response_id, now, in_conversation=not outside)
-    response.place(in_conversation=not outside)
+    response.tell()
+    _place(state, response, in_conversation=not outside)
     if told and response.in_conversation:
         _end_older(state, response, now)
-    unwanted = state.limits.reached is not None if request is None else request.interrupted
-    answered = [request] if request is not None else []
-    if request is not None:
-        _serve(state, response, request)
-    elif response.in_conversation:
-        answered_by_server(state, response, now)
-        answered = _answer_waiting(state, response)
-    answer_turns(state, response, now, answered, wanted=not unwanted)
-    if any(each.wanted_by_app for each in answered):
-        response.serve_app()
-    if response.in_conversation and not unwanted and response.interrupted is None:
-        answer_began(state, response, own=not response.answers_app)
+    unwanted = _begin(state, response, request, now)
     if new:  # after the subscriptions of those who wait for it follow it
         _tell_start(state, response)
     if unwanted and response.interrupted is None:
         kill(state, response, "app", now, server_cancels=False)
+
+
+def _is_known(
+    state: State, response: Response, metadata: Mapping[str, Any] | None, *, outside: bool | None = None
+) -> bool:
+    """Whether a response is what its first output was taken for. What was a mistake is taken back here."""
+    if not response.begun:
+        return False
+    request = response.request
+    if request is None:
+        return not outside and METADATA_KEY not in (metadata or {})
+    if not state.response_queue.speaks_against(metadata, request):
+        return True
+    state.response_queue.send_back(request)
+    waiting = response.disown(request)
+    request.reopen(waiting)
+    for reply_id in waiting:
+        state.do(BeginAnew(reply_id))
+    _put_back(state, response)
+    return False
+
+
+def _begin(state: State, response: Response, request: Request | None, now: float) -> bool:
+    """A response begins, and answers this request; None: the server has made it by itself. Return whether nothing wants
+    it."""
+    response.begin()
+    if request is not None and request.answered and request.out_of_band:
+        _take_back(state, request, now)
+    unwanted = state.limits.reached is not None if request is None else request.interrupted
+    answered = [request] if request is not None else []
+    if request is not None:
+        _place(state, response, in_conversation=not request.out_of_band)
+        _serve(state, response, request)
+    elif response.in_conversation:
+        answered_by_server(state, response, now)
+        answered = _answer_waiting(state, response)
+    wanted = not unwanted and response.interrupted is None
+    answer_turns(state, response, now, answered, wanted=wanted)
+    if any(each.wanted_by_app for each in answered):
+        response.serve_app()
+    if response.in_conversation and wanted:
+        answer_began(state, response, own=not response.answers_app)
+    return unwanted
+
+
+def _place(state: State, response: Response, *, in_conversation: bool) -> None:
+    """A response belongs to the conversation, or stays outside. The history has its items only where it belongs."""
+    mistaken = response.place(in_conversation=in_conversation)
+    for item_id in mistaken:
+        state.history.remove(item_id)
+        state.outside_items[item_id] = response.id
+    if mistaken:
+        state.emit_history("updated", mistaken[0])
+
+
+def _put_back(state: State, response: Response) -> None:
+    """A response that was taken for an out-of-band one is of the conversation."""
+    _place(state, response, in_conversation=True)
+    state.response_queue.adopt(response.id)
+    for item_id in [each for each, outside in state.outside_items.items() if outside == response.id]:
+        state.outside_items.discard(item_id)
 
 
 def _take_back(state: State, request: Request, now: float) -> None:
@@ -184,12 +253,8 @@ def _take_back(state: State, request: Request, now: float) -> None:
     mistaken = [each for each in state.live() if each.request is request]
     request.reopen(_callers_left(state, request))
     for response in mistaken:
-        response.place(in_conversation=True)
-        state.response_queue.adopt(response.id)
-        for item_id in [each for each, outside in state.outside_items.items() if outside == response.id]:
-            state.outside_items.discard(item_id)
-        answered = _answer_waiting(state, response)
-        answer_turns(state, response, now, answered, wanted=response.interrupted is None)
+        _put_back(state, response)
+        _begin(state, response, None, now)
 
 
 def _end_older(state: State, response: Response, now: float) -> None:
@@ -248,27 +313,22 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
             state.finished[response_id] = ""
             _count_usage(state, done)
         return
+    metadata = metadata_of(done)
     response = state.responses.get(response_id)
     if response is not None and _outcome(done) == ("cancelled", "turn_detected"):
         server_interrupted(state, response, now)
-    new = response is None
     if response is None:
-        state.response_queue.adopt(response_id)
-        response = _new(state, response_id, now, in_conversation=True)
+        response, _ = _begin_untold(state, response_id, now, metadata)
+    if not response.told:
+        _is_known(state, response, metadata)
+    served = state.response_queue.done(response_id, metadata)
+    if served is not None and served is response.request:
+        served = None  # its key comes only now, and shows that the guess was right
+    if served is not None or not response.begun:
+        _begin(state, response, served, now)
     del state.responses[response_id]
     state.finished[response_id] = ""
     state.requests.answered("response.cancel", response_id)
-    metadata = done.get("metadata")
-    served = state.response_queue.done(response_id, metadata if isinstance(metadata, Mapping) else None)
-    if served is not None and served is response.request:
-        served = None  # its key comes only now, and shows that the guess was right
-    if served is not None:
-        _serve(state, response, served)
-    if response.record is None or served is not None:
-        wanted = served is None or not served.interrupted
-        answer_turns(state, response, now, [served] if served is not None else [], wanted=wanted)
-    if new:
-        _tell_start(state, response)
     state.ledger.complete(response_id)
     state.ledger.sweep(now)
 
@@ -283,7 +343,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         reason=reason,
         usage=usage,
         metadata={str(key): str(value) for key, value in metadata.items() if key != METADATA_KEY}
-        if isinstance(metadata, Mapping)
+        if metadata is not None
         else None,
         output=tuple(item for item in output if isinstance(item, Mapping)) if isinstance(output, list) else (),
         reconnected=response.reconnected,
@@ -380,6 +440,11 @@ def _outcome(done: Mapping[str, Any]) -> tuple[ResponseStatus, str | None]:
         )
     known = cast("ResponseStatus", status) if status in _STATUSES else _UNKNOWN[status is None]
     return known, reason if isinstance(reason, str) else None
+
+
+def metadata_of(response: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    metadata = response.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else None
 
 
 def response_id_of(response: Mapping[str, Any]) -> str:
