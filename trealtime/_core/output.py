@@ -73,7 +73,7 @@ def _take_untold_items(state: State, done: Mapping[str, Any], now: float) -> Non
     for item in calls:
         begin_call(state, response, item, now)
     for item in questions if response.in_conversation else ():
-        ask_hosted(state, item, now)
+        ask_hosted(state, response.agent, item, now)
 
 
 def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
