@@ -12,7 +12,7 @@ Theory of operation
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
@@ -117,6 +117,9 @@ class Driver(Shown):
     _message_bytes: int = attrs.field(default=0, init=False)
     """The size of the message that the core is working on: the events that it causes hold parts of it."""
 
+    _interrupted: bool = attrs.field(default=False, init=False)
+    """Whether one of the messages of this go has interrupted the agent."""
+
     _carrying_out: bool = attrs.field(default=False, init=False)
     _waiting: list[_Input] = attrs.field(factory=list, init=False)
     """Inputs that came while effects were carried out."""
@@ -128,9 +131,11 @@ class Driver(Shown):
 
     # ---- to the core ---------------------------------------------------------------------------------------------
 
-    def receive(self, frames: Iterable[str | bytes]) -> None:
-        """Give the core messages of the server, in order."""
+    def receive(self, frames: Iterator[str | bytes]) -> bool:
+        """Give the core messages of the server, in order. True: one of them has interrupted the agent, and the rest are
+        left; let the app learn of it, and come back with them."""
         now = trio.current_time()
+        self._interrupted = False
         core = self.core
         core.note_life(self.send_queue.audio_bytes)
         for frame in frames:
@@ -143,9 +148,12 @@ class Driver(Shown):
                     self._deliver(audio)
                     continue
             self.do(core.receive, event, data if self._raw_wanted else None)
+            if self._interrupted:
+                break
         self._message_bytes = 0
         if self._changed:
             self._changed.unpark_all()
+        return self._interrupted
 
     def receive_ahead(self, frame: str | bytes) -> None:
         """Give the core a message of the second connection."""
@@ -201,6 +209,7 @@ class Driver(Shown):
                 case SendAudio(data):
                     self.send_queue.put(MicrophoneAudio(data))
                 case PurgeAudio(response_id):
+                    self._interrupted = True
                     if self.output is not None:
                         self.output.purge((response_id,))
                     for subscription in self.subscriptions:
@@ -341,18 +350,19 @@ class Driver(Shown):
     async def keep_deadlines(self, until: trio.Event | Flag) -> None:
         """Tick the core whenever its deadline has passed, until this is set."""
         while not until.is_set():
-            with trio.CancelScope() as self._alarm:
-                self._set_alarm()
+            deadline = self.core.next_deadline
+            with trio.CancelScope(deadline=math.inf if deadline is None else deadline) as self._alarm:
                 await until.wait()
-            if self._alarm.cancelled_caught:
+            deadline = self.core.next_deadline
+            if self._alarm.cancelled_caught and deadline is not None and deadline <= trio.current_time():
                 self.do(self.core.tick)
 
     def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            deadline = self.core.next_deadline
-            at = math.inf if deadline is None else deadline
-            if self._alarm.deadline != at:
-                self._alarm.deadline = at
+        """Let the alarm ring in time. Most inputs put the deadline off, and to move a scope's takes as long as to read
+        a frame (benchmark ``barge-in``): so then it rings too early, once, and is set anew."""
+        deadline = self.core.next_deadline
+        if deadline is not None and self._alarm is not None and deadline < self._alarm.deadline:
+            self._alarm.deadline = deadline
 
     def _follow_formats(self) -> None:
         self.send_queue.audio_format = self.core.input_format
