@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,6 +229,22 @@ def test_silence_that_the_server_has_had_goes() -> None:
     buffer.lose()
     buffer.add(audio(15_000, 16_000))
     assert buffer.kept_bytes == 7_300 * MS
+
+
+@pytest.mark.parametrize("sounds", [b"\0", b"\xff", b"\0\1"], ids=["zeros", "ones", "noise"])
+def test_silence_that_repeats_takes_the_space_of_one_piece(sounds) -> None:
+    """A minute of it, as a muted microphone sends it to a server that says nothing."""
+    buffer = ResendBuffer(60)
+    buffer.listen(detecting=True, padding_ms=300)
+    pieces = [(sounds[number % len(sounds)].to_bytes(1, "big"), 20 * MS) for number in range(3_000)]
+    tracemalloc.start()
+    for sound, size in pieces:
+        buffer.add(sound * size)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert buffer.kept_bytes == 60_000 * MS
+    assert (taken < 0.1 * 60_000 * MS) == (len(sounds) == 1)
+    assert again(buffer) == [b"".join(sound * size for sound, size in pieces)]
 
 
 def test_without_voice_detection_everything_since_the_commit_stays() -> None:

@@ -9,9 +9,12 @@ Theory of operation
    of it only by words or by audio.
 4. Where the server's voice detection listens and hears nobody, audio that it has had is silence. It has had what was
    sent before the last sign of life of the connection, and tells of speech within `NOTICE_MS` and the padding before
-   it: what is older than that goes.
-5. All of it is bounded by the same number of seconds: the oldest audio goes, and is counted.
-6. A server's ids and positions are what it says: those that make no sense move nothing.
+   it: what is older than that goes. Only a message of the server's is such a sign: a pong may come from a proxy in
+   front of a server that has stalled.
+5. Pieces of equal audio in a row are kept once: a microphone that is muted, or closed by an echo gate, sends the same
+   silence again and again, and of a call in which nobody says anything no sign of life may come for a long time.
+6. All of it is bounded by the same number of seconds: the oldest audio goes, and is counted.
+7. A server's ids and positions are what it says: those that make no sense move nothing.
 """
 
 from __future__ import annotations
@@ -99,6 +102,8 @@ class ResendBuffer(Shown):
         """Keep a piece of audio that leaves, or would if there were a connection. The hot path of a microphone."""
         if not self._limit or not audio:
             return
+        if self._pieces and self._pieces[-1] == audio:
+            audio = self._pieces[-1]
         self._pieces.append(audio)
         self._end += len(audio)
         if self._end - self._begin > self._limit:
