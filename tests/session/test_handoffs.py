@@ -12,7 +12,7 @@ import trio.testing
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import Handoff, realtime_handoff
-from trealtime.errors import SettingsError, SettingsRefused, ToolFailed
+from trealtime.errors import RequestTimedOut, SettingsError, SettingsRefused, ToolFailed
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import function_tool
 
@@ -334,6 +334,33 @@ async def test_a_refused_update_leaves_both_sides_with_the_old_agent(autojump_cl
         assert session.current_agent is triage
         await connection.calls("look", id="resp_2")
         assert await connection.output("resp_2_call_1") == "seen"
+
+
+@pytest.mark.parametrize("by", ["the model", "the app", "settings"])
+async def test_what_the_server_has_taken_too_late_holds_all_the_same(autojump_clock, service, run, by) -> None:
+    """Another change of agents is on its way by then."""
+    triage, billing = agents()
+    async with run(triage).session() as session, session.subscribe("error", "handoff") as subscription:
+        connection = service.last
+        connection.answers = False
+        if by == "the model":
+            await connection.calls("transfer_to_billing")
+            assert "RequestTimedOut" in await connection.output()
+            assert (await subscription.receive()).type == "error"
+        else:
+            with pytest.raises(RequestTimedOut):
+                await (session.update_agent(billing) if by == "the app" else session.update_settings({"tools": [pay]}))
+        assert session.current_agent is triage
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.update_agent, RealtimeAgent("Third", instructions="You wait.", tools=[look]))
+            late = await connection.expect("session.update", count=2)
+            await connection.expect("session.update", count=3)
+            await connection.emit("session.updated", session={**connection.session, **late["session"]})
+            await trio.testing.wait_all_tasks_blocked()
+            assert session.current_agent is (triage if by == "settings" else billing)
+            await connection.calls("pay", id="resp_2")
+            assert await connection.output("resp_2_call_1") == "paid"
+            nursery.cancel_scope.cancel()
 
 
 async def test_settings_whose_asker_was_cancelled_count_once_the_server_has_taken_them(

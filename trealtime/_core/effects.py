@@ -42,6 +42,7 @@ __all__ = [
     "FunctionCall",
     "GiveUp",
     "GuardrailCheck",
+    "MakeLate",
     "OpenSuccessor",
     "PurgeAudio",
     "Refusal",
@@ -221,6 +222,13 @@ class Settle(_Effect, frozen=True):
     error: Exception | None = None
 
 
+class MakeLate(_Effect, frozen=True):
+    """The update of `reply_id` was settled as not acknowledged in time, and the server has made it all the same: note
+    what it changes."""
+
+    reply_id: str
+
+
 class StartTool(_Effect, frozen=True):
     """Run this function call."""
 
@@ -318,6 +326,7 @@ Effect = (
     | BeginAnew
     | SwitchAgent
     | Settle
+    | MakeLate
     | StartTool
     | CancelTool
     | StartCheck

@@ -35,6 +35,7 @@ from trealtime.errors import ProtocolError, RequestTimedOut, ServerRefused, Sett
 from trealtime.events import RealtimeError
 
 if TYPE_CHECKING:
+    from trealtime._core.settings import SettingsUpdate
     from trealtime._core.state import State
     from trealtime.events import ServerErrorInfo
     from trealtime.protocol import server_events as wire
@@ -364,13 +365,13 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
     _emit_error(state, event, None)
 
 
-def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: Any) -> None:
+def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: SettingsUpdate) -> None:
     refusal = SettingsRefused(**_refusal(info, "session.update"))
     if update.opening and state.link.recovering and state.opening is None:
         opening_refused(state, info)
     if update.opening and (opening := state.take_opening()) is not None:
         state.settle(opening.reply_id, error=refusal)
-    elif update.reply_id is not None:
+    elif update.reply_id is not None and not update.late:
         state.settle(update.reply_id, error=refusal)
     else:
         _emit_error(state, event, "session.update")

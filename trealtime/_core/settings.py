@@ -3,7 +3,8 @@
 Theory of operation
 1. The server acknowledges updates in the order in which it got them, and shows the whole session. A change holds when
    it is acknowledged, and not before: a refusal changes nothing. Acknowledgements name no update, so they are matched
-   by order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed.
+   by order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed;
+   where the server shows later that it has made it all the same, it holds from then on.
 2. If a turn has to be checked before it is answered (input guardrails, a `BargeIn`), we tell the server not to answer
    by itself: ``create_response`` false. We then ask for the answers that it would have made.
 3. If speech may turn out to be no interruption (a `BargeIn`, an uninterruptible scope), we tell the server not to
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from trealtime._core.effects import MakeLate
 from trealtime._core.interruption import BargeIn, BargeInPolicy, speech_thrown_away
 from trealtime._core.reconnection import reopened
 from trealtime._value import Shown, Value
@@ -135,6 +137,13 @@ class SettingsUpdate(Shown):
     ignored: bool = attrs.field(default=False, init=False)
     """An acknowledgement has come since that shows the session as it was: a doubled one, or the server ignores this."""
 
+    late: bool = attrs.field(default=False, init=False)
+    """Its deadline has passed: its caller was told that it has failed."""
+
+    def be_late(self) -> None:
+        """Its deadline has passed."""
+        self.late = True
+
 
 _KEPT_LOST: Final = 8
 
@@ -172,6 +181,7 @@ class OpenUpdates(Shown):
         for update in late:
             self._updates.remove(update)
             if not update.ignored:
+                update.be_late()
                 self._lost.append(update)
         del self._lost[:-_KEPT_LOST]
         return late
@@ -180,11 +190,15 @@ class OpenUpdates(Shown):
         """The server has shown the session, which was `before`; return the updates that this acknowledges, in order.
 
         That is the oldest. But the server takes updates in order: where the session shows what only a later one can
-        have changed, the acknowledgements before that one are lost, and those updates are acknowledged as well. None is
-        acknowledged by the late answer to an update whose deadline has passed, nor by one that shows nothing new.
+        have changed, the acknowledgements before that one are lost, and those updates are acknowledged as well. So are
+        updates whose deadline has passed, where the session now shows what they change. The late answer to one of
+        those acknowledges no other, and neither does one that shows nothing new.
         """
+        known = [each for each in self._lost if not session_differences(each.session, session)]
+        self._lost = [each for each in self._lost if each not in known]
+        late = [each for each in known if session != before and deep_merge(before, each.session) != before]
         if not self._updates:
-            return []
+            return late
         count, expected = 1, before
         for number, update in enumerate(self._updates, start=1):
             shown = not session_differences(update.session, session)
@@ -193,20 +207,19 @@ class OpenUpdates(Shown):
             expected = deep_merge(expected, update.session)
         oldest = self._updates[0]
         if count == 1 and session_differences(oldest.session, session):
-            late = next((each for each in self._lost if not session_differences(each.session, session)), None)
-            if late is not None:
-                self._lost.remove(late)
-                return []
+            if known:
+                return late
             if session == before and not oldest.opening:
                 oldest.ignored = True
                 return []
-        return [self._updates.pop(0) for _ in range(count)]
+        self._lost.clear()  # the server takes updates in order
+        return [*late, *(self._updates.pop(0) for _ in range(count))]
 
     def refused(self, event_id: str) -> SettingsUpdate | None:
         """An error names this event: return the update, None if it is none that is open."""
-        update = next((each for each in self._updates if each.event_id == event_id), None)
+        update = next((each for each in (*self._updates, *self._lost) if each.event_id == event_id), None)
         if update is not None:
-            self._updates.remove(update)
+            (self._lost if update.late else self._updates).remove(update)
         return update
 
     def take_opening(self) -> SettingsUpdate | None:
@@ -230,6 +243,11 @@ class OpenUpdates(Shown):
     def about_turns(self) -> list[SettingsUpdate]:
         """The updates that say something about turns."""
         return [update for update in self._updates if detection_of(update.session) is not None]
+
+    @property
+    def unsure_about_turns(self) -> bool:
+        """Whether the server may have made a change of turns that it has not acknowledged in time."""
+        return any(detection_of(update.session) is not None for update in self._lost)
 
     def lose(self) -> None:
         """The connection is lost: what the server has not acknowledged goes to the next one."""
@@ -341,7 +359,8 @@ def keep_server_told(state: State) -> None:
         (each.requested for each in reversed(open_updates) if each.requested is not None), state.turn_settings.requested
     )
     wanted = {"create_response": requested.answers, "interrupt_response": requested.interrupts, **_forced(state)}
-    if any(told.get(key, True) is not value for key, value in wanted.items()):
+    unsure = state.updates.unsure_about_turns and not open_updates
+    if unsure or any(told.get(key, True) is not value for key, value in wanted.items()):
         session = _with_detection({**told, **wanted})
         event_id = state.send({"type": "session.update", "session": session})
         state.updates.add(SettingsUpdate(event_id=event_id, session=session))
@@ -413,7 +432,10 @@ def settle_update(state: State, updates: Sequence[SettingsUpdate]) -> None:
             update.offer.take_effect(state)
         if update.switch is not None:
             update.switch.take_effect(state)
-        state.settle(update.reply_id, session)
+        if not update.late:
+            state.settle(update.reply_id, session)
+        elif update.reply_id is not None:
+            state.do(MakeLate(update.reply_id))
 
 
 def update_refused(state: State) -> None:

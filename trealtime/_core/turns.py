@@ -438,7 +438,8 @@ def _take_turn(
         if any(each.interrupted is None for each in live):
             _ask_for(state, turn)
         else:
-            turn.owe("server", ask_at=now + PATIENCE_S if live else None)
+            unsure = bool(live) or state.updates.unsure_about_turns
+            turn.owe("server", ask_at=now + PATIENCE_S if unsure else None)
     else:
         state.response_queue.speak()
     if not silent:

@@ -12,6 +12,7 @@ Theory of operation
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -77,8 +78,10 @@ class Agents(Shown):
     _asked: PendingReply | None = attrs.field(default=None, init=False)
     """The last request to the server, which may still be open if its caller was cancelled."""
 
-    _next: tuple[AgentSettings, SwitchPlan] | None = attrs.field(default=None, init=False)
-    """The agent that takes over when the server has acknowledged it."""
+    _proposed: deque[tuple[AgentSwitch, AgentSettings, SwitchPlan]] = attrs.field(
+        factory=partial(deque, maxlen=16), init=False
+    )
+    """The agents that take over when the server has acknowledged them, which may be after the time for that."""
 
     @property
     def current(self) -> AgentSettings:
@@ -91,10 +94,9 @@ class Agents(Shown):
         self._current = own
         self._told = told_of(session)
 
-    def switched(self) -> None:
-        """Note that the core has put another agent in charge."""
-        assert self._next is not None
-        self._current, plan = self._next
+    def switched(self, switch: AgentSwitch) -> None:
+        """Note that the core has made this switch."""
+        _, self._current, plan = next(each for each in self._proposed if each[0] is switch)
         self._told |= told_of(plan.session or {})
 
     @property
@@ -236,8 +238,8 @@ class Agents(Shown):
     async def _propose(self, new: AgentSettings, switch: AgentSwitch, *, voice_open: bool) -> None:
         await self._settle_last()
         plan = self._plan(new, voice_open=voice_open)
-        self._next = (new, plan)
         proposed = attrs.evolve(switch, withheld=plan.withheld)
+        self._proposed.append((proposed, new, plan))
         driver = self._driver
         await self._ask(lambda reply_id: driver.do(driver.core.switch_agent, proposed, plan.session, reply_id=reply_id))
 

@@ -33,6 +33,7 @@ from trealtime._core.effects import (
     Emit,
     EndAtLimit,
     FollowResponse,
+    MakeLate,
     GiveUp,
     OpenSuccessor,
     PurgeAudio,
@@ -228,13 +229,15 @@ class Driver(Shown):
                     if follower is not None:
                         follower.end()
                     self.replies.settle(effect)
+                case MakeLate(reply_id):
+                    self.replies.make_late(reply_id)
                 case StartTool(call):
                     if not self.agents.take(call):
                         self.tools.start(call)
                 case CancelTool(call_id):
                     self.tools.cancel(call_id)
                 case SwitchAgent(switch):
-                    self.agents.switched()
+                    self.agents.switched(switch)
                     self.hooks.switched(switch)
                 case StartCheck(check):
                     self.checks.start(check)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import attrs
 import trio
 
 from trealtime._core.effects import Effect, Settle
+from trealtime._core.ids import Recent
 from trealtime._value import Shown
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class PendingReply(Shown):
     """One request to the server; the core settles it exactly once, at the latest when the connection ends."""
 
     id: str
-    _then: Callable[[], None] | None = None
+    then: Callable[[], None] | None = None
     """Called when the answer comes, unless that is an error; also when the caller has been cancelled."""
 
     on_begin_anew: Callable[[], None] | None = attrs.field(default=None, init=False)
@@ -37,8 +39,8 @@ class PendingReply(Shown):
     def settle(self, answer: Settle) -> None:
         """Take the answer and wake the caller."""
         self.answer = answer
-        if self._then is not None and answer.error is None:
-            self._then()
+        if self.then is not None and answer.error is None:
+            self.then()
         self._settled.set()
 
     async def wait(self) -> Any:
@@ -61,6 +63,8 @@ class PendingReplies(Shown):
 
     _new_id: Callable[[], str]
     _open: dict[str, PendingReply] = attrs.field(factory=dict, init=False)
+    _failed: Recent[str, PendingReply] = attrs.field(factory=partial(Recent, 16), init=False)
+    """Those that had an error for an answer, and something to do otherwise."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -82,6 +86,14 @@ class PendingReplies(Shown):
         reply = self._open.pop(answer.reply_id, None)
         if reply is not None:
             reply.settle(answer)
+            if reply.then is not None and answer.error is not None:
+                self._failed[reply.id] = reply
+
+    def make_late(self, reply_id: str) -> None:
+        """What was asked for has come about after all, after an error was taken for the answer."""
+        reply = self._failed.pop(reply_id, None)
+        if reply is not None and reply.then is not None:
+            reply.then()
 
 
 @attrs.frozen(eq=False, repr=False)
