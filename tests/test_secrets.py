@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import copy
 import pickle
+import traceback
+from types import SimpleNamespace
 
 import pytest
 
-from trealtime import RealtimeAgent
-from trealtime._secrets import hidden, is_secret_name, names_only, redacted, redacted_url, shown, without_values
+from trealtime import AzureRealtimeModel, OpenAIRealtimeModel, RealtimeAgent
+from trealtime._secrets import (
+    hidden,
+    is_secret_name,
+    names_only,
+    parsed_url,
+    redacted,
+    redacted_url,
+    shown,
+    without_keys,
+    without_values,
+)
+from trealtime.calls import RealtimeRestClient
+from trealtime.endpoints import check_twilio_signature
 from trealtime.errors import (
     ConnectFailed,
     MCPServerFailed,
@@ -22,9 +36,13 @@ from trealtime.errors import (
     WebhookRefused,
 )
 from trealtime.protocol.validation import NOT_SET
-from trealtime.settings import RealtimeModelConfig, SessionSettings
+from trealtime.settings import RealtimeModelConfig, RealtimeRunConfig, SessionSettings
+from trealtime.transport.models import ConnectionTarget
+from trealtime.transport.request import is_loopback, realtime_url
 
 S = "sk-SECRET0123"
+P = "hunter22hunter22"
+"""A password, which looks like no key."""
 
 
 @pytest.mark.parametrize(
@@ -32,7 +50,8 @@ S = "sk-SECRET0123"
     ["api_key", "apikey", "apiKey", "API-KEY", "x-api-key", "token", "access_token", "accessToken", "secret",
      "password", "client_secret", "authorization", "authorisation", "Proxy-Authorization", "cookie", "Set-Cookie",
      "headers", "header", "env", "credentials", "ephemeral_key", "private_key", "OPENAI_API_KEY", "webhook_secret",
-     "auth"],
+     "auth", "authtoken", "x-accesstoken", "privatekey", "Ocp-Apim-Subscription-Key", "x-functions-key", "account_key",
+     "session_key", "jwt"],
 )  # fmt: skip
 def test_names_of_secrets(name: str) -> None:
     assert is_secret_name(name)
@@ -69,12 +88,31 @@ def test_names_that_are_none(name: str) -> None:
         (f"--token {S}", "params.args"),
         (1, f"headers.Authorization: Bearer {S}"),
         ({"type": "mcp", "authorization": S, "headers": {"x": S}}, "tools"),
+        *(
+            (value, "")
+            for value in (
+                SimpleNamespace(api_key=P),
+                SimpleNamespace(headers={"x": P}),
+                SimpleNamespace(env=[("a", P)]),
+                SimpleNamespace(api_key=P.encode()),
+                {("api_key", P)},
+                [("api_key", P)],
+                ["x", "--token", P],
+                [f"--token={P}"],
+                f"api_key={P}",
+                f'{{"api_key": "{P}"}}',
+                f"password: '{P}'",
+                f"https://u:{P}@ho\u2100st/",
+                {f"token={P}": 1},
+            )
+        ),
     ],
 )
 def test_a_problem_of_settings_shows_no_secret(value: object, path: str) -> None:
     problem = SettingsProblem(path, value, "something else")
     for text in (str(problem), repr(problem), str(SettingsError([problem])), repr(SettingsError([problem]))):
         assert S not in text
+        assert P not in text
     assert problem.value is value
 
 
@@ -84,8 +122,53 @@ def test_the_value_of_a_key_that_there_is_not_is_not_shown() -> None:
     assert S not in str(problem) + repr(problem)
 
 
+UNREADABLE = f"https://user:{P}@ho\u2100st/v1"
+"""An address whose host has a character that `urllib` refuses, with the whole of it in the error."""
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: RealtimeRestClient(api_key="k", base_url=UNREADABLE),
+        lambda: check_twilio_signature(UNREADABLE, auth_token="t", signature="s"),
+        lambda: check_twilio_signature(f"https://user:{P}@host/?token={P}", auth_token="t", signature="s"),
+        lambda: check_twilio_signature(f"user:{P}@host/", auth_token="t", signature="s"),
+        lambda: realtime_url(UNREADABLE, model="m", call_id=None),
+        lambda: AzureRealtimeModel(deployment="d", endpoint=UNREADABLE)._url(ConnectionTarget()),
+    ],
+)
+def test_the_error_of_an_address_shows_no_password(use) -> None:
+    with pytest.raises((ValueError, WebhookRefused)) as caught:
+        use()
+    assert P not in "".join(traceback.format_exception(caught.value, chain=True)).partition("Error")[2]
+
+
+def test_an_address_that_cannot_be_read_is_no_loopback_and_has_no_parts() -> None:
+    assert parsed_url(UNREADABLE) is parsed_url("http://h:port") is parsed_url("http://[::1") is None
+    assert not is_loopback(UNREADABLE)
+    assert without_values("page", {"X": "12345678"}, UNREADABLE) == "page"
+
+
+def test_models_and_configurations_with_settings_show_no_secret() -> None:
+    tool = {"type": "mcp", "server_label": "l", "server_url": f"https://u:{P}@h/?t={P}", "authorization": P}
+    url = f"https://u:{P}@h/v1?key={P}"
+    for value in (
+        RealtimeModelConfig(initial_model_settings={"tools": [tool]}),
+        RealtimeRunConfig(model_settings={"tools": [tool]}),
+        OpenAIRealtimeModel(base_url=url),
+        AzureRealtimeModel(deployment="d", endpoint=url),
+    ):
+        assert P not in repr(value)
+
+
+def test_a_sentence_with_a_colon_is_no_secret() -> None:
+    text = "two args: 5 and 6, sort_key=name, max_tokens=5, https://h/p"
+    assert without_keys(text) == text
+    assert without_keys(f"login failed: password={P}, user=me") == "login failed: password=<removed>, user=me"
+
+
 def test_what_is_no_secret_is_shown_as_it_is() -> None:
-    for value in ("text", 5, None, ["a", {"b": 1}], ("x",), {"model": "m"}, b"bytes", "me@example.com"):
+    for value in ("text", 5, None, ["a", {"b": 1}], ("x",), {"model": "m"}, b"bytes", "me@example.com", {"a"}, set()):
         assert shown(value, "model") == repr(value)
     assert shown("wss://h:1/p?model=m&key=k", "url") == repr("wss://h:1/p?model=m&key=...")
 
@@ -132,6 +215,17 @@ def test_json_is_written_without_secrets() -> None:
     value = {"a": [{"token": S}, 1], "server_url": f"https://h/?t={S}", "text": "https://h/?t=1", "password": None}
     assert redacted(value) == {
         "a": [{"token": "<removed>"}, 1], "server_url": "https://h/?t=...", "text": "https://h/?t=1", "password": None,
+    }  # fmt: skip
+
+
+def test_keys_and_credentials_in_the_text_of_a_message_are_not_written() -> None:
+    value = {
+        "error": {"message": f"wrong key {S}."}, "text": f"see https://u:{P}@h/?q=1", "proxy": f"http://u:{P}@p:1",
+        "location": f"https://h/?sig={P}", "said": "the basic token is a sk-etch of task-management_tools",
+    }  # fmt: skip
+    assert redacted(value) == {
+        "error": {"message": "wrong key <removed>."}, "text": "see https://h/?q=1", "proxy": "http://p:1",
+        "location": "https://h/?sig=...", "said": value["said"],
     }  # fmt: skip
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit, urlunsplit
+
+from trealtime.terminal import repr_of
 
 __all__ = [
     "REMOVED",
     "hidden",
     "is_secret_name",
     "names_only",
+    "parsed_url",
     "redacted",
     "redacted_url",
     "said",
@@ -37,10 +40,17 @@ _SHOWN_PARAMETERS: Final = frozenset({"model", "call_id", "intent", "deployment"
 
 _SECRET_WORDS: Final = frozenset(
     {"args", "auth", "bearer", "cookie", "cookies", "credential", "credentials", "env", "environment", "header"}
-    | {"headers", "passphrase", "passwd", "password", "passwords", "pwd", "secret", "secrets"}
+    | {"headers", "jwt", "passcode", "passphrase", "passwd", "password", "passwords", "pwd", "secret", "secrets"}
 )
+_PLAIN_WORDS: Final = frozenset({"args", "env", "environment", "header", "headers"})
+"""Those of them that ordinary sentences have in front of a colon."""
+
 _SECRET_STEMS: Final = ("apikey", "authent", "authoris", "authoriz", "clientsecret", "password", "secretkey")
-_KEYS: Final = frozenset({"access", "api", "ephemeral", "private", "secret", "service", "signing", "webhook"})
+_KEYS: Final = frozenset(
+    {"access", "account", "admin", "api", "app", "application", "client", "consumer", "encryption", "ephemeral"}
+    | {"function", "functions", "master", "private", "root", "secret", "service", "session", "shared", "signing"}
+    | {"ssh", "subscription", "user", "webhook"}
+)
 """Words that make a key a secret: ``api_key``, but not ``key`` or ``sort_key``."""
 
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -49,7 +59,18 @@ _WITHHELD: Final = "(text withheld: log_content)"
 _LONGEST_CHAIN: Final = 50
 """Causes and contexts of an exception that its stand-in has."""
 
-_KEY: Final = re.compile(r"\b(?:sk|ek|rk|pk|whsec)[-_][A-Za-z0-9_-]{8,}|(?i:\b(bearer|basic)\s+)[^\s'\",]+")
+_SERVICE_KEY: Final = re.compile(r"\b(?:sk|ek|rk|pk|whsec)[-_][A-Za-z0-9_-]{8,}")
+_KEY: Final = re.compile(_SERVICE_KEY.pattern + r"|(?i:\b(bearer|basic)\s+)[^\s'\",]+")
+_NAMED: Final = re.compile(r"""([A-Za-z][\w.-]*)["']?\s*[:=]\s*""")
+"""The name in front of a value, as command lines, JSON and the `repr` of objects have it."""
+
+_VALUE: Final = re.compile(r"""[bu]?"(?:[^"\\]|\\.)*"|[bu]?'(?:[^'\\]|\\.)*'|[^\s,;)}\]'"]+""")
+_HIDDEN: Final = ("<", "...")
+"""The beginnings of what stands in place of a secret."""
+
+_FLAG: Final = re.compile(r"-{0,2}[\w.-]+")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s@]+@")
+_ADDRESS_NAMES: Final = ("url", "uri", "proxy", "endpoint", "address", "href", "location", "webhook")
 _PATH_SECRET: Final = re.compile(
     r"(?<=/)(?:(?:sk|ek|rk|pk|whsec)[-_][^/]{8,}|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{20,}|[\da-fA-F]{8}(?:-[\da-fA-F]{4,12}){4})(?=/|$)"
 )
@@ -68,9 +89,21 @@ def is_secret_name(name: str) -> bool:
     return (
         not _SECRET_WORDS.isdisjoint(words)
         or words[-1] == "token"
+        or words[-1].endswith("token")
         or (words[-1] in ("key", "keys") and not _KEYS.isdisjoint(words))
+        or (words[-1].endswith("key") and words[-1].removesuffix("key") in _KEYS)
         or any(stem in joined for stem in _SECRET_STEMS)
     )
+
+
+def parsed_url(url: str) -> SplitResult | None:
+    """Return the parts of `url`; None for one that cannot be read. The errors of `urlsplit` may quote a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts
 
 
 def redacted_url(url: str) -> str:
@@ -102,9 +135,14 @@ def redacted(value: Any, name: str = "") -> Any:
         return {key: each if key == "logprobs" else redacted(each, str(key)) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [redacted(each, name) for each in value]
-    if isinstance(value, str) and "://" in value and name.lower().endswith(("url", "uri")):
-        return redacted_url(value)
-    return value
+    return _text_without_secrets(value, name) if isinstance(value, str) else value
+
+
+def _text_without_secrets(text: str, name: str) -> str:
+    if "://" in text:
+        text = redacted_url(text) if name.lower().endswith(_ADDRESS_NAMES) else _CREDENTIALS.sub("", text)
+    # Base64, by far the most of a recording, has neither character. Servers repeat a key that they refuse.
+    return _SERVICE_KEY.sub(REMOVED, text) if "-" in text or "_" in text else text
 
 
 def hidden(value: object) -> str:
@@ -126,16 +164,28 @@ def shown(value: object, path: str = "") -> str:
     if any(is_secret_name(name) for name in path.split(".")):
         return names_only(value)
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key!r}: {shown(each, str(key))}' for key, each in value.items())}}}"
+        return f"{{{', '.join(f'{shown(key)}: {shown(each, str(key))}' for key, each in value.items())}}}"
     if isinstance(value, (list, tuple)):
-        inside = ", ".join(shown(each) for each in value)
+        inside = ", ".join(_elements(value))
         return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' if len(value) == 1 else ''})"
-    if isinstance(value, bytes) and value.isascii():
-        return f"b{shown(value.decode())}"
+    if isinstance(value, (set, frozenset)) and value:
+        return f"{{{', '.join(map(shown, value))}}}"
+    if isinstance(value, bytes):
+        return f"b{shown(value.decode('ascii', 'backslashreplace'))}"
     if isinstance(value, str) and "://" not in value and (found := _USER_AND_PASSWORD.match(value)):
         return repr(f"...@{value[found.end() :]}")
+    if not isinstance(value, str):
+        return without_keys(repr_of(value))
     # A scheme may be what is misspelt, so the part in front of an @ goes from any address.
-    return repr(without_keys(value)) if isinstance(value, str) and without_keys(value) != value else repr(value)
+    return repr(without_keys(value)) if without_keys(value) != value else repr(value)
+
+
+def _elements(values: Sequence[object]) -> Iterator[str]:
+    """The elements of a list, which may be pairs of names and values, or the arguments of a program."""
+    of_secret = False
+    for each in values:
+        yield hidden(each) if of_secret else shown(each)
+        of_secret = isinstance(each, str) and _FLAG.fullmatch(each) is not None and is_secret_name(each)
 
 
 def without_secrets_in_addresses(text: str) -> str:
@@ -144,11 +194,24 @@ def without_secrets_in_addresses(text: str) -> str:
 
 
 def without_keys(text: str) -> str:
-    """Return `text` without what looks like a key of the service or the credentials of an HTTP header, and with
-    addresses as `redacted_url` shows them."""
-    return _KEY.sub(
+    """Return `text` without what looks like a key of the service or the credentials of an HTTP header, without the
+    values of secret names (``password=...``), and with addresses as `redacted_url` shows them."""
+    text = _KEY.sub(
         lambda found: f"{found[1] or ''}{' ' if found[1] else ''}{REMOVED}", without_secrets_in_addresses(text)
     )
+    kept: list[str] = []
+    begin = position = 0
+    while (named := _NAMED.search(text, position)) is not None:
+        position = named.end()
+        value = _VALUE.match(text, position) if is_secret_name(named[1]) else None
+        plain = named[1].lower() in _PLAIN_WORDS
+        if value is None or value[0].startswith(_HIDDEN) or (plain and value[0][0].isalnum()):
+            continue
+        kept += [text[begin:position], REMOVED]
+        if value[0][0] in "[({":  # its end cannot be told
+            return "".join(kept)
+        begin = position = value.end()
+    return "".join([*kept, text[begin:]])
 
 
 def without_values(text: str, headers: Mapping[str, str] | None, url: str = "") -> str:
@@ -162,9 +225,14 @@ def without_values(text: str, headers: Mapping[str, str] | None, url: str = "") 
 
 
 def _hidden_values(url: str) -> list[str]:
-    """What `redacted_url` hides of a query, as it stands there and decoded."""
+    """What `redacted_url` hides, as it stands there and decoded."""
     found: list[str] = []
-    for pair in urlsplit(url).query.split("&"):
+    parts = parsed_url(url)
+    if parts is None:
+        return []
+    if parts.password:
+        found += [parts.password, unquote(parts.password)]
+    for pair in parts.query.split("&"):
         name, _, value = pair.partition("=")
         found += [] if name in _SHOWN_PARAMETERS else [value, unquote_plus(value)]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -166,6 +167,55 @@ async def test_what_goes_wrong_there_says_so(deltas: list[str], status: int, sai
         await answer(Chat(deltas, status=status))
 
 
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_key_that_the_server_repeats_is_in_no_error(status: int) -> None:
+    said = '{"error": {"message": "wrong key sk-SECRET0123 at /chat?code=pa55word"}}'
+    url = "http://user:pa55word@chat.test/v1?code=pa55word"
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=f"data: {said}\n".encode())
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(serve))
+    brain = ChatBrain(url, client=client, api_key="sk-SECRET0123")
+    with pytest.raises(ChatFailed, match="wrong key") as caught:
+        await anext(brain.stream(BrainRequest()))
+    for text in (str(caught.value), repr(brain), repr(vars(brain))):
+        assert "SECRET" not in text
+        assert "pa55word" not in text
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_an_end_costs_little(status: int) -> None:
+    sent = 0
+
+    async def zeros() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1
+            await trio.lowlevel.checkpoint()
+            yield bytes(2**16)
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        return httpx.Response(status, content=zeros())
+
+    brain = ChatBrain("http://chat.test/v1", client=httpx.AsyncClient(transport=httpx.MockTransport(serve)))
+    with pytest.raises(ChatFailed, match="status 500" if status == 500 else "a line of more than"):
+        await anext(brain.stream(BrainRequest()))
+    assert sent < 20
+
+
+async def test_a_compressed_answer_is_not_inflated() -> None:
+    bomb = gzip.compress(bytes(2**20))
+
+    async def serve(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, stream=httpx.ByteStream(bomb), headers={"content-encoding": "gzip"})
+
+    brain = ChatBrain("http://chat.test/v1", client=httpx.AsyncClient(transport=httpx.MockTransport(serve)))
+    with pytest.raises(ChatFailed, match="compressed"):
+        await anext(brain.stream(BrainRequest()))
+
+
 async def test_nobody_at_the_other_end_says_so() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("no route")
@@ -176,10 +226,11 @@ async def test_nobody_at_the_other_end_says_so() -> None:
             pass
 
 
-@pytest.mark.parametrize("url", ["", "localhost:11434", "ftp://chat.test"])
+@pytest.mark.parametrize("url", ["", "localhost:11434", "ftp://chat.test", "http://user:pa55word@ch\u2100t.test"])
 def test_a_url_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="the base of a chat server"):
+    with pytest.raises(SettingsError, match="the base of a chat server") as caught:
         ChatBrain(url)
+    assert "pa55word" not in str(caught.value)
 
 
 async def test_speech_begins_while_the_rest_is_being_made(kit: Any, autojump_clock: MockClock) -> None:

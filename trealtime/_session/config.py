@@ -145,7 +145,7 @@ class ToolExecution(Value):
 class RealtimeRunConfig(Value):
     """How sessions of a runner behave. Times are seconds."""
 
-    model_settings: SessionSettings | NotSet = setting()
+    model_settings: SessionSettings | NotSet = setting(repr=shown)
     """Settings of the model and its audio. Those of the agent and of ``model_config`` take precedence."""
 
     tracing_disabled: bool = setting(default=False)
@@ -277,7 +277,7 @@ class RealtimeModelConfig(Value):
     call_id: str | NotSet = setting(at_least=1)
     """The phone call to attach to, as its webhook names it."""
 
-    initial_model_settings: SessionSettings | NotSet = setting()
+    initial_model_settings: SessionSettings | NotSet = setting(repr=shown)
     """Settings for this session. They take precedence over all others."""
 
     playback_tracker: RealtimePlaybackTracker | NotSet = setting()

@@ -10,12 +10,12 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
+import trio
 
-from trealtime._secrets import redacted_url
+from trealtime._secrets import parsed_url, redacted_url, without_values
 from trealtime.emulator.brain import BrainRequest, CallFunction, Part, Say, SayMore
 from trealtime.errors import MissingDependency, SettingsError, SettingsProblem, TrealtimeError
 from trealtime.terminal import one_line
@@ -30,6 +30,9 @@ _STOP = re.compile(r"(?<![.!?…:;\n])[.!?…:;\n]++[\"')\u201d\u2019]*+\s+")
 _SHORTEST = 12
 _LONGEST = 400
 _SHOWN_BODY_CHARS = 500
+_LONGEST_LINE = 2**20
+"""Bytes of one event of the stream, and of a body that is no stream."""
+
 _FUNCTION_KEYS = ("name", "description", "parameters")
 
 
@@ -39,10 +42,15 @@ class ChatFailed(TrealtimeError):
 
 @attrs.frozen(kw_only=True)
 class _Endpoint:
-    url: str
+    url: str = attrs.field(repr=redacted_url)
     model: str
     headers: Mapping[str, str] = attrs.field(repr=False)
     timeout_s: float
+
+    def failed(self, what: str) -> ChatFailed:
+        """The failure of an answer, without what we have sent and the server repeats."""
+        what = without_values(what, self.headers, self.url)
+        return ChatFailed(f"{redacted_url(self.url)}: {what}")
 
 
 class ChatBrain:
@@ -66,12 +74,12 @@ class ChatBrain:
             import httpx
         except ModuleNotFoundError:
             raise MissingDependency("a chat server as the emulator's brain", extra="http") from None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = parsed_url(url)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             allowed = "the base of a chat server, such as http://localhost:11434/v1"
-            raise SettingsError([SettingsProblem("url", url, allowed)], what="ChatBrain")
+            raise SettingsError([SettingsProblem("url", redacted_url(url), allowed)], what="ChatBrain")
         self._endpoint = _Endpoint(
-            url=f"{url.rstrip('/')}/chat/completions",
+            url=parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions").geturl(),
             model=model,
             headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
             timeout_s=timeout_s,
@@ -81,7 +89,7 @@ class ChatBrain:
 
     def __repr__(self) -> str:
         endpoint = self._endpoint
-        url = redacted_url(endpoint.url).removesuffix("/chat/completions")
+        url = redacted_url(endpoint.url).replace("/chat/completions", "")
         return f"ChatBrain({url!r}, model={one_line(endpoint.model)})"
 
     async def stream(self, request: BrainRequest) -> AsyncGenerator[Part]:
@@ -111,31 +119,75 @@ class ChatBrain:
         client = self._client or httpx.AsyncClient(trust_env=False)
         body = msgspec.json.encode(_chat(request, model=endpoint.model))
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **endpoint.headers}
+        headers["Accept-Encoding"] = "identity"  # what comes compressed could grow to any size here
         try:
             async with client.stream(
                 "POST", endpoint.url, content=body, headers=headers, timeout=endpoint.timeout_s
             ) as answer:
-                if answer.status_code != 200:
-                    text = (await answer.aread()).decode(errors="replace")[:_SHOWN_BODY_CHARS]
-                    raise ChatFailed(f"{endpoint.url} answered with status {answer.status_code}: {text}")
-                lines = answer.aiter_lines()
+                if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+                    raise endpoint.failed("its answer is compressed, which it was asked not to be")
+                lines = _Lines()
+                chunks = answer.aiter_bytes()  # as they come
                 try:
-                    async for line in lines:
-                        delta = _delta(line)
-                        if delta is not None:
-                            yield delta
+                    async for chunk in chunks:
+                        for line in lines.add(chunk):
+                            delta = _delta(line) if answer.status_code == 200 else None
+                            if delta is not None:
+                                yield delta
+                        if answer.status_code != 200 and lines.size >= _SHOWN_BODY_CHARS:
+                            break
+                    if answer.status_code != 200:
+                        raise ChatFailed(f"status {answer.status_code}: {lines.beginning}")
+                    delta = _delta(lines.rest())
+                    if delta is not None:
+                        yield delta
+                except ChatFailed as failure:
+                    raise endpoint.failed(str(failure)) from failure.__cause__
                 finally:
-                    # A caller that stops early leaves generators of httpx behind, one in another; with the connection
-                    # closed they end by themselves.
+                    # A caller that stops early leaves generators of httpx behind, one in another; a cancellation ends
+                    # each of them.
                     await answer.aclose()
-                    with suppress(httpx.HTTPError, httpx.StreamError):
-                        async for _ in lines:
+                    with trio.CancelScope() as closed, suppress(httpx.HTTPError, httpx.StreamError):
+                        closed.cancel()
+                        async for _ in chunks:
                             pass
         except httpx.HTTPError as error:
-            raise ChatFailed(f"{endpoint.url}: {error or type(error).__name__}") from error
+            raise endpoint.failed(str(error) or type(error).__name__) from error
         finally:
             if self._client is None:
                 await client.aclose()
+
+
+@attrs.define
+class _Lines:
+    """Makes lines of chunks."""
+
+    beginning: str = attrs.field(default="", init=False)
+    """The first characters of all, for an error."""
+
+    size: int = attrs.field(default=0, init=False)
+    _waiting: bytearray = attrs.field(factory=bytearray, init=False)
+
+    def add(self, chunk: bytes) -> list[str]:
+        """Return the lines that `chunk` completes. Raises `ChatFailed` for one that is too long."""
+        if self.size < _SHOWN_BODY_CHARS:
+            self.beginning = f"{self.beginning}{chunk.decode(errors='replace')}"[:_SHOWN_BODY_CHARS]
+        self.size += len(chunk)
+        first, *others = chunk.split(b"\n")
+        self._waiting += first
+        done: list[str] = []
+        for each in others:
+            done.append(self.rest())
+            self._waiting += each
+        if len(self._waiting) > _LONGEST_LINE:
+            raise ChatFailed(f"a line of more than {_LONGEST_LINE} bytes")
+        return done
+
+    def rest(self) -> str:
+        """Return the line that has no end yet."""
+        line = self._waiting.decode(errors="replace")
+        self._waiting.clear()
+        return line
 
 
 @attrs.define

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from trealtime._secrets import names_only, shown
+from trealtime._secrets import names_only, parsed_url, shown
 from trealtime._value import Value
 from trealtime.mcp.hosted import digest
 from trealtime.mcp.servers import MCPServer
@@ -47,8 +47,10 @@ class MCPServerStdioParams(Value):
 
 
 def _http_url(value: object) -> object:
-    if isinstance(value, str) and value.startswith(("http://", "https://")) and urlsplit(value).hostname:
-        return value
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        parts = parsed_url(value)
+        if parts is not None and parts.hostname:
+            return value
     raise WrongValue("an http:// or https:// URL")
 
 

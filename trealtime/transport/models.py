@@ -6,12 +6,12 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlunsplit
 
 import attrs
 import trio
 
-from trealtime._secrets import names_only, redacted_url
+from trealtime._secrets import names_only, parsed_url, redacted_url, shown
 from trealtime._value import Value
 from trealtime.errors import ConnectFailed, MissingApiKey, SettingsError, SettingsProblem
 from trealtime.transport.config import TransportConfig, transport_config
@@ -106,7 +106,7 @@ class OpenAIRealtimeWebSocketModel(Value):
     safety_identifier: str | None = None
     """Identifies the end user to the service's abuse checks, as a hash, not by name."""
 
-    base_url: str | None = None
+    base_url: str | None = attrs.field(default=None, repr=shown)
 
     @asynccontextmanager
     async def connect(self, target: ConnectionTarget) -> AsyncIterator[Wire]:
@@ -229,7 +229,7 @@ class AzureRealtimeModel(Value):
 
     reconnects: ClassVar[bool | None] = True
     deployment: str
-    endpoint: str | None = None
+    endpoint: str | None = attrs.field(default=None, repr=shown)
     api_key: ApiKey | None = attrs.field(default=None, repr=False)
     token: ApiKey | None = attrs.field(default=None, repr=False)
     transport_config: TransportConfig = attrs.field(default=None, converter=transport_config)
@@ -280,14 +280,19 @@ class AzureRealtimeModel(Value):
             allowed = "https://RESOURCE.openai.azure.com, here or in AZURE_OPENAI_ENDPOINT"
             raise SettingsError([SettingsProblem("endpoint", self.endpoint, allowed)], what="AzureRealtimeModel")
         _refuse_preview("endpoint", endpoint)
-        parts = urlsplit(endpoint)
+        parts = parsed_url(endpoint)
+        if parts is None:
+            problem = SettingsProblem("endpoint", redacted_url(endpoint), "https://RESOURCE.openai.azure.com")
+            raise SettingsError([problem], what="AzureRealtimeModel")
         path = parts.path.rstrip("/").removesuffix("/realtime")
         base = urlunsplit((parts.scheme, parts.netloc, "/openai/v1" if path in ("", "/openai") else path, "", ""))
         return realtime_url(base, model=self.deployment, call_id=target.call_id)
 
 
 def _refuse_preview(setting: str, url: str) -> None:
-    parts = urlsplit(url)
+    parts = parsed_url(url)
+    if parts is None:
+        return  # it is refused where it is used
     query = parse_qs(parts.query)
     if parts.path.rstrip("/").endswith("/openai/realtime") or "api-version" in query or "deployment" in query:
         allowed = f"the GA form, {_GA_FORM} (the preview API was retired on 2026-04-30; there is no api-version now)"

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
-from trealtime._secrets import redacted_url
+from trealtime._secrets import parsed_url, redacted_url
 from trealtime._value import Value
 from trealtime._version import __version__
 from trealtime.errors import MissingApiKey, SettingsError, SettingsProblem
@@ -76,7 +76,10 @@ class Address(Value):
 
 def realtime_url(base_url: str, *, model: str, call_id: str | None) -> str:
     """Return the WebSocket address under the base URL of a REST API; a call id takes the place of the model."""
-    parts = urlsplit(base_url)
+    parts = parsed_url(base_url)
+    if parts is None:
+        allowed = "https://HOST/PATH, such as https://api.openai.com/v1"
+        raise SettingsError([SettingsProblem("base_url", redacted_url(base_url), allowed)], what="model")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     wanted = f"call_id={quote(call_id, safe='')}" if call_id is not None else f"model={quote(model, safe='')}"
     query = f"{parts.query}&{wanted}" if parts.query else wanted
@@ -104,7 +107,8 @@ def check_headers(headers: Mapping[str, object]) -> None:
 
 def is_loopback(url: str) -> bool:
     """Return whether the host of `url` is this machine, by its name or address alone."""
-    host = urlsplit(url).hostname or ""
+    parts = parsed_url(url)
+    host = (parts is not None and parts.hostname) or ""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -14,8 +14,9 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote
 
+from trealtime._secrets import parsed_url, redacted_url
 from trealtime.errors import WebhookRefused
 
 __all__ = ["check_twilio_signature", "sign_twilio_request"]
@@ -68,24 +69,28 @@ def check_twilio_signature(
         raise WebhookRefused("the request has no X-Twilio-Signature: it is not from Twilio", reason="missing_header")
     if body is not None:
         _check_body(url, body)
-    candidates = [sign_twilio_request(each, auth_token=auth_token, params=params) for each in _possibly_signed(url)]
+    try:
+        candidates = [sign_twilio_request(each, auth_token=auth_token, params=params) for each in _possibly_signed(url)]
+        given = signature.encode()
+    except UnicodeEncodeError:  # servers that decode leniently leave lone surrogates in headers and forms
+        raise WebhookRefused("the request has text that is no Unicode", reason="bad_signature") from None
     # All candidates are compared, each in constant time, so that the time says nothing about how near a guess was.
-    matches = [hmac.compare_digest(each.encode(), signature.encode()) for each in candidates]
+    matches = [hmac.compare_digest(each.encode(), given) for each in candidates]
     if not any(matches):
         raise WebhookRefused(
-            f"X-Twilio-Signature does not fit {url!r}: another auth token, other parameters, or not the URL that "
-            "Twilio was given",
+            f"X-Twilio-Signature does not fit {redacted_url(url)!r}: another auth token, other parameters, or not the "
+            "URL that Twilio was given",
             reason="bad_signature",
         )
 
 
 def _check_body(url: str, body: bytes) -> None:
-    stated = parse_qs(urlsplit(url).query).get("bodySHA256")
+    stated = parse_qs(_parts(url).query).get("bodySHA256")
     if not stated:
         raise WebhookRefused(
             "the URL has no bodySHA256, so nothing vouches for the body of this request", reason="bad_body"
         )
-    if not hmac.compare_digest(stated[0].lower().encode(), hashlib.sha256(body).hexdigest().encode()):
+    if not hmac.compare_digest(stated[0].lower().encode(errors="replace"), hashlib.sha256(body).hexdigest().encode()):
         raise WebhookRefused("bodySHA256 does not fit the body of this request", reason="bad_body")
 
 
@@ -104,10 +109,8 @@ def _possibly_signed(url: str) -> list[str]:
     are, and escapes them when it sends the request. An URL without a path is requested with a slash. All else has to
     stay as it is: a query that is parsed and put together again is not the one that was signed.
     """
-    parts = urlsplit(url)
-    default = _DEFAULT_PORTS.get(parts.scheme)
-    if default is None or parts.hostname is None:
-        raise ValueError(f"url: expected one of http, https, ws or wss, got {url!r}")
+    parts = _parts(url)
+    default = _DEFAULT_PORTS[parts.scheme]
     scheme, _, rest = url.partition("://")
     path = rest.removeprefix(parts.netloc)
     other = f"{parts.netloc}:{default}" if parts.port is None else parts.netloc.rpartition(":")[0]
@@ -119,6 +122,13 @@ def _possibly_signed(url: str) -> list[str]:
     if _UNSIGNED_ESCAPE.search(parts.query):
         paths += [_unescaped_query(each) for each in paths]
     return [f"{scheme}://{netloc}{each}" for each in paths for netloc in (parts.netloc, other)]
+
+
+def _parts(url: str) -> SplitResult:
+    parts = parsed_url(url)
+    if parts is None or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError(f"url: expected one of http, https, ws or wss, got {redacted_url(url)!r}")
+    return parts
 
 
 def _unescaped_query(target: str) -> str:
