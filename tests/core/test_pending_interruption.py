@@ -611,6 +611,54 @@ def test_an_answer_to_dismissed_speech_that_does_not_come_is_not_waited_for(make
     assert talk.started == [("t", "r")]
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+@pytest.mark.parametrize("words, outcome", [("Mm-hmm.", "dismissed"), ("Stop.", "confirmed"), (None, "confirmed")])
+def test_an_answer_to_speech_in_doubt_is_not_what_the_speech_interrupts(make_talk, words, outcome, earlier):
+    """With an earlier turn that the same answer answers, the doubt goes over to that one."""
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300, dismiss="fillers"))
+    if earlier:
+        talk.turn("v")
+    talk.app.create_response(reply_id="t")
+    short_turn(talk)
+    talk.speak("r", "a", 2_000)
+    talk.forget()
+    transcribed(talk, words)
+    assert [each.removeprefix("interruption_") for each in talk.types if each.startswith("interruption")] == [outcome]
+    assert (talk.purged, talk.truncations, talk.sent_of("response.cancel")) == ([], [], [])
+    talk.done("r")
+    talk.wait(60)
+    assert [(turn.item_ids, turn.response_ids, turn.status) for turn in talk.turns] == [
+        (("v", "u", "a") if earlier else ("u", "a"), ("r",), "completed")
+    ]
+
+
+def test_its_tools_go_on_too(make_talk):
+    @function_tool(on_interrupt="cancel")
+    async def look() -> str:
+        """Look."""
+        return ""
+
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300, dismiss="fillers"))
+    talk.app.use_tools([look])
+    talk.app.create_response(reply_id="t")
+    short_turn(talk)
+    talk.created("r")
+    talk.call("r", "c")
+    talk.done("r")
+    assert transcribed(talk, "What time is it?").cancel_calls == []
+
+
+def test_but_more_speech_interrupts_it(make_talk):
+    talk = unread(make_talk, barge_in=BargeIn(min_speech_ms=300, dismiss="fillers"))
+    talk.app.create_response(reply_id="t")
+    short_turn(talk)
+    talk.speak("r", "a", 2_000)
+    talk.server("input_audio_buffer.speech_started", item_id="v", audio_start_ms=1_000)
+    talk.server("input_audio_buffer.speech_stopped", item_id="v", audio_end_ms=3_000)
+    assert "interruption_confirmed" in talk.types
+    assert talk.purged == ["r"]
+
+
 @pytest.mark.parametrize(
     "dismiss, words, creates",
     [("short", None, 0), ("fillers", "Mm-hmm.", 0), ("fillers", "Stop.", 1), ("fillers", None, 1)],

@@ -199,6 +199,21 @@ def test_the_key_of_an_out_of_band_request_takes_a_wrong_guess_back(talk, over):
         assert talk.truncations == [("x", 0, 0)], "the server's conversation has it"
 
 
+@pytest.mark.parametrize("params", [None, {"conversation": "none"}], ids=["in the conversation", "out of band"])
+def test_a_caller_who_leaves_takes_nothing_along_that_was_taken_for_its_answer_by_mistake(talk, params):
+    talk.app.create_response(params, reply_id="t")
+    talk.created("server's own")
+    talk.audio("server's own", "x")
+    if params is None:
+        talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
+        talk.done("server's own")
+    talk.created("r", talk.creates[-1])
+    talk.audio("r", "y")
+    talk.app.interrupt(reply_id="t")
+    assert talk.purged == ["r"]
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r"]
+
+
 def test_a_key_that_comes_only_with_the_end_shows_that_the_guess_was_right(talk):
     talk.app.create_response({"conversation": "none"}, reply_id="t")
     talk.created("ro")

@@ -231,6 +231,22 @@ def test_a_call_without_an_output_is_dropped_with_the_session(talk) -> None:
     assert (only(talk).status, only(talk).reason) == ("failed", "session_over")
 
 
+def test_a_turn_whose_last_answer_is_cut_off_by_the_end_of_the_session_is_never_done(talk) -> None:
+    """That an earlier answer of it was done says nothing."""
+    message(talk)
+    talk.created("r1", talk.creates[0])
+    talk.call("r1", "c1")
+    talk.done("r1")
+    talk.app.send_tool_output("c1", "42")
+    talk.now += 1
+    talk.created("r2", talk.creates[1])
+    talk.now += 1
+    talk.transcript("r2", "a2", "It is ")
+    talk.app.disconnect(ConnectionLost("gone"))
+    assert only(talk).response_ids == ("r1", "r2")
+    assert (only(talk).first_text_at, only(talk).done_at) == (102.0, None)
+
+
 # ---- interrupts -----------------------------------------------------------------------------------------------------
 
 

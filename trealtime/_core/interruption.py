@@ -28,7 +28,8 @@ Theory of operation: when speech interrupts
 5. Several utterances make one pending interruption: one that is confirmed confirms it, and it is over when all are
    dismissed.
 6. Server and core must not decide twice: under a `BargeIn` the server neither cancels nor answers by itself
-   (`settings`), and we ask for the answers that it would have made.
+   (`settings`), and we ask for the answers that it would have made. A server that has not read that yet may answer the
+   speech while we are in doubt: its answer is the answer, and is not what the speech interrupts.
 7. Word of the speech may be lost until the server shows that it is over: it tells of its end, makes an item of it,
    shows that item or its words, or ends a response because of it. It interrupts then, cut at what was heard by then.
    Under a `BargeIn` nothing tells how long such speech was, so its words decide; where none are made, it is an
@@ -40,7 +41,7 @@ Theory of operation: when speech interrupts
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
@@ -170,13 +171,14 @@ def interrupt(
     *,
     response: Response | None = None,
     response_id: str | None = None,
+    spared: Collection[str] = (),
     server_cancels: bool = False,
     speech: TurnRecord | None = None,
     reason: str | None = None,
     leaves: bool = False,
 ) -> bool:
-    """Interrupt everything, or only one response (`response` while it lives, `response_id` also when it is done and
-    still plays). Return whether there was anything to interrupt.
+    """Interrupt everything but the responses that are `spared`, or only one response (`response` while it lives,
+    `response_id` also when it is done and still plays). Return whether there was anything to interrupt.
 
     For the record of what is interrupted: `speech` is the turn of the user that does it, and `reason` why it was no
     longer in doubt. `leaves`: the caller who waited has left.
@@ -187,15 +189,21 @@ def interrupt(
         each
         for each in state.live()
         if each.interrupted is None
+        and each.id not in spared
         and (each.id == only if only is not None else each.in_conversation or each.has_audio)
     ]
-    unheard = state.ledger.unheard(now, response_id=only)
+    unheard = [each for each in state.ledger.unheard(now, response_id=only) if each.response_id not in spared]
     ended_at = state.turns.ended_at if cause == "speech" else None
     request = state.response_queue.kill_sent(sent_before=ended_at) if only is None else None
     rest = state.response_queue.withdraw(lambda each: each.continues is not None and only in (None, each.continues))
     # A server that cancels by itself falls silent by itself too.
-    clears = state.server_plays is not None and only in (None, state.server_plays) and not server_cancels
-    if not cancel_calls(state, response_id=only) and not (victims or unheard or request or rest) and not clears:
+    plays = None if state.server_plays in spared else state.server_plays
+    clears = plays is not None and only in (None, plays) and not server_cancels
+    if (
+        not cancel_calls(state, response_id=only, spared=spared)
+        and not (victims or unheard or request or rest)
+        and not clears
+    ):
         return False
     state.counters.interrupts += 1
     if cause == "speech":
@@ -256,10 +264,14 @@ def interruptible(state: State, now: float) -> bool:
     return living or state.response_queue.sent_alive or bool(state.ledger.unheard(now))
 
 
-def cancel_calls(state: State, *, response_id: str | None = None) -> bool:
+def cancel_calls(state: State, *, response_id: str | None = None, spared: Container[str] = ()) -> bool:
     """Cancel the function calls whose tools asked for it, all of them or those of one response; return whether there
     are any. Each still gets its output, which says so."""
-    cancelled = [call for call in state.calls.values() if call.cancels and response_id in (None, call.response.id)]
+    cancelled = [
+        call
+        for call in state.calls.values()
+        if call.cancels and response_id in (None, call.response.id) and call.response.id not in spared
+    ]
     for call in cancelled:
         call.cancel()
         if not interrupt_approval(state, call.call_id):
@@ -447,7 +459,9 @@ def confirm(
     _end(state, now, committed=all(each.committed_at is not None for each in turns))
     why: ConfirmReason = reason if reason is not None else "guardrail" if cause == "guardrail" else "app"
     state.emit(RealtimeInterruptionConfirmed(item_id=speech.key, reason=why, info=state.info))
-    interrupt(state, cause, now, speech=turns[0] if cause == "speech" else None, reason=reason)
+    answers = [each for each in speech.responses if all(each in turn.responses for turn in turns)]
+    spared = [each.id for each in answers] if cause == "speech" else []
+    interrupt(state, cause, now, spared=spared, speech=turns[0] if cause == "speech" else None, reason=reason)
     change_playback(state, PlaybackChange("play"))  # after the purge: none of what it purges may be played again
     owed = [each for each in turns if each.owed_by == "us"]
     if owed and all(each.unchecked_since is None for each in owed):  # else we answer when the check has passed
@@ -461,7 +475,8 @@ def _dismiss(
         confirm(state, speech, now, reason="answer over")
         return
     speech.believe()
-    speech.end("dismissed")
+    if not speech.responses:
+        speech.end("dismissed")
     turn_dismissed(state, speech.key)
     if state.turns.records.in_doubt:
         return

@@ -115,8 +115,12 @@ def _callers_left(state: State, request: Request) -> list[str]:
     answer."""
     if not request.answered:
         return request.reply_ids
-    waiting = [each.disown(request) for each in state.unfinished() if each.request is request]
-    return waiting[0] if waiting else []
+    waiting: list[str] = []
+    for response in [each for each in state.unfinished() if each.request is request]:
+        disowned = response.disown(request)
+        state.take_back(response, disowned)
+        waiting = waiting or disowned
+    return waiting
 
 
 # ---- created --------------------------------------------------------------------------------------------------------

@@ -247,6 +247,13 @@ class State(Shown):
         if not self.collecting.isdisjoint(reply_ids):
             self.collected[response.id] = None
 
+    def take_back(self, response: Response, reply_ids: Sequence[str]) -> None:
+        """Those callers do not wait for `response` after all: it is not theirs to stop."""
+        for reply_id in reply_ids:
+            self.given[reply_id] = {
+                each: own for each, own in self.given.get(reply_id, {}).items() if each != response.id
+            }
+
     def take_opening(self) -> Opening | None:
         """The session is ready, refused or lost: return the caller who opened it, once."""
         opening, self.opening = self.opening, None

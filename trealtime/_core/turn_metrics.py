@@ -45,7 +45,7 @@ def metrics_of(state: State, record: TurnRecord, now: float) -> TurnMetrics:
         first_text_at=_first(each.text_at for each in responses),
         first_audio_at=_first(each.audio_at for each in responses),
         first_heard_at=first_heard_at,
-        done_at=max((each.done_at for each in responses if each.done_at is not None), default=None),
+        done_at=_last([each.done_at for each in responses]),
         heard_until_at=max(
             (at for at in (record.played_until, *(each.last_at for each in heard)) if at is not None), default=None
         ),
@@ -60,6 +60,12 @@ def metrics_of(state: State, record: TurnRecord, now: float) -> TurnMetrics:
 
 def _first(times: Iterable[float | None]) -> float | None:
     return min((at for at in times if at is not None), default=None)
+
+
+def _last(times: Iterable[float | None]) -> float | None:
+    """The latest of these; None: one of them is still to come, or there is none."""
+    known = list(times)
+    return max((at for at in known if at is not None), default=None) if None not in known else None
 
 
 def _status(record: TurnRecord, *, heard: bool) -> tuple[TurnStatus, str | None]:

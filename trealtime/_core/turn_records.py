@@ -291,6 +291,8 @@ class TurnRecord(Shown):
             self.peak(name, waiting)
         if other.unchecked_since is not None:
             self.unchecked_since, self.words = other.unchecked_since, other.words
+        if other.doubt_until is not None:
+            self.doubt_until, self.start_ms = _earlier(self.doubt_until, other.doubt_until), other.start_ms
         if other.of_user and self.source != "speech":
             self.source = other.source
 
