@@ -29,7 +29,7 @@ class Driver:
 
     def pump(self):
         while (request := self.response_queue.next(self.now)) is not None:
-            request.event_id = f"evt_{request.key}_{request.collisions}"
+            request.event_id = f"evt_{request.key}_{request.refusals}"
             self.sent.append(request.key)
 
     def created(self, response_id, key=None, *, outside=None):

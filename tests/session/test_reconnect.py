@@ -19,7 +19,7 @@ from trealtime import (
     SettingsError,
     function_tool,
 )
-from trealtime.errors import MissingApiKey
+from trealtime.errors import MissingApiKey, SettingsRefused
 from trealtime.settings import ReconnectPolicy
 from trealtime.testing import MemoryEndpoint
 
@@ -824,3 +824,59 @@ async def test_a_model_that_cannot_connect_again_refuses_a_policy(autojump_clock
     async with make_runner().session() as session:
         service.last.wire.drop()
         await wait_for(session, "reconnected")
+
+
+# ---- what the server refuses for its own sake -----------------------------------------------------------------------
+
+
+async def refuse_settings(service, times: int) -> None:
+    """Connections that refuse their first settings; the next one takes them."""
+    service.answers = False
+    for at in range(times):
+        while len(service.connections) <= at:
+            await trio.sleep(0.01)
+        service.answers = at + 1 == times
+        update = await service.connections[at].expect("session.update")
+        error = {"type": "server_error", "code": None, "message": "Try again.", "event_id": update["event_id"]}
+        await service.connections[at].emit("error", error=error)
+
+
+async def test_first_settings_that_a_server_in_trouble_refuses_are_sent_on_another_connection(
+    autojump_clock, service, make_runner
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse_settings, service, 2)
+        async with make_runner(reconnect={}).session() as session:
+            assert len(service.connections) == 3
+            assert service.last.updates[0]["instructions"] == "Be brief."
+            nursery.start_soon(service.last.reply)
+            assert (await session.ask("Hello")).text == "Hello there."
+
+
+@pytest.mark.parametrize("reconnect, raises", [(None, SettingsRefused), ({"max_attempts": 2}, ConnectionLost)])
+async def test_entering_ends_with_an_error_where_no_attempt_is_left(
+    autojump_clock, service, make_runner, reconnect, raises
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse_settings, service, 9)
+        with pytest.raises(raises) as caught:
+            async with make_runner(reconnect=reconnect).session():
+                raise AssertionError("entered")
+        nursery.cancel_scope.cancel()
+    assert len(service.connections) == (1 if reconnect is None else 3)
+    assert "Try again." in str(caught.value) + "".join(getattr(caught.value, "__notes__", ()))
+
+
+async def test_the_answer_to_a_message_is_asked_for_again(autojump_clock, service, make_runner) -> None:
+    async with make_runner().session() as session, session.subscribe("agent_end", "error") as events:
+        await session.send_message("Hello")
+        for number in range(3):
+            request = await service.last.expect("response.create", count=number + 1)
+            error = {"type": "server_error", "message": "Try again.", "event_id": request["event_id"]}
+            await service.last.emit("error", error=error)
+        refused_at = trio.current_time()
+        request = await service.last.expect("response.create", count=4)
+        assert trio.current_time() - refused_at == pytest.approx(4)
+        await service.last.begin(request)
+        await service.last.done()
+        assert (await events.receive()).status == "completed"

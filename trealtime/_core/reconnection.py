@@ -10,8 +10,8 @@ Theory of operation
    not acknowledge them in time, is a failed attempt of the same loss.
 4. While the connection is away nothing is sent: `Link.pending` keeps what would have been, in order.
 5. That holds from the first connection on: one that is lost before the settings are acknowledged is a loss, and a
-   handshake that a busy server refuses counts as one. But where no HTTP answer comes, there may be no server at all,
-   and entering fails at once.
+   handshake that a busy server refuses counts as one, and so do first settings that it refuses for its own sake. But
+   where no HTTP answer comes, there may be no server at all, and entering fails at once.
 6. `in_flight` and `replay` have what a new connection gets.
 """
 
@@ -269,6 +269,11 @@ class Link(Shown):
     def begin_away(self, now: float) -> None:
         """There is no first connection yet, and it is dialled again."""
         self.status = "away"
+        self._count_from(now)
+
+    def begin_anew(self, now: float) -> None:
+        """The server is there, and does not take the first settings for now: a loss, whose attempts begin."""
+        self.status = "opening"
         self._count_from(now)
 
     def _count_from(self, now: float) -> None:

@@ -12,7 +12,10 @@ Theory of operation
    takes it, and the deadline decides. An error that fits none is an event.
 4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
    id is remembered for a while, to put a name to a late error.
-5. Entering the session raises an error that comes before the session is ready, unless that refuses something else.
+5. Entering the session raises an error that comes before the session is ready, unless that refuses something else, or
+   the server refuses for its own sake: then another connection is dialled (`reconnection`).
+6. A request for a response that the session makes by itself goes again, a few times, where the server refuses it for
+   its own sake: its messages say so, and no one else would ask. A caller who asks by hand decides that.
 """
 
 from __future__ import annotations
@@ -24,11 +27,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from trealtime._core.effects import DropConnection
 from trealtime._core.ids import Recent
 from trealtime._core.in_flight import item_refused, opening_refused
 from trealtime._core.input_guardrails import turn_refused
-from trealtime._core.responses import retry_request
-from trealtime._core.server_errors import can_be_about, is_about_session, is_collision, is_harmless, read_error
+from trealtime._core.responses import ask_again, retry_request
+from trealtime._core.server_errors import (
+    can_be_about,
+    is_about_session,
+    is_collision,
+    is_harmless,
+    is_passing,
+    read_error,
+)
 from trealtime._core.settings import settle_update, update_refused
 from trealtime._value import Shown
 from trealtime.errors import ProtocolError, RequestTimedOut, ServerRefused, SettingsRefused
@@ -285,18 +296,21 @@ def error(state: State, event: wire.ErrorEvent, now: float) -> None:
     info = read_error(event.error)
     event_id = info.event_id if info.event_id is not None else _place(state, info)
     if event_id is None:
-        _unplaced(state, event, info)
+        _unplaced(state, event, info, now)
         return
     if (update := state.updates.refused(event_id)) is not None:
         state.requests.refused(event_id)
-        _update_refused(state, event, info, update)
+        _update_refused(state, event, info, update, now)
         return
-    refused = state.response_queue.refused(event_id, collision=is_collision(info), now=now)
+    collision = is_collision(info)
+    refused = state.response_queue.refused(event_id, collision=collision, passing=is_passing(info), now=now)
     if refused is not None:
         request, again = refused
         state.requests.refused(event_id)
-        if again:
+        if again and collision:
             retry_request(state, request)
+        elif again:
+            ask_again(state, request)
         else:
             request.fail(state, ServerRefused(**_refusal(info, "response.create")))
             if info.event_id is None:
@@ -348,12 +362,14 @@ def _is_about_settings(info: ServerErrorInfo) -> bool:
     return (info.param or "").startswith("session")
 
 
-def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> None:
+def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, now: float) -> None:
     about_history = bool(state.link.told) and (info.param or "").startswith("item")
     if state.opening is not None and not about_history:
         update = state.updates.take_opening()
         if update is not None and _is_about_settings(info):
-            _update_refused(state, event, info, update)
+            _update_refused(state, event, info, update, now)
+            return
+        if _opens_again(state, info, now):
             return
         if (opening := state.take_opening()) is not None:
             state.settle(opening.reply_id, error=ServerRefused(**_refusal(info, "connecting")))
@@ -365,7 +381,24 @@ def _unplaced(state: State, event: wire.ErrorEvent, info: ServerErrorInfo) -> No
     _emit_error(state, event, None)
 
 
-def _update_refused(state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: SettingsUpdate) -> None:
+def _opens_again(state: State, info: ServerErrorInfo, now: float) -> bool:
+    """The server does not take the first settings. Where it refuses for its own sake, and lost connections are
+    replaced, the attempt has failed, and another follows."""
+    link = state.link
+    if link.policy is None or link.attached or not is_passing(info):
+        return False
+    if not link.recovering:
+        link.begin_anew(now)
+    link.wait_no_longer()
+    state.do(DropConnection(f"the settings were refused: {info.message}"))
+    return True
+
+
+def _update_refused(
+    state: State, event: wire.ErrorEvent, info: ServerErrorInfo, update: SettingsUpdate, now: float
+) -> None:
+    if update.opening and state.opening is not None and _opens_again(state, info, now):
+        return
     refusal = SettingsRefused(**_refusal(info, "session.update"))
     if update.opening and state.link.recovering and state.opening is None:
         opening_refused(state, info)

@@ -15,7 +15,8 @@ Theory of operation
    request on its way, unless a turn of the user is due an answer, until an event with its metadata shows otherwise.
 6. A request that collides with a response of the server's goes back to the head of the queue and is sent again: after
    that response is done, or, where none is known, after a pause that doubles each time. That holds also when the
-   refusal comes late and shows that rule 5 had guessed wrong.
+   refusal comes late and shows that rule 5 had guessed wrong. So does an automatic one that the server refuses for its
+   own sake (`server_errors`), after pauses that double.
 7. Automatic requests stay while it is the user's turn (`turns`); others pass them. Where the app says whose turn it
    is, one by hand without params is its answer to that turn, and to the automatic ones that wait for its end.
 8. A request that was interrupted on its way still takes its ``response.created``, and that response is interrupted as
@@ -44,14 +45,15 @@ if TYPE_CHECKING:
     from trealtime._core.turn_records import TurnRecord, WhyNot
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["METADATA_KEY", "Request", "ResponseQueue", "submit"]
+__all__ = ["METADATA_KEY", "PASSING_AGAIN", "Request", "ResponseQueue", "submit"]
 
 
 METADATA_KEY: Final = "trealtime_request"
 """Our ``response.create`` carries its request's key here; servers echo metadata in every response object."""
 
-_RETRY_FIRST_S: Final = 0.2
-_RETRY_LIMIT: Final = 8
+COLLISION_AGAIN: Final = (0.2, 8)
+PASSING_AGAIN: Final = (1.0, 3)
+"""The first pause in seconds, and how often a request goes again: after 7 s a user who waits has given up."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -79,7 +81,7 @@ class Request(Shown):
     place: int = 0
     """In the order of sending."""
 
-    collisions: int = 0
+    refusals: int = 0  # after which it has gone back into the queue
     answers: TurnRecord | None = None
     """The turn of the user that it answers, where that is being checked."""
 
@@ -342,7 +344,7 @@ class ResponseQueue(Shown):
         known, request = True, None
         if isinstance(key, str):
             request = self._take_by_key(key)
-        elif on_its_way and (not response_id or turn_due or len(on_its_way) > 1 or on_its_way[0].collisions):
+        elif on_its_way and (not response_id or turn_due or len(on_its_way) > 1 or on_its_way[0].refusals):
             known = False
         elif on_its_way:
             request = self._take_guess(on_its_way[0])
@@ -369,7 +371,8 @@ class ResponseQueue(Shown):
         if not self._echoes:
             self._echoes = True
             self._take_guess_back()
-        for request in [*self._on_its_way(), *self._given_up.values(), *self._guessed_outside.values()]:
+        others = (*self._given_up.values(), *self._guessed_outside.values())
+        for request in [*self._on_its_way(), *others, *self._queue]:
             if request.key == key:
                 self._drop_sent(request)
                 return request
@@ -413,11 +416,13 @@ class ResponseQueue(Shown):
         self._live -= {response_id}
         self._blocked_until = None
         took_its_place = not self._echoes and not self._live
-        if request is None and took_its_place and self._sent is not None and self._sent.collisions == 0:
+        if request is None and took_its_place and self._sent is not None and self._sent.refusals == 0:
             request = self._take_guess(self._sent)
         return request
 
-    def refused(self, event_id: str | None, *, collision: bool, now: float) -> tuple[Request, bool] | None:
+    def refused(
+        self, event_id: str | None, *, collision: bool, passing: bool = False, now: float
+    ) -> tuple[Request, bool] | None:
         """The server refused a ``response.create``: the request and whether it will be sent again.
 
         Without an `event_id` it must be the only one on its way. None: no such request.
@@ -428,23 +433,20 @@ class ResponseQueue(Shown):
         else:
             request = next((each for each in on_its_way if each.event_id == event_id), None)
         guessed = self._guessed
-        if (
-            request is None
-            and collision
-            and guessed is not None
-            and guessed.event_id == event_id
-            and not guessed.interrupted
-        ):
+        late = guessed is not None and guessed.event_id == event_id and not guessed.interrupted
+        if request is None and collision and late:
             request = guessed
         if request is None:
             return None
         if request is guessed:
             self._guessed = None
         self._drop_sent(request)
-        if collision and not request.interrupted and not request.out_of_band and request.collisions < _RETRY_LIMIT:
-            if not self._live:
-                self._blocked_until = now + _RETRY_FIRST_S * 2**request.collisions
-            request.collisions += 1
+        again = not request.out_of_band if collision else passing and request.automatic
+        first_s, limit = COLLISION_AGAIN if collision else PASSING_AGAIN
+        if again and not request.interrupted and request.refusals < limit:
+            if not collision or not self._live:
+                self._blocked_until = now + first_s * 2**request.refusals
+            request.refusals += 1
             request.sent_at = None
             self._queue.insert(0, request)
             return request, True
@@ -555,6 +557,8 @@ class ResponseQueue(Shown):
     def _drop_sent(self, request: Request) -> None:
         if request is self._sent:
             self._sent = None
+        if request in self._queue:  # an error that named nothing was taken for its refusal
+            self._queue.remove(request)
         self._sent_out_of_band.pop(request.key, None)
         self._given_up.pop(request.key, None)
         self._guessed_outside.pop(request.key, None)

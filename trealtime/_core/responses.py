@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from trealtime.protocol import server_events as wire
 
 __all__ = [
+    "ask_again",
     "end_response",
     "expire_responses",
     "find_response",
@@ -87,7 +88,7 @@ def pump(state: State, now: float) -> None:
         given = params.get("metadata")
         params["metadata"] = {**(given if isinstance(given, Mapping) else {}), METADATA_KEY: request.key}
         event: dict[str, Any] = {"type": "response.create", "response": params}
-        if request.event_id is not None and request.collisions == 0:
+        if request.event_id is not None and request.refusals == 0:
             event["event_id"] = request.event_id
         request.sent_as(state.send(event))
 
@@ -105,6 +106,13 @@ def retry_request(state: State, request: Request) -> None:
                     response.record.current.take_in(request.record.current)
             return
     state.counters.collisions_retried += 1
+    if request.record is not None:
+        request.record.current.retry()
+    request.reopen(_callers_left(state, request))
+
+
+def ask_again(state: State, request: Request) -> None:
+    """The server has refused a request for its own sake, and it goes once more."""
     if request.record is not None:
         request.record.current.retry()
     request.reopen(_callers_left(state, request))

@@ -275,7 +275,7 @@ class Connections(Shown):
         assert self._policy is not None
         self.current = None
         connection.let_go()
-        if not core.recovering:
+        if self.lost_as is None or not core.recovering:
             self.lost_as = closed
         driver.send_queue.hold(self._policy.resend_buffer_s, lambda: core.events_waiting)
         driver.do(core.connection_lost, code=closed.code, reason=closed.reason)
@@ -292,9 +292,7 @@ class Connections(Shown):
         """Drop the current connection, and treat it as lost."""
         connection = self.current
         if connection is not None:
-            closed = WireClosed(1006, reason, closed_by="network")
-            self.note_end(closed)
-            self._replace(connection, closed)
+            self._ended(connection, WireClosed(1006, reason, closed_by="network"))
 
     # ---- another one -----------------------------------------------------------------------------------------------
 
