@@ -829,23 +829,34 @@ async def test_a_model_that_cannot_connect_again_refuses_a_policy(autojump_clock
 # ---- what the server refuses for its own sake -----------------------------------------------------------------------
 
 
-async def refuse_settings(service, times: int) -> None:
-    """Connections that refuse their first settings; the next one takes them."""
-    service.answers = False
-    for at in range(times):
-        while len(service.connections) <= at:
-            await trio.sleep(0.01)
-        service.answers = at + 1 == times
-        update = await service.connections[at].expect("session.update")
+@pytest.fixture
+def refuses_settings(service):
+    """``refuses_settings(2)``: so many connections refuse their first settings, the next takes them."""
+
+    async def refuse(connection: Connection) -> None:
+        update = await connection.expect("session.update")
         error = {"type": "server_error", "code": None, "message": "Try again.", "event_id": update["event_id"]}
-        await service.connections[at].emit("error", error=error)
+        await connection.emit("error", error=error)
+
+    def begin(nursery: trio.Nursery, times: int) -> None:
+        greet = service.greet
+
+        def greet_and_refuse(connection: Connection):
+            connection.answers = len(service.connections) > times
+            if not connection.answers:
+                nursery.start_soon(refuse, connection)
+            return greet(connection)
+
+        service.greet = greet_and_refuse
+
+    return begin
 
 
 async def test_first_settings_that_a_server_in_trouble_refuses_are_sent_on_another_connection(
-    autojump_clock, service, make_runner
+    autojump_clock, service, make_runner, refuses_settings
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(refuse_settings, service, 2)
+        refuses_settings(nursery, 2)
         async with make_runner(reconnect={}).session() as session:
             assert len(service.connections) == 3
             assert service.last.updates[0]["instructions"] == "Be brief."
@@ -855,10 +866,10 @@ async def test_first_settings_that_a_server_in_trouble_refuses_are_sent_on_anoth
 
 @pytest.mark.parametrize("reconnect, raises", [(None, SettingsRefused), ({"max_attempts": 2}, ConnectionLost)])
 async def test_entering_ends_with_an_error_where_no_attempt_is_left(
-    autojump_clock, service, make_runner, reconnect, raises
+    autojump_clock, service, make_runner, refuses_settings, reconnect, raises
 ) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(refuse_settings, service, 9)
+        refuses_settings(nursery, 9)
         with pytest.raises(raises) as caught:
             async with make_runner(reconnect=reconnect).session():
                 raise AssertionError("entered")
