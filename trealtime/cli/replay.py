@@ -54,7 +54,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     async with replay(
         arguments.file, strict=arguments.strict, listen=True, host=arguments.host, port=arguments.port
     ) as server:
-        print(f"replaying {printable(arguments.file.name)} at {server.url}", flush=True)
+        print(f"replaying {printable(arguments.file.name)} at {server.url} (Ctrl-C ends it)", flush=True)
         await server.wait_left()
 
 
