@@ -17,6 +17,7 @@ import attrs
 from trealtime import _lazy
 from trealtime._secrets import hidden, shown, without_keys
 from trealtime._value import Value
+from trealtime.terminal import shortened
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -102,7 +103,7 @@ class SettingsProblem(Value):
             where, _, key = path.rpartition(".")
             place = f"{where}: " if where else ""
             return f"{place}unknown key {key!r}{hint or f'; {self.allowed}'}"
-        return f"{path}: got {_short(shown(self.value, self.path))}, allowed: {self.allowed}{hint}"
+        return f"{path}: got {shortened(shown(self.value, self.path), 80)}, allowed: {self.allowed}{hint}"
 
     def __repr__(self) -> str:
         # A key that there is not may be the misspelt name of a secret.
@@ -419,7 +420,3 @@ class SessionNotOpen(TrealtimeError, RuntimeError):
 
 class SessionClosed(TrealtimeError, RuntimeError):
     """A session that was used after it ended."""
-
-
-def _short(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, get_args
 
-__all__ = ["one_line", "print_short", "printable", "repr_of", "text_of"]
+__all__ = ["one_line", "print_short", "printable", "repr_of", "shortened", "text_of"]
 
 # Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of what follows, and
 # halves of surrogate pairs, which no encoding takes.
@@ -57,6 +57,11 @@ def printable(value: object, *, newlines: bool = False) -> str:
     return _UNPRINTABLE.sub(escape, text_of(value))
 
 
+def shortened(text: str, limit: int = LONGEST) -> str:
+    """Return `text`, cut to `limit` characters, the last three of them dots, if it is longer."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def one_line(value: object) -> str:
     """Return a `repr` of any value that fits a line: text cut, bytes and long collections counted, agents and tools by
     their names."""
@@ -74,7 +79,7 @@ def _line_of(value: object, depth: int) -> str:
     match value:
         case str():
             value = str.__str__(value)
-            return printable(repr(value if len(value) <= LONGEST else f"{value[: LONGEST - 3]}..."))
+            return printable(repr(shortened(value)))
         case bytes() | bytearray() | memoryview():
             return f"<{len(value):,} bytes>"
         case BaseException():

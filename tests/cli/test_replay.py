@@ -45,7 +45,9 @@ async def replayed(path: Path, *said: str) -> tuple[int, list[str], str]:
             assert process.stdout is not None
             assert process.stderr is not None
             line = (await process.stdout.receive_some()).decode()
-            found = re.fullmatch(r"replaying call\.jsonl\.gz at (ws://127\.0\.0\.1:\d+/v1/realtime) \(Ctrl-C ends it\)\s*", line)
+            found = re.fullmatch(
+                r"replaying call\.jsonl\.gz at (ws://127\.0\.0\.1:\d+/v1/realtime) \(Ctrl-C ends it\)\s*", line
+            )
             assert found is not None, line
             runner = RealtimeRunner(RealtimeAgent(name="Another"), rng=random.Random(2))
             async with runner.session(model_config={"url": found[1], "headers": {}}) as session:

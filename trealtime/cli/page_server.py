@@ -21,7 +21,7 @@ from trealtime.emulator.http import HttpAnswer, HttpRequest, ReplayedStream, ans
 from trealtime.endpoints.browser.endpoint import BrowserEndpoint, accept_browser_stream
 from trealtime.endpoints.browser.page import PAGE_FILES
 from trealtime.errors import BrowserStreamError, ConnectFailed, RecordingError
-from trealtime.terminal import printable
+from trealtime.terminal import printable, shortened
 from trealtime.timeline import read_timeline
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.websocket import accept_websocket_stream
@@ -153,9 +153,9 @@ class PageServer:
         if origin in self.origins:
             return None
         if not self._is_ours(host):
-            return f"this server does not go by the name {_short(host)}: --allow-host NAME"
+            return f"this server does not go by the name {shortened(host, 48)}: --allow-host NAME"
         if urlsplit(origin).netloc != host:
-            return f"pages of {_short(origin)} may not talk here: --allow-origin ORIGIN"
+            return f"pages of {shortened(origin, 48)} may not talk here: --allow-origin ORIGIN"
         return None
 
     def _is_ours(self, host: str) -> bool:
@@ -218,7 +218,3 @@ def _headers_of(head: bytes) -> dict[str, str]:
     lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
-
-
-def _short(text: str, limit: int = 48) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

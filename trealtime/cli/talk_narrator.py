@@ -14,7 +14,7 @@ import attrs
 from trealtime.events import RealtimeSessionEvent
 from trealtime.items import AssistantMessageItem, RealtimeItem, UserMessageItem
 from trealtime.metrics import TurnMetrics
-from trealtime.terminal import text_of
+from trealtime.terminal import shortened, text_of
 from trealtime.usage import Cost, Usage
 
 __all__ = ["EVENTS", "Answer", "Line", "Narrator", "Shown", "Tone", "Words"]
@@ -205,7 +205,7 @@ class Narrator:
             case "tool_start":
                 yield Line(f"tool: {event.tool.name}({event.arguments})", "tool")
             case "tool_end":
-                yield Line(f"tool: {event.tool.name} -> {_short(text_of(event.output))}", "tool")
+                yield Line(f"tool: {event.tool.name} -> {shortened(text_of(event.output), _MOST_OUTPUT)}", "tool")
             case "tool_approval_required":
                 yield Line(f"approval needed: {event.tool.name}({event.arguments})", "tool")
             case "tool_approval_dropped":
@@ -282,10 +282,6 @@ class Narrator:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_OUTPUT else f"{text[: _MOST_OUTPUT - 3]}..."
 
 
 def _where(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import attrs
 
 from trealtime._value import Shown
+from trealtime.terminal import shortened
 
 if TYPE_CHECKING:
     import pydantic
@@ -115,7 +116,7 @@ def _problem(error: Mapping[str, Any], path: str) -> str:
 
 def _short(value: object) -> str:
     text = json.dumps(value, default=str, ensure_ascii=False)
-    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
+    return shortened(text, _MOST)
 
 
 # ---- whose an annotation is -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trealtime.terminal import text_of
+from trealtime.terminal import shortened, text_of
 
 __all__ = ["explain_refusal"]
 
@@ -96,4 +96,4 @@ def _rules(node: Mapping[str, Any], root: Mapping[str, Any]) -> str:
 
 def _short(value: object) -> str:
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= _MOST else f"{text[:_MOST]}..."
+    return shortened(text, _MOST)

@@ -31,6 +31,7 @@ import attrs
 import msgspec
 
 from trealtime.audio.formats import AudioFormat, pcm16
+from trealtime.endpoints.messages import read_object, short
 from trealtime.errors import AudioFormatError, BrowserStreamError
 
 __all__ = [
@@ -114,10 +115,10 @@ class BrowserStream:
             )
         if isinstance(message, bytes):
             return self._read_audio(message)
-        data = _read_object(message)
+        data = read_object(message, BrowserStreamError)
         kind = data.get("type")
         if not isinstance(kind, str) or not kind:
-            raise BrowserStreamError(f"type: expected a string, got {_short(kind)}")
+            raise BrowserStreamError(f"type: expected a string, got {short(kind)}")
         if (kind == "hello") == self._greeted:
             raise BrowserStreamError(f"{kind!r} does not fit: a page says hello once, and before anything else")
         if kind == "hello":
@@ -263,20 +264,10 @@ def text_message(data: Mapping[str, Any]) -> str:
     return msgspec.json.encode(data).decode()
 
 
-def _read_object(message: str) -> Mapping[str, Any]:
-    try:
-        data = msgspec.json.decode(message)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
-        raise BrowserStreamError(f"expected JSON, got {_short(message)}: {exc}") from exc
-    if not isinstance(data, dict):
-        raise BrowserStreamError(f"expected a JSON object, got {_short(data)}")
-    return data
-
-
 def _read_hello(data: Mapping[str, Any]) -> PageHello:
     if data.get("protocol") != PROTOCOL:
         raise BrowserStreamError(
-            f"protocol: expected {PROTOCOL}, got {_short(data.get('protocol'))}; a page of another version, from a "
+            f"protocol: expected {PROTOCOL}, got {short(data.get('protocol'))}; a page of another version, from a "
             "cache perhaps"
         )
     try:
@@ -288,7 +279,7 @@ def _read_hello(data: Mapping[str, Any]) -> PageHello:
 def _count(data: Mapping[str, Any], key: str) -> int:
     value = data.get(key)
     if type(value) is not int or value < 0:  # a bool is no count
-        raise BrowserStreamError(f"{key}: expected a whole number from 0 on, got {_short(value)}")
+        raise BrowserStreamError(f"{key}: expected a whole number from 0 on, got {short(value)}")
     return value
 
 
@@ -296,8 +287,3 @@ def _length(message: str | bytes) -> int:
     if isinstance(message, bytes) or message.isascii():
         return len(message)
     return len(message.encode(errors="surrogatepass"))
-
-
-def _short(value: object, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -19,6 +19,7 @@ import attrs
 import msgspec
 import pybase64
 
+from trealtime.endpoints.messages import read_object, short
 from trealtime.errors import TwilioStreamError
 
 __all__ = [
@@ -116,10 +117,10 @@ class TwilioStream:
 
         Raises `TwilioStreamError` for a message that Twilio would not send.
         """
-        data = _read_object(message)
+        data = _read_message(message)
         name = data.get("event")
         if not isinstance(name, str):
-            raise TwilioStreamError(f"event: expected a string, got {_short(name)}")
+            raise TwilioStreamError(f"event: expected a string, got {short(name)}")
         if name not in _EVENTS:
             return None
         following = _NEXT.get((self.state, name))
@@ -154,18 +155,12 @@ class TwilioStream:
         return msgspec.json.encode(message).decode()
 
 
-def _read_object(message: str | bytes) -> Mapping[str, Any]:
+def _read_message(message: str | bytes) -> Mapping[str, Any]:
     if not isinstance(message, str):
         raise TwilioStreamError("expected a text message, got a binary one")
     if len(message) > _MOST_CHARACTERS:
         raise TwilioStreamError(f"a message of {len(message)} characters is too long: at most {_MOST_CHARACTERS}")
-    try:
-        data = msgspec.json.decode(message)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as exc:
-        raise TwilioStreamError(f"expected JSON, got {_short(message)}: {exc}") from exc
-    if not isinstance(data, dict):
-        raise TwilioStreamError(f"expected a JSON object, got {_short(data)}")
-    return data
+    return read_object(message, TwilioStreamError)
 
 
 def _read_start(data: Mapping[str, Any]) -> StreamStarted:
@@ -175,12 +170,12 @@ def _read_start(data: Mapping[str, Any]) -> StreamStarted:
     if found != _ENCODING:
         raise TwilioStreamError(
             "start.mediaFormat: expected encoding {}, sampleRate {}, channels {}; got {}".format(
-                *_ENCODING, _short(dict(media_format))
+                *_ENCODING, short(dict(media_format))
             )
         )
     parameters = start.get("customParameters") or {}
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):
-        raise TwilioStreamError(f"start.customParameters: expected an object of strings, got {_short(parameters)}")
+        raise TwilioStreamError(f"start.customParameters: expected an object of strings, got {short(parameters)}")
     call = TwilioCall(
         stream_sid=_text(start, "streamSid", path="start."),
         call_sid=_text(start, "callSid", path="start."),
@@ -198,7 +193,7 @@ def _read_media(data: Mapping[str, Any]) -> CallerAudio | None:
     try:
         return CallerAudio(pybase64.b64decode(payload, validate=True))
     except ValueError as exc:
-        raise TwilioStreamError(f"media.payload: expected base64, got {_short(payload)}: {exc}") from exc
+        raise TwilioStreamError(f"media.payload: expected base64, got {short(payload)}: {exc}") from exc
 
 
 def _read_mark(data: Mapping[str, Any]) -> MarkReturned:
@@ -208,7 +203,7 @@ def _read_mark(data: Mapping[str, Any]) -> MarkReturned:
 def _read_dtmf(data: Mapping[str, Any]) -> KeyPressed:
     digit = _text(_object(data, "dtmf"), "digit", path="dtmf.")
     if digit not in DTMF_KEYS:
-        raise TwilioStreamError(f"dtmf.digit: expected one of 0123456789*#ABCD, got {_short(digit)}")
+        raise TwilioStreamError(f"dtmf.digit: expected one of 0123456789*#ABCD, got {short(digit)}")
     return KeyPressed(digit)
 
 
@@ -228,17 +223,12 @@ _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], StreamEvent | None]]]
 def _object(data: Mapping[str, Any], key: str, *, path: str = "") -> Mapping[str, Any]:
     value = data.get(key)
     if not isinstance(value, dict):
-        raise TwilioStreamError(f"{path}{key}: expected an object, got {_short(value)}")
+        raise TwilioStreamError(f"{path}{key}: expected an object, got {short(value)}")
     return value
 
 
 def _text(data: Mapping[str, Any], key: str, *, path: str) -> str:
     value = data.get(key)
     if not isinstance(value, str) or not value:
-        raise TwilioStreamError(f"{path}{key}: expected a string, got {_short(value)}")
+        raise TwilioStreamError(f"{path}{key}: expected a string, got {short(value)}")
     return value
-
-
-def _short(value: object, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
