@@ -55,6 +55,31 @@ def test_a_piece_of_the_agents_words_that_comes_after_all_of_them_is_in_them(los
     assert talk.core.history()[0].text == "Good day."
 
 
+@pytest.mark.parametrize("key", ["transcript", "text"])
+def test_a_piece_of_the_agents_words_that_comes_after_its_item_is_in_them(losing, key) -> None:
+    talk = losing
+    kind = {"transcript": "output_audio", "text": "output_text"}[key]
+    talk.created("r")
+    talk.output_item("r", "a", done=True, content=[{"type": kind, key: "Good day."}])
+    place = {"response_id": "r", "item_id": "a", "output_index": 0, "content_index": 0}
+    talk.server(f"response.{kind}{'_transcript' if key == 'transcript' else ''}.delta", **place, delta="day.")
+    assert talk.core.history()[0].text == "Good day."
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_items_that_only_the_end_of_their_response_shows_are_in_the_history(losing, interrupted) -> None:
+    """An interrupted response may show words that the user has not heard."""
+    talk = losing
+    talk.created("r")
+    if interrupted:
+        talk.app.interrupt()
+    said = {"id": "a", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Look."}]}
+    call = {"id": "f", "type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+    talk.done("r", output=[said, call])
+    assert talk.order() == ([] if interrupted else ["a", "f"])
+    assert talk.events_of("agent_end")[0].item_ids == (() if interrupted else ("a", "f"))
+
+
 # ---- twice, or never ------------------------------------------------------------------------------------------------
 
 

@@ -199,3 +199,15 @@ def test_messages_that_carry_no_text_and_items_that_nobody_says_are_not_checked(
     item = {"id": "item_x", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "old"}]}
     talk.app.create_item(item)
     assert checks(talk) == []
+
+
+def test_a_caller_who_listens_gets_the_answer_to_a_turn_whose_transcript_does_not_come(make_talk) -> None:
+    talk = listening(make_talk)
+    talk.app.listen("l")
+    talk.turn("u")
+    talk.wait(30)
+    (request,) = talk.creates
+    assert "l" not in talk.settled
+    talk.created("r1", request)
+    talk.done("r1")
+    assert talk.settled["l"].value.response_id == "r1"

@@ -242,6 +242,28 @@ async def test_a_text_outside_the_conversation_without_deltas_is_read_from_its_e
         assert all(each.item_id != "item_o" for each in session.history)
 
 
+@pytest.mark.parametrize("out_of_band", [False, True])
+@pytest.mark.parametrize("pieces", [[], ["It is", " five."], ["It is", " five", " five", "."], ["It is", "."]])
+async def test_the_text_of_a_turn_is_what_its_end_shows(
+    autojump_clock, service, runner, nursery, out_of_band, pieces
+) -> None:
+    """Also where a piece of it has come twice, or never."""
+    text = "It is five."
+    item = {"id": "item_a", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+
+    async def server() -> None:
+        connection = service.last
+        await connection.begin(await connection.expect("response.create"))
+        await connection.begin_item()
+        for piece in pieces:
+            await connection.emit("response.output_text.delta", response_id="resp_1", item_id="item_a", delta=piece)
+        await connection.done(output=[item])
+
+    async with runner.session() as session:
+        nursery.start_soon(server)
+        assert (await session.ask("How late is it?", out_of_band=out_of_band)).text == text
+
+
 async def test_a_call_outside_the_conversation_is_shown_and_not_run(
     autojump_clock, service, make_runner, nursery
 ) -> None:

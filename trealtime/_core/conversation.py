@@ -49,7 +49,7 @@ from trealtime._core.interruption import (
     pending_until,
     speech_began,
 )
-from trealtime._core.listening import expire_turns
+from trealtime._core.listening import answer_comes, expire_turns
 from trealtime._core.model_events import model_events
 from trealtime._core.playback_inputs import PlaybackInputs
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
@@ -247,11 +247,11 @@ class Conversation(ConnectionInputs, PlaybackInputs):
             request.abandon()
         responses.expire_responses(state, now)
         requests.expire_requests(state, now)
+        expire_inputs(state, now)
         expire_turns(state, now)
         turns.ask_for_lost_answers(state, now)
         turns.expire_clear(state, now)
         server_playback.expire_server_playback(state, now)
-        expire_inputs(state, now)
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
         expire_link(state, now)
@@ -280,7 +280,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         if not state.link.away:
             state.updates.set_deadlines(now + state.request_timeout_s)
         settle_turns(state, now)
-        if state.response_queue.busy or state.pending_interruption is not None or state.turns.records.unchecked:
+        if answer_comes(state):
             state.listening.put_off(now)
         sent_at = state.response_queue.oldest_sent_at
         times = [

@@ -246,6 +246,13 @@ class History(Shown):
             self._merge_part(node, content_index, part)
             node.parts[content_index].whole = True
 
+    def complete(self, item: Mapping[str, Any]) -> None:
+        """An item as the server shows it at its end: a piece of its words that comes later is in them."""
+        content = item.get("content")
+        for index, part in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(part, Mapping) and (part.get("text") or part.get("transcript")):
+                self.put_part(str(item.get("id")), index, part)
+
     def add_user_transcript(self, item_id: str, content_index: int, delta: str) -> None:
         """A piece of the user's speech, as text; kept aside until the item comes."""
         part = self._part(item_id, content_index, "input_audio")

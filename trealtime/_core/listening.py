@@ -37,6 +37,7 @@ __all__ = [
     "Listener",
     "Listening",
     "answer_began",
+    "answer_comes",
     "answer_cut",
     "expire_turns",
     "turn_blocked",
@@ -205,10 +206,16 @@ def answer_cut(
             state.do(BeginAnew(listener.reply_id))
 
 
+def answer_comes(state: State) -> bool:
+    """Whether something else is under way: the answer to the last turn comes after it."""
+    asked = state.response_queue.busy or state.pending_interruption is not None
+    return asked or bool(state.turns.records.unchecked)
+
+
 def expire_turns(state: State, now: float) -> None:
-    """Give up turns that nothing answers."""
+    """Give up turns that nothing answers. One whose check is given up at this very time is asked for now."""
     deadline = state.listening.deadline(state.response_timeout_s)
-    if deadline is None or deadline > now:
+    if deadline is None or deadline > now or answer_comes(state):
         return
     state.listening.take_turns()
     message = f"no answer to a spoken turn within {state.response_timeout_s:g} s"

@@ -59,21 +59,31 @@ def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
 
 
 def _take_untold_items(state: State, done: Mapping[str, Any], now: float) -> None:
-    """Begin the calls of a response that is over whose ``response.output_item.done`` has not come, or comes late, so
-    that the answer to them is part of the same turn, and ask about the calls that the server wants approved."""
+    """Take what a response that is over shows of items whose ``response.output_item.done`` has not come, or comes late:
+    the history has them, the answer to its calls is part of the same turn, and calls that the server wants approved are
+    asked about."""
     output = done.get("output")
     items = [each for each in output if isinstance(each, Mapping)] if isinstance(output, list) else []
-    calls = [each for each in items if each.get("type") == "function_call" and as_text(each.get("call_id"))]
-    questions = [each for each in items if each.get("type") == "mcp_approval_request"]
-    if not calls and not questions:
-        return
-    response = find_response(state, response_id_of(done), now, metadata_of(done))
+    response = find_response(state, response_id_of(done), now, metadata_of(done)) if items else None
     if response is None:
         return
-    for item in calls:
-        begin_call(state, response, item, now)
-    for item in questions if response.in_conversation else ():
-        ask_hosted(state, response.agent, item, now)
+    for item in items:
+        if response.in_conversation and response.interrupted is None and item.get("id") not in state.history:
+            _show_item(state, response, item, status="completed")
+        if item.get("type") == "function_call" and as_text(item.get("call_id")):
+            begin_call(state, response, item, now)
+        elif item.get("type") == "mcp_approval_request" and response.in_conversation:
+            ask_hosted(state, response.agent, item, now)
+
+
+def _show_item(state: State, response: Response, item: Mapping[str, Any], *, status: ItemStatus) -> None:
+    item_id = as_text(item.get("id")) or ""
+    if item_id in state.deleted_items:
+        return
+    change = state.history.put(item, status=status)
+    if item_id not in response.items:
+        response.items.append(item_id)
+    state.emit_history(change, item_id)
 
 
 def output_item_added(state: State, event: wire.ResponseOutputItemAdded, now: float) -> None:
@@ -101,10 +111,9 @@ def _output_item(
         response.hosted_call(item_id, over=final)
     if response.in_conversation and item_id not in state.deleted_items:
         ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
-        change = state.history.put(event.item, status=ended if final else "in_progress")
-        if item_id not in response.items:
-            response.items.append(item_id)
-        state.emit_history(change, item_id)
+        _show_item(state, response, event.item, status=ended if final else "in_progress")
+        if final:
+            state.history.complete(event.item)
         if final and response.interrupted is not None:
             for content_index in state.history.audio_parts(item_id):
                 silence(state, response, item_id, content_index)

@@ -338,11 +338,9 @@ class SessionResponse:
                     self._text[item.item_id, 0] = item.text
 
     def _add_text_of(self, item: Mapping[str, Any]) -> None:
-        """Add the text of an output item that is not known yet."""
+        """Take the text of an output item as it is in the end: some of its pieces may have come twice, or never."""
         item_id, content = item.get("id"), item.get("content")
         if item.get("type") != "message" or not isinstance(item_id, str) or not isinstance(content, list):
-            return
-        if any(known == item_id for known, _ in self._text):
             return
         for index, part in enumerate(content):
             if text := as_text(within(part, "text")) or as_text(within(part, "transcript")):
