@@ -102,6 +102,8 @@ class Approvals(Shown):
     @property
     def deadline(self) -> float | None:
         """The time at which the next one is given up."""
+        if not self.pending:
+            return None
         times = [request.expires_at for request in self.pending.values() if request.expires_at is not None]
         return min(times, default=None)
 

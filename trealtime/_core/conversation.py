@@ -301,7 +301,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
             None if sent_at is None else sent_at + state.response_timeout_s,
             *responses.next_overdue(state),
         ]
-        self._next_deadline = min((time for time in times if time is not None), default=None)
+        self._next_deadline = min([time for time in times if time is not None], default=None)
 
     # ---- the session and its agent ---------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ class History(Shown):
     def snapshot(self) -> list[RealtimeItem]:
         """The visible items in order, in a list of the caller's own."""
         nodes = self._nodes
-        return [self._show(nodes[item_id]) for item_id in self._order if not nodes[item_id].hidden]
+        return [node.seen or self._show(node) for item_id in self._order if not (node := nodes[item_id]).hidden]
 
     def order(self) -> list[str]:
         """Ids of all items in order, those included that `snapshot` folds into their function call."""

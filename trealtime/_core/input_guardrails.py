@@ -174,9 +174,11 @@ def expire_inputs(state: State, now: float) -> None:
 
 def input_deadline(state: State) -> float | None:
     """The time to give up the transcript that has been awaited longest."""
-    times = [each.unchecked_since for each in state.turns.records.unchecked if each.words is None]
-    oldest = min((at for at in times if at is not None), default=None)
-    return None if oldest is None else oldest + state.response_timeout_s
+    unchecked = state.turns.records.unchecked
+    if not unchecked:
+        return None
+    times = [each.unchecked_since for each in unchecked if each.words is None]
+    return min([at + state.response_timeout_s for at in times if at is not None], default=None)
 
 
 def _unchecked(state: State, turn: TurnRecord) -> None:

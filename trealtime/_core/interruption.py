@@ -497,9 +497,12 @@ def _end(state: State, now: float, *, committed: bool) -> None:
 
 def margins(state: State) -> tuple[int, int]:
     """(silence after speech before the server tells its end, audio before it that it counts in) in milliseconds."""
-    given = (state.turn_detection.get("silence_duration_ms"), state.turn_detection.get("prefix_padding_ms"))
-    silence_ms, padding_ms = (value if isinstance(value, int) else None for value in given)
-    return _SILENCE_MS if silence_ms is None else silence_ms, _PADDING_MS if padding_ms is None else padding_ms
+    detection = state.turn_detection
+    silence_ms, padding_ms = detection.get("silence_duration_ms"), detection.get("prefix_padding_ms")
+    return (
+        silence_ms if isinstance(silence_ms, int) else _SILENCE_MS,
+        padding_ms if isinstance(padding_ms, int) else _PADDING_MS,
+    )
 
 
 # ---- the app interrupts ---------------------------------------------------------------------------------------------

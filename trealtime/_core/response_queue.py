@@ -604,6 +604,8 @@ class ResponseQueue(Shown):
     @property
     def oldest_sent_at(self) -> float | None:
         """The time at which the oldest request on its way was sent."""
+        if self._sent is None and not self._sent_out_of_band:
+            return None
         times = [request.sent_at for request in self._on_its_way() if request.sent_at is not None]
         return min(times, default=None)
 

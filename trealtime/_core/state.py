@@ -282,7 +282,7 @@ class State(Shown):
     def turn_detection(self) -> Mapping[str, Any]:
         """The acknowledged turn detection; empty when it is off or unknown."""
         detection = setting_in(self.acknowledged, "audio", "input", "turn_detection")
-        return detection if isinstance(detection, Mapping) else {}
+        return detection if isinstance(detection, (dict, Mapping)) else {}
 
     @property
     def model(self) -> str | None:

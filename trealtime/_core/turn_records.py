@@ -429,7 +429,10 @@ class TurnRecords(Shown):
 
     def of_item(self, item_id: str) -> TurnRecord | None:
         """The newest open turn that has this item of the user."""
-        return next((each for each in reversed(list(self)) if item_id in each.item_ids), None)
+        for each in reversed(self._open.values()):
+            if item_id in each.item_ids and each.part_of is None:
+                return each
+        return None
 
     def of_response(self, response_id: str) -> TurnRecord | None:
         """The open turn that this response answers."""
@@ -438,7 +441,8 @@ class TurnRecords(Shown):
     @property
     def ended_by_app(self) -> list[TurnRecord]:
         """Turns whose commit by the app is on its way, in the order of those."""
-        return sorted((each for each in self if each.commit_id is not None), key=lambda each: each.place)
+        ended = [each for each in self._open.values() if each.commit_id is not None and each.part_of is None]
+        return sorted(ended, key=lambda each: each.place) if len(ended) > 1 else ended
 
     @property
     def unnamed(self) -> TurnRecord | None:
@@ -453,7 +457,7 @@ class TurnRecords(Shown):
     @property
     def unchecked(self) -> list[TurnRecord]:
         """Turns that input guardrails have not passed, in the order in which they came to be checked."""
-        waiting = [each for each in self if each.unchecked_since is not None]
+        waiting = [each for each in self._open.values() if each.unchecked_since is not None and each.part_of is None]
         return sorted(waiting, key=lambda each: each.unchecked_since or 0.0) if len(waiting) > 1 else waiting
 
     @property
@@ -474,9 +478,13 @@ class TurnRecords(Shown):
     def deadline(self, timeout_s: float) -> float | None:
         """The time at which an answer that the server owes is overdue. Speech that is never committed has none: it
         ends with the first input after its time is over."""
-        known = [each for each in self if each.committed_at is not None]
-        times = [each.deadline(timeout_s) for each in known] + [each.ask_at for each in known if each.waits_for_answer]
-        return min((at for at in times if at is not None), default=None)
+        times: list[float | None] = []
+        for each in self._open.values():
+            if each.committed_at is not None and each.part_of is None:
+                times.append(each.deadline(timeout_s))
+                if each.ask_at is not None and each.waits_for_answer:
+                    times.append(each.ask_at)
+        return min([at for at in times if at is not None], default=None)
 
 
 def _earlier(one: float | None, other: float | None) -> float | None:

@@ -13,7 +13,6 @@ fields of the classes read all other events, and everything that the fast paths 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -214,13 +213,15 @@ def _decode_object(frame: bytes) -> tuple[Mapping[str, Any], str]:
     # Few events have as many brackets as the bound, or digits that may overflow: only those are walked through.
     if frame.count(b"{") + frame.count(b"[") > MAX_DEPTH and _deeper_than(data, MAX_DEPTH):
         return _NOTHING, f"nested deeper than {MAX_DEPTH} levels"
-    if _MANY_DIGITS.search(frame):
+    if _MANY_DIGITS in frame.translate(_DIGITS_ALIKE):
         data = _without_large_integers(data)
     return data, ""
 
 
 _LARGEST: Final = 2**63
-_MANY_DIGITS: Final = re.compile(rb"[0-9]{19}")
+_MANY_DIGITS: Final = b"0" * 19
+_DIGITS_ALIKE: Final = bytes.maketrans(b"123456789", b"0" * 9)
+"""For finding them without a regular expression, which takes three times as long as the JSON decoder."""
 
 
 def _deeper_than(value: object, levels: int) -> bool:
