@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
     from trealtime.mcp.hosted import HostedTool
-    from trealtime.metrics import TurnMetrics
+    from trealtime.metrics import InterruptionCause, TurnMetrics
     from trealtime.tools.context import RunContext
     from trealtime.tools.function_tool import FunctionTool
     from trealtime.tools.invocation import ToolErrorKind
@@ -213,7 +213,7 @@ class RealtimeAudioInterrupted(Value):
     """An interrupt: stop playing this item now. No audio of it follows.
 
     Ours: `heard_ms`, the position that is sent to the server; `response_id`; `cause`: ``"speech"`` (barge-in),
-    ``"app"`` (`session.interrupt`, leaving a `respond` scope, `cancel_response`) or ``"guardrail"``.
+    ``"app"`` (`session.interrupt`, `cancel_response`), ``"leave"`` (a `respond` or `ask` was left) or ``"guardrail"``.
     """
 
     item_id: str
@@ -221,7 +221,7 @@ class RealtimeAudioInterrupted(Value):
     info: EventInfo
     heard_ms: int = 0
     response_id: str | None = None
-    cause: Literal["speech", "app", "guardrail"] = "app"
+    cause: InterruptionCause = "app"
     type: Literal["audio_interrupted"] = "audio_interrupted"
 
 

@@ -302,6 +302,25 @@ async def test_an_exception_of_the_body_comes_out_as_it_is(opened):
     assert raised.value is error
 
 
+async def test_a_listener_that_fails_as_the_body_does_is_in_the_log(opened, caplog):
+    class Fails(RealtimeModelListener):
+        async def on_event(self, event: Any) -> None:
+            raise KeyError("the listener's")
+
+    error = ValueError("the body's")
+    with pytest.raises(ValueError, match="the body's") as raised:  # noqa: PT012  # it comes out of the session
+        async with opened(ASSISTANT, ["Hello."]) as (session, _emulator):
+            session.model.add_listener(Fails())
+            await session.send_message("Hi")
+            try:
+                await trio.sleep(60)
+            finally:
+                raise error
+    assert raised.value is error
+    (record,) = [each for each in caplog.records if each.name == "trealtime.session" and each.levelname == "ERROR"]
+    assert isinstance(record.exc_info[1], KeyError)
+
+
 # ---- what is sent ---------------------------------------------------------------------------------------------------
 
 

@@ -540,3 +540,15 @@ def test_a_request_that_follows_a_commit_is_stopped_by_the_app_and_not_by_speech
         talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
     talk.created("r", answers=talk.creates[0])
     assert [event["response_id"] for event in talk.sent_of("response.cancel")] == (["r"] if stopped else [])
+
+
+def test_a_caller_who_leaves_is_the_cause_under_one_name_in_the_event_and_in_the_turn(talk) -> None:
+    talk.app.create_response(reply_id="t")
+    talk.created("r1", talk.creates[0])
+    talk.speak("r1", "a", 2_000)
+    talk.now += 1
+    fx = talk.app.interrupt(reply_id="t")
+    (event,) = [each for each in fx.emit if each.type == "audio_interrupted"]
+    talk.done("r1", "cancelled")
+    (turn,) = talk.turns
+    assert event.cause == turn.interruption.cause == turn.reason == "leave"

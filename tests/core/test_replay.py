@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trealtime._core.replay import Entry, ReplayBounds, folded, heard_text, make_replay, spoken
+from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -155,3 +156,15 @@ def test_words_that_have_run_ahead_of_their_audio_are_cut() -> None:
     assert spoken(text, 0) == ""
     assert text.startswith(spoken(text, 2_000))
     assert heard_text(text, 500, 1_000) == "Once upon a time there was"
+
+
+@pytest.mark.parametrize("audio_format, size", [(PCM16_24K, 48_000), (G711_ULAW, 8_000), (G711_ALAW, 8_000)])
+def test_the_audio_of_a_turn_is_estimated_by_its_length(audio_format, size) -> None:
+    item = UserMessageItem(item_id="u", content=(InputAudio(),))
+
+    def tokens(seconds: int) -> int:
+        return make_replay(
+            [Entry(item)], audio_of=lambda _: bytes(size * seconds + 1), audio_format=audio_format
+        ).tokens
+
+    assert tokens(12) - tokens(0) == 120

@@ -350,6 +350,7 @@ def replay_of(state: State, summary: str | None, *, bounded: bool = True) -> Rep
         audio_of=state.audio.audio_of,
         bounds=None if policy is None else policy.bounds,
         summary=item,
+        audio_format=state.audio.audio_format,
     )
 
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from trealtime._core.response import Response
     from trealtime._core.state import State
     from trealtime._core.turn_records import TurnRecord
+    from trealtime.metrics import InterruptionCause
 
 __all__ = [
     "FILLERS",
@@ -206,6 +207,7 @@ def interrupt(
     ):
         return False
     state.counters.interrupts += 1
+    told_as: InterruptionCause = "leave" if leaves else cause
     if cause == "speech":
         answer_cut(state, victims, unheard, request)
     for withdrawn in rest:
@@ -223,7 +225,7 @@ def interrupt(
                 content_index=part.content_index,
                 heard_ms=part.heard_ms,
                 response_id=part.response_id,
-                cause=cause,
+                cause=told_as,
                 info=state.info,
             ),
         )
@@ -239,7 +241,7 @@ def interrupt(
         if state.ledger.cut(unheard, now):
             state.do(ResetPlayback())
     onset_at = speech.spoke_from if speech is not None else now if cause == "app" else None
-    told = TurnInterruption(cause="leave" if leaves else cause, reason=reason, onset_at=onset_at, told_at=now)
+    told = TurnInterruption(cause=told_as, reason=reason, onset_at=onset_at, told_at=now)
     _note_interruption(state, told, {*(each.id for each in victims), *(part.response_id for part in unheard)}, now)
     return True
 

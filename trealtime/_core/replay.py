@@ -22,6 +22,7 @@ import attrs
 import pybase64
 
 from trealtime._value import Value
+from trealtime.audio.formats import PCM16_24K, AudioFormat
 from trealtime.items import (
     AssistantAudio,
     AssistantMessageItem,
@@ -99,9 +100,10 @@ def make_replay(
     audio_of: Callable[[str], bytes | None] = lambda _: None,
     bounds: ReplayBounds | None = None,
     summary: Mapping[str, Any] | None = None,
+    audio_format: AudioFormat = PCM16_24K,
 ) -> Replay:
     """Return what to tell of this history. `open_calls` are the ids of calls whose outputs follow, `audio_of` gives the
-    kept audio of a turn of the user, `summary` is the item that stands for the folded turns."""
+    kept audio of a turn of the user in `audio_format`, `summary` is the item that stands for the folded turns."""
     first = folded(entries, bounds or ReplayBounds())
     items: list[Json] = []
     stands_for: dict[str, str] = {}
@@ -117,7 +119,7 @@ def make_replay(
         left_out += not told
         if items:
             stands_for[items[-1]["id"]] = item.item_id if entry.output_id is None else entry.output_id
-    tokens = sum(map(_tokens, items))
+    tokens = sum(_tokens(item, audio_format) for item in items)
     return Replay(items=tuple(items), stands_for=stands_for, summary_id=summary_id, left_out=left_out, tokens=tokens)
 
 
@@ -238,12 +240,13 @@ def estimated_tokens(item: RealtimeItem) -> int:
     return _ITEM_TOKENS + images * _IMAGE_TOKENS + len(item.text) // _CHARS_PER_TOKEN
 
 
-def _tokens(item: Mapping[str, Any]) -> int:
+def _tokens(item: Mapping[str, Any], audio_format: AudioFormat) -> int:
     tokens = _ITEM_TOKENS
     for part in item.get("content", ()):
         tokens += _IMAGE_TOKENS if part["type"] == "input_image" else 0
         tokens += len(part.get("text", "")) // _CHARS_PER_TOKEN
-        tokens += len(part.get("audio", "")) * 3 // 4 // 48_000 * _AUDIO_TOKENS_PER_S
+        audio_s = audio_format.duration_ms(len(part.get("audio", "")) * 3 // 4) / 1000
+        tokens += int(audio_s * _AUDIO_TOKENS_PER_S)
     return tokens + sum(len(item.get(key, "")) for key in ("name", "arguments", "output")) // _CHARS_PER_TOKEN
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Any, NoReturn, Self, cast
+from typing import Any, Final, NoReturn, Self, cast
 
 import trio
 
@@ -33,6 +34,8 @@ from trealtime.events import RealtimeSessionEvent as NativeEvent
 from trealtime.transport.models import RealtimeModel as NativeModel
 
 __all__ = ["RealtimeSession"]
+
+_LOGGER: Final = logging.getLogger("trealtime.session")
 
 
 class RealtimeSession:
@@ -238,7 +241,8 @@ class _Loop(AsyncIterator[RealtimeSessionEvent]):
 
 @asynccontextmanager
 async def _listeners() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery for listeners, which ends with the body. Raises exceptions of listeners and body bare."""
+    """Open a nursery for listeners, which ends with the body. Raises exceptions of listeners and body bare: that of the
+    body where both fail, and then those of listeners are in the log."""
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -252,6 +256,8 @@ async def _listeners() -> AsyncIterator[trio.Nursery]:
         failures = group.split(trio.Cancelled)[1]
         if failures is not None and (raised is None or isinstance(raised, trio.Cancelled)):
             raise (failures.exceptions[0] if len(failures.exceptions) == 1 else failures) from None
+        for failure in failures.exceptions if failures is not None else ():
+            _LOGGER.error("a listener of the model failed, and so did the session's block", exc_info=failure)
     if raised is not None:
         raise raised
 
