@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
@@ -164,37 +164,6 @@ class RealtimeAudio(Value):
         amount, at_ms = self.info.shown_audio(len(self.audio.data)), self.audio.start_ms
         place = f"item_id={one_line(self.item_id)}, content_index={self.content_index}"
         return f"RealtimeAudio({place}, {amount} at {at_ms:g} ms)"
-
-
-# One pair is made for every audio delta. Filling the slots directly costs half of what the constructors of frozen attrs
-# classes do; a test holds both to the same result. Another field fails here at import.
-_new: Final = object.__new__
-_chunk_data, _chunk_response_id, _chunk_item_id, _chunk_content_index, _chunk_start_ms, _chunk_type = (
-    getattr(AudioChunk, name).__set__ for name in attrs.fields_dict(AudioChunk)
-)
-_audio_chunk, _audio_item_id, _audio_content_index, _audio_info, _audio_type = (
-    getattr(RealtimeAudio, name).__set__ for name in attrs.fields_dict(RealtimeAudio)
-)
-
-
-def audio_event(
-    data: bytes, response_id: str, item_id: str, content_index: int, start_ms: float, info: EventInfo
-) -> RealtimeAudio:
-    """``RealtimeAudio(AudioChunk(...), ...)``, quickly."""
-    chunk = _new(AudioChunk)
-    _chunk_data(chunk, data)
-    _chunk_response_id(chunk, response_id)
-    _chunk_item_id(chunk, item_id)
-    _chunk_content_index(chunk, content_index)
-    _chunk_start_ms(chunk, start_ms)
-    _chunk_type(chunk, "audio")
-    event = _new(RealtimeAudio)
-    _audio_chunk(event, chunk)
-    _audio_item_id(event, item_id)
-    _audio_content_index(event, content_index)
-    _audio_info(event, info)
-    _audio_type(event, "audio")
-    return event
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pybase64
 import pytest
 
+from trealtime._core.audio_event import audio_event
 from trealtime._core.guardrails import GuardrailPolicy
-from trealtime.events import AudioChunk, EventInfo, RealtimeAudio, audio_event
+from trealtime.events import AudioChunk, EventInfo, RealtimeAudio
 from trealtime.protocol.codec import read_server_event
 from trealtime.tools.context import RunContext
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trealtime._core.approvals import ask_hosted
+from trealtime._core.audio_event import audio_event
 from trealtime._core.guardrails import (
     hear,
     hear_all,
@@ -23,7 +24,6 @@ from trealtime.events import (
     RealtimeError,
     RealtimeTextDelta,
     RealtimeTranscriptDelta,
-    audio_event,
 )
 from trealtime.items import ItemStatus, OtherItem
 from trealtime.protocol.lenient import as_text, within
