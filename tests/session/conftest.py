@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -149,3 +150,33 @@ def run(service: Service) -> Callable[..., RealtimeRunner[Any]]:
         return RealtimeRunner(agent, model=service, config=config)
 
     return make
+
+
+@pytest.fixture
+def dial(service, monkeypatch):
+    """``dial.refuse(...)``: what the next attempts to connect raise."""
+
+    class Dial:
+        def __init__(self) -> None:
+            self.errors: list[BaseException] = []
+            self.times: list[float] = []
+            self.hangs = False
+
+        def refuse(self, *errors: BaseException) -> None:
+            self.errors += errors
+
+    dial = Dial()
+    connect = service.connect
+
+    @asynccontextmanager
+    async def connecting(target):
+        dial.times.append(trio.current_time())
+        if dial.hangs:
+            await trio.sleep_forever()
+        if dial.errors:
+            raise dial.errors.pop(0)
+        async with connect(target) as wire:
+            yield wire
+
+    monkeypatch.setattr(service, "connect", connecting)
+    return dial
