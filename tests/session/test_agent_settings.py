@@ -12,6 +12,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
 from trealtime.errors import SettingsError, SettingsRefused
+from trealtime.mcp.hosted import HostedMCPTool
 from trealtime.tools.context import RunContext
 from trealtime.tools.function_tool import function_tool
 
@@ -311,3 +312,43 @@ async def test_beside_a_stored_prompt_no_instructions_are_sent_unless_there_are_
 async def test_without_a_prompt_no_instructions_are_an_empty_text(autojump_clock, service) -> None:
     async with RealtimeRunner(RealtimeAgent(name="A"), model=service).session():
         assert service.last.of("session.update")[0]["session"]["instructions"] == ""
+
+
+@pytest.mark.parametrize("by", ["the run", "the app"])
+@pytest.mark.parametrize(
+    "choice, choices",
+    [
+        ("required", ["required", "auto"]),
+        ("look", ["auto", "auto"]),
+        ({"type": "mcp", "server_label": "there"}, ["auto", "auto"]),
+        ("none", ["none", "none"]),
+        ("auto", ["auto", "auto"]),
+    ],
+    ids=lambda each: str(each)[:8],
+)
+async def test_an_agent_that_takes_over_need_not_call_a_tool_that_it_lacks(
+    autojump_clock, service, run, by, choice, choices
+) -> None:
+    """The service would refuse every response. `choices` are those of an agent with another tool, and of one with
+    none."""
+    there = HostedMCPTool({"server_label": "there", "server_url": "https://example.com"})
+    first = RealtimeAgent("First", tools=[look, there])
+    settings = {"tool_choice": choice}
+    async with run(first, **({"model_settings": settings} if by == "the run" else {})).session() as session:
+        if by == "the app":
+            await session.update_settings(settings)
+        (began,) = {str(session.settings["tool_choice"])}
+        seen = []
+        for tools in ([pay], []):
+            await session.update_agent(RealtimeAgent("Next", tools=tools))
+            seen.append(session.settings["tool_choice"])
+        assert seen == choices
+        await session.update_agent(first)
+        assert str(session.settings["tool_choice"]) == (began if by == "the run" else choices[-1])
+
+
+async def test_a_stored_prompt_may_have_the_tool_that_has_to_be_called(autojump_clock, service, run) -> None:
+    agent = RealtimeAgent("First", tools=[look])
+    async with run(agent, model_settings={"tool_choice": "look"}).session() as session:
+        await session.update_agent(RealtimeAgent("Next", prompt={"id": "pmpt_1"}))
+        assert session.settings["tool_choice"] == {"type": "function", "name": "look"}

@@ -104,6 +104,23 @@ class AgentSettings(Value):
         """The settings with tools and handoffs in wire shape."""
         return attrs.evolve(self.settings, tools=tuple(self.offer.wired))
 
+    def can_choose(self, choice: object) -> bool:
+        """Whether the model can do what this `tool_choice` demands. The service refuses every response where it cannot:
+        the choice may be one for the agent before. A stored prompt may have tools that are not known here."""
+        wired = self.offer.wired
+        if self.settings.prompt not in (NOT_SET, None):
+            return True
+        match choice:
+            case "required":
+                return bool(wired)
+            case "auto" | "none":
+                return True
+            case {"type": "mcp", "server_label": label}:
+                return any(each.get("server_label") == label for each in wired)
+            case {"type": "function", "name": name} | (str() as name):
+                return any(each.get("name") == name for each in wired)
+        return True
+
 
 async def settings_of(
     agent: RealtimeAgent[Any],
@@ -139,11 +156,12 @@ async def settings_of(
     merged = merge_settings(base, session_settings(agent.model_settings), own, *([strong] if opening else []))
     if run.barge_in == "off":
         merged = uninterrupted(merged, complete=True)
-    return AgentSettings(
-        agent=agent,
-        settings=attrs.evolve(merged, tools=NOT_SET, handoffs=NOT_SET),
-        offer=await offer(given_or(merged.tools, ()), given_or(merged.handoffs, ()), served, context, agent),
-    )
+    offered = await offer(given_or(merged.tools, ()), given_or(merged.handoffs, ()), served, context, agent)
+    settings = attrs.evolve(merged, tools=NOT_SET, handoffs=NOT_SET)
+    own_settings = AgentSettings(agent=agent, settings=settings, offer=offered)
+    if opening or own_settings.can_choose(settings.tool_choice):
+        return own_settings
+    return attrs.evolve(own_settings, settings=attrs.evolve(settings, tool_choice="auto"))
 
 
 async def offer(
@@ -258,6 +276,8 @@ def plan_switch(
         # `RealtimeSession.send_raw` may have changed it.
         if key in after and session_differences({key: after[key]}, acknowledged):
             changes[key] = after[key]
+    if not new.can_choose(changes.get("tool_choice", acknowledged.get("tool_choice"))):
+        changes["tool_choice"] = "auto"
     voice = _voice(new)
     withheld: tuple[SettingsDifference, ...] = ()
     if voice is not None:
