@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import pprint
 import traceback
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 from trealtime import AzureRealtimeModel, OpenAIRealtimeModel, RealtimeAgent
 from trealtime._secrets import (
+    Headers,
     hidden,
     is_secret_name,
     names_only,
@@ -25,6 +27,7 @@ from trealtime.calls import RealtimeRestClient
 from trealtime.endpoints import check_twilio_signature
 from trealtime.errors import (
     ConnectFailed,
+    ConnectionLost,
     MCPServerFailed,
     MissingDependency,
     RequestFailed,
@@ -258,3 +261,18 @@ def test_errors_can_be_pickled_and_copied(error: TrealtimeError) -> None:
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is type(error)
         assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
+
+
+def test_headers_show_their_names_alone() -> None:
+    headers = Headers(Authorization=f"Bearer {S}")
+    assert repr(headers) == str(headers) == "<Authorization; values not shown>"
+    assert pprint.pformat({"headers": headers}) == "{'headers': <Authorization; values not shown>}"
+    assert headers["Authorization"] == f"Bearer {S}"
+
+
+@pytest.mark.parametrize("kind", [TrealtimeError, ConnectFailed, ConnectionLost, WebhookRefused, MissingDependency])
+def test_the_text_of_an_error_commands_no_terminal(kind) -> None:
+    said = "one\n\x1b[2Jgone\x9b2J\u202e\r"
+    options = {WebhookRefused: {"reason": "bad_body"}, MissingDependency: {"extra": "x"}}.get(kind, {})
+    assert r"\x1b[2Jgone\x9b2J\u202e\r" in str(kind(said, **options))
+    assert "one\n" in str(kind(said, **options))

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit
 from trealtime.terminal import repr_of
 
 __all__ = [
+    "Headers",
     "REMOVED",
     "hidden",
     "is_secret_name",
@@ -157,6 +158,13 @@ def names_only(headers: object) -> str:
     if isinstance(headers, Mapping):
         return f"<{', '.join(map(str, headers)) or 'none'}; values not shown>"
     return hidden(headers)
+
+
+class Headers(dict[str, str]):
+    """Headers that show their names alone: tools that report errors with local variables would show a key."""
+
+    def __repr__(self) -> str:
+        return names_only(self)
 
 
 def shown(value: object, path: str = "") -> str:

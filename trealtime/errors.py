@@ -17,7 +17,7 @@ import attrs
 from trealtime import _lazy
 from trealtime._secrets import hidden, shown, without_keys
 from trealtime._value import Value
-from trealtime.terminal import shortened
+from trealtime.terminal import printable, shortened
 
 if TYPE_CHECKING:
     from trealtime.agents.guardrails import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
@@ -65,7 +65,14 @@ if not TYPE_CHECKING:
 
 
 class TrealtimeError(Exception):
-    """Root of every exception raised by trealtime. They can be copied and pickled."""
+    r"""Root of every exception raised by trealtime. They can be copied and pickled.
+
+    Their texts quote servers, models and files, and are printed in tracebacks: characters that command a terminal stand
+    there as escapes, such as ``\x1b``.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), newlines=True)
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, object]]:
         # BaseException's own calls the class with `args`, which many constructors here do not take.

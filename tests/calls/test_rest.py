@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 import sys
+import traceback
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -425,3 +426,59 @@ async def test_an_answer_without_end_is_read_to_a_bound() -> None:
             await rest.create_client_secret()
     assert caught.value.status == 400
     assert stream.taken <= 2 << 20
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_a_redirect_is_not_followed_so_that_no_other_host_sees_the_key(status) -> None:
+    """Also with a client that follows redirects, which keeps headers such as ``api-key`` on the way."""
+    hosts = []
+
+    async def service(request: Any) -> Any:
+        hosts.append(request.url.host)
+        if request.url.host == "elsewhere.example":
+            return httpx.Response(200, json=SECRET)
+        return httpx.Response(status, headers={"Location": "https://u:pw@elsewhere.example/v1?x=1"})
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(service), follow_redirects=True) as http,
+        RealtimeRestClient(headers={"api-key": "k"}, base_url=BASE_URL, http_client=http) as rest,
+    ):
+        with pytest.raises(RequestFailed, match=f"HTTP {status}; redirects are not followed") as caught:
+            await rest.create_client_secret()
+    assert hosts == ["localhost"]
+    assert "https://elsewhere.example/v1?x=..." in str(caught.value)
+
+
+async def test_an_error_has_no_escape_sequences_and_no_key_that_the_service_repeats() -> None:
+    async def service(request: Any) -> Any:
+        key = request.headers["authorization"].rpartition(" ")[2]
+        return httpx.Response(
+            401, json={"error": {"message": "\x1b[2Jgone\n\u202e"}}, headers={"x-request-id": f"req {key}"}
+        )
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(service)) as http,
+        RealtimeRestClient(api_key="sk-SECRET0123", base_url=BASE_URL, http_client=http) as rest,
+    ):
+        with pytest.raises(RequestFailed, match="HTTP 401") as caught:
+            await rest.hang_up_call("rtc_1")
+    assert r'"\x1b[2Jgone\n\u202e"' in str(caught.value)
+    assert caught.value.request_id == "req ..."
+
+
+async def test_a_report_with_local_variables_has_no_key() -> None:
+    async def service(request: Any) -> Any:
+        raise httpx.ConnectError("refused")
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(service)) as http,
+        RealtimeRestClient(api_key="sk-SECRET0123", base_url=BASE_URL, http_client=http, attempts=1) as rest,
+    ):
+        with pytest.raises(RequestFailed) as caught:
+            await rest.hang_up_call("rtc_1")
+    error: BaseException | None = caught.value
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "trealtime" in frame.f_globals["__name__"]:
+                assert "SECRET" not in repr(frame.f_locals)
+        error = error.__cause__

@@ -28,6 +28,7 @@ class Demo:
 
     def __init__(self, server: PageServer, port: int) -> None:
         self.server = server
+        self.port = port
         self.address = f"http://127.0.0.1:{port}"
         self.socket = f"ws://127.0.0.1:{port}/talk"
 
@@ -84,7 +85,31 @@ async def test_a_name_that_could_point_here_from_elsewhere_is_refused(demo: Demo
     assert b"--allow-host" in said
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", ""])
+@pytest.mark.parametrize(
+    "target, host, status",
+    [
+        ("//[", "localhost", 400),
+        ("//h:port/", "localhost", 400),
+        ("/", "[", 403),
+        ("/", "[::1", 403),
+        ("/", "localhost:port", 403),
+        ("/" + "a" * 300 + ".html", "localhost", 404),
+        ("/%00.html", "localhost", 404),
+        ("/x\x7f.html", "localhost", 400),
+    ],
+)
+async def test_a_request_that_no_browser_makes_is_answered(demo: Demo, target, host, status, caplog) -> None:
+    for method in ("GET", "HEAD"):
+        with trio.fail_after(30):
+            stream = await trio.open_tcp_stream("127.0.0.1", demo.port)
+            async with stream:
+                await stream.send_all(f"{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                answer = b"".join([part async for part in stream])
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://[", "null", ""])
 async def test_a_page_of_another_origin_is_told_why_it_may_not_talk(demo: Demo, origin: str, capsys) -> None:
     with trio.fail_after(30):
         async with open_websocket_wire(demo.socket, headers={"Origin": origin}) as wire:

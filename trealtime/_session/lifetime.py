@@ -33,6 +33,7 @@ from trealtime._session.failures import Failures
 from trealtime._value import Shown, Value
 from trealtime.errors import ConnectFailed, ConnectionLost, SessionClosed, SessionNotOpen
 from trealtime.events import LimitUse
+from trealtime.terminal import printable
 from trealtime.transport.wire import WireClosed, WireStatistics
 
 __all__ = ["CloseOutcome", "Lifetime"]
@@ -105,7 +106,7 @@ class CloseOutcome(Value):
         """Return a new exception that says the same; each place that raises it has its own."""
         cut = ", an answer was cut" if self.response_cut else ""
         expired = ", the session had reached its longest duration" if self.expired else ""
-        why = f" ({self.reason})" if self.reason else ""
+        why = f" ({printable(self.reason)})" if self.reason else ""
         error = ConnectionLost(
             f"connection lost: ended by the {self.closed_by} with code {self.code}{why}{cut}{expired}",
             code=self.code,

@@ -24,7 +24,7 @@ from urllib.parse import urlunsplit
 import attrs
 import trio
 
-from trealtime._secrets import parsed_url, redacted_url, without_values
+from trealtime._secrets import Headers, parsed_url, redacted_url, without_values
 from trealtime.errors import (
     CallGone,
     MissingApiKey,
@@ -35,6 +35,7 @@ from trealtime.errors import (
     SettingsProblem,
 )
 from trealtime.protocol.lenient import as_text
+from trealtime.terminal import printable
 from trealtime.transport.request import ApiKey, check_headers, get_api_key, is_loopback, with_user_agent
 
 if TYPE_CHECKING:
@@ -135,19 +136,25 @@ class HttpRequests:
         httpx = _import_httpx()
         content = None if body is None else json.dumps(body).encode()
         try:
-            async with self.client.stream("POST", f"{self.base_url}{path}", content=content, headers=headers) as answer:
+            # A client of the user's may follow redirects, and would show another host the key.
+            async with self.client.stream(
+                "POST", f"{self.base_url}{path}", content=content, headers=headers, follow_redirects=False
+            ) as answer:
                 text = await _body(answer)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             message = f"{request}: cannot connect to {self.base_url}: {error}"
             raise RequestFailed(message, request=request, not_acted_on=True) from error
-        except httpx.HTTPError as error:
-            message = f"{request}: the connection to {self.base_url} failed: {error or type(error).__name__}"
-            raise RequestFailed(message, request=request) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = without_values(str(error), headers) or type(error).__name__  # it may quote the server
+            raise RequestFailed(
+                f"{request}: the connection to {self.base_url} failed: {why}", request=request
+            ) from error
         if answer.is_success:
             return _json_object(text) or {}
-        raise _failure(answer.status_code, answer.headers, without_values(text, headers), path, request=request)
+        answered = {name.lower(): without_values(value, headers) for name, value in answer.headers.items()}
+        raise _failure(answer.status_code, answered, without_values(text, headers), path, request=request)
 
-    async def _headers(self) -> dict[str, str]:
+    async def _headers(self) -> Headers:
         own: Mapping[str, str]
         if self.headers is not None:
             own = self.headers
@@ -158,7 +165,9 @@ class HttpRequests:
             own = {"Authorization": f"Bearer {key}", **self.extra_headers}
         check_headers(own)
         # Answers are short: a compressed one saves nothing, and could be made to grow to any size here.
-        return {**with_user_agent(own), "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        headers = with_user_agent(own)
+        headers.update({"Content-Type": "application/json", "Accept-Encoding": "identity"})
+        return headers
 
 
 async def _body(answer: httpx.Response) -> str:
@@ -190,9 +199,12 @@ def _failure(status: int, headers: Mapping[str, str], body: str, path: str, *, r
     found = (_json_object(body) or {}).get("error")
     error = found if isinstance(found, Mapping) else {}
     kind, hint = _KINDS.get(status, (RequestFailed, ""))
+    if 300 <= status < 400:
+        address = redacted_url(headers["location"]) if "location" in headers else "the new address"
+        hint = f"redirects are not followed: is {address} the base_url?"
     if status == 404 and "/calls/" in path:
         kind, hint = CallGone, "the caller has hung up, or there never was such a call"
-    said = as_text(error.get("message"))
+    said = printable(as_text(error.get("message")) or "")
     return kind(
         "; ".join([f"{request}: HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]),
         request=request,

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import attrs
 import trio
 
+from trealtime._secrets import parsed_url
 from trealtime.emulator.http import HttpAnswer, HttpRequest, ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.endpoints.browser.endpoint import BrowserEndpoint, accept_browser_stream
 from trealtime.endpoints.browser.page import PAGE_FILES
@@ -154,13 +154,15 @@ class PageServer:
             return None
         if not self._is_ours(host):
             return f"this server does not go by the name {shortened(host, 48)}: --allow-host NAME"
-        if urlsplit(origin).netloc != host:
+        parts = parsed_url(origin)
+        if parts is None or parts.netloc != host:
             return f"pages of {shortened(origin, 48)} may not talk here: --allow-origin ORIGIN"
         return None
 
     def _is_ours(self, host: str) -> bool:
         """Whether a page by this name is ours. An address cannot be made to point elsewhere, a name can."""
-        name = urlsplit(f"//{host}").hostname or ""
+        parts = parsed_url(f"//{host}")
+        name = (parts is not None and parts.hostname) or ""
         if name == "localhost" or name in self.names:
             return True
         try:
@@ -176,7 +178,10 @@ class PageServer:
             return PageAnswer(status=403, data=f"This server does not go by the name {host}: --allow-host".encode())
         if request.method not in ("GET", "HEAD"):
             return PageAnswer(status=405, data=b"GET only")
-        match urlsplit(request.resource).path.strip("/").split("/"):
+        target = parsed_url(request.resource)
+        if target is None:
+            return PageAnswer(status=400, data=b"The target of the request is no URL.")
+        match target.path.strip("/").split("/"):
             case ["calls", session_id, name]:
                 return self._call_file(session_id, name)
             case [name]:
@@ -185,8 +190,8 @@ class PageServer:
 
     def _page_file(self, name: str, host: str) -> HttpAnswer:
         path = PAGE_FILES / name
-        if path.name != name or path.suffix not in _TYPES or not path.is_file():
-            return _NOT_FOUND
+        if path.name != name or path.suffix not in _TYPES or path not in PAGE_FILES.iterdir():
+            return _NOT_FOUND  # a name may be too long, or no name, for the file system
         data = path.read_bytes()
         if name == "index.html":
             text = data.decode()

@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidHandshake
 
 from trealtime._secrets import redacted_url, without_values
 from trealtime.errors import ConnectFailed
+from trealtime.terminal import printable
 
 __all__ = ["NoHandshake", "RefusedByServer", "explained_failures", "read_refusal", "refusal"]
 
@@ -78,7 +79,7 @@ def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hin
         hint = f"redirects are not followed: use {address} as the url"
     if hint is None and status >= 500:
         hint = "the server is in trouble: try again later"
-    said = _error_message(body)
+    said = printable(_error_message(body))
     parts = [f"{url} answered HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]
     return ConnectFailed("; ".join(parts), url=url, status=status, headers=headers, body=body[:_SHOWN_BODY_CHARS])
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
-from trealtime._secrets import parsed_url, redacted_url
+from trealtime._secrets import Headers, parsed_url, redacted_url
 from trealtime._value import Value
 from trealtime._version import __version__
 from trealtime.errors import MissingApiKey, SettingsError, SettingsProblem
@@ -162,10 +162,10 @@ async def resolve_key(key: ApiKey | None, *, parameter: str, variable: str) -> s
     return found.strip()
 
 
-def with_user_agent(headers: Mapping[str, str]) -> dict[str, str]:
+def with_user_agent(headers: Mapping[str, str]) -> Headers:
     """Return `headers`, with a User-Agent of ours if they have none."""
     own = {} if any(name.lower() == "user-agent" for name in headers) else {"User-Agent": f"trealtime/{__version__}"}
-    return {**headers, **own}
+    return Headers({**headers, **own})
 
 
 def refuse_cleartext(url: str) -> None:
