@@ -9,7 +9,7 @@ A `reply_id` names a caller who waits for the server's answer. Each is settled e
 when the connection ends.
 
 The table `RECEPTION` below names the function for each event of the server. Each file holds the rules of its subject,
-most of them as a theory of operation at its top: `response_queue`, `responses`, `turns`, `turn_records`,
+most of them as a theory of operation at its top: `response_queue`, `responses`, `unnamed`, `turns`, `turn_records`,
 `interruption`, `playback_ledger`, `history`, `tool_calls`, `approvals`, `handoffs`, `guardrails`, `settings`,
 `requests`, `usage`.
 """
@@ -61,6 +61,7 @@ from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
 from trealtime._core.turn_answers import end_all_turns, playback_deadline, settle_turns
+from trealtime._core.unnamed import named
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
 from trealtime.errors import ServerRefused
@@ -196,6 +197,10 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         if data is not None and self.raw_events:
             for each in model_events(event, data):
                 state.emit(RealtimeRawModelEvent(data=each, info=state.info))
+        known = named(state, event)
+        if known is None:
+            return self._effects(now)
+        event = known
         quiet = isinstance(event, _DELTAS) and event.response_id in state.responses
         handler = RECEPTION.get(type(event))
         if handler is not None:

@@ -139,6 +139,7 @@ def set_everything_aside(state: State, now: float) -> None:
         _show_turns(state)
     state.turns.input_clock.begin_anew()
     state.server_plays = state.server_plays_until = None
+    state.unnamed.clear()
     state.finished.clear()  # nothing late comes from it, and the next may number its responses in the same way
     if promised and not cut and not state.link.attached:
         submit(state, automatic=True, turn=True, record=promised[-1])

@@ -52,6 +52,7 @@ from trealtime._core.listening import answer_cut, turn_dismissed
 from trealtime._core.playback_ledger import PlaybackChange
 from trealtime._core.reconnection import retell_item
 from trealtime._core.response_queue import Request
+from trealtime._core.unnamed import cancel_event
 from trealtime._value import Value
 from trealtime.events import (
     ConfirmReason,
@@ -286,7 +287,7 @@ def kill(state: State, victim: Response, cause: Cause, now: float, *, server_can
     victim.interrupt(cause, forget_at=now + state.cancel_grace_s)
     state.purge(victim.id)
     if not server_cancels:
-        event = {"type": "response.cancel", "response_id": victim.id}
+        event = cancel_event(state, victim.id)
         state.send(event, own=True, urgent=True)
 
 

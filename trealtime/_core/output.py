@@ -51,9 +51,6 @@ __all__ = [
 
 def response_done(state: State, event: wire.ResponseDone, now: float) -> None:
     done = event.response
-    live = state.live()
-    if not response_id_of(done) and len(live) == 1:
-        done = {**done, "id": live[0].id}
     _take_untold_items(state, done, now)
     end_response(state, done, now)
 

@@ -35,6 +35,7 @@ from trealtime._core.server_errors import read_error
 from trealtime._core.server_playback import response_made
 from trealtime._core.turn_answers import answer_turns
 from trealtime._core.turns import answered_by_server
+from trealtime._core.unnamed import cancel_event
 from trealtime._core.usage import parse_usage, session_over
 from trealtime.errors import RequestTimedOut
 from trealtime.events import (
@@ -417,7 +418,7 @@ def _give_up(state: State, response: Response, now: float) -> None:
     if response.interrupted is not None:
         overdue |= {"status": "cancelled", "status_details": {"reason": "client_cancelled"}}
     elif response.forget_at is None:  # no newer one shows that it is over: the server may be at work on it still
-        state.send({"type": "response.cancel", "response_id": response.id}, own=True, urgent=True)
+        state.send(cancel_event(state, response.id), own=True, urgent=True)
         overdue["status_details"] = {"reason": "timed_out"}
         failure = RequestTimedOut(request="response.create", timeout_s=state.response_timeout_s)
         state.emit(RealtimeError(error=failure, info=state.info, response_id=response.id))

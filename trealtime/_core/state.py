@@ -124,6 +124,9 @@ class State(Shown):
     responses: dict[str, Response] = attrs.field(factory=dict, init=False)
     """The live ones, by id."""
 
+    unnamed: Recent[str, str] = attrs.field(factory=partial(Recent, 16), init=False)
+    """Responses that have begun without a name, by ours, with the server's once that is known (`unnamed`)."""
+
     items: SentItems = attrs.field(factory=SentItems, init=False)
     pending_interruption: PendingInterruption | None = attrs.field(default=None, init=False)
     calls: dict[str, Call] = attrs.field(factory=dict, init=False)
