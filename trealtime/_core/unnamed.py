@@ -38,9 +38,10 @@ def named(state: State, event: wire.AnyServerEvent) -> wire.AnyServerEvent | Non
     name = _known_as(state, event, given) if given else _find(state, event)
     if name is None or name == given:
         return None if name is None else event
-    if isinstance(event, wire.ResponseCreated | wire.ResponseDone):
-        return msgspec.structs.replace(event, response={**event.response, "id": name})
-    return msgspec.structs.replace(event, response_id=name)
+    struct: Any = event  # to mypy it has another base (`trealtime._value.Struct`)
+    changed: dict[str, Any] = {"response_id": name} if whole is None else {"response": {**whole, "id": name}}
+    renamed: wire.AnyServerEvent = msgspec.structs.replace(struct, **changed)
+    return renamed
 
 
 def cancel_event(state: State, response_id: str) -> dict[str, Any]:
