@@ -91,6 +91,18 @@ def test_a_wrong_guess_is_taken_back_when_the_metadata_shows_it(talk, proof) -> 
     assert talk.started[-1] == ("t", "r1")
 
 
+def test_an_end_that_never_comes_is_no_proof(talk) -> None:
+    """The server has not ended the response in time: that says nothing about the request that it answers."""
+    teach(talk)
+    talk.app.create_response(reply_id="t")
+    talk.audio("r1", "a")
+    talk.wait(talk.core.next_deadline - talk.now)
+    assert talk.settled["t"].value.response_id == "r1"
+    assert talk.settled["t"].value.reason == "timed_out"
+    assert talk.core.next_deadline is None or talk.core.next_deadline > talk.now
+    assert not talk.state.response_queue.busy
+
+
 @pytest.mark.parametrize("proof", ["created", "done"])
 def test_a_response_of_the_conversation_that_was_taken_for_one_outside_comes_back(talk, proof) -> None:
     teach(talk)

@@ -260,6 +260,30 @@ def test_what_the_app_took_before_an_endpoint_came_plays_on(ledger):
     assert ledger.remaining_s(11.1) == 0, "nobody will hear what nobody had taken"
 
 
+def test_so_does_what_it_took_of_parts_that_had_not_begun(ledger):
+    """The part that plays is not over because of them, and each is heard to its end without a report."""
+    ledger.receive("r", "b", 0, 300)
+    ledger.hand_out("a", 0, 0, 1000, 10.0)
+    ledger.hand_out("b", 0, 0, 300, 10.0)
+    ledger.complete("r")
+    ledger.use_reports(True, 10.4)
+    assert heard(ledger, 10.5) == [("a", 500), ("b", 0)]
+    assert ledger.over_at(("r",), 10.5) == pytest.approx(11.35)
+    assert heard(ledger, 11.1) == [("b", 100)]
+    assert ledger.remaining_s(11.35) == 0
+
+
+def test_so_does_what_it_took_unevenly(ledger):
+    ledger.hand_out("a", 0, 0, 200, 10.0)
+    ledger.receive("r", "b", 0, 300)
+    ledger.hand_out("b", 0, 0, 300, 10.0)
+    ledger.hand_out("a", 0, 200, 1000, 10.1)
+    ledger.complete("r")
+    ledger.use_reports(True, 10.15)
+    ledger.sweep(11.35)
+    assert len(ledger) == 0
+
+
 @pytest.mark.parametrize(
     "handed_ms, reports, takers, remaining_s",
     [

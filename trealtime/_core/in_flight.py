@@ -209,7 +209,7 @@ def _continue(state: State, response: Response, now: float) -> None:
 
 def _end(state: State, response: Response, status: str, reason: str | None, now: float) -> None:
     details = None if reason is None else {"reason": reason}
-    end_response(state, {"id": response.id, "status": status, "status_details": details}, now)
+    end_response(state, {"id": response.id, "status": status, "status_details": details}, now, given_up=True)
 
 
 def _text_of(state: State, response: Response) -> str:

@@ -149,7 +149,8 @@ class _Part(Shown):
     """The position of the tracker at which `last_at` was noted."""
 
     def reported_ms(self, now: float) -> float | None:
-        return self.reported.position_ms(now) if self.reported is not None else None
+        span = self.reported
+        return span.position_ms(now) if span is not None and (span.begins_at <= now or span.start_ms > 0) else None
 
     def assumed_ms(self, now: float) -> float:
         while len(self.spans) > 1 and self.spans[1].begins_at <= now:
@@ -255,8 +256,10 @@ class PlaybackLedger(Shown):
         self._note(now)
         if reporting and not self._reporting:
             for part in self._parts.values():
-                if part.assumed_ms(self._time(now)) > 0:
-                    part.reported = part.spans[0]
+                part.assumed_ms(self._time(now))  # drops what is over
+                if part.spans:
+                    first, last = part.spans[0], part.spans[-1]
+                    part.reported = _Span(first.begins_at, first.start_ms, last.end_ms)
                 if part.handed_ms < part.received_ms:
                     part.shed_ms = part.received_ms
         if self._reporting and not reporting:
@@ -448,12 +451,10 @@ class PlaybackLedger(Shown):
                 if max(part.handed_ms, part.shed_ms) < part.received_ms - _TOLERANCE_MS:
                     return None
                 ends_at = max(ends_at, part.spans[-1].ends_at if part.spans else time)
-            elif part.reported is None and self._position is None:
-                return None
             elif self._position is None:
-                if part.reported is not None and part.reported.end_ms < part.received_ms - _TOLERANCE_MS:
+                if part.reported is None or part.reported.end_ms < part.received_ms - _TOLERANCE_MS:
                     return None
-                ends_at = max(ends_at, time + left_s + _REPORT_S)
+                ends_at = max(ends_at, max(time + left_s, part.reported.ends_at) + _REPORT_S)
             else:
                 ends_at = max(ends_at, time + max(left_s, _POLL_S))
         return None if ends_at == -math.inf else max(ends_at, time) + self._held_s

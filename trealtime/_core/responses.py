@@ -126,9 +126,15 @@ def _callers_left(state: State, request: Request) -> list[str]:
         return request.reply_ids
     waiting: list[str] = []
     for response in [each for each in state.unfinished() if each.request is request]:
-        disowned = response.disown(request)
-        state.take_back(response, disowned)
+        disowned = _disown(state, response, request)
         waiting = waiting or disowned
+    return waiting
+
+
+def _disown(state: State, response: Response, request: Request) -> list[str]:
+    """A response does not answer this request after all; return the replies that waited for that."""
+    waiting = response.disown(request)
+    state.take_back(response, waiting)
     return waiting
 
 
@@ -211,7 +217,7 @@ def _is_known(
     if not state.response_queue.speaks_against(metadata, request):
         return True
     state.response_queue.send_back(request)
-    waiting = response.disown(request)
+    waiting = _disown(state, response, request)
     request.reopen(waiting)
     for reply_id in waiting:
         state.do(BeginAnew(reply_id))
@@ -318,8 +324,9 @@ def _tell_start(state: State, response: Response) -> None:
 # ---- done -----------------------------------------------------------------------------------------------------------
 
 
-def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
-    """A response is over: ``response.done`` has come, or is given up (rule 3)."""
+def end_response(state: State, done: Mapping[str, Any], now: float, *, given_up: bool = False) -> None:
+    """A response is over: ``response.done`` has come, or is `given_up` (rule 3), which says nothing about what the
+    response answers."""
     response_id = response_id_of(done)
     if response_id in state.finished:
         if state.finished.get(response_id) == _GIVEN_UP:  # its callers have gone, and it is billed all the same
@@ -332,7 +339,7 @@ def end_response(state: State, done: Mapping[str, Any], now: float) -> None:
         server_interrupted(state, response, now)
     if response is None:
         response, _ = _begin_untold(state, response_id, now, metadata)
-    if not response.told:
+    if not (response.told or given_up):
         _is_known(state, response, metadata)
     served = state.response_queue.done(response_id, metadata)
     if served is not None and served is response.request:
@@ -422,7 +429,7 @@ def _give_up(state: State, response: Response, now: float) -> None:
         overdue["status_details"] = {"reason": "timed_out"}
         failure = RequestTimedOut(request="response.create", timeout_s=state.response_timeout_s)
         state.emit(RealtimeError(error=failure, info=state.info, response_id=response.id))
-    end_response(state, overdue, now)
+    end_response(state, overdue, now, given_up=True)
     state.finished[response.id] = _GIVEN_UP
 
 
