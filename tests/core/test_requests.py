@@ -174,6 +174,31 @@ def test_which_requests_an_error_without_an_id_can_be_about(error, about):
     assert {kind for kind in TYPES if can_be_about(read_error(error), kind)} == about
 
 
+@pytest.mark.parametrize("bad, good", [("item_1", "item_12"), ("item_12", "item_1")])
+@pytest.mark.parametrize("kind", ["delete", "retrieve", "create"])
+@pytest.mark.parametrize("message", ["item with item_id '{}' is wrong.", "{} is wrong", "wrong: {}"])
+def test_of_several_requests_an_error_without_an_id_is_about_that_of_the_item_it_names(talk, kind, bad, good, message):
+    for item_id in ("item_1", "item_12"):
+        if kind == "create":
+            talk.app.create_item({"id": item_id, "type": "message", "role": "user"}, reply_id=item_id)
+        else:
+            getattr(talk.app, f"{kind}_item")(item_id, reply_id=item_id)
+    talk.error("invalid_value", message=message.format(bad))
+    assert list(talk.settled) == [bad]
+    assert isinstance(talk.settled[bad].error, ServerRefused)
+    talk.app.truncate_item(good, 0, 0, reply_id="other")
+    talk.error("invalid_value", message=message.format("item_3"))
+    talk.error("invalid_value", message=message.format(good))
+    assert list(talk.settled) == [bad], "two different requests may be meant, or none"
+
+
+def test_of_two_equal_requests_an_error_without_an_id_is_about_the_older_one(talk):
+    for reply_id in ("one", "two"):
+        talk.app.delete_item("item_1", reply_id=reply_id)
+    talk.error("invalid_value", message="no item item_1")
+    assert list(talk.settled) == ["one"]
+
+
 @pytest.mark.parametrize(
     "code, fatal",
     [("session_expired", True), ("insufficient_quota", True), ("rate_limit_exceeded", False), (None, False)],

@@ -8,8 +8,8 @@ Theory of operation
    no item, or an item that it was not asked about, belongs to the only open request that it can fit by type and
    content.
 3. An error belongs to the request whose ``event_id`` it names. The real service often names none: then the error
-   belongs to the only open request that it can fit, by its code and its param (`server_errors`). Where two fit, neither
-   takes it, and the deadline decides. An error that fits none is an event.
+   belongs to the only open request that it can fit, by its code and its param (`server_errors`), and by the item or the
+   response that its message names. Where two fit, neither takes it, and the deadline decides. An error that fits none is an event.
 4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
    id is remembered for a while, to put a name to a late error.
 5. Entering the session raises an error that comes before the session is ready, unless that refuses something else, or
@@ -38,6 +38,7 @@ from trealtime._core.server_errors import (
     is_collision,
     is_harmless,
     is_passing,
+    names,
     read_error,
 )
 from trealtime._core.settings import settle_update, update_refused
@@ -345,6 +346,9 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
     if state.opening is not None or is_about_session(info):
         return None
     candidates = state.requests.candidates(info)
+    named = [(event_id, each.type) for event_id, each in candidates if names(info, each.subject)]
+    if len({kind for _, kind in named}) == 1:  # of two the same, the server has read the older one first
+        return named[0][0]
     found = [event_id for event_id, _ in candidates]
     told = all(each.own and each.subject in state.link.told for _, each in candidates)
     if can_be_about(info, "session.update"):

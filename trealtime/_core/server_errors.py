@@ -6,13 +6,14 @@ There is no official list of codes. A code that is not in these tables is an ord
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from trealtime.events import ServerErrorInfo
 from trealtime.protocol.lenient import as_text
 
-__all__ = ["can_be_about", "is_about_session", "is_collision", "is_harmless", "is_passing", "read_error"]
+__all__ = ["can_be_about", "is_about_session", "is_collision", "is_harmless", "is_passing", "names", "read_error"]
 
 _COLLISIONS: Final = frozenset({"conversation_already_has_active_response"})
 
@@ -121,3 +122,8 @@ def can_be_about(error: ServerErrorInfo, request: str) -> bool:
             return request in requests
     # Cancels are refused with a code of their own.
     return request != "response.cancel"
+
+
+def names(error: ServerErrorInfo, subject: str) -> bool:
+    """Whether the message of an error names this item or response."""
+    return bool(subject) and re.search(rf"(?<![\w-]){re.escape(subject)}(?![\w-])", error.message) is not None
