@@ -9,7 +9,8 @@ Theory of operation
    content.
 3. An error belongs to the request whose ``event_id`` it names. The real service often names none: then the error
    belongs to the only open request that it can fit, by its code and its param (`server_errors`), and by the item or the
-   response that its message names. Where two fit, neither takes it, and the deadline decides. An error that fits none is an event.
+   response that its message names. Where two fit, neither takes it, and the deadline decides. An error that fits none
+   is an event.
 4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
    id is remembered for a while, to put a name to a late error.
 5. Entering the session raises an error that comes before the session is ready, unless that refuses something else, or
