@@ -216,6 +216,12 @@ def test_floats_out_of_range_are_clipped_and_nan_is_silence(tmp_path: Path) -> N
         assert read(tmp_path, wav_bytes(3, bits, floats.tobytes()))[0].tolist() == expected
 
 
+def test_a_signalling_nan_is_silence_without_a_warning(tmp_path: Path) -> None:
+    """As in a file that was damaged: converting one raises a floating point error."""
+    data = struct.pack("<III", 0x7F800001, 0xFFA00000, 0x3F000000)
+    assert read(tmp_path, wav_bytes(3, 32, data))[0].tolist() == [0, 0, 16384]
+
+
 def test_unknown_chunks_are_skipped_with_their_padding(tmp_path: Path) -> None:
     plain = wav_bytes(1, 16, SAMPLES.astype("<i2").tobytes())
     samples, _ = read(tmp_path, plain[:12] + b"LIST" + struct.pack("<I", 3) + b"abc\0" + plain[12:])

@@ -74,3 +74,13 @@ def test_an_mcp_server_without_a_list_of_tools_is_named_where_it_is_known(talk, 
     talk.server("mcp_list_tools.failed", item_id=item_id or "none")
     (event,) = talk.events_of("error")
     assert event.error.server_name == named
+
+
+@pytest.mark.parametrize("item_id", [None, 5, [], {}, ["item"], True, ""])
+@pytest.mark.parametrize("kind", ["message", "function_call", "mcp_approval_request", [], None])
+def test_an_item_whose_id_is_no_text_does_no_harm_at_the_end_of_a_response(talk, item_id, kind) -> None:
+    talk.created("r1")
+    item = {"id": item_id, "type": kind, "role": "assistant", "content": [], "call_id": item_id, "name": item_id}
+    talk.done("r1", output=[item, {**item, "role": []}])
+    assert [event.response_id for event in talk.events_of("agent_end")] == ["r1"]
+    assert item_id not in talk.state.history

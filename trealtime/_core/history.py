@@ -117,7 +117,7 @@ class History(Shown):
     """Transcription deltas that came before their item."""
 
     def __contains__(self, item_id: object) -> bool:
-        return item_id in self._nodes
+        return isinstance(item_id, str) and item_id in self._nodes  # servers send ids of other types, too
 
     def __len__(self) -> int:
         return len(self._order)

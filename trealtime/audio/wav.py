@@ -291,7 +291,8 @@ def _decode(data: memoryview, encoding: _Encoding) -> NDArray[Any]:
     data = data[: len(data) // frame * frame]  # a file that was cut off may end within a frame
     match encoding.tag:
         case 0x0003:
-            floats = np.frombuffer(data, dtype=f"{encoding.order}f{encoding.container}").astype(np.float64)
+            with np.errstate(invalid="ignore"):  # not every NaN can be converted quietly
+                floats = np.frombuffer(data, dtype=f"{encoding.order}f{encoding.container}").astype(np.float64)
             samples: NDArray[Any] = np.clip(np.nan_to_num(floats), -1, 1) * 32768
         case 0x0006:
             samples = g711.decode_alaw(data)
