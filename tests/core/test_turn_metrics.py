@@ -247,6 +247,36 @@ def test_a_turn_whose_last_answer_is_cut_off_by_the_end_of_the_session_is_never_
     assert (only(talk).first_text_at, only(talk).done_at) == (102.0, None)
 
 
+@pytest.mark.parametrize("params", [None, {"conversation": "none"}], ids=["in the conversation", "out of band"])
+def test_an_answer_begins_with_its_own_response_and_not_with_one_that_was_taken_for_it(talk, params) -> None:
+    talk.app.create_response(params, reply_id="t")
+    talk.created("server's own")
+    talk.now += 1
+    if params is None:
+        talk.error("conversation_already_has_active_response", talk.creates[0]["event_id"])
+        talk.done("server's own")
+    talk.now += 1
+    talk.created("r", talk.creates[-1])
+    talk.done("r")
+    talk.done("server's own")
+    (turn,) = [each for each in talk.turns if each.response_ids == ("r",)]
+    assert (turn.requested_at, turn.created_at) == (100.0, 102.0)
+
+
+def test_an_answer_that_shows_only_at_its_end_which_request_it_answers_began_when_it_began(talk) -> None:
+    talk.app.create_response(reply_id="t")
+    talk.created("r0", talk.creates[0])
+    talk.done("r0")
+    talk.app.create_response(reply_id="a")
+    talk.app.create_response({"conversation": "none"}, reply_id="b")
+    talk.now += 1
+    talk.transcript("r1", "x", "Hello.")
+    talk.now += 1
+    talk.done("r1", metadata=talk.creates[1]["response"]["metadata"])
+    turn = talk.turns[-1]
+    assert (turn.response_ids, turn.requested_at, turn.created_at, turn.first_text_at) == (("r1",), 100.0, 101.0, 101.0)
+
+
 # ---- interrupts -----------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,9 @@ def metrics_of(state: State, record: TurnRecord, now: float) -> TurnMetrics:
         first_heard_at = max(first_heard_at, _first(each.audio_at for each in responses) or first_heard_at)
     status, reason = _status(record, heard=first_heard_at is not None)
     usage = _usage(responses)
+    requested_at, created_at = record.requested_at, record.created_at
+    if requested_at is not None and created_at is not None and requested_at > created_at:
+        requested_at = None  # the server had begun the answer by itself
     return TurnMetrics(
         turn_id=f"turn_{record.number}",
         number=record.number,
@@ -40,8 +43,8 @@ def metrics_of(state: State, record: TurnRecord, now: float) -> TurnMetrics:
         speech_ended_at=record.spoke_until,
         committed_at=record.committed_at,
         transcribed_at=record.transcribed_at,
-        requested_at=record.requested_at,
-        created_at=record.created_at,
+        requested_at=requested_at,
+        created_at=created_at,
         first_text_at=_first(each.text_at for each in responses),
         first_audio_at=_first(each.audio_at for each in responses),
         first_heard_at=first_heard_at,

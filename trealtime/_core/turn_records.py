@@ -125,7 +125,6 @@ class TurnRecord(Shown):
     spoke_until: float | None = None
     transcribed_at: float | None = None
     requested_at: float | None = None
-    created_at: float | None = None
     played_from: float | None = None
     """The server plays its audio itself, on a phone call that it carries, from then on."""
 
@@ -215,8 +214,6 @@ class TurnRecord(Shown):
         """This response is of its answer."""
         if response not in self.responses:
             self.responses.append(response)
-        if self.created_at is None:
-            self.created_at = response.began_at
 
     def transcribed(self, now: float) -> None:
         """Its words are known."""
@@ -282,10 +279,7 @@ class TurnRecord(Shown):
         self.spoke_until = _later(self.spoke_until, other.spoke_until)
         self.transcribed_at = _later(self.transcribed_at, other.transcribed_at)
         self.spoke_from = _earlier(self.spoke_from, other.spoke_from)
-        self.created_at = _earlier(self.created_at, other.created_at)
         self.requested_at = _earlier(self.requested_at, other.requested_at)
-        if self.requested_at is not None and self.created_at is not None and self.requested_at > self.created_at:
-            self.requested_at = None  # the server's own answer to another part came before
         self.retries += other.retries
         for name, waiting in other.peaks.items():
             self.peak(name, waiting)
@@ -332,6 +326,11 @@ class TurnRecord(Shown):
     def uncommitted(self) -> bool:
         """Whether voice detection has found it, and no word has come of an item."""
         return self.announced and self.committed_at is None and self.part_of is None
+
+    @property
+    def created_at(self) -> float | None:
+        """The time at which its answer began. A response may turn out to be of it only at its end, or not to be."""
+        return min((each.began_at for each in self.responses), default=None)
 
     @property
     def answered(self) -> bool:
