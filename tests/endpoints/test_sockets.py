@@ -272,6 +272,31 @@ async def test_a_handler_that_is_cancelled_does_not_wait_for_the_peers_answer(au
     assert peer.answers_at < 61, "the close frame has been sent"
 
 
+async def test_the_wait_for_the_answer_ends_when_quart_cancels_the_handler_though_a_session_waits(
+    autojump_clock,
+) -> None:
+    began, ended = trio.Event(), trio.Event()
+
+    async def session(wire: Wire) -> None:
+        with trio.CancelScope(shield=True):
+            await close_behind(wire, set_event())
+        ended.set()
+
+    async def handler(sessions: trio.Nursery) -> None:
+        sessions.start_soon(session, server_wire(TalkingPeer(60)))
+        began.set()
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as sessions, trio.open_nursery() as quart:
+        quart.start_soon(handler, sessions)
+        await began.wait()
+        await trio.sleep(0.5)
+        assert not ended.is_set()
+        quart.cancel_scope.cancel()  # as Quart up to 0.22 does when the peer has answered, or has left by itself
+        await trio.sleep(0.1)
+        assert ended.is_set()
+
+
 def set_event() -> trio.Event:
     event = trio.Event()
     event.set()

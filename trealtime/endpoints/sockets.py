@@ -31,6 +31,8 @@ __all__ = [
 
 
 _TIMEOUT_S: Final = 2.0
+_LOOK_S: Final = 0.05
+"""How often a wire that waits for its peer looks whether the handler has been cancelled."""
 
 _REASON_BYTES: Final = 123
 """RFC 6455 section 5.5.1."""
@@ -77,7 +79,8 @@ def server_wire(socket: ServerSocket) -> Wire:
     if isinstance(socket, QuartWebsocket):
         # Outside the handler the name `websocket` stands for nothing, while bound methods keep their socket.
         send = cast("Callable[[str | bytes], Awaitable[None]]", socket.send)
-        return QuartWire(socket.accept, socket.receive, send, socket.close)
+        nursery = trio.lowlevel.current_task().parent_nursery
+        return QuartWire(socket.accept, socket.receive, send, socket.close, nursery)
     if hasattr(socket, "get_message"):
         # trio-websocket is slow to import; an app with such a connection has imported it.
         from trealtime.transport.websocket import wire_from_connection
@@ -101,14 +104,17 @@ def binary_wire(socket: ServerSocket) -> BinaryWire:
 class QuartWire:
     """A `Wire` on Quart's ``websocket``.
 
-    Quart up to 0.22 cancels the handler when the peer leaves, so that this wire, unlike others, sees no end made by the
-    peer. Later versions report it without a code, which is 1005 here.
+    Quart up to 0.22 cancels the nursery of the handler when the peer leaves, so that this wire, unlike others, sees no
+    end made by the peer. Later versions report it without a code, which is 1005 here.
     """
 
     _accept: Callable[[], Awaitable[None]] = attrs.field(repr=False)
     _receive: Callable[[], Awaitable[str | bytes]] = attrs.field(repr=False)
     _send_message: Callable[[str | bytes], Awaitable[None]] = attrs.field(repr=False)
     _close: Callable[[int, str], Awaitable[None]] = attrs.field(repr=False)
+    _handler: trio.Nursery | None = attrs.field(repr=False)
+    """The nursery in which Quart runs the handler."""
+
     _end: WireEnd | None = attrs.field(init=False, default=None)
     _traffic: Traffic = attrs.field(init=False, factory=Traffic, repr=False)
 
@@ -158,12 +164,14 @@ class QuartWire:
         """Discard messages until the peer has answered the close frame.
 
         A handler that returned sooner would have the web server close the connection under messages that the peer is
-        still sending. TCP then resets the connection, and the peer sees a loss in place of the close frame. Quart up to
-        0.22 cancels the handler when the answer comes; so bound this with a deadline, and do not shield it.
+        still sending. TCP then resets the connection, and the peer sees a loss in place of the close frame. Bound this
+        with a deadline.
         """
         try:
-            while True:
-                await self._receive()
+            # The session waits in a task of its own, which Quart does not cancel.
+            while self._handler is None or not self._handler.cancel_scope.cancel_called:
+                with trio.move_on_after(_LOOK_S):
+                    await self._receive()
         except Exception as exc:  # noqa: BLE001  (any other is raised again)
             self._ending(exc)
 
