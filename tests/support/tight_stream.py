@@ -29,18 +29,22 @@ class TightStream(trio.abc.Stream):
     """What each call was given to send, whole."""
 
     _roomy: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+    _rest: bytes = attrs.field(default=b"", init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
-    def send_some(self, data: bytes | bytearray | memoryview) -> int:
-        self.writes.append(bytes(data))
-        return self._put(bytes(data))
+    def begin_send(self, data: bytes | bytearray | memoryview) -> bool:
+        if data:
+            self.writes.append(bytes(data))
+        data = self._rest + bytes(data)
+        self._rest = data[self._put(data) :]
+        return not self._rest
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        self.writes.append(bytes(data))
-        rest = bytes(data)
-        while rest := rest[self._put(rest) :]:
+        sent = self.begin_send(data)
+        while not sent:
             await self._roomy.park()
+            sent = self.begin_send(b"")
 
     def _put(self, data: bytes) -> int:
         if self._closed:

@@ -22,6 +22,7 @@ from trealtime.transport import ImmediateWire, TransportConfig, Wire, WireClosed
 from trealtime.transport.background import background_nursery
 from trealtime.transport.client import ClientWire, wrap_websocket_stream
 from trealtime.transport.socket_stream import ImmediateStream, SocketStream
+from trealtime.transport.tls_stream import TLSStream
 from trealtime.transport.websocket import accept_websocket_stream
 from trealtime.transport.wire import immediate_sender
 
@@ -291,8 +292,9 @@ async def test_pings_of_the_wire_go_after_the_rest(autojump_clock: MockClock) ->
         assert [frame.opcode for frame in peer.frames] == [Opcode.TEXT, Opcode.PING]
 
 
-def test_a_stream_of_tls_and_trios_own_are_no_immediate_streams() -> None:
-    assert issubclass(SocketStream, ImmediateStream)
+def test_the_streams_of_dialled_wires_are_immediate_streams_and_trios_own_are_not() -> None:
+    for stream_class in (SocketStream, TLSStream):
+        assert issubclass(stream_class, ImmediateStream)
     for stream_class in (trio.SSLStream, trio.SocketStream):
         assert not issubclass(stream_class, ImmediateStream)
 

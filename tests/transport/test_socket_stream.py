@@ -96,20 +96,22 @@ async def test_after_a_read_of_all_that_there_was_the_next_one_waits_before_it_a
     assert len(calls) == 3 + 1  # the first one could not know
 
 
-async def test_what_the_socket_takes_at_once_is_a_part_of_much(pair) -> None:
+async def test_what_the_socket_does_not_take_at_once_is_kept_and_leaves_before_all_that_follows(pair) -> None:
     ours, theirs = pair
     data = bytes(range(256)) * 64 * 1024
-    sent = ours.send_some(data)
-    while more := ours.send_some(data[sent:]):
-        sent += more
-    assert 0 < sent < len(data)
-    got = b""
-    while len(got) < sent:
-        got += await theirs.receive_some()
-    assert got == data[:sent]
+    assert ours.begin_send(b"small")
+    assert not ours.begin_send(data)
+    assert not ours.begin_send(b"more")
+    got = bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.send_all, b"last")
+        while len(got) < 5 + len(data) + 4 + 4:
+            got += await theirs.receive_some()
+    assert got == b"small" + data + b"morelast"
     await ours.aclose()
-    with pytest.raises(trio.ClosedResourceError):
-        ours.send_some(b"x")
+    for nothing_or_more in (b"", b"x"):
+        with pytest.raises(trio.ClosedResourceError):
+            ours.begin_send(nothing_or_more)
 
 
 async def _send_for_ever(stream: SocketStream) -> None:

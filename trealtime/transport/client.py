@@ -14,7 +14,7 @@ Theory of operation
    `_replies`: the task that writes takes them along, and where none does, one is started for them.
 3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that.
    Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
-   true in that same step, and a task of the wire writes the rest. So the wire holds at most one batch.
+   true in that same step, and a task of the wire sees to it that the rest leaves. So at most one batch waits.
 4. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
 5. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
 """
@@ -192,7 +192,7 @@ class ClientWire:
     _parked: trio.lowlevel.ParkingLot | None = attrs.field(init=False, default=None, repr=False)
     """The tasks that wait for their turn to read or to write, if one has to."""
 
-    _send_some: Callable[[bytes], int] | None = attrs.field(init=False, default=None, repr=False)
+    _begin_send: Callable[[bytes], bool] | None = attrs.field(init=False, default=None, repr=False)
     """Sends what the stream takes at once, where it can."""
 
     _pings: int = attrs.field(init=False, default=0, repr=False)
@@ -200,11 +200,11 @@ class ClientWire:
 
     def leave(self) -> None:
         """The tasks of the wire are about to end: start no more of them for what is sent."""
-        self._send_some = None
+        self._begin_send = None
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self._stream, ImmediateStream):
-            self._send_some = self._stream.send_some
+            self._begin_send = self._stream.begin_send
 
     # ---- sending -------------------------------------------------------------------------------------------------
 
@@ -233,34 +233,33 @@ class ClientWire:
     def send_nowait(self, messages: Sequence[str | bytes]) -> bool:
         """Send text messages in one write, in the step of the caller; bytes are UTF-8 text. False: nothing was sent.
 
-        That is so while another task writes, once the connection has ended, and over a stream that cannot do it, as
-        that of TLS. See `ImmediateWire`.
+        That is so while another task writes, once the connection has ended, and over a stream of one's own that cannot
+        do it. See `ImmediateWire`.
         """
         # Hot: one call for each 20 ms of a microphone.
-        send_some = self._send_some
-        if send_some is None or self._writing or self._end is not None:
+        begin_send = self._begin_send
+        if begin_send is None or self._writing or self._end is not None:
             return False
         for message in messages:
             self._protocol.send_text(message.encode() if isinstance(message, str) else message)
-        data = self._waiting()
         try:
-            sent = send_some(data)
+            sent = begin_send(self._waiting())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False  # nothing of it is on the stream, and nothing ever will: the next task that writes says how
-        if sent == len(data):
+        if sent:
             for message in messages:
                 self._traffic.count_sent(message)
         else:
             self._writing = True
-            self._nursery.start_soon(self._write_rest, data[sent:], messages)
+            self._nursery.start_soon(self._write_rest, messages)
         return True
 
-    async def _write_rest(self, rest: bytes, messages: Sequence[str | bytes]) -> None:
-        """Write what the socket did not take at once of these messages; `_writing` is true."""
+    async def _write_rest(self, messages: Sequence[str | bytes]) -> None:
+        """Wait until the socket has taken these messages, which the stream holds, and replies; `_writing` is true."""
         try:
-            while rest:
-                await self._stream.send_all(rest)
-                rest = self._waiting()
+            await self._stream.send_all(b"")
+            while replies := self._waiting():
+                await self._stream.send_all(replies)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the reader sees the end for itself
         except BaseException:

@@ -19,6 +19,7 @@ from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import explained_failures, read_refusal, refusal
 from trealtime.transport.request import Address, check_headers
 from trealtime.transport.socket_stream import open_stream
+from trealtime.transport.tls_stream import TLSStream
 
 __all__ = ["open_tunnel", "open_websocket_wire"]
 
@@ -51,20 +52,20 @@ async def _open_stream(address: Address, config: TransportConfig) -> trio.abc.St
             proxy = urlsplit(config.proxy)
             assert proxy.hostname is not None  # TransportConfig has checked both
             assert proxy.port is not None
-            stream: trio.abc.Stream = await open_stream(proxy.hostname, proxy.port)
+            plain = await open_stream(proxy.hostname, proxy.port)
     else:
-        stream = await open_stream(address.host, address.port)
+        plain = await open_stream(address.host, address.port)
+    stream: trio.abc.Stream = plain
     try:
         if config.proxy is not None:
-            await open_tunnel(stream, config.proxy, address.host, address.port)
+            await open_tunnel(plain, config.proxy, address.host, address.port)
         if address.tls:
             # Reading the system's certificates takes tens of milliseconds: other calls' audio should not wait for it.
             context = config.ssl_context
             if context is None:
                 context = await trio.to_thread.run_sync(ssl.create_default_context)
-            # Like every HTTPS client: servers close without TLS's goodbye, WebSocket has a close frame of its own.
-            stream = trio.SSLStream(stream, context, server_hostname=address.host, https_compatible=True)
-            await stream.do_handshake()
+            stream = secure = TLSStream(plain, context, server_hostname=address.host)
+            await secure.do_handshake()
     except BaseException:
         await drop(stream)
         raise

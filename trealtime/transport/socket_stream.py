@@ -15,19 +15,21 @@ from typing import Protocol, runtime_checkable
 
 import trio
 
-__all__ = ["ImmediateStream", "SocketStream", "open_stream"]
+__all__ = ["READ_BYTES", "ImmediateStream", "SocketStream", "open_stream"]
 
-_READ_BYTES = 65536
+READ_BYTES = 65536
+"""How much a read takes at most."""
 
 
 @runtime_checkable
 class ImmediateStream(Protocol):
     """A stream that can send without waiting."""
 
-    def send_some(self, data: bytes | bytearray | memoryview) -> int:
-        """Send as much of `data` as the stream takes now, from its beginning, and return how many bytes that is.
+    def begin_send(self, data: bytes | memoryview) -> bool:
+        """Send as much of `data` as the stream takes now, and keep the rest. True: all of it has left.
 
-        Raises as `trio.abc.SendStream.send_all` does. Not to be called while a `send_all` is under way.
+        After False the next ``send_all`` waits until the rest has left (``b""`` will do); `data` must not change until
+        then. Raises as `trio.abc.SendStream.send_all` does. Not to be called while a ``send_all`` is under way.
         """
         ...
 
@@ -45,6 +47,8 @@ class SocketStream(trio.abc.Stream):
     def __init__(self, connected: socket.socket) -> None:
         connected.settimeout(0)
         self._socket = connected
+        self._rest: bytes | memoryview = b""
+        """What the socket has not taken yet."""
         self._drained = False
         """The last read took all that there was, so another one at once would find nothing."""
 
@@ -52,23 +56,29 @@ class SocketStream(trio.abc.Stream):
         """Send all of it. Everything as in `trio.abc.SendStream.send_all`, but that other tasks run only where the
         socket is full."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        sent = self.send_some(data)
-        if sent == len(data):
-            return
-        with memoryview(data) as view:
-            while sent < len(view):
-                await trio.lowlevel.wait_writable(self._open())
-                with view[sent:] as rest:
-                    sent += self.send_some(rest)
+        sent = self.begin_send(data if isinstance(data, bytes) else memoryview(data))
+        while not sent:
+            await trio.lowlevel.wait_writable(self._open())
+            sent = self.begin_send(b"")
 
-    def send_some(self, data: bytes | bytearray | memoryview) -> int:
+    def begin_send(self, data: bytes | memoryview) -> bool:
         """Send what the socket takes at once. See `ImmediateStream`."""
+        if self._rest:
+            data = b"".join((self._rest, data)) if data else self._rest
+        elif not data:
+            self._open()
+            return True
         try:
-            return self._socket.send(data)
+            sent = self._socket.send(data)
         except BlockingIOError:
-            return 0
+            sent = 0
         except OSError as error:
             raise self._failure(error) from error
+        if sent == len(data):
+            self._rest = b""
+            return True
+        self._rest = memoryview(data)[sent:]
+        return False
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream`."""
@@ -78,7 +88,7 @@ class SocketStream(trio.abc.Stream):
         """Wait for bytes; empty at the end of the stream. See `trio.abc.ReceiveStream`."""
         await trio.lowlevel.checkpoint_if_cancelled()
         if max_bytes is None:
-            max_bytes = _READ_BYTES
+            max_bytes = READ_BYTES
         if not self._drained and (data := self._receive(max_bytes)) is not None:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return data
