@@ -150,6 +150,26 @@ async def test_a_loop_that_is_slower_than_a_burst_still_lets_others_run(
     assert max(later - earlier for earlier, later in pairwise([*ran, 20 * STRAIGHT])) <= 2 * STRAIGHT
 
 
+@pytest.mark.parametrize("server_speaks", [True, False])
+async def test_a_microphone_gives_way_once_in_a_while_where_no_other_task_of_the_session_has_run(
+    server_speaks: bool, autojump_clock, service, straight_runner, straight
+) -> None:
+    passes = Passes()
+    async with straight_runner.session() as session:
+        await trio.testing.wait_all_tasks_blocked()
+        extra = 0
+        for number in range(4 * STRAIGHT):
+            if server_speaks and number % (STRAIGHT - 1) == 0:
+                await service.last.send({"type": "rate_limits.updated", "rate_limits": []})
+            await trio.sleep(0.02)
+            passes.count = 1
+            trio.lowlevel.add_instrument(passes)
+            await session.send_audio(CHUNK)
+            trio.lowlevel.remove_instrument(passes)
+            extra += passes.count - 1
+    assert extra == (0 if server_speaks else 3)
+
+
 async def test_a_caller_whose_chunks_leave_at_once_gets_its_cancellation(
     autojump_clock, service, straight_runner, straight
 ) -> None:

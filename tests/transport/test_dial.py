@@ -83,7 +83,11 @@ async def failure(url: str, config: TransportConfig | None = None) -> ConnectFai
 # ---- TCP ------------------------------------------------------------------------------------------------------------
 
 
-async def test_wires_over_sockets_keep_the_contract() -> None:
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_wires_over_sockets_keep_the_contract(scheme: str, authority: trustme.CA) -> None:
+    tls = server_tls(authority) if scheme == "wss" else None
+    config = TransportConfig(ssl_context=client_tls(authority))
+
     @asynccontextmanager
     async def pair() -> AsyncIterator[tuple[Wire, Wire]]:
         accepted = trio.Event()
@@ -94,7 +98,10 @@ async def test_wires_over_sockets_keep_the_contract() -> None:
             accepted.set()
             await trio.sleep_forever()
 
-        async with websocket_server(keep) as port, open_websocket_wire(f"ws://127.0.0.1:{port}/") as wire:
+        async with (
+            websocket_server(keep, tls) as port,
+            open_websocket_wire(f"{scheme}://localhost:{port}/", config=config) as wire,
+        ):
             await accepted.wait()
             yield wire, server_wires[0]
 
@@ -293,6 +300,8 @@ async def test_a_certificate_that_is_trusted_opens_a_wss_wire(authority: trustme
     ):
         await wire.send("x" * 100_000)
         assert await wire.receive() == "x" * 100_000
+        assert wire.send_nowait(["without waiting"])
+        assert await wire.receive() == "without waiting"
         await wire.aclose()
 
 

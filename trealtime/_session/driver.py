@@ -139,6 +139,7 @@ class Driver(Shown):
         self._interrupted = False
         core = self.core
         core.note_life(self.send_queue.audio_bytes)
+        self.send_queue.others_ran()
         for frame in frames:
             event, data = decode_server_event(frame, with_data=self._raw_wanted)
             self._message_bytes = len(frame)

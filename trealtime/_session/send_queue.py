@@ -34,8 +34,9 @@ AHEAD: Final = 8
 """The number of messages that wait when a caller with audio begins to give way at each of its own."""
 
 STRAIGHT: Final = 16
-"""The number of pieces of audio that leave in the step of their caller until it gives way once. A microphone gives way
-by itself, and pays for it all the same; a loop that computes for milliseconds at each piece may not."""
+"""The number of pieces of audio that leave in the step of their caller until it gives way once, unless other tasks of
+the session have run meanwhile. A microphone gives way by itself; a loop that computes for milliseconds at each piece may
+not."""
 
 STRAIGHT_S: Final = 0.001
 """The time after which another piece of audio may leave in the step of its caller."""
@@ -138,6 +139,10 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
             self._taken += 1
         else:
             self.put(MicrophoneAudio(audio))
+
+    def others_ran(self) -> None:
+        """Note that a task runs that sends no audio: the scheduler has had its turn since the last piece."""
+        self._straight = 0
 
     async def send(self, value: OutgoingMessage) -> None:
         """Queue a message once there is room for its kind.

@@ -27,6 +27,8 @@ from trealtime.errors import (
 )
 from trealtime.transport.models import DEFAULT_MODEL_NAME, ConnectionTarget, OpenAIRealtimeWebSocketModel
 from trealtime.transport.request import Address, is_loopback
+from trealtime.transport.socket_stream import SocketStream, open_stream
+from trealtime.transport.tls_stream import TLSStream
 
 if TYPE_CHECKING:
     from trealtime._session.session import RealtimeSession
@@ -269,17 +271,17 @@ async def _resolve(way: _Way) -> str:
 
 
 async def _connect(way: _Way) -> str:
-    way.stream = await trio.open_tcp_stream(way.address.host, way.address.port)
+    way.stream = await open_stream(way.address.host, way.address.port)
     return f"port {way.address.port} answers"
 
 
 async def _secure(way: _Way) -> str:
-    assert way.stream is not None
+    assert isinstance(way.stream, SocketStream)
     context = await trio.to_thread.run_sync(ssl.create_default_context)
-    stream = trio.SSLStream(way.stream, context, server_hostname=way.address.host, https_compatible=True)
+    stream = TLSStream(way.stream, context, server_hostname=way.address.host)
     way.stream = stream
     await stream.do_handshake()
-    return f"{stream.version()}, the certificate fits"
+    return f"{stream.version}, the certificate fits"
 
 
 async def _session_created(way: _Way) -> str:
