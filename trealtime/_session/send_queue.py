@@ -35,8 +35,8 @@ AHEAD: Final = 8
 
 STRAIGHT: Final = 16
 """The number of pieces of audio that leave in the step of their caller until it gives way once, unless other tasks of
-the session have run meanwhile. A microphone gives way by itself; a loop that computes for milliseconds at each piece may
-not."""
+the session have run meanwhile. A microphone gives way by itself; a loop that computes for milliseconds at each piece
+may not."""
 
 STRAIGHT_S: Final = 0.001
 """The time after which another piece of audio may leave in the step of its caller."""
