@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from trealtime.audio.formats import G711_ULAW
+from trealtime.errors import EndpointFailed
 from trealtime.testing import MemoryEndpoint
 
 SECOND = 8_000
@@ -94,3 +95,53 @@ async def test_a_source_that_can_wait_gets_no_silence(autojump_clock, session_of
         await begin_to_speak(service.last, reader)
         await trio.sleep(10)
         assert appended(service.last) == WORD * SECOND
+
+
+# ---- the user leaves ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["hangs up", "the block ends", "the endpoint fails"])
+async def test_a_user_who_leaves_in_mid_word_has_said_what_was_said(autojump_clock, session_of, service, how) -> None:
+    phone = MemoryEndpoint(G711_ULAW, G711_ULAW)
+
+    async def call(session: Any) -> None:
+        async with session.attach(phone) as attachment:
+            await begin_to_speak(service.last, phone)
+            await trio.sleep(0.1)
+            match how:
+                case "hangs up":
+                    await phone.leave()
+                    await attachment.wait_closed()
+                case "the endpoint fails":
+                    phone.fail(OSError("unplugged"))
+                    await trio.sleep(1)
+
+    async with session_of() as session:
+        if how == "the endpoint fails":
+            with pytest.raises(EndpointFailed):
+                await call(session)
+        else:
+            await call(session)
+        await service.last.expect("input_audio_buffer.commit")
+        kinds = [each["type"] for each in service.last.of("input_audio_buffer.append", "input_audio_buffer.commit")]
+        assert kinds[-1] == "input_audio_buffer.commit"
+        assert kinds.count("input_audio_buffer.commit") == 1
+        await service.last.emit("input_audio_buffer.committed", item_id="item_u")
+        item = {"id": "item_u", "role": "user", "content": [{"type": "input_audio", "transcript": "I want to"}]}
+        await service.last.emit("conversation.item.added", item=item)
+        await trio.sleep(60)
+        assert [each.text for each in session.history] == ["I want to"]
+        assert service.last.of("response.create") == []
+
+
+async def test_a_user_who_leaves_after_a_word_ends_no_turn(autojump_clock, session_of, service) -> None:
+    phone = MemoryEndpoint(G711_ULAW, G711_ULAW)
+    async with session_of() as session:
+        async with session.attach(phone) as attachment:
+            await begin_to_speak(service.last, phone)
+            await service.last.emit("input_audio_buffer.speech_stopped", item_id="item_u", audio_end_ms=900)
+            await trio.sleep(0.1)
+            await phone.leave()
+            await attachment.wait_closed()
+        await trio.sleep(1)
+        assert service.last.of("input_audio_buffer.commit") == []

@@ -198,6 +198,20 @@ class ConnectionInputs:
         turn_ending(state, turn, now)
         return self._effects(now)
 
+    def user_left(self, now: float) -> list[Effect]:
+        """The endpoint that brought the user's voice has left. Where that was in mid-speech, the server's voice
+        detection hears no end of it: end the turn here, so that the words are in the conversation, apart from those of
+        the next user. It gets no answer, because there is nobody to hear one."""
+        state = self._state
+        speech = state.turns.speech
+        if speech is not None and speech.commit_id is None and state.turn_detection and not state.link.away:
+            speech.leave()
+            event_id = state.send({"type": "input_audio_buffer.commit"}, own=True)
+            state.audio.commit(event_id)
+            turn = state.turns.commit_sent(event_id, state.response_queue, now=now, agent=state.agent.name)
+            turn_ending(state, turn, now)
+        return self._effects(now)
+
     def clear_audio(self, now: float, event: Mapping[str, Any] | None = None) -> list[Effect]:
         """Throw the input audio buffer away; `event` is sent for it, if it is given."""
         self._state.audio.clear()

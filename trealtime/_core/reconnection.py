@@ -491,7 +491,7 @@ _OF_THE_CONNECTION: Final = frozenset(
 
 def set_aside(state: State, event_id: str, sent: Sent) -> None:
     """A request has no connection to go to, or was lost with one: keep it for the next, unless that is told anyway."""
-    if sent.own:  # about what the server knew, or what the next is told anyway
+    if sent.own and sent.type != "input_audio_buffer.commit":  # the next is told it anyway, or need not know
         state.settle(sent.reply_id)
     elif sent.type == "conversation.item.truncate":
         index, end_ms = sent.event["content_index"], sent.event["audio_end_ms"]

@@ -258,7 +258,8 @@ class OpenRequests(Shown):
         found = [
             (event_id, attrs.evolve(entry, deadline=None))
             for event_id, entry in self._sent.items()
-            if event_id in unanswered and (not entry.own or entry.reply_id is not None)
+            if event_id in unanswered
+            and (not entry.own or entry.reply_id is not None or entry.type == "input_audio_buffer.commit")
         ]
         self.drain()
         return found

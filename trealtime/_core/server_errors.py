@@ -33,6 +33,8 @@ _ABOUT_SESSION: Final = frozenset({"session_expired", "invalid_api_key", "accoun
 _PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "inference_rate_limit_exceeded"})
 
 _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
+    # Voice detection had committed the speech before it read our commit.
+    "input_audio_buffer.commit": frozenset({"input_audio_buffer_commit_empty"}),
     # The response was over before our cancel arrived.
     "response.cancel": frozenset({"response_cancel_not_active"}),
     # The item was shorter than we thought, gone, or not audio: it holds nothing that the user did not hear.
@@ -40,7 +42,7 @@ _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
         {"invalid_value", "invalid_request_error", "item_not_found", "item_truncate_invalid_item_id", ""}
     ),
 }
-"""Refusals of what an interrupt sends by itself that change nothing."""
+"""Refusals of what the session sends by itself that change nothing."""
 
 _ITEM_REQUESTS: Final = (
     "conversation.item.delete",

@@ -146,6 +146,11 @@ class TurnRecord(Shown):
         """The user has fallen silent, at `spoke_until`: the server's voice detection commits what was said."""
         self.announced, self.ended_at, self.spoke_until = True, now, spoke_until
 
+    def leave(self) -> None:
+        """The user has left in the middle of it: voice detection will not commit it, and nothing answers it."""
+        self.announced = False
+        self.end("cancelled")
+
     def is_over(self, now: float) -> None:
         """The user has fallen silent, and only what followed shows that: when that was is not known."""
         if self.ended_at is None:

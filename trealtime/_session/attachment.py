@@ -282,6 +282,8 @@ class _Path(Shown):
             self._fail(error)
         finally:
             self._stop_playing()
+            if self.input is not None and self._lifetime.state == "open":
+                self.driver.do(self.driver.core.user_left)
             self._opened.set()
             self._ended.set()
 
