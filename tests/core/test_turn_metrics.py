@@ -389,7 +389,7 @@ def test_a_confirmed_barge_in_says_why(make_talk, happens, reason) -> None:
 
 def refused(talk: Any) -> None:
     message(talk)
-    talk.error("server_error", talk.creates[0]["event_id"])
+    talk.error("invalid_value", talk.creates[0]["event_id"])
 
 
 def unanswered(talk: Any) -> None:
@@ -598,7 +598,7 @@ def test_a_response_that_nobody_wants_any_more_answers_no_turn(talk) -> None:
     message(talk)
     (request,) = talk.creates
     talk.item("m")
-    talk.error("server_error")
+    talk.error("invalid_value")
     assert only(talk).reason == "refused"
     talk.app.commit_audio()
     talk.server("input_audio_buffer.committed", item_id="u")
