@@ -124,13 +124,20 @@ def content_part_done(state: State, event: wire.ResponseContentPartDone, now: fl
     state.history.put_part(event.item_id, event.content_index, event.part)
 
 
-def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
-    response = find_response(state, event.response_id, now)
+def _takes_words(state: State, response_id: str, now: float) -> bool:
+    """Note that words of a response have come. False: it is over or interrupted, and they come too late."""
+    response = find_response(state, response_id, now)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
-        return
+        return False
     if response.text_at is None:
         response.speak(now)
+    return True
+
+
+def text_delta(state: State, event: wire.ResponseOutputTextDelta, now: float) -> None:
+    if not _takes_words(state, event.response_id, now):
+        return
     state.history.add_text(event.item_id, event.content_index, event.delta)
     state.emit(
         RealtimeTextDelta(
@@ -152,12 +159,8 @@ def text_done(state: State, event: wire.ResponseOutputTextDone, now: float) -> N
 
 
 def transcript_delta(state: State, event: wire.ResponseOutputAudioTranscriptDelta, now: float) -> None:
-    response = find_response(state, event.response_id, now)
-    if response is None or response.interrupted is not None:
-        state.counters.late_deltas_dropped += 1
+    if not _takes_words(state, event.response_id, now):
         return
-    if response.text_at is None:
-        response.speak(now)
     state.history.add_transcript(event.item_id, event.content_index, event.delta)
     state.emit(
         RealtimeTranscriptDelta(

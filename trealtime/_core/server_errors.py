@@ -13,7 +13,16 @@ from typing import Any, Final
 from trealtime.events import ServerErrorInfo
 from trealtime.protocol.lenient import as_text
 
-__all__ = ["can_be_about", "is_about_session", "is_collision", "is_harmless", "is_passing", "names", "read_error"]
+__all__ = [
+    "can_be_about",
+    "is_about_session",
+    "is_collision",
+    "is_expiry",
+    "is_harmless",
+    "is_passing",
+    "names",
+    "read_error",
+]
 
 _COLLISIONS: Final = frozenset({"conversation_already_has_active_response"})
 
@@ -96,6 +105,11 @@ def read_error(error: Mapping[str, Any], *, request: str | None = None) -> Serve
 def is_collision(error: ServerErrorInfo) -> bool:
     """Whether a ``response.create`` met a response that was there already."""
     return error.code in _COLLISIONS
+
+
+def is_expiry(error: object) -> bool:
+    """Whether the server's word of an error, or the exception made of it, says that the session's time is over."""
+    return getattr(error, "code", None) == "session_expired"
 
 
 def is_about_session(error: ServerErrorInfo) -> bool:

@@ -48,6 +48,7 @@ from trealtime._core.effects import (
     SwitchConnection,
     WithdrawApproval,
 )
+from trealtime._core.server_errors import is_expiry
 from trealtime._flag import Flag
 from trealtime._session.pending_reply import PendingReplies
 from trealtime._session.send_queue import MicrophoneAudio, SendQueue
@@ -278,7 +279,7 @@ class Driver(Shown):
     def emit(self, event: RealtimeSessionEvent) -> None:
         """Queue an event for all who listen."""
         if event.type == "error":
-            if getattr(event.error, "code", None) == "session_expired":
+            if is_expiry(event.error):
                 self.expired = True
             self.failures.note(event)
         for subscription in self.subscriptions:

@@ -38,7 +38,6 @@ class FollowedFile:
     _inflate: Any = attrs.field(default=None, init=False)
     _rest: bytearray = attrs.field(factory=bytearray, init=False)
     _began_at: float = attrs.field(default=0.0, init=False)
-    _trio_s: float = attrs.field(default=0.0, init=False)
     _name: str = attrs.field(default="", init=False)
     _agent: str = attrs.field(default="", init=False)
     _broken: bool = attrs.field(default=False, init=False)
@@ -125,7 +124,6 @@ class FollowedFile:
         clock = values.get("clock")
         times: Mapping[str, Any] = clock if isinstance(clock, Mapping) else {}
         self._began_at = _seconds(times.get("unix_s")) or self.path.stat().st_mtime
-        self._trio_s = _seconds(times.get("trio_s")) or 0.0
         self._name = str(values.get("session_id") or self.path.name.partition(".")[0])
         self._agent = str(values.get("agent") or "")
         return self._line(self._began_at, "opened")
