@@ -279,3 +279,24 @@ def test_items_that_are_not_of_the_commit_confirm_none(pushing, item) -> None:
         case "of the agent":
             talk.item("m", role="assistant", content=[{"type": "output_audio"}])
     assert [each for each in taken_by_next(talk) if each != "m"] == [1, "commit", 2, "commit"]
+
+
+@pytest.mark.parametrize("order", list(permutations(("timeout", "committed", "shown"))))
+@pytest.mark.parametrize("lost", [None, "committed", "shown"])
+def test_silence_that_the_server_takes_for_a_turn_is_one_turn_in_every_order(make_talk, order, lost) -> None:
+    talk = make_talk()
+    talk.open(**DETECTION)
+    for what in order:
+        if what == lost:
+            continue
+        if what == "timeout":
+            kind = "input_audio_buffer.timeout_triggered"
+            talk.server(kind, item_id="u", audio_start_ms=0, audio_end_ms=900)
+        else:
+            hear(talk, what)
+    talk.created("r")
+    talk.output_item("r", "a")
+    talk.done("r")
+    talk.wait(60)
+    assert talk.creates == []
+    assert [turn.item_ids for turn in talk.turns] == [("u", "a")]

@@ -338,6 +338,11 @@ class TurnRecord(Shown):
         return min((each.began_at for each in self.responses), default=None)
 
     @property
+    def awaited_silence(self) -> bool:
+        """Whether it is silence that the server takes for a turn, and no word has come of an item."""
+        return self.source == "idle" and self.committed_at is None and self.part_of is None
+
+    @property
     def answered(self) -> bool:
         """Whether a response is its answer."""
         return bool(self.responses)

@@ -373,10 +373,11 @@ def audio_committed(state: State, event: wire.InputAudioBufferCommitted, now: fl
 
 
 def item_shown(state: State, item_id: str, now: float, *, of_server: bool = False) -> None:
-    """The server shows an item: where that is of a turn that voice detection has found whole, or that the app has
-    ended, it is its commit. `of_server`: it is of speech, and nobody of ours has made it."""
+    """The server shows an item: where that is of a turn that voice detection has found whole, of silence that it takes
+    for a turn, or of one that the app has ended, it is its commit. `of_server`: it is of speech, and nobody of ours has
+    made it."""
     turn = state.turns.records.of_item(item_id)
-    ended = turn is not None and turn.uncommitted and turn.ended_at is not None
+    ended = turn is not None and ((turn.uncommitted and turn.ended_at is not None) or turn.awaited_silence)
     new = of_server and turn is None and not state.turns.has_committed(item_id) and not state.link.attached
     if ended or (new and (state.turn_detection or state.turns.records.ended_by_app)):
         _take_turn(state, item_id, now)
@@ -514,7 +515,7 @@ def expire_clear(state: State, now: float) -> None:
 
 
 def silence_timed_out(state: State, event: wire.InputAudioBufferTimeoutTriggered, now: float) -> None:
-    if event.item_id is not None:
+    if event.item_id is not None and not state.turns.has_committed(event.item_id):  # else word of it is late
         silence = _record(state, event.item_id, "idle", now)
         silence.had(begin=_had_at(state, event.audio_start_ms), end=_had_at(state, event.audio_end_ms))
     state.emit(
