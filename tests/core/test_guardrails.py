@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -405,6 +406,27 @@ def test_audio_without_words_is_released_at_the_end_of_its_item(make_talk) -> No
     assert not talk.audio("resp_1", "item_a").emit
     fx = talk.output_item("resp_1", "item_a", done=True)
     assert len(emitted(fx, "audio")) == 1
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_an_endpoint_that_comes_meanwhile_gets_the_held_audio_as_any_other(make_talk, passes) -> None:
+    """So it is there to be interrupted, and to be waited for."""
+    talk = guarded(make_talk, hold_back=True)
+    talk.created("resp_1")
+    talk.output_item("resp_1", "item_a")
+    talk.transcript("resp_1", "item_a", "0123456789")
+    talk.audio("resp_1", "item_a", 100)
+    talk.done("resp_1")
+    talk.app.use_reports(reporting=True)
+    if not passes:
+        fx = trip(talk, checks(talk)[0])
+        assert fx.purge == ["resp_1"]
+        assert emitted(fx, "agent_end")
+        return
+    assert [event.type for event in let_pass(talk, checks(talk)[0]).emit] == ["audio", "agent_end"]
+    assert talk.core.playback_remaining(talk.now) == math.inf
+    talk.app.report_heard("item_a", 0, 100)
+    assert talk.core.playback_remaining(talk.now) == 0
 
 
 def test_held_audio_is_never_heard_after_a_trip(make_talk) -> None:

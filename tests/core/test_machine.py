@@ -751,14 +751,13 @@ class Machine(RuleBasedStateMachine):
     @rule(moments=st.integers(1, 8), seconds=st.sampled_from((0.02, 0.1, 0.4)))
     def the_call_goes_on(self, moments: int, seconds: float) -> None:
         """In small steps of both sides: rules that are drawn one by one seldom get as far as audio that plays."""
-        server = self.server
         for _ in range(moments):
             self.server_reads(4)
-            if server.making:
-                self.server_generates(0, server.rng.randint(1, 3))
-            if server.down:
-                self.client_receives(server.rng.randint(1, 12))
-            if self.unhandled and server.rng.random() < 0.8:
+            if self.server.making:
+                self.server_generates(0, self.server.rng.randint(1, 3))
+            if self.server.down:
+                self.client_receives(self.server.rng.randint(1, 12))
+            if self.unhandled and self.server.rng.random() < 0.8:
                 self.consume(6, False)
             self.time_passes(seconds)
 
@@ -1068,32 +1067,31 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def everything_comes_to_rest(self) -> None:
         """Both sides carry on until nothing is left to do; then the two agree, and nothing is left over."""
-        server = self.server
         while self.scopes:
             self.uninterruptible(False)
         for turn in range(300):
-            if server.speaking is not None:
-                server.end_speech()
+            if self.server.speaking is not None:
+                self.server.end_speech()
             while self.urgent or self.send_queue:
-                server.read((self.urgent or self.send_queue).pop(0))
-            server.down += server.late
-            server.late.clear()
-            while server.making:
-                server.advance(next(iter(server.making.values())))
-            while server.transcribing:
+                self.server.read((self.urgent or self.send_queue).pop(0))
+            self.server.down += self.server.late
+            self.server.late.clear()
+            while self.server.making:
+                self.server.advance(next(iter(self.server.making.values())))
+            while self.server.transcribing:
                 self.words_are_recognised("completed")
-            while server.down:
-                self.deliver(server.down.pop(0))
-                if server.rng.random() < 0.02 and self.waiting_for_responses():
+            while self.server.down:
+                self.deliver(self.server.down.pop(0))
+                if self.server.rng.random() < 0.02 and self.waiting_for_responses():
                     self.a_caller_leaves(0)
             while self.checks:
                 self.a_guardrail_says("passes", 0)
             while self.handoffs:
-                self.a_handoff_ends(server.rng.choice(("made", "made", "nothing to tell", "failed")))
+                self.a_handoff_ends(self.server.rng.choice(("made", "made", "nothing to tell", "failed")))
             while self.looked_into:
-                if server.rng.random() < 0.1:
+                if self.server.rng.random() < 0.1:
                     self.app.interrupt()
-                self.it_is_known_whether_a_call_needs_approval(server.rng.random() < 0.7)
+                self.it_is_known_whether_a_call_needs_approval(self.server.rng.random() < 0.7)
             while self.pending:
                 self.something_happens_to_a_pending_call()
             while self.calls:

@@ -166,8 +166,8 @@ def _in_any_order(question: str, pieces: list[str], *, cuts: int) -> bool:
     """Pieces that were cut before the server had shown them whole may have their words in the order in which they came,
     or twice. The model cannot go on from those, and may begin anew."""
     answer = QUESTIONS[question] or STORY
-    words = set(f"{answer} {SECRET}".replace(".", "").split())
-    known = all(any(word.startswith(said) for word in words) for said in " ".join(pieces).replace(".", "").split())
+    words = set(f"{answer} {SECRET}".replace(".", " ").split())
+    known = all(any(word.startswith(said) for word in words) for said in " ".join(pieces).replace(".", " ").split())
     ends = QUESTIONS[question] is None or " ".join(pieces).endswith(answer.split()[-1])
     return known and ends and len(pieces) <= 1 + cuts + ("secret" in question)
 

@@ -80,7 +80,8 @@ class PlaybackInputs:
     def use_reports(self, now: float, *, reporting: bool) -> list[Effect]:
         """An endpoint that plays has been attached (True), and reports what is heard; or it has left (False)."""
         state = self._state
-        state.ledger.use_reports(reporting, now)
+        held_back = {entry.response_id for entry in state.guardrails.held}
+        state.ledger.use_reports(reporting, now, held_back=held_back)
         if reporting and state.pending_interruption is not None:
             change_playback(state, pending_playback(state.pending_interruption.policy))
         return self._effects(now)

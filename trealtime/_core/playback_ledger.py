@@ -246,12 +246,18 @@ class PlaybackLedger(Shown):
         if part is not None and not self._reporting:
             part.shed_ms = max(part.shed_ms, end_ms)
 
-    def use_reports(self, reporting: bool, now: float) -> None:  # noqa: FBT001  (a state, set by its owner)
+    def use_reports(
+        self,
+        reporting: bool,  # noqa: FBT001  (a state, set by its owner)
+        now: float,
+        *,
+        held_back: Container[str] = (),
+    ) -> None:
         """Trust an endpoint's reports from now on, and assume nothing of the audio that the app takes; or no longer.
 
-        When an endpoint comes, audio that the app has taken plays on, and the rest will not be heard. When it leaves,
-        audio that it has reported stays heard, and the rest of those parts, as far as it has come, will not be
-        heard.
+        When an endpoint comes, audio that the app has taken plays on, and the rest will not be heard, but for audio of
+        responses that are `held_back`: the endpoint gets that. When it leaves, audio that it has reported stays heard,
+        and the rest of those parts, as far as it has come, will not be heard.
         """
         self._note(now)
         if reporting and not self._reporting:
@@ -260,7 +266,7 @@ class PlaybackLedger(Shown):
                 if part.spans:
                     first, last = part.spans[0], part.spans[-1]
                     part.reported = _Span(first.begins_at, first.start_ms, last.end_ms)
-                if part.handed_ms < part.received_ms:
+                if part.handed_ms < part.received_ms and part.response_id not in held_back:
                     part.shed_ms = part.received_ms
         if self._reporting and not reporting:
             for part, heard_ms in [entry for entry in self._heard(now) if entry[1] > 0]:
