@@ -12,7 +12,14 @@ import trio.testing
 from trealtime._session.playback_tracker import RealtimePlaybackTracker
 from trealtime.audio.formats import G711_ULAW, PCM16_24K, pcm16
 from trealtime.endpoints.endpoint import EndpointLink
-from trealtime.errors import ConnectionLost, EndpointFailed, SessionClosed, SessionNotOpen, SlowConsumer
+from trealtime.errors import (
+    AudioDeviceError,
+    ConnectionLost,
+    EndpointFailed,
+    SessionClosed,
+    SessionNotOpen,
+    SlowConsumer,
+)
 from trealtime.testing import MemoryEndpoint
 
 from .test_attachment import SECOND, ask, speak
@@ -153,6 +160,24 @@ async def test_what_opening_raises_comes_out_as_it_is(autojump_clock, runner) ->
         with pytest.raises(FileNotFoundError, match="no such device"):
             async with session.attach(Absent()):
                 pytest.fail("the body must not run")
+
+
+async def test_a_device_that_is_missing_is_logged_without_a_traceback(autojump_clock, runner, caplog) -> None:
+    class Absent(MemoryEndpoint):
+        @asynccontextmanager
+        async def open(self, link: EndpointLink) -> AsyncIterator[None]:
+            await trio.lowlevel.checkpoint()
+            raise AudioDeviceError("no microphone: plug one in")
+            yield
+
+    async with runner.session() as session:
+        with pytest.raises(AudioDeviceError, match="plug one in"):
+            async with session.attach(Absent()):
+                pytest.fail("the body must not run")
+        assert session.statistics().failures.endpoints == 1
+    [record] = [each for each in caplog.records if each.name == "trealtime.endpoints"]
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert "AudioDeviceError" in record.message
 
 
 async def test_an_exception_of_the_body_comes_out_as_it_is(autojump_clock, runner) -> None:

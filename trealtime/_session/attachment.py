@@ -30,7 +30,7 @@ from trealtime._session.subscription import Subscriptions
 from trealtime._value import Shown, Value
 from trealtime.audio.formats import AudioFormat, audio_shown
 from trealtime.endpoints.endpoint import Endpoint
-from trealtime.errors import EndpointFailed, SlowConsumer
+from trealtime.errors import EndpointFailed, SlowConsumer, TrealtimeError
 from trealtime.terminal import text_of
 
 __all__ = ["Attachment", "AttachmentStatistics", "Attachments"]
@@ -245,7 +245,10 @@ class _Path(Shown):
             name = type(self.endpoint).__name__
             failed = EndpointFailed(f"{name}: {type(error).__name__}: {text_of(error)}")
             failed.__cause__ = error
-            self._failures.report("endpoint", failed, summary=f"endpoint {name} failed: {type(error).__name__}")
+            # A device or a package that is missing is no bug: it comes out of the attach block, and says what to do.
+            bug = self.attachment is not None or not isinstance(error, TrealtimeError)
+            summary = f"endpoint {name} failed: {type(error).__name__}"
+            self._failures.report("endpoint", failed, summary=summary, raised=bug)
             if self.attachment is not None:
                 error = failed
         if self._failure is None:
