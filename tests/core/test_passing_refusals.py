@@ -111,6 +111,98 @@ def test_a_request_that_an_error_without_an_id_did_not_refuse_is_answered_once(t
     assert talk.settled["t"].value.response_id == "r1"
 
 
+# ---- responses that fail ---------------------------------------------------------------------------------------------
+
+
+def fail(talk, response_id, why=PASSING[0], **fields):
+    details = {"type": "failed", "error": why}
+    return talk.done(response_id, "failed", status_details=details, **fields)
+
+
+def spoken(talk):
+    talk.turn("u")
+
+
+def owner(talk):
+    """The metadata of the next response, where it answers a request."""
+    return talk.creates[-1] if talk.creates else None
+
+
+@pytest.mark.parametrize("ask", [message, output, spoken])
+@pytest.mark.parametrize("why", PASSING)
+def test_an_answer_that_fails_before_any_of_it_is_there_is_asked_for_again(make_talk, ask, why) -> None:
+    talk = make_talk()
+    talk.open(create_response=True)
+    ask(talk)
+    before = len(talk.creates)
+    for number in range(LIMIT):
+        talk.created(f"r{number + 1}", owner(talk))
+        fail(talk, f"r{number + 1}", why)
+        talk.wait(FIRST_S * 2**number - 0.01)
+        assert len(talk.creates) == before + number
+        talk.wait(0.01)
+        assert len(talk.creates) == before + number + 1
+    talk.created("r9", owner(talk))
+    talk.output_item("r9", "a")
+    talk.done("r9")
+    assert [event.status for event in talk.events_of("agent_end")][-LIMIT - 1 :] == ["failed"] * LIMIT + ["completed"]
+    assert len(talk.events_of("error")) == LIMIT
+    assert (talk.turns[-1].status, talk.turns[-1].retries) == ("completed", LIMIT)
+    if ask is message:
+        assert talk.settled["t"].value.response_id == "r9"
+
+
+@pytest.mark.parametrize("ask", [message, spoken])
+def test_it_stays_failed_when_it_has_failed_often_enough(make_talk, ask) -> None:
+    talk = make_talk()
+    talk.open(create_response=True)
+    ask(talk)
+    for number in range(LIMIT + 1):
+        talk.created(f"r{number}", owner(talk))
+        fail(talk, f"r{number}")
+        talk.wait(60)
+    assert len(talk.creates) == LIMIT + (ask is message)
+    assert (talk.turns[-1].status, talk.turns[-1].reason) == ("failed", "server_error")
+    if ask is message:
+        assert talk.settled["t"].value.status == "failed"
+
+
+@pytest.mark.parametrize("case", ["by hand", "for good", "some audio", "some text", "a call", "interrupted", "outside"])
+def test_an_answer_that_fails_otherwise_stays_failed(talk, case) -> None:
+    why = LASTING[0] if case == "for good" else PASSING[0]
+    if case in ("by hand", "outside"):
+        talk.app.create_response({"conversation": "none"} if case == "outside" else None)
+    else:
+        message(talk)
+    talk.created("r1", talk.creates[0])
+    match case:
+        case "some audio":
+            talk.speak("r1", "a", 100)
+        case "some text":
+            talk.transcript("r1", "a", "Hello")
+        case "a call":
+            talk.call("r1", "c")
+        case "interrupted":
+            talk.app.interrupt()
+    fail(talk, "r1", why)
+    talk.wait(60)
+    assert len(talk.creates) == 1
+
+
+def test_the_users_speech_is_answered_once_where_an_answer_has_failed(make_talk) -> None:
+    talk = make_talk()
+    talk.open(create_response=True, interrupt_response=True)
+    talk.turn("u")
+    talk.created("r1")
+    fail(talk, "r1")
+    talk.turn("v")
+    talk.created("r2")
+    talk.done("r2")
+    talk.wait(60)
+    assert talk.creates == []
+    assert [turn.item_ids for turn in talk.turns] == [("u", "v")]
+
+
 # ---- the first settings ---------------------------------------------------------------------------------------------
 
 

@@ -463,7 +463,7 @@ def test_speech_that_was_no_interruption_is_a_turn_without_an_answer(make_talk) 
 @pytest.mark.parametrize(
     "status, details, expected",
     [
-        ("failed", {"error": {"code": "rate_limit_exceeded"}}, ("failed", "rate_limit_exceeded")),
+        ("failed", {"error": {"code": "invalid_prompt"}}, ("failed", "invalid_prompt")),
         ("incomplete", {"reason": "max_output_tokens"}, ("failed", "max_output_tokens")),
         ("cancelled", {"reason": "client_cancelled"}, ("cancelled", "client_cancelled")),
         ("completed", None, ("completed", None)),

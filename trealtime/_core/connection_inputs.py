@@ -9,10 +9,10 @@ import pybase64
 
 from trealtime._core import in_flight, item_events, reconnection, rollover
 from trealtime._core.approvals import SavedDecision
+from trealtime._core.asking import submit
 from trealtime._core.effects import Effect
 from trealtime._core.input_guardrails import turn_ending
 from trealtime._core.reconnection import ReconnectPolicy
-from trealtime._core.response_queue import submit
 from trealtime._core.responses import resume_usage
 from trealtime._core.settings import send_update
 from trealtime._core.successor import Expiry

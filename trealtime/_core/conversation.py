@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trealtime._core import item_events, output, requests, responses, server_playback, settings, turns
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
+from trealtime._core.asking import submit
 from trealtime._core.connection_inputs import ConnectionInputs
 from trealtime._core.effects import ApprovalRequest, Effect
 from trealtime._core.guardrails import (
@@ -55,7 +56,6 @@ from trealtime._core.playback_inputs import PlaybackInputs
 from trealtime._core.playback_ledger import PlaybackLedger, PlaybackPosition
 from trealtime._core.reconnection import Link, expire_link
 from trealtime._core.resend_buffer import ResendBuffer
-from trealtime._core.response_queue import submit
 from trealtime._core.rollover import roll_over
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State

@@ -24,12 +24,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trealtime._core.asking import submit
 from trealtime._core.effects import DropConnection, DropSuccessor, GiveUp, SendAudio, SwitchConnection
 from trealtime._core.guardrails import hold
 from trealtime._core.interruption import speech_thrown_away
 from trealtime._core.reconnection import dial_again, set_aside
 from trealtime._core.replay import Replay, folded, make_replay, spoken
-from trealtime._core.response_queue import submit
 from trealtime._core.responses import end_response
 from trealtime._core.saved_history import stored_items
 from trealtime._core.server_errors import is_passing

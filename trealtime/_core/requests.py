@@ -16,7 +16,8 @@ Theory of operation
 5. Entering the session raises an error that comes before the session is ready, unless that refuses something else, or
    the server refuses for its own sake: then another connection is dialled (`reconnection`).
 6. A request for a response that the session makes by itself goes again, a few times, where the server refuses it for
-   its own sake: its messages say so, and no one else would ask. A caller who asks by hand decides that.
+   its own sake, or fails before any of the response is there (`Response.goes_again`): its messages say so, and no one
+   else would ask. A caller who asks by hand decides that.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from trealtime._core.asking import submit
 from trealtime._core.effects import ResponseResult
-from trealtime._core.response_queue import Request, submit
+from trealtime._core.response_queue import PASSING_AGAIN, Request
+from trealtime._core.server_errors import PASSING
 from trealtime._core.settings import setting_in
 from trealtime._value import Shown
 from trealtime.events import RealtimeError
@@ -121,6 +123,9 @@ class Response(Shown):
 
     _answer_params: Mapping[str, Any] | None = None
     """The params to ask for that answer with."""
+
+    failed_over: bool = False
+    """The server has failed to make it, and its request has gone again."""
 
     _error: Exception | None = None
     """The reason why its callers get no answer to its calls."""
@@ -375,10 +380,51 @@ class Response(Shown):
                 record=self.record,
                 reconnected=self.reconnected or self.lost,
             )
+        elif self.goes_again(state):
+            self._ask_again(state, self.done_at or 0.0)
         else:
             for reply_id in self.reply_ids:
                 said_items = state.listening.said_to(reply_id)
                 state.settle(reply_id, attrs.evolve(self.result, said_items=said_items))
+
+    def goes_again(self, state: State) -> bool:
+        """Whether it is asked for again: the server has failed to make any of it, for its own sake, and nobody has
+        asked for it by hand (`requests`, rule 6)."""
+        request, record = self.request, self.record
+        if request is not None:
+            ours, refusals = request.automatic, request.refusals
+        else:  # the server's own answer to a turn
+            ours, refusals = record is not None and record.current.of_user and not state.link.attached, 0
+        _, limit = PASSING_AGAIN
+        return (
+            self.result is not None
+            and self.result.status == "failed"
+            and self.result.reason in PASSING
+            and not (self.spoke or self.text_at is not None or self.calls or self.abandoned)
+            and self.interrupted is None
+            and self.in_conversation
+            and ours
+            and refusals < limit
+        )
+
+    def _ask_again(self, state: State, now: float) -> None:
+        request = self.request
+        again = submit(
+            state,
+            params=request.params if request is not None else None,
+            automatic=True,
+            reply_ids=self.release_callers(),
+            tools=request.tools if request is not None else (),
+            rounds=self.rounds,
+            turn=request is None or request.turn,
+            for_app=self.for_app,
+            record=self.record,
+            refusals=1 + (request.refusals if request is not None else 0),
+        )
+        if self.record is not None:
+            self.record.current.retry()
+        state.response_queue.pause(again, now)
+        self.failed_over = True
 
     def params_of_turn(self, state: State) -> Mapping[str, Any] | None:
         """The params of the request for what follows it in its turn, the answer to its calls or a better one: the

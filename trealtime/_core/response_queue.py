@@ -36,7 +36,6 @@ import attrs
 
 from trealtime._core.effects import ResponseResult
 from trealtime._core.ids import Recent
-from trealtime._core.turn_answers import turn_to_answer
 from trealtime._value import Shown
 from trealtime.events import RealtimeError
 
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from trealtime._core.turn_records import TurnRecord, WhyNot
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["METADATA_KEY", "PASSING_AGAIN", "Request", "ResponseQueue", "submit"]
+__all__ = ["METADATA_KEY", "PASSING_AGAIN", "Request", "ResponseQueue"]
 
 
 METADATA_KEY: Final = "trealtime_request"
@@ -307,6 +306,11 @@ class ResponseQueue(Shown):
         request.sent_at = now
         request.place = next(self._places)
         return request
+
+    def pause(self, request: Request, now: float) -> None:
+        """The server has failed to make the answer to this request for its own sake: wait a moment before it goes."""
+        first_s, _ = PASSING_AGAIN
+        self._blocked_until = now + first_s * 2 ** (request.refusals - 1)
 
     # ---- answers ---------------------------------------------------------------------------------------------------
 
@@ -608,44 +612,3 @@ class ResponseQueue(Shown):
             return None
         times = [request.sent_at for request in self._on_its_way() if request.sent_at is not None]
         return min(times, default=None)
-
-
-def submit(
-    state: State,
-    *,
-    params: Mapping[str, Any] | None = None,
-    automatic: bool = False,
-    reply_ids: list[str] | None = None,
-    event_id: str | None = None,
-    tools: Sequence[FunctionTool | Mapping[str, Any]] = (),
-    answers: TurnRecord | None = None,
-    rounds: int = 0,
-    turn: bool = False,
-    for_app: bool = False,
-    record: TurnRecord | None = None,
-    continues: str | None = None,
-    reconnected: bool = False,
-) -> None:
-    """Ask for a response; `pump` sends the request when its time has come. It is of the answer to the turn `record`,
-    else to the newest turn of the user that waits for one and that the server does not answer by itself."""
-    key = state.ids.new("req")  # other clients of the same session may have keys of their own
-    record = record if record is not None else answers
-    if record is None and (params is None or params.get("conversation") != "none"):
-        record = turn_to_answer(state)
-    request = Request(
-        key,
-        params,
-        automatic=automatic,
-        reply_ids=reply_ids or [],
-        event_id=event_id,
-        tools=tools,
-        answers=answers,
-        about=state.items.confirmed if turn else state.items.sent if automatic else 0,
-        rounds=rounds,
-        turn=turn,
-        for_app=for_app or not reply_ids,
-        record=record,
-        continues=continues,
-        reconnected=reconnected or continues is not None,
-    )
-    state.response_queue.submit(request)

@@ -14,6 +14,7 @@ from trealtime.events import ServerErrorInfo
 from trealtime.protocol.lenient import as_text
 
 __all__ = [
+    "PASSING",
     "can_be_about",
     "is_about_session",
     "is_collision",
@@ -39,7 +40,8 @@ _FATAL: Final = frozenset(
 
 _ABOUT_SESSION: Final = frozenset({"session_expired", "invalid_api_key", "account_deactivated"})
 
-_PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "inference_rate_limit_exceeded"})
+PASSING: Final = frozenset({"server_error", "rate_limit_exceeded", "inference_rate_limit_exceeded"})
+"""Codes and types of errors for the server's own sake, or for now."""
 
 _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     # Voice detection had committed the speech before it read our commit.
@@ -119,7 +121,7 @@ def is_about_session(error: ServerErrorInfo) -> bool:
 
 def is_passing(error: ServerErrorInfo) -> bool:
     """Whether the server refuses for its own sake, or for now: the same request may work another time."""
-    return not error.fatal and bool({error.type, error.code} & _PASSING)
+    return not error.fatal and bool({error.type, error.code} & PASSING)
 
 
 def is_harmless(error: ServerErrorInfo, request: str) -> bool:

@@ -77,7 +77,7 @@ def _status(record: TurnRecord, *, heard: bool) -> tuple[TurnStatus, str | None]
         return ("cancelled" if why == "cancelled" else "failed" if why == "refused" else "unanswered"), why
     if record.interruption is not None:
         return ("interrupted" if heard else "cancelled"), record.interruption.cause
-    ends = [each.result for each in record.responses]
+    ends = [each.result for each in record.responses if not each.failed_over or each is record.responses[-1]]
     for end in ends:
         if end is not None and end.status in ("failed", "incomplete"):
             return "failed", end.reason or end.status

@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from trealtime._core.asking import submit
 from trealtime._core.ids import Recent
 from trealtime._core.input_clock import InputClock
 from trealtime._core.input_guardrails import turn_committed, turn_transcribed
@@ -50,7 +51,6 @@ from trealtime._core.interruption import (
     words_known,
 )
 from trealtime._core.listening import answer_began, turn_waits
-from trealtime._core.response_queue import submit
 from trealtime._core.server_errors import read_error
 from trealtime._core.settings import turns_are_ours
 from trealtime._core.turn_records import PATIENCE_S, TurnRecord, TurnRecords, WhyNot
