@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from tight_stream import TightStream, tight_stream_pair
 from trio.testing import MockClock
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
@@ -37,7 +38,7 @@ class Peer:
 
     def __init__(self, stream: TightStream) -> None:
         self.stream = stream
-        self.protocol = ServerProtocol()
+        self.protocol = ServerProtocol(extensions=[ServerPerMessageDeflateFactory()])
         self.frames: list[Frame] = []
 
     async def run(self) -> None:
@@ -81,6 +82,16 @@ async def test_a_message_is_on_the_stream_when_the_call_returns(autojump_clock: 
         assert wire.statistics().bytes_sent == 100 + 4 + 5
         await trio.testing.wait_all_tasks_blocked()
         assert peer.texts == [MESSAGE, "zwö", "three"]
+
+
+async def test_messages_of_a_compressed_connection_are_compressed(autojump_clock: MockClock) -> None:
+    async with connected(TransportConfig(ping_interval=None, compression="deflate")) as (wire, stream, peer):
+        assert wire.send_nowait([MESSAGE, "zwö"])
+        await wire.send("after")
+        assert wire.send_nowait([MESSAGE])
+        await trio.testing.wait_all_tasks_blocked()
+        assert peer.texts == [MESSAGE, "zwö", "after", MESSAGE]
+        assert len(stream.writes[0]) < 100
 
 
 @pytest.mark.parametrize("room", [0, 1, 6, 50, FRAME_BYTES - 1])

@@ -12,7 +12,8 @@ Theory of operation
 2. `_writing` is true while a task writes to the stream; others park too. A message is put into the protocol and written
    in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
    `_replies`: the task that writes takes them along, and where none does, one is started for them.
-3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that.
+3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that. It
+   makes its frames itself (`masked_frames`), unless the connection is compressed: then the protocol has to.
    Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
    true in that same step, and a task of the wire sees to it that the rest leaves. So at most one batch waits.
 4. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
@@ -41,6 +42,7 @@ from trealtime._flag import Flag
 from trealtime.transport.background import background_nursery, drop
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import NoHandshake, explained_failures, read_refusal
+from trealtime.transport.masked_frames import MaskedFrames
 from trealtime.transport.request import Address, check_headers
 from trealtime.transport.socket_stream import ImmediateStream
 from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics
@@ -49,6 +51,8 @@ __all__ = ["ClientWire", "wrap_websocket_stream"]
 
 QUEUE_SIZE: Final = 64
 _READ_BYTES: Final = 65536
+_FRAMES: Final = MaskedFrames()
+"""For all wires: what it keeps are random bytes, of which each is used once."""
 _ABSENT_S: Final = 1.0
 """How long no task receives before the background reader takes over."""
 
@@ -240,10 +244,9 @@ class ClientWire:
         begin_send = self._begin_send
         if begin_send is None or self._writing or self._end is not None:
             return False
-        for message in messages:
-            self._protocol.send_text(message.encode() if isinstance(message, str) else message)
+        payloads = [message.encode() if isinstance(message, str) else message for message in messages]
         try:
-            sent = begin_send(self._waiting())
+            sent = begin_send(self._framed(payloads))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False  # nothing of it is on the stream, and nothing ever will: the next task that writes says how
         if sent:
@@ -295,6 +298,18 @@ class ClientWire:
             self._release_writing()
         for payload in payloads:
             self._traffic.count_sent(payload)
+
+    def _framed(self, payloads: Sequence[bytes]) -> bytes:
+        """The frames of these texts, after replies of the reader that wait."""
+        if self._protocol.extensions:
+            for payload in payloads:
+                self._protocol.send_text(payload)
+            return self._waiting()
+        frames = list(map(_FRAMES.text, payloads))
+        if self._replies:
+            frames[:0] = self._replies
+            self._replies.clear()
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _waiting(self) -> bytes:
         """Take the bytes that wait to be written: replies of the reader first."""
