@@ -80,6 +80,14 @@ def test_items_that_only_the_end_of_their_response_shows_are_in_the_history(losi
     assert talk.events_of("agent_end")[0].item_ids == (() if interrupted else ("a", "f"))
 
 
+@pytest.mark.parametrize("item_id", [[], {}, None, 5, ["a"]])
+def test_an_item_whose_id_is_no_text_is_no_item_at_the_end_of_its_response_either(losing, item_id) -> None:
+    losing.created("r")
+    losing.done("r", output=[{"id": item_id, "type": "message", "role": "assistant", "content": []}])
+    assert losing.order() == []
+    assert losing.types.count("agent_end") == 1
+
+
 # ---- twice, or never ------------------------------------------------------------------------------------------------
 
 

@@ -133,6 +133,13 @@ async def test_raw_events_go_out_whole_in_both_spellings(autojump_clock, service
     assert service.last.of("session.update")[1]["session"]["instructions"] == "x"
 
 
+@pytest.mark.parametrize("event", [None, "response.create", 5, [("type", "response.create")], b"{}"])
+async def test_a_raw_event_that_is_no_mapping_is_refused_where_it_is_sent(autojump_clock, runner, event) -> None:
+    async with runner.session() as session:
+        with pytest.raises(TypeError, match=r"event: got .*, allowed: a mapping"):
+            await session.send_raw(event)
+
+
 async def test_a_raw_response_create_waits_its_turn(autojump_clock, service, runner) -> None:
     async with runner.session() as session:
         await service.last.begin()

@@ -65,7 +65,8 @@ def _take_untold_items(state: State, done: Mapping[str, Any], now: float) -> Non
     if response is None:
         return
     for item in items:
-        if response.in_conversation and response.interrupted is None and item.get("id") not in state.history:
+        unknown = (as_text(item.get("id")) or "") not in state.history
+        if unknown and response.in_conversation and response.interrupted is None:
             _show_item(state, response, item, status="completed")
         if item.get("type") == "function_call" and as_text(item.get("call_id")):
             begin_call(state, response, item, now)

@@ -15,6 +15,7 @@ from trealtime.audio.formats import AudioFormat
 from trealtime.errors import AudioFormatError, SettingsError, SettingsProblem
 from trealtime.protocol.codec import encode
 from trealtime.protocol.user_input import UserInput, message_item
+from trealtime.terminal import one_line
 
 __all__ = [
     "MAX_PIECE",
@@ -123,7 +124,9 @@ def sendable_item(item: UserInput, *, item_id: str) -> Mapping[str, Any]:
 
 def sendable_event(event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a client event given in our shape or in that of the OpenAI Agents SDK. Raises `SettingsError` when it has
-    no type."""
+    no type, TypeError when it is no mapping."""
+    if not isinstance(event, Mapping):
+        raise TypeError(f'event: got {one_line(event)}, allowed: a mapping {{"type": ..., ...}}')
     kind, other = event.get("type"), event.get("other_data")
     if not isinstance(kind, str) or not kind:
         raise SettingsError([SettingsProblem("type", kind, "the type of a client event, a string")], what="event")

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard
 
 from trealtime.audio.formats import parse_audio_format
 from trealtime.errors import AudioFormatError
+from trealtime.protocol.lenient import as_text
 
 __all__ = ["session_differences"]
 
@@ -71,8 +72,11 @@ def _same_value(requested: Any, acknowledged: Any) -> bool:
     if isinstance(requested, bool) or isinstance(acknowledged, bool):
         return requested is acknowledged
     if isinstance(requested, (int, float)) and isinstance(acknowledged, (int, float)):
-        # A server may keep its numbers in single precision: 0.7 comes back as 0.699999988079071.
-        return math.isclose(requested, acknowledged, rel_tol=1e-6)
+        try:
+            # A server may keep its numbers in single precision: 0.7 comes back as 0.699999988079071.
+            return math.isclose(requested, acknowledged, rel_tol=1e-6)
+        except OverflowError:  # a whole number that no float holds
+            return requested == acknowledged
     if requested is None or acknowledged is None:
         # An empty value and null are the same: an empty list or text "clears", and comes back as either.
         return requested in (None, "", [], {}) and acknowledged in (None, "", [], {})
@@ -93,7 +97,7 @@ def _tools(tools: Sequence[Any]) -> dict[object, object]:
     """Return the parameters by name, or by the label of an MCP server. A server may tidy descriptions, add
     ``strict``, reorder."""
     return {
-        tool.get("name") or tool.get("server_label"): _parameters(tool.get("parameters"))
+        as_text(tool.get("name")) or as_text(tool.get("server_label")): _parameters(tool.get("parameters"))
         for tool in tools
         if isinstance(tool, Mapping)
     }
