@@ -225,12 +225,15 @@ def barge_in(of: Comparison) -> list[Result]:
             for side, python in of.sides:
                 running.figures()
                 order = {"calls": effort.barge_in_calls, "seconds": effort.barge_in_seconds}
-                told = of.alone(side, python, "calls", url=f"{running.url}/barge-in", **order)["interrupts"]
+                told = of.alone(side, python, "calls", url=f"{running.url}/barge-in", **order)
                 sent = running.figures()["interrupts"]
-                for name, clocks in told.items():
-                    began = sent[name]
+                for name, clocks in told["interrupts"].items():
                     # The server may have sent one more, which the app did not live to see.
-                    latencies[side.name] += [(heard - said) / 1e6 for said, heard in zip(began, clocks, strict=False)]
+                    latencies[side.name] += [
+                        (heard - said) / 1e6
+                        for said, heard in zip(sent[name], clocks, strict=False)
+                        if said >= told["measured_from_s"] * 1e9
+                    ]
     for percent, row in rows.items():
         for name, values in latencies.items():
             row[name] = [percentile(values, percent)] if values else []

@@ -72,8 +72,9 @@ class Calls:
         self._measured_from_s = math.inf
 
     def measure(self) -> None:
-        """Measure what is due from now on, on the monotonic clock. Call it in the block of a `CpuTime`: that begins
-        with a collection of garbage, behind which everything that was due before comes late."""
+        """Measure what is due from now on, on the monotonic clock, and interrupts that are sent from now on. Call it in
+        the block of a `CpuTime`: that begins with a collection of garbage, behind which everything that was due before
+        comes late."""
         self._measured_from_s = time.monotonic()
 
     def note_lag(self, due_s: float) -> None:
@@ -98,4 +99,5 @@ class Calls:
             "kb": kb / calls,
             "lags_ms": self.lags_ms,
             "interrupts": self.interrupts,
+            "measured_from_s": self._measured_from_s,
         }

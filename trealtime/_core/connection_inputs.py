@@ -178,12 +178,12 @@ class ConnectionInputs:
         not, it is kept here."""
         # Hot: a call for each 20 ms of a microphone.
         state = self._state
-        turns, away = state.turns, state.link.away
+        turns, away = state.turns, state.link.status == "away"
         state.audio.add(audio)
         if not away:
             turns.input_clock.add(state.input_format.duration_ms(len(audio)), now)
-        turns.audio_sent(state.response_queue, now=now, timeout_s=state.response_timeout_s)
-        if turns.after_clear and state.acknowledged is not None and not state.turn_detection:
+        after_clear = turns.audio_sent(state.response_queue, now=now, timeout_s=state.response_timeout_s)
+        if after_clear and state.acknowledged is not None and not state.turn_detection:
             turns.audio_sent_after_clear(
                 state.response_queue, now=now, agent=state.agent.name, timeout_s=state.response_timeout_s
             )

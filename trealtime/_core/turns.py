@@ -180,16 +180,13 @@ class Turns(Shown):
         if not self._scopes:
             queue.wait_for_user(None)
 
-    def audio_sent(self, queue: ResponseQueue, *, now: float, timeout_s: float) -> None:
+    def audio_sent(self, queue: ResponseQueue, *, now: float, timeout_s: float) -> bool:
         """The app has sent audio of the user. The user's turn lasts for `PATIENCE_S` after the last audio, and no
-        longer than `timeout_s`."""
+        longer than `timeout_s`. Return whether the audio begins or goes on with a turn, where the app ends turns by
+        itself: it has cleared the buffer."""
         self.audio_at = now
         if self.speech is not None:
             queue.keep_quiet(min(self.speech.began_at + timeout_s, now + PATIENCE_S))
-
-    @property
-    def after_clear(self) -> bool:
-        """Whether audio begins or goes on with a turn, where the app ends turns by itself."""
         return self._cleared and not self._scopes
 
     def audio_sent_after_clear(self, queue: ResponseQueue, *, now: float, agent: str, timeout_s: float) -> None:

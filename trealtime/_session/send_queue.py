@@ -130,7 +130,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         """Send a piece of microphone audio now where the writer sleeps, else queue it, even past the bounds."""
         if (
             self._send_nowait is not None
-            and self._writer.asleep
+            and self._writer.task is not None
             and now >= self._straight_from
             and self._send_nowait((encode_append(audio),))
         ):

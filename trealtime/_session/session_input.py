@@ -48,13 +48,13 @@ class SessionInput:
         `input_buffer_s` of audio are queued. If cancelled, the piece is queued whole or not at all. Raises
         `AudioFormatError` for PCM16 of odd length and for arrays of another type or shape.
         """
-        data = self._audio(audio)
+        data = audio_bytes(audio, self._core.input_format)
         await self._submit.room(audio=True)
         self._queue_audio(data, commit=commit)
 
     def send_audio_nowait(self, audio: AudioData, *, commit: bool = False) -> bool:
         """Send a piece as `send_audio` does, without waiting. False: it was dropped because too much is queued."""
-        data = self._audio(audio)
+        data = audio_bytes(audio, self._core.input_format)
         self._lifetime.check_open()
         if not self._driver.send_queue.has_room(audio=True):
             self._driver.send_queue.refuse_audio()
@@ -152,9 +152,6 @@ class SessionInput:
         decide = self._core.decide_approval
         await self._submit.now(decide, call_id, approve=approve, always=always, message=message)
         return pending
-
-    def _audio(self, audio: AudioData) -> bytes:
-        return audio_bytes(audio, self._core.input_format)
 
     def _queue_audio(self, data: bytes, *, commit: bool) -> None:
         if 0 < len(data) <= MAX_PIECE:

@@ -27,30 +27,26 @@ class Sleeper(Shown):
     comparison.
     """
 
-    _task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
-
-    @property
-    def asleep(self) -> bool:
-        """Whether a task sleeps here; one that has been woken does not, though it has not run yet."""
-        return self._task is not None
+    task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
+    """The task that sleeps here; one that has been woken does not, though it has not run yet."""
 
     async def sleep(self) -> None:
         """Sleep until `wake`. Raises `trio.BusyResourceError` if another task sleeps here."""
-        if self._task is not None:
+        if self.task is not None:
             raise trio.BusyResourceError("another task is already receiving here")
-        self._task = trio.lowlevel.current_task()
+        self.task = trio.lowlevel.current_task()
 
         def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
+            self.task = None
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def wake(self) -> None:
         """Wake the sleeper, if there is one."""
-        task = self._task
+        task = self.task
         if task is not None:
-            self._task = None
+            self.task = None
             trio.lowlevel.reschedule(task)
 
 
