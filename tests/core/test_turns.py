@@ -415,3 +415,20 @@ def test_speech_after_a_clear_that_is_not_answered_keeps_the_floor(make_talk):
     assert not talk.creates
     talk.wait(TIMEOUT_S)
     assert len(talk.creates) == 1
+
+
+@pytest.mark.parametrize("start_ms, waits_s", [(400, REQUEST_S), (1_200, TIMEOUT_S + 5)], ids=["before", "after"])
+def test_speech_in_audio_from_before_a_clear_has_the_floor_until_that_is_answered(make_talk, start_ms, waits_s):
+    """The server told of it before it read the clear; only its place shows that."""
+    talk = open_talk(make_talk)
+    talk.core.audio_sent(talk.now, bytes(48 * 1_000))
+    talk.app.clear_audio()
+    talk.now += 5
+    talk.core.audio_sent(talk.now, bytes(48 * 1_000))
+    talk.server("input_audio_buffer.speech_started", item_id="u", audio_start_ms=start_ms)
+    says(talk)
+    while talk.now < 100 + waits_s:
+        assert not talk.creates
+        talk.core.audio_sent(talk.now, bytes(48 * 500))  # the microphone goes on
+        talk.wait(0.5)
+    assert len(talk.creates) == 1

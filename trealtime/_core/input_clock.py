@@ -40,6 +40,11 @@ class InputClock(Shown):
     _times: array[float] = attrs.field(factory=partial(array, "d"), init=False)
     """When they began."""
 
+    @property
+    def sent_ms(self) -> float:
+        """How much audio has been sent to this session of the server."""
+        return self._sent_ms
+
     def add(self, duration_ms: float, now: float) -> None:
         """Count audio that is sent now."""
         duration_s = duration_ms / 1000

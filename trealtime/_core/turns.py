@@ -145,6 +145,9 @@ class Turns(Shown):
     """The turn that the user spoke when the app last cleared the buffer, and the time at which the server should have
     answered."""
 
+    _cleared_ms: float | None = attrs.field(default=None, init=False)
+    """The place of that clear in the input audio, until the server has answered, or should have."""
+
     _sending: TurnRecord | None = attrs.field(default=None, init=False)
     """The turn of which the app sends the audio since then."""
 
@@ -155,6 +158,9 @@ class Turns(Shown):
         """The user speaks, at the longest until then."""
         self.speech = speech
         queue.keep_quiet(until)
+        _, due_at = self._clear
+        if speech.start_ms and self._cleared_ms is not None and speech.start_ms < self._cleared_ms:
+            self._clear = (speech, due_at)  # the server told of it before it read the clear
 
     # ---- what the app says -----------------------------------------------------------------------------------------
 
@@ -172,7 +178,7 @@ class Turns(Shown):
     def clear_by_app(self, queue: ResponseQueue, *, due_at: float) -> None:
         """The app throws away what it has sent; the server should say so by then."""
         self._cleared = True
-        self._clear = (self.speech, due_at)
+        self._clear, self._cleared_ms = (self.speech, due_at), self.input_clock.sent_ms
         if self._sending is not None:
             if self._sending.commit_id is None:
                 self._sending.end("thrown_away")
@@ -262,6 +268,10 @@ class Turns(Shown):
         record.commit(now)
         return record, spoken
 
+    def clear_answered(self) -> None:
+        """The server has thrown the audio away, or should have: what it hears now is other audio."""
+        self._cleared_ms = None
+
     def has_committed(self, item_id: str) -> bool:
         """Whether the server has made this item of a turn: it may say so twice."""
         return item_id in self._committed
@@ -270,6 +280,7 @@ class Turns(Shown):
         """The connection is lost: another server will hear the speech that goes on, and commits go again. Return the
         turns that the server has promised to answer by itself and has not: they are ours to ask for."""
         self.free(queue)
+        self.clear_answered()
         for record in self.records:
             if record.announced and record.committed_at is None and record.commit_id is None:
                 record.believe()
@@ -499,6 +510,7 @@ def ask_for_lost_answers(state: State, now: float) -> None:
 
 def audio_cleared(state: State, event: wire.InputAudioBufferCleared, now: float) -> None:
     state.requests.answered("input_audio_buffer.clear", "")
+    state.turns.clear_answered()
     state.turns.free(state.response_queue)
     speech_thrown_away(state, now)
 
@@ -507,6 +519,7 @@ def expire_clear(state: State, now: float) -> None:
     """The server has not answered a clear in time. Most likely it has cleared the buffer all the same; else it tells of
     the speech once more, when that ends."""
     if state.turns.cleared_at is not None and state.turns.cleared_at <= now:
+        state.turns.clear_answered()
         state.turns.free(state.response_queue)
         speech_thrown_away(state, now)
 
