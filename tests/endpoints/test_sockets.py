@@ -233,6 +233,11 @@ async def test_a_connection_that_the_web_server_has_lost_is_a_closed_wire(error)
     await server_wire(StubWebsocket(error)).aclose()
 
 
+async def test_a_code_that_may_not_be_sent_is_refused_by_the_wire_on_quart_too() -> None:
+    with pytest.raises(ValueError, match="got 1006"):
+        await server_wire(StubWebsocket()).aclose(1006)
+
+
 class TalkingPeer(StubWebsocket):
     """A peer that sends audio all the time, and answers a close frame after `answers_after_s`."""
 

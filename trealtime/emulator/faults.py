@@ -16,7 +16,7 @@ import msgspec
 
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.codec import encode
-from trealtime.transport.wire import Side
+from trealtime.transport.wire import SENDABLE_CODES, Side, is_sendable
 
 __all__ = ["Cut", "Delivery", "FaultPlan", "Faults"]
 
@@ -93,8 +93,8 @@ class Cut:
         ]
         if self.event is not None and not _is_name(self.event):
             problems.append(SettingsProblem("event", self.event, "the type of an event, or None"))
-        if self.code is not None and not _may_be_sent(self.code):
-            problems.append(SettingsProblem("code", self.code, f"None, or {_CODES}"))
+        if self.code is not None and not is_sendable(self.code):
+            problems.append(SettingsProblem("code", self.code, f"None, or {SENDABLE_CODES}"))
         if problems:
             raise SettingsError(problems, what="Cut")
 
@@ -202,7 +202,7 @@ class Faults:
             for key, value in getattr(self, name).items()
             if not _is_share(value)
         ]
-        problems += [SettingsProblem("closes", code, _CODES) for code in self.closes if not _may_be_sent(code)]
+        problems += [SettingsProblem("closes", code, SENDABLE_CODES) for code in self.closes if not is_sendable(code)]
         problems += [
             SettingsProblem(name, status, "HTTP statuses from 300 to 599")
             for name, statuses in (("refusals", self.refusals), ("refused_with", (self.refused_with,)))
@@ -225,13 +225,6 @@ class Faults:
 
 
 _Key = TypeVar("_Key", int, str)
-_CODES: Final = "close codes that may be sent: 1000 to 1014 but 1004 to 1006, 3000 to 4999"
-
-
-def _may_be_sent(code: object) -> bool:
-    if not isinstance(code, int) or isinstance(code, bool):
-        return False
-    return (1000 <= code <= 1014 or 3000 <= code <= 4999) and not 1004 <= code <= 1006
 
 
 def _is_name(value: object) -> bool:

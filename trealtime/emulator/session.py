@@ -34,7 +34,7 @@ from trealtime.emulator.voice import Voice
 from trealtime.protocol.codec import encode
 from trealtime.terminal import text_of
 from trealtime.transport.memory import MemoryWire
-from trealtime.transport.wire import NETWORK_LOSS, Wire, WireClosed
+from trealtime.transport.wire import NETWORK_LOSS, Wire, WireClosed, close_frame
 
 __all__ = ["Direction", "EmulatedSession", "Engines", "LoggedEvent"]
 
@@ -149,7 +149,9 @@ class EmulatedSession:
         self._serving.cancel()
 
     def close(self, code: int = 1001, reason: str = "") -> None:
-        """End the session with that close frame, after the queue has been sent. Does not wait."""
+        """End the session with that close frame, after the queue has been sent. Does not wait. Raises `ValueError` for
+        a code that may not be sent; `drop` tears the connection."""
+        code, reason = close_frame(code, reason)
         if self._ending is None:
             self._ending = (code, reason)
         self._serving.cancel()

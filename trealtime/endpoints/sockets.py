@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast, runtime_chec
 import attrs
 import trio
 
-from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Traffic, Wire, WireClosed, WireEnd, WireStatistics
+from trealtime.transport.wire import (
+    NETWORK_LOSS,
+    TORN_SEND,
+    Traffic,
+    Wire,
+    WireClosed,
+    WireEnd,
+    WireStatistics,
+    close_frame,
+)
 
 if TYPE_CHECKING:
     from trio_websocket import WebSocketConnection
@@ -29,13 +38,9 @@ __all__ = [
     "server_wire",
 ]
 
-
 _TIMEOUT_S: Final = 2.0
 _LOOK_S: Final = 0.05
 """How often a wire that waits for its peer looks whether the handler has been cancelled."""
-
-_REASON_BYTES: Final = 123
-"""RFC 6455 section 5.5.1."""
 
 
 @runtime_checkable
@@ -149,7 +154,9 @@ class QuartWire:
         return message
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Send a close frame, once. `wait_for_peer` waits for the answer."""
+        """Send a close frame, once. `wait_for_peer` waits for the answer. Raises `ValueError` for a code that may not
+        be sent."""
+        code, reason = close_frame(code, reason)
         if self._end is not None:
             await trio.lowlevel.checkpoint()
             return
@@ -199,7 +206,7 @@ class QuartWire:
 async def close_with_reason(wire: Wire, reason: str, *, code: int = 1008) -> None:
     """Close the socket with as much of `reason` as a close frame holds, within two seconds."""
     with trio.move_on_after(_TIMEOUT_S):
-        await wire.aclose(code, reason.encode()[:_REASON_BYTES].decode(errors="ignore"))
+        await wire.aclose(*close_frame(code, reason))
         if isinstance(wire, QuartWire):
             await wire.wait_for_peer()
 

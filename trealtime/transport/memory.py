@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from trealtime._value import Shown
-from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, close_frame
 
 __all__ = ["MemoryWire", "memory_wire_pair"]
 
@@ -87,7 +87,11 @@ class MemoryWire(Shown):
             await self._send(message if isinstance(message, str) else message.decode())
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        """Close with `code` and `reason`. The peer answers by itself, so there is nothing to wait for. Idempotent."""
+        """Close with `code` and `reason`. The peer answers by itself, so there is nothing to wait for. Idempotent.
+
+        Raises `ValueError` for a code that may not be sent, as `Wire.aclose` does.
+        """
+        code, reason = close_frame(code, reason)
         self._finish(WireEnd(code, reason, self.side), WireEnd(code, reason, self.side))
         await trio.lowlevel.checkpoint()
 

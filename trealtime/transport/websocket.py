@@ -39,7 +39,16 @@ from trealtime.transport.trio_websocket_internals import (
     queue_is_full,
     stream_of,
 )
-from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, other_side
+from trealtime.transport.wire import (
+    NETWORK_LOSS,
+    TORN_SEND,
+    Side,
+    Traffic,
+    WireEnd,
+    WireStatistics,
+    close_frame,
+    other_side,
+)
 
 __all__ = [
     "WebSocketUpgrade",
@@ -190,8 +199,9 @@ class WebSocketWire:
         """Close: send a close frame, wait for the peer's up to the close timeout, drop the connection.
 
         Idempotent; if cancelled, the connection is dropped at once. To close politely while being cancelled, shield the
-        call: it is bounded.
+        call: it is bounded. Raises `ValueError` for a code that may not be sent.
         """
+        code, reason = close_frame(code, reason)
         if self._closing:
             await trio.lowlevel.checkpoint()
             return

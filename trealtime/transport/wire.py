@@ -11,7 +11,7 @@ on `Wire.receive` and `Wire.send` where a wire has no more than these.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -89,7 +89,9 @@ class Wire(Protocol):
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close: send a close frame, wait for the peer's at most the close timeout, then drop the connection.
 
-        Idempotent. If cancelled, the connection is dropped at once. Never raises on a connection that is already gone.
+        `reason` is cut to the 123 bytes of UTF-8 that a close frame holds. Idempotent. If cancelled, the connection is
+        dropped at once. Never raises on a connection that is already gone. Raises `ValueError` for a code that may not
+        be sent (RFC 6455 section 7.4): the codes are 1000 to 1014 but 1004 to 1006, and 3000 to 4999.
         """
         ...
 
@@ -188,6 +190,30 @@ class WireEnd(Value):
 
 NETWORK_LOSS = WireEnd(1006, "", "network")
 """No close frame came: RFC 6455 section 7.1.5."""
+
+
+SENDABLE_CODES: Final = "close codes that may be sent: 1000 to 1014 but 1004 to 1006, 3000 to 4999"
+
+_REASON_BYTES: Final = 123
+"""RFC 6455 section 5.5.1."""
+
+
+def is_sendable(code: object) -> bool:
+    """Return whether a close frame may have this code: RFC 6455 section 7.4, and the registry that it opened."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        return False
+    return (1000 <= code <= 1014 or 3000 <= code <= 4999) and not 1004 <= code <= 1006
+
+
+def close_frame(code: int, reason: str) -> tuple[int, str]:
+    """Return what a close frame may say: `code`, and as much of `reason` as it holds.
+
+    Raises `ValueError` for a code that may not be sent.
+    """
+    if not is_sendable(code):
+        raise ValueError(f"code: expected one of the {SENDABLE_CODES}; got {code!r}")
+    encoded = reason.encode(errors="replace")
+    return code, reason if len(encoded) <= _REASON_BYTES else encoded[:_REASON_BYTES].decode(errors="ignore")
 
 
 @attrs.define(eq=False, repr=False)

@@ -87,7 +87,7 @@ class _FarSide(RealtimeModelListener):
             # That has its text; only a traceback says which line of the user's model it was.
             names = type(self._model).__name__, type(error).__name__
             _LOGGER.error("model %s failed: %s", *names, exc_info=stand_in(error, text_of=withheld))
-            await self._wire.aclose(1011, f"{type(error).__name__}: {error}"[:100])
+            await self._wire.aclose(1011, f"{type(error).__name__}: {error}")
 
     async def on_event(self, event: model_events.RealtimeModelEvent) -> None:
         """Tell the session what the model tells."""
@@ -96,7 +96,7 @@ class _FarSide(RealtimeModelListener):
         self._cut |= isinstance(event, model_events.RealtimeModelAudioInterruptedEvent)
         try:
             if isinstance(event, model_events.RealtimeModelExceptionEvent):
-                await self._wire.aclose(1011, str(event.exception)[:100])
+                await self._wire.aclose(1011, str(event.exception))
             elif isinstance(event, model_events.RealtimeModelEndOfStreamEvent):
                 await self._wire.aclose(1000)
             else:
