@@ -1220,10 +1220,14 @@ class LossyMachine(Machine):
     """The same where answers are lost, and errors name what is none of ours."""
 
     LOSABLE = (
+        "conversation.item.added",
         "conversation.item.retrieved",
         "conversation.item.truncated",
         "error",
         "input_audio_buffer.cleared",
+        "input_audio_buffer.committed",
+        "input_audio_buffer.speech_started",
+        "input_audio_buffer.speech_stopped",
         "response.created",
         "response.done",
         "session.updated",
