@@ -8,9 +8,10 @@ password and the values of all but a few parameters are hidden.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit, urlunsplit
 
 from trealtime.terminal import repr_of
@@ -21,6 +22,7 @@ __all__ = [
     "hidden",
     "is_secret_name",
     "names_only",
+    "open_private",
     "parsed_url",
     "redacted",
     "redacted_url",
@@ -95,6 +97,13 @@ def is_secret_name(name: str) -> bool:
         or (words[-1].endswith("key") and words[-1].removesuffix("key") in _KEYS)
         or any(stem in joined for stem in _SECRET_STEMS)
     )
+
+
+def open_private(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to write what people say: one that is made is its owner's alone, one that is there is emptied and
+    keeps its mode. Raises `OSError`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "wb")
 
 
 def parsed_url(url: str) -> SplitResult | None:

@@ -1,5 +1,7 @@
 import io
+import os
 import struct
+import sys
 import wave
 from pathlib import Path
 from typing import Any
@@ -244,6 +246,29 @@ def test_a_writer_grows_and_can_be_closed_twice(tmp_path: Path) -> None:
     writer.close()
     writer.close()
     assert len(read_wav(tmp_path / "a.wav")[0]) == 720
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes and pipes are of POSIX")
+def test_a_file_is_its_owners_alone_and_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    for name, mode in (("new.wav", 0o600), ("there.wav", 0o644)):
+        path = tmp_path / name
+        if mode == 0o644:
+            path.write_bytes(b"before" * 100)
+            path.chmod(mode)
+        write_wav(path, SAMPLES, 24_000)
+        assert path.stat().st_mode & 0o777 == mode
+        np.testing.assert_array_equal(read_wav(path)[0], SAMPLES)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes and pipes are of POSIX")
+def test_a_pipe_gets_the_audio_behind_a_header_without_a_size(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_wav(pipe, SAMPLES, 24_000)
+    (tmp_path / "heard.wav").write_bytes(os.read(reader, 2**16))
+    os.close(reader)
+    np.testing.assert_array_equal(read_wav(tmp_path / "heard.wav")[0], SAMPLES)
 
 
 def test_a_recording_that_was_cut_off_is_read_to_its_end(tmp_path: Path) -> None:

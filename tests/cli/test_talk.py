@@ -399,6 +399,47 @@ async def test_a_session_is_recorded_beside_a_file_that_is_there(tmp_path: Path,
     assert written.stat().st_size > 500
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such files")
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+async def test_what_is_there_and_is_no_file_is_neither_recorded_to_nor_removed(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "place"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    status, lines, errors = await run("--text", "--record", path, stdin="Who are you?\n")
+    assert (status, lines) == (2, [])
+    assert errors == f"trealtime talk: {path}: is no file, so nothing can be recorded there\n"
+    assert not path.is_file()
+    assert path.exists()
+
+
+async def test_an_empty_file_that_is_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    path.touch()
+    status, _, errors = await run("--text", "--record", path, stdin="Who are you?\n")
+    assert (status, errors) == (0, "")
+    assert path.read_bytes() == b""
+    assert (tmp_path / "call-2.jsonl").stat().st_size > 500
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no disk to be full")
+async def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    question = tmp_path / "question.wav"
+    write_wav(question, spoken("How is Oslo?"), VOICE_RATE)
+    status, _, errors = await run("--wav", question, "--save", "/dev/full")
+    assert status == 1
+    assert errors == "trealtime talk: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are of POSIX")
+async def test_only_the_owner_may_hear_what_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    status, _, _ = await run("--text", "--save", path, stdin="Who are you?\n")
+    assert status == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 async def test_a_change_of_the_agents_file_begins_anew(app: Path) -> None:
     out = io.StringIO()
     path = app / "shop_app.py"

@@ -322,6 +322,15 @@ def test_a_file_is_read_with_its_defaults(tmp_path: Path) -> None:
         ("agent: a:b\n# \x07", "2: not YAML: unacceptable character #x0007"),
         ("agent: a:b\n? [say, speak]\n: Hi", "2: got the key ['say', 'speak'], allowed: a text"),
         ("agent: a:b\nsteps: &steps\n- say: Hi\n- *steps", "1: not YAML: nested too deeply, or an anchor"),
+        (
+            "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(12)),
+            "1: more than 100,000 values",
+        ),
+        (
+            "a0: &a0 {x: 1}\n"
+            + "".join(f"a{n + 1}: &a{n + 1} {{<<: [{', '.join([f'*a{n}'] * 9)}]}}\n" for n in range(12)),
+            "1: more than 100,000 values",
+        ),
         ("agent: a:b\nsteps:\n- say: 2026-02-31", "3: steps.0.say: got 2026-02-31, which is no timestamp: day"),
         ("agent: a:b\nscenarios: [3]", "2: scenarios.0: got 3, allowed: a mapping"),
         ("agent: a:b\nscenarios: [{steps: [{say: 1}]}]", "2: scenarios.0.steps.0.say: got 1"),

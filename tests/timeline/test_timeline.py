@@ -459,6 +459,33 @@ def test_a_picture_as_png_needs_a_browser(desk, tmp_path, monkeypatch, capsys) -
     assert "Chromium or Chrome" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["call.jsonl.gz", "link.html", "./call.jsonl.gz"])
+def test_a_drawing_never_overwrites_the_recording(desk, tmp_path, monkeypatch, capsys, name) -> None:
+    recording = tmp_path / "call.jsonl.gz"
+    recording.write_bytes(desk.recording.read_bytes())
+    (tmp_path / "link.html").symlink_to(recording)
+    monkeypatch.chdir(tmp_path)
+    assert main(["timeline", "call.jsonl.gz", "-o", name]) == 2
+    assert "would overwrite the recording" in capsys.readouterr().err
+    assert recording.read_bytes() == desk.recording.read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
+def test_a_drawing_is_its_owners_alone(desk, tmp_path, capsys) -> None:
+    assert main(["timeline", str(desk.recording), "-o", str(tmp_path / "call.html")]) == 0
+    assert (tmp_path / "call.html").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no disk to be full")
+def test_a_full_disk_is_told_in_one_line(desk, capsys) -> None:
+    assert main(["timeline", str(desk.recording), "-o", "/dev/full"]) == 2
+    assert capsys.readouterr().err == "trealtime timeline: /dev/full: No space left on device\n"
+    command = [sys.executable, "-m", "trealtime", "timeline", str(desk.recording), "--text"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "trealtime timeline: [Errno 28] No space left on device\n")
+
+
 @pytest.mark.skipif(find_browser() is None or "TREALTIME_BROWSER" not in os.environ, reason="starts a browser")
 def test_a_picture_as_png(desk, tmp_path) -> None:
     assert main(["timeline", str(desk.recording), "--png", "-o", str(tmp_path / "x.png")]) == 0
@@ -466,11 +493,11 @@ def test_a_picture_as_png(desk, tmp_path) -> None:
 
 
 def test_more_sound_than_goes_into_the_page_is_beside_it(spoken, tmp_path, capsys) -> None:
-    page, sound = tmp_path / "a call.html", tmp_path / "a call.wav"
+    page, sound = tmp_path / "a call.html", tmp_path / "a call-sound.wav"
     assert main(["timeline", str(spoken), "-o", str(page), "--sound-mb", "0.1"]) == 0
     assert capsys.readouterr().out.split("\n")[:2] == [str(sound), str(page)]
     html = page.read_text(encoding="utf-8")
-    assert 'src="a%20call.wav"' in html
+    assert 'src="a%20call-sound.wav"' in html
     assert json.loads(parsed(html).scripts[0])["sounds"] == []
     whole = read_timeline(spoken).call
     assert not whole.sound_left_out

@@ -19,6 +19,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from trealtime._secrets import open_private
 from trealtime.audio import g711
 from trealtime.errors import AudioFormatError
 
@@ -64,14 +65,16 @@ class WavWriter:
     """A 16-bit WAV file that grows with each `write`; use it as a context manager, or `close` it.
 
     The size goes into the header at `close`. Until then the header says "unknown", and `read_wav` and ffmpeg read the
-    file to its end: a recording that was cut off can still be heard.
+    file to its end: a recording that was cut off can still be heard. So it does where the file is a pipe.
+
+    Only its owner may read a file that is made; one that is there keeps its mode.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int, *, channels: int = 1) -> None:
         self._rate = rate
         self._channels = channels
         self._path = os.fspath(path)
-        self._file: BinaryIO = Path(path).open("wb")  # noqa: SIM115 - closed by `close`
+        self._file: BinaryIO = open_private(path)
         self._data_size = 0
         self._file.write(_header(rate, channels, data_size=_UNKNOWN_SIZE))
 
@@ -95,9 +98,10 @@ class WavWriter:
         """Write the size into the header and close the file. Closing twice does nothing."""
         if self._file.closed:
             return
-        self._file.seek(0)
-        self._file.write(_header(self._rate, self._channels, data_size=self._data_size))
-        self._file.close()
+        with self._file:
+            if self._file.seekable():  # a pipe is not, and its reader has the header already
+                self._file.seek(0)
+                self._file.write(_header(self._rate, self._channels, data_size=self._data_size))
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,9 @@ Heavy imports wait until a command has been chosen, so ``--help`` and ``--versio
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from contextlib import contextmanager
 from trealtime._version import __version__
 from trealtime.cli import demo, doctor, emulate, init, replay, tail, talk, timeline
 from trealtime.cli import eval as eval_command
+from trealtime.terminal import printable
 
 __all__ = ["main"]
 
@@ -43,7 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
         if not getattr(arguments, "quiet_ctrl_c", False):
             commands_own()
-        status: int = arguments.run(arguments)
+        try:
+            status: int = arguments.run(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EPIPE):
+                raise
+            if error.errno == errno.ENOSPC:  # a reader that has gone wants no word of that
+                print(f"trealtime {arguments.command}: {printable(error)}", file=sys.stderr)
+            sys.stdout = None  # what it still holds would fail again when Python ends
+            return 1
     return status
 
 

@@ -183,10 +183,11 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         trio.run(_serve, arguments)
     except _CannotStart as error:
-        print(f"trealtime emulate: {error}", file=sys.stderr)
+        print(f"trealtime emulate: {printable(error)}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"trealtime emulate: cannot listen on {arguments.host}:{arguments.port}: {error}", file=sys.stderr)
+        why = printable(f"cannot listen on {arguments.host}:{arguments.port}: {error}")
+        print(f"trealtime emulate: {why}", file=sys.stderr)
         return 1
     return 0
 

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trealtime._secrets import open_private
 from trealtime.terminal import printable
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _draw(result: ScenarioResult, folder: Path, number: int) -> str:
     page = folder / f"{number}-{name}.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        page.write_text(result.timeline.html(title=result.scenario.name), encoding="utf-8")
+        with open_private(page) as file:
+            file.write(result.timeline.html(title=result.scenario.name).encode("utf-8"))
     except OSError as error:
         return f"       no timeline: {page}: {error.strerror}"
     return f"       timeline: {page}"

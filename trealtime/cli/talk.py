@@ -8,6 +8,8 @@ cannot be read or written, and a machine without sound.
 from __future__ import annotations
 
 import argparse
+import errno
+import logging
 import os
 import sys
 from pathlib import Path
@@ -125,6 +127,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     import trio
 
+    # The line for a microphone, loudspeaker or file that fails is printed below; others keep their traceback.
+    logging.getLogger("trealtime.endpoints").addHandler(logging.NullHandler())
     try:
         ended_well = trio.run(talk.run)
         if talk.reloads:
@@ -169,6 +173,16 @@ def _list_devices() -> int:
     return 0
 
 
+def _check_recording(path: Path) -> None:
+    """Raise `OSError` where the recorder could not make the file. One that is there stays, and is numbered around."""
+    if path.exists():
+        if not path.is_file():
+            raise OSError(errno.EINVAL, "is no file, so nothing can be recorded there", str(path))
+    else:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        path.unlink()
+
+
 def _prepare(arguments: argparse.Namespace) -> Talk:
     """Make the conversation, and find wrong arguments before there is a connection."""
     from trealtime.cli.options import load_agent
@@ -188,10 +202,10 @@ def _prepare(arguments: argparse.Namespace) -> Talk:
         agent = agent.clone(voice=arguments.voice)
 
     endpoint: ConsoleEndpoint | WavEndpoint | None = None
-    for written in filter(None, (arguments.save, arguments.record)):
-        written.open("ab").close()
-    if arguments.record and not arguments.record.stat().st_size:
-        arguments.record.unlink()  # the recorder makes it
+    if arguments.save:
+        os.close(os.open(arguments.save, os.O_WRONLY | os.O_CREAT, 0o600))
+    if arguments.record:
+        _check_recording(arguments.record)
     if arguments.wav or (arguments.text and arguments.save):
         if arguments.wav and arguments.save and arguments.save.exists() and arguments.save.samefile(arguments.wav):
             raise _WouldOverwrite(f"--save {arguments.save} would overwrite the question, --wav {arguments.wav}")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trealtime._secrets import open_private
 from trealtime.cli.options import number
 from trealtime.terminal import printable
 
@@ -75,12 +76,16 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     try:
         output = arguments.output if arguments.output is not None else _beside(arguments)
-        output.write_bytes(_drawing(timeline, arguments, output))
+        if output.exists() and output.samefile(arguments.file):
+            return _refuse(f"--output {output} would overwrite the recording")
+        drawing = _drawing(timeline, arguments, output)
+        with open_private(output) as file:
+            file.write(drawing)
     except (MissingDependency, RuntimeError) as error:
         return _refuse(str(error))
     except OSError as error:
-        return _refuse(f"{error.filename}: {error.strerror or error}")
-    print(output)
+        return _refuse(f"{error.filename or output}: {error.strerror or error}")
+    print(printable(output))
     return 0
 
 
@@ -91,12 +96,12 @@ def _drawing(timeline: Timeline, arguments: argparse.Namespace, output: Path) ->
         return timeline.text().encode("utf-8")
     if arguments.svg:
         return timeline.svg(width=arguments.width, theme=arguments.theme or "auto").encode("utf-8")
-    sound = output.with_suffix(".wav")
+    sound = output.with_name(f"{output.stem}-sound.wav")  # another name than that of a file of `talk --save`
     if timeline.call.sound_left_out and timeline.call.header.get("audio") == "keep" and not arguments.no_sound:
         from trealtime.timeline import write_sound
 
         write_sound(timeline, arguments.file, sound)
-        print(sound)
+        print(printable(sound))
         return timeline.html(title=arguments.file.name, sound_file=sound.name).encode("utf-8")
     return timeline.html(title=arguments.file.name).encode("utf-8")
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -50,6 +50,10 @@ def read_scenarios(paths: Sequence[Path]) -> list[Scenario]:
     if problems:
         raise ScenarioError(problems)
     return scenarios
+
+
+_MOST_VALUES: Final = 100_000
+"""Of one file: anchors in anchors make any number of values out of ten lines."""
 
 
 @attrs.define
@@ -97,6 +101,9 @@ class _Reader:
                 node = loader.get_single_node()
                 if node is None:
                     self.problems.append(f"{self.file}:1: the file is empty")
+                    return None
+                if _values_of(node, {}) > _MOST_VALUES:
+                    self.problems.append(f"{self.file}:1: more than {_MOST_VALUES:,} values, with those of its anchors")
                     return None
                 return self._located(loader, node, ())
             finally:
@@ -317,3 +324,12 @@ class _Reader:
         line = next((self.lines[at[:size]] for size in range(len(at), -1, -1) if at[:size] in self.lines), 1)
         place = ".".join(map(str, at))
         self.problems.append(f"{self.file}:{line}: {f'{place}: ' if place else ''}{words}")
+
+
+def _values_of(node: Any, known: dict[int, int]) -> int:
+    """Return the number of values in a node of YAML, where each mention of an anchor counts."""
+    if id(node) not in known:
+        inside = [each for pair in node.value for each in pair] if node.id == "mapping" else node.value
+        nested = sum(_values_of(each, known) for each in inside) if node.id in ("mapping", "sequence") else 0
+        known[id(node)] = 1 + nested
+    return known[id(node)]
