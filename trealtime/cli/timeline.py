@@ -74,8 +74,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.text and arguments.output is None:
         print(timeline.text(width=shutil.get_terminal_size((100, 24)).columns), end="")
         return 0
+    output = arguments.output if arguments.output is not None else _beside(arguments)
     try:
-        output = arguments.output if arguments.output is not None else _beside(arguments)
         if output.exists() and output.samefile(arguments.file):
             return _refuse(f"--output {output} would overwrite the recording")
         drawing = _drawing(timeline, arguments, output)
