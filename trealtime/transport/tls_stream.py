@@ -3,7 +3,7 @@
 `trio.SSLStream` takes a lock for each send, and with it a turn of the scheduler, so a microphone's chunk could not
 leave in the step of its caller (benchmark ``duplex-tls``). With one task that sends and one that receives no lock is
 needed: nothing awaits between the call of TLS that makes bytes and the socket that takes or keeps them, so they leave
-in the order in which TLS made them, whoever made them. Both directions make bytes: reading answers a key update.
+in the order in which TLS made them. Both directions make bytes: reading answers a key update.
 
 The end of the connection counts as the end of the stream also without TLS's goodbye, as HTTPS clients take it: servers
 close without it, and a WebSocket has a close frame of its own.
