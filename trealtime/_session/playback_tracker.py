@@ -49,7 +49,10 @@ class RealtimePlaybackTracker:
         self.on_play_ms(item_id, item_content_index, self._format.duration_ms(len(bytes)))
 
     def on_play_ms(self, item_id: str, item_content_index: int, ms: float) -> None:
-        """Report that `ms` more have been played; the first report of another item or content part begins at 0."""
+        """Report that `ms` more have been played; the first report of another item or content part begins at 0.
+
+        Raises `ValueError` for a number below 0, or none.
+        """
         if not ms >= 0:
             raise ValueError(f"ms must be 0 or more, got {ms!r}")
         with self._lock:

@@ -423,7 +423,8 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
     async def create_response(self, **options: Unpack[ResponseOptions]) -> None:
         """Ask for a response, which comes as events. Options as in `respond`, which can wait for it.
 
-        The request is sent when no other response of the conversation is running; requests keep their order.
+        The request is sent when no other response of the conversation is running; requests keep their order. Waits
+        while the send queue is full; if cancelled, the request is queued whole or not at all.
         """
         params, tools = await response_params(options, self._context, self.current_agent)
         await self._submit.send(self._core.create_response, params or None, tools=tools)
@@ -450,7 +451,8 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         ``settings_mismatch`` event. If cancelled while it waits, the change may be made.
 
         Raises what `instructions` and `is_enabled` of the agent raise, `SettingsError` for settings that cannot be
-        sent, and `SettingsRefused` when the server refuses them: then the old agent stays in charge.
+        sent, and `SettingsRefused` when the server refuses them: then the old agent stays in charge. Raises `TypeError`
+        for what is no agent.
         """
         if not isinstance(agent, RealtimeAgent):
             raise TypeError(f"agent must be a RealtimeAgent, got {type(agent).__name__}")
@@ -460,8 +462,9 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
     async def send_raw(self, event: Mapping[str, Any]) -> None:
         """Send a client event as it is: ``{"type": ..., ...}``, or the SDK's ``{"type": ..., "other_data": {...}}``.
 
-        A ``response.create`` takes its turn as every response does. Raises `SettingsError` for an event without a type,
-        TypeError for a value without a JSON form.
+        A ``response.create`` takes its turn as every response does. Waits while the send queue is full; if cancelled,
+        the event is queued whole or not at all. Raises `SettingsError` for an event without a type, `TypeError` for a
+        value without a JSON form.
         """
         await self._submit.send(self._core.send_raw, sendable_event(event))
 

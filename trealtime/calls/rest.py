@@ -149,7 +149,8 @@ class RealtimeRestClient:
         await self._call(call_id, "accept", payload, repeatable=False)
 
     async def reject_call(self, call_id: str, *, status_code: int = 603) -> None:
-        """Turn the call away with a SIP status: 603 declines, 486 is busy. Raises `CallGone` when it is over."""
+        """Turn the call away with a SIP status: 603 declines, 486 is busy. Raises `CallGone` when it is over, and
+        `SettingsError` for a status outside 400 to 699."""
         if not _whole(status_code) or not 400 <= status_code <= 699:
             problem = SettingsProblem("status_code", status_code, "a SIP status that refuses a call: 400 to 699")
             raise SettingsError([problem], what="reject_call")
@@ -157,7 +158,8 @@ class RealtimeRestClient:
 
     async def refer_call(self, call_id: str, target_uri: str) -> None:
         """Transfer the call to `target_uri`, ``tel:+14155550123`` or ``sip:agent@example.com``; returns when the
-        service has passed it on. The session ends with the call. Raises `CallGone` when it is over."""
+        service has passed it on. The session ends with the call. Raises `CallGone` when it is over, and `SettingsError`
+        for another kind of address."""
         if not _SIP_URI.fullmatch(target_uri):
             allowed = "tel:+14155550123, sip:agent@example.com or sips:..., without spaces"
             raise SettingsError([SettingsProblem("target_uri", target_uri, allowed)], what="refer_call")
@@ -183,7 +185,8 @@ class RealtimeRestClient:
         """Make a key that a browser may hold, for sessions of `agent` (None: the client says which session it wants).
 
         It opens sessions for `expires_after_s` (10 to 7200). The client can override the session's settings, and reads
-        the instructions: nothing in them is a secret. Raises `RequestFailed`, also for an answer without a secret.
+        the instructions: nothing in them is a secret. Raises `RequestFailed`, also for an answer without a secret, and
+        `SettingsError` for a time out of range.
         """
         if not _whole(expires_after_s) or not 10 <= expires_after_s <= 7200:
             problem = SettingsProblem("expires_after_s", expires_after_s, "whole seconds from 10 to 7200")

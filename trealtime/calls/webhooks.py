@@ -110,7 +110,7 @@ class RealtimeWebhooks:
 
         `headers` by name, in any case; `body` as it came, byte for byte. Answer it with 2xx, also when this is None,
         and within seconds: the service sends it again otherwise, for up to 72 hours. Raises `WebhookRefused` with its
-        reason; answer that with 400.
+        reason; answer that with 400. Raises `TypeError` for a body that has been decoded.
         """
         if isinstance(body, str):
             raise TypeError(f"body must be the request's bytes as they came, got {type(body).__name__}")

@@ -15,6 +15,7 @@ from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
 from trealtime.protocol.server_events import SERVER_EVENT_TYPES
 from trealtime.testing.assertions import anything, describe, differences, shown
 from trealtime.testing.prompted_core import PromptedCore, ResponseStatus
+from trealtime.transport.wire import close_frame
 
 __all__ = [
     "Act",
@@ -213,7 +214,7 @@ def emit(
     `what` is a type, completed with all fields of the protocol and with `fields` over them (a value may be a function
     of the saved events); a whole event, sent as it is; one of the acts (`a_response`, `a_function_call`, `a_user_turn`
     and so on); or a function of the saved events that returns any of these, or a list of them. `save_as` keeps the
-    event that was sent for later steps.
+    event that was sent for later steps. Raises `ValueError` for a type that no server sends.
     """
     if isinstance(what, str) and what not in SERVER_EVENT_TYPES:
         raise ValueError(f"a server sends no {what!r}; its events are: {', '.join(SERVER_EVENT_TYPES)}")
@@ -221,15 +222,16 @@ def emit(
 
 
 def wait(seconds: float) -> Wait:
-    """Let `seconds` of Trio's clock pass. The events that the client sends meanwhile are looked at afterwards."""
+    """Let `seconds` of Trio's clock pass. The events that the client sends meanwhile are looked at afterwards.
+    Raises `ValueError` for a number below 0."""
     if seconds < 0:
         raise ValueError(f"seconds must not be negative, got {seconds!r}")
     return Wait(seconds)
 
 
 def close(code: int = 1000, reason: str = "") -> Close:
-    """Close the connection, after all that was emitted."""
-    return Close(code, reason)
+    """Close the connection, after all that was emitted. Raises `ValueError` for a code that may not be sent."""
+    return Close(*close_frame(code, reason))
 
 
 # ---- acts -----------------------------------------------------------------------------------------------------------

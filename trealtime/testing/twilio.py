@@ -100,7 +100,7 @@ class FakeTwilio:
             await self._changed.park()
 
     def press(self, digit: str) -> None:
-        """Press a key: one of ``0123456789*#ABCD``."""
+        """Press a key: one of ``0123456789*#ABCD``. Raises `ValueError` for another."""
         if digit not in DTMF_KEYS:
             raise ValueError(f"digit: expected one of 0123456789*#ABCD, got {digit!r}")
         self._post("dtmf", {"track": "inbound_track", "digit": digit})

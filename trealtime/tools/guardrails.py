@@ -47,7 +47,8 @@ class ToolGuardrailFunctionOutput(Value):
 
     @classmethod
     def reject_content(cls, message: str, output_info: object = None) -> ToolGuardrailFunctionOutput:
-        """Stop the call, or withhold its output: the model reads `message` in its place."""
+        """Stop the call, or withhold its output: the model reads `message` in its place. Raises `TypeError` for a
+        message that is no text."""
         if not isinstance(message, str):
             raise TypeError(f"message must be a str, got {message!r}")
         return cls(behavior="reject_content", message=message, output_info=output_info)

@@ -21,7 +21,7 @@ def memory_wire_pair(*, capacity: int = 64) -> tuple[MemoryWire, MemoryWire]:
     """Return two joined wires, the client's and the server's.
 
     `capacity` is the number of messages that wait unread in each direction before `MemoryWire.send` blocks, as the
-    socket buffers of a peer that does not read do.
+    socket buffers of a peer that does not read do. Raises `ValueError` for less than 1.
     """
     if capacity < 1:
         raise ValueError(f"capacity must be at least 1 message, got {capacity!r}")
@@ -51,7 +51,8 @@ class MemoryWire(Shown):
         """Send one text message; blocks while `capacity` messages wait unread at the other end.
 
         Cancelled while blocked, it breaks the wire as a torn frame breaks a real one: the peer sees 1006. Cancelled
-        before that, it has sent nothing and the wire is whole. Raises `WireClosed` when the connection has ended.
+        before that, it has sent nothing and the wire is whole. Raises `WireClosed` when the connection has ended, and
+        `TypeError` for bytes.
         """
         if not isinstance(message, str):
             raise TypeError(f"a wire sends str, got {type(message).__name__}")

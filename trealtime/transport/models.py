@@ -118,7 +118,8 @@ class OpenAIRealtimeWebSocketModel(Value):
             yield wire
 
     async def handshake(self, target: ConnectionTarget) -> Handshake:
-        """Return what `connect` would ask for, without connecting. Calls the target's key callable if needed."""
+        """Return what `connect` would ask for, without connecting. Calls the target's key callable if needed, and
+        raises what that raises; `MissingApiKey` without any key."""
         url = self._url(target)
         if target.headers is not None:
             return Handshake(url, with_user_agent(target.headers))
@@ -253,7 +254,8 @@ class AzureRealtimeModel(Value):
             yield wire
 
     async def handshake(self, target: ConnectionTarget) -> Handshake:
-        """Return what `connect` would ask for, without connecting. Calls the key or token callable if needed."""
+        """Return what `connect` would ask for, without connecting. Calls the key or token callable if needed, and
+        raises what that raises; `MissingApiKey` without key and token."""
         url = self._url(target)
         if target.headers is not None:
             return Handshake(url, with_user_agent(target.headers))

@@ -209,7 +209,10 @@ class BrowserEndpoint(Endpoint):
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        """Read and write the socket. Leaving sends the app's waiting messages and closes it, within two seconds."""
+        """Read and write the socket. Leaving sends the app's waiting messages and closes it, within two seconds.
+
+        Raises `RuntimeError` the second time: an endpoint is one page.
+        """
         if self._link is not None:
             raise RuntimeError("a BrowserEndpoint is one page, and is attached once")
         self._link = link

@@ -151,7 +151,10 @@ class TwilioEndpoint(Endpoint):
 
     @asynccontextmanager
     async def open(self, link: EndpointLink) -> AsyncIterator[None]:
-        """Read and write the socket. Leaving ends the stream and closes the socket, within two seconds."""
+        """Read and write the socket. Leaving ends the stream and closes the socket, within two seconds.
+
+        Raises `RuntimeError` the second time: an endpoint is one call.
+        """
         if self._link is not None:
             raise RuntimeError("a TwilioEndpoint is one call, and is attached once")
         self._link = link
@@ -200,8 +203,8 @@ class TwilioEndpoint(Endpoint):
         each, with a pause of 100 ms. ``w`` waits half a second, as in TwiML. An interrupt of the agent does not touch
         them. If cancelled, keys that have not been sent yet are not pressed.
 
-        Raises `ValueError` for other keys than ``0123456789*#ABCDw``, `RuntimeError` for an endpoint that is not
-        attached yet, and `trio.BrokenResourceError` when the call ends before the keys were heard.
+        Raises `ValueError` for other keys than ``0123456789*#ABCDw``, `TypeError` for no text, `RuntimeError` for an
+        endpoint that is not attached yet, and `trio.BrokenResourceError` when the call ends before the keys were heard.
         """
         if not isinstance(keys, str):
             raise TypeError(f"keys: expected a string, got {type(keys).__name__}")
