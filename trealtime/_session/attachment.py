@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, Literal
+from typing import Literal
 
 import attrs
 import trio
@@ -29,13 +29,11 @@ from trealtime._session.lifetime import Lifetime
 from trealtime._session.subscription import Subscriptions
 from trealtime._value import Shown, Value
 from trealtime.audio.formats import AudioFormat, audio_shown
-from trealtime.endpoints.endpoint import Endpoint
+from trealtime.endpoints.endpoint import DTMF_KEYS, Endpoint
 from trealtime.errors import EndpointFailed, SlowConsumer, TrealtimeError
 from trealtime.terminal import text_of
 
 __all__ = ["Attachment", "AttachmentStatistics", "Attachments"]
-
-DTMF_KEYS: Final = "0123456789*#ABCD"
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -163,8 +161,8 @@ class _Link(Value):
 
     def dtmf(self, digit: str) -> None:
         """`EndpointLink.dtmf`."""
-        if len(digit) != 1 or digit not in DTMF_KEYS:
-            raise ValueError(f"digit must be one of {DTMF_KEYS}, got {digit!r}")
+        if digit not in DTMF_KEYS:
+            raise ValueError(f"digit must be one of 0123456789*#ABCD, got {digit!r}")
         driver = self._owner.driver
         driver.do(driver.core.report_dtmf, digit)
 

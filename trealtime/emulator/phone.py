@@ -16,6 +16,7 @@ from trealtime.calls.http import open_http_client
 from trealtime.calls.webhooks import webhook_signature
 from trealtime.emulator.event_buffer import Ids
 from trealtime.emulator.phone_line import PhoneLine
+from trealtime.endpoints.endpoint import DTMF_KEYS
 
 __all__ = ["CallState", "PhoneCall", "Webhook"]
 
@@ -24,7 +25,6 @@ logger = logging.getLogger("trealtime.emulator")
 CallState = Literal["ringing", "active", "rejected", "referred", "ended"]
 Webhook = str | Callable[[Mapping[str, str], bytes], Awaitable[int]]
 
-_KEYS: Final = frozenset("0123456789*#ABCD")
 _WEBHOOK_TIMEOUT_S: Final = 10.0
 
 
@@ -115,7 +115,7 @@ class PhoneCall:
 
     def press(self, digits: str) -> None:
         """Press keys, of ``0123456789*#ABCD``. Raises ValueError for any other."""
-        if set(digits) - _KEYS:
+        if set(digits) - DTMF_KEYS:
             raise ValueError(f"digits must be of 0123456789*#ABCD, got {digits!r}")
         for digit in digits:
             self.line.press(digit, received_at=math.floor(self._unix_now()))

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from trealtime.audio.formats import AudioFormat
 
-__all__ = ["Endpoint", "EndpointLink"]
+__all__ = ["DTMF_KEYS", "Endpoint", "EndpointLink"]
+
+DTMF_KEYS: Final = frozenset("0123456789*#ABCD")
+"""The keys of a telephone: ITU-T Q.23."""
 
 
 class EndpointLink(Protocol):

@@ -25,8 +25,8 @@ import pybase64
 import trio
 
 from trealtime.audio.formats import G711_ULAW
+from trealtime.endpoints.endpoint import DTMF_KEYS
 from trealtime.endpoints.twilio.signature import sign_twilio_request
-from trealtime.endpoints.twilio.stream import DTMF_KEYS
 from trealtime.transport.background import background_nursery
 from trealtime.transport.dial import open_websocket_wire
 from trealtime.transport.wire import Wire, WireClosed

@@ -24,11 +24,10 @@ import trio
 
 from trealtime._secrets import without_quotes
 from trealtime.audio.formats import G711_ULAW, AudioFormat
-from trealtime.endpoints.endpoint import Endpoint, EndpointLink
+from trealtime.endpoints.endpoint import DTMF_KEYS, Endpoint, EndpointLink
 from trealtime.endpoints.sockets import InputBuffer, ServerSocket, close_behind, close_with_reason, server_wire
 from trealtime.endpoints.twilio.outgoing import ClearBuffer, OutgoingAudio, PlayFrame, SetMark, key_tone
 from trealtime.endpoints.twilio.stream import (
-    DTMF_KEYS,
     CallerAudio,
     KeyPressed,
     MarkReturned,

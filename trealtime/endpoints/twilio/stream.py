@@ -19,11 +19,11 @@ import attrs
 import msgspec
 import pybase64
 
+from trealtime.endpoints.endpoint import DTMF_KEYS
 from trealtime.endpoints.messages import read_object, short
 from trealtime.errors import TwilioStreamError
 
 __all__ = [
-    "DTMF_KEYS",
     "CallerAudio",
     "KeyPressed",
     "MarkReturned",
@@ -33,8 +33,6 @@ __all__ = [
     "TwilioCall",
     "TwilioStream",
 ]
-
-DTMF_KEYS: Final = frozenset("0123456789*#ABCD")
 
 State: TypeAlias = Literal["opened", "connected", "started", "stopped"]
 
