@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from trealtime.mcp.servers import MCPServer
 
 __all__ = ["SessionMCPServers"]
-
-
-_NOTHING: Final = nullcontext()
 
 
 @attrs.define(eq=False, repr=False)
@@ -56,7 +53,7 @@ class SessionMCPServers(Shown):
     def open(self, agent: RealtimeAgent[Any]) -> AbstractAsyncContextManager[None]:
         """Let the servers of `agent`, the first one, be connected in a block; leaving it closes those that the session
         has opened."""
-        return self._holding() if agent.mcp_servers else _NOTHING
+        return self._holding() if agent.mcp_servers else nullcontext()
 
     @asynccontextmanager
     async def _holding(self) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -36,9 +36,6 @@ class _Entry(Shown):
 
     payload: Mapping[str, Any]
     reply: PendingReply
-
-
-_NOTHING: Final = nullcontext()
 
 
 @attrs.define(eq=False, repr=False)
@@ -125,7 +122,7 @@ class Opening(Shown):
         """Record what happens in a block, if the run config asks for it. Raises `OSError`."""
         parts, settings = self._parts, self._parts.run.record
         if not isinstance(settings, RecordingSettings):
-            return _NOTHING
+            return nullcontext()
         from trealtime._session.recording import session_recorder  # most sessions are not recorded
 
         self.recorder = session_recorder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Telemetry"]
 
 
-_NOTHING: Final = nullcontext()
-
-
 @attrs.define(eq=False, repr=False)
 class Telemetry(Shown):
     """Joins a session to its spans and metrics, and costs nothing where there are none."""
@@ -36,7 +33,7 @@ class Telemetry(Shown):
     def hold(self, session_id: str) -> AbstractContextManager[None]:
         """Watch the session in a block."""
         settings = self._settings
-        return _NOTHING if settings is None or not settings.enabled else self._watch(session_id, settings)
+        return nullcontext() if settings is None or not settings.enabled else self._watch(session_id, settings)
 
     @contextmanager
     def _watch(self, session_id: str, settings: TelemetrySettings) -> Iterator[None]:
