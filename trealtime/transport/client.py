@@ -45,7 +45,7 @@ from trealtime.transport.failures import NoHandshake, explained_failures, read_r
 from trealtime.transport.masked_frames import MaskedFrames
 from trealtime.transport.request import Address, check_headers
 from trealtime.transport.socket_stream import ImmediateStream
-from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics
+from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, close_frame
 
 __all__ = ["ClientWire", "wrap_websocket_stream"]
 
@@ -516,8 +516,9 @@ class ClientWire:
         """Close: send a close frame, wait for the peer's up to the close timeout, drop the connection.
 
         Idempotent; if cancelled, the connection is dropped at once. To close politely while being cancelled, shield the
-        call: it is bounded.
+        call: it is bounded. Raises `ValueError` for a code that may not be sent; a reason is cut to what the frame holds.
         """
+        code, reason = close_frame(code, reason)
         if self._closing:
             await trio.lowlevel.checkpoint()
             return
