@@ -516,7 +516,8 @@ class ClientWire:
         """Close: send a close frame, wait for the peer's up to the close timeout, drop the connection.
 
         Idempotent; if cancelled, the connection is dropped at once. To close politely while being cancelled, shield the
-        call: it is bounded. Raises `ValueError` for a code that may not be sent; a reason is cut to what the frame holds.
+        call: it is bounded. Raises `ValueError` for a code that may not be sent; a reason is cut to what the frame
+        holds.
         """
         code, reason = close_frame(code, reason)
         if self._closing:
