@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 
 import pytest
 
@@ -178,3 +179,18 @@ def test_what_the_app_gets_wrong_is_no_refusal_of_the_request(change, words) -> 
         check_twilio_signature(request.pop("url"), **request)
     assert not isinstance(caught.value, WebhookRefused)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "params, words",
+    [
+        ([("Digits", "1")], "params: expected a mapping of names to values, got list"),
+        ({"Digits": 1}, "params['Digits']: expected a str, or a sequence of them, got int"),
+        ({"Digits": None}, "params['Digits']: expected a str, or a sequence of them, got NoneType"),
+        ({"Digits": [1]}, "params['Digits']: expected a str, or a sequence of them, got list"),
+        ({"Digits": b"1"}, "params['Digits']: expected a str, or a sequence of them, got bytes"),
+    ],
+)
+def test_parameters_of_other_types_are_named(params, words) -> None:
+    with pytest.raises(TypeError, match=re.escape(words)):
+        check_twilio_signature(URL, auth_token=TOKEN, signature="s", params=params)

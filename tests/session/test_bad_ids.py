@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
 from trealtime._session.outgoing import whole_number
 
@@ -71,3 +72,21 @@ async def test_a_bad_number_is_refused_by_the_call(autojump_clock, service, runn
 def test_numbers_of_other_libraries_are_numbers() -> None:
     assert [whole_number(value, "n") for value in (3, 3.9, np.int64(3), np.float32(3.5))] == [3, 3, 3, 3]
     assert type(whole_number(np.int64(3), "n")) is int
+
+
+@pytest.mark.parametrize("item_id", [None, 5, ["item_1"], {"id": 1}])
+async def test_an_answer_whose_item_has_an_id_that_is_no_text_is_a_turn_all_the_same(
+    autojump_clock, service, runner, item_id
+) -> None:
+    turns = []
+    async with runner.session() as session, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            turns.append(await session.ask("Hello"))
+
+        nursery.start_soon(ask)
+        request = await service.last.expect("response.create")
+        await service.last.begin(request)
+        text = {"type": "output_text", "text": "Hi"}
+        await service.last.done(output=[{"id": item_id, "type": "message", "role": "assistant", "content": [text]}])
+    assert [turn.status for turn in turns] == ["completed"]

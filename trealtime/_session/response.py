@@ -450,7 +450,7 @@ async def collect(response: SessionResponse, items: Callable[[Collection[str]], 
         response.take_as_played(event)
     output = [str(item.get("id")) for item in result.output]
     known = items({*response.item_ids, *output})
-    known += read_items(item for item in result.output if item.get("id") not in {each.item_id for each in known})
+    known += read_items(item for item in result.output if str(item.get("id")) not in {each.item_id for each in known})
     return Turn(
         text=text,
         audio=b"".join(event.audio.data for event in heard),

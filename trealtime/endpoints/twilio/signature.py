@@ -37,6 +37,8 @@ def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None 
     if not auth_token:
         raise ValueError("auth_token: expected the account's auth token, got an empty string")
     text = url
+    if params is not None and not hasattr(params, "keys"):
+        raise TypeError(f"params: expected a mapping of names to values, got {type(params).__name__}")
     for name in sorted(set(params or ())):
         assert params is not None
         # Twilio's own libraries sort the values of a repeated name, and take each once.
@@ -98,8 +100,11 @@ def _values(params: Parameters, name: str) -> Sequence[str]:
     for method in ("getlist", "getall"):
         if callable(several := getattr(params, method, None)):
             return cast("Sequence[str]", several(name))
-    value = params[name]
-    return [value] if isinstance(value, str) else value
+    value: object = params[name]
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, Sequence) or not all(isinstance(each, str) for each in several):
+        raise TypeError(f"params[{name!r}]: expected a str, or a sequence of them, got {type(value).__name__}")
+    return several
 
 
 def _possibly_signed(url: str) -> list[str]:
