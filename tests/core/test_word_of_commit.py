@@ -111,11 +111,12 @@ def test_word_of_a_commit_that_comes_after_the_turn_is_over_begins_no_other(spea
 def answering(make_talk):
     """The user has spoken, and the server has begun its answer without a word of the turn."""
 
-    def make(order=(), **options):
-        talk = make_talk(link=Link(ReconnectPolicy()), **options)
+    def make(order=(), *, attached=False):
+        talk = make_talk(link=Link(ReconnectPolicy(), attached=attached))
         talk.open(**DETECTION)
         talk.item("s", role="system")
-        talk.core.audio_sent(talk.now, bytes(48 * SPOKEN_MS))
+        if not attached:  # else the audio takes another way
+            talk.core.audio_sent(talk.now, bytes(48 * SPOKEN_MS))
         for what in order:
             hear(talk, what)
         hear(talk, BEGUN)
@@ -144,10 +145,13 @@ def test_an_answer_of_the_servers_own_that_comes_before_every_sign_of_its_turn_i
             assert (turn.item_ids, turn.response_ids, turn.source) == (("u", "a"), ("r",), "speech"), order
 
 
-def test_an_answer_of_the_servers_own_that_comes_among_the_signs_of_its_turn_is_the_answer(answering) -> None:
+@pytest.mark.parametrize("attached", [False, True], ids=["our audio", "a call's audio"])
+def test_an_answer_of_the_servers_own_that_comes_among_the_signs_of_its_turn_is_the_answer(answering, attached) -> None:
     for order in permutations(SIGNS, 4):
+        if attached and order[0] != STARTED:
+            continue  # without a place in our audio it may as well be of another turn
         for at in range(1, 4):
-            talk = answering(order[:at])
+            talk = answering(order[:at], attached=attached)
             for what in order[at:]:
                 hear(talk, what)
             talk.speak("r", "a")

@@ -422,13 +422,13 @@ def _take_turn(
 ) -> None:
     """The server has made an item of a turn, after `previous_item_id` if that is told; `answer` is its own, if that
     has begun."""
-    detected = _by_detection(state)
+    by_app, detected = bool(state.turns.records.ended_by_app), _by_detection(state)
     known = state.turns.records.of_item(item_id) is not None
     turn, spoken = state.turns.commit(item_id, state.response_queue, now=now, agent=state.agent.name)
     state.audio.committed(item_id)
     silent = turn.source == "idle"
     begun = None
-    if answer is None and (silent or (state.server_answers and detected)):
+    if answer is None and (silent or (state.server_answers and not by_app and (spoken or detected))):
         begun = _answer_to(state, turn, item_id, previous_item_id, alone=not spoken and not silent)
     if detected and not silent:
         spoken = True
