@@ -54,7 +54,7 @@ def audio_bytes(data: AudioData, audio_format: AudioFormat) -> bytes:
     Raises `AudioFormatError` (a ValueError) for PCM16 of odd length and for arrays of another dtype or shape, and
     TypeError for anything else.
     """
-    if isinstance(data, bytes | bytearray | memoryview):
+    if isinstance(data, (bytes, bytearray, memoryview)):  # a union would be made anew for each chunk
         raw = bytes(data)
         if len(raw) % audio_format.bytes_per_sample:
             raise AudioFormatError(
