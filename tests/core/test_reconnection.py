@@ -343,3 +343,15 @@ def test_audio_beyond_what_is_kept_is_counted(losing) -> None:
     (event,) = talk.events_of("reconnected")
     assert (event.audio_ms, event.audio_dropped_ms) == (1000, 2000)
     assert talk.core.connection_counters().audio_dropped_s == 2.0
+
+
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("content_index", [0, 2])
+def test_audio_of_a_part_that_the_history_does_not_have_is_no_trouble_at_a_loss(losing, shown, content_index) -> None:
+    talk = losing()
+    talk.created("r1")
+    if shown:
+        talk.output_item("r1", "a")
+    talk.audio("r1", "a", index=content_index)
+    lose(talk)
+    assert talk.texts() == ({"a": []} if shown else {})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trealtime._core.replay import Entry, ReplayBounds, folded, heard_text, make_replay, spoken
+from trealtime._core.replay import Entry, ReplayBounds, estimated_tokens, folded, heard_text, make_replay, spoken
 from trealtime.audio.formats import G711_ALAW, G711_ULAW, PCM16_24K
 from trealtime.items import (
     AssistantAudio,
@@ -58,8 +58,16 @@ WORDS = {"type": "input_text", "text": "hello"}
         ),
         (Entry(UserMessageItem(item_id="item_z", content=(InputAudio(),))), []),
         (
+            Entry(UserMessageItem(item_id="item_u", content=(InputAudio(transcript=" "),))),
+            [message("user", {"type": "input_audio", "audio": "AAAA"})],
+        ),
+        (
             Entry(UserMessageItem(item_id="item_u", content=(InputText("hello"), InputImage("data:x", "low")))),
             [message("user", WORDS, {"type": "input_image", "image_url": "data:x", "detail": "low"})],
+        ),
+        (
+            Entry(UserMessageItem(item_id="item_u", content=(InputImage(""), InputImage("data:x")))),
+            [message("user", {"type": "input_image", "image_url": "data:x"})],
         ),
         (
             Entry(AssistantMessageItem(item_id="item_u", content=(AssistantText("hello"),))),
@@ -72,6 +80,7 @@ WORDS = {"type": "input_text", "text": "hello"}
         (Entry(AssistantMessageItem(item_id="item_u", content=(AssistantAudio(transcript="", heard_ms=0),))), []),
         (Entry(call("red"), "item_o"), [CALL, OUTPUT]),
         (Entry(call()), []),
+        (Entry(RealtimeToolCallItem(item_id="item_c", call_id=None, name="look", arguments="{}", output="red")), []),
         (Entry(user("half \ud83d an emoji")), [message("user", {"type": "input_text", "text": "half ? an emoji"})]),
         (
             Entry(
@@ -87,6 +96,16 @@ WORDS = {"type": "input_text", "text": "hello"}
                     {"type": "input_text", "text": 'The tool search was called with {"q": 1}. It returned: found'},
                 )
             ],
+        ),
+        *(
+            (
+                Entry(OtherItem(item_id="item_u", type="mcp_call", data={"name": "search", "arguments": 1, **outcome})),
+                [message("system", {"type": "input_text", "text": f"The tool search was called with 1. {returned}"})],
+            )
+            for outcome, returned in (
+                ({"output": "", "error": "none"}, "It returned: "),
+                ({"output": None, "error": "down"}, "It returned: down"),
+            )
         ),
         (Entry(OtherItem(item_id="item_u", type="mcp_list_tools", data={"tools": []})), []),
         (Entry(OtherItem(item_id="item_u", type="newer_than_us", data={"x": 1})), []),
@@ -134,6 +153,47 @@ def test_the_oldest_turns_are_folded_whole() -> None:
     assert replay.left_out == 6
 
 
+def test_without_anything_folded_there_is_nothing_to_sum_up() -> None:
+    replay = make_replay([Entry(user("a"))], summary={"id": "item_s", "type": "message"})
+    assert ([item["id"] for item in replay.items], replay.summary_id) == (["item_u"], None)
+
+
+def test_where_the_user_has_said_nothing_the_newest_items_stay() -> None:
+    answers = [
+        Entry(AssistantMessageItem(item_id=f"item_{number}", content=(AssistantText("well"),))) for number in range(4)
+    ]
+    assert folded(answers, ReplayBounds(max_items=3)) == 1
+
+
+IMAGE = UserMessageItem(item_id="item_i", content=(InputText("1234"), InputImage("data:x")))
+
+
+@pytest.mark.parametrize(
+    "item, tokens",
+    [
+        (user("12345678"), 6),
+        (IMAGE, 805),
+        (call("1234567890123"), 12),
+        (OtherItem(item_id="item_x", type="new"), 4),
+    ],
+)
+def test_an_item_takes_so_many_tokens(item, tokens) -> None:
+    """Four characters a token, four for each item, and images by a flat estimate; a call counts with its output."""
+    assert estimated_tokens(item) == tokens
+    entries = [Entry(user("a", "item_a")), Entry(item)]
+    assert folded(entries, ReplayBounds(max_tokens=tokens + 4)) == 0
+    assert folded(entries, ReplayBounds(max_tokens=tokens + 3)) >= 1
+
+
+def test_what_is_told_is_counted_as_it_is_told() -> None:
+    """Calls as two items, images, and audio by its length."""
+    assert make_replay([Entry(IMAGE)]).tokens == 805
+    assert make_replay([Entry(call("12345678"), "item_o")]).tokens == 4 + 1 + 4 + 2
+    spoken_turn = UserMessageItem(item_id="item_u", content=(InputAudio(),))
+    audio = bytes(3 * 48_000)
+    assert make_replay([Entry(spoken_turn)], audio_of=lambda _: audio, audio_format=PCM16_24K).tokens == 4 + 30
+
+
 @given(st.lists(st.sampled_from("uca"), max_size=20), st.integers(0, 30), st.integers(0, 200))
 def test_what_is_told_is_within_the_bounds(kinds, max_items, max_tokens) -> None:
     make = {
@@ -154,6 +214,8 @@ def test_words_that_have_run_ahead_of_their_audio_are_cut() -> None:
     assert spoken(text, 10_000) == text
     assert spoken(text, 1_000) == "Once upon a time"
     assert spoken(text, 0) == ""
+    assert spoken("12345678901234567890", 1_000) == "12345678901234567890", "a quarter more is no sign"
+    assert spoken("1234 6789 1234 6789 1", 1_000) == "1234 6789 1234"
     assert text.startswith(spoken(text, 2_000))
     assert heard_text(text, 500, 1_000) == "Once upon a time there was"
 

@@ -459,3 +459,11 @@ def test_an_item_that_follows_one_that_was_told_goes_after_it(expiring) -> None:
     assert told(switch(talk)) == [("b", "a")]
     talk.item("d", "c", content=[{"type": "input_text", "text": "d"}])
     assert talk.order() == ["a", "b", "c", "d"]
+
+
+def test_a_conversation_without_items_can_be_replaced_by_one_with_some(expiring) -> None:
+    talk = expiring()
+    new = UserMessageItem(item_id="new", content=[InputText(text="All before.")])
+    talk.app.replace_history([new], reply_id="replaced")
+    assert told(talk.sent) == [("new", "root")]
+    assert talk.order() == ["new"]

@@ -469,3 +469,22 @@ def test_the_end_of_the_response_is_that_of_the_turn(talk, status, details, expe
     talk.created("r1", talk.creates[0])
     talk.done("r1", status, status_details=details)
     assert (only(talk).status, only(talk).reason) == expected
+
+
+def test_taking_audio_brings_the_deadline_nearer_only_where_nothing_is_due_before(talk) -> None:
+    """At it the turn ends: it has been heard."""
+    talk.created("r")
+    talk.output_item("r", "a")
+    talk.audio("r", "a", 1000)
+    talk.done("r")
+    talk.app.delete_item("x", reply_id="away")
+    assert talk.core.next_deadline == 110.0
+    assert talk.core.hand_out(talk.now, "a", 0, 0, 1000)
+    assert talk.core.next_deadline == 101.0
+    assert not talk.core.hand_out(talk.now, "a", 0, 0, 1000), "it was taken already"
+    talk.created("s")
+    talk.output_item("s", "b")
+    talk.audio("s", "b", 1000)
+    talk.done("s")
+    assert not talk.core.hand_out(talk.now, "b", 0, 0, 1000), "the other turn ends before"
+    assert talk.core.next_deadline == 101.0

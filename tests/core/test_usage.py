@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import attrs
 import pytest
 
-from trealtime._core.usage import MAX_ENTRIES, add_usage, parse_transcription_usage, parse_usage
-from trealtime.usage import TranscriptionUsage, Usage
+from trealtime._core.usage import MAX_ENTRIES, ModelPrices, add_usage, parse_transcription_usage, parse_usage
+from trealtime.usage import Cost, TranscriptionUsage, Usage
 
 DETAILED = {
     "total_tokens": 253,
@@ -158,3 +160,18 @@ def test_what_another_process_has_counted_is_counted_on(talk, counted):
     before = counted.get("usage", Usage())
     assert (talk.core.usage.requests, talk.core.usage.total_tokens) == (before.requests + 1, before.total_tokens + 5)
     assert talk.core.transcription_usage == counted.get("transcription_usage", TranscriptionUsage())
+
+
+@pytest.mark.parametrize("before, mine", [(None, None), ("1.5", None), (None, "0.25"), ("1.5", "0.25")])
+def test_so_is_what_it_has_cost_where_that_is_known(make_talk, before, mine):
+    """What was counted without prices costs nothing that we know."""
+
+    def cost(amount: str | None) -> Cost | None:
+        return None if amount is None else Cost(Decimal(amount), Decimal(amount))
+
+    talk = make_talk(prices={"any": ModelPrices()})
+    talk.app.begin_with([], usage=Usage(cost=cost(before)), transcription_usage=TranscriptionUsage(cost=cost(mine)))
+    total = Decimal(before or 0) + Decimal(mine or 0)
+    assert talk.core.cost == Cost(total, total)
+    assert talk.core.usage.cost == Cost(Decimal(before or 0), Decimal(before or 0))
+    assert talk.core.transcription_usage.cost == Cost(Decimal(mine or 0), Decimal(mine or 0))

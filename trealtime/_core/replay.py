@@ -185,7 +185,7 @@ def _call(call: RealtimeToolCallItem, output_id: str | None, open_calls: Collect
     ]
     if call.output is not None:
         output: Json = {"type": "function_call_output", "call_id": call.call_id, "output": _sendable(call.output)}
-        told.append(output if output_id is None else {"id": output_id, **output})
+        told.append({"id": output_id, **output})
     return told
 
 
