@@ -197,11 +197,11 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         if data is not None and self.raw_events:
             for each in model_events(event, data):
                 state.emit(RealtimeRawModelEvent(data=each, info=state.info))
-        known = named(state, event)
+        quiet = isinstance(event, _DELTAS) and event.response_id in state.responses
+        known = event if quiet else named(state, event)
         if known is None:
             return self._effects(now)
         event = known
-        quiet = isinstance(event, _DELTAS) and event.response_id in state.responses
         handler = RECEPTION.get(type(event))
         if handler is not None:
             handler(state, event, now)  # pyright: ignore[reportArgumentType]  # its key is the class of the event
