@@ -174,6 +174,10 @@ async def server_closes(peer: Peer, code: int, reason: str = "why") -> None:
     await peer.close(code, reason)
 
 
+async def close_frame_without_a_code(peer: Peer) -> None:
+    await peer.stream.send_all(b"\x88\x00")
+
+
 async def stream_ends(peer: Peer) -> None:
     await peer.stream.aclose()
 
@@ -203,6 +207,7 @@ class Loss:
 LOSSES = {
     "1011": Loss(partial(server_closes, code=1011), "server", 1011, "why"),
     "another code": Loss(partial(server_closes, code=4000), "server", 4000, "why"),
+    "no code": Loss(close_frame_without_a_code, "server", 1005),
     "no close frame": Loss(stream_ends, "network", 1006),
     "keep-alive": Loss(stays_silent, "network", 1006, "keepalive timeout: no pong within 20 s"),
     "oversized message": Loss(too_long, "client", 1009),
