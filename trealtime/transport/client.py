@@ -200,7 +200,8 @@ class ClientWire:
     """Sends what the stream takes at once, where it can."""
 
     _pings: int = attrs.field(init=False, default=0, repr=False)
-    _pong: trio.Event | None = attrs.field(init=False, default=None, repr=False)
+    _ponged: bool = attrs.field(init=False, default=True, repr=False)
+    """Whether the last ping has its pong."""
 
     def leave(self) -> None:
         """The tasks of the wire are about to end: start no more of them for what is sent."""
@@ -491,8 +492,8 @@ class ClientWire:
                 whole = b"".join(self._fragments)
                 self._fragments = None
                 self._take_message(whole, is_text=self._fragments_are_text)
-        elif opcode is Opcode.PONG and self._pong is not None and bytes(frame.data) == self._ping_payload():
-            self._pong.set()
+        elif opcode is Opcode.PONG and bytes(frame.data) == self._ping_payload():
+            self._ponged = True
 
     def _take_message(self, data: bytes | bytearray | memoryview, *, is_text: bool) -> None:
         if self._closing or self._refused:
@@ -586,26 +587,39 @@ class ClientWire:
         Run as a task of the connection's own. A ping waits its turn behind a message being sent, so this finds out a
         peer that has stopped reading as well as one that has stopped answering.
         """
+        # A pong wakes nobody: this task looks for it when it wakes anyway, for the next ping at the latest. A process
+        # with a thousand idle sessions does nothing but this (benchmark ``idle``).
+        due, overdue = trio.current_time() + interval_s, math.inf
+        read_before = False
         while not self._over.is_set():
-            with trio.move_on_after(interval_s):  # `trio.sleep` has two more frames, in which each idle session stays
+            with trio.move_on_at(min(due, overdue)):  # `trio.sleep_until` has two more frames, which each session keeps
                 await trio.sleep_forever()
             if self._end is not None:
                 return
-            self._pings += 1
-            self._pong = trio.Event()
-            self._protocol.send_ping(self._ping_payload())
-            self._replies += self._protocol.data_to_send()
-            if not self._writing:
-                self._nursery.start_soon(self._write_replies)
-            while not self._pong.is_set():
+            now = trio.current_time()
+            if self._ponged and now < due:
+                overdue = math.inf
+            elif self._ponged:
+                self._ping()
                 read_before = self._reading
-                with trio.move_on_after(timeout_s):
-                    await self._pong.wait()
-                # A pong may be waiting behind messages that our own side has not received: the peer is not to blame.
-                if not self._pong.is_set() and read_before and self._reading:
-                    reason = f"keepalive timeout: no pong within {timeout_s:g} s"
-                    await self._give_up(WireEnd(1006, reason, "network"))
-                    return
+                due, overdue = now + interval_s, now + timeout_s
+            elif now < overdue:
+                due = now + interval_s
+            elif read_before and self._reading:
+                await self._give_up(WireEnd(1006, f"keepalive timeout: no pong within {timeout_s:g} s", "network"))
+                return
+            else:  # the pong may be waiting behind messages that our own side has not received
+                read_before = self._reading
+                overdue = now + timeout_s
+
+    def _ping(self) -> None:
+        """Send a ping: in this step where the stream can, else by the task that writes or one that is started."""
+        self._pings += 1
+        self._ponged = False
+        self._protocol.send_ping(self._ping_payload())
+        self._replies += self._protocol.data_to_send()
+        if not self.send_nowait(()) and not self._writing:
+            self._nursery.start_soon(self._write_replies)
 
     def _ping_payload(self) -> bytes:
         return str(self._pings).encode()
