@@ -65,7 +65,8 @@ class Effort:
     most: Sequence[int] = (25, 50, 75, 100, 150)
     most_seconds: float = 30.0
     idle: int = 1000
-    idle_seconds: float = 10.0
+    idle_seconds: float = 20.0
+    """The interval of keep-alive of every side: a ping of each session, and its pong."""
 
 
 QUICK = Effort(
