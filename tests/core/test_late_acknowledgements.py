@@ -50,14 +50,46 @@ def test_tools_that_the_server_has_taken_late_can_be_called(talk, again) -> None
     assert made_late(talk) == ["late"]
 
 
-def test_an_agent_that_the_server_has_taken_late_is_in_charge(talk) -> None:
-    other = RealtimeAgent(name="other", instructions="bill")
-    show(talk)
-    talk.app.switch_agent(AgentSwitch(agent=other), {"instructions": "bill"}, reply_id="late")
+@pytest.mark.parametrize("word", ["late", "never", "refused", "not taken"])
+def test_an_agent_whose_settings_are_not_acknowledged_in_time_is_in_charge_nowhere(make_talk, word) -> None:
+    """The server is told the settings of the agent before again, as they were sent: it may leave out what is secret."""
+    talk = make_talk()
+    secret = [{"type": "mcp", "server_label": "w", "authorization": "key"}]
+    detection = {"type": "server_vad", "create_response": True, "interrupt_response": True}
+    own = {**SESSION, "tools": secret, "audio": {"input": {"turn_detection": detection}, "output": {"voice": "ash"}}}
+    echoed = {**own, "tools": [{"type": "mcp", "server_label": "w"}], "speed": 1.0}
+    talk.app.open_session(own, reply_id="open")
+    talk.server("session.created", session={"type": "realtime"})
+    talk.server("session.updated", session=echoed)
+    others = {
+        "instructions": "bill",
+        "tools": [],
+        "speed": 1.5,
+        "prompt": {"id": "p"},
+        "audio": {"output": {"voice": "b"}},
+    }
+    talk.app.switch_agent(AgentSwitch(agent=RealtimeAgent(name="other")), others, reply_id="late")
+    talk.forget()
     talk.wait(TIMEOUT_S)
+    assert talk.settled["late"].error is not None
+    (back,) = talk.sent_of("session.update")
+    assert back["session"] == {
+        "type": "realtime",
+        "instructions": "be kind",
+        "tools": secret,
+        "speed": 1.0,
+        "prompt": None,
+    }
+    if word == "late":
+        talk.server("session.updated", session={**echoed, **others})
+    elif word == "refused":
+        talk.error("invalid_value", "evt_2")
+    talk.server("session.updated", session=echoed)
     assert talk.core.agent is talk.agent
-    show(talk, instructions="bill")
-    assert talk.core.agent is other
+    assert talk.events_of("settings_mismatch") == []
+    assert len(talk.state.updates) == 0
+    talk.wait(60)
+    assert len(talk.sent_of("session.update")) == 1
 
 
 def test_the_acknowledgement_of_the_next_update_shows_what_was_made_before_it(talk) -> None:

@@ -336,9 +336,11 @@ async def test_a_refused_update_leaves_both_sides_with_the_old_agent(autojump_cl
         assert await connection.output("resp_2_call_1") == "seen"
 
 
-@pytest.mark.parametrize("by", ["the model", "the app", "settings"])
-async def test_what_the_server_has_taken_too_late_holds_all_the_same(autojump_clock, service, run, by) -> None:
-    """Another change of agents is on its way by then."""
+@pytest.mark.parametrize("by", ["the model", "the app"])
+@pytest.mark.parametrize("late", [True, False])
+async def test_an_agent_of_whom_no_word_comes_in_time_is_in_charge_on_no_side(
+    autojump_clock, service, run, by, late
+) -> None:
     triage, billing = agents()
     async with run(triage).session() as session, session.subscribe("error", "handoff") as subscription:
         connection = service.last
@@ -349,18 +351,33 @@ async def test_what_the_server_has_taken_too_late_holds_all_the_same(autojump_cl
             assert (await subscription.receive()).type == "error"
         else:
             with pytest.raises(RequestTimedOut):
-                await (session.update_agent(billing) if by == "the app" else session.update_settings({"tools": [pay]}))
+                await session.update_agent(billing)
+        back = await connection.expect("session.update", count=3)
+        assert back["session"]["instructions"] == "You ask."
+        assert names_of(back["session"]) == ["look", "transfer_to_billing"]
+        if late:
+            first = connection.of("session.update")[1]
+            await connection.emit("session.updated", session={**connection.session, **first["session"]})
+        await connection.emit("session.updated", session={**connection.session, **back["session"]})
         assert session.current_agent is triage
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.update_agent, RealtimeAgent("Third", instructions="You wait.", tools=[look]))
-            late = await connection.expect("session.update", count=2)
-            await connection.expect("session.update", count=3)
-            await connection.emit("session.updated", session={**connection.session, **late["session"]})
-            await trio.testing.wait_all_tasks_blocked()
-            assert session.current_agent is (triage if by == "settings" else billing)
-            await connection.calls("pay", id="resp_2")
-            assert await connection.output("resp_2_call_1") == "paid"
-            nursery.cancel_scope.cancel()
+        await connection.calls("look", id="resp_2")
+        assert await connection.output("resp_2_call_1") == "seen"
+        connection.answers = True
+        await session.update_agent(billing)
+        assert session.current_agent is billing
+
+
+async def test_tools_that_the_server_has_taken_too_late_can_be_called(autojump_clock, service, run) -> None:
+    triage, _ = agents()
+    async with run(triage).session() as session:
+        connection = service.last
+        connection.answers = False
+        with pytest.raises(RequestTimedOut):
+            await session.update_settings({"tools": [pay]})
+        late = await connection.expect("session.update", count=2)
+        await connection.emit("session.updated", session={**connection.session, **late["session"]})
+        await connection.calls("pay", id="resp_2")
+        assert await connection.output("resp_2_call_1") == "paid"
 
 
 async def test_settings_whose_asker_was_cancelled_count_once_the_server_has_taken_them(

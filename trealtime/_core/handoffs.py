@@ -2,8 +2,9 @@
 
 Theory of operation
 1. `Conversation.switch_agent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the
-   old agent is in charge here as it is there; a refusal leaves both sides as they were. With nothing to send, the
-   switch is made at once.
+   old agent is in charge here as it is there; a refusal leaves both sides as they were. Where no answer comes in time,
+   the server may have made the change: it is told the old agent's settings again. With nothing to send, the switch is
+   made at once.
 2. At the acknowledgement everything happens in one step: the agent, the ``handoff`` event, the output of the call that
    asked for it, and the request for the new agent's first answer.
 3. One handoff at a time: while one is under way, others that the model calls are refused, with an output that says so.
@@ -25,13 +26,15 @@ from trealtime._core.settings import gate_switch, send_update
 from trealtime._core.tool_calls import ToolOffer, answer_call
 from trealtime._value import Value
 from trealtime.events import RealtimeHandoffEvent, RealtimeSettingsMismatch, SettingsDifference
+from trealtime.protocol.lenient import within
 
 if TYPE_CHECKING:
+    from trealtime._core.settings import SettingsUpdate
     from trealtime._core.state import State
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.tools.function_tool import FunctionTool
 
-__all__ = ["AgentSwitch", "VoiceLock", "switch_agent", "voice_lock"]
+__all__ = ["AgentSwitch", "VoiceLock", "switch_agent", "take_back", "voice_lock"]
 
 VoiceLock = Literal["open", "unsure", "locked"]
 """Whether the server takes another voice. ``"unsure"``: a response that may speak is being made or asked for."""
@@ -82,6 +85,32 @@ def switch_agent(state: State, switch: AgentSwitch, session: Mapping[str, Any] |
         return
     switch.take_effect(state)
     state.settle(reply_id, state.acknowledged)
+
+
+def take_back(state: State, update: SettingsUpdate) -> None:
+    """The server has not answered this switch in time: the agent before stays in charge, also there. Its voice stays
+    out, because a server that has spoken would refuse all of it."""
+    update.withdraw()
+    session = _before(update.session, state.link.settings or {}, state.acknowledged or {})
+    if session:
+        send_update(state, {"type": "realtime", **session})
+
+
+def _before(changed: Mapping[str, Any], sent: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the changed settings had: as we have sent them, else as the server shows them."""
+    before: dict[str, Any] = {}
+    for key, value in changed.items():
+        if key in ("audio", "input", "output"):
+            inner = _before(value, within(sent, key) or {}, within(shown, key) or {})
+            if inner:
+                before[key] = inner
+        elif key not in ("type", "voice"):
+            old = sent.get(key, shown.get(key))
+            if old is not None or key in ("prompt", "turn_detection"):
+                before[key] = old
+            elif key == "instructions":
+                before[key] = ""
+    return before
 
 
 def _too_late(state: State, switch: AgentSwitch) -> bool:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from trealtime._core.effects import DropConnection
+from trealtime._core.handoffs import take_back
 from trealtime._core.ids import Recent
 from trealtime._core.in_flight import item_refused, opening_refused
 from trealtime._core.input_guardrails import turn_refused
@@ -290,6 +291,8 @@ def expire_requests(state: State, now: float) -> None:
             state.settle(update.reply_id, error=failure)
         else:
             state.emit(RealtimeError(error=failure, info=state.info))
+        if update.switch is not None:
+            take_back(state, update)
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

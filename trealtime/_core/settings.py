@@ -140,9 +140,16 @@ class SettingsUpdate(Shown):
     late: bool = attrs.field(default=False, init=False)
     """Its deadline has passed: its caller was told that it has failed."""
 
+    withdrawn: bool = attrs.field(default=False, init=False)
+    """Another update that takes it back has been sent."""
+
     def be_late(self) -> None:
         """Its deadline has passed."""
         self.late = True
+
+    def withdraw(self) -> None:
+        """Another update takes it back."""
+        self.withdrawn = True
 
 
 _KEPT_LOST: Final = 8
@@ -198,7 +205,8 @@ class OpenUpdates(Shown):
         """
         known = [each for each in self._lost if not session_differences(each.session, session)]
         self._lost = [each for each in self._lost if each not in known]
-        late = [each for each in known if session != before and deep_merge(before, each.session) != before]
+        changed = [] if session == before else [each for each in known if not each.withdrawn]
+        late = [each for each in changed if deep_merge(before, each.session) != before]
         if not self._updates:
             return late
         count, expected = 1, before
