@@ -153,6 +153,13 @@ def test_a_port_that_is_taken_is_told_in_one_line(capsys) -> None:
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_folder_that_takes_no_recordings_is_told_before_the_page_is_open(capsys) -> None:
+    assert main(["demo", "--no-open", "--port", "0", "--speech", "tones", "--record", f"{__file__}/below"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith(f"trealtime demo: --record {__file__}/below: ")
+
+
 def test_an_agent_that_is_not_there_is_told(capsys) -> None:
     assert main(["demo", "--no-open", "nowhere:agent"]) == 2
     assert "nowhere" in capsys.readouterr().err

@@ -243,8 +243,9 @@ class _Path(Shown):
             name = type(self.endpoint).__name__
             failed = EndpointFailed(f"{name}: {type(error).__name__}: {text_of(error)}")
             failed.__cause__ = error
-            # A device or a package that is missing is no bug: it comes out of the attach block, and says what to do.
-            bug = self.attachment is not None or not isinstance(error, TrealtimeError)
+            # A device, a package or a file that is missing is no bug: that comes out of the attach block, and says what
+            # to do.
+            bug = self.attachment is not None or not isinstance(error, TrealtimeError | OSError)
             summary = f"endpoint {name} failed: {type(error).__name__}"
             self._failures.report("endpoint", failed, summary=summary, raised=bug)
             if self.attachment is not None:

@@ -73,9 +73,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(arguments: argparse.Namespace) -> int:
     import trio
 
-    from trealtime.cli.options import AgentNotFound, load_agent
+    from trealtime.cli.options import AgentNotFound, load_agent, make_folder
     from trealtime.errors import TrealtimeError
 
+    if arguments.record is not None and (why := make_folder(arguments.record)) is not None:
+        return _refuse(f"--record {arguments.record}: {why}")
     try:
         agent = None if arguments.agent is None else load_agent(arguments.agent)
         trio.run(_serve, arguments, agent)

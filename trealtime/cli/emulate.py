@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from trealtime._secrets import without_keys
-from trealtime.cli.options import add_speech_option, number
+from trealtime.cli.options import add_speech_option, make_folder, number
 from trealtime.terminal import printable
 
 if TYPE_CHECKING:
@@ -222,18 +222,6 @@ def _brain(arguments: argparse.Namespace) -> ChatBrain | DialogueBrain:
         raise _CannotStart(f"--brain {without_keys(arguments.brain)}: {error}") from None
 
 
-def _check_folder(record: str | None) -> None:
-    """Find out now, and not when the first session has ended."""
-    if record is None:
-        return
-    try:
-        Path(record).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _CannotStart(f"--record {record}: {error}") from None
-    if not os.access(record, os.W_OK | os.X_OK):
-        raise _CannotStart(f"--record {record}: this folder cannot be written to")
-
-
 async def _serve(arguments: argparse.Namespace) -> None:
     import trio
 
@@ -243,7 +231,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
     tls = _tls(arguments.tls)
     brain = _brain(arguments)
-    _check_folder(arguments.record)
+    if arguments.record is not None and (why := make_folder(Path(arguments.record))) is not None:
+        raise _CannotStart(f"--record {arguments.record}: {why}")
     try:
         speech = await speech_engines(arguments.speech)
     except MissingDependency as error:

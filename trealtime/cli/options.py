@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
 
-__all__ = ["AgentNotFound", "add_speech_option", "load_agent", "number"]
+__all__ = ["AgentNotFound", "add_speech_option", "load_agent", "make_folder", "number"]
 
 N = TypeVar("N", int, float)
 
@@ -32,6 +33,16 @@ def number(kind: type[N], *, least: float, most: float = float("inf"), what: str
         return value
 
     return parse
+
+
+def make_folder(folder: Path) -> str | None:
+    """Make `folder` for recordings, unless it is there. Return why nothing can be written to it, None if it can: that
+    is found out now, and not when the first session has ended."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return str(error)
+    return None if os.access(folder, os.W_OK | os.X_OK) else "this folder cannot be written to"
 
 
 class AgentNotFound(Exception):
