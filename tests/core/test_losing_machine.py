@@ -56,11 +56,21 @@ class LosingMachine(Machine):
             self.reconnect()
 
     def lose(self) -> None:
+        self.away = True
+        self.leave_server(self.next_server())
+        assert self.core.recovers(1006, "network")
+        self.app.connection_lost(code=1006, reason="")
+        assert self.core.away
+
+    def leave_server(self, server: ModelServer) -> None:
+        """This one goes on; nothing that was on its way arrives."""
         self.losses += 1
-        old = self.server
+        old, self.server = self.server, server
         for item_id, item in old.items.items():
             self.truths.setdefault(item_id, item)
-        self.away = True
+        server.seen |= old.seen
+        server.answered |= old.answered
+        server.outside |= old.outside
         self.send_queue.clear()
         self.urgent.clear()
         self.asked.clear()
@@ -68,7 +78,10 @@ class LosingMachine(Machine):
         self.owed.clear()  # the answer that was under way may have been about it
         self.answered_calls |= set(self.outputs)
         self.outputs.clear()
-        self.server = NextServer(
+
+    def next_server(self) -> NextServer:
+        old = self.server
+        server = NextServer(
             rng=random.Random(old.rng.random()),
             vad=old.vad,
             answers_turns=True,
@@ -77,14 +90,9 @@ class LosingMachine(Machine):
             names_conversations=old.names_conversations,
             error_ids=old.error_ids,
             late_errors=old.late_errors,
-            seen=old.seen,
-            answered=old.answered,
-            outside=old.outside,
         )
-        self.server._last = old._last
-        assert self.core.recovers(1006, "network")
-        self.app.connection_lost(code=1006, reason="")
-        assert self.core.away
+        server._last = old._last + 1_000  # both may live for a while
+        return server
 
     def happens(self, what: str) -> None:
         match what:

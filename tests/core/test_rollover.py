@@ -9,6 +9,7 @@ import pytest
 from trealtime._core import effects as fx
 from trealtime._core.ids import IdSource
 from trealtime._core.reconnection import Link, ReconnectPolicy
+from trealtime.errors import ConnectionLost
 from trealtime.items import InputText, UserMessageItem
 from trealtime.protocol.codec import read_server_event
 
@@ -467,3 +468,11 @@ def test_a_conversation_without_items_can_be_replaced_by_one_with_some(expiring)
     talk.app.replace_history([new], reply_id="replaced")
     assert told(talk.sent) == [("new", "root")]
     assert talk.order() == ["new"]
+
+
+def test_a_conversation_that_is_over_gets_no_other_connection(expiring) -> None:
+    talk = expiring()
+    talk.now += 25
+    talk.app.disconnect(ConnectionLost("gone"))
+    assert talk.types == []
+    assert talk.core.next_deadline is None

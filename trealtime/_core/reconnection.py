@@ -254,6 +254,7 @@ class Link(Shown):
     def drain(self) -> list[str]:
         """The session ends: return the replies that wait for another connection."""
         self.ready_by = self.successor = None
+        self.expiry = Expiry()
         return [sent.reply_id for _, sent in self.take_pending() if sent.reply_id is not None]
 
     def lose(self, now: float) -> bool:
