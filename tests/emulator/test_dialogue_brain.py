@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -435,3 +436,41 @@ def test_no_conversation_is_without_an_answer(texts: list[str]) -> None:
     parts = finished.value.value.parts
     assert parts
     assert all(json.loads(part.arguments) is not None for part in parts if isinstance(part, CallFunction))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+KEYWORDS = st.sampled_from(
+    ["type", "properties", "required", "enum", "const", "anyOf", "items", "$ref", "$defs", "description", "default"]
+)
+SCHEMAS = st.recursive(
+    st.dictionaries(KEYWORDS, JSON, max_size=4),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.sampled_from(["object", "array", "string", "integer", ["string", 5], 7])},
+        optional={
+            "properties": st.dictionaries(st.sampled_from(["city", "day", ""]), inner, max_size=3) | JSON,
+            "required": st.lists(st.sampled_from(["city", "day", 5, None])) | JSON,
+            "anyOf": st.lists(inner, max_size=2) | JSON,
+            "items": inner | JSON,
+            "enum": st.lists(JSON, max_size=3),
+        },
+    ),
+    max_leaves=6,
+)
+
+
+@given(SCHEMAS, JSON, JSON)
+@settings(deadline=None, max_examples=60)
+def test_any_schema_of_a_function_is_answered(schema, name, description) -> None:
+    """A client may write what it likes: a brain that fails fails the response."""
+    tools = [
+        {"type": "function", "name": "get_weather", "description": description, "parameters": schema},
+        {"type": "function", "name": name, "description": "Books a table", "parameters": schema},
+        {"type": "function", "name": "book", "description": description},
+    ]
+    said = ["What is the weather in Paris on Monday?", "Call get_weather with 5.", "Paris", "yes", "book a table"]
+    answers = trio.run(functools.partial(converse, *said, tools=tools))
+    assert all(answers)

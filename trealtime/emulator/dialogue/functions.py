@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -234,8 +234,54 @@ Call = tuple[str, dict[str, object]]
 
 
 def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the function tools among the first 100 of `tools`: those of MCP servers are not the client's to run."""
-    return [tool for tool in tools[:_MOST_TOOLS] if tool.get("type", "function") == "function" and tool.get("name")]
+    """Return the function tools among the first 100 of `tools`: those of MCP servers are not the client's to run.
+
+    A client may write anything into a schema: what is not of the type that it should have there is left out.
+    """
+    return [
+        {**tool, "description": _text(tool.get("description")), "parameters": _well_formed(tool.get("parameters"))}
+        for tool in tools[:_MOST_TOOLS]
+        if tool.get("type", "function") == "function" and _text(tool.get("name"))
+    ]
+
+
+_KEYWORDS: Final[Mapping[str, type]] = {
+    "$defs": dict, "$ref": str, "allOf": list, "anyOf": list, "const": object, "default": object, "definitions": dict,
+    "description": str, "enum": list, "format": str, "items": dict, "maximum": object, "minimum": object, "oneOf": list,
+    "pattern": str, "properties": dict, "required": list, "title": str, "type": object,
+}  # fmt: skip
+
+
+def _well_formed(schema: object, depth: int = 0) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or depth > 2 * _DEEPEST:
+        return {}
+    found: dict[str, Any] = {}
+    for key, value in schema.items():
+        kind = _KEYWORDS.get(key)
+        if kind is None or not isinstance(value, kind):
+            continue
+        match key:
+            case "properties" | "$defs" | "definitions":
+                found[key] = {name: _well_formed(each, depth + 1) for name, each in value.items()}
+            case "anyOf" | "oneOf" | "allOf":
+                found[key] = [_well_formed(each, depth + 1) for each in value]
+            case "items":
+                found[key] = _well_formed(value, depth + 1)
+            case "required":
+                found[key] = [each for each in value if isinstance(each, str)]
+            case "type" if isinstance(value, list):
+                found[key] = [each for each in value if isinstance(each, str)]
+            case "type" if not isinstance(value, str):
+                pass
+            case "enum" if not value:
+                pass
+            case _:
+                found[key] = value
+    return found
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def calls_for(text: str, functions: Sequence[Mapping[str, Any]]) -> list[Call]:
