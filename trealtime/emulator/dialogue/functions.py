@@ -252,7 +252,7 @@ _KEYWORDS: Final[Mapping[str, type]] = {
 }  # fmt: skip
 
 
-def _well_formed(schema: object, depth: int = 0) -> dict[str, Any]:
+def _well_formed(schema: Any, depth: int = 0) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or depth > 2 * _DEEPEST:
         return {}
     found: dict[str, Any] = {}
