@@ -245,7 +245,7 @@ def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-_KEYWORDS: Final[Mapping[str, type]] = {
+_KEYWORDS: Final[Mapping[str, type[Any]]] = {
     "$defs": dict, "$ref": str, "allOf": list, "anyOf": list, "const": object, "default": object, "definitions": dict,
     "description": str, "enum": list, "format": str, "items": dict, "maximum": object, "minimum": object, "oneOf": list,
     "pattern": str, "properties": dict, "required": list, "title": str, "type": object,
