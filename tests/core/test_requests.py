@@ -192,6 +192,17 @@ def test_of_several_requests_an_error_without_an_id_is_about_that_of_the_item_it
     assert list(talk.settled) == [bad], "two different requests may be meant, or none"
 
 
+def test_an_error_about_the_place_of_an_item_names_the_one_before_it(talk):
+    for item_id, previous in (("item_1", "item_0"), ("item_2", "item_1")):
+        item = {"id": item_id, "type": "message", "role": "user"}
+        talk.app.create_item(item, previous_item_id=previous, reply_id=item_id)
+    code = "item_create_invalid_previous_item_id"
+    talk.error(code, message="no item with id 'item_1'", param="previous_item_id")
+    assert list(talk.settled) == ["item_2"]
+    talk.error(code, message="no item with id 'item_0'", param="previous_item_id")
+    assert list(talk.settled) == ["item_2", "item_1"]
+
+
 def test_of_two_equal_requests_an_error_without_an_id_is_about_the_older_one(talk):
     for reply_id in ("one", "two"):
         talk.app.delete_item("item_1", reply_id=reply_id)

@@ -169,7 +169,7 @@ def _in_any_order(question: str, pieces: list[str], *, cuts: int) -> bool:
     words = set(f"{answer} {SECRET}".replace(".", " ").split())
     known = all(any(word.startswith(said) for word in words) for said in " ".join(pieces).replace(".", " ").split())
     ends = QUESTIONS[question] is None or " ".join(pieces).endswith(answer.split()[-1])
-    return known and ends and len(pieces) <= 1 + cuts + ("secret" in question)
+    return known and ends and sum(map(bool, pieces)) <= 1 + cuts + ("secret" in question)
 
 
 def _answers(question: str, pieces: list[str]) -> int:

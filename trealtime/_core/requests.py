@@ -352,7 +352,12 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
     if state.opening is not None or is_about_session(info):
         return None
     candidates = state.requests.candidates(info)
-    named = [(event_id, each.type) for event_id, each in candidates if names(info, each.subject)]
+    about_place = info.param == "previous_item_id"  # it names the item before the one that is refused
+    named = [
+        (event_id, each.type)
+        for event_id, each in candidates
+        if names(info, str(each.event.get("previous_item_id") or "") if about_place else each.subject)
+    ]
     if len({kind for _, kind in named}) == 1:  # of two the same, the server has read the older one first
         return named[0][0]
     found = [event_id for event_id, _ in candidates]
