@@ -105,7 +105,7 @@ class AgentSettings(Value):
         return attrs.evolve(self.settings, tools=tuple(self.offer.wired))
 
     def can_choose(self, choice: object) -> bool:
-        """Whether the model can do what this `tool_choice` demands. The service refuses every response where it cannot:
+        """Whether the model can do what this `tool_choice` demands. A server may refuse every response where it cannot:
         the choice may be one for the agent before. A stored prompt may have tools that are not known here."""
         wired = self.offer.wired
         if self.settings.prompt not in (NOT_SET, None):
