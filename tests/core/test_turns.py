@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 
 from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.interruption import BargeIn
+from trealtime._core.turn_records import TurnRecord
 from trealtime._core.turns import PATIENCE_S, SentItems
 
 TIMEOUT_S = 30.0
@@ -432,3 +436,29 @@ def test_speech_in_audio_from_before_a_clear_has_the_floor_until_that_is_answere
         talk.core.audio_sent(talk.now, bytes(48 * 500))  # the microphone goes on
         talk.wait(0.5)
     assert len(talk.creates) == 1
+
+
+def test_the_time_of_a_turn_is_over_only_where_that_ends_it() -> None:
+    """Else its deadline stays in the past, and the session ticks without a pause."""
+    fields: dict[str, list[Any]] = {
+        "ended_at": [None, 1.0],
+        "committed_at": [None, 2.0],
+        "commit_id": [None, "evt_1"],
+        "doubt_until": [None, 3.0],
+        "unchecked_since": [None, 2.0],
+        "owed_by": [None, "server", "us"],
+        "why_not": [None, "dismissed", "no_answer"],
+        "announced": [False, True],
+        "asked": [False, True],
+    }
+    overdue = 0
+    for values in itertools.product(*fields.values()):
+        turn = TurnRecord(1, "speech", "agent", 0.0)
+        for name, value in zip(fields, values, strict=True):
+            setattr(turn, name, value)
+        at = turn.deadline(10.0)
+        if at is not None:
+            overdue += 1
+            turn.end("no_answer")
+            assert turn.deadline(10.0) is None or not turn.in_the_air(at, 10.0)
+    assert overdue > 20

@@ -389,7 +389,9 @@ class TurnRecord(Shown):
     def deadline(self, timeout_s: float) -> float | None:
         """The time at which the server's part of it is overdue: its commit, or its answer; None: nothing is."""
         if self.why_not == "dismissed" and self.promised and self.committed_at is not None:
-            return self.committed_at + PATIENCE_S
+            # As long as it waits for more than that, the time of this alone would end nothing.
+            waits = self.doubt_until is not None or self.unchecked_since is not None or self.commit_id is not None
+            return None if waits else self.committed_at + PATIENCE_S
         if not self.of_user or self.asked or self.responses or self.why_not is not None:
             return None
         if self.doubt_until is not None or self.unchecked_since is not None:
