@@ -116,13 +116,6 @@ class LosingMachine(Machine):
         self.server.send("session.created", session=self.server.session())
         self.app.connected()
 
-    @precondition(lambda self: self.server.vad)
-    @rule()
-    def the_user_speaks(self) -> None:
-        """A server hears audio when it has read what was sent before it."""
-        self.server_reads(len(self.urgent) + len(self.send_queue))
-        super().the_user_speaks()
-
     def apply(self, effects: list[fx.Effect]) -> None:
         super().apply(effects)
         if any(isinstance(effect, fx.DropConnection) for effect in effects):

@@ -55,12 +55,9 @@ def switch(talk):
 
 
 def told(events):
-    """Items that are created, with the one before each (None: they come at the end), and `-` with those that are
-    deleted."""
+    """Items that are created, with the one before each, and `-` with those that are deleted."""
     return [
-        f"-{event['item_id']}"
-        if event["type"].endswith("delete")
-        else (event["item"]["id"], event.get("previous_item_id"))
+        f"-{event['item_id']}" if event["type"].endswith("delete") else (event["item"]["id"], event["previous_item_id"])
         for event in events
         if event["type"].startswith("conversation.item.")
     ]
@@ -75,7 +72,7 @@ def test_the_successor_is_told_the_conversation_ahead_and_then_only_what_has_cha
     talk = expiring()
     say(talk, "a", "One?")
     say(talk, "b", "Two.", "a", role="assistant")
-    assert told(begin(talk)) == [("a", None), ("b", None)]
+    assert told(begin(talk)) == [("a", "root"), ("b", "a")]
     say(talk, "c", "Three?", "b")
     assert told(switch(talk)) == [("c", "b")]
 
@@ -143,7 +140,7 @@ def test_an_answer_that_was_told_and_is_cut_before_the_switch_is_told_as_it_was_
     talk.speak("r", "b", 1000)
     talk.item("b", "a", role="assistant")
     talk.transcript("r", "b", "One, two, three.")
-    assert told(begin(talk)) == [("a", None), ("b", None)]
+    assert told(begin(talk)) == [("a", "root"), ("b", "a")]
     talk.server("conversation.item.truncated", item_id="b", content_index=0, audio_end_ms=heard_ms)
     talk.done("r", "cancelled")
     events = told(switch(talk))
@@ -157,7 +154,7 @@ def test_the_summary_of_folded_turns_stays_first(expiring) -> None:
     say(talk, "a", "One?")
     say(talk, "b", "Two?", "a")
     summary, last = told(begin(talk, summary="One."))
-    assert last == ("b", None)
+    assert (summary[1], last) == ("root", ("b", summary[0]))
     talk.app.delete_item("b", reply_id="away")
     talk.server("conversation.item.deleted", item_id="b")
     say(talk, "c", "Three?", "a")

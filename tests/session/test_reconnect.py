@@ -73,8 +73,8 @@ async def test_a_session_goes_on_after_a_loss_between_turns(autojump_clock, serv
         assert second.of("session.update")[0]["session"]["instructions"] == "Be brief."
         assert said(second) == [("user", "Hello"), ("assistant", "Hello there.")]
         assert [item["id"] for item in told(second)] == [item.item_id for item in session.history]
-        creates = second.of("conversation.item.create")
-        assert not any("previous_item_id" in event for event in creates), "each comes at the end"
+        befores = [event["previous_item_id"] for event in second.of("conversation.item.create")]
+        assert befores == ["root", session.history[0].item_id]
         nursery.start_soon(partial(second.reply, "Fine.", id="resp_2"))
         turn = await session.ask("How are you?")
         assert (turn.text, turn.reconnected) == ("Fine.", False)

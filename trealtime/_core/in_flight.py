@@ -12,10 +12,8 @@ Theory of operation
 4. A new connection is told, in this order and without waiting for anything: the settings; the history (`replay`); the
    requests that were set aside, each commit with the audio before it; the rest of the user's audio; the requests for
    responses.
-5. The server may refuse an item. A server that knows nothing yet is told one after another, each at the end: then the
-   others are not refused with it, and an answer that was asked for in the same step knows them. Elsewhere an item names
-   the one before it. Those that name a refused one are refused with it, so they go once more, after the nearest one
-   that was taken.
+5. The server may refuse an item. Those that name it as the one before them are refused with it, so they go once more,
+   after the nearest one that was taken.
 6. An item that was told may still play. If it is cut, it is told anew: a server cannot truncate what it has as text.
 7. A connection to a phone call of the server's is only a view of it: the call has its history, hears its user and
    goes on, so nothing is told or asked again there.
@@ -363,7 +361,7 @@ def retell(state: State, summary: str | None) -> None:
     state.link.tell(replay)
     previous_item_id = None
     for item in replay.items:
-        _tell(state, item, previous_item_id, at_end=not state.link.attached)
+        _tell(state, item, previous_item_id)
         previous_item_id = item["id"]
 
 
@@ -416,18 +414,9 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
     state.emit(RealtimeHistoryUpdated(history=history.snapshot(), info=state.info))
 
 
-def _tell(
-    state: State,
-    item: Mapping[str, Any],
-    previous_item_id: str | None,
-    *,
-    at_end: bool = False,
-    reply_id: str | None = None,
-) -> None:
-    """Tell an item after another one, or first. `at_end`: the server has that other one as its last, if it has it."""
+def _tell(state: State, item: Mapping[str, Any], previous_item_id: str | None, *, reply_id: str | None = None) -> None:
     event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
-    if not at_end:
-        event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
+    event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
     state.link.told.tell(item["id"], previous_item_id)
     state.send(event, own=True, reply_id=reply_id)
 

@@ -1,7 +1,8 @@
 """Replay: the conversation as the user heard it, told to a server that does not know it.
 
 Theory of operation
-1. Items keep their ids and their order. They leave one after another, and nothing waits for an answer (`in_flight`).
+1. Items keep their ids and their order: each names the one before it. They leave one after another, and nothing waits
+   for an answer (`reconnection`).
 2. Text that the user typed goes as text; speech of the user as its words, or as its audio where there are none and it
    is still kept. Speech of the agent goes as text, up to where it was heard: servers take no audio of the agent.
 3. A call is told with its output right after it. A call that still runs, or waits for a decision, is told alone: its

@@ -106,21 +106,13 @@ def successor_connected(state: State, now: float, *, server_time_s: float | None
     successor.tell(replay)
     previous_item_id: str | None = None
     for item in replay.items:
-        _tell_ahead(state, successor, item, previous_item_id, at_end=True)
+        _tell_ahead(state, successor, item, previous_item_id)
         previous_item_id = item["id"]
 
 
-def _tell_ahead(
-    state: State,
-    successor: Successor,
-    item: Mapping[str, Any],
-    previous_item_id: str | None,
-    *,
-    at_end: bool = False,
-) -> None:
-    event: dict[str, Any] = {"type": "conversation.item.create", "item": item}
-    if not at_end:
-        event["previous_item_id"] = "root" if previous_item_id is None else previous_item_id
+def _tell_ahead(state: State, successor: Successor, item: Mapping[str, Any], previous_item_id: str | None) -> None:
+    before = "root" if previous_item_id is None else previous_item_id
+    event = {"type": "conversation.item.create", "item": item, "previous_item_id": before}
     successor.tell_item(_send_ahead(state, event), event, previous_item_id)
 
 

@@ -2,10 +2,10 @@
 
 Theory of operation
 1. Each item is told after another one, or at the beginning (None). The server takes them in order.
-2. The server may refuse an item. Those that name it as the one before them are refused with it: each of these goes
-   again, after the nearest one before it that is not refused for good. An item is refused for good once it was refused
-   after one that the server has taken; where the server does not show that, an item goes no more than once for the same
-   reason. A server that refuses for its own sake is asked a second time.
+2. The server may refuse an item. Those that were told after it are refused with it: each of these goes again, after the
+   nearest one before it that is not refused for good. An item is refused for good once it was refused after one that
+   the server has taken; where the server does not show that, an item goes no more than once for the same reason. A
+   server that refuses for its own sake is asked a second time.
 3. The server knows the conversation without the refused items. Where it names the item before a new one, those that we
    have told and it does not confirm, or has refused, come between the two.
 """
