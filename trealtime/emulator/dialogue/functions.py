@@ -236,7 +236,7 @@ Call = tuple[str, dict[str, object]]
 def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the function tools among the first 100 of `tools`: those of MCP servers are not the client's to run.
 
-    A client may write anything into a schema: what is not of the type that it should have there is left out.
+    Their schemas come without the values of a wrong type, which a client may have written there.
     """
     return [
         {**tool, "description": _text(tool.get("description")), "parameters": _well_formed(tool.get("parameters"))}
