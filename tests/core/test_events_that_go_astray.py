@@ -227,6 +227,14 @@ def test_a_new_connection_that_refuses_items_gets_all_others(losing, refuses, na
     assert talk.core.connection_counters().items_refused == len(refuses)
 
 
+def test_what_a_new_connection_refuses_without_an_id_is_the_oldest_item_whatever_item_it_names(losing) -> None:
+    """It may name the one before, or one that the error is a second sight of."""
+    history(losing)
+    reconnect(losing)
+    losing.error("invalid_value", message="wrong: d")
+    assert [each for each in HISTORY if losing.state.link.told.refused(each)] == ["a"]
+
+
 @pytest.mark.parametrize("refuses", [("a",), ("b", "c"), ("d",), HISTORY])
 def test_a_server_in_trouble_is_told_an_item_a_second_time(losing, refuses) -> None:
     talk, server = losing, Next(refuses, passes=True)

@@ -352,16 +352,16 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
     if state.opening is not None or is_about_session(info):
         return None
     candidates = state.requests.candidates(info)
+    told = all(each.own and each.subject in state.link.told for _, each in candidates)
     about_place = info.param == "previous_item_id"  # it names the item before the one that is refused
     named = [
         (event_id, each.type)
         for event_id, each in candidates
         if names(info, str(each.event.get("previous_item_id") or "") if about_place else each.subject)
     ]
-    if len({kind for _, kind in named}) == 1:  # of two the same, the server has read the older one first
+    if len({kind for _, kind in named}) == 1 and not told:  # of two the same, the server has read the older one first
         return named[0][0]
     found = [event_id for event_id, _ in candidates]
-    told = all(each.own and each.subject in state.link.told for _, each in candidates)
     if can_be_about(info, "session.update"):
         found += state.updates.open_ids(info.param or "")
     if can_be_about(info, "response.create"):
