@@ -27,6 +27,8 @@ RANDOM = [
     "tests/core/test_fuzz.py",
     "tests/core/test_machine.py",
     "tests/core/test_losing_machine.py",
+    "tests/core/test_playing_machine.py",
+    "tests/core/test_rolling_machine.py",
     "tests/emulator/test_fuzz.py",
     "tests/integration/test_faulty_sessions.py",
     "tests/integration/test_lost_connections.py",

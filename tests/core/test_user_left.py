@@ -9,7 +9,7 @@ from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.interruption import BargeIn
 from trealtime._core.reconnection import Link, ReconnectPolicy
 
-from .test_machine import HEARD
+from .model_server import HEARD
 
 COMMIT = "input_audio_buffer.commit"
 DETECTION = {"create_response": True, "interrupt_response": True}
