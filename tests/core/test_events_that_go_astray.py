@@ -111,6 +111,21 @@ def retold(talk) -> None:
     assert [event["item"]["id"] for event in talk.sent_of("conversation.item.create")] == ["a"]
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_item_that_is_told_anew_passes_other_messages_but_not_its_first_telling(losing, shown) -> None:
+    talk = losing
+    talk.created("r")
+    talk.speak("r", "a", 2000)
+    talk.transcript("r", "a", "One, two, three, four.")
+    talk.output_item("r", "a", done=True)
+    replace_connection(talk)
+    if shown:
+        talk.item("a", role="assistant")
+    talk.now += 1
+    told = [(each.event["type"], each.urgent) for each in talk.app.interrupt().send]
+    assert told == [("conversation.item.delete", shown), ("conversation.item.create", shown)]
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_item_that_is_told_anew_stays_however_often_the_server_says_that_it_has_deleted_it(losing, times) -> None:
     talk = losing

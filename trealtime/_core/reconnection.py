@@ -513,9 +513,11 @@ def retell_item(state: State, item_id: str) -> None:
     asked = state.requests.oldest("conversation.item.delete", item_id)
     if entry is None or (asked is not None and not asked.own):  # the app has deleted it while it played
         return
+    # What passed its first telling, if that has not left yet, would have the item come twice.
+    urgent = state.requests.oldest("conversation.item.create", item_id) is None
     link.replace(item_id)
-    state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True, urgent=True)
+    state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True, urgent=urgent)
     for item in make_replay([entry]).items:
         before = link.told.place_of(item_id)
         event = {"type": "conversation.item.create", "previous_item_id": before or "root", "item": item}
-        state.send(event, own=True, urgent=True)
+        state.send(event, own=True, urgent=urgent)
