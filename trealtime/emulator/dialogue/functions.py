@@ -257,8 +257,7 @@ def _well_formed(schema: Any, depth: int = 0) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {}
     for key, value in schema.items():
-        kind = _KEYWORDS.get(key)
-        if kind is None or not isinstance(value, kind):
+        if not _is_keyword(key, value):
             continue
         match key:
             case "properties" | "$defs" | "definitions":
@@ -278,6 +277,10 @@ def _well_formed(schema: Any, depth: int = 0) -> dict[str, Any]:
             case _:
                 found[key] = value
     return found
+
+
+def _is_keyword(key: object, value: object) -> bool:
+    return isinstance(key, str) and key in _KEYWORDS and isinstance(value, _KEYWORDS[key])
 
 
 def _text(value: object) -> str:
