@@ -12,10 +12,9 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -56,6 +55,8 @@ from trealtime.tools.output import serialise_output
 
 __all__ = ["Agents"]
 
+_KEPT_PROPOSALS: Final = 16
+
 
 @attrs.define(eq=False, repr=False)
 class Agents(Shown):
@@ -78,9 +79,7 @@ class Agents(Shown):
     _asked: PendingReply | None = attrs.field(default=None, init=False)
     """The last request to the server, which may still be open if its caller was cancelled."""
 
-    _proposed: deque[tuple[AgentSwitch, AgentSettings, SwitchPlan]] = attrs.field(
-        factory=partial(deque, maxlen=16), init=False
-    )
+    _proposed: list[tuple[AgentSwitch, AgentSettings, SwitchPlan]] = attrs.field(factory=list, init=False)
     """The agents that take over when the server has acknowledged them, which may be after the time for that."""
 
     @property
@@ -240,6 +239,7 @@ class Agents(Shown):
         plan = self._plan(new, voice_open=voice_open)
         proposed = attrs.evolve(switch, withheld=plan.withheld)
         self._proposed.append((proposed, new, plan))
+        del self._proposed[:-_KEPT_PROPOSALS]
         driver = self._driver
         await self._ask(lambda reply_id: driver.do(driver.core.switch_agent, proposed, plan.session, reply_id=reply_id))
 
