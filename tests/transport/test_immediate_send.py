@@ -94,6 +94,17 @@ async def test_messages_of_a_compressed_connection_are_compressed(autojump_clock
         assert len(stream.writes[0]) < 100
 
 
+async def test_without_the_compiled_part_of_websockets_it_writes_the_frames_itself(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trealtime.transport.client.MASKED_FRAMES", None)
+    async with connected() as (wire, stream, peer):
+        assert wire.send_nowait([MESSAGE, b"three"])
+        assert len(stream.writes) == 1
+        await trio.testing.wait_all_tasks_blocked()
+        assert peer.texts == [MESSAGE, "three"]
+
+
 @pytest.mark.parametrize("room", [0, 1, 6, 50, FRAME_BYTES - 1])
 async def test_what_the_socket_does_not_take_at_once_follows_before_anything_else(
     room: int, autojump_clock: MockClock

@@ -13,7 +13,7 @@ Theory of operation
    in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
    `_replies`: the task that writes takes them along, and where none does, one is started for them.
 3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that. It
-   makes its frames itself (`masked_frames`), unless the connection is compressed: then the protocol has to.
+   makes its frames itself (`masked_frames`), unless the connection is compressed, or cannot: then the protocol does.
    Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
    true in that same step, and a task of the wire sees to it that the rest leaves. So at most one batch waits.
 4. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
@@ -42,7 +42,7 @@ from trealtime._flag import Flag
 from trealtime.transport.background import background_nursery, drop
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import NoHandshake, explained_failures, read_refusal
-from trealtime.transport.masked_frames import MaskedFrames
+from trealtime.transport.masked_frames import MASKED_FRAMES
 from trealtime.transport.request import Address, check_headers
 from trealtime.transport.socket_stream import ImmediateStream
 from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, close_frame
@@ -51,8 +51,6 @@ __all__ = ["ClientWire", "wrap_websocket_stream"]
 
 QUEUE_SIZE: Final = 64
 _READ_BYTES: Final = 65536
-_FRAMES: Final = MaskedFrames()
-"""For all wires: what it keeps are random bytes, of which each is used once."""
 _ABSENT_S: Final = 1.0
 """How long no task receives before the background reader takes over."""
 
@@ -302,11 +300,11 @@ class ClientWire:
 
     def _framed(self, payloads: Sequence[bytes]) -> bytes:
         """The frames of these texts, after replies of the reader that wait."""
-        if self._protocol.extensions:
+        if self._protocol.extensions or MASKED_FRAMES is None:
             for payload in payloads:
                 self._protocol.send_text(payload)
             return self._waiting()
-        frames = list(map(_FRAMES.text, payloads))
+        frames = list(map(MASKED_FRAMES.text, payloads))
         if self._replies:
             frames[:0] = self._replies
             self._replies.clear()
