@@ -72,7 +72,8 @@ async def test_ctrl_c_ends_an_example_without_a_traceback(example: str) -> None:
                 env=environment(OPENAI_BASE_URL=f"ws://127.0.0.1:{port}/v1"),
                 stderr=subprocess.PIPE,
             )
-            async with await listener.accept():  # it has dialled, and waits for this server
+            async with await listener.accept() as stream:
+                assert await stream.receive_some()  # it has sent its request, and waits for the answer
                 assert await ctrl_c(process) == ""
     assert process.returncode == 130
 

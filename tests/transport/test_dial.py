@@ -109,6 +109,21 @@ async def test_wires_over_sockets_keep_the_contract(scheme: str, authority: trus
         await check_wire(pair)
 
 
+async def test_a_ctrl_c_waits_until_the_socket_is_in_hands_that_close_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    protected: list[bool] = []
+    connect = trio.open_tcp_stream
+
+    async def noted(host: str, port: int) -> trio.SocketStream:
+        stream = await connect(host, port)
+        protected.append(trio.lowlevel.currently_ki_protected())
+        return stream
+
+    monkeypatch.setattr(trio, "open_tcp_stream", noted)
+    async with websocket_server(echo) as port, open_websocket_wire(f"ws://127.0.0.1:{port}/"):
+        protected.append(trio.lowlevel.currently_ki_protected())
+    assert protected == [True, False]
+
+
 async def test_one_model_serves_many_connections_at_once() -> None:
     model = OpenAIRealtimeModel()
 

@@ -56,6 +56,7 @@ _ABSENT_S: Final = 1.0
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection  # a Ctrl-C comes out where it waits, and the stream is closed
 async def wrap_websocket_stream(
     stream: trio.abc.Stream,
     url: str = "ws://localhost/",

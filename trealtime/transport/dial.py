@@ -25,6 +25,7 @@ __all__ = ["open_tunnel", "open_websocket_wire"]
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection
 async def open_websocket_wire(
     url: str, *, headers: Mapping[str, str] | None = None, config: TransportConfig | None = None
 ) -> AsyncIterator[ClientWire]:
@@ -45,6 +46,7 @@ async def open_websocket_wire(
         yield wire
 
 
+@trio.lowlevel.enable_ki_protection
 async def _open_stream(address: Address, config: TransportConfig) -> trio.abc.Stream:
     """Open a stream to `address`, through proxy and TLS as asked for. A failure or cancellation leaves no socket."""
     if config.proxy is not None:

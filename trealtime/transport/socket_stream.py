@@ -34,6 +34,7 @@ class ImmediateStream(Protocol):
         ...
 
 
+@trio.lowlevel.enable_ki_protection  # a Ctrl-C between two of these lines would leave the socket open
 async def open_stream(host: str, port: int) -> SocketStream:
     """Connect as `trio.open_tcp_stream` does, with its races, options and errors."""
     opened = (await trio.open_tcp_stream(host, port)).socket
