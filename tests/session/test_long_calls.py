@@ -152,7 +152,7 @@ async def test_what_cannot_be_resumed_is_refused_before_anything_starts(autojump
         (json.dumps({**saved, "usage": {"input_tokens": "many"}}), "usage"),
         (json.dumps({**saved, "decisions": [{"kind": "magic"}]}), "decisions[0]"),
         *(
-            (json.dumps({**saved, "decisions": [{**decision, key: value}]}), "decisions[0]")
+            (json.dumps({**saved, "decisions": [{**decision, key: value}]}), f"decisions[0].{key}")
             for key, value in [("namespace", {}), ("name", None), ("declaration", []), ("message", 5), ("approve", 1)]
         ),
         (json.dumps({**saved, "history": [{"type": "message", "role": "user", "content": 3}]}), "$[0]"),

@@ -78,7 +78,7 @@ async def secure_pair(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3, *, https
             yield Pair(ours, theirs)
 
 
-async def receive(stream: trio.abc.ReceiveStream, size: int) -> bytes:
+async def receive(stream: trio.abc.ReceiveStream, size: float) -> bytes:
     got = bytearray()
     while len(got) < size:
         part = await stream.receive_some(65536)
@@ -550,6 +550,24 @@ async def test_a_peer_that_leaves_during_a_renegotiation_breaks_the_stream_for_t
             await ended.wait()
 
 
+@pytest.mark.skipif(OPENSSL is None, reason="needs the command openssl")
+@pytest.mark.parametrize("work", ["close", "break"])
+async def test_a_send_that_waits_for_a_renegotiation_ends_with_the_stream(work: str, tmp_path: Path) -> None:
+    async with openssl_server(tmp_path, "tls1_2") as (ours, process, gate):
+        assert process.stdin is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fails, receive, ours, math.inf)
+            gate.set(1)
+            await process.stdin.send_all(b"R\n")
+            await gate.client_said.wait()
+            nursery.start_soon(fails, ours.send_all, b"never\n")
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            if work == "close":
+                await ours.aclose()
+            else:
+                await ours._stream.aclose()
+
+
 async def fails(call: Callable[..., Awaitable[object]], *args: object) -> None:
-    with pytest.raises(trio.BrokenResourceError):
+    with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
         await call(*args)

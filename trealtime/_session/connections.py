@@ -205,7 +205,7 @@ class Connections(Shown):
                         self._driver.receive_ahead(frame)
                     current = self._frames_of(connection, frames)
                     while self._driver.receive(current):
-                        # The end of what was interrupted is next, and takes as long as all that came before. Trio runs
+                        # The end of the interrupted response comes next, and takes as long as all before it. Trio runs
                         # the tasks of a pass in the order in which they were woken, or in reverse: so the app, which
                         # has just been woken, comes before the second of two checkpoints (benchmark ``barge-in``).
                         await trio.lowlevel.cancel_shielded_checkpoint()

@@ -168,8 +168,10 @@ def _decisions(value: object) -> Iterator[SavedDecision]:
             "namespace": isinstance(each.get("namespace"), str | None),
             "message": isinstance(each.get("message"), str | None),
         }
-        if not all(fits.values()):
-            raise _problem(f"decisions[{number}]", each, "a decision, as RealtimeSession.export writes it")
+        for key, fit in fits.items():
+            if not fit:
+                allowed = "what RealtimeSession.export writes there"
+                raise _problem(f"decisions[{number}].{key}", each.get(key), allowed)
         yield decision
 
 

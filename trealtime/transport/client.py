@@ -13,7 +13,7 @@ Theory of operation
    in one go, so frames never interleave. Pongs and the answer to a close frame, which the reader finds, wait in
    `_replies`: the task that writes takes them along, and where none does, one is started for them.
 3. `ClientWire.send_nowait` writes in the step of its caller, where `_writing` is false and the stream can do that. It
-   makes its frames itself (`masked_frames`), unless the connection is compressed, or cannot: then the protocol does.
+   makes its frames by `masked_frames`. Where that is missing, or the connection is compressed, the protocol makes them.
    Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
    true in that same step, and a task of the wire sees to it that the rest leaves. So at most one batch waits.
 4. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.

@@ -138,13 +138,22 @@ class TLSStream(trio.abc.Stream):
 
     async def _feed(self) -> bool:
         """Wait for bytes of the peer and give them to TLS. False: there are no more."""
-        data = await self._stream.receive_some(READ_BYTES)
+        try:
+            data = await self._stream.receive_some(READ_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end()
+            raise
         if data:
             self._incoming.write(data)
+            self._waits_for_answer.unpark_all()
         else:
-            self._ended = True
-        self._waits_for_answer.unpark_all()
+            self._end()
         return bool(data)
+
+    def _end(self) -> None:
+        """Nothing more comes of the peer: a task that waits for its answer fails."""
+        self._ended = True
+        self._waits_for_answer.unpark_all()
 
     def _decrypt(self, max_bytes: int) -> bytes:
         """Take what has come, at most `max_bytes`; empty where no record is whole yet, and at the end."""
@@ -183,13 +192,14 @@ class TLSStream(trio.abc.Stream):
                 self._tls.unwrap()
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             self._push()
+        self._waits_for_answer.unpark_all()
         await self._stream.aclose()
 
     def _fail(self, error: ssl.SSLError) -> trio.BrokenResourceError:
         self._failure = error
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             self._push()  # the alert that tells the peer
-        return trio.BrokenResourceError(f"TLS failed: {error.reason or error}")
+        return self._broken()
 
     def _broken(self) -> trio.BrokenResourceError:
         assert self._failure is not None

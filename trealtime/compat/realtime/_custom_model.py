@@ -24,6 +24,7 @@ from trealtime.compat.realtime.config import RealtimeSessionModelSettings
 from trealtime.compat.realtime.model import RealtimeModel, RealtimeModelConfig, RealtimeModelListener
 from trealtime.compat.realtime.model_events import RealtimeModelToolCallEvent
 from trealtime.compat.tool import FunctionTool
+from trealtime.terminal import text_of
 from trealtime.transport.background import background_nursery
 from trealtime.transport.memory import MemoryWire, memory_wire_pair
 from trealtime.transport.models import ConnectionTarget
@@ -87,7 +88,7 @@ class _FarSide(RealtimeModelListener):
             # That has its text; only a traceback says which line of the user's model it was.
             names = type(self._model).__name__, type(error).__name__
             _LOGGER.error("model %s failed: %s", *names, exc_info=stand_in(error, text_of=withheld))
-            await self._wire.aclose(1011, f"{type(error).__name__}: {error}")
+            await self._wire.aclose(1011, f"{type(error).__name__}: {text_of(error)}")
 
     async def on_event(self, event: model_events.RealtimeModelEvent) -> None:
         """Tell the session what the model tells."""
@@ -96,7 +97,7 @@ class _FarSide(RealtimeModelListener):
         self._cut |= isinstance(event, model_events.RealtimeModelAudioInterruptedEvent)
         try:
             if isinstance(event, model_events.RealtimeModelExceptionEvent):
-                await self._wire.aclose(1011, str(event.exception))
+                await self._wire.aclose(1011, text_of(event.exception))
             elif isinstance(event, model_events.RealtimeModelEndOfStreamEvent):
                 await self._wire.aclose(1000)
             else:
