@@ -14,6 +14,7 @@ SIP trunk that dials sip:PROJECT_ID@sip.api.openai.com;transport=tls. Both need:
 
 import argparse
 import os
+import signal
 import sys
 from functools import partial
 from typing import Any, NoReturn
@@ -170,9 +171,13 @@ async def answer_calls(settings: Settings, *, task_status: trio.TaskStatus[str] 
 
 
 async def answer_real_calls(settings: Settings) -> None:
-    async with trio.open_nursery() as nursery:
-        webhook = await nursery.start(answer_calls, settings)
-        print(f"Webhooks come in at {webhook}. Ctrl-C ends it.", flush=True)
+    # As a signal: a KeyboardInterrupt that is raised while Hypercorn handles a request ends that request alone.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            webhook = await nursery.start(answer_calls, settings)
+            print(f"Webhooks come in at {webhook}. Ctrl-C ends it.", flush=True)
+            await signals.__anext__()
+            nursery.cancel_scope.cancel()
 
 
 async def play_a_call(transfer_to: str) -> float:

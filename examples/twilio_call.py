@@ -14,6 +14,7 @@ HTTP POST. Both need: pip install "trealtime[web]"
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -204,8 +205,10 @@ async def answer_calls(public_url: str, auth_token: str, port: int) -> None:
         app.config["PUBLIC_URL"] = public_url.rstrip("/")
         config = Config()
         config.bind = [f"127.0.0.1:{port}"]
-        print(f"Calls come in at {public_url}/voice. Ctrl-C ends it.", flush=True)
-        await serve(app, config)
+        # As a signal: a KeyboardInterrupt that is raised while Hypercorn handles a request ends that request alone.
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            print(f"Calls come in at {public_url}/voice. Ctrl-C ends it.", flush=True)
+            await serve(app, config, shutdown_trigger=signals.__anext__)
 
 
 async def play_a_call() -> float:

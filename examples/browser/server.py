@@ -13,6 +13,7 @@ needs no browser: it opens the page, talks to the agent, approves a refund, and 
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -234,16 +235,19 @@ async def main(host: str, port: int, allowed: Sequence[str], *, tones: bool, che
         config.websocket_max_message_size = MAX_MESSAGE_BYTES
         config.websocket_ping_interval = 20
         over = trio.Event()
-        [address] = await nursery.start(partial(serve, app, config, shutdown_trigger=over.wait))
-        port = int(address.rpartition(":")[2])
-        app.config["ORIGINS"] = {f"http://{name}:{port}" for name in (host, "localhost", "127.0.0.1", "[::1]")}
-        app.config["ORIGINS"].update(origin.rstrip("/") for origin in allowed)
+        # As a signal: a KeyboardInterrupt that is raised while Hypercorn handles a request ends that request alone.
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            [address] = await nursery.start(partial(serve, app, config, shutdown_trigger=over.wait))
+            port = int(address.rpartition(":")[2])
+            app.config["ORIGINS"] = {f"http://{name}:{port}" for name in (host, "localhost", "127.0.0.1", "[::1]")}
+            app.config["ORIGINS"].update(origin.rstrip("/") for origin in allowed)
+            if not check:
+                print(f"Open {address} in a browser. Ctrl-C ends it.", flush=True)
+                await signals.__anext__()
         if check:
             with trio.fail_after(60):
                 await look_at_the_page(address)
-            over.set()
-        else:
-            print(f"Open {address} in a browser. Ctrl-C ends it.", flush=True)
+        over.set()
 
 
 # ---- without a browser ----------------------------------------------------------------------------------------------
