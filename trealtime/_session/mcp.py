@@ -82,29 +82,37 @@ class SessionMCPServers(Shown):
     async def tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
         """Wait until all servers of `agent` are connected and return their tools, in their order.
 
-        Raises `MCPServerFailed` for a server that does not start and may not be skipped, and what a filter raises.
+        Raises `MCPServerFailed` for a server that does not start, or whose tools cannot be offered, and that may not be
+        skipped; and what a filter raises.
         """
         begun = {server: server.shared or self._connections.begin(server) for server in agent.mcp_servers}
+        found: list[FunctionTool] = []
         for server, connection in begun.items():
             try:
                 await connection.started()
+                self._use(server, connection)
+                found += await self._tools(connection, agent)
             except MCPServerFailed as failure:
                 if server.on_failure == "raise":
                     raise
                 self._report(failure)
                 self._use(server, None)
-            else:
-                self._use(server, connection)
-        return await self.known_tools_of(agent)
+        return tuple(found)
 
     async def known_tools_of(self, agent: RealtimeAgent[Any]) -> tuple[FunctionTool, ...]:
-        """Return the tools of the servers that are connected already. A lost server gives the tools that it had."""
+        """Return the tools of the servers that are connected already. A lost server gives the tools that it had.
+
+        Raises `MCPServerFailed` for tools that cannot be offered, and what a filter raises.
+        """
         found: list[FunctionTool] = []
         for server in agent.mcp_servers:
             connection = self._used.get(server)
             if connection is not None:
-                found += await function_tools(connection, agent.mcp_config, self._info.context, agent)
+                found += await self._tools(connection, agent)
         return tuple(found)
+
+    async def _tools(self, connection: Connection, agent: RealtimeAgent[Any]) -> list[FunctionTool]:
+        return await function_tools(connection, agent.mcp_config, self._info.context, agent)
 
     def _let_go(self) -> None:
         for server in list(self._used):

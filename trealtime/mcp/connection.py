@@ -34,12 +34,19 @@ __all__ = ["Connection"]
 logger = logging.getLogger("trealtime.mcp")
 
 _MAX_PAGES: Final = 100
-"""The most pages of a list of tools; the rest is left out."""
+"""The most pages of a list of tools."""
+
+_MAX_LISTED: Final = 10_000
+"""The most tools in a list, before the filter."""
 
 _MARGIN_S: Final = 1.0
 """Time to kill a program, on top of the grace."""
 
 _SUBSCRIBE_AGAIN_S: Final = 5.0
+
+
+class _BadToolList(Exception):
+    """The list of tools cannot be used; the text says why, in our words."""
 
 
 @attrs.define(eq=False)
@@ -160,13 +167,20 @@ class Connection:
     async def _list(self, client: Client) -> tuple[mcp_types.Tool, ...]:
         found: list[mcp_types.Tool] = []
         cursor: str | None = None
-        for _ in range(_MAX_PAGES):
+        seen: set[str] = set()
+        while True:
             page = await client.list_tools(cursor=cursor)
             found += page.tools
             cursor = page.next_cursor
+            if len(found) > _MAX_LISTED:
+                raise _BadToolList(f"it lists more than {_MAX_LISTED:,} tools")
             if cursor is None:
-                break
-        return tuple(found)
+                return tuple(found)
+            if cursor in seen:
+                raise _BadToolList("its list of tools has no end: the same page follows again")
+            seen.add(cursor)
+            if len(seen) == _MAX_PAGES:
+                raise _BadToolList(f"its list of tools has more than {_MAX_PAGES} pages")
 
     async def _hear(self, message: object) -> None:
         if isinstance(message, ProgramEnded):
@@ -193,9 +207,10 @@ class Connection:
             try:
                 with trio.fail_after(self.server.client_session_timeout_seconds or math.inf):
                     tools = await self._list(client)
-            except (MCPError, trio.TooSlowError) as error:
+            except (MCPError, trio.TooSlowError, _BadToolList) as error:
                 what = "the MCP server %s has other tools and does not list them, the old ones stay: %s"
-                logger.warning(what, self.server.name, type(error).__name__)
+                why = str(error) if isinstance(error, _BadToolList) else type(error).__name__
+                logger.warning(what, self.server.name, why)
                 continue
             if tools != self.tools:
                 self.tools = tools
@@ -218,5 +233,7 @@ def _why(error: BaseException, *, headers: Mapping[str, str] | None) -> str:
     """Return the first cause in a group, in words, without the secrets of the server's address and `headers`."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, _BadToolList):
+        return str(error)
     text = without_values(without_secrets_in_addresses(text_of(error)), headers)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -144,8 +144,8 @@ class MCPServer(Shown, ABC):
     """The limit until the tools are listed."""
 
     on_failure: Literal["raise", "skip"] = "raise"
-    """When the server does not start: ``"raise"`` fails the session, the handoff or the update; ``"skip"`` goes on
-    without its tools, with an ``error`` event."""
+    """When the server does not start or its tools cannot be offered: ``"raise"`` fails the session, the
+    handoff or the update; ``"skip"`` goes on without its tools, with an ``error`` event."""
 
     on_interrupt: OnInterrupt = "keep"
     """As in `FunctionTool`, for all its tools. A cancelled call is cancelled on the server too."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from trealtime.errors import MCPToolError
+from trealtime.errors import MCPServerFailed, MCPToolError
 from trealtime.mcp.servers import MCPConfig, MCPServer, RequireApproval, ToolFilterContext
+from trealtime.terminal import one_line
 from trealtime.tools.callables import answer_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.function_tool import FunctionTool, NeedsApproval
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
     from trealtime.mcp.connection import Connection
 
-__all__ = ["function_tools", "result_text"]
+__all__ = ["MAX_TOOLS", "function_tools", "result_text"]
 
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME: Final = 64
+
+MAX_TOOLS: Final = 512
+"""The most tools that one server offers a model. The service has a limit that it does not publish, and every tool is
+part of the prompt of every answer."""
 
 
 async def function_tools(
@@ -32,14 +37,31 @@ async def function_tools(
 ) -> list[FunctionTool]:
     """Return the tools that pass the server's filter.
 
-    Passes exceptions of a filter callable on, and raises TypeError when it returns anything but a bool.
+    Raises `MCPServerFailed` where those tools cannot be offered: too many, one without a name, two of one name. Passes
+    exceptions of a filter callable on, and raises TypeError when it returns anything but a bool.
     """
     server = connection.server
-    return [
-        _function_tool(connection, tool, config, agent)
-        for tool in connection.tools
-        if await _passes(server, tool, ToolFilterContext(run_context=context, agent=agent, server_name=server.name))
-    ]
+    asked = ToolFilterContext(run_context=context, agent=agent, server_name=server.name)
+    passed = [tool for tool in connection.tools if await _passes(server, tool, asked)]
+    if (problem := _problem(server, passed, config)) is not None:
+        message = f"the tools of the MCP server {server.name!r} cannot be offered: {problem}"
+        raise MCPServerFailed(message, server_name=server.name)
+    return [_function_tool(connection, tool, config, agent) for tool in passed]
+
+
+def _problem(server: MCPServer, tools: Sequence[Tool], config: MCPConfig) -> str | None:
+    """Return what keeps the model from being offered these, None if nothing does."""
+    if len(tools) > MAX_TOOLS:
+        return f"it has {len(tools):,} of them, allowed: at most {MAX_TOOLS}, which a tool_filter can choose"
+    owners: dict[str, str] = {}
+    for index, tool in enumerate(tools):
+        if not (name := _name(server, tool, config)):
+            return f"tool {index} has no name"
+        if (owner := owners.setdefault(name, tool.name)) != tool.name:
+            return f"the names {one_line(owner)} and {one_line(tool.name)} both become {name!r}"
+        if len(owners) <= index:
+            return f"two of them have the name {one_line(tool.name)}"
+    return None
 
 
 async def _passes(server: MCPServer, tool: Tool, context: ToolFilterContext) -> bool:
@@ -55,12 +77,16 @@ async def _passes(server: MCPServer, tool: Tool, context: ToolFilterContext) -> 
     return passes
 
 
+def _name(server: MCPServer, tool: Tool, config: MCPConfig) -> str:
+    name = f"{server.name}__{tool.name}" if config.include_server_in_tool_names else tool.name
+    # Names of functions allow fewer characters than names of MCP tools.
+    return _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME]
+
+
 def _function_tool(connection: Connection, tool: Tool, config: MCPConfig, agent: RealtimeAgent[Any]) -> FunctionTool:
     server = connection.server
-    name = f"{server.name}__{tool.name}" if config.include_server_in_tool_names else tool.name
     return FunctionTool(
-        # Names of functions allow fewer characters than names of MCP tools.
-        _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME],
+        _name(server, tool, config),
         tool.description or tool.title or "",
         params_json_schema={"properties": {}, **tool.input_schema, "type": "object"},
         on_invoke_tool=partial(_call, connection, tool.name),
