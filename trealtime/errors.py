@@ -50,6 +50,7 @@ __all__ = [
     "SettingsProblem",
     "SettingsRefused",
     "SlowConsumer",
+    "StuckDeadline",
     "ToolArgumentsError",
     "ToolFailed",
     "ToolRoundsExceeded",
@@ -337,6 +338,21 @@ class RequestTimedOut(TrealtimeError):
         self.request = request
         self.timeout_s = timeout_s
         super().__init__(f"{request}: the server has not answered within {timeout_s:g} s")
+
+
+class StuckDeadline(TrealtimeError):
+    """A wait inside the session did not end at its deadline: a fault of trealtime, please report it. Only in ``error``
+    events: the session goes on, and looks at that deadline again after 1 second, then after 2, 4, up to 64.
+
+    `deadline` names the wait; its deadline had passed by `overdue_s`.
+    """
+
+    def __init__(self, deadline: str, *, overdue_s: float) -> None:
+        self.deadline = deadline
+        self.overdue_s = overdue_s
+        super().__init__(
+            f"the deadline of {deadline!r} passed {overdue_s:.3f} s ago and nothing has ended it: a fault of trealtime"
+        )
 
 
 class SlowConsumer(TrealtimeError):

@@ -368,6 +368,9 @@ class FailureCounters(Value):
     connections: int = 0
     """Callables of the app's that a reconnect needs: those for credentials, and for summaries."""
 
+    deadlines: int = 0
+    """Waits of the library's own that did not end at their deadline: faults of trealtime (`StuckDeadline`)."""
+
     @property
     def total(self) -> int:
         """All of them."""

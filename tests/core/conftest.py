@@ -15,6 +15,7 @@ from trealtime._core import effects as fx
 from trealtime._core.conversation import Conversation
 from trealtime._core.ids import IdSource
 from trealtime.agents.agent import RealtimeAgent
+from trealtime.errors import StuckDeadline
 from trealtime.events import EventInfo
 from trealtime.metrics import TurnMetrics
 from trealtime.protocol.codec import read_server_event
@@ -142,9 +143,13 @@ class Talk:
         return wish(self.app)
 
     def wait(self, seconds: float) -> Effects:
-        """Time passes, and the core is told."""
+        """Time passes, and the core is told. That ends every deadline up to now."""
         self.now += seconds
-        return self._keep(self.core.tick(self.now))
+        effects = self.core.tick(self.now)
+        assert self.core.next_deadline is None or self.core.next_deadline > self.now
+        stuck = [each.event.error for each in effects if isinstance(each, fx.Emit) and each.event.type == "error"]
+        assert not [error for error in stuck if isinstance(error, StuckDeadline)]
+        return self._keep(effects)
 
     def open(self, **turn_detection: Any) -> None:
         """The session is there; `turn_detection` as acknowledged (none: it is off)."""

@@ -670,6 +670,7 @@ class Machine(RuleBasedStateMachine):
         while (due := self.core.next_deadline) is not None and due <= until:
             self.now = max(self.now, due)
             self.apply(self.core.tick(self.now))
+            assert self.core.counters().stuck_deadlines == 0
             after = self.core.next_deadline
             assert after is None or after > self.now, "a deadline that never passes"
         self.now = until

@@ -29,6 +29,7 @@ from trealtime.errors import (
     RequestTimedOut,
     ServerRefused,
     SessionNotOpen,
+    StuckDeadline,
     ToolFailed,
     ToolRoundsExceeded,
 )
@@ -634,3 +635,25 @@ def test_an_exception_whose_text_cannot_be_made_is_logged_all_the_same() -> None
 
     assert str(stand_in(Odd(), text_of=withheld)) == ""
     assert str(stand_in(Odd(), text_of=said)) == ""
+
+
+async def test_a_deadline_that_nothing_ends_is_logged_counted_and_told_and_the_session_goes_on(
+    autojump_clock, service, runner, caplog, monkeypatch
+) -> None:
+    """It may not make the session spin: the time of the mock clock would stand still."""
+    async with runner.session() as session:
+        errors = session.subscribe("error")
+        with monkeypatch.context() as fault:
+            fault.setattr("trealtime._core.deadlines.pending_until", lambda _: 0.0)
+            await session.interrupt()
+            await trio.sleep(100)
+        event = await errors.receive()
+        assert isinstance(event.error, StuckDeadline)
+        assert event.error.deadline == "pending interruption"
+        counted = session.statistics()
+        assert counted.conversation.stuck_deadlines == counted.failures.deadlines == len(caplog.records) == 7
+        assert {record.levelname for record in caplog.records} == {"ERROR"}
+        assert "pending interruption" in caplog.records[0].getMessage()
+        async with session.respond("And now?") as response:
+            await service.last.reply("Well.")
+            assert await response.transcript() == "Well."

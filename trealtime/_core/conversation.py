@@ -23,6 +23,7 @@ from trealtime._core import item_events, output, requests, responses, server_pla
 from trealtime._core.approvals import Approvals, Standing, decide, drop_approval, expire_approvals, request_approval
 from trealtime._core.asking import submit
 from trealtime._core.connection_inputs import ConnectionInputs
+from trealtime._core.deadlines import Deadlines
 from trealtime._core.effects import ApprovalRequest, Effect
 from trealtime._core.guardrails import (
     GuardrailCounters,
@@ -35,19 +36,13 @@ from trealtime._core.guardrails import (
 from trealtime._core.handoffs import AgentSwitch, VoiceLock, switch_agent, voice_lock
 from trealtime._core.ids import IdSource
 from trealtime._core.in_flight import retell
-from trealtime._core.input_guardrails import (
-    expire_inputs,
-    input_deadline,
-    input_verdict,
-    newest_input,
-)
+from trealtime._core.input_guardrails import expire_inputs, input_verdict, newest_input
 from trealtime._core.interruption import (
     BargeInPolicy,
     Cause,
     cancel_response,
     expire_pending_interruption,
     interrupt_for_app,
-    pending_until,
     speech_began,
 )
 from trealtime._core.listening import answer_comes, expire_turns
@@ -60,7 +55,7 @@ from trealtime._core.rollover import roll_over
 from trealtime._core.settings import TurnSettings, keep_server_told, send_update
 from trealtime._core.state import ConversationCounters, State
 from trealtime._core.tool_calls import ToolOffer, answer_call
-from trealtime._core.turn_answers import end_all_turns, playback_deadline, settle_turns
+from trealtime._core.turn_answers import end_all_turns, settle_turns
 from trealtime._core.unnamed import named
 from trealtime._core.usage import Limits, Meter, Prices, SessionLimits, check_limits
 from trealtime.audio.formats import AudioFormat
@@ -187,7 +182,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         )
         if self._state.link.policy is not None and not self._state.link.attached:
             self._state.audio = ResendBuffer(self._state.link.policy.resend_buffer_s)
-        self._next_deadline: float | None = None
+        self._deadlines = Deadlines()
 
     # ---- the server ------------------------------------------------------------------------------------------------
 
@@ -243,7 +238,8 @@ class Conversation(ConnectionInputs, PlaybackInputs):
     # ---- time ------------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Effect]:
-        """Time has passed: give up what is overdue, and send what was held back until now."""
+        """Time has passed: give up what is overdue, and send what was held back until now. `next_deadline` is later
+        than `now` then, or None."""
         state = self._state
         for request in state.response_queue.expire(now, state.response_timeout_s):
             state.counters.unanswered_requests += 1
@@ -260,12 +256,14 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         expire_pending_interruption(state, now)
         expire_approvals(state, now)
         expire_link(state, now)
-        return self._effects(now)
+        self._proceed(now)
+        self._deadlines.check(state, now)
+        return state.drain()
 
     @property
     def next_deadline(self) -> float | None:
         """The time to call `tick`, unless another input comes first. Audio does not bring it nearer."""
-        return self._next_deadline
+        return self._deadlines.next
 
     def _effects(self, now: float) -> list[Effect]:
         """End an input: release all that need not wait any more, and return the effects."""
@@ -277,7 +275,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         state = self._state
         drop_purged(state, now)
         check_limits(state, now)
-        look_again = roll_over(state, now)
+        rollover = roll_over(state, now)
         responses.pump(state, now)
         for event_id in state.requests.set_deadlines(now, state.request_timeout_s):
             state.turns.forget_commit(event_id, "no_answer")
@@ -287,26 +285,7 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         settle_turns(state, now)
         if answer_comes(state):
             state.listening.put_off(now)
-        sent_at = state.response_queue.oldest_sent_at
-        times = [
-            state.response_queue.due_at,
-            pending_until(state),
-            state.turns.records.deadline(state.response_timeout_s),
-            playback_deadline(state, now) if state.turns.records.playing else None,
-            state.server_plays_until,
-            state.turns.cleared_at,
-            state.limits.deadline,
-            input_deadline(state),
-            state.approvals.deadline,
-            state.listening.deadline(state.response_timeout_s),
-            state.requests.deadline,
-            state.updates.deadline,
-            state.link.deadline,
-            look_again,
-            None if sent_at is None else sent_at + state.response_timeout_s,
-            *responses.next_overdue(state),
-        ]
-        self._next_deadline = min([time for time in times if time is not None], default=None)
+        self._deadlines.look(state, now, rollover)
 
     # ---- the session and its agent ---------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from trealtime._core.turn_answers import playback_deadline
 from trealtime.events import RealtimeDtmf
 
 if TYPE_CHECKING:
+    from trealtime._core.deadlines import Deadlines
     from trealtime._core.state import State
 
 __all__ = ["PlaybackInputs"]
@@ -20,7 +21,7 @@ class PlaybackInputs:
     """A part of `Conversation`."""
 
     _state: State
-    _next_deadline: float | None
+    _deadlines: Deadlines
 
     def _effects(self, now: float) -> list[Effect]:
         raise NotImplementedError
@@ -44,10 +45,7 @@ class PlaybackInputs:
         if not self._state.turns.records.playing:
             return False
         heard_at = playback_deadline(self._state, now)
-        if heard_at is None or (self._next_deadline is not None and self._next_deadline <= heard_at):
-            return False
-        self._next_deadline = heard_at
-        return True
+        return heard_at is not None and self._deadlines.bring_nearer(heard_at)
 
     def shed(self, now: float, item_id: str, content_index: int, end_ms: float) -> list[Effect]:
         """A subscription has dropped audio up to `end_ms` of a content part that no consumer had taken: it will not be

@@ -50,6 +50,7 @@ class Counters(Shown):
     unanswered_requests: int = 0
     interruptions_dismissed: int = 0
     calls_refused: int = 0
+    stuck_deadlines: int = 0
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -78,6 +79,9 @@ class ConversationCounters(Value):
 
     calls_refused: int
     """Calls that were not made because too many had no output yet (``max_open_calls``)."""
+
+    stuck_deadlines: int
+    """How often a wait of the library's own did not end at its deadline: a fault of trealtime (`StuckDeadline`)."""
 
     last_heard_ms: int | None
     """The position at which the last interrupt cut the audio."""

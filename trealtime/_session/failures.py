@@ -28,6 +28,7 @@ from trealtime.errors import (
     ProtocolError,
     RequestTimedOut,
     ServerRefused,
+    StuckDeadline,
     ToolFailed,
     ToolRoundsExceeded,
 )
@@ -54,6 +55,7 @@ FailureSource = Literal[
     "response",
     "server",
     "connection",
+    "deadline",
 ]
 """The parts of a session that can fail."""
 
@@ -70,6 +72,7 @@ _LOGGERS: Final[dict[FailureSource, logging.Logger]] = {
     "response": logging.getLogger("trealtime.session"),
     "server": logging.getLogger("trealtime.session"),
     "connection": logging.getLogger("trealtime.session"),
+    "deadline": logging.getLogger("trealtime.session"),
 }
 
 _UNPLACED: Final = 64
@@ -262,6 +265,8 @@ def _source_of(event: RealtimeError) -> tuple[FailureSource, int]:
             return "mcp_server", logging.ERROR
         case ProtocolError():
             return "server", logging.WARNING
+        case StuckDeadline():
+            return "deadline", logging.ERROR
         case _:
             return "response", logging.ERROR
 
@@ -280,7 +285,7 @@ def _summary_of(event: RealtimeError) -> str:
         case ServerRefused() as error:
             where = f" at {error.param}" if error.param else ""
             return f"the server refused {error.request or 'a request'}: {error.code or error.type or 'no code'}{where}"
-        case ToolRoundsExceeded() | GuardrailFailed() as error:  # the core's own words, and names
+        case ToolRoundsExceeded() | GuardrailFailed() | StuckDeadline() as error:  # the core's own words, and names
             return str(error)
         case MCPServerFailed() as error:
             return f"the MCP server {error.server_name} failed"
