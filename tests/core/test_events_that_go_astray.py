@@ -288,6 +288,34 @@ def test_a_doubled_sight_of_an_item_does_not_move_it_before_what_was_told_again_
         assert [item.item_id for item in talk.core.history()] == ["a", "new", *HISTORY[1:]]
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_item_of_the_servers_own_comes_after_what_it_was_told_before_word_of_that_item_came(losing, begun) -> None:
+    """The word is late: what was told again meanwhile is confirmed. The server has the item at its end all the same."""
+    talk, server = losing, Next(("c",), passes=True)
+    history(talk)
+    reconnect(talk)
+    answers = server.take(talk.sent)
+    talk.forget()
+    for kind, fields in answers:  # "c" is refused, and "d" with it
+        talk.server(kind, **fields)
+    if begun:
+        talk.created("r")
+        talk.output_item("r", "new")
+    for kind, fields in server.take(talk.sent):
+        talk.server(kind, **fields)
+    talk.item("new", "b", role="assistant")
+    talk.item("next", "new")
+    assert [item.item_id for item in talk.core.history()] == [*HISTORY, "new", "next"]
+
+
+def test_an_item_that_the_app_puts_between_two_that_were_told_is_shown_there(losing) -> None:
+    history(losing)
+    assert reconnect_to(losing, Next(())) == []
+    losing.app.create_item(message("m"), previous_item_id="b")
+    losing.item("m", "b", **message("m"))
+    assert [item.item_id for item in losing.core.history()] == ["a", "b", "m", "c", "d"]
+
+
 @pytest.mark.parametrize("names_events", [True, False])
 @pytest.mark.parametrize("late", [True, False])
 @pytest.mark.parametrize("refuses", [("a",), ("b", "c"), ("d",), HISTORY])

@@ -154,7 +154,9 @@ def _put_item(
         state.settle(state.requests.answered("conversation.item.create", item_id), known)
         return
     place, named = state.link.places.get(item_id), previous_item_id
-    previous_item_id = place if place in state.history else state.link.local(previous_item_id)
+    # Only the first word of its place says what was the last item when the server made it.
+    present = () if ours or state.history.placed(item_id) else state.history
+    previous_item_id = place if place in state.history else state.link.local(previous_item_id, present=present)
     first = state.first_items.discard(item_id) and previous_item_id is None
     state.deleted_items.discard(item_id)
     sent = state.sent_content.pop(item_id, None)

@@ -18,7 +18,7 @@ Theory of operation
 # ruff: noqa: RUF009  # `setting` makes an attrs field, as `attrs.field` does
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -229,11 +229,12 @@ class Link(Shown):
         """The time at which a new connection should have acknowledged the settings."""
         return self.ready_by if self.status == "opening" else None
 
-    def local(self, item_id: str | None) -> str | None:
-        """The item of our history after which one comes that the server tells of, after this item of its own."""
+    def local(self, item_id: str | None, *, present: Container[str] = ()) -> str | None:
+        """The item of our history after which one comes that the server tells of, after this item of its own. `present`:
+        see `ToldItems.last_after`."""
         if item_id is None:
             return None
-        item_id = self.told.last_after(item_id)
+        item_id = self.told.last_after(item_id, present=present)
         return self.replay.stands_for.get(item_id, item_id)
 
     # ---- what happens ----------------------------------------------------------------------------------------------

@@ -7,10 +7,14 @@ Theory of operation
    the server has taken; where the server does not show that, an item goes no more than once for the same reason. A
    server that refuses for its own sake is asked a second time.
 3. The server knows the conversation without the refused items. Where it names the item before a new one, those that we
-   have told and it does not confirm, or has refused, come between the two.
+   have told and it does not confirm, or has refused, come between the two. An item that the server makes itself goes to
+   the end of what it knows. So what we have told after the item that it names has come later, and in between, also
+   where it has been confirmed by the time at which we hear of the new item.
 """
 
 from __future__ import annotations
+
+from collections.abc import Container
 
 import attrs
 
@@ -84,10 +88,11 @@ class ToldItems:
         """Whether the server has refused this item for good."""
         return self._refused.get(item_id) is False
 
-    def last_after(self, item_id: str) -> str:
-        """The last of the items that come between this one and another that the server tells of."""
+    def last_after(self, item_id: str, *, present: Container[str] = ()) -> str:
+        """The last of the items that come between this one and another that the server tells of. `present`: those that
+        do even if they are confirmed."""
         while (follower := self._followers.get(item_id)) is not None and (
-            follower in self._unconfirmed or self.refused(follower)
+            follower in self._unconfirmed or self.refused(follower) or follower in present
         ):
             item_id = follower
         return item_id
