@@ -224,7 +224,7 @@ def lost(talk, effects):
 
 
 @pytest.mark.parametrize("why", PASSING)
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("named", ["it", "nothing", "another"])
 @pytest.mark.parametrize("created", [True, False])
 @pytest.mark.parametrize("times", [1, 2])
 def test_first_settings_are_sent_on_another_connection(make_talk, why, named, created, times) -> None:
@@ -232,7 +232,8 @@ def test_first_settings_are_sent_on_another_connection(make_talk, why, named, cr
     for _ in range(times):
         if created:
             talk.server("session.created", session={"type": "realtime"})
-        lost(talk, refuse(talk, talk.sent_of("session.update")[-1], why, named=named))
+        update = talk.sent_of("session.update")[-1] if named != "another" else {"event_id": "of nobody"}
+        lost(talk, refuse(talk, update, why, named=named != "nothing"))
     assert "open" not in talk.settled
     updates = talk.sent_of("session.update")
     assert [update["session"]["instructions"] for update in updates] == ["Be brief."] * (times + 1)

@@ -276,6 +276,91 @@ def test_an_error_that_names_nothing_is_no_refusal_of_the_settings_unless_it_is_
         assert "reconnected" in talk.types
 
 
+BARE = {"type": "realtime", "instructions": "", "tools": [], "audio": {"input": {"turn_detection": DETECTION}}}
+BRIEF = {"instructions": "Be brief."}
+
+
+def opening(losing, *, items=("a",)):
+    """A new connection that was told settings and items, of which the server has said nothing yet."""
+    talk = losing()
+    talk.app.update_session({"type": "realtime", **BRIEF})
+    talk.server("session.updated", session={**BARE, **BRIEF})
+    for item_id in items:
+        talk.item(item_id, kind="done", content=[{"type": "input_text", "text": item_id}])
+    lose(talk)
+    talk.forget()
+    talk.app.connected()
+    talk.server("session.created", session=BARE)
+    return talk
+
+
+def drops(effects):
+    return [each.reason for each in effects if isinstance(each, fx.DropConnection)]
+
+
+@pytest.mark.parametrize("event_id", [None, "of nobody"])
+@pytest.mark.parametrize("items", [(), ("a",), ("a", "b")])
+@pytest.mark.parametrize("code, fails", [("server_error", True), ("rate_limit_exceeded", True), ("strange", False)])
+def test_the_first_word_of_a_server_in_trouble_is_about_the_settings(losing, items, event_id, code, fails) -> None:
+    talk = opening(losing, items=items)
+    effects = talk.error(code, event_id)
+    assert bool(drops(effects)) is fails
+    assert [event.error.code for event in effects.emit if event.type == "error"] == [code]
+
+
+@pytest.mark.parametrize("event_id", [None, "of nobody"])
+@pytest.mark.parametrize("word", ["settings", "item", "refused item", "response", "about an item"])
+def test_what_such_a_server_says_later_is_not_about_the_settings(losing, word, event_id) -> None:
+    talk = opening(losing)
+    (create,) = talk.sent_of("conversation.item.create")
+    match word:
+        case "settings":
+            talk.server("session.updated", session={**BARE, **BRIEF})
+        case "item":
+            talk.item("a", **create["item"])
+        case "refused item":
+            talk.error("server_error", create["event_id"])
+        case "response":
+            talk.created("r")
+    assert drops(talk.error("server_error", event_id, param="item" if word == "about an item" else None)) == []
+
+
+HANDOFF = {"tools": [{"type": "function", "name": "look"}]}
+
+
+@pytest.mark.parametrize(
+    "shown, opens",
+    [
+        ({**BRIEF, **HANDOFF}, True),
+        (HANDOFF, False),
+        ({**HANDOFF, "instructions": "Of another."}, False),
+    ],
+    ids=["both", "the later alone", "something else"],
+)
+def test_a_connection_whose_answer_to_a_later_update_shows_none_of_the_first_settings_is_dropped(
+    losing, shown, opens
+) -> None:
+    """The answer to the first is lost."""
+    talk = opening(losing)
+    talk.app.update_session(HANDOFF, reply_id="later")
+    effects = talk.server("session.updated", session={**BARE, **shown})
+    assert bool(drops(effects)) is not opens
+    assert ("reconnected" in talk.types) is opens
+    assert ("later" in talk.settled) is opens
+    if not opens:
+        talk.forget()
+        lose(talk)
+        talk.app.connected()
+        assert [event["session"] for event in talk.sent_of("session.update")] == [{"type": "realtime", **BRIEF}, HANDOFF]
+
+
+def test_a_later_update_that_changes_all_that_the_first_does_leaves_no_doubt(losing) -> None:
+    talk = opening(losing)
+    talk.app.update_session({"instructions": "Be long."}, reply_id="later")
+    assert drops(talk.server("session.updated", session={**BARE, "instructions": "Be long."})) == []
+    assert "reconnected" in talk.types
+
+
 # ---- what it costs --------------------------------------------------------------------------------------------------
 
 

@@ -387,6 +387,37 @@ def test_settings_that_the_successor_refuses_are_a_failed_attempt(expiring) -> N
     assert (told.error.code, told.error.request) == ("no", "session.update")
 
 
+@pytest.mark.parametrize("event_id", [None, "of nobody"])
+@pytest.mark.parametrize(
+    "code, before, fails",
+    [
+        ("server_error", None, True),
+        ("strange", None, False),
+        ("item_create_invalid", None, False),
+        ("server_error", "settings", False),
+        ("server_error", "item", False),
+    ],
+)
+def test_the_first_word_of_a_successor_in_trouble_is_about_the_settings(expiring, event_id, code, before, fails) -> None:
+    talk = expiring()
+    say(talk, "a", "One?")
+    begin(talk)
+    if before == "settings":  # too early for the switch
+        talk.app.create_response()
+        ahead(talk, "session.updated", session=SESSION)
+    elif before == "item":
+        ahead(talk, "conversation.item.added", item={"id": "a"}, previous_item_id=None)
+    error = {"type": "server_error", "code": code, "message": "no", "event_id": event_id}
+    if code != "server_error":
+        error["type"] = "invalid_request_error"
+    effects = ahead(talk, "error", error=error)
+    assert bool([each for each in effects if isinstance(each, fx.DropSuccessor)]) is fails
+    assert bool(opened(effects)) is fails
+    assert bool([event for event in effects.emit if event.type == "error"]) is (
+        fails or (event_id is None and code == "item_create_invalid")
+    )
+
+
 @pytest.mark.parametrize("is_ready", [True, False])
 def test_a_loss_beside_a_successor_is_made_good_by_it_if_that_is_ready(expiring, is_ready) -> None:
     talk = expiring()

@@ -14,7 +14,9 @@ Theory of operation
 4. A request whose deadline has passed is not open, so that a lost answer does not shift the matching of later ones. Its
    id is remembered for a while, to put a name to a late error.
 5. Entering the session raises an error that comes before the session is ready, unless that refuses something else, or
-   the server refuses for its own sake: then another connection is dialled (`reconnection`).
+   the server refuses for its own sake: then another connection is dialled (`reconnection`). A server takes events in
+   order, so that its first word on a connection is about the settings. Where that is an error for its own sake which
+   names none of our events, it does not have the settings, and another connection is dialled too.
 6. A request for a response that the session makes by itself goes again, a few times, where the server refuses it for
    its own sake, or fails before any of the response is there (`Response.goes_again`): its messages say so, and no one
    else would ask. A caller who asks by hand decides that.
@@ -126,6 +128,9 @@ class OpenRequests(Shown):
 
     _answered: Recent[str, Sent] = attrs.field(factory=partial(Recent, 64), init=False)
     """Event ids that an answer was taken for: a refusal of one may still come."""
+
+    def __contains__(self, event_id: object) -> bool:
+        return event_id in self._sent
 
     def sent(
         self,
@@ -301,6 +306,10 @@ def expire_requests(state: State, now: float) -> None:
 def error(state: State, event: wire.ErrorEvent, now: float) -> None:
     """Find out which request was refused. The caller who waits for it gets the error; without one it is an event."""
     info = read_error(event.error)
+    if _is_first_word(state, info) and _opens_again(state, info, now):
+        if state.opening is None:
+            _emit_error(state, event, "session.update")
+        return
     event_id = info.event_id if info.event_id is not None else _place(state, info)
     if event_id is None:
         _unplaced(state, event, info, now)
@@ -370,6 +379,17 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
         return None  # to take it for the refusal of the settings would end the session: their deadline decides
     # The server takes events in order: what it refuses of a replay is the oldest item that it has not shown.
     return found[0] if len(found) == 1 or (told and len(found) == len(candidates) > 0) else None
+
+
+def _is_first_word(state: State, info: ServerErrorInfo) -> bool:
+    """Whether an error that names none of our events is the first word of the server about what it was told (rule 5)."""
+    return (
+        state.updates.opening_first
+        and (info.event_id is None or info.event_id not in state.requests)
+        and can_be_about(info, "session.update")
+        and state.link.told.untouched
+        and not state.responses
+    )
 
 
 def _is_about_settings(info: ServerErrorInfo) -> bool:

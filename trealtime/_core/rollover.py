@@ -142,7 +142,10 @@ def receive_ahead(state: State, event: wire.AnyServerEvent, now: float) -> None:
 
 def _refused_ahead(state: State, successor: Successor, error: Mapping[str, Any], now: float) -> None:
     info = read_error(error, request="conversation.item.create")
-    event_id = info.event_id if info.event_id is not None else _place(successor, info)
+    if _is_first_word(successor, info):
+        event_id = successor.opening_id
+    else:
+        event_id = info.event_id if info.event_id is not None else _place(successor, info)
     if event_id is None:
         return
     if event_id == successor.opening_id:
@@ -157,6 +160,18 @@ def _refused_ahead(state: State, successor: Successor, error: Mapping[str, Any],
             return
         state.link.count_refused()
         state.emit(RealtimeError(error=info, info=state.info))
+
+
+def _is_first_word(successor: Successor, info: ServerErrorInfo) -> bool:
+    """Whether an error that names none of our events is the first word of the server about what it was told, and so
+    about the settings (`requests`, rule 5)."""
+    return (
+        successor.status == "opening"
+        and info.event_id not in (successor.opening_id, *successor.creates)
+        and is_passing(info)
+        and can_be_about(info, "session.update")
+        and successor.told.untouched
+    )
 
 
 def _place(successor: Successor, info: ServerErrorInfo) -> str | None:

@@ -4,7 +4,8 @@ Theory of operation
 1. The server acknowledges updates in the order in which it got them, and shows the whole session. A change holds when
    it is acknowledged, and not before: a refusal changes nothing. Acknowledgements name no update, so they are matched
    by order and by content: where one is lost, the next says so. An update that is not acknowledged in time has failed;
-   where the server shows later that it has made it all the same, it holds from then on.
+   where the server shows later that it has made it all the same, it holds from then on. Where the answer to a later one
+   shows that a new connection has none of the settings that it was told first, another one is dialled.
 2. If a turn has to be checked before it is answered (input guardrails, a `BargeIn`), we tell the server not to answer
    by itself: ``create_response`` false. We then ask for the answers that it would have made.
 3. If speech may turn out to be no interruption (a `BargeIn`, an uninterruptible scope), we tell the server not to
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from trealtime._core.effects import MakeLate
+from trealtime._core.effects import DropConnection, MakeLate
 from trealtime._core.interruption import BargeIn, BargeInPolicy, speech_thrown_away
 from trealtime._core.reconnection import reopened
 from trealtime._value import Shown, Value
@@ -225,6 +226,23 @@ class OpenUpdates(Shown):
         self._lost.clear()  # the server takes updates in order
         return [*late, *(self._updates.pop(0) for _ in range(count))]
 
+    def opening_missed(self, session: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+        """Whether the session, which was `before`, has what a later update changes, and nothing that only the first of
+        the connection does."""
+        if not self.opening_first:
+            return False
+        opening, *later = self._updates
+        if all(session_differences(each.session, session) for each in later):
+            return False
+        changed = [path for path, _, _ in session_differences(opening.session, before)]
+        own = {path for path in changed if not any(_has(each.session, path) for each in later)}
+        return bool(own) and own <= {path for path, _, _ in session_differences(opening.session, session)}
+
+    @property
+    def opening_first(self) -> bool:
+        """Whether the oldest is the first one of a connection."""
+        return bool(self._updates) and self._updates[0].opening
+
     def refused(self, event_id: str) -> SettingsUpdate | None:
         """An error names this event: return the update, None if it is none that is open."""
         update = next((each for each in (*self._updates, *self._lost) if each.event_id == event_id), None)
@@ -282,6 +300,11 @@ def setting_in(session: object, *path: str) -> object:
     for key in path:
         session = session.get(key) if isinstance(session, (dict, Mapping)) else None  # a dict is found out faster
     return session
+
+
+def _has(session: Mapping[str, Any], path: str) -> bool:
+    *above, key = path.split(".")
+    return key in _mapping_in(session, *above)
 
 
 def _mapping_in(session: object, *path: str) -> Mapping[str, Any]:
@@ -414,6 +437,10 @@ def session_created(state: State, event: wire.SessionCreated, now: float) -> Non
 def session_updated(state: State, event: wire.SessionUpdated, now: float) -> None:
     state.link.expiry.read(event.session)
     shown = state.link.created if state.link.created is not None else state.acknowledged
+    if state.link.recovering and state.updates.opening_missed(event.session, shown if shown is not None else {}):
+        state.link.wait_no_longer()
+        state.do(DropConnection("the settings were not taken"))
+        return
     acknowledge(state, event.session, now)
     updates = state.updates.acknowledged(event.session, shown if shown is not None else {})
     settle_update(state, updates)

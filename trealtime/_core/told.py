@@ -50,6 +50,11 @@ class ToldItems:
     def __len__(self) -> int:
         return len(self._before)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether the server has said nothing yet about any of the items."""
+        return not self._refused and len(self._unconfirmed) == len(self._before)
+
     def tell(self, item_id: str, previous_item_id: str | None) -> None:
         """An item leaves."""
         self._before[item_id] = previous_item_id
