@@ -351,7 +351,8 @@ def test_a_connection_whose_answer_to_a_later_update_shows_none_of_the_first_set
         talk.forget()
         lose(talk)
         talk.app.connected()
-        assert [event["session"] for event in talk.sent_of("session.update")] == [{"type": "realtime", **BRIEF}, HANDOFF]
+        told_again = [event["session"] for event in talk.sent_of("session.update")]
+        assert told_again == [{"type": "realtime", **BRIEF}, HANDOFF]
 
 
 def test_a_later_update_that_changes_all_that_the_first_does_leaves_no_doubt(losing) -> None:

@@ -398,7 +398,9 @@ def test_settings_that_the_successor_refuses_are_a_failed_attempt(expiring) -> N
         ("server_error", "item", False),
     ],
 )
-def test_the_first_word_of_a_successor_in_trouble_is_about_the_settings(expiring, event_id, code, before, fails) -> None:
+def test_the_first_word_of_a_successor_in_trouble_is_about_its_settings(
+    expiring, event_id, code, before, fails
+) -> None:
     talk = expiring()
     say(talk, "a", "One?")
     begin(talk)

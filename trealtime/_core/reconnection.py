@@ -230,8 +230,8 @@ class Link(Shown):
         return self.ready_by if self.status == "opening" else None
 
     def local(self, item_id: str | None, *, present: Container[str] = ()) -> str | None:
-        """The item of our history after which one comes that the server tells of, after this item of its own. `present`:
-        see `ToldItems.last_after`."""
+        """The item of our history after which one comes that the server tells of, after this item of its own.
+        `present`: see `ToldItems.last_after`."""
         if item_id is None:
             return None
         item_id = self.told.last_after(item_id, present=present)

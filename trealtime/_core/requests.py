@@ -382,7 +382,8 @@ def _place(state: State, info: ServerErrorInfo) -> str | None:
 
 
 def _is_first_word(state: State, info: ServerErrorInfo) -> bool:
-    """Whether an error that names none of our events is the first word of the server about what it was told (rule 5)."""
+    """Whether an error that names none of our events is the first word of the server about what it was told
+    (rule 5)."""
     return (
         state.updates.opening_first
         and (info.event_id is None or info.event_id not in state.requests)
