@@ -67,7 +67,7 @@ def roll_over(state: State, now: float) -> float | None:
         return None
     if successor.status == "ready" and (quiet(state) or now >= successor.last_moment):
         take_over(state, now, gap_ms=0.0)
-        return link.expiry.begins_at(WARNING_S if margin_s is None else margin_s)
+        return roll_over(state, now)  # the time to follow this one may have come too
     return successor.last_moment if now < successor.last_moment else None
 
 
