@@ -230,3 +230,18 @@ async def test_a_handoff_takes_a_model():
 def test_a_handoff_that_takes_no_class_says_what_to_write(input_type):
     with pytest.raises(TypeError, match="write a dataclass with one field"):
         realtime_handoff(RealtimeAgent(name="Billing"), on_handoff=lambda context, n: None, input_type=input_type)
+
+
+async def test_a_parameter_of_pydantics_whose_default_is_none_takes_null():
+    @function_tool
+    async def tool(
+        item: Item = None,
+        nights: Annotated[int, Field(ge=1)] = None,  # noqa: RUF013  (what users write)
+        guests: int = Field(default=None, ge=1, description="How many"),
+    ) -> object:
+        return item, nights, guests
+
+    assert await call(tool, "{}") == await call(tool, '{"item": null, "nights": null, "guests": null}') == (None,) * 3
+    assert parameters(tool)["guests"]["description"] == "How many"
+    with pytest.raises(ToolArgumentsError, match="nights: got 0, allowed: Input should be greater than"):
+        await call(tool, '{"nights": 0}')

@@ -6,9 +6,12 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
+import inspect
 import json
+import pathlib
 import uuid
-from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict
 
 import attrs
 import jsonschema
@@ -19,7 +22,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trealtime.errors import ToolArgumentsError
-from trealtime.tools.context import ToolContext
+from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.function_tool import FunctionTool, function_tool
 from trealtime.tools.invocation import invoke_tool
 from trealtime.tools.schema import ToolSignature, read_signature
@@ -217,6 +220,137 @@ def test_a_type_that_cannot_be_told_apart_in_json_is_refused_at_decoration(annot
         signature_of(annotation)
 
 
+def test_a_type_of_no_library_known_here_is_refused_with_what_there_is() -> None:
+    with pytest.raises(TypeError, match=r"<class 'pathlib.*Path'> is none of JSON's own types, enums, dates"):
+        signature_of(pathlib.Path)
+
+
+# ---- names of parameters and of types -------------------------------------------------------------------------------
+
+
+def namesakes(  # names that Python, msgspec or the library keep for themselves
+    self: int, p1: int, p0: int, __init__: int, __class__: int, __dict__: int, __mangled: int, copy: int, größe: int
+) -> list[int]:
+    return [self, p1, p0, __init__, __class__, __dict__, __mangled, copy, größe]
+
+
+def test_a_parameter_may_have_any_name() -> None:
+    signature = read_signature(namesakes, tool_name="namesakes", descriptions={})
+    names = list(inspect.signature(namesakes).parameters)
+    assert list(signature.json_schema["properties"]) == signature.json_schema["required"] == names
+    positional, keyword = signature.parse(json.dumps({name: place for place, name in enumerate(names)}))
+    assert (positional, keyword) == (list(range(len(names))), {})
+    with pytest.raises(ToolArgumentsError, match="__mangled: missing"):
+        signature.parse(json.dumps(dict.fromkeys([name for name in names if name != "__mangled"], 1)))
+    with pytest.raises(ToolArgumentsError, match="p2: no such name, allowed: self, p1, p0"):
+        signature.parse('{"p2": 1}')
+
+
+def test_a_name_in_kwargs_that_is_a_parameter_too_is_the_mistake_of_the_model() -> None:
+    def tool(a: int, *, b: int = 0, **more: int) -> None: ...
+
+    signature = read_signature(tool, tool_name="tool", descriptions={})
+    assert signature.parse('{"a": 1, "more": {"c": 2}}') == ([1], {"b": 0, "c": 2})
+    for name in ("a", "b"):
+        with pytest.raises(ToolArgumentsError, match=f"more: got a value for '{name}', allowed: names other than"):
+            signature.parse(json.dumps({"a": 1, "more": {name: 2}}))
+
+    def positional(a: int, /, **more: int) -> None: ...
+
+    assert read_signature(positional, tool_name="tool", descriptions={}).parse('{"a": 1, "more": {"a": 2}}') == (
+        [1],
+        {"a": 2},
+    )
+
+
+if TYPE_CHECKING:
+    from nowhere import Caller, Later
+
+
+def returns_what_is_not_there(order: Order) -> Later: ...
+def has_a_context_of_what_is_not_there(context: RunContext[Caller], order: Order) -> None: ...
+def has_a_quoted_context(context: "ToolContext[Caller]", order: "Order") -> Later: ...  # noqa: UP037
+def has_text_inside(order: Annotated["Order", "It."]) -> Later: ...  # noqa: UP037
+
+
+class Desk:
+    def method(self, order: "Order") -> Later: ...  # noqa: UP037
+    def __call__(self, order: Order) -> Later: ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        returns_what_is_not_there,
+        has_a_context_of_what_is_not_there,
+        has_a_quoted_context,
+        has_text_inside,
+        Desk().method,
+        Desk(),
+        functools.partial(returns_what_is_not_there),
+    ],
+)
+def test_names_that_only_a_type_checker_knows_may_stand_where_no_argument_goes(function) -> None:
+    signature = read_signature(function, tool_name="tool", descriptions={})
+    (order,), _ = signature.parse('{"order": {"number": 1, "to": {"street": "Elm"}}}')
+    assert order == Order(1, Address("Elm"))
+    assert signature.takes_context == ("context" in inspect.signature(function).parameters)
+
+
+def test_a_parameter_of_a_type_that_is_not_there_is_refused_at_decoration() -> None:
+    def tool(later: Later) -> None: ...
+    def inside(later: list["Later"]) -> None: ...  # noqa: UP037
+
+    for function in (tool, inside):
+        with pytest.raises(TypeError, match=r"tool 'tool': its signature cannot be read: .*'Later' is not defined"):
+            read_signature(function, tool_name="tool", descriptions={})
+
+
+# ---- values ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "annotation", [int, list[int], Address, "Order", Annotated[int, msgspec.Meta(ge=3)], Annotated[int, "A number."]]
+)
+def test_a_parameter_whose_default_is_none_takes_null(annotation) -> None:
+    def tool(value=None) -> None: ...
+
+    tool.__annotations__["value"] = annotation
+    signature = read_signature(tool, tool_name="tool", descriptions={})
+    assert signature.parse("{}") == signature.parse('{"value": null}') == ([None], {})
+    jsonschema.validate({"value": None}, signature.json_schema)
+    if annotation == Annotated[int, msgspec.Meta(ge=3)]:
+        with pytest.raises(ToolArgumentsError, match="Expected `int` >= 3"):
+            signature.parse('{"value": 1}')
+    if annotation == Annotated[int, "A number."]:
+        assert signature.json_schema["properties"]["value"]["description"] == "A number."
+
+
+@pytest.mark.parametrize(
+    "arguments, values",
+    [
+        ('{"count": 1.0}', [1, 0.0, []]),
+        ('{"count": -3e2, "size": 2.0}', [-300, 2.0, []]),
+        ('{"count": 1, "lots": [1, 2.0]}', [1, 0.0, [1, 2]]),
+        ('{"count": 1.5}', None),
+        ('{"count": 1e300}', None),
+        ('{"count": true}', None),
+        ('{"count": "1"}', None),
+        ('{"count": 1.0, "lots": ["1"]}', None),
+    ],
+)
+def test_a_number_without_a_fraction_is_an_integer(arguments, values) -> None:
+    def tool(count: int, size: float = 0.0, lots: list[int] = []) -> None: ...  # noqa: B006
+
+    signature = read_signature(tool, tool_name="tool", descriptions={})
+    if values is None:
+        with pytest.raises(ToolArgumentsError, match="got"):
+            signature.parse(arguments)
+    else:
+        found, _ = signature.parse(arguments)
+        assert (found, [type(each) for each in found]) == (values, [int, float, list])
+
+
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
@@ -324,7 +458,8 @@ def fits(text: str, *, strictly: bool) -> bool:
     if not isinstance(value, dict) or not strictly:
         return isinstance(value, dict)
     count, note = value.get("count"), value.get("note", "")
-    return type(count) is int and isinstance(note, str) and value.keys() <= {"count", "note", "deep"}
+    whole = type(count) is int or (type(count) is float and count.is_integer() and abs(count) < 2**53)
+    return whole and isinstance(note, str) and value.keys() <= {"count", "note", "deep"}
 
 
 @given(BAD)
@@ -336,6 +471,9 @@ def fits(text: str, *, strictly: bool) -> bool:
 @example('{"count": 1, "note": "\ud800"}')
 @example("\ud800")
 @example('{"count": 1e999}')
+@example('{"count": 1.0}')
+@example('{"count": 1e300}')
+@example('{"count": 1.0, "note": 2.0}')
 @example('{"count": 1} {"count": 2}')
 @example('{"count": 1, "count": "2"}')
 @example("null")

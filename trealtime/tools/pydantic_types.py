@@ -12,7 +12,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -69,6 +69,8 @@ def pydantic_type(
 
     factory: Callable[[], Any] | None = None
     if _is_field(default):
+        if default.default is None:  # the schema shows the model that default
+            annotation = Optional[annotation]  # noqa: UP045  (an annotation may be of a kind that has no `|`)
         annotation = Annotated[annotation, default]
         field = default
         if field.default_factory is not None or not field.is_required():

@@ -2,6 +2,7 @@
 
 Both come from one msgspec Struct generated from the signature, so the check enforces what the schema promises. A
 parameter whose annotation is pydantic's is pydantic's to describe and to check: the Struct keeps its JSON as it is.
+The fields of the Struct have names of their own, because Python and msgspec keep some names for themselves.
 """
 
 from __future__ import annotations
@@ -12,21 +13,27 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Optional, Union, get_args, get_origin
 
 import attrs
 import msgspec
 
 from trealtime._value import Shown
 from trealtime.errors import ToolArgumentsError
+from trealtime.terminal import text_of
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.pydantic_types import PydanticRefusal, PydanticType, is_pydantic, pydantic_type, schemas_of
 from trealtime.tools.refusals import explain_refusal
+from trealtime.tools.signatures import parameters_of
 
 __all__ = ["ToolSignature", "check_json_object", "read_signature"]
 
 _Kind = inspect.Parameter
 _DEFS = "#/$defs/"
+_EXACT = 2**53
+_DESCRIBED = (
+    "JSON's own types, enums, dates, dataclasses, attrs classes, TypedDicts, NamedTuples, msgspec's, pydantic's"
+)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -44,23 +51,27 @@ class ToolSignature(Shown):
     def parse(self, arguments: str) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments for the function, without its context; an empty text counts as ``{}``.
 
-        Validation is strict: no coercion of types, no unknown names. Raises `ToolArgumentsError` with a message that a
-        model can act on: where, what stands there, what may stand there.
+        Validation is strict: no coercion of types, no unknown names; 1.0 is an integer, as in JSON Schema. Raises
+        `ToolArgumentsError` with a message that a model can act on: where, what stands there, what may stand there.
         """
         text = arguments.strip() or "{}"
         try:
-            values = self.decoder.decode(text)
-            read = {name: self._read(name, getattr(values, name)) for name in self.pydantic}
+            found = self._decoded(text)
+            values = {
+                parameter.name: self._read(parameter.name, getattr(found, _field_name(index)))
+                for index, parameter in enumerate(self.parameters)
+            }
         except Exception as error:
             # Beside msgspec's own errors, constructors of the declared types may raise anything.
             raise refusal(self.tool_name, error, text, self.json_schema) from error
         positional: list[Any] = []
         keyword: dict[str, Any] = {}
         for parameter in self.parameters:
-            value = read[parameter.name] if parameter.name in read else getattr(values, parameter.name)
+            value = values[parameter.name]
             if parameter.kind is _Kind.VAR_POSITIONAL:
                 positional.extend(value)
             elif parameter.kind is _Kind.VAR_KEYWORD:
+                self._check_free(parameter.name, value, arguments)
                 keyword.update(value)
             elif parameter.kind is _Kind.KEYWORD_ONLY:
                 keyword[parameter.name] = value
@@ -68,9 +79,43 @@ class ToolSignature(Shown):
                 positional.append(value)
         return positional, keyword
 
+    def _decoded(self, text: str) -> msgspec.Struct:
+        try:
+            return self.decoder.decode(text)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Expected `int`, got `float`"):
+                raise
+        # To JSON Schema 1.0 is an integer, and models write it.
+        return self.decoder.decode(msgspec.json.encode(_with_integers(msgspec.json.decode(text))))
+
+    def _check_free(self, name: str, more: Mapping[str, Any], arguments: str) -> None:
+        """Raise `ToolArgumentsError` where a name among those of ``**name`` is that of another parameter."""
+        taken = [each.name for each in self.parameters if each.kind is not _Kind.POSITIONAL_ONLY and each.name in more]
+        if taken:
+            problem = f"{name}: got a value for {taken[0]!r}, allowed: names other than those of the parameters"
+            raise _refused(self.tool_name, problem, arguments)
+
     def _read(self, name: str, value: Any) -> Any:
         """Read the model's value for a parameter of pydantic's; a default is not JSON and stays as it is."""
-        return self.pydantic[name].read(bytes(value), path=name) if isinstance(value, msgspec.Raw) else value
+        if name not in self.pydantic or not isinstance(value, msgspec.Raw):
+            return value
+        return self.pydantic[name].read(bytes(value), path=name)
+
+
+def _field_name(index: int) -> str:
+    """Return the name of the Struct's field for the parameter at `index`."""
+    return f"p{index}"
+
+
+def _with_integers(value: Any) -> Any:
+    """Return JSON `value` with its numbers without a fraction as integers, as far as a float holds them exactly."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if isinstance(value, list):
+        return [_with_integers(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _with_integers(each) for key, each in value.items()}
+    return value
 
 
 def check_json_object(tool_name: str, arguments: str, schema: Mapping[str, Any]) -> None:
@@ -89,6 +134,10 @@ def refusal(tool_name: str, error: Exception, arguments: str, schema: Mapping[st
         problem = str(error) if isinstance(error, PydanticRefusal) else explain_refusal(error, arguments, schema)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as unreadable:
         problem = f"not valid JSON: {unreadable}"
+    return _refused(tool_name, problem, arguments)
+
+
+def _refused(tool_name: str, problem: str, arguments: str) -> ToolArgumentsError:
     return ToolArgumentsError(
         f"invalid arguments for tool {tool_name}: {problem}", tool_name=tool_name, arguments=arguments
     )
@@ -100,12 +149,12 @@ def read_signature(
     """The signature of `function`, with `descriptions` by parameter name (those in ``Annotated`` go before them).
 
     A first parameter annotated `RunContext` or `ToolContext` is for the library to fill and not in the schema.
-    ``*args`` becomes a list, ``**kwargs`` an object. Raises TypeError for a parameter that has no JSON Schema, naming
-    it.
+    ``*args`` becomes a list, ``**kwargs`` an object, and a parameter whose default is None may be null. Raises
+    TypeError for a parameter that has no JSON Schema, naming it.
     """
     try:
-        parameters = tuple(inspect.signature(function, eval_str=True).parameters.values())
-    except (NameError, TypeError, ValueError) as error:
+        parameters = tuple(map(_nullable, parameters_of(function)))
+    except Exception as error:  # an annotation may raise anything
         raise TypeError(f"tool {tool_name!r}: its signature cannot be read: {error}") from error
     takes_context = bool(parameters) and _is_context(parameters[0])
     if takes_context:
@@ -115,14 +164,16 @@ def read_signature(
             raise TypeError(f"tool {tool_name!r}: the context must be the first parameter, {parameter.name!r} is not")
     by_pydantic: dict[str, PydanticType] = {}
     fields = []
-    for parameter in parameters:
+    for index, parameter in enumerate(parameters):
         description = descriptions.get(parameter.name)
         if is_pydantic(parameter.annotation, parameter.default):
             by_pydantic[parameter.name] = _pydantic_type(parameter, description, tool_name)
-            fields.append(_raw_field(parameter, by_pydantic[parameter.name]))
+            annotation, default = _raw_field(parameter, by_pydantic[parameter.name])
         else:
-            fields.append(_field(parameter, description))
-    arguments_type = msgspec.defstruct(tool_name, fields, forbid_unknown_fields=True, kw_only=True)
+            annotation, default = _field(parameter, description)
+        fields.append((_field_name(index), annotation, default))
+    names = {_field_name(index): parameter.name for index, parameter in enumerate(parameters)}
+    arguments_type = msgspec.defstruct(tool_name, fields, rename=names, forbid_unknown_fields=True, kw_only=True)
     return ToolSignature(
         tool_name=tool_name,
         json_schema=_with_pydantic(_json_schema(arguments_type, tool_name), by_pydantic, tool_name),
@@ -138,21 +189,27 @@ def _is_context(parameter: inspect.Parameter) -> bool:
     return annotation is RunContext or annotation is ToolContext
 
 
-def _field(parameter: inspect.Parameter, description: str | None) -> tuple[str, Any, Any]:
+def _nullable(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Let the annotation of a parameter whose default is None take None: the schema shows the model that default."""
+    annotation = parameter.annotation
+    if parameter.default is not None or annotation in (_Kind.empty, Any, object) or _is_context(parameter):
+        return parameter
+    bare = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if type(None) in get_args(bare):
+        return parameter
+    # The constraints of an Annotated are about the value, not about None.
+    nullable: Any = Optional[annotation]  # noqa: UP045  (an annotation may be of a kind that has no `|`)
+    description = _description_in(annotation)
+    return parameter.replace(annotation=nullable if description is None else Annotated[nullable, description])
+
+
+def _field(parameter: inspect.Parameter, description: str | None) -> tuple[Any, Any]:
     annotation = Any if parameter.annotation is _Kind.empty else _clearer(parameter.annotation)
     if parameter.kind is _Kind.VAR_POSITIONAL:
-        return (
-            parameter.name,
-            _described(GenericAlias(list, (annotation,)), description),
-            msgspec.field(default_factory=list),
-        )
+        return _described(GenericAlias(list, (annotation,)), description), msgspec.field(default_factory=list)
     if parameter.kind is _Kind.VAR_KEYWORD:
-        return (
-            parameter.name,
-            _described(GenericAlias(dict, (str, annotation)), description),
-            msgspec.field(default_factory=dict),
-        )
-    return parameter.name, _described(annotation, description), _default(parameter.default)
+        return _described(GenericAlias(dict, (str, annotation)), description), msgspec.field(default_factory=dict)
+    return _described(annotation, description), _default(parameter.default)
 
 
 def _pydantic_type(parameter: inspect.Parameter, description: str | None, tool_name: str) -> PydanticType:
@@ -167,14 +224,14 @@ def _pydantic_type(parameter: inspect.Parameter, description: str | None, tool_n
         raise TypeError(f"tool {tool_name!r}: parameter {parameter.name!r}: {error}") from error
 
 
-def _raw_field(parameter: inspect.Parameter, described: PydanticType) -> tuple[str, Any, Any]:
+def _raw_field(parameter: inspect.Parameter, described: PydanticType) -> tuple[Any, Any]:
     if parameter.kind is _Kind.VAR_POSITIONAL:
-        return parameter.name, msgspec.Raw, msgspec.field(default_factory=list)
+        return msgspec.Raw, msgspec.field(default_factory=list)
     if parameter.kind is _Kind.VAR_KEYWORD:
-        return parameter.name, msgspec.Raw, msgspec.field(default_factory=dict)
+        return msgspec.Raw, msgspec.field(default_factory=dict)
     if described.default is None:
-        return parameter.name, msgspec.Raw, msgspec.field()
-    return parameter.name, msgspec.Raw, msgspec.field(default_factory=described.default)
+        return msgspec.Raw, msgspec.field()
+    return msgspec.Raw, msgspec.field(default_factory=described.default)
 
 
 def _with_pydantic(schema: dict[str, Any], by_pydantic: Mapping[str, PydanticType], tool_name: str) -> dict[str, Any]:
@@ -225,12 +282,18 @@ def _clearer(annotation: Any) -> Any:
 
 
 def _described(annotation: Any, description: str | None) -> Any:
-    if get_origin(annotation) is Annotated:
-        extras = get_args(annotation)[1:]
-        # A text, or the description of a msgspec Meta or of another library's field.
-        texts = [extra if isinstance(extra, str) else getattr(extra, "description", None) for extra in extras]
-        description = next((text for text in texts if isinstance(text, str)), description)
+    description = _description_in(annotation) or description
     return Annotated[annotation, msgspec.Meta(description=description)] if description else annotation
+
+
+def _description_in(annotation: Any) -> str | None:
+    if get_origin(annotation) is not Annotated:
+        return None
+    # A text, or the description of a msgspec Meta or of another library's field.
+    texts = (
+        extra if isinstance(extra, str) else getattr(extra, "description", None) for extra in get_args(annotation)[1:]
+    )
+    return next((text for text in texts if isinstance(text, str)), None)
 
 
 def _default(default: object) -> Any:
@@ -250,10 +313,20 @@ def _json_schema(arguments_type: type[msgspec.Struct], tool_name: str) -> dict[s
             # Bare first: a type of the user's own passes for one with a schema once it has a description.
             msgspec.json.schema(get_args(field.type)[0] if get_origin(field.type) is Annotated else field.type)
             msgspec.json.schema(field.type)
-        except TypeError as error:
-            raise TypeError(f"tool {tool_name!r}: parameter {field.name!r} has no JSON Schema: {error}") from error
+        except Exception as error:  # names that are not found, and what a class does to describe itself
+            name = field.encode_name
+            raise TypeError(f"tool {tool_name!r}: parameter {name!r} has no JSON Schema: {_reason(error)}") from error
     (root,), components = msgspec.json.schema_components([arguments_type], ref_template=_DEFS + "{name}")
     schema = components.pop(root["$ref"].removeprefix(_DEFS))
     del schema["title"]  # the name of the generated Struct: the tool has it already
     schema.setdefault("required", [])
     return {**schema, "$defs": components} if components else schema
+
+
+def _reason(error: Exception) -> str:
+    text = text_of(error)
+    if not text.startswith("Generating JSON schema for custom types"):
+        return text
+    # What msgspec advises is for the author of a Struct.
+    kind = text.rpartition("\n")[2].removeprefix("type ").removesuffix(" is not supported")
+    return f"{kind} is none of {_DESCRIBED}"
