@@ -7,6 +7,9 @@ from typing import Any, cast
 from trealtime._session.session import RealtimeSession as NativeSession
 from trealtime.compat.exceptions import user_errors
 from trealtime.compat.realtime import model_inputs as inputs
+from trealtime.compat.realtime._leniency import known_settings
+from trealtime.errors import RequestTimedOut, SettingsRefused
+from trealtime.events import EventInfo, RealtimeError, ServerErrorInfo
 from trealtime.protocol.settings_dicts import SessionSettingsDict
 
 __all__ = ["send_event"]
@@ -30,9 +33,33 @@ async def send_event(session: NativeSession[Any], event: inputs.RealtimeModelSen
             case inputs.RealtimeModelSendInterrupt():
                 await _interrupt(session, event)
             case inputs.RealtimeModelSendSessionUpdate():
-                await session.update_settings(cast("SessionSettingsDict", event.session_settings))
+                await _update(session, event)
             case _:
                 raise TypeError(f"send_event takes one of the RealtimeModelSend... values, got {event!r}")
+
+
+async def _update(session: NativeSession[Any], event: inputs.RealtimeModelSendSessionUpdate) -> None:
+    try:
+        await session.update_settings(cast("SessionSettingsDict", known_settings(event.session_settings)))
+    except SettingsRefused as refused:  # the SDK does not wait for the answer: the program reads it in an event
+        _tell(session, _refusal(refused))
+    except RequestTimedOut as late:
+        _tell(session, late)
+
+
+def _refusal(refused: SettingsRefused) -> ServerErrorInfo:
+    return ServerErrorInfo(
+        message=str(refused),
+        type=refused.type,
+        code=refused.code,
+        param=refused.param,
+        event_id=refused.event_id,
+        request=refused.request,
+    )
+
+
+def _tell(session: NativeSession[Any], error: ServerErrorInfo | Exception) -> None:
+    session._parts.driver.emit(RealtimeError(error=error, info=EventInfo(session.context)))
 
 
 async def _send_output(session: NativeSession[Any], event: inputs.RealtimeModelSendToolOutput) -> None:

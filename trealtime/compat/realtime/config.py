@@ -1,7 +1,7 @@
 """Configurations and user input as typed dictionaries: ``config: RealtimeRunConfig = {...}``.
 
-Keys follow the realtime layer of the OpenAI Agents SDK. A checker refuses a key that is not there, and so does the
-session, with a `trealtime.compat.UserError` that names the nearest one.
+Keys follow the realtime layer of the OpenAI Agents SDK. A checker refuses a key that is not there. A session leaves it
+out, as the SDK does, with a warning in the log that names the nearest one.
 """
 
 # ruff: noqa: PYI051  # the literals are there for editors, the str for names newer than this file

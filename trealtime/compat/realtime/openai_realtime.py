@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat import _defaults
 from trealtime.compat.exceptions import UserError, user_errors
+from trealtime.compat.realtime._leniency import known_model_config, known_run_config, known_settings
 from trealtime.compat.realtime._sending import send_event
 from trealtime.compat.realtime.config import RealtimeRunConfig, RealtimeSessionModelSettings
 from trealtime.compat.realtime.model import RealtimeModel, RealtimeModelConfig, RealtimeModelListener
@@ -157,6 +158,10 @@ class OpenAIRealtimeSIPModel(OpenAIRealtimeWebSocketModel):
         """
         with user_errors():
             payload = await NativeSIPModel.build_initial_session_payload(
-                agent, context=context, model_config=model_config, run_config=run_config, overrides=overrides
+                agent,
+                context=context,
+                model_config=known_model_config(model_config or {}),
+                run_config=known_run_config(run_config or {}),
+                overrides=None if overrides is None else known_settings(overrides),
             )
         return SessionPayload(payload)

@@ -18,10 +18,13 @@ from trealtime._session.subscription import Subscription
 from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat import _defaults
 from trealtime.compat.exceptions import UserError, user_errors
+from trealtime.compat.realtime._hosting import HostedSession
+from trealtime.compat.realtime._leniency import known_model_config, known_run_config
 from trealtime.compat.realtime._translation import EventTranslator, end_of_connection
 from trealtime.compat.realtime.agent import RealtimeAgent
 from trealtime.compat.realtime.config import RealtimeRunConfig, RealtimeUserInput
 from trealtime.compat.realtime.events import RealtimeSessionEvent
+from trealtime.compat.realtime.items import RealtimeItem, item_of
 from trealtime.compat.realtime.model import (
     RealtimeModel,
     RealtimeModelConfig,
@@ -31,6 +34,7 @@ from trealtime.compat.realtime.model import (
 from trealtime.compat.realtime.openai_realtime import SessionModel
 from trealtime.errors import ConnectionLost
 from trealtime.events import RealtimeSessionEvent as NativeEvent
+from trealtime.tools.context import RunContext
 from trealtime.transport.models import RealtimeModel as NativeModel
 
 __all__ = ["RealtimeSession"]
@@ -61,9 +65,12 @@ class RealtimeSession:
                 agent,
                 context,
                 model_config=cast("ModelConfigDict", _native_model_config(model_config)),
-                run_config=cast("RunConfigDict", {"reconnect": None, **(run_config or {})}),
+                run_config=cast("RunConfigDict", known_run_config({"reconnect": None, **(run_config or {})})),
             )
+        self._begun = False
         self._scope: AbstractAsyncContextManager[None] | None = None
+        self._entered_by: trio.lowlevel.Task | None = None
+        self._hosted: HostedSession | None = None
         self._nursery: trio.Nursery | None = None
         self._listening: dict[int, trio.CancelScope] = {}
         self._translator = EventTranslator()
@@ -77,6 +84,31 @@ class RealtimeSession:
         own is given back as it is."""
         return self._model if self._model.custom is None else self._model.custom
 
+    # ---- what programs read under private names ------------------------------------------------------------------
+
+    @property
+    def _current_agent(self) -> NativeAgent[Any]:
+        return self.native.current_agent
+
+    @property
+    def _context_wrapper(self) -> RunContext[Any]:
+        return self.native.context
+
+    @property
+    def _history(self) -> list[RealtimeItem]:
+        return [item for each in self.native.history if (item := item_of(each)) is not None]
+
+    @_history.setter
+    def _history(self, items: object) -> None:
+        _LOGGER.warning(
+            "session._history is read from the conversation, so setting it does nothing: to begin with a history, "
+            "write trealtime.RealtimeRunner(agent).session(history=...)"
+        )
+
+    @property
+    def _closed(self) -> bool:
+        return self.native.outcome is not None
+
     # ---- lifetime ------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -86,9 +118,9 @@ class RealtimeSession:
         that the server does not take, `trealtime.ConnectFailed` when there is no connection. If cancelled, nothing is
         left.
         """
-        if self._scope is not None:
-            raise RuntimeError("this session has been entered before: a session is entered once, run another")
+        self._begin()
         self._scope = self._entered()
+        self._entered_by = trio.lowlevel.current_task()
         with user_errors():
             await self._scope.__aenter__()
         return self
@@ -96,10 +128,25 @@ class RealtimeSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """End the session, and with it everything that it has started; see `trealtime.RealtimeSession.__aexit__`."""
+        """End the session, and with it everything that it has started; see `trealtime.RealtimeSession.__aexit__`.
+
+        Called by hand in another task than the one that entered, it ends the session all the same; the task that
+        entered has to leave, too. `enter` and `close` may be called in any task.
+        """
+        if self._hosted is not None:
+            await self.close()
+            return None
         if self._scope is None:
             raise RuntimeError("this session has not been entered")
+        if trio.lowlevel.current_task() is not self._entered_by:
+            await self.close()
+            return None
         return await self._scope.__aexit__(kind, error, traceback)
+
+    def _begin(self) -> None:
+        if self._begun:
+            raise RuntimeError("this session has been entered before: a session is entered once, run another")
+        self._begun = True
 
     @asynccontextmanager
     async def _entered(self) -> AsyncIterator[None]:
@@ -115,13 +162,17 @@ class RealtimeSession:
             self._model.closed()
 
     async def enter(self) -> Self:
-        """Raise `UserError`: the tasks of a session live in a nursery, which has to end somewhere.
+        """As ``async with session:``, until `close` is called, by any task.
 
-        Write ``async with session:``, or ``session = await nursery.start(serve_realtime_session, runner.native)``.
+        A task of Trio's own holds the session. So a failure that no iteration and no call has raised is only in the
+        log, and a session that is never closed lives until `trio.run` ends. Prefer ``async with session:``. Raises as
+        `__aenter__`. If cancelled, nothing is left.
         """
-        raise UserError(
-            "enter() would leave tasks without an owner: write `async with session:` around the code that uses it"
-        )
+        self._begin()
+        self._hosted = hosted = HostedSession(self._entered)
+        with user_errors():
+            await hosted.begin()
+        return self
 
     async def on_event(self, event: object) -> NoReturn:
         """Raise `UserError`: events come from the connection. In tests, let `trealtime.testing` send them."""
@@ -131,7 +182,9 @@ class RealtimeSession:
 
     async def close(self) -> None:
         """End the session now and wait until it has ended: iteration ends. May be called again, from any task."""
-        if self._scope is not None:
+        if self._hosted is not None:
+            await self._hosted.end(self.native.close)
+        elif self._scope is not None:
             await self.native.close()
 
     # ---- events --------------------------------------------------------------------------------------------------
@@ -302,4 +355,4 @@ def _native_model_config(config: RealtimeModelConfig | None) -> dict[str, Any]:
         native["playback_tracker"] = native_tracker(native["playback_tracker"])
     if native.get("api_key") is None and _defaults.api_key is not None:
         native["api_key"] = _defaults.api_key
-    return native
+    return known_model_config(native)
