@@ -98,11 +98,10 @@ async def test_settings_that_the_server_refuses_later_are_an_error_event(opened,
 
 async def test_settings_that_the_server_never_answers_are_an_error_event(autojump_clock, turn, caplog):
     caplog.set_level(logging.CRITICAL)
-    async with open_manual_server() as server:
-        async with await RealtimeRunner(ASSISTANT, model=server).run() as session:
-            server.last.answers = False
-            await session.model.send_event(RealtimeModelSendSessionUpdate({"instructions": "Speak up."}))
-            [*_, late] = await turn(session, until="error")
+    async with open_manual_server() as server, await RealtimeRunner(ASSISTANT, model=server).run() as session:
+        server.last.answers = False
+        await session.model.send_event(RealtimeModelSendSessionUpdate({"instructions": "Speak up."}))
+        [*_, late] = await turn(session, until="error")
     assert "has not answered" in late.error["message"]
 
 

@@ -37,7 +37,7 @@ def known_run_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known_settings(settings: _T) -> _T | dict[str, Any]:
-    """Return `settings` of the model without what the SDK would not look at. Anything but a mapping is left as it is."""
+    """Return `settings` of the model without what the SDK would not look at; anything but a mapping as it is."""
     if not isinstance(settings, Mapping):
         return settings
     return _known(SessionSettings, _with_one_modality(settings, "settings"), "settings")
