@@ -13,7 +13,7 @@ Theory of operation
    requests that were set aside, each commit with the audio before it; the rest of the user's audio; the requests for
    responses.
 5. The server may refuse an item. Those that name it as the one before them are refused with it, so they go once more,
-   after the nearest one that was taken.
+   after the nearest one that was taken. An answer that it has begun without them is not wanted (`responses`).
 6. An item that was told may still play. If it is cut, it is told anew: a server cannot truncate what it has as text.
 7. A connection to a phone call of the server's is only a view of it: the call has its history, hears its user and
    goes on, so nothing is told or asked again there.
@@ -471,7 +471,7 @@ def item_refused(state: State, sent: Sent, info: ServerErrorInfo) -> bool:
     link, item_id = state.link, sent.subject
     if sent.type != "conversation.item.create" or item_id not in link.told:
         return False
-    if not link.refuse(item_id, passing=is_passing(info)):
+    if not link.refuse(item_id, passing=is_passing(info), place=state.response_queue.take_place()):
         return False
     _tell(state, sent.event["item"], link.told.place_of(item_id), reply_id=sent.reply_id)
     return True

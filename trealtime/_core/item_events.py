@@ -147,6 +147,8 @@ def _put_item(
     asked: bool = False,
 ) -> None:
     item_id = as_text(item.get("id")) or ""
+    if any(each.too_early and (item_id in each.open_items or item_id in each.dropped) for each in state.live()):
+        return  # it is deleted as soon as it is whole
     ours = asked or state.items.confirm(item_id)
     if item_id in state.link.told:  # we know it better than the server, which has it as text
         state.link.told.confirm(item_id)

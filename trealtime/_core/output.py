@@ -15,7 +15,7 @@ from trealtime._core.guardrails import (
     stop_overfull,
 )
 from trealtime._core.interruption import silence
-from trealtime._core.responses import end_response, find_response, metadata_of, response_id_of
+from trealtime._core.responses import drop_item, end_response, find_response, metadata_of, response_id_of
 from trealtime._core.tool_calls import begin_call
 from trealtime.errors import MCPServerFailed
 from trealtime.events import (
@@ -65,6 +65,9 @@ def _take_untold_items(state: State, done: Mapping[str, Any], now: float) -> Non
     if response is None:
         return
     for item in items:
+        if response.too_early:
+            drop_item(state, response, as_text(item.get("id")) or "")
+            continue
         unknown = (as_text(item.get("id")) or "") not in state.history
         if unknown and response.in_conversation and response.interrupted is None:
             _show_item(state, response, item, status="completed")
@@ -107,6 +110,10 @@ def _output_item(
     response.note_item(item_id, done=final)
     if event.item.get("type") == "mcp_call":
         response.hosted_call(item_id, over=final)
+    if response.too_early:
+        if final:
+            drop_item(state, response, item_id)
+        return
     if response.in_conversation and item_id not in state.deleted_items:
         ended: ItemStatus = "incomplete" if response.interrupted is not None else "completed"
         _show_item(state, response, event.item, status=ended if final else "in_progress")
@@ -186,7 +193,7 @@ def receive_audio(state: State, event: wire.ResponseOutputAudioDelta, now: float
     response = find_response(state, event.response_id, now)
     if response is None or response.interrupted is not None:
         state.counters.late_deltas_dropped += 1
-        if response is not None:
+        if response is not None and not response.too_early:
             silence(state, response, event.item_id, event.content_index)
         return
     if not response.in_conversation:

@@ -176,6 +176,9 @@ class Link(Shown):
     told: ToldItems = attrs.field(factory=ToldItems, init=False)
     """Items that this connection was told by us."""
 
+    retold_place: int = attrs.field(default=-1, init=False)
+    """The place of the last item that went again, in the order of the requests for responses."""
+
     _replaced: dict[str, None] = attrs.field(factory=dict, init=False)
     """Items that were deleted to be told anew."""
 
@@ -303,6 +306,7 @@ class Link(Shown):
         self.audio_ms = self.dropped_ms = 0.0
         self.tell(successor.replay)
         self.told = successor.told
+        self.told.mend()
         self.rollovers += 1
 
     def _forget_told(self) -> None:
@@ -367,10 +371,13 @@ class Link(Shown):
         """The items that wait."""
         return [sent for _, sent in self.pending if sent.type == "conversation.item.create"]
 
-    def refuse(self, item_id: str, *, passing: bool) -> bool:
-        """The server has not taken an item; return whether it goes again. `passing`: the item is not the reason."""
+    def refuse(self, item_id: str, *, passing: bool, place: int) -> bool:
+        """The server has not taken an item; return whether it goes again, with this place in the order of the requests.
+        `passing`: the item is not the reason."""
         again = self.told.refuse(item_id, passing=passing)
-        if not again:
+        if again:
+            self.retold_place = place
+        else:
             self.count_refused()
         return again
 

@@ -124,6 +124,12 @@ class Response(Shown):
     _answer_params: Mapping[str, Any] | None = None
     """The params to ask for that answer with."""
 
+    too_early: bool = False
+    """The server has made it without items that it is told again: none of it counts (`responses`, rule 5)."""
+
+    dropped: set[str] = attrs.Factory(set)
+    """Items of it that the server is told to delete."""
+
     failed_over: bool = False
     """The server has failed to make it, and its request has gone again."""
 
@@ -408,6 +414,14 @@ class Response(Shown):
         )
 
     def _ask_again(self, state: State, now: float) -> None:
+        state.response_queue.pause(self._submit_again(state), now)
+
+    def come_too_early(self, state: State) -> None:
+        """The server has made it without items that it is told again. Ask for it once more, in its place."""
+        self._submit_again(state, continues=self.id)
+        self.too_early = self.abandoned = True
+
+    def _submit_again(self, state: State, *, continues: str | None = None) -> Request:
         request = self.request
         again = submit(
             state,
@@ -419,12 +433,18 @@ class Response(Shown):
             turn=request is None or request.turn,
             for_app=self.for_app,
             record=self.record,
-            refusals=1 + (request.refusals if request is not None else 0),
+            refusals=self.times_refused + 1,
+            continues=continues,
         )
         if self.record is not None:
             self.record.current.retry()
-        state.response_queue.pause(again, now)
         self.failed_over = True
+        return again
+
+    @property
+    def times_refused(self) -> int:
+        """How often the server has refused or failed to make it before."""
+        return self.request.refusals if self.request is not None else 0
 
     def params_of_turn(self, state: State) -> Mapping[str, Any] | None:
         """The params of the request for what follows it in its turn, the answer to its calls or a better one: the

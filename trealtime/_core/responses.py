@@ -10,6 +10,9 @@ Theory of operation
    it is over when nothing of it has come for `response_timeout_s`, unless a tool that the server runs is at work.
 4. When it is done and all its function calls have their outputs, an answer to those is asked for, if one of them wants
    it, and the callers go on to wait for that. Else they get the result.
+5. A new connection may refuse items of the history that go again (`told`). An answer that it begins before it has them
+   is about half a conversation: none of it reaches the app, its items are deleted, its calls are not made, and it is
+   asked for again, a few times.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from trealtime._core.guardrails import (
 from trealtime._core.interruption import kill, server_interrupted
 from trealtime._core.listening import answer_began
 from trealtime._core.response import Response
-from trealtime._core.response_queue import METADATA_KEY, Request
+from trealtime._core.response_queue import METADATA_KEY, PASSING_AGAIN, Request
 from trealtime._core.server_errors import read_error
 from trealtime._core.server_playback import response_made
 from trealtime._core.turn_answers import answer_turns
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ask_again",
+    "drop_item",
     "end_response",
     "expire_responses",
     "find_response",
@@ -245,7 +249,32 @@ def _begin(state: State, response: Response, request: Request | None, now: float
         response.serve_app()
     if response.in_conversation and wanted:
         answer_began(state, response, own=not response.answers_app)
+        if _is_too_early(state, response):
+            state.link.told.mend()
+            response.come_too_early(state)
+            return True
     return unwanted
+
+
+def _is_too_early(state: State, response: Response) -> bool:
+    """Whether a response begins without items that the server is told again (rule 5)."""
+    if not state.link.told.torn or response.has_output or response.items:
+        return False
+    _, limit = PASSING_AGAIN
+    request = response.request
+    asked_after = request is not None and request.place > state.link.retold_place
+    return not asked_after and response.times_refused < limit
+
+
+def drop_item(state: State, response: Response, item_id: str) -> None:
+    """An item of a response that does not count: the conversation goes on without it."""
+    if item_id in response.dropped:
+        return
+    response.dropped.add(item_id)
+    state.deleted_items[item_id] = None
+    if state.history.remove(item_id):
+        state.emit_history("updated", item_id)
+    state.send({"type": "conversation.item.delete", "item_id": item_id}, own=True)
 
 
 def _place(state: State, response: Response, *, in_conversation: bool) -> None:

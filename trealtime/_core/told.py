@@ -10,6 +10,8 @@ Theory of operation
    have told and it does not confirm, or has refused, come between the two. An item that the server makes itself goes to
    the end of what it knows. So what we have told after the item that it names has come later, and in between, also
    where it has been confirmed by the time at which we hear of the new item.
+4. While an item goes again, the server has a conversation with a hole (`torn`). It takes events in order, so that its
+   word about an item says that those which went before are there, or refused.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ class ToldItems:
 
     _refused: dict[str, bool] = attrs.field(factory=dict, init=False)
     """Items that were refused; True: for the sake of the one before, so that they have gone again."""
+
+    _again: dict[str, None] = attrs.field(factory=dict, init=False)
+    """Items that have gone again and of which the server has said nothing since, in the order of telling."""
 
     _times: dict[str, int] = attrs.field(factory=dict, init=False)
     """How often each item was told."""
@@ -64,12 +69,14 @@ class ToldItems:
 
     def confirm(self, item_id: str) -> None:
         """The server has shown an item."""
+        self._settle_until(item_id)
         self._unconfirmed.pop(item_id, None)
         self._refused.pop(item_id, None)
 
     def refuse(self, item_id: str, *, passing: bool = False) -> bool:
         """The server has not taken an item; return whether it goes again. `passing`: the item is not the reason."""
         self._unconfirmed.pop(item_id, None)
+        self._settle_until(item_id)
         before = self._before[item_id]
         reason: tuple[str, str, int, bool] | None = None
         if before is not None and before in self._refused:
@@ -80,7 +87,25 @@ class ToldItems:
         if reason is not None:
             self._reasons[reason] = None
         self._refused[item_id] = again
+        if again:
+            self._again[item_id] = None
         return again
+
+    def _settle_until(self, item_id: str) -> None:
+        """The server has said something about an item that may have gone again."""
+        if item_id in self._again:
+            order = list(self._again)
+            for each in order[: order.index(item_id) + 1]:
+                del self._again[each]
+
+    @property
+    def torn(self) -> bool:
+        """Whether items are on their way again without which the server has the conversation now."""
+        return bool(self._again)
+
+    def mend(self) -> None:
+        """What is asked from now on comes after all that has gone again."""
+        self._again.clear()
 
     def place_of(self, item_id: str) -> str | None:
         """The item to tell this one after: the nearest one before it that was not refused for good."""
