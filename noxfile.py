@@ -25,6 +25,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 QUICK = ["tests/core", "tests/session", "tests/protocol", "tests/audio"]
 RANDOM = [
     "tests/core/test_fuzz.py",
+    "tests/core/test_hostile_server.py",
     "tests/core/test_machine.py",
     "tests/core/test_losing_machine.py",
     "tests/core/test_playing_machine.py",

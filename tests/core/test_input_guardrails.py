@@ -7,6 +7,7 @@ from guarded import INPUT, checks, emitted, let_pass, listening, messages, say, 
 
 from trealtime._core.guardrails import GuardrailPolicy
 from trealtime._core.handoffs import AgentSwitch
+from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import (
     InputGuardrailTripwireTriggered,
@@ -112,6 +113,23 @@ def test_a_turn_without_words_is_answered_unchecked(make_talk, why: str) -> None
         assert emitted(fx, "error")
     assert checks(talk) == []
     assert sent(fx, "response.create")
+
+
+def test_an_item_of_another_server_under_an_id_that_was_checked_does_not_wait_for_ever(make_talk) -> None:
+    """The verdict was on the words of the other item: its own are waited for, as long as for any."""
+    talk = listening(make_talk, link=Link(ReconnectPolicy()), input_recovery="system")
+    turn(talk, "item_u", "bad words")
+    trip(talk, checks(talk)[0])
+    talk.app.connection_lost(code=1006, reason="")
+    talk.app.connected()
+    detection = {"type": "server_vad", "create_response": False, "interrupt_response": True}
+    for kind in ("created", "updated"):
+        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+        talk.server(f"session.{kind}", session=session)
+    talk.server("input_audio_buffer.committed", item_id="item_u")
+    assert talk.state.turns.records.unchecked
+    talk.wait(talk.state.response_timeout_s)
+    assert not talk.state.turns.records.unchecked
 
 
 def test_nothing_else_is_asked_for_while_the_user_is_unchecked(make_talk) -> None:

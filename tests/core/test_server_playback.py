@@ -34,6 +34,18 @@ def test_playback_ends_when_the_server_says_so(talk) -> None:
     assert talk.core.next_deadline is None
 
 
+def test_what_the_server_plays_is_not_over_when_its_audio_has_come_to_the_app_and_was_heard_there(talk) -> None:
+    talk.created("r1")
+    talk.speak("r1", "a", 100)
+    talk.done("r1", usage={"total_tokens": 9, **tokens(100)})
+    talk.server("output_audio_buffer.started", response_id="r1")
+    talk.wait(0.1)
+    assert talk.turns == []
+    assert talk.core.next_deadline == 105.0 + MARGIN_S
+    talk.wait(5.0 + MARGIN_S)
+    assert [turn.response_ids for turn in talk.turns] == [("r1",)]
+
+
 def test_where_the_server_does_not_say_so_its_tokens_tell(talk) -> None:
     plays(talk, **tokens(100))  # 5 s, from 100 s on
     assert talk.core.next_deadline == 105.0 + MARGIN_S

@@ -8,6 +8,7 @@ import weakref
 import pytest
 
 from trealtime._core.interruption import BargeIn
+from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime._core.response_queue import Request
 from trealtime._core.turn_answers import MOST_PLAYING
 from trealtime._core.turn_records import MOST_OPEN, PATIENCE_S, TurnRecords
@@ -81,6 +82,29 @@ def test_while_playback_is_held_the_turn_goes_on(make_talk) -> None:
     talk.wait(0.5)
     assert only(talk).response_ids == ("r1",)
     assert only(talk).heard_until_at == pytest.approx(101.3)
+
+
+def test_audio_that_more_is_to_come_of_is_no_deadline(make_talk) -> None:
+    """Another server begins a response under the same id, while the user hears the first."""
+    talk = make_talk(link=Link(ReconnectPolicy()))
+    talk.open()
+    message(talk)
+    talk.created("r1", talk.creates[0])
+    talk.speak("r1", "a", 100, hand_out=False)
+    talk.done("r1")
+    talk.app.connection_lost(code=1006, reason="")
+    talk.app.connected()
+    talk.server("session.created", session={"type": "realtime"})
+    talk.server("session.updated", session={"type": "realtime"})
+    talk.created("r1")
+    talk.audio("r1", "b", 100)
+    talk.hand_out("a", 0, 100)
+    talk.hand_out("b", 0, 100)
+    talk.wait(0.2)
+    assert talk.turns == []
+    talk.done("r1")
+    talk.wait(1)
+    assert [turn.response_ids for turn in talk.turns if turn.response_ids] == [("r1",), ("r1",)]
 
 
 # ---- bounds ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Any
 
 from trealtime._core.effects import GuardrailCheck
 from trealtime._core.guardrails import GuardrailPolicy
+from trealtime._core.reconnection import Link
 from trealtime.agents.guardrails import (
     GuardrailFunctionOutput,
     InputGuardrail,
@@ -60,8 +61,8 @@ def messages(fx: Any) -> list[tuple[str, str]]:
     return [(item["role"], item["content"][0]["text"]) for item in items]
 
 
-def listening(make_talk: Any, **options: Any) -> Any:
-    talk = make_talk(guardrails=GuardrailPolicy(input=(INPUT,), gates_turns=True, **options))
+def listening(make_talk: Any, *, link: Link | None = None, **options: Any) -> Any:
+    talk = make_talk(guardrails=GuardrailPolicy(input=(INPUT,), gates_turns=True, **options), link=link)
     talk.open(create_response=False, interrupt_response=True)
     return talk
 

@@ -84,8 +84,10 @@ def settle_turns(state: State, now: float) -> None:
 
 
 def playback_deadline(state: State, now: float) -> float | None:
-    """The time at which the next turn that only plays has been heard, as far as time alone tells."""
-    times = (state.ledger.over_at(_response_ids(each), now) for each in state.turns.records.playing)
+    """The time at which the next turn that only plays has been heard, as far as time alone tells. What the server plays
+    itself has a deadline of its own (`server_playback`)."""
+    waiting = [_response_ids(each) for each in state.turns.records.playing]
+    times = [state.ledger.over_at(each, now) for each in waiting if state.server_plays not in each]
     return min((at for at in times if at is not None), default=None)
 
 

@@ -196,7 +196,10 @@ class TurnRecord(Shown):
         self.doubt_until = None
 
     def wait_for_check(self, now: float) -> None:
-        """It has to be checked before anything answers it."""
+        """It has to be checked before anything answers it. Words that have been checked already are not those of what
+        was said now: another server has given its item the same id."""
+        if self.unchecked_since is None:
+            self.words = None
         self.unchecked_since = now
 
     def check(self, words: str) -> None:
