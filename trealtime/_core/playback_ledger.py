@@ -450,10 +450,10 @@ class PlaybackLedger(Shown):
         for part, heard_ms in self._heard(now):
             if part.response_id not in response_ids:
                 continue
-            if not part.complete:
-                return None
             left_s = max(0.0, part.received_ms - max(heard_ms, part.shed_ms)) / 1000
             if left_s * 1000 <= _TOLERANCE_MS:
+                if not part.complete:
+                    return None
                 ends_at = max(ends_at, time)
             elif self._assumes:
                 if max(part.handed_ms, part.shed_ms) < part.received_ms - _TOLERANCE_MS:
