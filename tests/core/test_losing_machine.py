@@ -14,8 +14,8 @@ from trealtime._core import effects as fx
 from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime.items import AssistantAudio, AssistantText, InputImage
 
+from .machine import Machine, times
 from .model_server import ModelServer
-from .test_machine import Machine, times
 
 pytestmark = pytest.mark.usefixtures("same_examples_everywhere")
 

@@ -17,8 +17,8 @@ from trealtime.events import RealtimeAudio
 from trealtime.protocol.codec import read_server_event
 from trealtime.protocol.server_events import ResponseOutputAudioDelta
 
+from .machine import Machine, times
 from .model_server import BYTES_PER_MS, POLICIES
-from .test_machine import Machine, times
 
 pytestmark = pytest.mark.usefixtures("same_examples_everywhere")
 

@@ -14,8 +14,8 @@ from trealtime._core import effects as fx
 from trealtime._core.reconnection import Link, ReconnectPolicy
 from trealtime.protocol.codec import read_server_event
 
+from .machine import times
 from .test_losing_machine import LosingMachine, NextServer
-from .test_machine import times
 
 pytestmark = pytest.mark.usefixtures("same_examples_everywhere")
 
