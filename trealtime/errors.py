@@ -111,7 +111,8 @@ class SettingsProblem(Value):
             where, _, key = path.rpartition(".")
             place = f"{where}: " if where else ""
             return f"{place}unknown key {key!r}{hint or f'; {self.allowed}'}"
-        return f"{path}: got {shortened(shown(self.value, self.path), 80)}, allowed: {self.allowed}{hint}"
+        place = f"{path}: " if path else ""
+        return f"{place}got {shortened(shown(self.value, self.path), 80)}, allowed: {self.allowed}{hint}"
 
     def __repr__(self) -> str:
         # A key that there is not may be the misspelt name of a secret.

@@ -503,6 +503,33 @@ def test_ctrl_c_leaves_no_traceback_while_a_command_loads(command, handler, monk
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize(
+    "raised",
+    [KeyboardInterrupt(), BaseExceptionGroup("tasks", [BaseExceptionGroup("inner", [KeyboardInterrupt()])])],
+    ids=["bare", "of a nursery"],
+)
+def test_ctrl_c_ends_a_command_without_a_traceback(raised, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(raised, monkeypatch)
+    assert main(["doctor"]) == 130
+
+
+def test_ctrl_c_hides_no_other_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = BaseExceptionGroup("tasks", [KeyboardInterrupt(), KeyError("x")])
+    answer_with(raised, monkeypatch)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        main(["doctor"])
+    assert caught.value is raised
+
+
+def answer_with(raised: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each command raise when it runs."""
+
+    def run(_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda self, argv: argparse.Namespace(run=run))
+
+
 async def test_a_failing_tool_is_told_with_its_file_and_line(app: Path) -> None:
     status, lines, _ = await run("shop_app.py:agent", "--text", stdin="Break order 12\nyes\n", cwd=app)
     assert status == 0

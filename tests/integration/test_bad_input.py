@@ -59,7 +59,12 @@ async def test_without_a_key_the_error_names_the_variable_the_parameter_and_the_
         (
             np.zeros((4, 2), dtype=np.int16),
             AudioFormatError,
-            "an array of audio must be int16 with one dimension, got int16 with 2",
+            "an array of audio must be int16 with one dimension, got int16 with 2: make it mono with",
+        ),
+        (
+            np.zeros(4, dtype=np.int32),
+            AudioFormatError,
+            "an array of audio must be int16 with one dimension, got int32 with 1",
         ),
         ("sound", TypeError, "audio is bytes or an int16 array, got str"),
         (None, TypeError, "audio is bytes or an int16 array, got NoneType"),

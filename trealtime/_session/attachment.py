@@ -19,8 +19,10 @@ from typing import Literal
 import attrs
 import trio
 
+from trealtime._async_with import async_with
 from trealtime._core.interruption import BargeInPolicy
 from trealtime._core.playback_ledger import PlaybackChange
+from trealtime._secrets import shown
 from trealtime._session.driver import Driver
 from trealtime._session.endpoint_input import EndpointInput
 from trealtime._session.endpoint_output import EVENTS, EndpointOutput
@@ -344,13 +346,13 @@ class Attachments:
         self._open: list[_Path] = []
         self._policies: list[BargeInPolicy] = []
 
-    @asynccontextmanager
+    @async_with("session.attach(...)", "attachment")
     async def attach(
         self, endpoint: Endpoint, *, coalesce_ms: float, barge_in: BargeInPolicy | None
     ) -> AsyncIterator[Attachment]:
         """See `RealtimeSession.attach`."""
         if not isinstance(endpoint, Endpoint):
-            raise TypeError(f"endpoint must be an Endpoint, got {type(endpoint).__name__}")
+            raise TypeError(f"endpoint: got {shown(endpoint)}, allowed: an Endpoint")
         if not 0 <= coalesce_ms <= 1000:
             raise ValueError(f"coalesce_ms must be from 0 to 1000, got {coalesce_ms!r}")
         if any(each.endpoint is endpoint and each.active for each in self._open):

@@ -66,12 +66,19 @@ def audio_bytes(data: AudioData, audio_format: AudioFormat) -> bytes:
             raise AudioFormatError(f"the input of this session is {audio_format}: give it as bytes, not as an array")
         if str(data.dtype) not in ("int16", "<i2", ">i2") or data.ndim != 1:
             raise AudioFormatError(
-                f"an array of audio must be int16 with one dimension, got {data.dtype} with {data.ndim}: "
-                "for float samples in [-1, 1] use (samples * 32767).astype('int16')"
+                f"an array of audio must be int16 with one dimension, got {data.dtype} with {data.ndim}{_advice(data)}"
             )
         packed: bytes = data.astype("<i2").tobytes()
         return packed
     raise TypeError(f"audio is bytes or an int16 array, got {type(data).__name__}")
+
+
+def _advice(data: SampleArray) -> str:
+    if data.ndim == 2:
+        return ": make it mono with samples.mean(axis=1).astype('int16'), where each column is a channel"
+    if str(data.dtype).startswith("float"):
+        return ": for float samples in [-1, 1] use (samples * 32767).astype('int16')"
+    return ""
 
 
 def microphone_pieces(data: bytes) -> Iterator[bytes]:

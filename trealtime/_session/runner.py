@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic
 
 import trio
 
+from trealtime._async_with import async_with, require_trio
+from trealtime._secrets import shown
 from trealtime._session import config as configs
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.session import RealtimeSession
@@ -16,6 +17,7 @@ from trealtime.agents.agent import RealtimeAgent
 from trealtime.items import RealtimeItem
 from trealtime.terminal import one_line
 from trealtime.tools.context import ContextT
+from trealtime.tools.declared import takes
 from trealtime.transport.models import OpenAIRealtimeWebSocketModel, RealtimeModel
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class RealtimeRunner(Generic[ContextT]):
 
     `model` says where to connect, by default to OpenAI's service (see `trealtime.transport.models`). `config` says how
     sessions behave: a `RealtimeRunConfig` or a mapping with its keys. `rng` makes the ids of its sessions repeatable.
-    Raises `SettingsError` with every problem of `config`.
+    Raises `SettingsError` with every problem of `config`, TypeError for an agent or a model of another type.
     """
 
     def __init__(
@@ -41,9 +43,9 @@ class RealtimeRunner(Generic[ContextT]):
         rng: random.Random | None = None,
     ) -> None:
         if not isinstance(starting_agent, RealtimeAgent):
-            raise TypeError(f"starting_agent must be a RealtimeAgent, got {type(starting_agent).__name__}")
+            raise TypeError(f"starting_agent: got {shown(starting_agent)}, allowed: a RealtimeAgent")
         self._agent = starting_agent
-        self._model = model if model is not None else OpenAIRealtimeWebSocketModel()
+        self._model = OpenAIRealtimeWebSocketModel() if model is None else _checked(model)
         self._config = configs.with_telemetry(configs.run_config(config))
         self._rng = rng
 
@@ -66,11 +68,12 @@ class RealtimeRunner(Generic[ContextT]):
         its agent, which this runner's agent must be able to hand over to, and with its history, voice, usage and
         decisions. Raises `SettingsError`.
         """
+        require_trio("runner.run()")
         session = self._build(context, model_config, history, resume)
         await trio.lowlevel.checkpoint()
         return session
 
-    @asynccontextmanager
+    @async_with("runner.session()", "session")
     async def session(
         self,
         *,
@@ -103,6 +106,17 @@ class RealtimeRunner(Generic[ContextT]):
             history=history,
             resume=resume,
         )
+
+
+def _checked(model: RealtimeModel) -> RealtimeModel:
+    """Return `model`. Raises TypeError for what is none: a model's name, an emulator, a method that was not called."""
+    connect = None if isinstance(model, type) else getattr(model, "connect", None)
+    if callable(connect) and takes(connect, 1):
+        return model
+    allowed = "a RealtimeModel, such as OpenAIRealtimeWebSocketModel() or emulator.memory_model()"
+    if isinstance(model, str):
+        allowed += '; the name of a model goes into config={"model_settings": {"model_name": ...}}'
+    raise TypeError(f"model: got {shown(model)}, allowed: {allowed}")
 
 
 async def serve_realtime_session(

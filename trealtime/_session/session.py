@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Unpack
 
 import trio
 
+from trealtime._async_with import async_with, require_trio
 from trealtime._core.interruption import BargeInPolicy
+from trealtime._secrets import shown
 from trealtime._session import config
 from trealtime._session.agent_settings import SettingsInput
 from trealtime._session.attachment import Attachment
@@ -116,6 +118,7 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         """
         if self._scope is not None:
             raise RuntimeError("this session has been entered before: a session is entered once, build another")
+        require_trio("a session")
         self._task = trio.lowlevel.current_task()
         self._parts.failures.session_id = self._ids.new("session")
         self._entered_at = trio.current_time()
@@ -353,7 +356,7 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
     # ---- a turn --------------------------------------------------------------------------------------------------
 
     @shows_options
-    @asynccontextmanager
+    @async_with("session.respond(...)", "response")
     async def respond(
         self, input: UserInput | None = None, **options: Unpack[ResponseOptions]
     ) -> AsyncIterator[SessionResponse]:
@@ -455,7 +458,7 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         for what is no agent.
         """
         if not isinstance(agent, RealtimeAgent):
-            raise TypeError(f"agent must be a RealtimeAgent, got {type(agent).__name__}")
+            raise TypeError(f"agent: got {shown(agent)}, allowed: a RealtimeAgent")
         await self._submit.room()
         await self._agents.update_agent(agent)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from trealtime._secrets import shown
 from trealtime._session import config
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime._session.connect import first_update
@@ -35,7 +36,7 @@ async def build_initial_session_payload(
     `SettingsError` for settings that cannot be sent.
     """
     if not isinstance(agent, RealtimeAgent):
-        raise TypeError(f"agent must be a RealtimeAgent, got {type(agent).__name__}")
+        raise TypeError(f"agent: got {shown(agent)}, allowed: a RealtimeAgent")
     run, model = config.run_config(run_config), config.model_config(model_config)
     own = model.initial_model_settings
     strongest = merge_settings(

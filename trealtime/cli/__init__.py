@@ -57,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"trealtime {arguments.command}: {printable(error)}", file=sys.stderr)
             sys.stdout = None  # what it still holds would fail again when Python ends
             return 1
+        except (KeyboardInterrupt, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and error.split(KeyboardInterrupt)[1] is not None:
+                raise
+            return 128 + signal.SIGINT  # as shells say it
     return status
 
 

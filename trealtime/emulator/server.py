@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import attrs
 import trio
 
+from trealtime._async_with import async_with
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.dialogue import DialogueBrain
@@ -468,7 +469,7 @@ class MemoryModel:
         return self._emulator.connect(model=self._model or target.model_name, call_id=target.call_id, headers=headers)
 
 
-@asynccontextmanager
+@async_with("open_emulator()", "emulator")
 async def open_emulator(
     *,
     brain: Brain | StreamingBrain | None = None,

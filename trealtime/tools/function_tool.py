@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 import attrs
 import trio
 
+from trealtime._secrets import shown
 from trealtime._value import Shown
 from trealtime.errors import SettingsError, SettingsProblem, ToolArgumentsError, ToolTimedOut
 from trealtime.terminal import print_short, text_of
@@ -272,6 +273,8 @@ def function_tool(
     """
 
     def decorate(function: Callable[..., object]) -> FunctionTool:
+        if inspect.isclass(function) or not callable(function):
+            raise TypeError(f"function_tool: got {shown(function)}, allowed: a function")
         name = name_override if name_override is not None else name_of(function)
         if inspect.isgeneratorfunction(function):
             raise TypeError(f"tool {name!r}: a generator must be async (`async def`) to report progress")

@@ -143,7 +143,9 @@ class OpenAIRealtimeWebSocketModel(Value):
         if target.url is not None:
             return target.url
         base = self.base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_BASE_URL
-        return realtime_url(base, model=target.model_name or DEFAULT_MODEL_NAME, call_id=target.call_id)
+        setting = "base_url" if self.base_url else "OPENAI_BASE_URL"
+        model = target.model_name or DEFAULT_MODEL_NAME
+        return realtime_url(base, model=model, call_id=target.call_id, setting=setting)
 
 
 OpenAIRealtimeModel = OpenAIRealtimeWebSocketModel

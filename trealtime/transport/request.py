@@ -74,12 +74,15 @@ class Address(Value):
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
-def realtime_url(base_url: str, *, model: str, call_id: str | None) -> str:
-    """Return the WebSocket address under the base URL of a REST API; a call id takes the place of the model."""
+def realtime_url(base_url: str, *, model: str, call_id: str | None, setting: str = "base_url") -> str:
+    """Return the WebSocket address under the base URL of a REST API; a call id takes the place of the model.
+
+    Raises `SettingsError` that names `setting`, where the base URL was found.
+    """
     parts = parsed_url(base_url)
-    if parts is None:
-        allowed = "https://HOST/PATH, such as https://api.openai.com/v1"
-        raise SettingsError([SettingsProblem("base_url", redacted_url(base_url), allowed)], what="model")
+    if parts is None or parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        allowed = "https://HOST/PATH or wss://HOST/PATH, such as https://api.openai.com/v1"
+        raise SettingsError([SettingsProblem(setting, redacted_url(base_url), allowed)], what="model")
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     wanted = f"call_id={quote(call_id, safe='')}" if call_id is not None else f"model={quote(model, safe='')}"
     query = f"{parts.query}&{wanted}" if parts.query else wanted

@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 
+from trealtime._secrets import shown
 from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat.realtime.config import RealtimeRunConfig
 from trealtime.compat.realtime.model import RealtimeModel, RealtimeModelConfig
@@ -31,7 +32,7 @@ class RealtimeRunner:
         config: RealtimeRunConfig | None = None,
     ) -> None:
         if not isinstance(starting_agent, NativeAgent):
-            raise TypeError(f"starting_agent must be a RealtimeAgent, got {type(starting_agent).__name__}")
+            raise TypeError(f"starting_agent: got {shown(starting_agent)}, allowed: a RealtimeAgent")
         self._agent = starting_agent
         self._model = model
         self._config = config
