@@ -122,11 +122,13 @@ class SessionMCPServers(Shown):
         before = self._used.pop(server, None)
         if before is not None:
             before.on_change.remove(self._tools_changed)
-            before.on_lost.remove(self._report)
+            before.on_trouble.remove(self._report)
         if connection is not None:
             self._used[server] = connection
             connection.on_change.append(self._tools_changed)
-            connection.on_lost.append(self._report)
+            connection.on_trouble.append(self._report)
+            if connection.left_out is not None:
+                self._report(connection.left_out)
 
     def _tools_changed(self) -> None:
         if self._opened:

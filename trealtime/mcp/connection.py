@@ -6,14 +6,16 @@ Theory of operation
 2. The task raises nothing. It keeps a failure for callers that wait for the start or call a tool later.
 3. A server that ends by itself makes the connection `lost` for good. Another connection can be opened.
 4. The task lists the tools at the start and when the server says that they have changed: in a notification (MCP
-   versions until 2025-11-25), or on a stream that the client has asked for (from 2026-07-28 on).
+   versions until 2025-11-25), or on a stream that the client has asked for (from 2026-07-28 on). A server that says so
+   and has nothing new is asked less and less often: some say so whenever they are asked.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import attrs
@@ -25,6 +27,7 @@ from mcp.shared.exceptions import MCPError
 
 from trealtime._secrets import without_secrets_in_addresses, without_values
 from trealtime.errors import MCPServerFailed
+from trealtime.mcp.listing import MendedStream
 from trealtime.mcp.servers import MCPServer
 from trealtime.mcp.stdio import ProgramEnded
 from trealtime.terminal import text_of
@@ -44,6 +47,13 @@ _MARGIN_S: Final = 1.0
 
 _SUBSCRIBE_AGAIN_S: Final = 5.0
 
+_MOST_NAMED: Final = 5
+"""The most tools that a message names."""
+
+_SHORTEST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+"""The pause after a list that had nothing new, although the server had said so; it doubles each time."""
+
 
 class _BadToolList(Exception):
     """The list of tools cannot be used; the text says why, in our words."""
@@ -59,8 +69,11 @@ class Connection:
     on_change: list[Callable[[], None]] = attrs.field(factory=list, init=False)
     """Called when the tools have changed."""
 
-    on_lost: list[Callable[[MCPServerFailed], None]] = attrs.field(factory=list, init=False)
-    """Called when the server ended by itself."""
+    on_trouble: list[Callable[[MCPServerFailed], None]] = attrs.field(factory=list, init=False)
+    """Called when the server ended by itself, or lists tools that cannot be offered."""
+
+    left_out: MCPServerFailed | None = attrs.field(default=None, init=False)
+    """Says which of the tools that the server lists are not among `tools`, and why; None: they all are."""
 
     done: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set when nothing of the connection is left."""
@@ -74,6 +87,9 @@ class Connection:
     _closing: bool = attrs.field(default=False, init=False)
     _end: trio.Event = attrs.field(factory=trio.Event, init=False)
     _stale: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _unusable: list[str] = attrs.field(factory=list, init=False)
+    """A line for each tool that the last list had and that cannot be offered."""
+
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True), init=False)
 
     @property
@@ -144,11 +160,14 @@ class Connection:
             self._started.set()
             self.done.set()
         if self._failure is not None and self._ready and not self._closing:
-            for tell in self.on_lost:
+            for tell in self.on_trouble:
                 tell(self._failure)
 
     async def _hold(self) -> None:
-        client = Client(self.server.streams(grace_s=self._grace_s), message_handler=self._hear, cache=None)
+        target = self.server.streams(grace_s=self._grace_s)
+        if isinstance(target, AbstractAsyncContextManager):  # and no server in this process
+            target = self._mending(target)
+        client = Client(target, message_handler=self._hear, cache=None)
         async with client, trio.open_nursery() as nursery:
             self._client = client
             self.tools = await self._list(client)
@@ -164,7 +183,30 @@ class Connection:
             self._client = None
             nursery.cancel_scope.cancel()
 
+    @asynccontextmanager
+    async def _mending(self, transport: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+        async with transport as (incoming, outgoing):
+            yield MendedStream(incoming, self._unusable.extend), outgoing
+
     async def _list(self, client: Client) -> tuple[mcp_types.Tool, ...]:
+        self._unusable.clear()
+        tools = await self._pages(client)
+        before, self.left_out = self.left_out, None
+        if self._unusable:
+            what = "; ".join(self._unusable[:_MOST_NAMED])
+            if len(self._unusable) > _MOST_NAMED:
+                what += f"; and {len(self._unusable) - _MOST_NAMED:,} more"
+            message = (
+                f"the MCP server {self.server.name!r} lists tools that cannot be offered, they are left out: {what}"
+            )
+            self.left_out = MCPServerFailed(message, server_name=self.server.name)
+            if before is None or str(before) != message:
+                logger.warning("%s", message)
+                for tell in self.on_trouble:
+                    tell(self.left_out)
+        return tools
+
+    async def _pages(self, client: Client) -> tuple[mcp_types.Tool, ...]:
         found: list[mcp_types.Tool] = []
         cursor: str | None = None
         seen: set[str] = set()
@@ -201,8 +243,11 @@ class Connection:
                 self._stale.set()  # the server does not say what changed meanwhile
 
     async def _follow(self, client: Client) -> None:
+        pause_s = 0.0
         while True:
             await self._stale.wait()
+            await trio.sleep(pause_s)
+            pause_s = min(max(_SHORTEST_PAUSE_S, pause_s * 2), _LONGEST_PAUSE_S)
             self._stale = trio.Event()
             try:
                 with trio.fail_after(self.server.client_session_timeout_seconds or math.inf):
@@ -213,6 +258,7 @@ class Connection:
                 logger.warning(what, self.server.name, why)
                 continue
             if tools != self.tools:
+                pause_s = 0.0
                 self.tools = tools
                 for tell in self.on_change:
                     tell()

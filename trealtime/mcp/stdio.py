@@ -6,6 +6,7 @@ input, then sends SIGTERM to the group, then kills it, all within the given grac
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -95,9 +96,16 @@ async def _read(process: trio.Process, to_client: MemoryObjectSendStream[Session
 
 def _message(line: bytes) -> SessionMessage | Exception:
     try:
-        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        try:
+            return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+        except ValueError:
+            # Half a surrogate pair, or deeper than pydantic reads: a program's tool may be given either.
+            text = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace").decode()
+            return SessionMessage(jsonrpc_message_adapter.validate_python(json.loads(text), by_name=False))
     except ValueError as error:  # the program prints other text to its output
         return error
+    except RecursionError:
+        return ValueError("a message is nested too deeply")
 
 
 async def _how_it_ended(process: trio.Process) -> str:
