@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import Any
 
 import pytest
 import trio
 
-from trealtime.compat import RunContextWrapper, UserError
+from trealtime.compat import RunContextWrapper, UserError, input_guardrail, output_guardrail
 from trealtime.compat.realtime import (
     OpenAIRealtimeSIPModel,
     RealtimeAgent,
@@ -200,3 +201,27 @@ async def test_programs_may_read_what_the_sdk_has_under_private_names(opened, tu
         assert session._model is session.model
     assert session._closed
     assert "setting it does nothing" in caplog.text
+
+
+def test_paths_that_programs_import_from():
+    from trealtime.compat.agent import MCPConfig
+    from trealtime.compat.mcp.server import MCPServer, MCPServerStdio
+    from trealtime.compat.run_context import TContext
+
+    assert RealtimeAgent(name="Assistant", mcp_config=MCPConfig()).name == "Assistant"
+    assert issubclass(MCPServerStdio, MCPServer)
+    assert TContext is not None
+
+
+@pytest.mark.parametrize("name", ["Runner", "WebSearchTool", "trace", "gen_trace_id"])
+def test_names_that_are_not_here_say_what_to_do(name):
+    with pytest.raises(ImportError, match="trealtime.compat has the realtime layer"):
+        getattr(importlib.import_module("trealtime.compat"), name)
+
+
+@pytest.mark.parametrize("make", [input_guardrail, output_guardrail])
+def test_a_guardrail_made_by_a_decorator_has_the_name_of_its_function(make):
+    def no_secrets(context, agent, text): ...
+
+    assert make(no_secrets).name == "no_secrets"
+    assert make(name="other")(no_secrets).name == "other"

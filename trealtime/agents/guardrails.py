@@ -151,7 +151,7 @@ def output_guardrail(
     """
 
     def decorate(function: GuardrailFunction) -> OutputGuardrail[Any]:
-        return OutputGuardrail(function, name)
+        return OutputGuardrail(function, name or getattr(function, "__name__", None))
 
     return decorate if func is None else decorate(func)
 
@@ -169,7 +169,7 @@ def input_guardrail(
     """
 
     def decorate(function: GuardrailFunction) -> InputGuardrail[Any]:
-        return InputGuardrail(function, name)
+        return InputGuardrail(function, name or getattr(function, "__name__", None))
 
     return decorate if func is None else decorate(func)
 

@@ -91,18 +91,35 @@ __all__ = [
     "tool_output_guardrail",
 ]
 
+_OF_TEXT = (
+    "agents of text stay those of the SDK: import it from agents, and run them in a thread, as the porting page shows"
+)
+_NO_TRACE = "no trace is made on this side; the service makes one, by the `tracing` of the model settings"
+
 _INSTEAD = {
-    "Agent": "a realtime agent is a RealtimeAgent: from trealtime.compat.realtime import RealtimeAgent",
-    "Runner": "realtime agents are run by RealtimeRunner: from trealtime.compat.realtime import RealtimeRunner",
+    "Agent": "a realtime agent is a RealtimeAgent: from trealtime.compat.realtime import RealtimeAgent; " + _OF_TEXT,
+    "Runner": "realtime agents are run by RealtimeRunner: from trealtime.compat.realtime import RealtimeRunner; "
+    + _OF_TEXT,
     "handoff": "realtime agents hand over by realtime_handoff: from trealtime.compat.realtime import realtime_handoff",
     "ModelSettings": "realtime settings are RealtimeSessionModelSettings, in trealtime.compat.realtime",
     "RunConfig": "realtime runs are configured by RealtimeRunConfig, in trealtime.compat.realtime",
     "SQLiteSession": "a realtime conversation is kept with dump_history and load_history of trealtime.items",
-    "trace": "no trace is made on this side; the service makes one, by the `tracing` of the model settings",
     "set_default_openai_client": "no OpenAI client is used here; set_default_openai_key, OPENAI_API_KEY and "
     "OPENAI_BASE_URL say where to connect",
-    "set_trace_processors": "no trace is made on this side",
-    "add_trace_processor": "no trace is made on this side",
+    "set_default_openai_api": "there is one API here, the Realtime API",
+    **dict.fromkeys(("FileSearchTool", "ItemHelpers", "TResponseInputItem", "WebSearchTool"), _OF_TEXT),
+    **dict.fromkeys(
+        (
+            "add_trace_processor",
+            "custom_span",
+            "gen_trace_id",
+            "get_current_trace",
+            "set_trace_processors",
+            "set_tracing_export_api_key",
+            "trace",
+        ),
+        _NO_TRACE,
+    ),
 }
 """Names of the SDK that realtime programs may import and that do not exist here."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import trealtime.events as native
 from trealtime.compat.realtime import events as sdk
 from trealtime.compat.realtime import model_events as model
+from trealtime.compat.realtime._overrides import EMITTED
 from trealtime.compat.realtime.items import RealtimeItem, RealtimeToolCallItem, item_of, message_of_wire
 from trealtime.errors import EndpointFailed, HookFailed, PlaybackTrackerFailed
 from trealtime.events import ServerErrorInfo
@@ -83,6 +84,8 @@ class EventTranslator:
 
     def _of_model_event(self, data: Any) -> Iterator[model.RealtimeModelEvent]:
         match data.type:
+            case "raw_server_event" if data.data.get("type") == EMITTED:
+                yield model.RealtimeModelRawServerEvent(data.data.get("event", {}))
             case "raw_server_event":
                 yield model.RealtimeModelRawServerEvent(data.data)
                 yield from self._of_frame(data.data)

@@ -6,13 +6,17 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import trio
+
 from trealtime.agents.agent import RealtimeAgent as NativeAgent
 from trealtime.compat import _defaults
 from trealtime.compat.exceptions import UserError, user_errors
 from trealtime.compat.realtime._leniency import known_model_config, known_run_config, known_settings
+from trealtime.compat.realtime._overrides import EMITTED, EventHook, notice_overrides, overrides
 from trealtime.compat.realtime._sending import send_event
 from trealtime.compat.realtime.config import RealtimeRunConfig, RealtimeSessionModelSettings
 from trealtime.compat.realtime.model import RealtimeModel, RealtimeModelConfig, RealtimeModelListener
+from trealtime.compat.realtime.model_events import RealtimeModelEvent, RealtimeModelRawServerEvent
 from trealtime.compat.realtime.model_inputs import RealtimeModelSendEvent
 from trealtime.tools.callables import answer_of
 from trealtime.transport.config import TransportConfig
@@ -23,10 +27,16 @@ from trealtime.transport.models import RealtimeModel as NativeModel
 if TYPE_CHECKING:
     from trealtime.compat.realtime.session import RealtimeSession
 
+_SPEECH: Final = "input_audio_buffer.speech_started"
+
+_CLOSE_S: Final = 3.0
+"""How long the `close` of a subclass may take."""
+
 __all__ = [
     "DEFAULT_MODEL_SETTINGS",
     "OpenAIRealtimeSIPModel",
     "OpenAIRealtimeWebSocketModel",
+    "RealtimeModelRawServerEvent",
     "SessionPayload",
     "TransportConfig",
     "get_api_key",
@@ -61,12 +71,21 @@ class SessionModel(RealtimeModel):
         self.custom = custom
         self.listeners: list[RealtimeModelListener] = []
         self._session: RealtimeSession | None = None
+        self._options: RealtimeModelConfig | None = None
+        self._taken: list[Mapping[str, Any]] = []
 
     async def connect(self, options: RealtimeModelConfig) -> None:
-        """Raise `UserError`: a session connects, and holds the tasks of the connection in its nursery."""
-        raise UserError(
-            "a session connects its model: `async with await RealtimeRunner(agent, model=model).run() as session:`"
-        )
+        """Raise `UserError`: a session connects, and holds the tasks of the connection in its nursery.
+
+        A session calls the `connect` of a subclass that has one, as it opens, with its model config. Then this returns,
+        and the session connects. Raises `UserError` for other options than those.
+        """
+        if self._options is None:
+            raise UserError(
+                "a session connects its model: `async with await RealtimeRunner(agent, model=model).run() as session:`"
+            )
+        if options != self._options:
+            raise UserError("connect() was given other options than the session has: give them as its model_config")
 
     def add_listener(self, listener: RealtimeModelListener) -> None:
         """Give every model event from now on to `listener`. Each listener has a task of its own."""
@@ -93,6 +112,60 @@ class SessionModel(RealtimeModel):
         if self._session is not None:
             await self._session.close()
 
+    # ---- for subclasses ------------------------------------------------------------------------------------------
+
+    async def _handle_ws_event(self, event: dict[str, Any]) -> None:
+        """Take an event of the server. A subclass may look at it, change it, or keep it from the session."""
+        self._taken.append(event)
+
+    async def _emit_event(self, event: RealtimeModelEvent) -> None:
+        """Give a server event to the app and to listeners, and not to the session; from within `_handle_ws_event`."""
+        if not isinstance(event, RealtimeModelRawServerEvent):
+            raise UserError(f"_emit_event takes a RealtimeModelRawServerEvent here, got {type(event).__name__}")
+        self._taken.append({"type": EMITTED, "event": event.data})
+
+    async def _take(self, event: dict[str, Any]) -> list[Mapping[str, Any]]:
+        await self._handle_ws_event(event)
+        taken, self._taken = self._taken, []
+        if (
+            event.get("type") == _SPEECH
+            and self._session is not None
+            and all(each.get("type") != _SPEECH for each in taken)
+        ):
+            # The model decides about interruptions. The session still has to know of the turn.
+            self._session.let_speech_pass()
+            taken = [event, *(each for each in taken if each.get("event") != event)]
+        return taken
+
+    # ---- for the session -----------------------------------------------------------------------------------------
+
+    @property
+    def connector(self) -> NativeModel:
+        """What a session connects through."""
+        if not overrides(self, "_handle_ws_event", SessionModel):
+            return self.native
+        return EventHook(self.native, self._take, of=type(self).__name__)
+
+    @property
+    def sends(self) -> bool:
+        """Whether a subclass wants to see what a session sends."""
+        return overrides(self, "send_event", SessionModel)
+
+    async def begin(self, options: RealtimeModelConfig) -> None:
+        """Call the `connect` of a subclass."""
+        if overrides(self, "connect", SessionModel):
+            self._options = options
+            try:
+                await self.connect(options)
+            finally:
+                self._options = None
+
+    async def end(self) -> None:
+        """Call the `close` of a subclass."""
+        if overrides(self, "close", SessionModel):
+            with trio.move_on_after(_CLOSE_S, shield=True):
+                await self.close()
+
     def opened(self, session: RealtimeSession) -> None:
         """Serve `session` from now on. Raises `UserError` while another one is open."""
         if self._session is not None:
@@ -115,6 +188,7 @@ class OpenAIRealtimeWebSocketModel(SessionModel):
     def __init__(self, *, transport_config: TransportConfig | Mapping[str, Any] | None = None) -> None:
         with user_errors():
             super().__init__(self._connector(cast("TransportConfig", transport_config)))
+        notice_overrides(self, OpenAIRealtimeWebSocketModel)
 
     @staticmethod
     def _connector(transport_config: TransportConfig) -> NativeModel:

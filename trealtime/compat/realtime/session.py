@@ -6,7 +6,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, cast
 
@@ -30,6 +30,11 @@ from trealtime.compat.realtime.model import (
     RealtimeModelConfig,
     RealtimeModelListener,
     native_tracker,
+)
+from trealtime.compat.realtime.model_inputs import (
+    RealtimeModelSendAudio,
+    RealtimeModelSendInterrupt,
+    RealtimeModelSendUserInput,
 )
 from trealtime.compat.realtime.openai_realtime import SessionModel
 from trealtime.errors import ConnectionLost
@@ -59,9 +64,10 @@ class RealtimeSession:
         run_config: RealtimeRunConfig | None = None,
     ) -> None:
         self._model = session_model(model, model_config)
+        self._model_config: RealtimeModelConfig = model_config or {}
         with user_errors():
             self.native: NativeSession[Any] = NativeSession(
-                self._model.native,
+                self._model.connector,
                 agent,
                 context,
                 model_config=cast("ModelConfigDict", _native_model_config(model_config)),
@@ -71,6 +77,7 @@ class RealtimeSession:
         self._scope: AbstractAsyncContextManager[None] | None = None
         self._entered_by: trio.lowlevel.Task | None = None
         self._hosted: HostedSession | None = None
+        self._passing: AbstractContextManager[None] | None = None
         self._nursery: trio.Nursery | None = None
         self._listening: dict[int, trio.CancelScope] = {}
         self._translator = EventTranslator()
@@ -152,6 +159,7 @@ class RealtimeSession:
     async def _entered(self) -> AsyncIterator[None]:
         self._model.opened(self)
         try:
+            await self._model.begin(self._model_config)
             async with self.native, _listeners() as nursery:
                 self._nursery = nursery
                 for listener in self._model.listeners:
@@ -160,6 +168,7 @@ class RealtimeSession:
         finally:
             self._nursery = None
             self._model.closed()
+            await self._model.end()
 
     async def enter(self) -> Self:
         """As ``async with session:``, until `close` is called, by any task.
@@ -207,16 +216,25 @@ class RealtimeSession:
 
     async def send_message(self, message: RealtimeUserInput) -> None:
         """Say something as the user and have it answered, after a response that is running."""
+        if self._model.sends:
+            await self._model.send_event(RealtimeModelSendUserInput(message))
+            return
         with user_errors():
             await self.native.send_message(message)
 
     async def send_audio(self, audio: bytes, *, commit: bool = False) -> None:
         """Send a piece of microphone audio in the input format; `commit` ends the user's turn with it."""
+        if self._model.sends:
+            await self._model.send_event(RealtimeModelSendAudio(audio, commit))
+            return
         await self.native.send_audio(audio, commit=commit)
 
     async def interrupt(self) -> None:
         """Stop the agent now: nothing more of its answer is heard, and the server truncates it at the heard
         position."""
+        if self._model.sends:
+            await self._model.send_event(RealtimeModelSendInterrupt())
+            return
         await self.native.interrupt()
 
     async def update_agent(self, agent: RealtimeAgent[Any]) -> None:
@@ -233,6 +251,12 @@ class RealtimeSession:
     ) -> None:
         """Refuse a call that waits for approval: the model reads `rejection_message`."""
         await self.native.reject_tool_call(call_id, always=always, rejection_message=rejection_message)
+
+    def let_speech_pass(self) -> None:
+        """From now on, the user's speech interrupts nothing: a model of the program decides."""
+        if self._passing is None:
+            self._passing = self.native.uninterruptible()
+            self._passing.__enter__()
 
     # ---- listeners -----------------------------------------------------------------------------------------------
 
