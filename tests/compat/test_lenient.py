@@ -215,7 +215,7 @@ def test_paths_that_programs_import_from():
 
 @pytest.mark.parametrize("name", ["Runner", "WebSearchTool", "trace", "gen_trace_id"])
 def test_names_that_are_not_here_say_what_to_do(name):
-    with pytest.raises(ImportError, match="trealtime.compat has the realtime layer"):
+    with pytest.raises(ImportError, match="has the realtime layer of the SDK"):
         getattr(importlib.import_module("trealtime.compat"), name)
 
 

@@ -476,7 +476,7 @@ async def test_guardrail_results_are_a_list(opened, turn):
         events = await turn(session, until="guardrail_tripped")
     assert isinstance(events[-1].guardrail_results, list)
     assert events[-1].guardrail_results[0].output.tripwire_triggered
-    assert events[-1].guardrail_results[0].guardrail.name is None
+    assert events[-1].guardrail_results[0].guardrail.name == "never"
 
 
 # ---- the ends -------------------------------------------------------------------------------------------------------
