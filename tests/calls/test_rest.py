@@ -11,6 +11,7 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ import trio
 
 from trealtime import RealtimeAgent, SettingsError
 from trealtime.calls import ClientSecret, RealtimeRestClient
+from trealtime.calls.http import asked_wait_s
 from trealtime.errors import (
     CallGone,
     MissingApiKey,
@@ -166,6 +168,12 @@ async def test_a_call_id_cannot_leave_its_place_in_the_path() -> None:
     assert service.requests[0].url.raw_path == b"/v1/realtime/calls/..%2Fclient_secrets%3Fx%3D1/hangup"
 
 
+async def test_a_scheme_may_be_written_in_capitals() -> None:
+    async with client() as (rest, service):
+        await rest.refer_call("rtc_1", "SIP:desk@example.com")
+    assert service.body() == {"target_uri": "SIP:desk@example.com"}
+
+
 @pytest.mark.parametrize(
     "given, used",
     [
@@ -188,8 +196,12 @@ def not_sent() -> Exception:
     return httpx.ConnectError("nobody listens")
 
 
+def no_room() -> Exception:
+    return httpx.PoolTimeout("all connections are taken")
+
+
 @pytest.mark.parametrize("act", ACTS)
-@pytest.mark.parametrize("failure", [not_sent, lambda: error(429), lambda: error(503)], ids=["connect", "429", "503"])
+@pytest.mark.parametrize("failure", [not_sent, no_room, lambda: error(429), lambda: error(503)])
 async def test_what_was_not_acted_on_is_tried_again_with_growing_waits(autojump_clock, act, failure) -> None:
     async with client(failure(), failure()) as (rest, service):
         await ACTS[act](rest)
@@ -201,7 +213,9 @@ async def test_what_was_not_acted_on_is_tried_again_with_growing_waits(autojump_
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize(
-    "failure", [lambda: error(500), lambda: error(504), lambda: httpx.ReadError("reset")], ids=["500", "504", "reset"]
+    "failure",
+    [lambda: error(408), lambda: error(500), lambda: error(504), lambda: httpx.ReadError("reset")],
+    ids=["408", "500", "504", "reset"],
 )
 async def test_what_may_have_been_acted_on_is_tried_again_only_where_twice_does_no_harm(
     autojump_clock, act, failure
@@ -236,6 +250,45 @@ async def test_the_service_may_ask_for_a_longer_wait(autojump_clock) -> None:
     async with client(error(429, headers={"retry-after": "4"})) as (rest, service):
         await rest.hang_up_call("rtc_1")
     assert service.times[1] - service.times[0] == 4
+
+
+@pytest.mark.parametrize(
+    "headers, wait_s",
+    [
+        ({"date": "Wed, 21 Oct 2015 07:28:00 GMT", "retry-after": "Wed, 21 Oct 2015 07:28:04 GMT"}, 4),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+    ],
+)
+async def test_the_wait_may_be_a_date_or_in_milliseconds(autojump_clock, headers, wait_s) -> None:
+    async with client(error(429, headers=headers)) as (rest, service):
+        await rest.hang_up_call("rtc_1")
+    assert service.times[1] - service.times[0] == pytest.approx(wait_s)
+
+
+async def test_a_date_without_one_to_compare_with_counts_from_the_wall_clock() -> None:
+    at = "Wed, 21 Oct 2099 07:28:00 GMT"
+    assert asked_wait_s({"retry-after": at}, lambda: parsedate_to_datetime(at).timestamp() - 7) == 7
+    assert asked_wait_s({"retry-after": at}, lambda: parsedate_to_datetime(at).timestamp() + 7) == 0
+
+
+@pytest.mark.parametrize(
+    "act, status, outcome", [("accept", 200, None), ("hangup", 404, CallGone), ("refer", 500, None)]
+)
+async def test_a_body_that_does_not_end_hides_no_status(autojump_clock, act, status, outcome) -> None:
+    class Stalled(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            await trio.sleep_forever()
+
+    async with client(httpx.Response(status, stream=Stalled())) as (rest, service):
+        if status == 200:
+            await ACTS[act](rest)
+        else:
+            with pytest.raises(outcome or RequestFailed, match=f"HTTP {status}"):
+                await ACTS[act](rest)
+    assert len(service.requests) == 1
+    assert trio.current_time() == pytest.approx(5)
 
 
 async def test_everything_together_ends_at_the_time_out(autojump_clock) -> None:
@@ -297,12 +350,19 @@ async def test_a_wait_that_cannot_be_read_is_none(value) -> None:
     assert caught.value.retry_after_s is None
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[]", b'{"error": "text"}', b"\xff"])
+@pytest.mark.parametrize("body", [b"", b"<html>Bad gateway</html>", b"[]", b'{"error": 5, "detail": []}', b"\xff"])
 async def test_an_error_page_that_is_no_error_object_is_survived(body) -> None:
     async with client(httpx.Response(418, content=body)) as (rest, _service):
         with pytest.raises(RequestFailed, match=r"hangup call rtc_1: HTTP 418$") as caught:
             await rest.hang_up_call("rtc_1")
     assert caught.value.code is None
+
+
+@pytest.mark.parametrize("body", [{"error": "No."}, {"message": "No."}, {"detail": "No."}])
+async def test_what_a_gateway_says_in_a_shape_of_its_own_is_in_the_error(body) -> None:
+    async with client(httpx.Response(418, json=body)) as (rest, _service):
+        with pytest.raises(RequestFailed, match=r'hangup call rtc_1: HTTP 418; "No\."$'):
+            await rest.hang_up_call("rtc_1")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"value": 1}', b'{"value": "ek_1", "expires_at": "soon"}'])
@@ -323,6 +383,12 @@ async def test_an_answer_without_a_secret_is_a_failure(body) -> None:
         (lambda rest: rest.refer_call("rtc_1", "+14155550123"), r"target_uri: got '\+14155550123'"),
         (lambda rest: rest.refer_call("rtc_1", "tel:+1\r\nX: y"), "target_uri"),
         (lambda rest: rest.hang_up_call(""), "call_id: got ''"),
+        (lambda rest: rest.hang_up_call(".."), "call_id: got '..'"),
+        (lambda rest: rest.hang_up_call("."), "call_id: got '.'"),
+        (lambda rest: rest.hang_up_call(5), "call_id: got 5"),
+        (lambda rest: rest.hang_up_call(b"rtc_1"), "call_id"),
+        (lambda rest: rest.hang_up_call("\udc80"), "call_id"),
+        (lambda rest: rest.refer_call("rtc_1", None), "target_uri: got None"),
         (lambda rest: rest.create_client_secret(expires_after_s=9), "expires_after_s: got 9"),
         (lambda rest: rest.create_client_secret(expires_after_s=7201), "expires_after_s: got 7201"),
         (lambda rest: rest.accept_call("rtc_1", AGENT, overrides={"voise": "ash"}), "did you mean 'voice'"),

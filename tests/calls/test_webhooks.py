@@ -32,7 +32,7 @@ EVENT = {
 
 
 def make(**options: Any) -> RealtimeWebhooks:
-    return RealtimeWebhooks(SECRET, **{"now": lambda: float(NOW), **options})
+    return RealtimeWebhooks(**{"secret": SECRET, "now": lambda: float(NOW), **options})
 
 
 def delivery(
@@ -219,6 +219,7 @@ def test_a_refusal_is_a_value_error_and_shows_no_secret() -> None:
         (lambda headers: list(headers.items()), "got list"),
         (lambda headers: {name.encode(): value.encode() for name, value in headers.items()}, "got bytes to bytes"),
         (lambda headers: {name: [value] for name, value in headers.items()}, "got str to list"),
+        (lambda headers: {**headers, None: "text"}, "got NoneType to str"),
     ],
 )
 def test_headers_of_another_shape_are_a_type_error_that_says_what_to_pass(change, words) -> None:
@@ -227,10 +228,51 @@ def test_headers_of_another_shape_are_a_type_error_that_says_what_to_pass(change
         make().receive(change(headers), body)
 
 
-def test_a_body_that_was_decoded_is_a_type_error_that_says_what_to_pass() -> None:
+@pytest.mark.parametrize("body", ["{}", {}, None, 5, [1]])
+def test_a_body_that_was_decoded_is_a_type_error_that_says_what_to_pass(body: Any) -> None:
+    headers, _ = delivery()
+    with pytest.raises(TypeError, match=f"the request's bytes as they came, got {type(body).__name__}"):
+        make().receive(headers, body)
+
+
+class Lines(Mapping[str, str]):
+    """Headers of a web framework, in which a name may have several lines."""
+
+    def __init__(self, *lines: tuple[str, str]) -> None:
+        self.lines = lines
+
+    def items(self) -> Any:
+        return list(self.lines)
+
+    def __getitem__(self, name: str) -> str:
+        return next(value for each, value in self.lines if each == name)
+
+    def __iter__(self) -> Any:
+        return (name for name, _ in self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_several_signatures_may_come_in_several_lines_or_be_joined_by_commas(ours_first: bool) -> None:
     headers, body = delivery()
-    with pytest.raises(TypeError, match="the request's bytes as they came, got str"):
-        make().receive(headers, body.decode())  # type: ignore[arg-type]
+    pair = [headers["webhook-signature"], delivery(secret="another")[0]["webhook-signature"]]
+    ours, other = signatures = pair if ours_first else pair[::-1]
+    rest = [(name.title(), value) for name, value in headers.items() if name != "webhook-signature"]
+    lines = Lines(*rest, ("Webhook-Signature", ours), ("webhook-signature", other))
+    assert make().receive(lines, body) is not None
+    for separator in (", ", ",", " ", "\t"):
+        assert make().receive({**headers, "webhook-signature": separator.join(signatures)}, body) is not None
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_a_header_that_says_two_things_is_refused(ours_first: bool) -> None:
+    headers, body = delivery()
+    lines = [*headers.items(), ("Webhook-Id", "wh_2")]
+    webhooks = make()
+    assert refused(webhooks, Lines(*lines if ours_first else lines[::-1]), body).reason == "bad_signature"
+    assert webhooks.receive(Lines(*headers.items(), *headers.items()), body) is not None
 
 
 # ---- the secret -----------------------------------------------------------------------------------------------------
@@ -241,10 +283,23 @@ def test_the_secret_is_taken_from_the_environment(monkeypatch) -> None:
     assert RealtimeWebhooks(now=lambda: float(NOW)).receive(*delivery()) is not None
 
 
+def test_several_secrets_are_taken_while_one_is_being_changed() -> None:
+    webhooks = make(secret=["the new one", SECRET])
+    assert webhooks.receive(*delivery()) is not None
+    assert webhooks.receive(*delivery(id="wh_2", secret="the new one")) is not None
+    assert refused(webhooks, *delivery(id="wh_3", secret="a third")).reason == "bad_signature"
+
+
 @pytest.mark.parametrize(
     "options, complaint",
     [
         ({"secret": ""}, "OPENAI_WEBHOOK_SECRET"),
+        ({"secret": []}, "OPENAI_WEBHOOK_SECRET"),
+        ({"secret": [SECRET, ""]}, "OPENAI_WEBHOOK_SECRET"),
+        ({"secret": b"!!not shown"}, "text: whsec_ and base64"),
+        ({"secret": 5}, "text: whsec_ and base64"),
+        ({"tolerance_s": "5"}, "tolerance_s: got '5'"),
+        ({"remembered": "5"}, "remembered: got '5'"),
         ({"secret": "whsec_"}, "whsec_ and base64"),
         ({"secret": "whsec_!!not base64!!"}, "whsec_ and base64"),
         ({"tolerance_s": -1}, "tolerance_s: got -1"),
@@ -255,7 +310,7 @@ def test_the_secret_is_taken_from_the_environment(monkeypatch) -> None:
 def test_settings_that_cannot_be_are_refused_and_secrets_not_shown(monkeypatch, options, complaint) -> None:
     monkeypatch.delenv("OPENAI_WEBHOOK_SECRET", raising=False)
     with pytest.raises(SettingsError, match=complaint) as caught:
-        RealtimeWebhooks(**{"secret": SECRET, **options})
+        make(**options)
     assert "!!not" not in str(caught.value)
 
 
@@ -303,3 +358,14 @@ def test_how_the_audio_of_a_call_travels_is_told(value: object, told: str | None
     call = make().receive(*delivery(event))
     assert isinstance(call, IncomingCall)
     assert call.sip_media_security == told
+
+
+def test_half_a_character_that_a_caller_wrote_can_be_printed() -> None:
+    headers = [{"name": "From\ud83d", "value": "\ud83dAda"}]
+    event = {"id": "evt\ud83d", "type": "realtime.call.incoming", "created_at": True}
+    call = make().receive(*delivery({**event, "data": {"call_id": "c", "sip_headers": headers}}))
+    assert call == IncomingCall(
+        call_id="c", sip_headers=(SipHeader("From?", "?Ada"),), event_id="evt?", webhook_id="wh_1"
+    )
+    other = make().receive(*delivery({"type": "\ud83d", "data": {}}))
+    assert other == OtherWebhook(type="?", webhook_id="wh_1")

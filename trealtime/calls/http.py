@@ -4,9 +4,11 @@ Theory of operation
 1. A request that the service has certainly not acted on is sent again: the connection was not made, or the answer is
    429 or 503. A request that it may have acted on (any other 5xx, a connection that broke) is sent again only if twice
    is as good as once (`repeatable`).
-2. Waits are 0.5 s, doubling, less up to a quarter at random; a ``Retry-After`` of the service counts where it is
-   longer. All attempts and waits together end at the deadline of the request.
-3. The result is the JSON object of the answer, or one `RequestFailed`.
+2. Waits are 0.5 s, doubling, less up to a quarter at random; a ``Retry-After`` of the service (seconds or a date) or a
+   ``retry-after-ms`` counts where it is longer. All attempts and waits together end at the deadline of the request.
+3. The status says what the service did. A body that does not end is waited for in half of the time that is left; what
+   has come of it by then is the body.
+4. The result is the JSON object of the answer, or one `RequestFailed`.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import json
 import os
 import random
 import ssl
+import time
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlunsplit
 
@@ -41,7 +45,7 @@ from trealtime.transport.request import ApiKey, check_headers, get_api_key, is_l
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["HttpRequests", "http_base_url", "open_http_client"]
+__all__ = ["HttpRequests", "asked_wait_s", "http_base_url", "open_http_client"]
 
 _OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 _FIRST_WAIT_S: Final = 0.5
@@ -107,6 +111,8 @@ class HttpRequests:
     timeout_s: float
     attempts: int
     rng: random.Random
+    now: Callable[[], float] = time.time
+    """The wall clock, for a date to wait for in an answer that has no date of its own."""
 
     async def post(
         self, path: str, body: Mapping[str, Any] | None, *, request: str, repeatable: bool
@@ -118,7 +124,7 @@ class HttpRequests:
             attempt = 1
             while True:
                 try:
-                    return await self._once(path, body, headers, request=request)
+                    return await self._once(path, body, headers, deadline, request=request)
                 except RequestFailed as failed:
                     again = failed.not_acted_on or (repeatable and _may_pass(failed))
                     wait_s = _FIRST_WAIT_S * 2 ** (attempt - 1) * self.rng.uniform(0.75, 1)
@@ -131,7 +137,13 @@ class HttpRequests:
         raise RequestFailed(f"{request}: no answer within {self.timeout_s:g} s", request=request)
 
     async def _once(
-        self, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str], *, request: str
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        deadline: float,
+        *,
+        request: str,
     ) -> Mapping[str, Any]:
         httpx = _import_httpx()
         content = None if body is None else json.dumps(body).encode()
@@ -140,8 +152,8 @@ class HttpRequests:
             async with self.client.stream(
                 "POST", f"{self.base_url}{path}", content=content, headers=headers, follow_redirects=False
             ) as answer:
-                text = await _body(answer)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                text = await _body(answer, (trio.current_time() + deadline) / 2)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             message = f"{request}: cannot connect to {self.base_url}: {error}"
             raise RequestFailed(message, request=request, not_acted_on=True) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -152,7 +164,9 @@ class HttpRequests:
         if answer.is_success:
             return _json_object(text) or {}
         answered = {name.lower(): without_values(value, headers) for name, value in answer.headers.items()}
-        raise _failure(answer.status_code, answered, without_values(text, headers), path, request=request)
+        retry_after_s = asked_wait_s(answered, self.now)
+        text = without_values(text, headers)
+        raise _failure(answer.status_code, answered, text, path, request=request, retry_after_s=retry_after_s)
 
     async def _headers(self) -> Headers:
         own: Mapping[str, str]
@@ -170,13 +184,13 @@ class HttpRequests:
         return headers
 
 
-async def _body(answer: httpx.Response) -> str:
-    """Read the beginning of the body, decompressed if it comes compressed all the same."""
+async def _body(answer: httpx.Response, until: float) -> str:
+    """Read the beginning of the body, decompressed if it comes compressed all the same, until it ends or that time."""
     if answer.is_stream_consumed:  # by a transport of the user's that answers from memory
         return answer.text
     raw = bytearray()
     # Leaving the loop would leave httpx's generators behind, unclosed; a cancellation ends each of them.
-    with trio.CancelScope() as enough:
+    with trio.CancelScope(deadline=until) as enough:
         async for chunk in answer.aiter_raw(65536):
             raw += chunk
             if len(raw) >= _LONGEST_BODY:
@@ -191,12 +205,16 @@ async def _body(answer: httpx.Response) -> str:
 
 
 def _may_pass(failed: RequestFailed) -> bool:
-    """Return whether the same again may go better: the connection broke, or the service was in trouble."""
-    return failed.status is None or failed.status >= 500
+    """Return whether the same again may go better: the connection broke, the request did not come through in time, or
+    the service was in trouble."""
+    return failed.status is None or failed.status == 408 or failed.status >= 500
 
 
-def _failure(status: int, headers: Mapping[str, str], body: str, path: str, *, request: str) -> RequestFailed:
-    found = (_json_object(body) or {}).get("error")
+def _failure(
+    status: int, headers: Mapping[str, str], body: str, path: str, *, request: str, retry_after_s: float | None
+) -> RequestFailed:
+    whole = _json_object(body) or {}
+    found = whole.get("error")
     error = found if isinstance(found, Mapping) else {}
     kind, hint = _KINDS.get(status, (RequestFailed, ""))
     if 300 <= status < 400:
@@ -204,7 +222,9 @@ def _failure(status: int, headers: Mapping[str, str], body: str, path: str, *, r
         hint = f"redirects are not followed: is {address} the base_url?"
     if status == 404 and "/calls/" in path:
         kind, hint = CallGone, "the caller has hung up, or there never was such a call"
-    said = printable(as_text(error.get("message")) or "")
+    # Gateways in front of the service have shapes of their own.
+    messages = (error.get("message"), found, whole.get("message"), whole.get("detail"))
+    said = printable(next((each for each in messages if isinstance(each, str)), ""))
     return kind(
         "; ".join([f"{request}: HTTP {status}", *([f'"{said}"'] if said else []), *([hint] if hint else [])]),
         request=request,
@@ -215,7 +235,7 @@ def _failure(status: int, headers: Mapping[str, str], body: str, path: str, *, r
         request_id=headers.get("x-request-id"),
         body=body[:_SHOWN_BODY_CHARS],
         not_acted_on=status in _NOT_ACTED_ON,
-        retry_after_s=_seconds(headers.get("retry-after")),
+        retry_after_s=retry_after_s,
     )
 
 
@@ -226,12 +246,31 @@ _KINDS: Final[Mapping[int, tuple[type[RequestFailed], str]]] = {
 }
 
 
-def _seconds(value: str | None) -> float | None:
+def asked_wait_s(headers: Mapping[str, str], now: Callable[[], float]) -> float | None:
+    """Return how long the service asks to wait; None where it does not, or not in a way that can be read."""
+    value = headers.get("retry-after", "")
+    ms, seconds, at = _number(headers.get("retry-after-ms", "")), _number(value), _unix_s(value)
+    if ms is not None:  # the same, more exactly
+        seconds = ms / 1000
+    elif seconds is None and at is not None:
+        # By the clock that wrote the date.
+        answered_at = _unix_s(headers.get("date", ""))
+        seconds = max(0.0, at - (now() if answered_at is None else answered_at))
+    return seconds if seconds is not None and 0 <= seconds < 86_400 else None
+
+
+def _number(value: str) -> float | None:
     try:
-        seconds = float(value or "")
+        return float(value)
     except ValueError:
         return None
-    return seconds if 0 <= seconds < 86_400 else None
+
+
+def _unix_s(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # the parser raises any of these
+        return None
 
 
 def _json_object(text: str) -> Mapping[str, Any] | None:

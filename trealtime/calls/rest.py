@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientSecret", "RealtimeRestClient"]
 
-_SIP_URI: Final = re.compile(r"(?:tel|sips?):[!-~]+")
+_SIP_URI: Final = re.compile(r"(?:tel|sips?):[!-~]+", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +40,12 @@ class ClientSecret:
     value: str = attrs.field(repr=False)
     expires_at_unix_s: int
     session: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+def _is_call_id(value: object) -> bool:
+    if not isinstance(value, str) or value in ("", ".", ".."):  # dots are steps in a path, and no escape changes that
+        return False
+    return value == value.encode(errors="replace").decode()
 
 
 def _whole(value: object) -> bool:
@@ -160,7 +166,7 @@ class RealtimeRestClient:
         """Transfer the call to `target_uri`, ``tel:+14155550123`` or ``sip:agent@example.com``; returns when the
         service has passed it on. The session ends with the call. Raises `CallGone` when it is over, and `SettingsError`
         for another kind of address."""
-        if not _SIP_URI.fullmatch(target_uri):
+        if not isinstance(target_uri, str) or not _SIP_URI.fullmatch(target_uri):
             allowed = "tel:+14155550123, sip:agent@example.com or sips:..., without spaces"
             raise SettingsError([SettingsProblem("target_uri", target_uri, allowed)], what="refer_call")
         await self._call(call_id, "refer", {"target_uri": target_uri}, repeatable=False)
@@ -208,7 +214,7 @@ class RealtimeRestClient:
     # ---- inside ------------------------------------------------------------------------------------------------
 
     async def _call(self, call_id: str, action: str, body: Mapping[str, Any] | None, *, repeatable: bool) -> None:
-        if not call_id:
+        if not _is_call_id(call_id):
             allowed = "the call id from the realtime.call.incoming webhook"
             raise SettingsError([SettingsProblem("call_id", call_id, allowed)], what=f"{action} call")
         path = f"/realtime/calls/{quote(call_id, safe='')}/{action}"

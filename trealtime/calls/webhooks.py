@@ -14,7 +14,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -26,6 +26,8 @@ __all__ = ["IncomingCall", "OtherWebhook", "RealtimeWebhooks", "SipHeader", "web
 _PREFIX: Final = "whsec_"
 _INCOMING_CALL: Final = "realtime.call.incoming"
 _UNIX_SECONDS: Final = re.compile(r"[0-9]{1,15}")
+_SIGNATURE: Final = re.compile(r"(?:^|[\s,])v1,([^\s,]+)")
+"""The standard parts signatures by spaces; a header that came as several lines is joined by commas (RFC 9110, 5.3)."""
 
 
 @attrs.frozen
@@ -73,33 +75,32 @@ class RealtimeWebhooks:
     It remembers the id of every delivery that could be replayed (its timestamp is within `tolerance_s`), and of others
     the last `remembered`, which the service may send again under a new timestamp.
 
-    `secret` is what the service showed when the webhook was made (``whsec_...``; default: OPENAI_WEBHOOK_SECRET).
+    `secret` is what the service showed when the webhook was made (``whsec_...``; default: OPENAI_WEBHOOK_SECRET), or a
+    sequence of several, any of which may have signed: the old one and the new one while you change it.
     A timestamp may be off by `tolerance_s` either way; `now` is the wall clock, in Unix seconds.
     Raises `SettingsError`.
     """
 
     def __init__(
         self,
-        secret: str | None = None,
+        secret: str | Sequence[str] | None = None,
         *,
         tolerance_s: float = 300.0,
         remembered: int = 4096,
         now: Callable[[], float] = time.time,
     ) -> None:
         found = secret if secret is not None else os.environ.get("OPENAI_WEBHOOK_SECRET", "")
-        problems = []
-        if not found.strip():
-            allowed = "the webhook's secret, or the environment variable OPENAI_WEBHOOK_SECRET"
-            problems.append(SettingsProblem("secret", None, allowed))
-        elif _key(found) is None:
-            problems.append(SettingsProblem("secret", found, "whsec_ and base64"))
-        if not tolerance_s >= 0:
+        secrets = (found,) if isinstance(found, str) or not isinstance(found, Sequence) else tuple(found)
+        problems = [problem for each in secrets if (problem := _secret_problem(each)) is not None]
+        if not secrets:
+            problems.append(_NO_SECRET)
+        if not isinstance(tolerance_s, int | float) or not tolerance_s >= 0:
             problems.append(SettingsProblem("tolerance_s", tolerance_s, "seconds, not negative"))
-        if remembered < 1:
-            problems.append(SettingsProblem("remembered", remembered, "at least 1"))
+        if not isinstance(remembered, int) or remembered < 1:
+            problems.append(SettingsProblem("remembered", remembered, "a whole number, at least 1"))
         if problems:
             raise SettingsError(problems, what="webhooks")
-        self._secret = found
+        self._secrets = secrets
         self._tolerance_s = tolerance_s
         self._remembered = remembered
         self._now = now
@@ -110,16 +111,18 @@ class RealtimeWebhooks:
 
         `headers` by name, in any case; `body` as it came, byte for byte. Answer it with 2xx, also when this is None,
         and within seconds: the service sends it again otherwise, for up to 72 hours. Raises `WebhookRefused` with its
-        reason; answer that with 400. Raises `TypeError` for a body that has been decoded.
+        reason; answer that with 400. Raises `TypeError` for a body that has been decoded, and for headers of another
+        shape.
         """
-        if isinstance(body, str):
+        if not isinstance(body, bytes | bytearray | memoryview):
             raise TypeError(f"body must be the request's bytes as they came, got {type(body).__name__}")
         lowered = _lowered(headers)
         webhook_id, timestamp, signatures = (_header(lowered, name) for name in ("id", "timestamp", "signature"))
         sent_at_s = self._checked_time(timestamp)
-        expected = webhook_signature(self._secret, webhook_id, timestamp, bytes(body)).encode()
+        expected = [webhook_signature(each, webhook_id, timestamp, bytes(body)) for each in self._secrets]
         # Several: the service signs with the old secret and the new one while it is being changed.
-        if not any(hmac.compare_digest(each.encode(), expected) for each in signatures.split()):
+        given = [f"v1,{each}" for each in _SIGNATURE.findall(signatures)]
+        if not any(hmac.compare_digest(one.encode(), other.encode()) for one in given for other in expected):
             raise _refused("bad_signature", "no signature in webhook-signature is that of this body under our secret")
         event = _read(webhook_id, bytes(body))
         known = self._seen.pop(webhook_id, None)
@@ -160,6 +163,19 @@ def webhook_signature(secret: str, webhook_id: str, timestamp: str, body: bytes)
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
 
 
+_NO_SECRET: Final = SettingsProblem(
+    "secret", None, "the webhook's secret, or the environment variable OPENAI_WEBHOOK_SECRET"
+)
+
+
+def _secret_problem(secret: object) -> SettingsProblem | None:
+    if not isinstance(secret, str):
+        return SettingsProblem("secret", secret, "text: whsec_ and base64; or a sequence of such texts")
+    if not secret.strip():
+        return _NO_SECRET
+    return SettingsProblem("secret", secret, "whsec_ and base64") if _key(secret) is None else None
+
+
 def _key(secret: str) -> bytes | None:
     """Return the signing key: base64 after ``whsec_``, else the text itself. None where it cannot be read."""
     secret = secret.strip()
@@ -172,16 +188,20 @@ def _key(secret: str) -> bytes | None:
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """The webhook's headers by lower-case name. Servers hand headers over as pairs or as bytes too, which would be
-    missed."""
+    """The webhook's headers by lower-case name, each with all its values. Servers hand headers over as pairs or as
+    bytes too, which would be missed."""
     allowed = "headers must be a mapping of names to text, such as request.headers"
     if not hasattr(headers, "items"):
         raise TypeError(f"{allowed}, got {type(headers).__name__}")
-    lowered: dict[Any, Any] = {name.lower(): value for name, value in headers.items()}
-    for name, value in lowered.items():
-        if isinstance(name, bytes) or (name.startswith("webhook-") and not isinstance(value, str)):
+    found: dict[str, dict[str, None]] = {}
+    pairs: list[tuple[Any, Any]] = list(headers.items())  # what a server hands over may be of other types
+    for name, value in pairs:
+        ours = isinstance(name, str) and name.lower().startswith("webhook-")
+        if not isinstance(name, str) or (ours and not isinstance(value, str)):
             raise TypeError(f"{allowed}, got {type(name).__name__} to {type(value).__name__}")
-    return lowered
+        if ours:  # a header that is there several times has several values; the same one twice is one
+            found.setdefault(name.lower(), {})[value] = None
+    return {name: ", ".join(values) for name, values in found.items()}
 
 
 def _header(headers: Mapping[str, str], name: str) -> str:
@@ -210,9 +230,9 @@ def _read(webhook_id: str, body: bytes) -> IncomingCall | OtherWebhook:
     kind, data = (event.get("type"), event.get("data")) if isinstance(event, dict) else (None, None)
     if not isinstance(kind, str) or not isinstance(data, dict):
         raise _refused("bad_body", "the body is no event: it needs a type and a data object")
-    event_id = event["id"] if isinstance(event.get("id"), str) else ""
+    event_id = _readable(event["id"]) if isinstance(event.get("id"), str) else ""
     if kind != _INCOMING_CALL:
-        return OtherWebhook(type=kind, data=data, event_id=event_id, webhook_id=webhook_id)
+        return OtherWebhook(type=_readable(kind), data=data, event_id=event_id, webhook_id=webhook_id)
     call_id = data.get("call_id")
     if not isinstance(call_id, str) or not call_id or not _is_unicode(call_id):
         raise _refused("bad_body", "the event has no call_id")
@@ -222,8 +242,8 @@ def _read(webhook_id: str, body: bytes) -> IncomingCall | OtherWebhook:
         sip_headers=tuple(_sip_headers(data.get("sip_headers"))),
         event_id=event_id,
         webhook_id=webhook_id,
-        created_at_unix_s=created_at if isinstance(created_at, int) else None,
-        sip_media_security=security if isinstance(security, str) else None,
+        created_at_unix_s=created_at if type(created_at) is int else None,  # a bool is no time
+        sip_media_security=_readable(security) if isinstance(security, str) else None,
     )
 
 
@@ -231,7 +251,16 @@ def _sip_headers(value: object) -> list[SipHeader]:
     """Return the headers that can be read: a caller may send anything."""
     found = value if isinstance(value, list) else []
     pairs = [(each.get("name"), each.get("value")) for each in found if isinstance(each, dict)]
-    return [SipHeader(name, value) for name, value in pairs if isinstance(name, str) and isinstance(value, str)]
+    return [
+        SipHeader(_readable(name), _readable(value))
+        for name, value in pairs
+        if isinstance(name, str) and isinstance(value, str)
+    ]
+
+
+def _readable(text: str) -> str:
+    """Return `text` with a question mark for each lone surrogate, which could be neither printed nor sent on."""
+    return text.encode(errors="replace").decode()
 
 
 def _refused(reason: WebhookProblem, message: str) -> WebhookRefused:
