@@ -48,6 +48,10 @@ def _is_call_id(value: object) -> bool:
     return value == value.encode(errors="replace").decode()
 
 
+def _is_sip_uri(value: object) -> bool:
+    return isinstance(value, str) and _SIP_URI.fullmatch(value) is not None
+
+
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -166,7 +170,7 @@ class RealtimeRestClient:
         """Transfer the call to `target_uri`, ``tel:+14155550123`` or ``sip:agent@example.com``; returns when the
         service has passed it on. The session ends with the call. Raises `CallGone` when it is over, and `SettingsError`
         for another kind of address."""
-        if not isinstance(target_uri, str) or not _SIP_URI.fullmatch(target_uri):
+        if not _is_sip_uri(target_uri):
             allowed = "tel:+14155550123, sip:agent@example.com or sips:..., without spaces"
             raise SettingsError([SettingsProblem("target_uri", target_uri, allowed)], what="refer_call")
         await self._call(call_id, "refer", {"target_uri": target_uri}, repeatable=False)

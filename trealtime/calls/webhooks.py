@@ -90,14 +90,14 @@ class RealtimeWebhooks:
         now: Callable[[], float] = time.time,
     ) -> None:
         found = secret if secret is not None else os.environ.get("OPENAI_WEBHOOK_SECRET", "")
-        secrets = (found,) if isinstance(found, str) or not isinstance(found, Sequence) else tuple(found)
+        secrets = tuple(found) if isinstance(found, Sequence) and not isinstance(found, str | bytes) else (found,)
         problems = [problem for each in secrets if (problem := _secret_problem(each)) is not None]
         if not secrets:
             problems.append(_NO_SECRET)
-        if not isinstance(tolerance_s, int | float) or not tolerance_s >= 0:
+        if not _at_least(0, tolerance_s):
             problems.append(SettingsProblem("tolerance_s", tolerance_s, "seconds, not negative"))
-        if not isinstance(remembered, int) or remembered < 1:
-            problems.append(SettingsProblem("remembered", remembered, "a whole number, at least 1"))
+        if not _at_least(1, remembered):
+            problems.append(SettingsProblem("remembered", remembered, "at least 1"))
         if problems:
             raise SettingsError(problems, what="webhooks")
         self._secrets = secrets
@@ -166,6 +166,10 @@ def webhook_signature(secret: str, webhook_id: str, timestamp: str, body: bytes)
 _NO_SECRET: Final = SettingsProblem(
     "secret", None, "the webhook's secret, or the environment variable OPENAI_WEBHOOK_SECRET"
 )
+
+
+def _at_least(least: int, value: object) -> bool:
+    return isinstance(value, int | float) and value >= least
 
 
 def _secret_problem(secret: object) -> SettingsProblem | None:
