@@ -15,7 +15,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import attrs
 
@@ -89,8 +89,8 @@ class RealtimeWebhooks:
         remembered: int = 4096,
         now: Callable[[], float] = time.time,
     ) -> None:
-        found = secret if secret is not None else os.environ.get("OPENAI_WEBHOOK_SECRET", "")
-        secrets = tuple(found) if isinstance(found, Sequence) and not isinstance(found, str | bytes) else (found,)
+        found = os.environ.get("OPENAI_WEBHOOK_SECRET", "") if secret is None else secret
+        secrets: tuple[Any, ...] = tuple(found) if _are_several(found) else (found,)
         problems = [problem for each in secrets if (problem := _secret_problem(each)) is not None]
         if not secrets:
             problems.append(_NO_SECRET)
@@ -166,6 +166,10 @@ def webhook_signature(secret: str, webhook_id: str, timestamp: str, body: bytes)
 _NO_SECRET: Final = SettingsProblem(
     "secret", None, "the webhook's secret, or the environment variable OPENAI_WEBHOOK_SECRET"
 )
+
+
+def _are_several(value: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def _at_least(least: int, value: object) -> bool:
