@@ -1,7 +1,10 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from trealtime.audio.g711 import decode_alaw, decode_ulaw, encode_alaw, encode_ulaw
+from trealtime.errors import AudioFormatError
 
 ALL_CODES = bytes(range(256))
 ALL_SAMPLES = np.arange(-32768, 32768).astype(np.int16)
@@ -54,3 +57,10 @@ def test_a_tone_keeps_36_db_over_the_noise_of_the_codec(encode, decode) -> None:
 def test_strided_and_big_endian_samples_encode_like_plain_ones() -> None:
     samples = ALL_SAMPLES[::7]
     assert encode_ulaw(samples) == encode_ulaw(samples.copy()) == encode_ulaw(samples.astype(">i2"))
+
+
+@pytest.mark.parametrize("encode", [encode_ulaw, encode_alaw])
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, np.uint8])
+def test_other_samples_are_refused_and_not_made_noise(encode: Any, dtype: Any) -> None:
+    with pytest.raises(AudioFormatError, match="must be int16"):
+        encode(np.zeros(10, dtype))

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,3 +127,32 @@ def test_a_flushed_resampler_takes_no_more() -> None:
 def test_impossible_rates_are_refused(rates: tuple[int, int], message: str) -> None:
     with pytest.raises(AudioFormatError, match=message):
         Resampler(*rates)
+
+
+@pytest.mark.parametrize("rate", [8_000.0, "8000", None, True, float("nan")])
+def test_a_rate_that_is_no_whole_number_is_refused(rate: Any) -> None:
+    with pytest.raises(AudioFormatError, match="positive whole numbers"):
+        Resampler(rate, 24_000)
+
+
+def test_numpys_numbers_and_other_layouts_are_taken() -> None:
+    samples = as_int16(tone(440, 8_000))
+    wanted = resample(samples, 8_000, 24_000)
+    assert np.array_equal(resample(samples, np.int32(8_000), np.int64(24_000)), wanted)  # type: ignore[arg-type]
+    assert np.array_equal(resample(samples.astype(">i2"), 8_000, 24_000), wanted)
+    assert np.array_equal(resample(samples[:, np.newaxis], 8_000, 24_000), wanted)
+
+
+@pytest.mark.parametrize("to_rate", [8_000, 24_000])
+@pytest.mark.parametrize(
+    "audio, message",
+    [
+        (np.zeros(10), "must be int16, got float64"),
+        (np.zeros(10, np.int32), "must be int16, got int32"),
+        (np.zeros((10, 2), np.int16), "must be mono"),
+        (b"\0\0", "a numpy int16 array, got bytes"),
+    ],
+)
+def test_other_audio_is_refused_and_not_made_noise(audio: Any, message: str, to_rate: int) -> None:
+    with pytest.raises(AudioFormatError, match=message):
+        resample(audio, 8_000, to_rate)

@@ -326,3 +326,36 @@ def test_the_standard_library_writes_what_is_read(tmp_path: Path) -> None:
     samples, rate = read(tmp_path, buffer.getvalue())
     assert rate == 44100
     np.testing.assert_array_equal(samples, SAMPLES)
+
+
+@pytest.mark.parametrize(
+    "rate, channels, message",
+    [
+        (0, 1, "rate must be a whole number"),
+        (-1, 1, "rate must be a whole number"),
+        (24_000.0, 1, "rate must be a whole number.* got 24000.0"),
+        ("24000", 1, "rate must be a whole number"),
+        (2**32, 1, "rate must be a whole number"),
+        (24_000, 0, "channels must be a whole number"),
+        (24_000, 70_000, "channels must be a whole number"),
+        (24_000, True, "channels must be a whole number"),
+        (400_000_000, 8, "more than a file can say"),
+    ],
+)
+def test_a_header_that_cannot_be_leaves_the_file_that_is_there(
+    tmp_path: Path, rate: Any, channels: Any, message: str
+) -> None:
+    path = tmp_path / "kept.wav"
+    write_wav(path, SAMPLES, 24_000)
+    with pytest.raises(AudioFormatError, match=rf"kept\.wav: .*{message}"):
+        WavWriter(path, rate, channels=channels)
+    assert read_wav(path)[0].tolist() == SAMPLES.tolist()
+
+
+@pytest.mark.parametrize("samples", [[1, 2], np.zeros(3), np.zeros((3, 2), np.int16), np.int16(5)])
+def test_samples_that_cannot_be_written_leave_the_file_that_is_there(tmp_path: Path, samples: Any) -> None:
+    path = tmp_path / "kept.wav"
+    write_wav(path, SAMPLES, np.int64(24_000))  # type: ignore[arg-type]
+    with pytest.raises(AudioFormatError, match=r"kept\.wav: samples must be int16 of shape \(n,\)"):
+        write_wav(path, samples, 24_000)
+    assert read_wav(path)[0].tolist() == SAMPLES.tolist()

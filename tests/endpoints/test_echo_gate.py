@@ -77,12 +77,13 @@ def echo(played: np.ndarray, *, db: float, delay_ms: float, direct_db: float | N
 
 
 def interruptions_ms(gate: EchoGate, heard: np.ndarray, played: np.ndarray, *, chunk: int = 240) -> list[int]:
-    """When the server hears somebody begin to speak."""
+    """At which times the server notices that somebody speaks."""
     vad = ServerVad()
     started: list[int] = []
     for begin in range(0, len(heard), chunk):
         passed = gate.process(heard[begin : begin + chunk], played[begin : begin + chunk])
-        started += [event.at_ms for event in vad.feed(passed, RATE) if isinstance(event, SpeechStarted)]
+        now_ms = (begin + chunk) * 1000 // RATE
+        started += [now_ms for event in vad.feed(passed, RATE) if isinstance(event, SpeechStarted)]
     return started
 
 
@@ -118,6 +119,41 @@ def test_a_louder_voice_interrupts_within_a_quarter_of_a_second(agent: str, db: 
     played, at = AGENTS[agent], 3 * RATE
     heard = echo(played, db=db, delay_ms=120) + room_noise(len(played))
     user = at_level(synthesised(2, pitch_hz=210, seed=5), -20 + db + over_db)[: len(heard) - at]
+    heard[at : at + len(user)] += user
+    started = interruptions_ms(EchoGate(RATE), as_int16(heard), played)
+    assert started
+    assert 0 < started[0] - 3_000 <= 250
+
+
+@pytest.mark.parametrize("onset_ms, chunk", [(0, 480), (100, 4_800)])
+def test_the_beginning_of_a_word_is_not_lost_and_the_time_is_made_up_for(onset_ms: int, chunk: int) -> None:
+    played = np.concatenate((AGENTS["synthesised"], AGENTS["synthesised"]))
+    heard = echo(played, db=-20, delay_ms=120) + room_noise(len(played))
+    user = at_level(synthesised(1.5, pitch_hz=210, seed=5), -20)
+    user = user * np.minimum(1, np.arange(1, len(user) + 1) / (1 + onset_ms * RATE / 1000))
+    times = 3 * RATE, 8 * RATE
+    for at in times:
+        heard[at : at + len(user)] += user
+    heard = as_int16(heard)
+    gate = EchoGate(RATE)
+    parts: list[np.ndarray] = []
+    ahead: list[int] = []
+    for begin in range(0, len(heard), chunk):
+        parts.append(gate.process(heard[begin : begin + chunk], played[begin : begin + chunk]))
+        ahead.append(sum(map(len, parts)) - (begin + chunk) // 480 * 480)
+    out = np.concatenate(parts).tobytes()
+    for at in times:  # the first word from its first sample on, as it was heard
+        assert heard[at : at + RATE * 2 // 5].tobytes() in out
+    assert max(ahead) == RATE // 5
+    assert (ahead[0], ahead[7 * RATE // chunk], ahead[-1]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("offset", [-0.3, 0.1])
+def test_the_offset_of_a_converter_changes_nothing(offset: float) -> None:
+    played, at = AGENTS["synthesised"], 3 * RATE
+    heard = echo(played, db=-20, delay_ms=120) + room_noise(len(played)) + offset * 32768
+    assert interruptions_ms(EchoGate(RATE), as_int16(heard), played) == []
+    user = at_level(synthesised(2, pitch_hz=210, seed=5), -25)
     heard[at : at + len(user)] += user
     started = interruptions_ms(EchoGate(RATE), as_int16(heard), played)
     assert started
@@ -291,6 +327,9 @@ def test_a_frame_costs_little() -> None:
     [
         (lambda: EchoGate(RATE, margin_db=-1), "margin_db"),
         (lambda: EchoGate(11_025), "rate"),
+        (lambda: EchoGate(0), "rate"),
+        (lambda: EchoGate(24_000.0), "rate"),  # type: ignore[arg-type]
+        (lambda: EchoGate(RATE).process(np.zeros(3), np.zeros(3)), "heard must be int16"),
         (lambda: EchoGate(RATE).process(np.zeros(3, np.int16), np.zeros(4, np.int16)), "same length"),
     ],
 )

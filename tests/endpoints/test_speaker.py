@@ -145,3 +145,16 @@ def test_what_was_flushed_is_never_heard() -> None:
     take(speaker, 20)
     assert speaker.heard_ms(24 * BLOCK) == pytest.approx(40)
     assert speaker.heard_ms(1e9) is None
+
+
+@pytest.mark.parametrize("ms", [0.5, 2.0, 3.5, 4.9])
+@pytest.mark.parametrize("flush", [False, True])
+def test_a_piece_that_ends_before_it_has_faded_in_does_not_click(ms: float, flush: bool) -> None:
+    """As after an interrupt within the first milliseconds, or where audio comes in drops."""
+    speaker = Speaker(RATE)
+    put(speaker, np.full(round(RATE * (100 if flush else ms) / 1000), 16_000, np.int16))
+    out = take(speaker, 1, size=round(RATE * ms / 1000))
+    if flush:
+        speaker.flush()
+    steps = np.diff(np.concatenate((out, take(speaker, 3))).astype(int))
+    assert np.abs(steps).max() < 16_000 * 2 / (RATE * FADE_MS / 1000)  # the steepest of a fade is 1.6 of its mean

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trealtime.audio.pcm import mono_int16
+
 __all__ = ["decode_alaw", "decode_ulaw", "encode_alaw", "encode_ulaw"]
 
 _Buffer = bytes | bytearray | memoryview
@@ -27,17 +29,18 @@ def decode_alaw(data: _Buffer) -> NDArray[np.int16]:
 
 
 def encode_ulaw(samples: NDArray[np.int16]) -> bytes:
-    """Return one mu-law byte for each of int16 `samples`; silence is 0xFF."""
+    """Return one mu-law byte for each of int16 `samples`; silence is 0xFF. Raises `AudioFormatError` for another shape
+    or dtype."""
     return _ULAW_ENCODED[_as_index(samples)].tobytes()
 
 
 def encode_alaw(samples: NDArray[np.int16]) -> bytes:
-    """Return one A-law byte for each of int16 `samples`; silence is 0xD5."""
+    """Return one A-law byte for each of int16 `samples`; silence is 0xD5. Raises as `encode_ulaw` does."""
     return _ALAW_ENCODED[_as_index(samples)].tobytes()
 
 
 def _as_index(samples: NDArray[np.int16]) -> NDArray[np.uint16]:
-    return samples.astype(np.int16).view(np.uint16)
+    return mono_int16(samples).astype(np.int16).view(np.uint16)
 
 
 _CODES = np.arange(128, dtype=np.int64)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["AudioLike", "as_audio_bytes", "from_int16", "to_int16"]
+__all__ = ["AudioLike", "as_audio_bytes", "from_int16", "mono_int16", "to_int16"]
 
 AudioLike: TypeAlias = "bytes | bytearray | memoryview | NDArray[np.int16]"
 """Mono audio: bytes that are in the format already, or int16 samples at its rate."""
@@ -40,7 +40,7 @@ def as_audio_bytes(audio: AudioLike, fmt: AudioFormat) -> bytes:
 
 def from_int16(samples: NDArray[np.int16], fmt: AudioFormat) -> bytes:
     """Encode mono int16 `samples` at `fmt.rate` in `fmt`. Raises as `as_audio_bytes` does."""
-    mono = _mono_int16(samples)
+    mono = mono_int16(samples)
     if fmt.name == "pcm16":
         return mono.astype("<i2", copy=False).tobytes()
     from trealtime.audio import g711
@@ -85,7 +85,10 @@ def _is_array(value: object) -> TypeGuard[NDArray[Any]]:
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
-def _mono_int16(samples: NDArray[Any]) -> NDArray[np.int16]:
+def mono_int16(samples: NDArray[Any]) -> NDArray[np.int16]:
+    """Return int16 `samples` of shape (n,) or (n, 1) as shape (n,). Raises as `as_audio_bytes` does."""
+    if not _is_array(samples):
+        raise AudioFormatError(f"audio must be a numpy int16 array, got {type(samples).__name__}")
     if samples.dtype.kind != "i" or samples.dtype.itemsize != 2:
         hint = "; for floats from -1 to 1: (audio * 32767).astype(numpy.int16)" if samples.dtype.kind == "f" else ""
         raise AudioFormatError(f"audio arrays must be int16, got {samples.dtype}{hint}")

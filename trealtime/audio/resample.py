@@ -19,6 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from trealtime.audio.pcm import mono_int16
 from trealtime.errors import AudioFormatError
 
 __all__ = ["Resampler", "resample"]
@@ -38,12 +39,13 @@ class Resampler:
     ``ceil(n * to_rate / from_rate)`` samples for n samples of input, the same ones for any cutting of the input.
     Another stream needs another `Resampler`.
 
-    Raises `AudioFormatError` when a rate is not positive, or more than 256 times the other.
+    Raises `AudioFormatError` when a rate is no positive whole number, or more than 256 times the other.
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        if from_rate <= 0 or to_rate <= 0:
-            raise AudioFormatError(f"sample rates must be positive, got {from_rate} and {to_rate}")
+        if not (_is_rate(from_rate) and _is_rate(to_rate)):
+            raise AudioFormatError(f"sample rates must be positive whole numbers, got {from_rate!r} and {to_rate!r}")
+        from_rate, to_rate = int(from_rate), int(to_rate)  # NumPy's own could overflow below
         if max(from_rate, to_rate) > _MOST_RATIO * min(from_rate, to_rate):
             raise AudioFormatError(
                 f"cannot resample from {from_rate} to {to_rate}: one is more than {_MOST_RATIO} times the other"
@@ -61,8 +63,9 @@ class Resampler:
     def process(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         """Take the next `samples`, of shape (n,). Return the output that they complete, which may be empty.
 
-        Raises `RuntimeError` after `flush`.
+        Raises `AudioFormatError` for another shape or dtype, and `RuntimeError` after `flush`.
         """
+        samples = mono_int16(samples)
         if self._flushed:
             raise RuntimeError("this Resampler has been flushed; make another one for another stream")
         if self._up == self._down:
@@ -105,6 +108,10 @@ class Resampler:
         share = (rest / self._up)[:, np.newaxis]
         filters: NDArray[np.float64] = np.rint(self._filters[rows] * (1 - share) + self._filters[rows + 1] * share)
         return filters
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) > 0
 
 
 def resample(samples: NDArray[np.int16], from_rate: int, to_rate: int) -> NDArray[np.int16]:

@@ -56,7 +56,9 @@ def read_wav(path: str | os.PathLike[str], *, channel: int | None = None) -> tup
 
 
 def write_wav(path: str | os.PathLike[str], samples: NDArray[np.int16], rate: int) -> None:
-    """Write mono int16 `samples` of shape (n,) as a 16-bit PCM WAV file."""
+    """Write mono int16 `samples` of shape (n,) as a 16-bit PCM WAV file. Raises as `WavWriter` does, and leaves the
+    file alone then."""
+    _check_samples(samples, 1, os.fspath(path))
     with WavWriter(path, rate) as writer:
         writer.write(samples)
 
@@ -68,25 +70,27 @@ class WavWriter:
     file to its end: a recording that was cut off can still be heard. So it does where the file is a pipe.
 
     Only its owner may read a file that is made; one that is there keeps its mode.
+
+    Raises `AudioFormatError` for a rate or a number of channels that no header can hold, before it touches the file;
+    `OSError` when that cannot be opened.
     """
 
     def __init__(self, path: str | os.PathLike[str], rate: int, *, channels: int = 1) -> None:
-        self._rate = rate
-        self._channels = channels
         self._path = os.fspath(path)
+        self._rate = _whole(rate, "rate", 2**32 // 8, self._path)
+        self._channels = _whole(channels, "channels", 2**15 - 1, self._path)
+        if self._rate * self._channels * 2 > _UNKNOWN_SIZE:
+            raise AudioFormatError(
+                f"{self._path}: {channels} channels at a rate of {rate} are more than a file can say"
+            )
         self._file: BinaryIO = open_private(path)
         self._data_size = 0
-        self._file.write(_header(rate, channels, data_size=_UNKNOWN_SIZE))
+        self._file.write(_header(self._rate, self._channels, data_size=_UNKNOWN_SIZE))
 
     def write(self, samples: NDArray[np.int16]) -> None:
         """Append int16 `samples` of shape (n,), or (n, channels). Raises `AudioFormatError` for another shape or
         dtype."""
-        columns = 1 if samples.ndim == 1 else samples.shape[-1]
-        if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or samples.ndim > 2 or columns != self._channels:
-            shape = "(n,)" if self._channels == 1 else f"(n, {self._channels})"
-            raise AudioFormatError(
-                f"{self._path}: samples must be int16 of shape {shape}, got {samples.dtype} of shape {samples.shape}"
-            )
+        _check_samples(samples, self._channels, self._path)
         self._data_size += self._file.write(samples.astype("<i2").tobytes())
 
     @property
@@ -110,6 +114,23 @@ class WavWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _whole(value: object, name: str, most: int, path: str) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 1 <= value <= most:
+        raise AudioFormatError(f"{path}: {name} must be a whole number from 1 to {most}, got {value!r}")
+    return int(value)
+
+
+def _check_samples(samples: NDArray[Any], channels: int, path: str) -> None:
+    shape = "(n,)" if channels == 1 else f"(n, {channels})"
+    if not isinstance(samples, np.ndarray):
+        raise AudioFormatError(f"{path}: samples must be int16 of shape {shape}, got {type(samples).__name__}")
+    columns = 1 if samples.ndim == 1 else samples.shape[-1] if samples.ndim == 2 else 0
+    if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or columns != channels:
+        raise AudioFormatError(
+            f"{path}: samples must be int16 of shape {shape}, got {samples.dtype} of shape {samples.shape}"
+        )
 
 
 def _header(rate: int, channels: int, *, data_size: int) -> bytes:

@@ -2,7 +2,7 @@
 
 Theory of operation
 Both signals, the played and the heard one, are brought to 8 kHz and weighted like hearing (a first difference: rumble
-and hum count little). The gate decides once per frame of 20 ms.
+and hum count little, the offset of a microphone's converter not at all). The gate decides once per frame of 20 ms.
 
 1. *Nothing was played within the last 0.6 s: the gate is open.* It costs nothing then.
 2. *How loud an echo may be.* The coupling is the loudness of the echo, compared to the played signal. It begins at
@@ -24,6 +24,9 @@ and hum count little). The gate decides once per frame of 20 ms.
 5. Two such frames in a row open the gate; it closes 240 ms after the last one. While it is open everything passes as it
    was heard. While it is closed the microphone is silence of the same length, so that voice detection behind it keeps
    the time.
+6. A word begins more quietly than the gate can tell from an echo. So when the gate opens, up to 200 ms from before are
+   given out first, as they were heard. As much silence is left out later: the output is never further ahead of the time
+   than that.
 
 Its limits: it removes no echo while a person speaks over the agent, and a voice that is quieter than the echo in
 the room is not heard until the agent pauses.
@@ -45,7 +48,7 @@ __all__ = ["EchoGate", "EchoGateStatistics"]
 _RATE = 8_000
 _FRAME_MS = 20
 _FRAME = _RATE * _FRAME_MS // 1000
-_WEIGHT = 0.9
+_WEIGHT = 1.0
 
 _LONGEST_DELAY_MS = 500
 _DECAY_MS = 100
@@ -73,6 +76,7 @@ _ECHO_SHARE = 0.5
 
 _ONSET_FRAMES = 2
 _OPEN_FRAMES = 240 // _FRAME_MS
+_BEFORE_FRAMES = 200 // _FRAME_MS
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +104,7 @@ class EchoGate:
     def __init__(self, rate: int, *, margin_db: float = 6.0) -> None:
         if not margin_db >= 0:
             raise ValueError(f"margin_db must be 0 or more, got {margin_db!r}")
-        if rate * _FRAME_MS % 1000:
+        if not _is_rate(rate):
             raise ValueError(f"rate must be a multiple of {1000 // _FRAME_MS} samples per second, got {rate!r}")
         self._margin_db = margin_db
         self._frame = rate * _FRAME_MS // 1000
@@ -114,29 +118,58 @@ class EchoGate:
         self._floor_db = -math.inf
         self._loud_in_row = 0
         self._open_left = 0
+        self._before: deque[NDArray[np.int16]] = deque(maxlen=_BEFORE_FRAMES)
+        """The last frames in place of which silence was given out."""
+
+        self._ahead = 0
+        """How many frames more were given out than have been heard."""
+
         self._found: _Search | None = None
         self._frames = self._silenced = self._searches = 0
 
     def process(self, heard: NDArray[np.int16], played: NDArray[np.int16]) -> NDArray[np.int16]:
         """Return the microphone's next samples, or silence in their place, in whole frames of 20 ms; the rest waits.
 
-        `heard` and `played` are mono int16 of shape (n,), of the same time. Raises `ValueError` when their lengths
-        differ.
+        They are as many as have been heard, up to 200 ms more when the gate opens, and as many fewer while it is closed
+        again. `heard` and `played` are mono int16 of shape (n,), of the same time. Raises `ValueError` when their
+        lengths differ, and for another shape or dtype.
         """
         if len(heard) != len(played):
             raise ValueError(f"heard and played must be of the same length, got {len(heard)} and {len(played)} samples")
+        for name, samples in (("heard", heard), ("played", played)):
+            if samples.dtype.kind != "i" or samples.dtype.itemsize != 2 or samples.ndim != 1:
+                raise ValueError(f"{name} must be int16 of shape (n,), got {samples.dtype} of shape {samples.shape}")
         self._waiting = np.concatenate((self._waiting, heard))
         self._waiting_played = np.concatenate((self._waiting_played, played))
         whole = len(self._waiting) // self._frame * self._frame
-        out, self._waiting = self._waiting[:whole], self._waiting[whole:]
-        out_played, self._waiting_played = self._waiting_played[:whole], self._waiting_played[whole:]
+        taken, self._waiting = self._waiting[:whole], self._waiting[whole:]
+        taken_played, self._waiting_played = self._waiting_played[:whole], self._waiting_played[whole:]
+        out = [taken[:0]]
         for start in range(0, whole, self._frame):
-            frame = out[start : start + self._frame]
+            frame = taken[start : start + self._frame]
             self._frames += 1
-            if not self._passes(frame, out_played[start : start + self._frame]):
+            was_open = self._open_left > 0
+            if self._passes(frame, taken_played[start : start + self._frame]):
+                out += [*self._missed(was_open=was_open), frame]
+                self._before.clear()
+            else:
+                self._before.append(frame)
                 self._silenced += 1
-                frame[:] = 0
-        return out
+                if self._ahead:
+                    self._ahead -= 1
+                else:
+                    out.append(np.zeros_like(frame))
+        return np.concatenate(out)
+
+    def _missed(self, *, was_open: bool) -> list[NDArray[np.int16]]:
+        """Return what was heard of a voice before the gate opened for it."""
+        if was_open or not self._open_left:
+            return []
+        missed = list(self._before)
+        missed = missed[max(0, len(missed) + self._ahead - _BEFORE_FRAMES) :]
+        self._ahead += len(missed)
+        self._silenced -= len(missed)
+        return missed
 
     def statistics(self) -> EchoGateStatistics:
         """Return counts and estimates so far."""
@@ -207,6 +240,10 @@ class EchoGate:
         floor_db = min(levels_db) + _FLOOR_OVER_QUIETEST_DB
         known = self._floor_db > -math.inf
         self._floor_db = min(floor_db, self._floor_db + _FLOOR_RISE_DB) if known else floor_db
+
+
+def _is_rate(value: object) -> bool:
+    return type(value) is int and value > 0 and value * _FRAME_MS % 1000 == 0  # a bool is no rate
 
 
 class _Ear:

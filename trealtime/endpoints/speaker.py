@@ -182,7 +182,8 @@ class Speaker:
         while done < self._fade and self._pieces and self._pieces[0].generation == self._playing_generation:
             done += self._copy(audio[done:])
             audio[done:] = audio[done - 1]
-        loudness = self._rise[self._risen - 1] if self._risen else 1.0
+        # The last sample has been faded in already as far as the audio has; more audio has not.
+        loudness = self._rise[self._risen - 1] if self._risen and done else 1.0
         self._tail = np.rint(audio * self._fall * loudness).astype(np.int16)
 
     def _forget_before(self, generation: int) -> None:
