@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from steps import steps_of
 
+from trealtime._core import history as module
 from trealtime._core.history import History, heard_text
 from trealtime.items import (
     AssistantAudio,
@@ -401,3 +405,87 @@ def test_the_end_of_its_response_finishes_an_item_once(history, status, expected
     assert not history.finish("a", "completed")
     assert not history.finish("nobody", "completed")
     assert history.item("a").status == expected
+
+
+# ---- the kept list of snapshots -------------------------------------------------------------------------------------
+
+IDS = st.sampled_from(["a", "b", "c", "d", "e", "f"])
+CALLS = st.sampled_from(["call_1", "call_2"])
+WORDS = st.sampled_from(["one", "two three", ""])
+
+CHANGES = st.one_of(
+    st.builds(
+        lambda key, previous, role, words, first: (
+            lambda history: history.put(
+                message(key, {"type": "input_text" if role == "user" else "output_text", "text": words}, role=role),
+                previous_item_id=previous,
+                first=first,
+            )
+        ),
+        IDS,
+        st.none() | IDS,
+        st.sampled_from(["user", "assistant"]),
+        WORDS,
+        st.booleans(),
+    ),
+    st.builds(
+        lambda key, call: lambda history: history.put({"id": key, "type": "function_call", "call_id": call}), IDS, CALLS
+    ),
+    st.builds(
+        lambda key, call, previous, words: (
+            lambda history: history.put(
+                {"id": key, "type": "function_call_output", "call_id": call, "output": words}, previous_item_id=previous
+            )
+        ),
+        IDS,
+        CALLS,
+        st.none() | IDS,
+        WORDS,
+    ),
+    st.builds(lambda key: lambda history: history.remove(key), IDS),
+    st.builds(lambda key: lambda history: history.finish(key, "incomplete"), IDS),
+    st.builds(lambda key: lambda history: key in history and history.item(key), IDS),
+    st.builds(lambda key, words: lambda history: history.add_text(key, 0, words), IDS, WORDS),
+    st.builds(lambda key, words: lambda history: history.add_transcript(key, 1, words), IDS, WORDS),
+    st.builds(lambda key, words: lambda history: history.set_user_transcript(key, 0, words), IDS, WORDS),
+    st.builds(
+        lambda key, words: lambda history: 1 in history.audio_parts(key) and history.shorten(key, 1, words), IDS, WORDS
+    ),
+    st.builds(lambda key, heard_ms: lambda history: history.cut(key, 1, heard_ms, 1000.0), IDS, st.integers(0, 900)),
+)
+
+
+def shown_anew(history):
+    """The visible items as a history shows them that has kept nothing."""
+    nodes = [history._nodes[item_id] for item_id in history._order]
+    return [module._show(node) for node in nodes if not node.hidden]
+
+
+@given(st.lists(st.tuples(CHANGES, st.booleans()), max_size=25))
+def test_each_snapshot_is_what_all_items_give_anew_and_stays_so(changes):
+    history = History()
+    kept = []
+    for change, look in changes:
+        change(history)
+        if look:
+            expected = shown_anew(history)
+            snapshot = history.snapshot()
+            assert snapshot == expected
+            kept.append((snapshot, expected))
+    assert history.snapshot() == shown_anew(history)
+    for snapshot, expected in kept:
+        assert snapshot == expected
+
+
+def test_a_snapshot_costs_its_changes_however_long_the_history_is():
+    costs = []
+    for length in (5, 500):
+        history = History()
+        for number in range(length):
+            put(history, f"item_{number}")
+        spoken_last = message("last", said("one two"), role="assistant")
+        history.put(spoken_last)
+        history.snapshot()
+        history.cut("last", 0, 300, 1000.0)
+        costs.append(steps_of(history.snapshot))
+    assert costs[0] == costs[1] > 0

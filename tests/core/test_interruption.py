@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from steps import steps_of
 
 from trealtime._core.playback_ledger import PlaybackPosition
 
@@ -552,3 +553,23 @@ def test_a_caller_who_leaves_is_the_cause_under_one_name_in_the_event_and_in_the
     talk.done("r1", "cancelled")
     (turn,) = talk.turns
     assert event.cause == turn.interruption.cause == turn.reason == "leave"
+
+
+# ---- what it costs --------------------------------------------------------------------------------------------------
+
+
+def steps_of_an_interrupt(talk, items):
+    """After so many items, of an answer whose beginning the app has been shown."""
+    for number in range(items):
+        talk.item(f"item_{number}", f"item_{number - 1}" if number else "root")
+    speaking(talk)
+    talk.transcript("r1", "a", "one two three")
+    assert len(talk.core.history()) == items + 1
+    steps = steps_of(lambda: speech(talk))
+    assert [event.type for event in talk.events][-1:] == ["history_updated"]
+    return steps
+
+
+def test_an_interrupt_costs_the_same_however_long_the_history_is(make_talk):
+    short, long = [steps_of_an_interrupt(make_talk(), items) for items in (5, 500)]
+    assert long <= 1.1 * short

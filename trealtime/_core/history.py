@@ -7,7 +7,9 @@ Theory of operation
 4. A cut is final: a late transcript does not bring back what the user did not hear.
 5. The output of a function call is shown with the call; its own item takes part in the order only.
 
-Snapshots are values, made once per change of an item, so a list of them costs one copy of references.
+6. Snapshots of items are values, made once per change of an item. The list of them is kept, and brought up to date
+   when somebody asks: at the places of the items that have changed, and at its end. A new order makes it anew. So a
+   snapshot of the history costs its changes and one copy of references.
 """
 
 from __future__ import annotations
@@ -97,6 +99,9 @@ class _Node(Shown):
     seen: RealtimeItem | None = None
     """The snapshot, until something changes."""
 
+    place: int = 0
+    """Where the snapshot is in the list of them, if it is there."""
+
 
 @attrs.define(eq=False, repr=False)
 class History(Shown):
@@ -116,6 +121,15 @@ class History(Shown):
     _early_transcripts: Recent[str, str] = attrs.field(factory=partial(Recent, 32), init=False)
     """Transcription deltas that came before their item."""
 
+    _shown: list[RealtimeItem] = attrs.field(factory=list, init=False)
+    """Snapshots of the visible items in order, but for those in `_stale`."""
+
+    _covered: int = attrs.field(default=0, init=False)
+    """`_shown` has so many items of `_order`, the hidden ones counted."""
+
+    _stale: dict[str, _Node] = attrs.field(factory=dict, init=False)
+    """Items that have changed since they were shown."""
+
     def __contains__(self, item_id: object) -> bool:
         return isinstance(item_id, str) and item_id in self._nodes  # servers send ids of other types, too
 
@@ -124,8 +138,19 @@ class History(Shown):
 
     def snapshot(self) -> list[RealtimeItem]:
         """The visible items in order, in a list of the caller's own."""
-        nodes = self._nodes
-        return [node.seen or self._show(node) for item_id in self._order if not (node := nodes[item_id]).hidden]
+        shown, order, nodes = self._shown, self._order, self._nodes
+        for item_id, node in self._stale.items():
+            if node.place < len(shown) and shown[node.place].item_id == item_id:
+                shown[node.place] = self._show(node)
+        self._stale.clear()
+        if self._covered < len(order):
+            for item_id in order[self._covered :]:
+                node = nodes[item_id]
+                if not node.hidden:
+                    node.place = len(shown)
+                    shown.append(node.seen or self._show(node))
+            self._covered = len(order)
+        return shown.copy()
 
     def order(self) -> list[str]:
         """Ids of all items in order, those included that `snapshot` folds into their function call."""
@@ -204,17 +229,21 @@ class History(Shown):
         node = self._nodes.pop(item_id, None)
         if node is None:
             return False
-        self._order.remove(item_id)
+        self._stale.pop(item_id, None)
+        self._ordered_from(index := self._order.index(item_id))
+        del self._order[index]
         self._stop_waiting(node)
         call_id = node.data.get("call_id")
         if node.type == "function_call" and isinstance(call_id, str):
             self._calls.pop(call_id, None)
             if (output := self._nodes.get(self._outputs.get(call_id, ""))) is not None:
                 output.hidden = False
+                self._ordered_from(0)
         elif node.type == "function_call_output" and isinstance(call_id, str):
             self._outputs.pop(call_id, None)
             if (call := self._nodes.get(self._calls.get(call_id, ""))) is not None:
-                call.output, call.seen = None, None
+                call.output = None
+                self._changed(call)
         return True
 
     def finish(self, item_id: str, status: ItemStatus) -> bool:
@@ -222,7 +251,8 @@ class History(Shown):
         node = self._nodes.get(item_id)
         if node is None or node.status in ("completed", "incomplete"):
             return False
-        node.status, node.seen = status, None
+        node.status = status
+        self._changed(node)
         return True
 
     # ---- text that grows -------------------------------------------------------------------------------------------
@@ -242,7 +272,7 @@ class History(Shown):
         """A content part as the server shows it at its end; its text replaces the deltas."""
         node = self._nodes.get(item_id)
         if node is not None and 0 <= content_index <= len(node.parts):
-            node.seen = None
+            self._changed(node)
             self._merge_part(node, content_index, part)
             node.parts[content_index].whole = True
 
@@ -297,13 +327,15 @@ class History(Shown):
             part.transcript = ""
         part.transcript = part.transcript or ""
         part.heard_ms = heard_ms
-        node.status, node.seen = "incomplete", None
+        node.status = "incomplete"
+        self._changed(node)
         return True
 
     def shorten(self, item_id: str, content_index: int, transcript: str) -> None:
         """No more audio of this part will come, and its transcript has run ahead of it: these are its words."""
         node = self._nodes[item_id]
-        node.parts[content_index].transcript, node.seen = transcript, None
+        node.parts[content_index].transcript = transcript
+        self._changed(node)
 
     # ---- order -----------------------------------------------------------------------------------------------------
 
@@ -311,11 +343,13 @@ class History(Shown):
         node.previous_item_id = previous_item_id
         order = self._order
         if first or previous_item_id == "root":
+            self._ordered_from(0)
             order.insert(0, node.item_id)
         elif previous_item_id is None or (order and order[-1] == previous_item_id):
             order.append(node.item_id)
         elif previous_item_id in self._nodes:
-            order.insert(order.index(previous_item_id) + 1, node.item_id)
+            self._ordered_from(index := order.index(previous_item_id) + 1)
+            order.insert(index, node.item_id)
         else:
             self._waiting.setdefault(previous_item_id, []).append(node.item_id)
             order.append(node.item_id)
@@ -325,7 +359,8 @@ class History(Shown):
         if previous_item_id is None or previous_item_id == node.previous_item_id:
             return False
         self._stop_waiting(node)
-        node.previous_item_id, node.seen = previous_item_id, None
+        node.previous_item_id = previous_item_id
+        self._changed(node)
         if previous_item_id in self._nodes:
             self._follow(node, previous_item_id)
         else:
@@ -356,12 +391,19 @@ class History(Shown):
             return
         del order[begin:end]
         position = order.index(previous_item_id) + 1
+        self._ordered_from(min(begin, position))
         order[position:position] = run
+
+    def _ordered_from(self, index: int) -> None:
+        """The order changes from `index` on, or what is visible there."""
+        if index < self._covered:
+            self._covered = 0
+            self._shown.clear()
 
     # ---- merging ---------------------------------------------------------------------------------------------------
 
     def _merge(self, node: _Node, item: Mapping[str, Any], status: ItemStatus | None) -> None:
-        node.seen = None
+        self._changed(node)
         node.type = item["type"] if isinstance(item.get("type"), str) else node.type
         role = as_text(item.get("role")) or node.role
         if node.role is not None and role != node.role:
@@ -421,18 +463,21 @@ class History(Shown):
         if call is not None and output is not None:
             self._fold_output(call, output)
 
-    @staticmethod
-    def _fold_output(call: _Node, output: _Node) -> None:
+    def _fold_output(self, call: _Node, output: _Node) -> None:
         text = output.data.get("output")
-        call.output, call.seen = text if isinstance(text, str) else "", None
-        output.hidden = True
+        call.output = text if isinstance(text, str) else ""
+        self._changed(call)
+        if not output.hidden:
+            last = len(self._order) - 1
+            self._ordered_from(last if self._order[last] == output.item_id else 0)
+            output.hidden = True
 
     def _part(self, item_id: str, content_index: int, kind: str) -> _Part | None:
         """The part of an item that a delta belongs to; None if the item is unknown or the index makes no sense."""
         node = self._nodes.get(item_id)
         if node is None or not 0 <= content_index <= len(node.parts) + 16:
             return None
-        node.seen = None
+        self._changed(node)
         return self._grow(node, content_index, kind)
 
     @staticmethod
@@ -445,6 +490,11 @@ class History(Shown):
         return part
 
     # ---- showing ---------------------------------------------------------------------------------------------------
+
+    def _changed(self, node: _Node) -> None:
+        if node.seen is not None:
+            node.seen = None
+            self._stale[node.item_id] = node
 
     @staticmethod
     def _show(node: _Node) -> RealtimeItem:
