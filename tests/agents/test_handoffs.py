@@ -53,6 +53,22 @@ async def test_any_class_with_fields_can_be_the_input(input_type: type[Any]) -> 
     assert got == [input_type(reason="r")]
 
 
+@dataclass
+class Urgency:
+    level: int
+
+
+async def test_a_number_without_a_fraction_is_an_integer() -> None:
+    got: list[Any] = []
+    handoff = realtime_handoff(
+        RealtimeAgent("A"), on_handoff=lambda context, urgency: got.append(urgency), input_type=Urgency
+    )
+    await handoff.on_invoke_handoff(RunContext(None), '{"level": 2.0}')
+    assert got == [Urgency(2)]
+    with pytest.raises(ToolArgumentsError, match=r"Expected `int`, got `float`"):
+        await handoff.on_invoke_handoff(RunContext(None), '{"level": 2.5}')
+
+
 async def test_without_an_input_type_arguments_are_not_read() -> None:
     agent = RealtimeAgent("A")
     assert await as_handoff(agent).on_invoke_handoff(RunContext(None), "nonsense") is agent

@@ -21,6 +21,7 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from trealtime import RealtimeAgent, realtime_handoff
 from trealtime.errors import ToolArgumentsError
 from trealtime.tools.context import RunContext, ToolContext
 from trealtime.tools.function_tool import FunctionTool, function_tool
@@ -324,6 +325,23 @@ def test_a_parameter_whose_default_is_none_takes_null(annotation) -> None:
             signature.parse('{"value": 1}')
     if annotation == Annotated[int, "A number."]:
         assert signature.json_schema["properties"]["value"]["description"] == "A number."
+
+
+@dataclasses.dataclass
+class Loose:
+    days: int = None  # type: ignore[assignment]
+    to: Address = None  # type: ignore[assignment]
+    note: str | None = None
+    how: Literal["a"] | None = None
+    rest: Any = None
+
+
+def test_a_default_of_null_is_shown_where_null_fits() -> None:
+    shown = signature_of(list[Loose]).json_schema["$defs"]["Loose"]["properties"]
+    assert [name for name, each in shown.items() if "default" in each] == ["note", "how", "rest"]
+    handoff = realtime_handoff(RealtimeAgent(name="a"), on_handoff=lambda context, loose: None, input_type=Loose)
+    shown = handoff.input_json_schema["properties"]
+    assert [name for name, each in shown.items() if "default" in each] == ["note", "how", "rest"]
 
 
 @pytest.mark.parametrize(

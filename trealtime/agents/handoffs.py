@@ -19,6 +19,7 @@ from trealtime.tools.callables import answer_of
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.tools.declared import NAME_RULE, is_function_name, require, takes
 from trealtime.tools.pydantic_types import PydanticType, is_pydantic, pydantic_type, schemas_of
+from trealtime.tools.schema import decoded, honest
 
 if TYPE_CHECKING:
     from trealtime.agents.agent import RealtimeAgent
@@ -186,7 +187,7 @@ class _Invocation(Shown, Generic[ContextT]):
 
     def _read(self, decoder: msgspec.json.Decoder[Any] | _PydanticDecoder, arguments: str) -> object:
         try:
-            return decoder.decode(arguments)
+            return decoder.decode(arguments) if isinstance(decoder, _PydanticDecoder) else decoded(decoder, arguments)
         except Exception as error:
             # Beside msgspec's own errors, constructors of the declared types may raise anything.
             problem = text_of(error) if arguments.strip() else "they are missing"
@@ -245,7 +246,8 @@ def _schema(input_type: type[Any], tool_name: str) -> dict[str, Any]:
             "write a dataclass with one field"
         )
     # A class that has itself in a field is referred to by name.
-    return {**schema, "$defs": components} if len(components) > 1 or f"{_DEFS}{name}" in str(schema) else schema
+    whole = {**schema, "$defs": components} if len(components) > 1 or f"{_DEFS}{name}" in str(schema) else schema
+    return dict(honest(whole))
 
 
 def _schema_of(input_type: type[Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:

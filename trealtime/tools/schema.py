@@ -13,7 +13,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, Final, Optional, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Optional, TypeVar, Union, get_args, get_origin
 
 import attrs
 import msgspec
@@ -26,11 +26,14 @@ from trealtime.tools.pydantic_types import PydanticRefusal, PydanticType, is_pyd
 from trealtime.tools.refusals import explain_refusal
 from trealtime.tools.signatures import parameters_of
 
-__all__ = ["ToolSignature", "check_json_object", "read_signature"]
+__all__ = ["ToolSignature", "check_json_object", "decoded", "honest", "read_signature"]
+
+T = TypeVar("T")
 
 _Kind = inspect.Parameter
 _DEFS = "#/$defs/"
 _EXACT = 2**53
+_DATA = frozenset({"default", "enum", "const", "examples", "required"})
 _DESCRIBED = (
     "JSON's own types, enums, dates, dataclasses, attrs classes, TypedDicts, NamedTuples, msgspec's, pydantic's"
 )
@@ -56,7 +59,7 @@ class ToolSignature(Shown):
         """
         text = arguments.strip() or "{}"
         try:
-            found = self._decoded(text)
+            found = decoded(self.decoder, text)
             values = {
                 parameter.name: self._read(parameter.name, getattr(found, _field_name(index)))
                 for index, parameter in enumerate(self.parameters)
@@ -79,15 +82,6 @@ class ToolSignature(Shown):
                 positional.append(value)
         return positional, keyword
 
-    def _decoded(self, text: str) -> msgspec.Struct:
-        try:
-            return self.decoder.decode(text)
-        except msgspec.ValidationError as error:
-            if not str(error).startswith("Expected `int`, got `float`"):
-                raise
-        # To JSON Schema 1.0 is an integer, and models write it.
-        return self.decoder.decode(msgspec.json.encode(_with_integers(msgspec.json.decode(text))))
-
     def _check_free(self, name: str, more: Mapping[str, Any], arguments: str) -> None:
         """Raise `ToolArgumentsError` where a name among those of ``**name`` is that of another parameter."""
         taken = [each.name for each in self.parameters if each.kind is not _Kind.POSITIONAL_ONLY and each.name in more]
@@ -100,6 +94,17 @@ class ToolSignature(Shown):
         if name not in self.pydantic or not isinstance(value, msgspec.Raw):
             return value
         return self.pydantic[name].read(bytes(value), path=name)
+
+
+def decoded(decoder: msgspec.json.Decoder[T], text: str) -> T:
+    """Return the JSON `text` as `decoder` reads it, which takes 1.0 for no integer. Raises what it raises."""
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        if not str(error).startswith("Expected `int`, got `float`"):
+            raise
+    # To JSON Schema 1.0 is an integer, and models write it.
+    return decoder.decode(msgspec.json.encode(_with_integers(msgspec.json.decode(text))))
 
 
 def _field_name(index: int) -> str:
@@ -176,7 +181,7 @@ def read_signature(
     arguments_type = msgspec.defstruct(tool_name, fields, rename=names, forbid_unknown_fields=True, kw_only=True)
     return ToolSignature(
         tool_name=tool_name,
-        json_schema=_with_pydantic(_json_schema(arguments_type, tool_name), by_pydantic, tool_name),
+        json_schema=honest(_with_pydantic(_json_schema(arguments_type, tool_name), by_pydantic, tool_name)),
         takes_context=takes_context,
         parameters=parameters,
         decoder=msgspec.json.Decoder(arguments_type),
@@ -321,6 +326,31 @@ def _json_schema(arguments_type: type[msgspec.Struct], tool_name: str) -> dict[s
     del schema["title"]  # the name of the generated Struct: the tool has it already
     schema.setdefault("required", [])
     return {**schema, "$defs": components} if components else schema
+
+
+def honest(schema: Any) -> Any:
+    """Return `schema` without defaults of null where null does not fit: ``days: int = None`` of a dataclass.
+
+    A model that reads them writes null.
+    """
+    if isinstance(schema, list):
+        return [honest(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {key: value if key in _DATA else honest(value) for key, value in schema.items()}
+    if "default" in whole and whole["default"] is None and not _takes_null(whole):
+        del whole["default"]
+    return whole
+
+
+def _takes_null(schema: Mapping[str, Any]) -> bool:
+    if "anyOf" in schema:
+        return any(map(_takes_null, schema["anyOf"]))
+    if "$ref" in schema:
+        return False
+    kind = schema.get("type", "null")
+    fits = kind == "null" or (isinstance(kind, list) and "null" in kind)
+    return fits and None in schema.get("enum", [None])
 
 
 def _reason(error: Exception) -> str:
