@@ -207,8 +207,12 @@ async def answer_calls(public_url: str, auth_token: str, port: int) -> None:
         config.bind = [f"127.0.0.1:{port}"]
         # As a signal: a KeyboardInterrupt that is raised while Hypercorn handles a request ends that request alone.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+
+            async def wait_ctrl_c() -> None:
+                await signals.__anext__()
+
             print(f"Calls come in at {public_url}/voice. Ctrl-C ends it.", flush=True)
-            await serve(app, config, shutdown_trigger=signals.__anext__)
+            await serve(app, config, shutdown_trigger=wait_ctrl_c)
 
 
 async def play_a_call() -> float:

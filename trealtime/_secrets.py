@@ -67,7 +67,7 @@ _KEY: Final = re.compile(_SERVICE_KEY.pattern + r"|(?i:\b(bearer|basic)\s+)[^\s'
 _NAMED: Final = re.compile(r"""([A-Za-z][\w.-]*)["']?\s*[:=]\s*""")
 """The name in front of a value, as command lines, JSON and the `repr` of objects have it."""
 
-_VALUE: Final = re.compile(r"""[bu]?"(?:[^"\\]|\\.)*"|[bu]?'(?:[^'\\]|\\.)*'|[^\s,;)}\]'"]+""")
+_VALUE: Final = re.compile(r"""[ub]?"(?:[^"\\]|\\.)*"|[ub]?'(?:[^'\\]|\\.)*'|[^\s,;)}\]'"]+""")
 _HIDDEN: Final = ("<", "...")
 """The beginnings of what stands in place of a secret."""
 
