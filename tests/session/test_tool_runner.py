@@ -494,7 +494,7 @@ async def test_b197_a_value_that_has_no_text_is_answered_all_the_same(autojump_c
     async with make_runner(tools=[work]).session():
         await call(service.last, "work")
         await service.last.expect("response.create")
-        assert outputs(service.last) == [("call_1", "a Hostile that has no text")]
+        assert outputs(service.last) == [("call_1", "<Hostile, whose str raises ValueError>")]
 
 
 async def test_b198_a_call_whose_output_is_queued_is_over_whatever_is_cancelled_then(

@@ -89,7 +89,7 @@ class Unbound:
         (Word.RED, "red"),
         ({"text": [Markup("found")]}, '{"text":["found"]}'),
         (Opaque(), "opaque"),
-        (Hostile(), "a Hostile that has no text"),
+        (Hostile(), "<Hostile, whose str raises KeyError>"),
         ({(1, 2): "tuple key"}, "{(1, 2): 'tuple key'}"),
         (10**40, "1" + "0" * 40),
         ("a lone surrogate \ud800", "a lone surrogate ?"),

@@ -3,8 +3,9 @@
 Theory of operation
 1. `Conversation.switch_agent` sends one ``session.update`` with what differs. Until the server has acknowledged it, the
    old agent is in charge here as it is there; a refusal leaves both sides as they were. Where no answer comes in time,
-   the server may have made the change: it is told the old agent's settings again. With nothing to send, the switch is
-   made at once.
+   the server may have made the change: it is told the old agent's settings again. The new ones are not sent twice: TCP
+   has not lost them, and acknowledgements name no update, so the late one of a copy, or its refusal, would be taken for
+   that of the next update. With nothing to send, the switch is made at once.
 2. At the acknowledgement everything happens in one step: the agent, the ``handoff`` event, the output of the call that
    asked for it, and the request for the new agent's first answer.
 3. One handoff at a time: while one is under way, others that the model calls are refused, with an output that says so.

@@ -40,7 +40,7 @@ from trealtime.errors import (
 )
 from trealtime.protocol.lenient import as_text
 from trealtime.terminal import printable
-from trealtime.transport.request import ApiKey, check_headers, get_api_key, is_loopback, with_user_agent
+from trealtime.transport.request import ApiKey, check_headers, get_api_key, is_loopback, redirect_hint, with_user_agent
 
 if TYPE_CHECKING:
     import httpx
@@ -217,9 +217,7 @@ def _failure(
     found = whole.get("error")
     error = found if isinstance(found, Mapping) else {}
     kind, hint = _KINDS.get(status, (RequestFailed, ""))
-    if 300 <= status < 400:
-        address = redacted_url(headers["location"]) if "location" in headers else "the new address"
-        hint = f"redirects are not followed: is {address} the base_url?"
+    hint = redirect_hint(status, headers, setting="base_url") or hint
     if status == 404 and "/calls/" in path:
         kind, hint = CallGone, "the caller has hung up, or there never was such a call"
     # Gateways in front of the service have shapes of their own.

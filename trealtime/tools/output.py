@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from trealtime.terminal import text_of
+
 __all__ = ["MAX_OUTPUT_BYTES", "cap_output", "serialise_output"]
 
 MAX_OUTPUT_BYTES: Final = 256 * 1024
@@ -25,7 +27,7 @@ def serialise_output(value: object) -> str:
             return _encodable(str.__str__(value))  # a subclass may override what str(value) calls
         return msgspec.json.encode(value, enc_hook=_own_json_form).decode()
     except Exception:  # noqa: BLE001  (what a class does for its JSON form may fail in any way)
-        return _encodable(_text_of(value))
+        return _encodable(text_of(value))
 
 
 def cap_output(output: str, *, max_bytes: int | None) -> str:
@@ -41,13 +43,6 @@ def cap_output(output: str, *, max_bytes: int | None) -> str:
 
 def _encodable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
-
-
-def _text_of(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:  # noqa: BLE001  (as above)
-        return f"a {type(value).__name__} that has no text"
 
 
 def _own_json_form(value: object) -> object:

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidHandshake
 from trealtime._secrets import redacted_url, without_values
 from trealtime.errors import ConnectFailed
 from trealtime.terminal import printable
+from trealtime.transport.request import redirect_hint
 
 __all__ = ["NoHandshake", "RefusedByServer", "explained_failures", "read_refusal", "refusal"]
 
@@ -74,9 +75,7 @@ def explained_failures(
 def refusal(url: str, status: int, headers: Mapping[str, str], body: str, *, hint: str | None = None) -> ConnectFailed:
     """Return the error for an HTTP answer that refuses, with the server's own words and what to try."""
     hint = hint or _STATUS_HINTS.get(status)
-    if hint is None and 300 <= status < 400:
-        address = redacted_url(headers["location"]) if "location" in headers else "the new address"
-        hint = f"redirects are not followed: use {address} as the url"
+    hint = hint or redirect_hint(status, headers, setting="url")
     if hint is None and status >= 500:
         hint = "the server is in trouble: try again later"
     said = printable(_error_message(body))

@@ -31,6 +31,7 @@ __all__ = [
     "get_api_key",
     "is_loopback",
     "realtime_url",
+    "redirect_hint",
     "refuse_cleartext",
     "resolve_key",
     "with_user_agent",
@@ -116,6 +117,15 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def redirect_hint(status: int, headers: Mapping[str, str], *, setting: str) -> str | None:
+    """Return the advice for an answer that redirects, None for any other. `headers` have names in lower case; `setting`
+    is the one that holds the address."""
+    if not 300 <= status < 400:
+        return None
+    address = redacted_url(headers["location"]) if "location" in headers else "the new address"
+    return f"redirects are not followed: use the {setting} that leads to {address}"
 
 
 # RFC 9110 sections 5.1 and 5.5, without obsolete line folding.
