@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
 
 import trio
 
@@ -39,16 +39,16 @@ class AsyncWith(AbstractAsyncContextManager[T_co, "bool | None"], Generic[T_co])
 
     # Both return the coroutine of the manager in place of awaiting it: tracebacks have no line of this class.
 
-    def __aenter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __aenter__(self) -> Coroutine[Any, Any, T_co]:
         require_trio(self._call)
         if self._entered:
             return self._refuse()
         self._entered = True
         return self._manager.__aenter__()
 
-    def __aexit__(  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ):
+    ) -> Coroutine[Any, Any, bool | None]:
         return self._manager.__aexit__(kind, error, traceback)
 
     def __repr__(self) -> str:

@@ -492,9 +492,12 @@ def test_ctrl_c_leaves_no_traceback_while_a_command_loads(command, handler, monk
     seen = []
     monkeypatch.setattr(
         argparse.ArgumentParser,
-        "parse_args",
-        lambda self, argv: argparse.Namespace(
-            quiet_ctrl_c=command != "emulate", run=lambda _: seen.append(signal.getsignal(signal.SIGINT)) or 0
+        "parse_known_args",
+        lambda self, argv: (
+            argparse.Namespace(
+                quiet_ctrl_c=command != "emulate", run=lambda _: seen.append(signal.getsignal(signal.SIGINT)) or 0
+            ),
+            [],
         ),
     )
     before = signal.getsignal(signal.SIGINT)
@@ -527,7 +530,9 @@ def answer_with(raised: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: object) -> int:
         raise raised
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda self, argv: argparse.Namespace(run=run))
+    monkeypatch.setattr(
+        argparse.ArgumentParser, "parse_known_args", lambda self, argv: (argparse.Namespace(run=run), [])
+    )
 
 
 async def test_a_failing_tool_is_told_with_its_file_and_line(app: Path) -> None:

@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     doctor.add_parser(commands)
     tail.add_parser(commands)
     with _quiet_ctrl_c() as commands_own:
-        arguments = parser.parse_args(argv)
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:  # refused with the usage of the command, not with that of the whole
+            commands.choices[arguments.command].error(f"unrecognized arguments: {' '.join(unknown)}")
         if not getattr(arguments, "quiet_ctrl_c", False):
             commands_own()
         try:
