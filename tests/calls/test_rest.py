@@ -417,6 +417,13 @@ def test_a_client_that_cannot_work_is_refused(options, complaint) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_base_url_of_the_environment_is_named_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("api.openai.com", "http://[", "http://api.openai.com/v1"):
+        monkeypatch.setenv("OPENAI_BASE_URL", value)
+        with pytest.raises(SettingsError, match="OPENAI_BASE_URL: got"):
+            RealtimeRestClient(api_key="sk-test")
+
+
 async def test_a_client_is_used_inside_its_block() -> None:
     rest = RealtimeRestClient(api_key="sk-test", base_url=BASE_URL)
     with pytest.raises(RuntimeError, match="async with RealtimeRestClient"):

@@ -194,10 +194,22 @@ def test_a_guardrail_that_stops_the_user_ends_the_step() -> None:
     assert run(say("my secret", guardrail="no_secrets"), agent=guarded).passed
 
 
-def test_a_session_that_cannot_open_is_an_error_of_the_scenario() -> None:
+def test_a_session_that_cannot_open_is_an_error_of_the_scenario(caplog: pytest.LogCaptureFixture) -> None:
     result = run(say("Hello"), voice=7)
     assert (result.passed, result.steps) == (False, [])
     assert "voice" in (result.error or "")
+    assert not [each for each in caplog.records if each.name == "trealtime.evals"]
+
+
+def test_a_failure_of_the_agents_own_code_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    def instructions(context: Any, agent: Any) -> str:
+        raise KeyError("table")
+
+    result = run(say("Hello"), agent=RealtimeAgent(name="Otto", instructions=instructions))
+    assert result.error == "KeyError: 'table'"
+    [record] = [each for each in caplog.records if each.name == "trealtime.evals"]
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], KeyError)
 
 
 async def test_a_scenario_runs_on_a_server_too() -> None:

@@ -48,7 +48,7 @@ def event_data(event: RealtimeSessionEvent) -> dict[str, Any] | None:
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as JSON has it. Agents, tools and callables are named, other objects are told by their `repr`.
+    """Return `value` as JSON has it. Agents, tools and callables become their names, other objects their `repr`.
 
     Raises nothing for a value of any class: tools return what they like.
     """

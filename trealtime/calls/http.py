@@ -61,18 +61,19 @@ def http_base_url(base_url: str | None) -> str:
     Raises `SettingsError` where it is no address, and where a key would cross a network in the clear.
     """
     url = base_url or os.environ.get("OPENAI_BASE_URL") or _OPENAI_BASE_URL
+    setting = "base_url" if base_url else "OPENAI_BASE_URL"
     parts = parsed_url(url)
     if parts is None:
-        problem = SettingsProblem("base_url", redacted_url(url), "https://HOST/PATH, such as https://api.openai.com/v1")
+        problem = SettingsProblem(setting, redacted_url(url), "https://HOST/PATH, such as https://api.openai.com/v1")
         raise SettingsError([problem], what="REST client")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     if scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         allowed = "https://HOST/PATH, such as https://api.openai.com/v1, without user and password"
-        raise SettingsError([SettingsProblem("base_url", redacted_url(url), allowed)], what="REST client")
+        raise SettingsError([SettingsProblem(setting, redacted_url(url), allowed)], what="REST client")
     found = urlunsplit((scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     if scheme == "http" and not is_loopback(found):
         allowed = "https:// (over http:// the API key would cross the network in the clear)"
-        raise SettingsError([SettingsProblem("base_url", found, allowed)], what="REST client")
+        raise SettingsError([SettingsProblem(setting, found, allowed)], what="REST client")
     return found
 
 

@@ -127,8 +127,8 @@ class ResponseGenerator:
         await self.let_out()
 
     async def _call(self, response: Response, name: str, arguments: str) -> bool:
-        """Whether it has its output already: calls of the client's functions do not, nor do calls that wait for
-        approval."""
+        """Make a call; return whether it has its output already. Calls of the client's functions have none, nor do
+        calls that wait for approval."""
         hosted = response.hosted.get(name)
         if hosted is not None and not hosted.needs_approval:
             await self._call_hosted(response, hosted.tool, arguments)
@@ -197,14 +197,14 @@ class _Message:
         self._speech = None if response.modality == "text" else _Speech(response, generator.options.delta_ms)
 
     async def say(self, words: str, utterance: _Utterance | None = None) -> None:
-        """More words of it; `utterance` speaks them, where the voice has begun with them."""
+        """Write or speak more words. `utterance` is the voice that has begun to speak them, if there is one."""
         if self._speech is None:
             await self._write(words)
         else:
             await self._speak(utterance or self._generator.utterance(self._response, words), self._speech)
 
     async def close(self) -> None:
-        """Say that no more will come."""
+        """End the message, with the rest of its speech."""
         if self._speech is not None:
             for audio in self._speech.rest():
                 await self._generator.add_audio(self._response, audio, self._pace)
@@ -234,7 +234,7 @@ def _need(room: bool) -> None:  # noqa: FBT001  # reads as a sentence where it i
 
 
 def _words(text: str) -> Iterator[str]:
-    """`text` cut before each space, so that the pieces joined are the whole."""
+    """Cut `text` before each space. The pieces joined are the text."""
     start = 0
     while start < len(text):
         end = text.find(" ", start + 1)
@@ -266,7 +266,7 @@ class _Speech:
         self._waiting = bytearray()
 
     def add(self, samples: NDArray[np.int16]) -> Iterator[bytes]:
-        """The deltas that `samples` complete."""
+        """Return the deltas that `samples` complete."""
         return self._deltas(self._resampler.process(samples))
 
     def rest(self) -> Iterator[bytes]:

@@ -160,7 +160,7 @@ class EmulatedSession:
     async def recorded(self) -> AsyncIterator[None]:
         """Record the session for as long as the context is open, where the options say so.
 
-        A file that cannot be opened is told in the log, and the session goes on without it.
+        A file that cannot be opened is logged as an error, and the session goes on without a recording.
         """
         folder = self._options.record
         if folder is None:

@@ -11,6 +11,7 @@ Theory of operation
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -40,10 +41,13 @@ from trealtime.evals.mocks import Mocked, mocked
 from trealtime.evals.scenario import Scenario, Step
 from trealtime.events import RealtimeSessionEvent
 from trealtime.protocol.settings_dicts import SessionSettingsDict
+from trealtime.terminal import text_of
 from trealtime.timeline.timeline import Timeline
 from trealtime.transport.background import background_nursery
 
 __all__ = ["ScenarioResult", "StepResult", "run_scenario"]
+
+logger = logging.getLogger("trealtime.evals")
 
 _PIECE_MS = 100
 _UNIX_TIME_S = 1_800_000_000.0
@@ -105,8 +109,10 @@ async def run_scenario(
                     )
                     if steps[-1].failures:
                         break
-        except Exception as caught:  # noqa: BLE001  # also of the agent's own code: other scenarios follow
-            error = f"{type(caught).__name__}: {caught}"
+        except Exception as caught:  # also of the agent's own code: other scenarios follow
+            error = f"{type(caught).__name__}: {text_of(caught)}"
+            if not isinstance(caught, TrealtimeError):  # those say all there is to know
+                logger.error("scenario %r: the agent's code failed", scenario.name, exc_info=caught)
     result = ScenarioResult(scenario=scenario, steps=steps, seconds=trio.current_time() - began_at, error=error)
     return result if result.passed or not opened else attrs.evolve(result, timeline=opened[0].timeline())
 

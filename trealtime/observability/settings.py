@@ -28,7 +28,7 @@ class TelemetrySettings(Value):
     """Spans and metrics of the sessions of a runner. They need ``trealtime[otel]``."""
 
     enabled: bool = setting(default=True)
-    """False: none, whatever `trealtime.instrument` has set."""
+    """False: no telemetry, also after `trealtime.instrument`."""
 
     tracer_provider: object | None = setting(default=None, read=_provider("get_tracer"))
     """An ``opentelemetry.trace.TracerProvider``; None: the global one."""

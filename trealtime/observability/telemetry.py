@@ -58,7 +58,8 @@ class Subject:
 
 
 class SessionTelemetry:
-    """Spans and metrics of one session. A provider that fails is logged, and heard of no more: it ends no session."""
+    """Spans and metrics of one session. A failure of a provider is logged, and ends the telemetry of
+    this session, not the session."""
 
     def __init__(self, settings: TelemetrySettings, subject: Subject) -> None:
         provider: Any = settings.tracer_provider or trace.get_tracer_provider()
