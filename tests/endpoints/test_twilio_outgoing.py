@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from trealtime.endpoints.twilio.outgoing import MAX_MARKS, ClearBuffer, OutgoingAudio, PlayFrame, SetMark
+from trealtime.endpoints.twilio.outgoing import (
+    FIRST_MARK_S,
+    LOST_MARK_S,
+    MAX_MARKS,
+    ClearBuffer,
+    OutgoingAudio,
+    PlayFrame,
+    SetMark,
+)
 
 FRAME = 160
 
@@ -176,3 +184,51 @@ def test_a_far_side_that_returns_no_marks_costs_a_bounded_amount() -> None:
         for part in range(10):
             sent(outgoing, second + part / 10)
     assert outgoing.marks_outstanding == MAX_MARKS
+
+
+def test_where_no_mark_ever_comes_back_the_schedule_says_what_was_heard() -> None:
+    outgoing = OutgoingAudio(200)
+    outgoing.speak(speech(2000), 2000)
+    for ms in range(0, 1020, 20):
+        sent(outgoing, ms / 1000)
+        assert outgoing.expire(ms / 1000) is None
+    assert outgoing.overdue_at == pytest.approx(0.02 + FIRST_MARK_S)
+    assert outgoing.expire(1.021) == 1020  # all that must have been heard by then
+    sent(outgoing, 1.1)
+    assert outgoing.overdue_at == pytest.approx(1.04)
+    assert outgoing.expire(1.11) == 1100
+    assert outgoing.marks_outstanding == 10
+
+
+def test_a_mark_that_is_lost_counts_as_returned_when_it_is_long_overdue() -> None:
+    outgoing = OutgoingAudio(200)
+    outgoing.speak(speech(60), 60)
+    first, *_ = marks_of(sent(outgoing, 0.0))
+    assert outgoing.mark_returned(first) == 20
+    assert outgoing.overdue_at == pytest.approx(0.04 + LOST_MARK_S)
+    assert outgoing.expire(outgoing.overdue_at - 0.001) is None
+    assert outgoing.expire(0.06 + LOST_MARK_S) == 60
+    assert (outgoing.marks_outstanding, outgoing.overdue_at) == (0, math.inf)
+
+
+def test_a_mark_that_comes_back_after_all_ends_the_guessing() -> None:
+    outgoing = OutgoingAudio(200)
+    outgoing.speak(speech(60), 60)
+    names = marks_of(sent(outgoing, 0.0))
+    assert outgoing.expire(2.0) == 60
+    assert outgoing.mark_returned(names[0]) is None
+    outgoing.speak(speech(20), 80)
+    sent(outgoing, 3.0)
+    assert outgoing.overdue_at == pytest.approx(3.02 + LOST_MARK_S)
+
+
+def test_keys_wait_for_no_mark_that_does_not_come() -> None:
+    outgoing = OutgoingAudio(200)
+    outgoing.speak(speech(20), 20)
+    sent(outgoing, 0.0)
+    number = outgoing.press(bytes(160))
+    assert outgoing.next(0.5) == math.inf
+    assert outgoing.expire(1.1) == 20
+    assert audio_of(sent(outgoing, 1.1)) == bytes(160)
+    assert outgoing.expire(1.12) is None
+    assert outgoing.keys_heard == number

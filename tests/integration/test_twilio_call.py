@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from trealtime._session.session import RealtimeSession
 from trealtime.audio.formats import G711_ULAW
 from trealtime.audio.g711 import encode_ulaw
 from trealtime.endpoints.twilio import TwilioEndpoint, accept_twilio_stream
+from trealtime.endpoints.twilio.outgoing import LOST_MARK_S
 from trealtime.testing import FakeTwilio, memory_wire_pair, open_fake_twilio
 from trealtime.transport.memory import MemoryWire
 from trealtime.transport.wire import WireClosed
@@ -53,7 +54,9 @@ class Call:
         return list(answers.values())
 
 
-async def carry(source: MemoryWire, target: MemoryWire, latency_s: float) -> None:
+async def carry(
+    source: MemoryWire, target: MemoryWire, latency_s: float, loses: Callable[[Any], bool] = lambda message: False
+) -> None:
     """Carry messages over a network that takes its time, until one side closes."""
     send, receive = trio.open_memory_channel[tuple[float, str | bytes]](1_000)
 
@@ -68,12 +71,16 @@ async def carry(source: MemoryWire, target: MemoryWire, latency_s: float) -> Non
         with suppress(WireClosed):
             async for arrives_at, message in receive:
                 await trio.sleep_until(arrives_at)
-                await target.send(str(message))
+                if not loses(json.loads(message)):
+                    await target.send(str(message))
         await target.aclose()
 
 
 @asynccontextmanager
-async def open_call(kit: Any, *, latency_s: float = 0.0) -> AsyncIterator[Call]:
+async def open_call(
+    kit: Any, *, latency_s: float = 0.0, loses: Callable[[Any], bool] | None = None
+) -> AsyncIterator[Call]:
+    """A call; `loses` says which messages of Twilio's do not come."""
     client, server = memory_wire_pair()
     settings = {**PHONE, "turn_detection": kit.SERVER_VAD}
     async with (
@@ -81,9 +88,9 @@ async def open_call(kit: Any, *, latency_s: float = 0.0) -> AsyncIterator[Call]:
         trio.open_nursery() as nursery,
         open_fake_twilio(client) as twilio,
     ):
-        if latency_s:
+        if latency_s or loses is not None:
             near, (far, server) = server, memory_wire_pair()
-            nursery.start_soon(carry, near, far, latency_s)
+            nursery.start_soon(carry, near, far, latency_s, loses or (lambda message: False))
             nursery.start_soon(carry, far, near, latency_s)
         endpoint = await accept_twilio_stream(server)
         async with talk.runner.session() as session, session.attach(endpoint) as attachment:
@@ -155,6 +162,36 @@ async def test_a_slow_network_costs_what_a_mark_and_a_clear_take_and_nothing_sta
         late_ms = G711_ULAW.duration_ms(heard_of_first) - cut["audio_end_ms"]
         assert 0 <= late_ms <= 20 + 2 * latency_s * 1000
         assert call.attachment.statistics().late_frames == 0
+
+
+def all_marks(message: Any) -> bool:
+    return bool(message["event"] == "mark")
+
+
+def late_marks(message: Any) -> bool:
+    return all_marks(message) and int(message["mark"]["name"]) > 60
+
+
+@pytest.mark.parametrize("loses", [all_marks, late_marks])
+async def test_marks_that_do_not_come_back_lose_no_sight_of_the_caller_and_hold_nothing_up(
+    autojump_clock, kit, loses
+) -> None:
+    async with open_call(kit, loses=loses) as call:
+        await call.session.create_response(instructions='Say "One two three four five."')
+        await call.twilio.wait_heard(500)
+        await call.endpoint.send_dtmf("12")
+        assert call.twilio.buffered_ms == 0
+        with trio.fail_after(60):
+            await call.session.wait_for_playback()
+        await call.session.send_message("Tell me a story.")
+        heard_ms = call.twilio.heard_ms
+        await call.twilio.wait_heard(heard_ms + 1800)
+        heard_of_it_ms = call.twilio.heard_ms - heard_ms
+        await call.session.interrupt()
+        await trio.sleep(1)
+        *_, cut = call.talk.of("conversation.item.truncate")
+        late_ms = 0 if loses is all_marks else LOST_MARK_S * 1000
+        assert -20 <= heard_of_it_ms - cut["audio_end_ms"] <= 20 + late_ms
 
 
 async def test_an_agent_that_was_interrupted_by_the_app_is_silent_at_once(autojump_clock, kit) -> None:

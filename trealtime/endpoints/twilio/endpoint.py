@@ -159,7 +159,7 @@ class TwilioEndpoint(Endpoint):
         self._link = link
         async with background_nursery() as nursery:
             nursery.start_soon(self._read, link)
-            nursery.start_soon(self._write)
+            nursery.start_soon(self._write, link)
             try:
                 yield
             finally:
@@ -261,11 +261,7 @@ class TwilioEndpoint(Endpoint):
                 self._frames_received += 1
                 self._said.put(audio)
             case MarkReturned(name):
-                position_ms = self._outgoing.mark_returned(name)
-                if position_ms is None:
-                    self._waiting.unpark_all()
-                else:
-                    link.heard(position_ms)
+                self._hear(self._outgoing.mark_returned(name), link)
                 self._wake_idle_writer()
             case KeyPressed(digit):
                 link.dtmf(digit)
@@ -274,9 +270,17 @@ class TwilioEndpoint(Endpoint):
             case StreamStarted() | None:
                 pass  # the start has been read, and the stream accepts no second one
 
-    async def _write(self) -> None:
+    def _hear(self, position_ms: float | None, link: EndpointLink) -> None:
+        if position_ms is None:
+            self._waiting.unpark_all()  # perhaps a key was heard
+        else:
+            link.heard(position_ms)
+
+    async def _write(self, link: EndpointLink) -> None:
         try:
             while not self._ended:
+                if self._outgoing.overdue_at <= trio.current_time():
+                    self._hear(self._outgoing.expire(trio.current_time()), link)
                 match self._outgoing.next(trio.current_time()):
                     case ClearBuffer():
                         await self._wire.send(self._stream.clear())
@@ -288,7 +292,7 @@ class TwilioEndpoint(Endpoint):
                         await self._wire.send(self._stream.mark(name))
                     case due_at:
                         self._idle = due_at == math.inf
-                        with trio.CancelScope(deadline=due_at):
+                        with trio.CancelScope(deadline=min(due_at, self._outgoing.overdue_at)):
                             await self._writer.park()
         except WireClosed as error:
             logger.debug("call %s: the socket has closed: %s", self.call.call_sid, error)

@@ -9,7 +9,10 @@ Theory of operation
    no whole number of frames goes out at once, because more may not come; the next frame fills up the packet.
 4. A mark follows each frame and stands for the position where the frame ends. Marks that come back from a cleared
    buffer are unknown by then: their audio was not heard.
-5. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
+5. A far side may return no marks, or lose one. A mark that is overdue counts as returned: a second after its audio must
+   have been heard where none has ever come back, and from then on without any wait; else after five, which is far more
+   than any network delays one. So the caller's ear is never lost sight of, and nothing waits for ever.
+6. Keys and speech are never in Twilio's buffer together: a key waits until the speech has been heard, and speech until
    the key has been heard. So an interrupt, which clears the buffer, neither cuts a key in two nor loses one.
 
 No clock: `now` is any monotonic time in seconds.
@@ -31,12 +34,25 @@ from trealtime.audio.formats import G711_ULAW
 from trealtime.audio.g711 import encode_ulaw
 from trealtime.endpoints.pacing import Pacer
 
-__all__ = ["MAX_MARKS", "ClearBuffer", "OutgoingAudio", "PlayFrame", "SetMark", "key_tone"]
+__all__ = [
+    "FIRST_MARK_S",
+    "LOST_MARK_S",
+    "MAX_MARKS",
+    "ClearBuffer",
+    "OutgoingAudio",
+    "PlayFrame",
+    "SetMark",
+    "key_tone",
+]
 
 _FRAME_BYTES: Final = G711_ULAW.bytes_for_ms(20)
 
 MAX_MARKS: Final = 1_000
 """How many marks are remembered. Older ones are given up, so that a far side that returns none costs no memory."""
+
+FIRST_MARK_S: Final = 1.0
+LOST_MARK_S: Final = 5.0
+"""How long after its audio must have been heard a mark is awaited: before any has come back, and after."""
 
 
 @attrs.frozen
@@ -65,10 +81,12 @@ Kind: TypeAlias = Literal["speech", "key"]
 
 @attrs.frozen
 class _Point:
-    """How far the caller has heard: `end` is a position of the stream in ms, or the number of a key."""
+    """How far the caller has heard: `end` is a position of the stream in ms, or the number of a key. `heard_at` is when
+    that must be, by the clock of `now`."""
 
     kind: Kind
     end: float
+    heard_at: float = math.inf
 
 
 @attrs.define
@@ -105,6 +123,9 @@ class OutgoingAudio:
 
     _marks: dict[str, _Point] = attrs.field(factory=dict, init=False)
     """The marks that Twilio has, oldest first, all of one kind."""
+
+    _patience_s: float = attrs.field(default=FIRST_MARK_S, init=False)
+    """How long an overdue mark is awaited."""
 
     _marks_set: int = attrs.field(default=0, init=False)
     _mark_due: _Point | None = attrs.field(default=None, init=False)
@@ -173,15 +194,35 @@ class OutgoingAudio:
         self._due_at = None
         if self._pacer.ahead_s(now) == 0:
             self._packet_bytes = 0
-        frame, self._mark_due = self._take_frame(_FRAME_BYTES - self._packet_bytes)
+        frame, point = self._take_frame(_FRAME_BYTES - self._packet_bytes)
         self._packet_bytes = (self._packet_bytes + len(frame)) % _FRAME_BYTES
         self._pacer.sent(now, G711_ULAW.duration_ms(len(frame)) / 1000)
+        self._mark_due = attrs.evolve(point, heard_at=now + self._pacer.ahead_s(now))
         self.frames_sent += 1
         return PlayFrame(frame)
 
     def mark_returned(self, name: str) -> float | None:
         """Take a mark that has come back. Return the stream position that has been heard, None for a key and for a
         mark that was cleared."""
+        self._patience_s = LOST_MARK_S
+        return self._heard(name)
+
+    @property
+    def overdue_at(self) -> float:
+        """When the oldest mark that Twilio has counts as returned; infinite where it has none."""
+        oldest = next(iter(self._marks.values()), None)
+        return oldest.heard_at + self._patience_s if oldest is not None else math.inf
+
+    def expire(self, now: float) -> float | None:
+        """Count overdue marks as returned. Return as `mark_returned` does."""
+        if self.overdue_at > now:
+            return None
+        if self._patience_s == FIRST_MARK_S:
+            self._patience_s = 0.0  # this far side returns none
+        overdue = [name for name, point in self._marks.items() if point.heard_at + self._patience_s <= now]
+        return self._heard(overdue[-1])
+
+    def _heard(self, name: str) -> float | None:
         point = self._marks.get(name)
         if point is None:
             return None

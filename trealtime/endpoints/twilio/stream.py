@@ -165,7 +165,7 @@ def _read_start(data: Mapping[str, Any]) -> StreamStarted:
     start = _object(data, "start")
     media_format = _object(start, "mediaFormat", path="start.")
     found = tuple(media_format.get(key) for key in ("encoding", "sampleRate", "channels"))
-    if found != _ENCODING:
+    if tuple(map(str, found)) != tuple(map(str, _ENCODING)):  # services that are like Twilio send the numbers as text
         raise TwilioStreamError(
             "start.mediaFormat: expected encoding {}, sampleRate {}, channels {}; got {}".format(
                 *_ENCODING, short(dict(media_format))
