@@ -42,6 +42,9 @@ class Server:
     items: dict[str, Event] = attrs.Factory(dict)
     session: Event = attrs.Factory(lambda: {"type": "realtime", "object": "realtime.session", "id": "sess_1"})
     prefix: str = ""
+    plain: bool = False
+    """It says something in each response, and all of it."""
+
     _last: int = 0
     _input_item: str | None = None
     _ms: int = 0
@@ -157,9 +160,9 @@ class Server:
 
     # ---- responses -------------------------------------------------------------------------------------------------
 
-    def respond(self, *, metadata: Any = None, outside: bool = False, tools: bool = True, plain: bool = False) -> None:
-        """Make a response, from its beginning to its end. `plain`: one that says something, whole."""
-        rng, response_id = self.rng, self._new("resp")
+    def respond(self, *, metadata: Any = None, outside: bool = False, tools: bool = True) -> None:
+        """Make a response, from its beginning to its end."""
+        rng, response_id, plain = self.rng, self._new("resp"), self.plain
         conversation = None if outside else "conv_1"
         response: Event = {"id": response_id, "object": "realtime.response", "status": "in_progress", "output": []}
         response |= {"conversation_id": conversation, "metadata": metadata, "usage": None}
@@ -203,7 +206,7 @@ class Server:
         self.send("response.content_part.added", part={"type": "audio", "transcript": ""}, **part)
         said = ""
         for _ in range(self.rng.randrange(1, 4)):
-            said += self.rng.choice(_WORDS)
+            said += self.rng.choice(_WORDS[:4] if self.plain else _WORDS)
             self.send("response.output_audio_transcript.delta", delta=said, **part)
             self.send("response.output_audio.delta", delta=_AUDIO, **part)
         self.send("response.output_audio.done", **part)
@@ -264,7 +267,7 @@ class Server:
                 content = [{"type": "input_text", "text": "Be brief."}]
                 self.send("conversation.item.created", item={**item, "content": content}, previous_item_id=None)
 
-    def user_speaks(self, *, answered: bool, plain: bool = False) -> None:
+    def user_speaks(self, *, answered: bool) -> None:
         """The user takes a turn, as the voice detection hears it."""
         item_id = self._new("item")
         self.send("input_audio_buffer.speech_started", item_id=item_id, audio_start_ms=self._ms)
@@ -274,7 +277,7 @@ class Server:
         self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=self._ms)
         self._commit(item_id)
         if answered and not self.live:
-            self.respond(plain=plain)
+            self.respond()
 
     def server_plays(self) -> None:
         """A call that the server carries: it says what it plays."""
