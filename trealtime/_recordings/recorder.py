@@ -16,7 +16,6 @@ Theory of operation
 from __future__ import annotations
 
 import io
-import logging
 import platform
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 import trio
 
+from trealtime._log import Log
 from trealtime._recordings.lines import VERSION, Header, Line, read_line
 from trealtime._recordings.session_events import event_data
 from trealtime._recordings.writing import LineEncoder, Sink
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connect", "Recorder", "header_of"]
 
-logger = logging.getLogger("trealtime.recording")
+logger = Log("trealtime.recording")
 
 QUEUE_BYTES: Final = 32 * 2**20
 """What may wait for the disk: some ten minutes of a call."""

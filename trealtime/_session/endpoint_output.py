@@ -15,7 +15,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -25,6 +24,7 @@ import attrs
 import trio
 
 from trealtime._core.playback_ledger import PlaybackChange
+from trealtime._log import Log
 from trealtime._session.driver import Driver
 from trealtime._session.subscription import Subscription
 from trealtime._value import Shown
@@ -42,7 +42,7 @@ EVENTS: Final = frozenset({"audio", "audio_end", "agent_end"})
 
 _EndpointEvent = RealtimeAudio | RealtimeAudioEnd | RealtimeAgentEndEvent
 
-logger = logging.getLogger("trealtime.endpoints")
+logger = Log("trealtime.endpoints")
 
 SILENT_MS: Final = 10_000
 """An endpoint that takes so much audio without a report of it gets a warning in the log."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 import attrs
 
 from trealtime._core.ids import Recent
+from trealtime._log import Log
 from trealtime._secrets import said, stand_in, withheld, without_keys
 from trealtime._value import Shown
 from trealtime.errors import (
@@ -59,20 +60,20 @@ FailureSource = Literal[
 ]
 """The parts of a session that can fail."""
 
-_LOGGERS: Final[dict[FailureSource, logging.Logger]] = {
-    "tool": logging.getLogger("trealtime.tools"),
-    "approval_handler": logging.getLogger("trealtime.tools"),
-    "handoff": logging.getLogger("trealtime.agents"),
-    "guardrail": logging.getLogger("trealtime.agents"),
-    "hook": logging.getLogger("trealtime.agents"),
-    "endpoint": logging.getLogger("trealtime.endpoints"),
-    "playback_tracker": logging.getLogger("trealtime.endpoints"),
-    "mcp_server": logging.getLogger("trealtime.mcp"),
-    "recording": logging.getLogger("trealtime.recording"),
-    "response": logging.getLogger("trealtime.session"),
-    "server": logging.getLogger("trealtime.session"),
-    "connection": logging.getLogger("trealtime.session"),
-    "deadline": logging.getLogger("trealtime.session"),
+_LOGGERS: Final[dict[FailureSource, Log]] = {
+    "tool": Log("trealtime.tools"),
+    "approval_handler": Log("trealtime.tools"),
+    "handoff": Log("trealtime.agents"),
+    "guardrail": Log("trealtime.agents"),
+    "hook": Log("trealtime.agents"),
+    "endpoint": Log("trealtime.endpoints"),
+    "playback_tracker": Log("trealtime.endpoints"),
+    "mcp_server": Log("trealtime.mcp"),
+    "recording": Log("trealtime.recording"),
+    "response": Log("trealtime.session"),
+    "server": Log("trealtime.session"),
+    "connection": Log("trealtime.session"),
+    "deadline": Log("trealtime.session"),
 }
 
 _UNPLACED: Final = 64

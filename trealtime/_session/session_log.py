@@ -6,13 +6,13 @@ session whose loggers are not enabled for INFO when it begins has no such log.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from logging import DEBUG, INFO
 from typing import Any, Final
 
 import attrs
 
+from trealtime._log import Log
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import CloseOutcome
 from trealtime._value import Shown
@@ -21,9 +21,9 @@ from trealtime.terminal import printable
 
 __all__ = ["SessionLog"]
 
-_session = logging.getLogger("trealtime.session")
-_tools = logging.getLogger("trealtime.tools")
-_agents = logging.getLogger("trealtime.agents")
+_session = Log("trealtime.session")
+_tools = Log("trealtime.tools")
+_agents = Log("trealtime.agents")
 
 _Text = Callable[[Any], str]
 
@@ -40,7 +40,7 @@ def _why(reason: str | None) -> str:
     return f": {reason}" if reason else ""
 
 
-_LINES: Final[Mapping[str, tuple[logging.Logger, int, _Text]]] = {
+_LINES: Final[Mapping[str, tuple[Log, int, _Text]]] = {
     # ---- what changes the course of a session
     "handoff": (_agents, INFO, lambda it: f"{it.from_agent.name} has handed over to {it.to_agent.name}"),
     "guardrail_tripped": (_agents, INFO, lambda it: f"guardrails tripped on {it.which}: {_names(it)}"),

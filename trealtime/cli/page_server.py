@@ -7,7 +7,6 @@ are names that could point here from elsewhere (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from trealtime._log import Log
 from trealtime._secrets import parsed_url
 from trealtime.emulator.http import HttpAnswer, HttpRequest, ReplayedStream, answer_request, is_upgrade, read_head
 from trealtime.endpoints.browser.endpoint import BrowserEndpoint, accept_browser_stream
@@ -29,7 +29,7 @@ from trealtime.transport.wire import WireClosed
 
 __all__ = ["Calls", "PageServer"]
 
-logger = logging.getLogger("trealtime.cli")
+logger = Log("trealtime.cli")
 
 _MAX_MESSAGE_BYTES: Final = 4 * 2**20
 _MAX_PAGES: Final = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal
@@ -12,6 +11,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
+from trealtime._log import Log
 from trealtime.calls.http import open_http_client
 from trealtime.calls.webhooks import webhook_signature
 from trealtime.emulator.event_buffer import Ids
@@ -20,7 +20,7 @@ from trealtime.endpoints.endpoint import DTMF_KEYS
 
 __all__ = ["CallState", "PhoneCall", "Webhook"]
 
-logger = logging.getLogger("trealtime.emulator")
+logger = Log("trealtime.emulator")
 
 CallState = Literal["ringing", "active", "rejected", "referred", "ended"]
 Webhook = str | Callable[[Mapping[str, str], bytes], Awaitable[int]]

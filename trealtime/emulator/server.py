@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
@@ -19,6 +18,7 @@ import attrs
 import trio
 
 from trealtime._async_with import async_with
+from trealtime._log import Log
 from trealtime.emulator.brain import Brain, StreamingBrain
 from trealtime.emulator.core import SessionCore
 from trealtime.emulator.dialogue import DialogueBrain
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator", "EmulatorStatistics", "MemoryModel", "open_emulator"]
 
-logger = logging.getLogger("trealtime.emulator")
+logger = Log("trealtime.emulator")
 
 _PATH = "/v1/realtime"
 

@@ -6,7 +6,6 @@ listener transcribes user audio, and each response is made by a task of its own.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypedDict
 import attrs
 import trio
 
+from trealtime._log import Log
 from trealtime._recordings.recorder import Recorder, header_of
 from trealtime._recordings.writing import LineEncoder, open_file
 from trealtime.audio.pcm import to_int16
@@ -38,7 +38,7 @@ from trealtime.transport.wire import NETWORK_LOSS, Wire, WireClosed, close_frame
 
 __all__ = ["Direction", "EmulatedSession", "Engines", "LoggedEvent"]
 
-logger = logging.getLogger("trealtime.emulator")
+logger = Log("trealtime.emulator")
 
 Direction = Literal["client", "server"]
 

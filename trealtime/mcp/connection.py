@@ -12,7 +12,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +24,7 @@ from mcp.client import Client
 from mcp.client.subscriptions import SubscriptionLost
 from mcp.shared.exceptions import MCPError
 
+from trealtime._log import Log
 from trealtime._secrets import without_secrets_in_addresses, without_values
 from trealtime.errors import MCPServerFailed
 from trealtime.mcp.listing import MendedStream
@@ -34,7 +34,7 @@ from trealtime.terminal import text_of
 
 __all__ = ["Connection"]
 
-logger = logging.getLogger("trealtime.mcp")
+logger = Log("trealtime.mcp")
 
 _MAX_PAGES: Final = 100
 """The most pages of a list of tools."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from trealtime._log import Log
 from trealtime._version import __version__
 from trealtime.events import RealtimeSessionEvent
 from trealtime.observability.attributes import error_type
@@ -25,7 +25,7 @@ from trealtime.transport.wire import Wire
 
 __all__ = ["SessionTelemetry", "Subject", "TurnPlace"]
 
-logger = logging.getLogger("trealtime.observability")
+logger = Log("trealtime.observability")
 
 SAMPLE_EVERY_S: Final = 1.0
 """How often the event loop is looked at."""

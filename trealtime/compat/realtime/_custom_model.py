@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 import trio
 
+from trealtime._log import Log
 from trealtime._secrets import stand_in, withheld
 from trealtime.compat.exceptions import UserError
 from trealtime.compat.realtime import model_events, model_inputs
@@ -32,7 +32,7 @@ from trealtime.transport.wire import Wire, WireClosed
 
 __all__ = ["CustomConnector"]
 
-_LOGGER: Final = logging.getLogger("trealtime.session")
+_LOGGER: Final = Log("trealtime.session")
 
 _CLOSE_S: Final = 3.0
 """How long a model may take to close."""

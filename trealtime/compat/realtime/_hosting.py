@@ -8,16 +8,17 @@ caller, and what it raises later into the log.
 from __future__ import annotations
 
 import contextvars
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import trio
 
+from trealtime._log import Log
+
 __all__ = ["HostedSession"]
 
-_LOGGER: Final = logging.getLogger("trealtime.session")
+_LOGGER: Final = Log("trealtime.session")
 
 
 _END_S: Final = 10.0

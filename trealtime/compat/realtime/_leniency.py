@@ -7,10 +7,10 @@ where it stood and what is allowed there. Wrong values of known keys stay errors
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+from trealtime._log import Log
 from trealtime._session.config import RealtimeModelConfig, RealtimeRunConfig
 from trealtime.errors import SettingsError, SettingsProblem
 from trealtime.protocol.settings import SessionSettings
@@ -18,7 +18,7 @@ from trealtime.protocol.validation import structure
 
 __all__ = ["known_model_config", "known_run_config", "known_settings"]
 
-_LOGGER: Final = logging.getLogger("trealtime.session")
+_LOGGER: Final = Log("trealtime.session")
 
 _T = TypeVar("_T")
 

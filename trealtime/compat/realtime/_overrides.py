@@ -8,12 +8,12 @@ with each event. `notice_overrides` tells which of its methods nothing calls her
 from __future__ import annotations
 
 import json
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from trealtime._log import Log
 from trealtime._secrets import stand_in, withheld
 from trealtime.terminal import text_of
 from trealtime.transport.wire import Wire, WireClosed, WireStatistics
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EMITTED", "EventHook", "notice_overrides", "overrides"]
 
-_LOGGER: Final = logging.getLogger("trealtime.session")
+_LOGGER: Final = Log("trealtime.session")
 
 EMITTED: Final = "trealtime.compat.emitted"
 """The type under which a server event travels that goes to the app and to listeners, and not into the session."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import Any, Final, NoReturn, Self, cast
 
 import trio
 
+from trealtime._log import Log
 from trealtime._session.config_dicts import ModelConfigDict, RunConfigDict
 from trealtime._session.session import RealtimeSession as NativeSession
 from trealtime._session.subscription import Subscription
@@ -44,7 +44,7 @@ from trealtime.transport.models import RealtimeModel as NativeModel
 
 __all__ = ["RealtimeSession"]
 
-_LOGGER: Final = logging.getLogger("trealtime.session")
+_LOGGER: Final = Log("trealtime.session")
 
 
 class RealtimeSession:

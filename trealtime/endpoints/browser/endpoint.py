@@ -20,6 +20,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from trealtime._log import Log
 from trealtime._secrets import without_quotes
 from trealtime.audio.formats import AudioFormat
 from trealtime.endpoints.browser.stream import (
@@ -51,7 +52,7 @@ from trealtime.transport.wire import WireClosed
 
 __all__ = ["BrowserEndpoint", "BrowserStatistics", "accept_browser_stream"]
 
-logger = logging.getLogger("trealtime.endpoints")
+logger = Log("trealtime.endpoints")
 
 _INPUT_MS: Final = 10_000
 """How much of the user waits for `receive`; beyond that the oldest audio is dropped and counted."""

@@ -22,6 +22,7 @@ from typing import Final
 import attrs
 import trio
 
+from trealtime._log import Log
 from trealtime._secrets import without_quotes
 from trealtime.audio.formats import G711_ULAW, AudioFormat
 from trealtime.endpoints.endpoint import DTMF_KEYS, Endpoint, EndpointLink
@@ -43,7 +44,7 @@ from trealtime.transport.wire import Wire, WireClosed
 
 __all__ = ["TwilioEndpoint", "TwilioStatistics", "accept_twilio_stream"]
 
-logger = logging.getLogger("trealtime.endpoints")
+logger = Log("trealtime.endpoints")
 
 _QUEUE_MS: Final = 100
 """How much audio waits here beyond the lead, so that no frame is late for want of the next piece."""
