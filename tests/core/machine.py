@@ -430,7 +430,7 @@ class Machine(Carrier):
             mine, theirs = (
                 [each for each in order if self.counts(each)] for order in (state.history.order(), server.order)
             )
-            assert mine == theirs
+            assert mine == theirs, (mine, theirs)
         assert not state.responses
         assert not state.calls
         assert self.started <= set(self.outputs), "a call without an output"

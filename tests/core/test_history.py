@@ -43,6 +43,31 @@ def put(history, item_id, previous=None, **fields):
 # ---- order ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_an_item_that_follows_one_that_is_removed_goes_to_the_end_and_waits_for_nothing(history, late) -> None:
+    for item_id in ("a", "b"):
+        put(history, item_id)
+    history.remove("a")
+    if late:
+        put(history, "c", None)
+    put(history, "c", "a", named="a")
+    put(history, "d")
+    assert history.order() == ["b", "c", "d"]
+    assert not history._waiting
+    put(history, "a")
+    put(history, "e", "a")
+    assert history.order() == ["b", "c", "d", "a", "e"]
+
+
+@pytest.mark.parametrize(
+    "status, kept", [(None, "completed"), ("in_progress", "incomplete"), ("incomplete", "incomplete")]
+)
+def test_a_message_that_a_session_begins_with_is_over(history, status, kept) -> None:
+    message = SystemMessageItem(item_id="a", content=(InputText(text="Hello."),), status=status)
+    history.seed([message], lambda: "new")
+    assert history.item("a").status == kept
+
+
 def test_items_without_a_predecessor_go_to_the_end(history):
     for item_id in "abc":
         put(history, item_id)

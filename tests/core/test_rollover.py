@@ -497,7 +497,7 @@ def test_a_conversation_without_items_can_be_replaced_by_one_with_some(expiring)
     new = UserMessageItem(item_id="new", content=[InputText(text="All before.")])
     talk.app.replace_history([new], reply_id="replaced")
     assert told(talk.sent) == [("new", "root")]
-    assert talk.order() == ["new"]
+    assert [(item.item_id, item.status) for item in talk.core.history()] == [("new", "completed")]
 
 
 def test_a_conversation_that_is_over_gets_no_other_connection(expiring) -> None:

@@ -2,7 +2,8 @@
 
 Theory of operation
 1. An item enters once and keeps its place. A known predecessor decides the place; without one it goes to the end.
-2. An item whose predecessor has not come yet goes to the end, and moves when the predecessor comes.
+2. An item whose predecessor has not come yet goes to the end, and moves when the predecessor comes. One whose
+   predecessor has been removed goes there too, and stays.
 3. Later sights of the item merge into it: an absent or empty field never erases a value, and a status never goes back.
 4. A cut is final: a late transcript does not bring back what the user did not hear.
 5. The output of a function call is shown with the call; its own item takes part in the order only.
@@ -118,6 +119,9 @@ class History(Shown):
     _waiting: dict[str, list[str]] = attrs.field(factory=dict, init=False)
     """An item that has not come yet to the items that follow it."""
 
+    _removed: Recent[str, None] = attrs.field(factory=partial(Recent, 256), init=False)
+    """Items that are no more: those that follow them wait for nothing."""
+
     _early_transcripts: Recent[str, str] = attrs.field(factory=partial(Recent, 32), init=False)
     """Transcription deltas that came before their item."""
 
@@ -183,6 +187,8 @@ class History(Shown):
         """Begin with these items, in their order. `new_id` makes ids for the outputs of calls."""
         for item in items:
             for wire_item in stored_items(item, new_id):
+                if wire_item["type"] == "message" and wire_item["status"] == "in_progress":
+                    wire_item["status"] = "incomplete"  # the response that was making it is over
                 self.put(wire_item)
             if isinstance(item, AssistantMessageItem):
                 for index, part in enumerate(item.content):
@@ -213,6 +219,7 @@ class History(Shown):
         node = self._nodes.get(item_id)
         if node is None:
             node = self._nodes[item_id] = _Node(item_id, {}, named=named)
+            self._removed.discard(item_id)
             self._place(node, previous_item_id, first=first)
             self._merge(node, item, status)
             self._settle_waiting(node)
@@ -232,6 +239,7 @@ class History(Shown):
         self._stale.pop(item_id, None)
         self._ordered_from(index := self._order.index(item_id))
         del self._order[index]
+        self._removed[item_id] = None
         self._stop_waiting(node)
         call_id = node.data.get("call_id")
         if node.type == "function_call" and isinstance(call_id, str):
@@ -345,7 +353,7 @@ class History(Shown):
         if first or previous_item_id == "root":
             self._ordered_from(0)
             order.insert(0, node.item_id)
-        elif previous_item_id is None or (order and order[-1] == previous_item_id):
+        elif previous_item_id is None or previous_item_id in self._removed or (order and order[-1] == previous_item_id):
             order.append(node.item_id)
         elif previous_item_id in self._nodes:
             self._ordered_from(index := order.index(previous_item_id) + 1)
@@ -356,7 +364,7 @@ class History(Shown):
 
     def _move(self, node: _Node, previous_item_id: str | None) -> bool:
         """A later sight names the predecessor: put the item there unless it is there already."""
-        if previous_item_id is None or previous_item_id == node.previous_item_id:
+        if previous_item_id in (None, node.previous_item_id) or previous_item_id in self._removed:
             return False
         self._stop_waiting(node)
         node.previous_item_id = previous_item_id

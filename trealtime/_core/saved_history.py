@@ -97,7 +97,8 @@ def stored_items(item: RealtimeItem, new_id: Callable[[], str]) -> list[dict[str
         return [{**item.data, "id": item.item_id, "type": item.type, "status": item.status}]
     if not isinstance(item, RealtimeToolCallItem):
         content = [attrs.asdict(part, filter=lambda _, value: value is not None) for part in item.content]
-        return [{"id": item.item_id, "type": "message", "role": item.role, "status": item.status, "content": content}]
+        status = item.status or "completed"  # one that the app has made
+        return [{"id": item.item_id, "type": "message", "role": item.role, "status": status, "content": content}]
     call = {"id": item.item_id, "type": "function_call", "call_id": item.call_id, "status": item.status}
     call |= {"name": item.name, "arguments": item.arguments}
     if item.output is None:
