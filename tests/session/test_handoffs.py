@@ -598,3 +598,36 @@ async def test_a_barge_in_ends_the_wait_for_the_farewell(autojump_clock, service
             if event.type == "handoff":
                 break
         assert trio.current_time() - begun < 0.1
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_handoff_that_the_model_wants_before_the_session_is_ready_is_made_once_it_is(
+    autojump_clock, service, run, raises: bool
+) -> None:
+    """A server may be at work already: on a phone call, or because it was slow to acknowledge the settings."""
+
+    def refuse(context: RunContext[Any]) -> None:
+        if raises:
+            raise RuntimeError("no")
+
+    triage, billing = agents(on_handoff=refuse)
+    service.answers = False
+    async with trio.open_nursery() as nursery:
+
+        async def opening() -> None:
+            await service.connected.wait()
+            connection = service.last
+            update = await connection.expect("session.update")
+            await connection.begin()
+            await connection.call("transfer_to_billing", "{}")
+            await connection.done()
+            await trio.testing.wait_all_tasks_blocked()
+            assert connection.outputs == {}
+            connection.answers = True
+            await connection.answer(update)
+
+        nursery.start_soon(opening)
+        async with run(triage).session() as session:
+            output = await service.last.output("call_1")
+            assert ("was not made" in output) is raises
+            assert session.current_agent is (triage if raises else billing)

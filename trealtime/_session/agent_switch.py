@@ -156,6 +156,8 @@ class Agents(Shown):
 
     async def _hand_over(self, call: FunctionCall, handoff: Handoff[Any]) -> None:
         context = self._context(call)
+        while self._lifetime.state == "opening":  # the model may be at work before the settings are acknowledged
+            await self._driver.wait_for_change()
         try:
             target = await answer_of(handoff.on_invoke_handoff(context, call.arguments))
             if not isinstance(target, RealtimeAgent):

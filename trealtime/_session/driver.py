@@ -333,6 +333,11 @@ class Driver(Shown):
 
     # ---- waiting -------------------------------------------------------------------------------------------------
 
+    def note_change(self) -> None:
+        """Wake all who wait for a change."""
+        if self._changed:
+            self._changed.unpark_all()
+
     async def wait_for_change(self) -> None:
         """Wait until effects have been applied."""
         if self._changed is None:

@@ -196,6 +196,7 @@ class Lifetime(Shown):
                     self._refusal = None
                     # The connection may have gone in the very step that made the session ready: then it is not open.
                     self.state = "closing" if self._stopping.is_set() else "open"
+                    self._driver.note_change()
                     yield
             except BaseException as raised:  # noqa: BLE001
                 # Kept aside, raised again below: raised in here it would come out in a group.
