@@ -266,9 +266,10 @@ async def test_bad_arguments_are_refused(autojump_clock, runner) -> None:
         with pytest.raises(TypeError, match=r"endpoint: got .*, allowed: an Endpoint"):
             async with session.attach("phone"):
                 pass
-        with pytest.raises(ValueError, match="coalesce_ms must be from 0 to 1000, got -1"):
-            async with session.attach(MemoryEndpoint(), coalesce_ms=-1):
-                pass
+        for value in (-1, "20"):
+            with pytest.raises(ValueError, match=f"coalesce_ms must be from 0 to 1000, got {value!r}"):
+                async with session.attach(MemoryEndpoint(), coalesce_ms=value):
+                    pass
     tracked = {"playback_tracker": RealtimePlaybackTracker()}
     async with runner.session(model_config=tracked) as session:
         with pytest.raises(RuntimeError, match="has a playback_tracker"):

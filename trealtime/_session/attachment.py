@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from numbers import Real
 from typing import Literal
 
 import attrs
@@ -353,7 +354,7 @@ class Attachments:
         """See `RealtimeSession.attach`."""
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"endpoint: got {shown(endpoint)}, allowed: an Endpoint")
-        if not 0 <= coalesce_ms <= 1000:
+        if not isinstance(coalesce_ms, Real) or not 0 <= coalesce_ms <= 1000:
             raise ValueError(f"coalesce_ms must be from 0 to 1000, got {coalesce_ms!r}")
         if any(each.endpoint is endpoint and each.active for each in self._open):
             raise RuntimeError(f"this {type(endpoint).__name__} is attached already")

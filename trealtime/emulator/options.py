@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,11 +10,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from trealtime._secrets import shown
 from trealtime.emulator.transcription import PlaceholderTranscriber, Transcriber
 from trealtime.emulator.turn_detection import TurnDetectorFactory, make_turn_detector
 from trealtime.emulator.voice import ToneVoice, Voice
 
-__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder", "Expiry", "SpeechEngines"]
+__all__ = ["EmulatorLimits", "EmulatorOptions", "EventOrder", "Expiry", "SpeechEngines", "check_engine"]
 
 EventOrder = Literal["usual", "other"]
 """The order of events where the protocol leaves it open."""
@@ -24,13 +26,21 @@ it."""
 
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
+    if not isinstance(value, Real) or not value > 0:
+        raise ValueError(f"{attribute.name} must be a positive number, got {value!r}")
 
 
 def _not_negative(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{attribute.name} must not be negative, got {value!r}")
+    if not isinstance(value, Real) or not value >= 0:
+        raise ValueError(f"{attribute.name} must be a number of at least 0, got {value!r}")
+
+
+def check_engine(name: str, engine: object, *methods: str, kind: str) -> None:
+    """Raise TypeError, which names the option, unless `engine` has one of these methods. A class is none: it has to be
+    called first."""
+    if isinstance(engine, type) or not any(callable(getattr(engine, method, None)) for method in methods):
+        has = " or ".join(f"`{method}`" for method in methods)
+        raise TypeError(f"{name}: got {shown(engine)}, allowed: {kind}, an object with a method {has}")
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +120,12 @@ class SpeechEngines:
         "The voice is a signal, not speech: it has the length and rhythm of the words. No words are recognised."
     )
     """The engines in a line, for the person who runs the emulator."""
+
+    def __attrs_post_init__(self) -> None:
+        check_engine("transcriber", self.transcriber, "transcribe", kind="a Transcriber")
+        check_engine("voice", self.voice, "speak", kind="a Voice")
+        if not callable(self.turn_detector):
+            raise TypeError(f"turn_detector: got {shown(self.turn_detector)}, allowed: a callable that makes detectors")
 
     async def say(self, text: str, *, voice: str = "cedar", speed: float = 1.0) -> NDArray[np.int16]:
         """Return `text` as the voice speaks it, mono at 24 kHz: a user to test an agent with. If cancelled, it stops

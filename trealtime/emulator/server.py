@@ -45,6 +45,7 @@ from trealtime.emulator.options import (
     Expiry,
     SpeechChoice,
     SpeechEngines,
+    check_engine,
 )
 from trealtime.emulator.phone import PhoneCall, Webhook
 from trealtime.emulator.phone_line import PhoneLine
@@ -508,7 +509,7 @@ async def open_emulator(
     ``async with open_emulator() as emulator:`` listens at `emulator.url`, with TLS where a server's `ssl_context` is
     given; with ``listen=False`` there is no socket, only `Emulator.connect`, which works in both cases. Leaving closes
     every session with code 1001, within twice `close_timeout_s`. Raises `OSError` when `host` and `port` cannot be
-    bound, `ValueError` for an option out of range.
+    bound, `ValueError` for an option out of range, TypeError for an engine that is none.
 
     Engines: `brain` answers (default: a `DialogueBrain` for each session). `speech` is a set of a `voice` (default:
     tones, a signal and not speech), a `transcriber` (default: placeholders, since it understands nothing) and a
@@ -556,6 +557,8 @@ async def open_emulator(
         record=None if record is None else Path(record),
         limits=limits or EmulatorLimits(),
     )
+    if brain is not None:
+        check_engine("brain", brain, "reply", "stream", kind="a Brain or a StreamingBrain")
     engines = await speech_engines(speech)
     build = partial(
         Emulator,
