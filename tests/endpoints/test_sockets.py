@@ -277,8 +277,9 @@ async def test_a_handler_that_is_cancelled_does_not_wait_for_the_peers_answer(au
     assert peer.answers_at < 61, "the close frame has been sent"
 
 
+@pytest.mark.parametrize("nested", [False, True], ids=["handler", "a task of the handler's"])
 async def test_the_wait_for_the_answer_ends_when_quart_cancels_the_handler_though_a_session_waits(
-    autojump_clock,
+    autojump_clock, nested: bool
 ) -> None:
     began, ended = trio.Event(), trio.Event()
 
@@ -292,14 +293,42 @@ async def test_the_wait_for_the_answer_ends_when_quart_cancels_the_handler_thoug
         began.set()
         await trio.sleep_forever()
 
+    async def outer_handler(sessions: trio.Nursery) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handler, sessions)
+
     async with trio.open_nursery() as sessions, trio.open_nursery() as quart:
-        quart.start_soon(handler, sessions)
+        quart.start_soon(outer_handler if nested else handler, sessions)
         await began.wait()
-        await trio.sleep(0.5)
+        await trio.sleep(0.51)
         assert not ended.is_set()
+        now = trio.current_time()
         quart.cancel_scope.cancel()  # as Quart up to 0.22 does when the peer has answered, or has left by itself
-        await trio.sleep(0.1)
-        assert ended.is_set()
+        await ended.wait()
+        assert trio.current_time() == now
+
+
+async def test_there_is_no_wait_for_the_answer_once_the_handler_has_ended(autojump_clock) -> None:
+    wires: list[Wire] = []
+
+    async def handler() -> None:
+        wires.append(server_wire(TalkingPeer(60)))
+
+    async with trio.open_nursery() as quart:
+        quart.start_soon(handler)
+    await close_behind(wires[0], set_event())
+    assert trio.current_time() == 0
+
+
+async def test_an_error_while_waiting_for_the_answer_is_raised_and_leaves_no_task_behind(autojump_clock) -> None:
+    async def fail() -> None:
+        wire = server_wire(StubWebsocket(RuntimeError("broken")))
+        assert isinstance(wire, QuartWire)
+        with pytest.raises(RuntimeError, match="broken"):
+            await wire.wait_for_peer()
+
+    async with trio.open_nursery() as quart:
+        quart.start_soon(fail)
 
 
 def set_event() -> trio.Event:

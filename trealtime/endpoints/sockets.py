@@ -39,8 +39,6 @@ __all__ = [
 ]
 
 _TIMEOUT_S: Final = 2.0
-_LOOK_S: Final = 0.05
-"""How often a wire that waits for its peer looks whether the handler has been cancelled."""
 
 
 @runtime_checkable
@@ -174,13 +172,31 @@ class QuartWire:
         still sending. TCP then resets the connection, and the peer sees a loss in place of the close frame. Bound this
         with a deadline.
         """
+        waiting, watching = trio.CancelScope(), trio.CancelScope()
+
+        async def watch() -> None:
+            with watching:
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    waiting.cancel()
+
+        if self._handler is not None:
+            try:
+                # Quart tells of the end by cancelling the handler. The session waits in a task of its own, which Quart
+                # does not cancel: a task beside the handler brings it the news.
+                self._handler.start_soon(watch)
+            except RuntimeError:  # the handler has ended, and the connection with it
+                await trio.lowlevel.checkpoint()
+                return
         try:
-            # The session waits in a task of its own, which Quart does not cancel.
-            while self._handler is None or not self._handler.cancel_scope.cancel_called:
-                with trio.move_on_after(_LOOK_S):
+            with waiting:
+                while True:
                     await self._receive()
         except Exception as exc:  # noqa: BLE001  (any other is raised again)
             self._ending(exc)
+        finally:
+            watching.cancel()
 
     def _ending(self, exc: Exception) -> WireClosed:
         """Return the end that `exc` reports; raise `exc` where it reports none."""
