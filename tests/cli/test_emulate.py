@@ -17,9 +17,12 @@ import trustme
 
 from trealtime._version import __version__
 from trealtime.cli import main
+from trealtime.cli.emulate import _cut
 from trealtime.emulator import open_emulator
 from trealtime.emulator.local import missing_packages
 from trealtime.errors import ConnectFailed
+from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
+from trealtime.protocol.server_events import SERVER_EVENT_TYPES
 from trealtime.transport import TransportConfig, Wire, WireClosed
 from trealtime.transport.dial import open_websocket_wire
 
@@ -48,6 +51,35 @@ def test_wrong_arguments_are_told_and_exit_2(arguments: Sequence[str], capsys: p
         main(arguments)
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "place, told",
+    [
+        ("response.creatd", "the server sends no event of type 'response.creatd'; did you mean 'response.created'"),
+        ("server response.audio.dleta", "'response.output_audio.delta'"),
+        ("before client input_audio_buffer.appendd 40", "did you mean 'input_audio_buffer.append' or"),
+        ("input_audio_buffer.append 40", "the client does: write 'client input_audio_buffer.append'"),
+        ("client response.created", "the server does: write 'server response.created'"),
+        ("after vendor.thinks", "It sends: any, conversation.created, conversation.item.added, "),
+    ],
+)
+def test_a_cut_at_an_event_that_never_comes_is_refused(
+    place: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["emulate", "--cut", place])
+    assert caught.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_cut_takes_every_event_of_the_protocol_and_a_clients_own() -> None:
+    assert _cut("any 3").event is None
+    for event in ("vendor.thinks", "transcription_session.update", *CLIENT_EVENT_TYPES):
+        cut = _cut(f"before client {event} 2")
+        assert (cut.event, cut.sender, cut.when, cut.nth) == (event, "client", "before", 2)
+    for event in SERVER_EVENT_TYPES:
+        assert (_cut(event).event, _cut(event).sender) == (event, "server")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trealtime.emulator import Cut, EmulatedSession, Faults, LoggedEvent
     from trealtime.emulator.chat_brain import ChatBrain
     from trealtime.emulator.dialogue import DialogueBrain
+    from trealtime.transport.wire import Side
 
 __all__ = ["add_parser"]
 
@@ -322,16 +323,43 @@ def _cut(place: str) -> Cut:
         raise argparse.ArgumentTypeError(
             f"expected [before|after] [server|client] TYPE|any [NUMBER] [CLOSE CODE], got {place!r}"
         )
+    sender: Side = "client" if found["sender"] == "client" else "server"
+    if found["event"] != "any":
+        _check_type(found["event"], sender)
     try:
         return Cut(
             event=None if found["event"] == "any" else found["event"],
-            sender="client" if found["sender"] == "client" else "server",
+            sender=sender,
             when="before" if found["when"] == "before" else "after",
             nth=int(found["nth"] or 1),
             code=None if found["code"] is None else int(found["code"]),
         )
     except SettingsError as error:
         raise argparse.ArgumentTypeError(f"{place!r}: {error}") from None
+
+
+def _check_type(event: str, sender: Side) -> None:
+    """Refuse a type that never comes: the server's are all known. A client may have some of its vendor's, so that only
+    those are refused which look like a slip of the pen."""
+    import difflib
+
+    from trealtime.protocol.client_events import CLIENT_EVENT_TYPES
+    from trealtime.protocol.server_events import SERVER_EVENT_TYPES
+
+    own, others = SERVER_EVENT_TYPES.keys(), CLIENT_EVENT_TYPES.keys()
+    if sender == "client":
+        own, others = others, own
+    if event in own:
+        return
+    problem = f"the {sender} sends no event of type {event!r}"
+    if event in others:
+        other = "server" if sender == "client" else "client"
+        raise argparse.ArgumentTypeError(f"{problem}; the {other} does: write '{other} {event}'")
+    near = difflib.get_close_matches(event, sorted(own), cutoff=0.8)
+    if near:
+        raise argparse.ArgumentTypeError(f"{problem}; did you mean {' or '.join(map(repr, near))}?")
+    if sender == "server":
+        raise argparse.ArgumentTypeError(f"{problem}. It sends: any, {', '.join(sorted(own))}")
 
 
 def _line(entry: LoggedEvent) -> str | None:
