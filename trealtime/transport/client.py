@@ -44,6 +44,7 @@ from trealtime.transport.config import TransportConfig
 from trealtime.transport.failures import NoHandshake, explained_failures, read_refusal
 from trealtime.transport.masked_frames import MASKED_FRAMES
 from trealtime.transport.request import Address, check_headers
+from trealtime.transport.server_frames import ServerFrames
 from trealtime.transport.socket_stream import ImmediateStream
 from trealtime.transport.wire import NETWORK_LOSS, TORN_SEND, Side, Traffic, WireEnd, WireStatistics, close_frame
 
@@ -80,11 +81,11 @@ async def wrap_websocket_stream(
             explained_failures(url, headers=headers, timeout_s=config.handshake_timeout),
             trio.fail_at(min(deadline, trio.current_time() + config.handshake_timeout)),
         ):
-            opened, answered = await _shake_hands(stream, protocol, Address.of(url), headers or {})
+            opened, answered, after = await _shake_hands(stream, protocol, Address.of(url), headers or {})
         del protocol  # it holds the request and the answer, and this frame lives as long as the wire
         async with background_nursery() as nursery:
             wire = ClientWire(stream, opened, nursery, config.close_timeout, answered)
-            await wire.digest()  # frames that came with the answer to the handshake
+            await wire.take(after)
             wire.call_stand_in(after_s=0.0)
             if config.ping_interval is not None:
                 timeout_s = math.inf if config.ping_timeout is None else config.ping_timeout
@@ -110,9 +111,9 @@ def _protocol(address: Address, headers: Mapping[str, str], config: TransportCon
 
 async def _shake_hands(
     stream: trio.abc.Stream, protocol: ClientProtocol, address: Address, headers: Mapping[str, str]
-) -> tuple[Protocol, dict[str, str]]:
-    """Send the request and read the answer; return the protocol of the open connection, and the headers of the answer,
-    names in lower case."""
+) -> tuple[Protocol, dict[str, str], bytes]:
+    """Send the request and read the answer; return the protocol of the open connection, the headers of the answer
+    (names in lower case), and the bytes that came behind it."""
     request = protocol.connect()
     request.path = address.resource  # byte for byte, as the user wrote it
     del request.headers["Host"]
@@ -147,9 +148,8 @@ async def _shake_hands(
     # The protocol of the handshake keeps the request and the answer for as long as it lives: 3 KB.
     opened = Protocol(ProtocolSide.CLIENT, max_size=(protocol.max_message_size, protocol.max_fragment_size))
     opened.extensions = protocol.extensions
-    if after:
-        opened.receive_data(after)
-    return opened, {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
+    answered = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event.headers}
+    return opened, answered, bytes(after)
 
 
 class _Binary(bytes):
@@ -181,8 +181,11 @@ class ClientWire:
     _messages: list[bytes] = attrs.field(init=False, factory=list, repr=False)
     _fragments: list[bytes] | None = attrs.field(init=False, default=None, repr=False)
     _fragments_are_text: bool = attrs.field(init=False, default=False, repr=False)
+    _frames: ServerFrames | None = attrs.field(init=False, default=None, repr=False)
+    """Takes the texts; None where the protocol takes all, because the connection is compressed."""
+
     _refused: bool = attrs.field(init=False, default=False, repr=False)
-    """A text that is not UTF-8 came: messages after it do not count."""
+    """The peer has closed, or broken a rule: messages after that do not count."""
 
     _reading: bool = attrs.field(init=False, default=False, repr=False)
     _receiving: bool = attrs.field(init=False, default=False, repr=False)
@@ -209,6 +212,9 @@ class ClientWire:
     def __attrs_post_init__(self) -> None:
         if isinstance(self._stream, ImmediateStream):
             self._begin_send = self._stream.begin_send
+        if not self._protocol.extensions:
+            max_size = self._protocol.max_message_size
+            self._frames = ServerFrames(math.inf if max_size is None else max_size)
 
     # ---- sending -------------------------------------------------------------------------------------------------
 
@@ -452,14 +458,18 @@ class ClientWire:
             self._protocol.receive_eof()
             self._lose()
             return
-        self._protocol.receive_data(data)
-        await self.digest()
+        await self.take(bytes(data))
 
-    async def digest(self) -> None:
-        """Take the protocol's events; the caller holds `_reading`, or is alone."""
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._take_frame(event)
+    async def take(self, data: bytes) -> None:
+        """Take what has come from the peer; the caller holds `_reading`, or is alone."""
+        if self._frames is None:
+            self._take_by_protocol(data)
+        else:
+            for is_text, piece in self._frames.cut(data):
+                if is_text:
+                    self._take_message(piece, is_text=True)
+                else:
+                    self._take_by_protocol(piece)
         replies = self._protocol.data_to_send()
         state = self._protocol.state
         if replies and not self._closing:
@@ -474,6 +484,14 @@ class ClientWire:
                     await self._write_replies()
             finally:
                 self._over.set()
+
+    def _take_by_protocol(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take_frame(event)
+        if self._protocol.state is not State.OPEN:
+            self._refused = True
 
     def _take_frame(self, frame: Frame) -> None:
         opcode = frame.opcode
