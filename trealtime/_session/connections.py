@@ -188,6 +188,7 @@ class Connections(Shown):
         write."""
         self.current = connection
         self._driver.expired = False
+        self._driver.clock = trio.lowlevel.current_clock().current_time
         connection.turn = self._driver.send_queue.begin_turn(immediate_sender(connection.wire))
         tell(connection.server_time_s)
         connection.carry()

@@ -110,6 +110,9 @@ class Driver(Shown):
     followers: dict[str, Subscription] = attrs.field(factory=dict, init=False)
     """Subscriptions that follow the response of one reply."""
 
+    clock: Callable[[], float] = attrs.field(default=trio.current_time, init=False)
+    """That of the run, once there is a connection: `trio.current_time` comes to it by two more calls."""
+
     expired: bool = attrs.field(default=False, init=False)
     """The server has said that the session's time is over."""
 
@@ -136,7 +139,7 @@ class Driver(Shown):
     def receive(self, frames: Iterator[str | bytes]) -> bool:
         """Give the core messages of the server, in order. True: one of them has interrupted the agent, and the rest are
         left; let the app learn of it, and come back with them."""
-        now = trio.current_time()
+        now = self.clock()
         self._interrupted = False
         core = self.core
         core.note_life(self.send_queue.audio_bytes)
@@ -174,9 +177,9 @@ class Driver(Shown):
             return
         self._carrying_out = True
         try:
-            self._carry_out(method(trio.current_time(), *args, **kwargs))
+            self._carry_out(method(self.clock(), *args, **kwargs))
             while self._waiting:
-                self._carry_out(self._waiting.pop(0)(trio.current_time()))
+                self._carry_out(self._waiting.pop(0)(self.clock()))
         finally:
             self._carrying_out = False
 
@@ -188,13 +191,13 @@ class Driver(Shown):
             for watch in self.watchers:
                 watch(audio)
             while self._waiting:  # a subscription was full
-                self._carry_out(self._waiting.pop(0)(trio.current_time()))
+                self._carry_out(self._waiting.pop(0)(self.clock()))
         finally:
             self._carrying_out = False
 
     def send_audio(self, audio: bytes) -> None:
         """Send a piece of the user's audio, in the input format, or queue it."""
-        now = trio.current_time()
+        now = self.clock()
         if self.core.audio_sent(now, audio):
             self.send_queue.put_audio(audio, now)
         else:
@@ -318,7 +321,7 @@ class Driver(Shown):
         """A consumer has taken this audio: from now on the user is assumed to hear it."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
-        if self.core.hand_out(trio.current_time(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms):
+        if self.core.hand_out(self.clock(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms):
             self._set_alarm()
         if self.recorder is not None and self.output is None and self.tracker is None:
             self.recorder.note_taken(chunk.item_id, chunk.content_index, chunk.start_ms, end_ms)

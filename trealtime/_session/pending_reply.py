@@ -114,17 +114,13 @@ class Submitter(Shown):
     async def room(self, *, audio: bool = False) -> None:
         """Wait for room in the send queue; on return nothing else runs until the caller waits again.
 
-        A cancelled caller gets `Cancelled` in any case. With `audio`, other tasks run only where the writer falls
-        behind, and once in a while: then a chunk of a microphone is on the socket in the step of the call.
+        A cancelled caller gets `Cancelled` in any case.
         """
         # A cancellation may have ended the session as well: then the caller gets `Cancelled`, not the session's end.
         await trio.lowlevel.checkpoint_if_cancelled()
         self._lifetime.check_open()
-        send_queue = self._driver.send_queue
-        if audio and send_queue.keeps_up:
-            return
         try:
-            await send_queue.wait_for_room(audio=audio)
+            await self._driver.send_queue.wait_for_room(audio=audio)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             # The session is ending, and `check_open` raises how as soon as the reader has noted it: let it run.
             await trio.lowlevel.checkpoint()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import trio
+
 from trealtime._core.conversation import Conversation
 from trealtime._core.effects import ApprovalRequest
 from trealtime._core.ids import IdSource
@@ -48,8 +50,12 @@ class SessionInput:
         `input_buffer_s` of audio are queued. If cancelled, the piece is queued whole or not at all. Raises
         `AudioFormatError` for PCM16 of odd length and for arrays of another type or shape.
         """
+        # Hot: one call for each 20 ms of a microphone.
         data = audio_bytes(audio, self._core.input_format)
-        await self._submit.room(audio=True)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._lifetime.check_open()
+        if not self._driver.send_queue.keeps_up:
+            await self._submit.room(audio=True)
         self._queue_audio(data, commit=commit)
 
     def send_audio_nowait(self, audio: AudioData, *, commit: bool = False) -> bool:

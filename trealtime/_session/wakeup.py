@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -57,13 +58,16 @@ class Turns(Shown):
     A turn of the scheduler costs as much as decoding a frame. Here one turn holds for all steps within `TURN_S`.
     """
 
+    _clock: Callable[[], float] = attrs.field(default=trio.current_time, init=False)
+    """That of the run, once a turn has begun: `trio.current_time` comes to it by two more calls."""
+
     _ends_at: float = attrs.field(default=-math.inf, init=False)
     _left: int = attrs.field(default=0, init=False)
 
     async def checkpoint(self) -> None:
         """Raise a pending cancellation, and let other tasks run if this task's turn is over."""
         self._left -= 1
-        if self._left >= 0 and trio.current_time() < self._ends_at:
+        if self._left >= 0 and self._clock() < self._ends_at:
             await trio.lowlevel.checkpoint_if_cancelled()
             return
         await trio.lowlevel.checkpoint()
@@ -72,4 +76,5 @@ class Turns(Shown):
     def begin(self) -> None:
         """Begin a turn: the task has just been woken, so that others have had theirs."""
         self._left = TURN_STEPS
-        self._ends_at = trio.current_time() + TURN_S
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._ends_at = self._clock() + TURN_S

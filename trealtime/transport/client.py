@@ -250,9 +250,8 @@ class ClientWire:
         begin_send = self._begin_send
         if begin_send is None or self._writing or self._end is not None:
             return False
-        payloads = [message.encode() if isinstance(message, str) else message for message in messages]
         try:
-            sent = begin_send(self._framed(payloads))
+            sent = begin_send(self._framed(messages))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return False  # nothing of it is on the stream, and nothing ever will: the next task that writes says how
         if sent:
@@ -305,16 +304,15 @@ class ClientWire:
         for payload in payloads:
             self._traffic.count_sent(payload)
 
-    def _framed(self, payloads: Sequence[bytes]) -> bytes:
+    def _framed(self, messages: Sequence[str | bytes]) -> bytes:
         """The frames of these texts, after replies of the reader that wait."""
-        if self._protocol.extensions or MASKED_FRAMES is None:
-            for payload in payloads:
-                self._protocol.send_text(payload)
+        if self._frames is None or MASKED_FRAMES is None:
+            for message in messages:
+                self._protocol.send_text(message.encode() if isinstance(message, str) else message)
             return self._waiting()
-        frames = list(map(MASKED_FRAMES.text, payloads))
-        if self._replies:
-            frames[:0] = self._replies
-            self._replies.clear()
+        frames, self._replies = self._replies, []
+        for message in messages:
+            frames.append(MASKED_FRAMES.text(message.encode() if isinstance(message, str) else message))
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _waiting(self) -> bytes:
@@ -345,11 +343,6 @@ class ClientWire:
     def _release_writing(self) -> None:
         self._writing = False
         self._unpark()
-
-    async def _acquire_reading(self) -> None:
-        while self._reading:
-            await self._park()
-        self._reading = True
 
     def _release_reading(self) -> None:
         self._reading = False
@@ -411,7 +404,9 @@ class ClientWire:
             while not self._messages and not self._over.is_set():
                 if self._background is not None:
                     self._background.cancel()
-                await self._acquire_reading()
+                while self._reading:
+                    await self._park()
+                self._reading = True
                 try:
                     while not self._messages and not self._over.is_set():
                         await self._read()
@@ -438,7 +433,9 @@ class ClientWire:
                 await self._unattended.wait()
         if not self._receiving:
             with trio.CancelScope() as self._background:
-                await self._acquire_reading()
+                while self._reading:
+                    await self._park()
+                self._reading = True
                 try:
                     while not self._over.is_set() and (len(self._messages) < QUEUE_SIZE or self._closing):
                         await self._read()

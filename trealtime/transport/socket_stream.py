@@ -87,12 +87,13 @@ class SocketStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes; empty at the end of the stream. See `trio.abc.ReceiveStream`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
         if max_bytes is None:
             max_bytes = READ_BYTES
-        if not self._drained and (data := self._receive(max_bytes)) is not None:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return data
+        if not self._drained:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if (data := self._receive(max_bytes)) is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return data
         while True:
             await trio.lowlevel.wait_readable(self._open())
             if (data := self._receive(max_bytes)) is not None:

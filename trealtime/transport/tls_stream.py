@@ -106,7 +106,7 @@ class TLSStream(trio.abc.Stream):
                 return False
             except ssl.SSLError as error:
                 raise self._fail(error) from error
-        return self._push()
+        return self._stream.begin_send(self._outgoing.read())
 
     def _push(self) -> bool:
         """Give the socket all that TLS has made. True: it has taken all of it."""
@@ -145,7 +145,8 @@ class TLSStream(trio.abc.Stream):
             raise
         if data:
             self._incoming.write(data)
-            self._waits_for_answer.unpark_all()
+            if self._unencrypted:
+                self._waits_for_answer.unpark_all()
         else:
             self._end()
         return bool(data)
