@@ -91,7 +91,7 @@ ANY = st.one_of(
 
 
 def by_websockets(protocol: Protocol, sent: bytes) -> list[bytes]:
-    """The messages that the protocol alone reads: byte by byte, so that it reads no frame behind a text that is none."""
+    """The messages that the protocol alone reads: byte by byte, so that it reads nothing behind a text that is none."""
     messages: list[bytes] = []
     parts: list[bytes] = []
     is_text = True
