@@ -309,6 +309,48 @@ async def test_a_microphone_that_goes_is_told_and_asked_for_again(browse, quiet_
             assert tab.errors == []
 
 
+async def test_another_microphone_takes_the_place_of_the_one_before(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.click("#start")
+            await tab.until("document.querySelector('.turn.assistant')")
+            await tab.run("first = page.audio.track, page.audio.group = 'another', undefined")
+            await tab.run("navigator.mediaDevices.dispatchEvent(new Event('devicechange'))")
+            await tab.until("page.audio.track !== first && page.audio.track.readyState === 'live'")
+            assert await tab.run("first.readyState") == "ended"
+            assert not await tab.run("document.querySelector('#problem').checkVisibility()")
+            assert tab.errors == []
+
+
+async def test_clicks_too_many_begin_one_conversation(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.run(
+                "opened = 0, WebSocket = class extends WebSocket { constructor(url) { super(url); opened += 1; } }, 0"
+            )
+            await tab.run("['', '', ''].forEach(() => document.querySelector('#start').click())")
+            await tab.until("document.querySelector('.turn.assistant')")
+            await tab.click("#hang-up")
+            await tab.until("document.querySelector('#reconnect').checkVisibility()")
+            await tab.run("['', '', ''].forEach(() => document.querySelector('#reconnect').click())")
+            await tab.until("document.querySelectorAll('.turn.assistant').length === 2")
+            assert await tab.run("opened") == 2
+            assert tab.errors == []
+
+
+async def test_a_sound_card_that_is_too_fast_is_used_at_another_rate(browse, quiet_microphone) -> None:
+    with trio.fail_after(60):
+        async with open_server() as server, browse(server.url, *quiet_microphone) as tab:
+            await tab.run(
+                "AudioContext = class extends AudioContext { constructor(options) "
+                "{ super({ sampleRate: 384_000, ...options }); } }, undefined"
+            )
+            await tab.click("#start")
+            await tab.until("page.heard.heard > 0.2 * page.audio?.rate")
+            assert await tab.run("page.audio.rate") == 48_000
+            assert tab.errors == []
+
+
 async def test_sound_that_the_browser_stops_is_told_and_goes_on_with_a_click(browse, quiet_microphone) -> None:
     with trio.fail_after(60):
         async with open_server() as server, browse(server.url, *quiet_microphone) as tab:

@@ -71,7 +71,19 @@ navigator.mediaDevices?.addEventListener("devicechange", async () => {
   if (audio.track.readyState === "ended" || (await audio.anotherIsDefault())) listenAgain();
 });
 
-async function start({ microphone = true, sound = true } = {}) {
+let starting = false; // the browser may ask the user for the microphone meanwhile, who clicks again
+
+async function start(options = {}) {
+  if (starting) return;
+  starting = true;
+  try {
+    await startOnce(options);
+  } finally {
+    starting = false;
+  }
+}
+
+async function startOnce({ microphone = true, sound = true }) {
   $("problem").hidden = true;
   try {
     audio ??= sound ? await Audio.open(hooks) : new NoAudio(hooks);
@@ -93,6 +105,7 @@ async function start({ microphone = true, sound = true } = {}) {
 // ---- the socket ----------------------------------------------------------------------------------------------------
 
 function connect() {
+  if (socket?.readyState <= WebSocket.OPEN) return; // one conversation at a time
   $("problem").hidden = true;
   setState("connecting");
   epoch = 0;
@@ -108,7 +121,11 @@ function connect() {
     setState("listening");
     showConnected(true);
   };
-  socket.onmessage = ({ data }) => (typeof data === "string" ? receive(JSON.parse(data)) : receiveAudio(data));
+  socket.onmessage = ({ target, data }) => {
+    if (target !== socket) return; // one that is closing
+    if (typeof data === "string") receive(JSON.parse(data));
+    else receiveAudio(data);
+  };
   socket.onclose = (event) => closed(event);
 }
 

@@ -6,6 +6,8 @@ export class MicrophoneError extends Error {}
 /** Why there is no sound at all, in words for the user. */
 export class SoundError extends Error {}
 
+const MOST_RATE = 192_000; // that the server takes; some sound cards run at 384,000
+
 const REASONS = {
   NotAllowedError: "The browser does not let this page use the microphone. Allow it in the address bar, then try again.",
   NotFoundError: "There is no microphone. Connect one, then try again.",
@@ -34,6 +36,10 @@ export class Audio {
     }
     const audio = new Audio();
     audio.context = new AudioContext({ latencyHint: "interactive" });
+    if (audio.context.sampleRate > MOST_RATE) {
+      await audio.context.close();
+      audio.context = new AudioContext({ latencyHint: "interactive", sampleRate: 48_000 });
+    }
     await audio.context.audioWorklet.addModule("worklet.js");
     await audio.context.resume();
     audio.onPiece = onPiece;
@@ -71,6 +77,7 @@ export class Audio {
       throw new MicrophoneError(REASONS[error.name] ?? `The microphone cannot be used: ${error.message}`);
     }
     const muted = this.track ? !this.track.enabled : false;
+    this.track?.stop(); // or it would be on for ever, and its end would be taken for that of the new one
     [this.track] = stream.getAudioTracks();
     this.track.enabled = !muted;
     this.track.onended = () => this.onLost();
