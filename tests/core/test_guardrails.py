@@ -280,6 +280,34 @@ def test_b244_a_newer_turn_that_is_asked_for_counts_too(make_talk) -> None:
     assert messages(trip(talk, checks(talk)[0])) == []
 
 
+@pytest.mark.parametrize("caller", ["follow-up", "message"])
+def test_a_request_that_was_to_go_with_the_message_outlives_it(make_talk, caller: str) -> None:
+    """The answer to outputs of tools, or to a message of the user, and the callers who wait for it."""
+    talk = guarded(make_talk)
+    talk.app.use_tools([], [])
+    talk.app.create_response(reply_id="mine")
+    talk.created("resp_1", answers=talk.creates[-1])
+    if caller == "follow-up":
+        talk.call("resp_1", "call_1")
+    talk.transcript("resp_1", "item_a", "0123456789")
+    if caller == "follow-up":
+        talk.app.send_tool_output("call_1", "42")
+    trip(talk, checks(talk)[0])
+    if caller == "message":
+        talk.app.create_response(automatic=True)
+    talk.done("resp_1", status="cancelled")
+    (message,) = talk.sent_of("conversation.item.create")[-1:]
+    assert message["item"]["role"] == "system"
+    talk.error("conversation_already_has_active_response", talk.creates[-1]["event_id"])
+    before = len(talk.creates)
+    talk.created("resp_2")
+    talk.done("resp_2")
+    assert len(talk.creates) == before + 1
+    talk.created("resp_3", answers=talk.creates[-1])
+    talk.done("resp_3")
+    assert "mine" in talk.settled
+
+
 def test_b245_the_message_is_withheld_when_a_newer_turn_begins_first(make_talk) -> None:
     talk = speaking(make_talk)
     trip(talk, checks(talk)[0])

@@ -86,6 +86,31 @@ def test_an_endpoint_that_comes_meanwhile_gets_the_held_audio_as_any_other(make_
     assert talk.core.playback_remaining(talk.now) == 0
 
 
+@pytest.mark.parametrize("done", [False, True])
+def test_held_audio_that_a_report_takes_for_heard_is_dropped_by_a_trip_all_the_same(make_talk, done: bool) -> None:
+    """Else it would hold back all that comes after it, for good."""
+    talk = guarded(make_talk, hold_back=True)
+    talk.created("resp_1")
+    talk.transcript("resp_1", "item_a", "0123456789")
+    talk.audio("resp_1", "item_a", 100)
+    talk.output_item("resp_1", "item_a", done=True)
+    if done:
+        talk.done("resp_1")
+    talk.app.report_heard("item_a", 0, 100)
+    fx = trip(talk, checks(talk)[0])
+    assert fx.purge == ["resp_1"]
+    assert not emitted(fx, "audio")
+    if not done:
+        fx = talk.done("resp_1", status="cancelled")
+    (end,) = emitted(fx, "agent_end")
+    assert (end.status, end.reason) == ("cancelled", "guardrail")
+    talk.created("resp_2")
+    talk.output_item("resp_2", "item_b")
+    talk.transcript("resp_2", "item_b", "0123456789")
+    let_pass(talk, checks(talk)[-1])
+    assert emitted(talk.audio("resp_2", "item_b"), "audio")
+
+
 def test_held_audio_is_never_heard_after_a_trip(make_talk) -> None:
     talk = guarded(make_talk, hold_back=True)
     talk.created("resp_1")

@@ -334,9 +334,13 @@ def watch_response(state: State, response: Response) -> None:
 
 
 def newer_response(state: State, response_id: str) -> None:
-    """A turn has begun in the conversation: recovery messages that still wait come too late."""
+    """A turn has begun in the conversation: recovery messages that still wait come too late. Requests that were to be
+    answered together with one stay."""
     state.guardrails.newest = response_id
-    state.response_queue.withdraw(lambda request: request.recovery > 0 and not request.of_input)
+    for request in state.response_queue.withdraw(lambda request: request.recovery > 0 and not request.of_input):
+        if request.shared:
+            request.forget_recovery()
+            state.response_queue.submit(request)
 
 
 def hear(state: State, response_id: str, item_id: str, content_index: int, delta: str) -> None:
@@ -461,6 +465,8 @@ def _trip(
         response.stop_by_guardrail()
     # One path for both: a response under way is cancelled, one that only plays is cut where it plays.
     interrupt(state, "guardrail", now, response_id=response.id)
+    if any(entry.response_id == response.id for entry in mine.held):
+        state.purge(response.id)  # also where an endpoint or a tracker says that it was heard, which it cannot have been
     newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
     if response.in_conversation and not newer and not interrupted_before:
         depth = response.request.recovery if response.request is not None else 0

@@ -93,6 +93,9 @@ class Request(Shown):
     recovery: int = 0
     """The number of guardrail trips in a row that led to it. 0: it is an ordinary request."""
 
+    shared: bool = False
+    """It answers other requests as well."""
+
     turn: bool = False
     """It is the answer to a spoken turn: a response that the server makes by itself after it answers that turn."""
 
@@ -134,6 +137,10 @@ class Request(Shown):
     def go_with(self, item: Mapping[str, Any]) -> None:
         """Let this message leave just before it."""
         self.item = item
+
+    def forget_recovery(self) -> None:
+        """A recovery message comes too late: it is there for the other requests alone."""
+        self.item, self.recovery = None, 0
 
     def belong(self, record: TurnRecord) -> None:
         """Its response is of the answer to this turn."""
@@ -195,6 +202,7 @@ class Request(Shown):
         known = all(each.about or each.turn for each in (self, other))
         self.about = max(self.about, other.about) if known else 0
         self.turn, self.for_app = self.turn and other.turn, self.for_app or other.for_app
+        self.shared = True
         self.reply_ids += other.reply_ids
         self.reconnected = self.reconnected or other.reconnected
         if self.record is None or self.record.current.over:
