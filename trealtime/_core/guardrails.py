@@ -466,7 +466,7 @@ def _trip(
     # One path for both: a response under way is cancelled, one that only plays is cut where it plays.
     interrupt(state, "guardrail", now, response_id=response.id)
     if any(entry.response_id == response.id for entry in mine.held):
-        state.purge(response.id)  # also where an endpoint or a tracker says that it was heard, which it cannot have been
+        state.purge(response.id)  # also where an endpoint or a tracker takes it for heard
     newer = mine.newest != response.id or (watch.over and state.response_queue.asked)
     if response.in_conversation and not newer and not interrupted_before:
         depth = response.request.recovery if response.request is not None else 0
