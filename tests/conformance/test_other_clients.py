@@ -72,7 +72,7 @@ def node_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Command
 
 @pytest.fixture(scope="module")
 def openai_python(python_with: Callable[..., Command]) -> Command:
-    return python_with("openai[realtime]", "openai-agents[voice]")
+    return python_with("openai[realtime]", "openai-agents[voice]", "ag2[openai]")
 
 
 async def _run(
@@ -209,3 +209,27 @@ async def test_the_realtime_service_of_pipecat(python_with: Callable[..., Comman
     assert "I heard you speak" in seen["after"]
     assert seen["barged_in"] == 2
     assert seen["updates"][-1]["instructions"] == "You are Anna."
+
+
+async def test_the_bidirectional_agent_of_strands(python_with: Callable[..., Command]) -> None:
+    """It reads and writes the protocol by itself, on a WebSocket of its own."""
+    seen = await _run(python_with("strands-agents[bidi-openai]"), "strands_bidi.py", path="")
+    assert "sunny in Paris" in seen["weather"]
+    assert seen["audio_s"] > 1
+    assert "I heard you speak" in seen["told"]
+    assert {"bidi_tool_use_blocks", "bidi_transcript_block", "bidi_usage"} <= set(seen["kinds"])
+    assert seen["kinds"].count("bidi_barge_in") == 1
+    assert "bidi_connection_restart" not in seen["kinds"]
+    assert seen["messages"] == ["user", "assistant"] * 5
+
+
+async def test_the_live_agent_of_ag2(openai_python: Command) -> None:
+    """It has no way to send text, to change settings, or to truncate."""
+    seen = await _run(openai_python, "ag2_live.py", path="")
+    assert seen["heard"] == 3
+    assert seen["audio_s"] > 1
+    first, cut, after = seen["answers"]
+    assert "I heard you speak" in first
+    assert len(cut or "") < len(first)
+    assert "I heard you speak" in after
+    assert seen["updates"][0]["tools"][0]["name"] == "get_weather"
