@@ -186,6 +186,15 @@ async def test_leaving_by_hand_in_another_task_ends_the_session(autojump_clock):
         await session.__aexit__(None, None, None)
 
 
+async def test_a_lost_connection_is_dialled_again_where_the_program_says_so(opened, turn):
+    lasting: Any = {"reconnect": {}}
+    async with opened(ASSISTANT, ["Hello."], config=lasting) as (session, emulator):
+        emulator.sessions[0].drop()
+        await session.send_message("Hi")
+        await turn(session)
+    assert len(emulator.sessions) == 2
+
+
 # ---- private names --------------------------------------------------------------------------------------------------
 
 
