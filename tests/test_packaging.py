@@ -83,6 +83,13 @@ def test_a_misspelt_name_is_an_error_that_suggests_the_nearest() -> None:
     assert not hasattr(trealtime, "RealtimeAgnet")
 
 
+def test_a_name_of_another_module_says_how_to_import_it() -> None:
+    with pytest.raises(ImportError, match="no attribute 'WavEndpoint'; write `from trealtime import WavEndpoint`"):
+        exec("from trealtime.endpoints import WavEndpoint")
+    with pytest.raises(ImportError, match=r"write `from trealtime\.endpoints import list_devices`"):
+        exec("from trealtime.calls import list_devices")
+
+
 # ---- names that have moved ------------------------------------------------------------------------------------------
 
 

@@ -37,16 +37,17 @@ class AsyncWith(AbstractAsyncContextManager[T_co, "bool | None"], Generic[T_co])
     async def _refuse(self) -> NoReturn:
         raise RuntimeError(f"{self._call} is entered once: call it again for each `async with`")
 
-    # Both return the coroutine of the manager in place of awaiting it: tracebacks have no line of this class.
+    # Both return the coroutine of the manager in place of awaiting it: tracebacks have no line of this class. (To
+    # pyright an `async def` returns another class of coroutines.)
 
-    def __aenter__(self) -> Coroutine[Any, Any, T_co]:
+    def __aenter__(self) -> Coroutine[Any, Any, T_co]:  # pyright: ignore[reportIncompatibleMethodOverride]
         require_trio(self._call)
         if self._entered:
             return self._refuse()
         self._entered = True
         return self._manager.__aenter__()
 
-    def __aexit__(
+    def __aexit__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> Coroutine[Any, Any, bool | None]:
         return self._manager.__aexit__(kind, error, traceback)

@@ -100,6 +100,9 @@ def _is_import(frame: FrameType) -> bool:
 def _unknown(module: str, name: str, names: Mapping[str, str]) -> str:
     if name.startswith("_"):  # Interpreter and tools ask for these and want no advice.
         return f"module {module!r} has no attribute {name!r}"
+    shown_by = next((each for each in (_ROOT, *_HOMES) if name in _HOMES[each]), None)
+    if shown_by is not None:
+        return f"module {module!r} has no attribute {name!r}; write `from {shown_by} import {name}`"
     import difflib
 
     nearest = difflib.get_close_matches(name, names, n=1)

@@ -129,6 +129,13 @@ async def test_a_client_secret_carries_the_session_of_its_agent_and_its_value_is
     assert "ek_1" not in repr(secret)
 
 
+@pytest.mark.parametrize("seconds", [10, 7200])
+async def test_a_client_secret_may_last_from_ten_seconds_to_two_hours(seconds) -> None:
+    async with client() as (rest, service):
+        await rest.create_client_secret(expires_after_s=seconds)
+    assert service.body()["expires_after"]["seconds"] == seconds
+
+
 async def test_headers_are_the_key_or_those_that_are_given(monkeypatch) -> None:
     async with client(organization="org_1", project="proj_1") as (rest, service):
         await rest.hang_up_call("rtc_1")

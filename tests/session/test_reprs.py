@@ -17,7 +17,8 @@ from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.handoffs import realtime_handoff
 from trealtime.audio.formats import G711_ULAW
 from trealtime.calls import RealtimeRestClient
-from trealtime.emulator import ChatBrain
+from trealtime.emulator import ChatBrain, open_emulator
+from trealtime.endpoints.wav import WavEndpoint
 from trealtime.errors import ToolFailed
 from trealtime.events import EventInfo
 from trealtime.metrics import TurnMetrics
@@ -218,3 +219,33 @@ def test_what_makes_sessions_and_requests_says_of_what_and_where_and_no_secret()
         "ChatBrain('https://proxy.example/v1', model='llama')",
         "RecordingModel(OpenAIRealtimeWebSocketModel, 'call.jsonl')",
     ]
+
+
+async def test_what_a_program_holds_says_where_it_stands(autojump_clock) -> None:
+    async with open_emulator(listen=False, seed=1) as emulator:
+        assert repr(emulator) == "<Emulator in memory, sessions: 0>"
+        async with RealtimeRunner(AGENT, model=emulator.memory_model()).session() as session:
+            assert repr(emulator) == "<Emulator in memory, sessions: 1>"
+            [served] = emulator.sessions
+            assert repr(served) == f"<EmulatedSession {served.id}, open>"
+            async with session.subscribe("audio", "agent_end") as feed:
+                async with session.respond("Hello.") as response:
+                    assert repr(response) == "<SessionResponse without an id, asked for>"
+                    await anext(response)
+                    assert repr(response) == f"<SessionResponse {response.response_id}, running>"
+                    await response.transcript()
+                    assert repr(response) == f"<SessionResponse {response.response_id}, completed>"
+                waiting = f"1 events and {feed.statistics().audio_queued_s:.1f} s of audio waiting"
+                assert repr(feed) == f"<Subscription of subscribe('audio', 'agent_end'), open, {waiting}>"
+            assert ", closed, " in repr(feed)
+    assert repr(served) == f"<EmulatedSession {served.id}, ended with 1000>"
+
+
+async def test_an_emulator_with_a_socket_shows_its_address() -> None:
+    async with open_emulator() as emulator:
+        assert repr(emulator) == f"<Emulator at {emulator.url}, sessions: 0>"
+
+
+def test_an_endpoint_shows_its_formats() -> None:
+    assert repr(WavEndpoint(rate=16_000)) == "<WavEndpoint, input none, output pcm16 at 16000 Hz>"
+    assert repr(MemoryEndpoint(G711_ULAW, None)) == "<MemoryEndpoint, input g711_ulaw at 8000 Hz, output none>"

@@ -182,6 +182,14 @@ class SessionResponse:
         subscription.on_put = self._note
         reply.on_begin_anew = self._begin_anew
 
+    def __repr__(self) -> str:
+        answer = self._reply.answer
+        if answer is None:
+            state = "asked for" if self.response_id is None else "running"
+        else:
+            state = answer.value.status if answer.error is None else f"failed: {type(answer.error).__name__}"
+        return f"<SessionResponse {self.response_id or 'without an id'}, {state}>"
+
     @property
     def response_id(self) -> str | None:
         """The id that the server gave the response; None until it has begun. The latest, if tools were called."""

@@ -222,6 +222,12 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         self._superseded = 0
         self.use_format(audio_format)
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "ended" if self._ended else "open"
+        waiting = self.statistics()
+        queued = f"{waiting.events_queued} events and {waiting.audio_queued_s:.1f} s of audio waiting"
+        return f"<Subscription of {self.name}, {state}, {queued}>"
+
     # ---- in: the session's side, all of it synchronous -----------------------------------------------------------
 
     def put(self, event: RealtimeSessionEvent, n_bytes: int = 0) -> None:

@@ -158,6 +158,10 @@ class Emulator:
             ids, options, api_key=api_key, unix_now=self._unix_now, accept=self._accept_call, callers=callers
         )
 
+    def __repr__(self) -> str:
+        place = "in memory" if self._url is None else f"at {self._url}"
+        return f"<Emulator {place}, sessions: {len(self._sessions)}>"
+
     @property
     def url(self) -> str:
         """Where clients connect: ``ws://127.0.0.1:PORT/v1/realtime``. Raises `RuntimeError` when it does not listen."""

@@ -122,6 +122,10 @@ class EmulatedSession:
             unix_now=unix_now,
         )
 
+    def __repr__(self) -> str:
+        state = "open" if self.ended is None else f"ended with {self.ended.code}"
+        return f"<EmulatedSession {self.id}, {state}>"
+
     @property
     def id(self) -> str:
         """The session's id, as the client knows it."""

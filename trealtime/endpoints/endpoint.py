@@ -57,6 +57,12 @@ class Endpoint(ABC):
     late_frames: int = 0
     """Frames that reached the far side too late to be played without a gap, for `Attachment.statistics`."""
 
+    def __repr__(self) -> str:
+        # An endpoint of a program's own may have set neither yet.
+        formats = (getattr(self, name, None) for name in ("input_format", "output_format"))
+        said, heard = ("none" if each is None else f"{each.name} at {each.rate} Hz" for each in formats)
+        return f"<{type(self).__name__}, input {said}, output {heard}>"
+
     @abstractmethod
     def open(self, link: EndpointLink) -> AbstractAsyncContextManager[None]:
         """Hold the path open: the device, the socket, and the tasks that it needs. `link` is valid inside.
