@@ -31,6 +31,7 @@ RANDOM = [
     "tests/core/test_playing_machine.py",
     "tests/core/test_rolling_machine.py",
     "tests/emulator/test_fuzz.py",
+    "tests/emulator/test_hostile_clients.py",
     "tests/session/test_hostile_sessions.py",
     "tests/integration/test_faulty_sessions.py",
     "tests/integration/test_lost_connections.py",

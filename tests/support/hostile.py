@@ -367,7 +367,7 @@ class Spoiler:
                         {**event, "type": rng.choice(("response.of.tomorrow", "", rng.choice(self._past)["type"]))}
                     ]
                 case _:
-                    events = [self._wrong(event)]
+                    events = [self.wrong(event)]
         if self._held and rng.random() < 0.2:
             events.append(self._held.pop(rng.randrange(len(self._held))))
         frames = [self._frame(each) for each in events]
@@ -382,8 +382,8 @@ class Spoiler:
             return text[:at] + self.rng.choice(("", "}", "\x00", '"', "\\ud83d", "1e999", ",")) + text[at + 1 :]
         return text.encode() if self.rng.random() < 0.1 else text
 
-    def _wrong(self, event: Event) -> Event:
-        """The event with something wrong in it."""
+    def wrong(self, event: Event) -> Event:
+        """Return the event with something wrong in it."""
         wrong: Event = json.loads(json.dumps(event))
         for _ in range(self.rng.choice((1, 1, 2, 4))):
             self._spoil(wrong)
