@@ -402,11 +402,16 @@ class RealtimeToolEnd(Value):
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class RealtimeHandoffEvent(Value):
-    """The model handed the conversation over and the server acknowledged it: `to_agent` is in charge."""
+    """The model handed the conversation over and the server acknowledged it: `to_agent` is in charge.
+
+    Ours: `called_at`, when the model had written the call, in seconds of Trio's clock; None where the app has answered
+    the call itself.
+    """
 
     from_agent: RealtimeAgent[Any]
     to_agent: RealtimeAgent[Any]
     info: EventInfo
+    called_at: float | None = None
     type: Literal["handoff"] = "handoff"
 
 
@@ -415,7 +420,8 @@ class RealtimeGuardrailTripped(Value):
     """Guardrails stopped `message`. `guardrail_results` are those that tripped, in the order of declaration.
 
     Ours: `which` is ``"output"`` for the agent's words and ``"input"`` for the user's; `response_id`, `item_id`, and
-    the `agent` that said it or would have answered it.
+    the `agent` that said it or would have answered it; `began_at`, when the check began, in seconds of Trio's clock,
+    None for a turn that no guardrail could check.
     """
 
     guardrail_results: tuple[OutputGuardrailResult | InputGuardrailResult, ...]
@@ -425,6 +431,7 @@ class RealtimeGuardrailTripped(Value):
     which: Literal["output", "input"] = "output"
     response_id: str | None = None
     item_id: str | None = None
+    began_at: float | None = None
     type: Literal["guardrail_tripped"] = "guardrail_tripped"
 
 

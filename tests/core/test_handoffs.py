@@ -63,12 +63,15 @@ def test_all_that_belongs_to_a_handoff_happens_in_one_step(talk) -> None:
     talk.app.use_tools([])
     talk.created("r1")
     talk.call("r1", "c1", name="transfer")
+    called_at = talk.now
+    talk.now += 3
     talk.done("r1")
     withheld = (SettingsDifference("audio.output.voice", "verse", "ash"),)
     made = switch(tools=[pay], call_id="c1", output="done", params={"instructions": "Greet."}, withheld=withheld)
     fx = talk.app.switch_agent(made, None, reply_id="t")
     handoff, mismatch = fx.emit
     assert (handoff.type, handoff.from_agent, handoff.to_agent) == ("handoff", talk.agent, OTHER)
+    assert handoff.called_at == called_at
     assert (mismatch.type, mismatch.differences) == ("settings_mismatch", withheld)
     item, create = [each.event for each in fx.send]
     assert item["item"]["output"] == "done"

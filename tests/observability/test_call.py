@@ -21,6 +21,7 @@ from trealtime._session.runner import RealtimeRunner
 from trealtime._session.telemetry import Telemetry
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.agents.guardrails import GuardrailFunctionOutput, output_guardrail
+from trealtime.agents.handoffs import realtime_handoff
 from trealtime.errors import ConnectFailed
 from trealtime.testing import MemoryEndpoint
 from trealtime.tools.function_tool import function_tool
@@ -50,11 +51,19 @@ async def refund(order: int) -> str:
 
 @output_guardrail(name="no stories")
 async def no_stories(context: Any, agent: Any, text: str) -> GuardrailFunctionOutput:
+    await trio.sleep(0.25)
     return GuardrailFunctionOutput(None, tripwire_triggered="Once upon a time" in text)
 
 
+async def look_up(context: Any) -> None:
+    await trio.sleep(0.4)
+
+
 BILLING = RealtimeAgent(name="Billing", instructions="You bill.")
-AGENT = RealtimeAgent(name="Desk", instructions=f"You know of {WORDS}.", tools=[look, lose, refund], handoffs=[BILLING])
+TO_BILLING = realtime_handoff(BILLING, on_handoff=look_up)
+AGENT = RealtimeAgent(
+    name="Desk", instructions=f"You know of {WORDS}.", tools=[look, lose, refund], handoffs=[TO_BILLING]
+)
 
 
 async def approve(request: Any) -> Approve:
@@ -245,7 +254,12 @@ async def test_a_tool_that_fails_an_approval_a_handoff_and_a_guardrail(autojump_
     assert (approval.end_time - approval.start_time) / 1e9 == pytest.approx(2, abs=1e-3)
     guardrail = collected.named("guardrail")[0]
     assert guardrail.attributes["trealtime.guardrail.names"] == ("no stories",)
+    assert (guardrail.end_time - guardrail.start_time) / 1e9 == pytest.approx(0.25, abs=1e-3)
     handoff = collected.one("handoff")
+    # The new agent is in charge before the call has its output.
+    assert handoff.start_time == handed.start_time
+    assert (handoff.end_time - handoff.start_time) / 1e9 == pytest.approx(0.4, abs=1e-3)
+    assert handoff.end_time <= handed.end_time
     assert (handoff.name, handoff.attributes["trealtime.handoff.from"]) == ("handoff Billing", "Desk")
     # The turn in which the agents changed began with the first of them.
     names = [(each.name, each.attributes["gen_ai.agent.name"]) for each in collected.named("invoke_agent")]

@@ -492,13 +492,15 @@ class Conversation(ConnectionInputs, PlaybackInputs):
         tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = (),
         failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...] = (),
         overdue: bool = False,
+        began_at: float | None = None,
     ) -> list[Effect]:
         """A `GuardrailCheck` is done: the results that tripped (none: it passed), and those of guardrails that failed.
 
-        `overdue`: some have not answered in time; when they do, the check reports once more.
+        `began_at`: when it was started. `overdue`: some have not answered in time; when they do, the check reports
+        once more.
         """
-        if not input_verdict(self._state, serial, tripped=tripped, failed=failed):
-            verdict(self._state, serial, now, tripped=tripped, failed=failed, overdue=overdue)
+        if not input_verdict(self._state, serial, tripped=tripped, failed=failed, began_at=began_at):
+            verdict(self._state, serial, now, tripped=tripped, failed=failed, overdue=overdue, began_at=began_at)
         return self._effects(now)
 
     # ---- questions -------------------------------------------------------------------------------------------------

@@ -421,6 +421,7 @@ def verdict(
     tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
     failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
     overdue: bool,
+    began_at: float | None,
 ) -> None:
     """A check of the agent's words has reported; see `Conversation.report_check`."""
     mine = state.guardrails
@@ -432,7 +433,7 @@ def verdict(
     if not overdue:
         del mine.checking[serial], owner.open[serial]
     if stopping:
-        _trip(state, owner, item_id, text, stopping, now)
+        _trip(state, owner, item_id, text, stopping, now, began_at=began_at)
     else:
         said.passed = max(said.passed, len(text))
         release(state, now)
@@ -446,6 +447,8 @@ def _trip(
     text: str,
     results: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
     now: float,
+    *,
+    began_at: float | None,
 ) -> None:
     mine, response = state.guardrails, watch.response
     mine.count_trip()
@@ -458,6 +461,7 @@ def _trip(
             response_id=response.id,
             item_id=item_id,
             agent=response.agent,
+            began_at=began_at,
         ),
     )
     interrupted_before = response.interrupted is not None

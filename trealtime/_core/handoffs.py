@@ -66,7 +66,11 @@ class AgentSwitch(Value):
         ToolOffer(self.tools, self.handoffs).take_effect(state)
         state.do(SwitchAgent(self))
         if self.call_id is not None:
-            state.emit(RealtimeHandoffEvent(from_agent=before, to_agent=self.agent, info=state.info))
+            call = state.calls.get(self.call_id)
+            called_at = None if call is None else call.started_at
+            state.emit(
+                RealtimeHandoffEvent(from_agent=before, to_agent=self.agent, info=state.info, called_at=called_at)
+            )
         if self.withheld:
             state.emit(RealtimeSettingsMismatch(differences=self.withheld, info=state.info))
         if self.call_id is not None and self.call_id in state.calls:  # else the app has answered the call by itself

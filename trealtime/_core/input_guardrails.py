@@ -46,6 +46,7 @@ def input_verdict(
     *,
     tripped: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
     failed: tuple[OutputGuardrailResult | InputGuardrailResult, ...],
+    began_at: float | None,
 ) -> bool:
     """A check has reported; return whether it was one of the user's input. A second report of it comes too late."""
     mine = state.guardrails
@@ -55,7 +56,7 @@ def input_verdict(
     mine.close_check(serial)
     stopping = (*tripped, *(failed if mine.policy.stops("input") else ()))
     if stopping:
-        refuse(state, turn.current, cast("tuple[InputGuardrailResult, ...]", stopping))
+        refuse(state, turn.current, cast("tuple[InputGuardrailResult, ...]", stopping), began_at=began_at)
     else:
         admit(state, turn.current)
     return True
@@ -68,9 +69,11 @@ def admit(state: State, turn: TurnRecord) -> None:
         state.response_queue.submit(Request(state.ids.new("req"), automatic=True, record=turn))
 
 
-def refuse(state: State, turn: TurnRecord, results: tuple[InputGuardrailResult, ...]) -> None:
+def refuse(
+    state: State, turn: TurnRecord, results: tuple[InputGuardrailResult, ...], *, began_at: float | None = None
+) -> None:
     """A guardrail has tripped: take the input out of the conversation, and the requests to answer it out of the
-    queue."""
+    queue. `began_at`: when the check was started, if there was one."""
     mine = state.guardrails
     turn.checked()
     mine.count_trip()
@@ -82,6 +85,7 @@ def refuse(state: State, turn: TurnRecord, results: tuple[InputGuardrailResult, 
             which="input",
             item_id=turn.item_id,
             agent=state.agent,
+            began_at=began_at,
         ),
     )
     if turn.item_id is not None:

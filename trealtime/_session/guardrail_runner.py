@@ -81,6 +81,7 @@ class GuardrailRunner:
             scope.cancel()
 
     async def _work(self, check: GuardrailCheck, scope: trio.CancelScope) -> None:
+        began_at = trio.current_time()
         results: list[Result | None] = [None] * len(check.guardrails)
         failures: list[Result | None] = [None] * len(check.guardrails)
         ending: list[BaseException] = []
@@ -109,7 +110,12 @@ class GuardrailRunner:
             tripped = tuple(each for each in results if each is not None and each.output.tripwire_triggered)
             failed = tuple(each for each in failures if each is not None)
             self._driver.do(
-                self._driver.core.report_check, check.serial, tripped=tripped, failed=failed, overdue=overdue
+                self._driver.core.report_check,
+                check.serial,
+                tripped=tripped,
+                failed=failed,
+                overdue=overdue,
+                began_at=began_at,
             )
 
         async def watch() -> None:

@@ -2,7 +2,8 @@
 
 Theory of operation
 1. The events of a session and the figures of its turns are all that this sees. A span begins with the event that begins
-   the thing, so that spans of the app's own code inside a tool find it as their parent.
+   the thing, so that spans of the app's own code inside a tool find it as their parent. Handoffs and guardrails that
+   trip are told at their end alone, with the time at which they began.
 2. Times are those of Trio's clock, carried to the wall clock at the moment when the session was entered: a virtual
    clock gives virtual spans, and the figures of a turn are the same in `session.turns` and in its span.
 3. A turn's span begins when its first response does, at the time when the turn began, and ends with ``turn_ended``,
@@ -327,7 +328,7 @@ class SessionSpans:
             "trealtime.handoff.from": event.from_agent.name,
             CONVERSATION: self._session_id,
         }
-        self._moment(f"handoff {event.to_agent.name}", self._newest_turn(), attributes)
+        self._ended(f"handoff {event.to_agent.name}", self._newest_turn(), attributes, event.called_at)
 
     def _tripped(self, event: RealtimeGuardrailTripped) -> None:
         names = [result.guardrail.get_name() for result in event.guardrail_results]
@@ -337,7 +338,7 @@ class SessionSpans:
             AGENT: event.agent.name,
         }
         parent = self._turn_span(event.response_id, None) if event.response_id else self._newest_turn()
-        self._moment(f"guardrail {names[0] if names else ''}".strip(), parent, attributes)
+        self._ended(f"guardrail {names[0] if names else ''}".strip(), parent, attributes, event.began_at)
 
     def _interrupted(self, event: RealtimeAudioInterrupted) -> None:
         attributes = {"trealtime.heard_ms": event.heard_ms, "trealtime.turn.interruption.cause": event.cause}
@@ -447,8 +448,9 @@ class SessionSpans:
         context: Context = trace.set_span_in_context(parent, Context())
         return self._tracer.start_span(name, context, kind, attributes, start_time=start)
 
-    def _moment(self, name: str, parent: Span, attributes: dict[str, Any]) -> None:
-        self._start(name, parent, SpanKind.INTERNAL, attributes).end(self._now_ns)
+    def _ended(self, name: str, parent: Span, attributes: dict[str, Any], began_at: float | None) -> None:
+        """Make the span of something that ends now."""
+        self._start(name, parent, SpanKind.INTERNAL, attributes, began_at).end(self._now_ns)
 
     def _keep(self, kind: dict[Any, _Open], key: Any, entry: _Open) -> None:
         kind[key] = entry
