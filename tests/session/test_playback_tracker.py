@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
+import numpy as np
 import pytest
 
-from trealtime._session.playback_tracker import RealtimePlaybackState, RealtimePlaybackTracker
+from trealtime._core.playback_ledger import PlaybackPosition
+from trealtime._session.playback_tracker import GuardedTracker, RealtimePlaybackState, RealtimePlaybackTracker
 from trealtime.errors import AudioFormatError
 
 
@@ -48,3 +51,52 @@ def test_threads_lose_no_time() -> None:
     for thread in threads:
         thread.join()
     assert tracker.get_state().elapsed_ms == 8_000
+
+
+def test_any_buffer_counts_by_its_bytes() -> None:
+    tracker = RealtimePlaybackTracker()
+    samples = np.zeros(240, np.int16)
+    for audio in (samples.tobytes(), samples, memoryview(samples), bytearray(480)):
+        tracker.on_play_bytes("a", 0, audio)  # type: ignore[arg-type]
+    assert tracker.get_state().elapsed_ms == 40
+    for other in ("text", None, 480):
+        with pytest.raises(TypeError, match="bytes-like"):
+            tracker.on_play_bytes("a", 0, other)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "item_id, content_index, ms",
+    [
+        ("a", 0, float("inf")),
+        ("a", 0, float("nan")),
+        ("a", 0, "5"),
+        (None, 0, 5),
+        (5, 0, 5),
+        ("a", None, 5),
+        ("a", -1, 5),
+    ],
+)
+def test_a_position_that_cannot_be_is_refused_where_it_is_reported(item_id: Any, content_index: Any, ms: Any) -> None:
+    tracker = RealtimePlaybackTracker()
+    tracker.on_play_ms("a", 0, 10)
+    with pytest.raises(ValueError, match="must be"):
+        tracker.on_play_ms(item_id, content_index, ms)
+    assert tracker.get_state() == RealtimePlaybackState("a", 0, 10)
+
+    class Own(RealtimePlaybackTracker):
+        def position(self) -> PlaybackPosition:
+            return PlaybackPosition(item_id, content_index, ms)
+
+    failures = Reports()
+    assert GuardedTracker(Own(), failures).position() is None  # type: ignore[arg-type]
+    assert failures.subjects == ["position"]
+
+
+class Reports:
+    """What the tracker has reported as failed."""
+
+    def __init__(self) -> None:
+        self.subjects: list[str] = []
+
+    def report_once(self, kind: str, failure: Exception, *, summary: str, subject: str) -> None:
+        self.subjects.append(subject)

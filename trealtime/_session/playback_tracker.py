@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -45,16 +46,24 @@ class RealtimePlaybackTracker:
         self._state = _NOTHING
 
     def on_play_bytes(self, item_id: str, item_content_index: int, bytes: bytes) -> None:  # the SDK's parameter name
-        """Report that these bytes of output audio have been played."""
-        self.on_play_ms(item_id, item_content_index, self._format.duration_ms(len(bytes)))
+        """Report that these bytes of output audio have been played; any object with a buffer counts by its bytes.
+
+        Raises `TypeError` for one without a buffer.
+        """
+        self.on_play_ms(item_id, item_content_index, self._format.duration_ms(memoryview(bytes).nbytes))
 
     def on_play_ms(self, item_id: str, item_content_index: int, ms: float) -> None:
         """Report that `ms` more have been played; the first report of another item or content part begins at 0.
 
-        Raises `ValueError` for a number below 0, or none.
+        Raises `ValueError` for a number below 0, or none, and for ids that no item has.
         """
-        if not ms >= 0:
-            raise ValueError(f"ms must be 0 or more, got {ms!r}")
+        if not _is_time(ms):
+            raise ValueError(f"ms must be 0 or more, and finite, got {ms!r}")
+        if not _is_part(item_id, item_content_index):
+            raise ValueError(
+                "item_id must be a text and item_content_index a whole number, "
+                f"got {item_id!r} and {item_content_index!r}"
+            )
         with self._lock:
             state = self._state
             if (state.current_item_id, state.current_item_content_index) == (item_id, item_content_index):
@@ -83,6 +92,18 @@ class RealtimePlaybackTracker:
         return PlaybackPosition(state.current_item_id, state.current_item_content_index or 0, state.elapsed_ms or 0.0)
 
 
+def _is_time(ms: object) -> bool:
+    return isinstance(ms, int | float) and 0 <= ms < math.inf
+
+
+def _is_part(item_id: object, content_index: object) -> bool:
+    return isinstance(item_id, str) and isinstance(content_index, int) and content_index >= 0
+
+
+def _can_be(position: PlaybackPosition) -> bool:
+    return _is_part(position.item_id, position.content_index) and _is_time(position.elapsed_ms)
+
+
 @attrs.define(eq=False, repr=False)
 class GuardedTracker(Shown):
     """A tracker of the app's, whose failures end no session: the position that it gave last holds on."""
@@ -97,6 +118,8 @@ class GuardedTracker(Shown):
             position = self._tracker.position()
             if position is not None and not isinstance(position, PlaybackPosition):
                 raise TypeError(f"it must return a position or None, got {type(position).__name__}")
+            if position is not None and not _can_be(position):
+                raise ValueError(f"this position cannot be: {position!r}")
             self._last = position
         except Exception as error:  # noqa: BLE001  (a user's callable: its failure is an event)
             self._report("position", error)
