@@ -192,7 +192,7 @@ async def test_a_lost_connection_is_dialled_again_where_the_program_says_so(open
         emulator.sessions[0].drop()
         await session.send_message("Hi")
         await turn(session)
-    assert len(emulator.sessions) == 2
+        assert session.native.statistics().connections.reconnects == 1
 
 
 # ---- private names --------------------------------------------------------------------------------------------------
