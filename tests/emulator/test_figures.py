@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from trealtime.emulator import CallFunction, ScriptedBrain, ScriptedTranscriber, open_emulator
+from trealtime.emulator.turn_figures import TurnFigures
 from trealtime.recording import RecordedEvent, read_recording
 
 MANUAL = {"audio": {"input": {"turn_detection": None, "transcription": {"model": "whisper-1"}}}}
@@ -125,3 +126,27 @@ async def test_a_folder_that_cannot_be_made_is_told_and_the_session_goes_on(
     async with open_emulator(listen=False, record=file) as emulator, emulator.connect() as wire:
         assert (await kit.client_of(wire).next())["type"] == "session.created"
     assert "is not recorded" in caplog.text
+
+
+def test_words_that_come_after_the_answer_has_begun_are_those_of_its_turn() -> None:
+    figures = TurnFigures()
+    created = {"type": "response.created", "response": {"id": "resp_1", "conversation_id": "conv_1"}}
+    heard = {"type": "conversation.item.input_audio_transcription.completed"}
+    figures.note_server({"type": "input_audio_buffer.committed"}, 1.0)
+    figures.note_server(created, 1.5)
+    figures.note_server(heard, 2.0)
+    figures.note_server(heard, 3.0)  # of another turn, to which nothing has been answered
+    figures.note_server({"type": "response.done", "response": {"id": "resp_1", "status": "completed"}}, 4.0)
+    [turn] = figures.turns
+    assert (turn.source, turn.asked_at, turn.created_at, turn.transcribed_at) == ("speech", 1.0, 1.5, 2.0)
+
+
+def test_words_that_come_before_the_answer_are_those_of_its_turn_too() -> None:
+    figures = TurnFigures()
+    created = {"type": "response.created", "response": {"id": "resp_1", "conversation_id": "conv_1"}}
+    figures.note_server({"type": "input_audio_buffer.committed"}, 1.0)
+    figures.note_server({"type": "conversation.item.input_audio_transcription.completed"}, 1.2)
+    figures.note_server(created, 1.5)
+    figures.note_server({"type": "response.done", "response": {"id": "resp_1", "status": "completed"}}, 4.0)
+    [turn] = figures.turns
+    assert turn.transcribed_at == 1.2

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trealtime.audio.formats import PCM16_24K
 from trealtime.audio.g711 import encode_ulaw
+from trealtime.emulator.items import Refusal, decode_audio
 
 
 def detection(**fields: Any) -> dict[str, Any]:
@@ -289,3 +291,14 @@ def test_speech_stops_the_idle_clock_until_the_next_answer(kit: Any) -> None:
     assert engine.core.deadline == 105
     append(engine, kit, kit.pcm(500, loud=True) + kit.pcm(1000))
     assert engine.core.deadline == 3700
+
+
+@pytest.mark.parametrize("more, refused", [(0, False), (2, True)])
+def test_an_event_takes_fifteen_mebibytes_of_audio_and_no_more(more: int, refused: bool) -> None:
+    audio = bytes(15 * 2**20 + more)
+    value = base64.b64encode(audio).decode()
+    if refused:
+        with pytest.raises(Refusal, match="at most 15 MiB"):
+            decode_audio(value, "audio", PCM16_24K)
+    else:
+        assert decode_audio(value, "audio", PCM16_24K) == audio

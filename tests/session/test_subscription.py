@@ -488,3 +488,13 @@ def test_emptied_slots_do_not_add_up() -> None:
         subscription.purge(f"resp_{number}")
     assert len(subscription._queue) < 200
     assert sys.getsizeof(subscription._queue) < 10_000
+
+
+def test_what_the_consumer_has_taken_is_counted() -> None:
+    subscription = Subscription()
+    for event in (speech(), audio(), history()):
+        subscription.put(event)
+    subscription.receive_nowait()
+    assert subscription.statistics().taken == 1
+    drain(subscription)
+    assert subscription.statistics().taken == 3

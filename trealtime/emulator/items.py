@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import attrs
@@ -241,18 +240,16 @@ def read_item(value: object, path: str, *, ids: Ids, input_format: AudioFormat) 
 
 
 def decode_audio(value: object, path: str, fmt: AudioFormat) -> bytes:
-    """The bytes of base64 audio in the format `fmt`; raises `Refusal` for anything else."""
+    """Return the bytes of base64 audio in the format `fmt`. Raises `Refusal` for anything else."""
     if not isinstance(value, str):
         raise invalid_type(path, value, "a string of base64")
-    # Four characters carry three bytes: too long is refused before it is decoded.
-    if len(value) > math.ceil(MAX_APPEND_BYTES / 3) * 4:
+    # Four characters carry three bytes, and the limit is a multiple of three: it holds before anything is decoded.
+    if len(value) > MAX_APPEND_BYTES // 3 * 4:
         raise _too_large(path)
     try:
         audio = pybase64.b64decode(value, validate=True)
     except ValueError:
         raise invalid_value(path, value, "standard base64 (RFC 4648 section 4)") from None
-    if len(audio) > MAX_APPEND_BYTES:
-        raise _too_large(path)
     if len(audio) % fmt.bytes_per_sample:
         raise invalid_value(path, value, f"whole samples of {fmt.bytes_per_sample} bytes, got {len(audio)} bytes")
     return audio
