@@ -209,6 +209,18 @@ def test_silence_takes_the_place_of_an_echo_sample_for_sample() -> None:
     assert not passed.any()
 
 
+def test_clicks_do_not_add_up_to_a_voice() -> None:
+    """A key that is pressed is loud for a part of one frame: only frames in a row are a voice."""
+    gate = EchoGate(RATE)
+    played = AGENTS["noise"][: 4 * RATE]
+    heard = echo(played, db=-20, delay_ms=100) + room_noise(len(played))
+    click = at_level(np.random.default_rng(4).normal(size=RATE // 250), -8)
+    for at in range(2 * RATE, len(heard) - RATE // 10, RATE // 10):
+        heard[at : at + len(click)] += click
+    passed = gate.process(as_int16(heard), played)
+    assert not passed[RATE:].any()
+
+
 @pytest.mark.parametrize("chunk", [37, 160, 480, 9_600])
 def test_the_sizes_of_the_chunks_change_nothing(chunk: int) -> None:
     played, at = AGENTS["synthesised"][: 4 * RATE], 2 * RATE
