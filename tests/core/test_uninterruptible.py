@@ -248,3 +248,26 @@ def test_an_endpoint_that_comes_in_mid_doubt_plays_as_the_policy_says(make_talk,
         begins(talk)
     change = talk.app.use_reports(reporting=reporting).playback
     assert change == (PlaybackChange("hold") if told else None)
+
+
+@pytest.mark.parametrize(
+    "shown, sent",
+    [
+        ({"type": 5}, None),
+        ({"typ": "server_vad"}, None),
+        ({"type": "semantic_vad", "eagerness": 3}, {"type": "semantic_vad"}),
+        ({"type": "server_vad", "threshold": "0.5", "prefix_padding_ms": True}, {"type": "server_vad"}),
+        (
+            {"type": "server_vad", "threshold": 1, "idle_timeout_ms": None, "of_tomorrow": [1]},
+            {"type": "server_vad", "threshold": 1, "idle_timeout_ms": None, "of_tomorrow": [1]},
+        ),
+    ],
+)
+def test_only_what_can_be_read_of_the_servers_detection_is_sent_back(talk, shown, sent) -> None:
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": {"create_response": True, **shown}}}}
+    talk.server("session.updated", session=session)
+    talk.forget()
+    talk.app.begin_uninterruptible()
+    updates = [event["session"]["audio"]["input"]["turn_detection"] for event in talk.sent_of("session.update")]
+    flags = {"create_response": True, "interrupt_response": False}
+    assert updates == ([] if sent is None else [{**sent, **flags}])

@@ -341,10 +341,11 @@ def gate_switch(state: State, agent: RealtimeAgent[Any], session: Mapping[str, A
         return session
     told_already = turns_are_ours(state)
     state.turn_settings.check()
-    if told_already or not state.turn_detection:
+    shown = _sendable(state.turn_detection)
+    if told_already or not shown:
         return session
     own = session if session is not None else {"type": "realtime"}
-    return deep_merge(_with_detection(state.turn_detection), own)
+    return deep_merge(_with_detection(shown), own)
 
 
 def send_update(
@@ -385,7 +386,7 @@ def send_update(
 def keep_server_told(state: State) -> None:
     """Send the server our settings of turns where they differ from those that it got last."""
     open_updates = state.updates.about_turns()
-    told = detection_of(open_updates[-1].session) if open_updates else state.turn_detection
+    told = detection_of(open_updates[-1].session) if open_updates else _sendable(state.turn_detection)
     if not told:
         return
     requested = next(
@@ -411,6 +412,24 @@ def _forced(state: State) -> dict[str, bool]:
     ):
         forced["interrupt_response"] = False
     return forced
+
+
+def _sendable(detection: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The turn detection that the server shows, as it can be sent back: nothing where it has no type, and without
+    values of a wrong kind."""
+    if not isinstance(detection.get("type"), str):
+        return {}
+    wrong = [key for key, kinds in _KINDS.items() if key in detection and type(detection[key]) not in kinds]
+    return {key: value for key, value in detection.items() if key not in wrong} if wrong else detection
+
+
+_KINDS: Final = {
+    "threshold": (int, float),
+    "prefix_padding_ms": (int,),
+    "silence_duration_ms": (int,),
+    "idle_timeout_ms": (int, type(None)),
+    "eagerness": (str,),
+}
 
 
 def _with_detection(detection: Mapping[str, Any]) -> dict[str, Any]:
