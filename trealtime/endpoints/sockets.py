@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast, runtime_chec
 import attrs
 import trio
 
+from trealtime.audio.formats import AudioFormat
 from trealtime.transport.wire import (
     NETWORK_LOSS,
     TORN_SEND,
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 _TIMEOUT_S: Final = 2.0
+_INPUT_MS: Final = 10_000
 
 
 @runtime_checkable
@@ -245,10 +247,10 @@ async def close_behind(wire: Wire, written: trio.Event) -> None:
 
 
 class InputBuffer:
-    """Audio of the user that waits for `receive`: at most `max_bytes`, beyond which the oldest piece is dropped."""
+    """Audio of the user that waits for `receive`: at most ten seconds, beyond which the oldest piece is dropped."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._max_bytes = audio_format.bytes_for_ms(_INPUT_MS)
         self._pieces: deque[bytes] = deque()
         self._bytes = 0
         self._ended = False

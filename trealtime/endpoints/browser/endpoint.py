@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import trio
@@ -53,9 +53,6 @@ from trealtime.transport.wire import WireClosed
 __all__ = ["BrowserEndpoint", "BrowserStatistics", "accept_browser_stream"]
 
 logger = Log("trealtime.endpoints")
-
-_INPUT_MS: Final = 10_000
-"""How much of the user waits for `receive`; beyond that the oldest audio is dropped and counted."""
 
 
 @attrs.frozen(kw_only=True)
@@ -197,7 +194,7 @@ class BrowserEndpoint(Endpoint):
         self._stream = stream
         self._outgoing = OutgoingMessages(hello.audio_format, lead_ms)
         self._link: EndpointLink | None = None
-        self._said = InputBuffer(self._format.bytes_for_ms(_INPUT_MS))
+        self._said = InputBuffer(self._format)
         self._ended = False
         self._written = trio.Event()
         self._writer = trio.lowlevel.ParkingLot()

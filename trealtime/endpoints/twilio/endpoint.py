@@ -49,9 +49,6 @@ logger = Log("trealtime.endpoints")
 _QUEUE_MS: Final = 100
 """How much audio waits here beyond the lead, so that no frame is late for want of the next piece."""
 
-_INPUT_MS: Final = 10_000
-"""How much of the caller waits for `receive`; beyond that the oldest frames are dropped and counted."""
-
 
 @attrs.frozen(kw_only=True)
 class TwilioStatistics:
@@ -135,7 +132,7 @@ class TwilioEndpoint(Endpoint):
         self._stream = stream
         self._outgoing = OutgoingAudio(lead_ms)
         self._link: EndpointLink | None = None
-        self._said = InputBuffer(G711_ULAW.bytes_for_ms(_INPUT_MS))
+        self._said = InputBuffer(G711_ULAW)
         self._ended = False
         self._written = trio.Event()
         self._writer = trio.lowlevel.ParkingLot()
