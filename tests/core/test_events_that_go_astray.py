@@ -296,10 +296,11 @@ def test_an_item_of_the_servers_own_comes_after_what_it_was_told_before_word_of_
     reconnect(talk)
     answers = server.take(talk.sent)
     talk.forget()
+    if begun:
+        talk.created("r")
     for kind, fields in answers:  # "c" is refused, and "d" with it
         talk.server(kind, **fields)
     if begun:
-        talk.created("r")
         talk.output_item("r", "new")
     for kind, fields in server.take(talk.sent):
         talk.server(kind, **fields)
