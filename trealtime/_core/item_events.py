@@ -160,6 +160,8 @@ def _put_item(
     present = () if ours or state.history.placed(item_id) else state.history
     previous_item_id = place if place in state.history else state.link.local(previous_item_id, present=present)
     first = state.first_items.discard(item_id) and previous_item_id is None
+    if first and (before := state.link.told.last_after(None)) is not None:
+        previous_item_id, first = before, False
     state.deleted_items.discard(item_id)
     sent = state.sent_content.pop(item_id, None)
     if sent is not None:

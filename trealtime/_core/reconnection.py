@@ -237,7 +237,7 @@ class Link(Shown):
         `present`: see `ToldItems.last_after`."""
         if item_id is None:
             return None
-        item_id = self.told.last_after(item_id, present=present)
+        item_id = self.told.last_after(item_id, present=present) or item_id
         return self.replay.stands_for.get(item_id, item_id)
 
     # ---- what happens ----------------------------------------------------------------------------------------------

@@ -118,9 +118,9 @@ class ToldItems:
         """Whether the server has refused this item for good."""
         return self._refused.get(item_id) is False
 
-    def last_after(self, item_id: str, *, present: Container[str] = ()) -> str:
-        """The last of the items that come between this one and another that the server tells of. `present`: those that
-        do even if they are confirmed."""
+    def last_after(self, item_id: str | None, *, present: Container[str] = ()) -> str | None:
+        """The last of the items that come between this one (None: the beginning) and another that the server tells of.
+        `present`: those that do even if they are confirmed."""
         while (follower := self._followers.get(item_id)) is not None and (
             follower in self._unconfirmed or self.refused(follower) or follower in present
         ):
