@@ -29,6 +29,7 @@ RANDOM = [
     "tests/core/test_machine.py",
     "tests/core/test_losing_machine.py",
     "tests/core/test_playing_machine.py",
+    "tests/core/test_editing_machine.py",
     "tests/core/test_rolling_machine.py",
     "tests/emulator/test_fuzz.py",
     "tests/emulator/test_hostile_clients.py",

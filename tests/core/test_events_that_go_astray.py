@@ -9,6 +9,7 @@ import pytest
 from trealtime._core import effects as fx
 from trealtime._core.ids import IdSource
 from trealtime._core.reconnection import Link, ReconnectPolicy
+from trealtime.items import InputText, UserMessageItem
 from trealtime.protocol.codec import read_server_event
 
 SESSION = {"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
@@ -315,6 +316,18 @@ def test_an_item_that_the_app_puts_between_two_that_were_told_is_shown_there(los
     losing.app.create_item(message("m"), previous_item_id="b")
     losing.item("m", "b", **message("m"))
     assert [item.item_id for item in losing.core.history()] == ["a", "b", "m", "c", "d"]
+
+
+def test_an_item_that_was_put_first_comes_after_what_was_told_to_be_first_since(losing) -> None:
+    losing.app.create_item(message("m"), previous_item_id="root")
+    new = UserMessageItem(item_id="n", content=(InputText(text="Of before."),))
+    losing.app.replace_history([new], reply_id="replaced")
+    losing.item("m", None, **message("m"))
+    assert losing.order() == ["n", "m"]
+    losing.item("n", None)
+    losing.app.create_item(message("o"), previous_item_id="root")
+    losing.item("o", None, **message("o"))
+    assert losing.order() == ["o", "n", "m"]
 
 
 @pytest.mark.parametrize("names_events", [True, False])

@@ -500,6 +500,18 @@ def test_a_conversation_without_items_can_be_replaced_by_one_with_some(expiring)
     assert [(item.item_id, item.status) for item in talk.core.history()] == [("new", "completed")]
 
 
+def test_an_item_that_moves_goes_behind_one_whose_words_are_not_known(expiring) -> None:
+    """A server cannot be told that one, but it has it."""
+    talk = expiring()
+    say(talk, "a", "One?")
+    say(talk, "b", "Two.", "a", role="assistant")
+    talk.item("c", "b", kind="done", content=[{"type": "input_audio", "transcript": None}])
+    first, *rest = talk.core.history()
+    talk.app.replace_history([*rest, first], reply_id="replaced")
+    assert told(talk.sent) == ["-a", ("a", "c")]
+    assert talk.order() == ["b", "c", "a"]
+
+
 def test_a_conversation_that_is_over_gets_no_other_connection(expiring) -> None:
     talk = expiring()
     talk.now += 25

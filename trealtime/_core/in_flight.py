@@ -394,17 +394,19 @@ def replace_history(state: State, items: Sequence[RealtimeItem], *, reply_id: st
         else:
             before = next(each.output_id or item.item_id for each in history.entries() if each.item == item)
     replay = make_replay(history.entries(), open_calls=state.calls, audio_of=state.audio.audio_of)
+    told = {item["id"]: item for item in replay.items}
+    kept |= {str(entry.output_id) for entry in history.entries() if entry.item.item_id in kept}
     previous_item_id: str | None = None
-    kept_outputs = {entry.output_id for entry in history.entries() if entry.item.item_id in kept}
-    for told in replay.items:
-        told_id: str = told["id"]
-        if told_id not in kept and told_id not in kept_outputs:
-            if told_id in removed:
-                state.link.replace(told_id)
-            state.link.told.tell(told_id, previous_item_id)
+    for item_id in history.order():
+        if item_id not in kept:
+            if item_id not in told:
+                continue
+            if item_id in removed:
+                state.link.replace(item_id)
+            state.link.told.tell(item_id, previous_item_id)
             name = "root" if previous_item_id is None else previous_item_id
-            events.append({"type": "conversation.item.create", "item": told, "previous_item_id": name})
-        previous_item_id = told_id
+            events.append({"type": "conversation.item.create", "item": told[item_id], "previous_item_id": name})
+        previous_item_id = item_id
     for event in events[:-1]:
         state.send(event, own=True)
     if events:
