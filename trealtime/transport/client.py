@@ -17,7 +17,9 @@ Theory of operation
    Nothing awaits in between, so it needs no claim on the stream. If the socket takes only a part, `_writing` becomes
    true in that same step, and a task of the wire sees to it that the rest leaves. So at most one batch waits.
 4. A cancelled write may leave half a frame on the stream. The wire then drops the stream: nothing may follow that.
-5. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
+5. Whole texts are cut from each read by `server_frames`, unless the connection is compressed; the protocol reads all
+   other frames.
+6. `_end` says how the wire ended, once that is known. `_over` is set when nothing more will be read.
 """
 
 from __future__ import annotations
