@@ -14,6 +14,7 @@ from trealtime.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     import trio
 
@@ -167,7 +168,7 @@ def _texts(agent: RealtimeAgent[Any], arguments: argparse.Namespace) -> dict[str
 
 
 async def _listeners(arguments: argparse.Namespace) -> list[trio.SocketListener]:
-    """Listen before anything is loaded, so that a port which is taken is told at once."""
+    """Listen before anything is loaded, so that a port which is taken is an error at once."""
     import trio
 
     try:
@@ -178,8 +179,8 @@ async def _listeners(arguments: argparse.Namespace) -> list[trio.SocketListener]
         return await trio.open_tcp_listeners(0, host=arguments.host)
 
 
-def _connected(arguments: argparse.Namespace) -> Any:
-    """A context with the `model_config` of sessions."""
+def _connected(arguments: argparse.Namespace) -> AbstractAsyncContextManager[ModelConfigDict]:
+    """Return a context with the `model_config` of sessions."""
     from contextlib import asynccontextmanager
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
@@ -25,7 +25,7 @@ from trealtime.terminal import printable, shortened
 from trealtime.timeline import read_timeline
 from trealtime.transport.config import TransportConfig
 from trealtime.transport.websocket import accept_websocket_stream
-from trealtime.transport.wire import WireClosed
+from trealtime.transport.wire import Wire, WireClosed
 
 __all__ = ["Calls", "PageServer"]
 
@@ -139,7 +139,7 @@ class PageServer:
         except Exception:  # one page must not end the others
             logger.exception("a connection failed")
 
-    async def _talk(self, wire: Any) -> str | None:
+    async def _talk(self, wire: Wire) -> str | None:
         try:
             page = await accept_browser_stream(wire, max_message_bytes=_MAX_MESSAGE_BYTES)
         except BrowserStreamError as error:
