@@ -265,7 +265,7 @@ class Connections(Shown):
         self._replace(connection, closed)
 
     def note_end(self, closed: WireClosed) -> None:
-        """The current connection has ended like this."""
+        """Note how the current connection has ended."""
         if self.current is not None:
             open_s = trio.current_time() - self.current.opened_at
             end = ConnectionEnd(closed_by=closed.closed_by, code=closed.code, reason=closed.reason, open_s=open_s)
@@ -282,7 +282,7 @@ class Connections(Shown):
         driver.do(core.connection_lost, code=closed.code, reason=closed.reason)
 
     def refused(self, error: ConnectFailed) -> None:
-        """The handshake of the first connection was refused, and is tried again."""
+        """Note that the handshake of the first connection was refused, and is tried again."""
         driver, core = self._driver, self._driver.core
         assert self._policy is not None
         self.lost_as = WireClosed(1006, text_of(error), closed_by="network")

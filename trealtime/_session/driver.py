@@ -298,7 +298,7 @@ class Driver(Shown):
         self._see_who_wants_frames()
 
     def drop_subscription(self, subscription: Subscription) -> None:
-        """A consumer has closed its subscription."""
+        """Forget a subscription that its consumer has closed."""
         self.subscriptions = tuple(each for each in self.subscriptions if each is not subscription)
         self._see_who_wants_frames()
         for reply, follower in list(self.followers.items()):
@@ -318,7 +318,7 @@ class Driver(Shown):
     # ---- playback ------------------------------------------------------------------------------------------------
 
     def handed_out(self, event: RealtimeAudio) -> None:
-        """A consumer has taken this audio: from now on the user is assumed to hear it."""
+        """Note that a consumer has taken this audio: from now on the user is assumed to hear it."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
         if self.core.hand_out(self.clock(), chunk.item_id, chunk.content_index, chunk.start_ms, end_ms):
@@ -329,7 +329,7 @@ class Driver(Shown):
             self._changed.unpark_all()
 
     def shed(self, event: RealtimeAudio) -> None:
-        """A consumer's subscription has dropped this audio: it will not be heard."""
+        """Note that a consumer's subscription has dropped this audio: it will not be heard."""
         chunk = event.audio
         end_ms = chunk.start_ms + self.core.output_format.duration_ms(len(chunk.data))
         self.do(self.core.shed, chunk.item_id, chunk.content_index, end_ms)

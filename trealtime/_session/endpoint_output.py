@@ -278,7 +278,8 @@ class EndpointOutput:
             self._flush(drop=dropped)
 
     def change_playback(self, change: PlaybackChange, *, by: Literal["app", "policy"]) -> None:
-        """Change how the audio is played: as usual, softer, or held; for one of the two who may ask for it."""
+        """Change how the audio is played: as usual, softer, or held. The app and a policy may each ask for it: what
+        one of them holds is held, and the softer gain counts."""
         self._asked[by] = change
         held, self._held = self._held, any(each.how == "hold" for each in self._asked.values())
         gain = min(each.gain for each in self._asked.values())

@@ -368,7 +368,7 @@ class Lifetime(Shown):
                 self._finished.set()
 
     def _tries_again(self, error: BaseException, opening: Callable[[float | None], None]) -> bool:
-        """The first connection could not be opened. Where the server asks for patience, it is dialled again."""
+        """Dial again if the server has refused the first connection and asks for patience. Return whether it does."""
         if not isinstance(error, ConnectFailed) or error.status is None:
             return False
         if not self._driver.core.retries(error.status, error.body):
@@ -445,7 +445,7 @@ class Lifetime(Shown):
         return False
 
     def give_up(self, attempts: tuple[str, ...]) -> None:
-        """No other connection has taken the place of the lost one: the session is over."""
+        """End the session: no other connection has taken the place of the lost one."""
         closed = self.connections.lost_as
         if closed is None or self._stopping.is_set():
             return

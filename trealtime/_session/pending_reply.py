@@ -76,7 +76,7 @@ class PendingReplies(Shown):
         return reply
 
     def begin_anew(self, reply_id: str) -> None:
-        """The responses so far count for nothing: tell the caller."""
+        """Tell the caller that the responses so far count for nothing."""
         reply = self._open.get(reply_id)
         if reply is not None and reply.on_begin_anew is not None:
             reply.on_begin_anew()
@@ -90,7 +90,7 @@ class PendingReplies(Shown):
                 self._failed[reply.id] = reply
 
     def make_late(self, reply_id: str) -> None:
-        """What was asked for has come about after all, after an error was taken for the answer."""
+        """Do what follows from the success of a request that was settled with an error: it has succeeded after all."""
         reply = self._failed.pop(reply_id, None)
         if reply is not None and reply.then is not None:
             reply.then()

@@ -315,7 +315,7 @@ class SessionResponse:
             self._driver.do(core.interrupt, response_id=self.response_id, reply_id=self._reply.id)
 
     def _begin_anew(self) -> None:
-        """All until now counts for nothing."""
+        """Forget what has come so far: the answer is asked for again."""
         self._text.clear()
         self._items.clear()
         self._collected.clear()

@@ -196,8 +196,8 @@ def _key(secret: str) -> bytes | None:
 
 
 def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """The webhook's headers by lower-case name, each with all its values. Servers hand headers over as pairs or as
-    bytes too, which would be missed."""
+    """Return the webhook's headers by lower-case name, each with all its values. Servers hand headers over as pairs or
+    as bytes too, which would be missed."""
     allowed = "headers must be a mapping of names to text, such as request.headers"
     if not hasattr(headers, "items"):
         raise TypeError(f"{allowed}, got {type(headers).__name__}")

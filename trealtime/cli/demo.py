@@ -156,7 +156,7 @@ async def _serve(arguments: argparse.Namespace, agent: RealtimeAgent[Any] | None
 
 
 def _texts(agent: RealtimeAgent[Any], arguments: argparse.Namespace) -> dict[str, str]:
-    """Words of the page, and what stands in their place."""
+    """Return words of the page, and those that take their place."""
     if arguments.agent is None:
         return {_HINT: _DEMO_HINT}
     return {

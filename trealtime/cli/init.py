@@ -86,5 +86,5 @@ def write_project(folder: Path) -> list[Path]:
 
 
 def _project_name(folder: Path) -> str:
-    """A name that packaging tools take, made of that of the folder."""
+    """Return a name that packaging tools take, made of that of the folder."""
     return re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "voice-agent"

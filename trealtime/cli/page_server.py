@@ -74,7 +74,7 @@ class Calls:
     _files: dict[str, dict[str, bytes]] = attrs.field(factory=dict, init=False)
 
     async def add(self, session_id: str) -> None:
-        """A call has ended: draw its timeline, in a thread."""
+        """Draw the timeline of a call that has ended, in a thread."""
         try:
             self._files[session_id] = await trio.to_thread.run_sync(self._read, session_id)
         except (OSError, RecordingError) as error:
@@ -83,7 +83,7 @@ class Calls:
             del self._files[next(iter(self._files))]
 
     def file(self, session_id: str, name: str) -> bytes | None:
-        """A file of a call, None where there is none, or none yet."""
+        """Return a file of a call; None where there is none, or none yet."""
         return self._files.get(session_id, {}).get(name)
 
     def _read(self, session_id: str) -> dict[str, bytes]:
@@ -148,7 +148,7 @@ class PageServer:
         return await self.converse(page)
 
     def _refusal(self, headers: Mapping[str, str]) -> str | None:
-        """The reason why a page may not talk; None: it may. A close frame holds 123 bytes of it."""
+        """Return the reason why a page may not talk; None: it may. A close frame holds 123 bytes of it."""
         origin, host = headers.get("origin", ""), headers.get("host", "")
         if origin in self.origins:
             return None
@@ -160,7 +160,7 @@ class PageServer:
         return None
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a page by this name is ours. An address cannot be made to point elsewhere, a name can."""
+        """Return whether a page by this name is ours. An address cannot be made to point elsewhere, a name can."""
         parts = parsed_url(f"//{host}")
         name = (parts is not None and parts.hostname) or ""
         if name == "localhost" or name in self.names:
@@ -219,7 +219,7 @@ _NOT_FOUND: Final = PageAnswer(status=404, data=b"There is nothing here.")
 
 
 def _headers_of(head: bytes) -> dict[str, str]:
-    """The headers of a request, by lower-case name; the library keeps ``Host`` of a handshake to itself."""
+    """Return the headers of a request, by lower-case name; the library keeps ``Host`` of a handshake to itself."""
     lines = head.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -148,11 +148,11 @@ class Narrator:
         return f"{', '.join(parts)}."
 
     def asked(self, now: float) -> None:
-        """The user has typed a turn."""
+        """Note that the user has typed a turn."""
         self._begin_turn(now)
 
     def heard_all(self, now: float) -> None:
-        """The agent has been heard to the end."""
+        """Note that the agent has been heard to the end."""
         if self.state == "speaking":
             self.state = "listening"
             self.busy_since = now

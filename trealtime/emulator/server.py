@@ -199,7 +199,7 @@ class Emulator:
             self._outages -= 1
 
     def statistics(self) -> EmulatorStatistics:
-        """Counts so far."""
+        """Return the counts so far."""
         return EmulatorStatistics(sessions_open=len(self._sessions), **attrs.asdict(self._counters))
 
     @asynccontextmanager
@@ -464,7 +464,7 @@ class MemoryModel:
     _model: str | None = None
 
     def connect(self, target: ConnectionTarget) -> AbstractAsyncContextManager[Wire]:
-        """A wire to a new session.
+        """Return a wire to a new session.
 
         It uses the model's name, the call id, the headers and a string key of `target`, and ignores an address.
         """
