@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
+from typing import Any
 
 import pytest
 
@@ -194,3 +195,11 @@ def test_what_the_app_gets_wrong_is_no_refusal_of_the_request(change, words) -> 
 def test_parameters_of_other_types_are_named(params, words) -> None:
     with pytest.raises(TypeError, match=re.escape(words)):
         check_twilio_signature(URL, auth_token=TOKEN, signature="s", params=params)
+
+
+@pytest.mark.parametrize("name", ["signature", "auth_token"])
+@pytest.mark.parametrize("value", [b"as ASGI has it", ["one", "another"]])
+def test_text_of_another_type_is_a_type_error_that_names_it(name: str, value: Any) -> None:
+    arguments: dict[str, Any] = {"auth_token": "token", "signature": "AAAA", name: value}
+    with pytest.raises(TypeError, match=f"{name}: expected a str, got {type(value).__name__}"):
+        check_twilio_signature("https://voice.example/voice", **arguments)

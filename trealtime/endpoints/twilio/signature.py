@@ -34,6 +34,7 @@ def sign_twilio_request(url: str, *, auth_token: str, params: Parameters | None 
     `params` are the fields of a posted form: a mapping of names to a value or to several, or that of a web framework,
     which gives several by ``getlist`` (Werkzeug, Quart, Starlette, Django) or ``getall`` (aiohttp).
     """
+    _check_text("auth_token", auth_token)
     if not auth_token:
         raise ValueError("auth_token: expected the account's auth token, got an empty string")
     text = url
@@ -65,10 +66,12 @@ def check_twilio_signature(
     are the fields of a posted form (``await request.form`` with Quart; see `sign_twilio_request`). `body` is the raw
     body of a request that posted something else; the URL then carries its hash.
 
-    Raises `ValueError` for a `url` that is none, and for an empty `auth_token`.
+    Raises `ValueError` for a `url` that is none, and for an empty `auth_token`; `TypeError` for a `signature` or an
+    `auth_token` that is no text, such as the bytes of an ASGI header.
     """
     if not signature:
         raise WebhookRefused("the request has no X-Twilio-Signature: it is not from Twilio", reason="missing_header")
+    _check_text("signature", signature)
     if body is not None:
         _check_body(url, body)
     try:
@@ -84,6 +87,11 @@ def check_twilio_signature(
             "URL that Twilio was given",
             reason="bad_signature",
         )
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name}: expected a str, got {type(value).__name__}")
 
 
 def _check_body(url: str, body: bytes) -> None:
