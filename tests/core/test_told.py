@@ -38,3 +38,14 @@ def test_telling_comes_to_an_end_and_all_that_the_server_takes_is_there(seed: in
         assert {name for name in names if told.refused(name)} == refuses
     assert set(server) <= set(names) - refuses
     assert len(set(server)) == len(server)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_items_that_change_places_follow_each_other_once(confirmed: bool) -> None:
+    told = ToldItems()
+    for item_id, before in (("a", None), ("b", "a"), ("a", "b")):
+        told.tell(item_id, before)
+        if confirmed:
+            told.confirm(item_id)
+    assert told.last_after("b", present=("a", "b")) == "a"
+    assert told.last_after("b") == ("b" if confirmed else "a")

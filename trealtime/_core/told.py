@@ -121,8 +121,12 @@ class ToldItems:
     def last_after(self, item_id: str | None, *, present: Container[str] = ()) -> str | None:
         """The last of the items that come between this one (None: the beginning) and another that the server tells of.
         `present`: those that do even if they are confirmed."""
-        while (follower := self._followers.get(item_id)) is not None and (
-            follower in self._unconfirmed or self.refused(follower) or follower in present
+        passed = {item_id}
+        while (
+            (follower := self._followers.get(item_id)) is not None
+            and follower not in passed  # an item that was told elsewhere since is in both places
+            and (follower in self._unconfirmed or self.refused(follower) or follower in present)
         ):
             item_id = follower
+            passed.add(item_id)
         return item_id
