@@ -479,6 +479,36 @@ async def test_guardrail_results_are_a_list(opened, turn):
     assert events[-1].guardrail_results[0].guardrail.name == "never"
 
 
+async def test_a_listener_gets_the_events_that_wait_for_it_when_the_session_ends(opened, turn):
+    class Slow(RealtimeModelListener):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        async def on_event(self, event: Any) -> None:
+            await trio.sleep(0.01)
+            self.seen.append(event.type)
+
+    listener = Slow()
+    async with opened(ASSISTANT, ["Hello."]) as (session, _emulator):
+        session.model.add_listener(listener)
+        await session.send_message("Hi")
+        await turn(session)
+    assert {"turn_started", "output_text_delta", "usage", "turn_ended"} <= set(listener.seen)
+
+
+async def test_a_listener_that_hangs_delays_the_end_of_the_session_for_a_moment_only(opened):
+    class Hanging(RealtimeModelListener):
+        async def on_event(self, event: Any) -> None:
+            await trio.sleep_forever()
+
+    async with opened(ASSISTANT, ["Hello."]) as (session, _emulator):
+        session.model.add_listener(Hanging())
+        await session.send_message("Hi")
+        await trio.sleep(1)
+        began = trio.current_time()
+    assert 1 <= trio.current_time() - began < 2
+
+
 # ---- the ends -------------------------------------------------------------------------------------------------------
 
 

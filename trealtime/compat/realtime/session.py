@@ -44,6 +44,9 @@ from trealtime.transport.models import RealtimeModel as NativeModel
 
 __all__ = ["RealtimeSession"]
 
+_REST_S: Final = 1.0
+"""How long listeners have for the events that wait for them when the session has ended."""
+
 _LOGGER: Final = Log("trealtime.session")
 
 
@@ -160,7 +163,7 @@ class RealtimeSession:
         self._model.opened(self)
         try:
             await self._model.begin(self._model_config)
-            async with self.native, _listeners() as nursery:
+            async with _listeners() as nursery, self.native:
                 self._nursery = nursery
                 for listener in self._model.listeners:
                     self.begin_listening(listener)
@@ -318,8 +321,9 @@ class _Loop(AsyncIterator[RealtimeSessionEvent]):
 
 @asynccontextmanager
 async def _listeners() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery for listeners, which ends with the body. Raises exceptions of listeners and body bare: that of the
-    body where both fail, and then those of listeners are in the log."""
+    """Open a nursery for listeners. When the body has ended, they have a moment for the events that still wait for
+    them. Raises exceptions of listeners and body bare: that of the body where both fail, and then those of listeners
+    are in the log."""
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -327,8 +331,9 @@ async def _listeners() -> AsyncIterator[trio.Nursery]:
                 yield nursery
             except BaseException as error:  # noqa: BLE001  # raised again below, where no nursery wraps it
                 raised = error
-            finally:
                 nursery.cancel_scope.cancel()
+            else:
+                nursery.cancel_scope.deadline = trio.current_time() + _REST_S
     except BaseExceptionGroup as group:
         failures = group.split(trio.Cancelled)[1]
         if failures is not None and (raised is None or isinstance(raised, trio.Cancelled)):
