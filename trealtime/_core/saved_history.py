@@ -58,10 +58,14 @@ def load_history(text: str | bytes) -> list[RealtimeItem]:
     import cattrs
     import msgspec
 
+    not_text = SettingsError([SettingsProblem("$", text, "JSON text of an array of items")], what="history")
     try:
-        return _converter().structure(msgspec.json.decode(text), list[RealtimeItem])
-    except msgspec.MsgspecError as error:
-        raise SettingsError([SettingsProblem("$", text, "JSON text of an array of items")], what="history") from error
+        saved = msgspec.json.decode(text)
+        if not isinstance(saved, list):
+            raise not_text
+        return _converter().structure(saved, list[RealtimeItem])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise not_text from error
     except cattrs.BaseValidationError as error:
         problems = [
             SettingsProblem(path, message, "an item as dump_history writes it") for path, message in _problems(error)
