@@ -243,7 +243,7 @@ class SendQueue(trio.abc.SendChannel[OutgoingMessage]):
         return self._turn
 
     def hold(self, audio_bound_s: float, events_elsewhere: Callable[[], int]) -> None:
-        """Drop what is queued when the connection is lost, and give no writer anything. The core sends it again.
+        """Drop the queue when the connection is lost, and give no writer anything. The core sends all of it again.
 
         Until `release` nothing is queued here. Callers wait past `audio_bound_s` of audio (`hold_audio`), and past the
         bound of other events, of which `events_elsewhere` wait.
