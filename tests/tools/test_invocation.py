@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 
 from trealtime.agents.agent import RealtimeAgent
 from trealtime.errors import SettingsError, ToolTimedOut
@@ -306,3 +307,19 @@ async def test_enabled_tools_are_found_by_asking_each(autojump_clock) -> None:
     assert offered == (fails, admin, wire)
     assert await enabled([admin], RunContext("guest"), agent) == ()
     assert asked == [("admin", "A"), ("guest", "A")]
+
+
+async def test_a_function_that_forgot_async_says_so() -> None:
+    async def look() -> str:
+        return "there"
+
+    @function_tool
+    def nap() -> object:
+        return look()
+
+    outcome = await invoke(nap)
+    assert outcome.failure == "failed"
+    [error] = outcome.errors
+    assert str(error) == (
+        "the function is no `async def` and returned a coroutine: make it `async def` and await inside"
+    )

@@ -322,8 +322,16 @@ class _FunctionCall(Shown):
         if _is_async(self.function):
             result = call()
         else:
-            result = await trio.to_thread.run_sync(call, limiter=context.thread_limiter)
+            result = await trio.to_thread.run_sync(_made, call, limiter=context.thread_limiter)
         return await answer_of(result)
+
+
+def _made(call: Callable[[], object]) -> object:
+    result = call()
+    if inspect.iscoroutine(result):  # Trio refuses it too, in words about its own function
+        result.close()
+        raise TypeError("the function is no `async def` and returned a coroutine: make it `async def` and await inside")
+    return result
 
 
 async def _last_value(call: Callable[[], Any], context: ToolContext[Any]) -> object:
