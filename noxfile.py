@@ -35,6 +35,7 @@ RANDOM = [
     "tests/emulator/test_hostile_clients.py",
     "tests/session/test_hostile_sessions.py",
     "tests/integration/test_faulty_sessions.py",
+    "tests/integration/test_hostile_input.py",
     "tests/integration/test_lost_connections.py",
     "tests/integration/test_lost_connections_with_faults.py",
 ]

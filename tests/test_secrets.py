@@ -276,3 +276,10 @@ def test_the_text_of_an_error_commands_no_terminal(kind) -> None:
     options = {WebhookRefused: {"reason": "bad_body"}, MissingDependency: {"extra": "x"}}.get(kind, {})
     assert r"\x1b[2Jgone\x9b2J\u202e\r" in str(kind(said, **options))
     assert "one\n" in str(kind(said, **options))
+
+
+@pytest.mark.parametrize("run", ["a", "a1", "a.", "-", "a ", "://a", "sk-"])
+def test_a_long_text_takes_no_longer_than_its_length(run: str) -> None:
+    """A server or a file may bring one, and with the square of its length this would take hours."""
+    text = run * (600_000 // len(run))
+    assert without_keys(f"{text} password=hunter2").endswith("password=<removed>")

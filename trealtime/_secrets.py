@@ -64,8 +64,9 @@ _LONGEST_CHAIN: Final = 50
 
 _SERVICE_KEY: Final = re.compile(r"\b(?:sk|ek|rk|pk|whsec)[-_][A-Za-z0-9_-]{8,}")
 _KEY: Final = re.compile(_SERVICE_KEY.pattern + r"|(?i:\b(bearer|basic)\s+)[^\s'\",]+")
-_NAMED: Final = re.compile(r"""([A-Za-z][\w.-]*)["']?\s*[:=]\s*""")
-"""The name in front of a value, as command lines, JSON and the `repr` of objects have it."""
+_NAMED: Final = re.compile(r"""(?<![\w.-])(?:(?![A-Za-z])[\w.-])*([A-Za-z][\w.-]*)["']?\s*[:=]\s*""")
+"""The name in front of a value, as command lines, JSON and the `repr` of objects have it. A run of letters is looked at
+from its beginning alone: from each of its letters, a long one would take minutes."""
 
 _VALUE: Final = re.compile(r"""[ub]?"(?:[^"\\]|\\.)*"|[ub]?'(?:[^'\\]|\\.)*'|[^\s,;)}\]'"]+""")
 _HIDDEN: Final = ("<", "...")
@@ -79,7 +80,7 @@ _PATH_SECRET: Final = re.compile(
 )
 """Segments of paths such as those of hosted MCP servers, where who knows the address may use it."""
 
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,40}://[^\s'\"<>]+")
 
 
 @functools.lru_cache(4096)

@@ -73,6 +73,16 @@ def test_what_cannot_be_read_is_named(text: str, names: str) -> None:
     assert names in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["5", "null", '"x"', "{}", "[" * 100_000, '["\ud83d"]', b"\xff", b'["\xff"]', ""],
+    ids=["number", "null", "text", "object", "nested", "surrogate", "byte", "text of a byte", "nothing"],
+)
+def test_text_that_is_no_array_is_refused(text: str | bytes) -> None:
+    with pytest.raises(SettingsError, match="JSON text of an array of items"):
+        load_history(text)
+
+
 def test_seeds_are_text_images_and_finished_tool_calls() -> None:
     assert wire_items(ITEMS) == [
         {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "be kind"}]},

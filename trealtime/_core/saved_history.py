@@ -58,14 +58,15 @@ def load_history(text: str | bytes) -> list[RealtimeItem]:
     import cattrs
     import msgspec
 
-    not_text = SettingsError([SettingsProblem("$", text, "JSON text of an array of items")], what="history")
+    # msgspec raises its own errors for JSON, UnicodeError for lone surrogates, RecursionError for absurd nesting.
     try:
-        saved = msgspec.json.decode(text)
-        if not isinstance(saved, list):
-            raise not_text
-        return _converter().structure(saved, list[RealtimeItem])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise not_text from error
+        found = msgspec.json.decode(text)
+        if not isinstance(found, list):
+            raise ValueError("not an array")
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise SettingsError([SettingsProblem("$", text, "JSON text of an array of items")], what="history") from error
+    try:
+        return _converter().structure(found, list[RealtimeItem])
     except cattrs.BaseValidationError as error:
         problems = [
             SettingsProblem(path, message, "an item as dump_history writes it") for path, message in _problems(error)
