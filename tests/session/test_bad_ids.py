@@ -90,3 +90,36 @@ async def test_an_answer_whose_item_has_an_id_that_is_no_text_is_a_turn_all_the_
         text = {"type": "output_text", "text": "Hi"}
         await service.last.done(output=[{"id": item_id, "type": "message", "role": "assistant", "content": [text]}])
     assert [turn.status for turn in turns] == ["completed"]
+
+
+async def respond(session: Any, message: Any) -> None:
+    async with session.respond(message):
+        pytest.fail("the message has been sent")
+
+
+ASKS: dict[str, Callable[[Any, Any], Awaitable[object]]] = {
+    "send_message": lambda session, message: session.send_message(message),
+    "create_item": lambda session, message: session.create_item(message),
+    "ask": lambda session, message: session.ask(message),
+    "ask aside": lambda session, message: session.ask(message, out_of_band=True),
+    "respond": respond,
+}
+BAD_FIELDS = {
+    "a transcript": {"content": [{"type": "input_audio", "audio": "AAAA", "transcript": "\ud800"}]},
+    "an image": {"content": [{"type": "input_image", "image_url": "data:image/png;base64,\ud800"}]},
+    "a field of a part": {"content": [{"type": "input_text", "text": "Hi", "mood": object()}]},
+    "a key of a part": {"content": [{"type": "input_text", "text": "Hi", "\ud800": 1}]},
+    "a field": {"content": "Hi", "mood": "\ud800"},
+    "an id": {"content": "Hi", "id": 5},
+}
+
+
+@pytest.mark.parametrize("bad", BAD_FIELDS)
+@pytest.mark.parametrize("ask", ASKS)
+async def test_a_message_that_cannot_be_sent_is_refused_by_the_call(autojump_clock, service, runner, ask, bad) -> None:
+    async with runner.session() as session:
+        sent = len(service.last.received)
+        with pytest.raises((TypeError, ValueError)):
+            await ASKS[ask](session, {"type": "message", "role": "user", **BAD_FIELDS[bad]})
+        assert await session.create_item("Hello")
+        assert [event["type"] for event in service.last.received[sent:]] == ["conversation.item.create"]

@@ -27,6 +27,7 @@ __all__ = [
     "microphone_pieces",
     "sendable_event",
     "sendable_item",
+    "sendable_message",
     "whole_number",
 ]
 
@@ -121,11 +122,18 @@ def check_sendable(wire: Mapping[str, Any], what: str) -> None:
 def sendable_item(item: UserInput, *, item_id: str) -> Mapping[str, Any]:
     """Return a message of the user, or an item of any other type as it is, with `item_id` unless it has an id."""
     if isinstance(item, Mapping) and item.get("type", "message") != "message":
-        wire: Mapping[str, Any] = {"id": item_id, **item}
-    else:
-        wire = message_item(item, item_id=item_id)
+        return _sendable({"id": item_id, **item}, "item")
+    return _sendable(message_item(item, item_id=item_id), "item")
+
+
+def sendable_message(message: UserInput, *, item_id: str) -> Mapping[str, Any]:
+    """Return a message of the user as an item, with `item_id` unless it has an id."""
+    return _sendable(message_item(message, item_id=item_id), "message")
+
+
+def _sendable(wire: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     check_id(wire["id"], "the id of an item")
-    check_sendable(wire, "item")
+    check_sendable(wire, what)
     return wire
 
 

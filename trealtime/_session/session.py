@@ -27,6 +27,7 @@ from trealtime._session.listening import Listening
 from trealtime._session.opening import Opening
 from trealtime._session.outgoing import (
     sendable_event,
+    sendable_message,
 )
 from trealtime._session.parts import assemble
 from trealtime._session.response import (
@@ -49,7 +50,7 @@ from trealtime.errors import ServerRefused, SessionClosed, SessionNotOpen
 from trealtime.events import RealtimeSessionEvent
 from trealtime.items import RealtimeItem
 from trealtime.metrics import TurnMetrics
-from trealtime.protocol.user_input import UserInput, message_item
+from trealtime.protocol.user_input import UserInput
 from trealtime.tools.context import ContextT, RunContext
 from trealtime.transport.models import RealtimeModel
 from trealtime.usage import Cost, TranscriptionUsage, Usage
@@ -370,7 +371,7 @@ class RealtimeSession(SessionInput, SessionItems, Generic[ContextT]):
         `input_items`. Raises `SettingsError` for values that cannot be sent, TypeError for an unknown option.
         """
         params, tools = await response_params(options, self._context, self.current_agent)
-        item = None if input is None else message_item(input, item_id=self._ids.new("item"))
+        item = None if input is None else sendable_message(input, item_id=self._ids.new("item"))
         if item is not None and "conversation" in params:
             params["input"] = [*params.get("input", ()), item]
             item = None

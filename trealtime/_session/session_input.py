@@ -13,9 +13,16 @@ from trealtime._core.ids import IdSource
 from trealtime._session.approval_handler import Reject
 from trealtime._session.driver import Driver
 from trealtime._session.lifetime import Lifetime
-from trealtime._session.outgoing import MAX_PIECE, AudioData, audio_bytes, check_id, microphone_pieces
+from trealtime._session.outgoing import (
+    MAX_PIECE,
+    AudioData,
+    audio_bytes,
+    check_id,
+    microphone_pieces,
+    sendable_message,
+)
 from trealtime._session.pending_reply import Submitter
-from trealtime.protocol.user_input import UserInput, message_item
+from trealtime.protocol.user_input import UserInput
 
 __all__ = ["SessionInput"]
 
@@ -38,7 +45,7 @@ class SessionInput:
         [...]}``. The answer follows the response that is running; messages sent until then get one answer. Raises
         `SettingsError` naming every part that cannot be sent.
         """
-        item = message_item(message, item_id=self._ids.new("item"))
+        item = sendable_message(message, item_id=self._ids.new("item"))
         await self._submit.room()
         self._driver.do(self._core.create_item, item, said=True)
         self._driver.do(self._core.create_response, automatic=True)
