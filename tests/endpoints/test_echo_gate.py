@@ -209,6 +209,14 @@ def test_silence_takes_the_place_of_an_echo_sample_for_sample() -> None:
     assert not passed.any()
 
 
+def test_an_echo_that_is_found_raises_the_coupling_to_20_db_and_no_more() -> None:
+    """Beyond that it is only learned, slowly: here everything is heard 30 dB louder than it is played."""
+    gate = EchoGate(RATE)
+    played = at_level(AGENTS["synthesised"], -45)
+    gate.process(as_int16(echo(played, db=30, delay_ms=100)), played)
+    assert 20 <= gate.statistics().coupling_db < 22
+
+
 def test_clicks_do_not_add_up_to_a_voice() -> None:
     """A key that is pressed is loud for a part of one frame: only frames in a row are a voice."""
     gate = EchoGate(RATE)
