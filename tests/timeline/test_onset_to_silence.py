@@ -24,9 +24,7 @@ def test_the_figure_of_an_interrupt_is_what_the_sound_says(name: str, tmp_path) 
         assert turn.interrupted_by == "speech"
         began_s = call.header["clock"]["trio_s"]
         assert turn.silent_s + began_s == pytest.approx(trial.silent_s, abs=0.02)
-        # The server tells the onset. It never gets the frames in which the echo gate finds out that it is a voice.
-        onset_within_s = 0.04 if name == "console" else 0.02
-        assert turn.silence_latency_s == pytest.approx(trial.latency_s, abs=onset_within_s)
+        assert turn.silence_latency_s == pytest.approx(trial.latency_s, abs=0.02)
         for own in trial.session.turns:
             shown = next(each for each in call.turns if each.number == own.number)
             assert shown.silence_latency_s == pytest.approx(own.silence_latency_s, abs=1e-5)
