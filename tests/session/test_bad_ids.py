@@ -123,3 +123,10 @@ async def test_a_message_that_cannot_be_sent_is_refused_by_the_call(autojump_clo
             await ASKS[ask](session, {"type": "message", "role": "user", **BAD_FIELDS[bad]})
         assert await session.create_item("Hello")
         assert [event["type"] for event in service.last.received[sent:]] == ["conversation.item.create"]
+
+
+@pytest.mark.parametrize("seconds", [1e9, 1e308, 10**400])
+async def test_a_bound_of_seconds_may_be_as_large_as_a_number_can_be(autojump_clock, service, runner, seconds) -> None:
+    async with runner.session() as session, session.subscribe(buffer_s=seconds) as feed:
+        await session.create_item("Hello")
+        assert (await feed.receive()).type

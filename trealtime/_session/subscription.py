@@ -75,6 +75,10 @@ def check_event_types(types: Collection[str]) -> frozenset[str] | None:
     return frozenset(types) or None
 
 
+_LONGEST_S: Final = 1e9
+"""A bound in seconds above which there is no other: some 30 years of audio."""
+
+
 def check_bounds(buffer_s: float | None, overflow: Overflow | None) -> None:
     """Raise ValueError for a bound or a policy that a subscription cannot have; None is the run config's."""
     if buffer_s is not None and not 0 <= buffer_s < math.inf:
@@ -303,7 +307,7 @@ class Subscription(trio.abc.ReceiveChannel[RealtimeSessionEvent]):
         """Set the format of the audio to come, in which the bound is counted."""
         self.audio_format = audio_format
         bound_s = self._unread_s if self.unread else self._buffer_s
-        self._audio_bound = audio_format.bytes_for_ms(bound_s * 1000)
+        self._audio_bound = audio_format.bytes_for_ms(min(bound_s, _LONGEST_S) * 1000)
 
     # ---- out: the consumer's side --------------------------------------------------------------------------------
 
