@@ -121,6 +121,12 @@ def test_a_call_that_is_open_is_told_alone() -> None:
     assert list(make_replay([Entry(call())], open_calls={"call_1"}).items) == [CALL]
 
 
+def test_an_output_whose_item_is_not_known_any_more_gets_an_id_of_its_own() -> None:
+    call_told, output_told = make_replay([Entry(call("red", item_id="item_" + "c" * 30))]).items
+    assert call_told["id"] == "item_" + "c" * 30
+    assert output_told["id"] == "item_" + "c" * 19 + "_output"
+
+
 def test_a_request_for_approval_that_is_pending_is_told_as_it_is() -> None:
     data = {"server_label": "shop", "name": "pay", "arguments": "{}", "surprise": 1}
     entry = Entry(OtherItem(item_id="item_r", type="mcp_approval_request", data=data))

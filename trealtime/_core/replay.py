@@ -186,7 +186,8 @@ def _call(call: RealtimeToolCallItem, output_id: str | None, open_calls: Collect
     ]
     if call.output is not None:
         output: Json = {"type": "function_call_output", "call_id": call.call_id, "output": _sendable(call.output)}
-        told.append({"id": output_id, **output})
+        # Where calls of one id came twice and one was deleted, nobody knows the item of the output any more.
+        told.append({"id": f"{call.item_id[:24]}_output" if output_id is None else output_id, **output})
     return told
 
 
