@@ -114,7 +114,7 @@ def _schema(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, Mapping):
         raise _Unusable(f"its schema is {one_line(schema)}, no object")
     try:
-        whole = _without_nulls(schema)
+        whole: dict[str, Any] = _without_nulls(schema)
         kind = whole.setdefault("type", "object")
         if kind == ["object"]:
             whole["type"] = kind = "object"
