@@ -114,7 +114,7 @@ def _schema(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, Mapping):
         raise _Unusable(f"its schema is {one_line(schema)}, no object")
     try:
-        whole: dict[str, Any] = _without_nulls(schema)
+        whole = _without_nulls(schema)
         kind = whole.setdefault("type", "object")
         if kind == ["object"]:
             whole["type"] = kind = "object"
@@ -141,7 +141,7 @@ def _without_nulls(schema: Any) -> Any:
     """Return `schema` without keywords that are null: lists and objects without elements, as some languages write."""
     if not isinstance(schema, Mapping):
         return schema
-    whole = {key: value for key, value in schema.items() if value is not None or key in _VALUES}
+    whole: dict[Any, Any] = {key: value for key, value in schema.items() if value is not None or key in _VALUES}
     for key in _SCHEMAS:
         if isinstance(whole.get(key), Mapping):
             whole[key] = {name: _without_nulls(each) for name, each in whole[key].items()}
