@@ -374,7 +374,7 @@ async def test_a_refused_handshake_tells_status_headers_body_and_what_to_try(
 async def test_a_refusal_with_an_empty_or_unstructured_body_is_told_as_well(autojump_clock: MockClock) -> None:
     assert (await refused(http("401 Unauthorized"))).body == ""
     assert '"<h1> no' in str(await refused(http("500 Oops", "<h1>\n no </h1>" + "x" * 10_000)))
-    assert "use wss://new.example as the url" in str(
+    assert "use the url that leads to wss://new.example" in str(
         await refused(http("307 Moved", "", "Location: wss://new.example"))
     )
 
