@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -82,3 +83,14 @@ def schema() -> ModuleType:
     sys.modules.setdefault("check_schema", module)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def validate(request: pytest.FixtureRequest) -> Callable[[dict[str, Any]], list[str]]:
+    """What `schema` finds wrong in a client event, for tests that check more than that: nothing, in a checkout without
+    the reference."""
+    try:
+        schema: ModuleType = request.getfixturevalue("schema")
+    except pytest.skip.Exception:
+        return lambda event: []
+    return lambda event: schema.validate("client", event)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from hostile import Spoiler
+from hostile import Spoiler, naming
 
 from trealtime.emulator import Emulator, open_emulator
 from trealtime.transport.wire import Wire, WireClosed
@@ -150,11 +150,8 @@ def run(seed: int, kit: Any) -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_an_emulator_stands_whatever_a_client_sends(kit: Any, part: int) -> None:
     for seed in range(part, RUNS, 4):
-        try:
+        with naming(f"seed {seed}"):
             run(seed, kit)
-        except Exception as error:
-            error.add_note(f"seed {seed}")
-            raise
 
 
 # ---- frames ---------------------------------------------------------------------------------------------------------
@@ -220,7 +217,7 @@ async def test_an_emulator_stands_whatever_bytes_a_socket_brings(kit: Any) -> No
                         for _ in range(5):
                             nursery.start_soon(send_bytes, port, random.Random(rng.random()))
                 await answers(emulator, kit)
-                while emulator.sessions:  # noqa: ASYNC110  (a session that ends tells nobody)
+                while emulator.sessions:  # noqa: ASYNC110  (the emulator has no event for it)
                     await trio.sleep(0.01)
     finally:
         logger.removeHandler(troubles)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from hostile import Spoiler
+from hostile import Spoiler, naming
 
 from trealtime import RealtimeAgent, RealtimeRunner, open_emulator
 from trealtime.audio.wav import read_wav
@@ -269,8 +269,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_strangers_give_to_read_raises_only_the_documented_errors(kind: str, folder: Path) -> None:
     read, seeds = READERS[kind]
     for seed in range(seeds * TIMES):
-        try:
+        with naming(f"{kind}, seed {seed}"):
             read(random.Random(seed), folder)
-        except Exception as error:
-            error.add_note(f"{kind}, seed {seed}")
-            raise

@@ -11,11 +11,13 @@ import copy
 import json
 import random
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
-__all__ = ["Server", "Spoiler", "TOOLS"]
+__all__ = ["Server", "Spoiler", "TOOLS", "naming"]
 
 Event = dict[str, Any]
 
@@ -417,3 +419,13 @@ class Spoiler:
                 node.append(copy.deepcopy(inner))
             case _:
                 node[key] = copy.deepcopy(rng.choice(_ODD))
+
+
+@contextmanager
+def naming(run: str) -> Iterator[None]:
+    """Name the run in what it raises."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(run)
+        raise
